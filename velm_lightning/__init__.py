@@ -1,0 +1,1 @@
+"""Velm: a laboratory for visually-enhanced language models."""

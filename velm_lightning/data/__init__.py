@@ -1,0 +1,1 @@
+"""One data module for every fusion and task; one file a dataset."""

@@ -1,0 +1,148 @@
+"""The words that every layer shares: a sample, a batch, tokens with blocks, and what a task may ask of a fusion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+Image = Path | Tensor | tuple[Path | Tensor, ...]
+"""A file, an uint8 picture (3, H, W), or the frames of a clip."""
+
+SPLITS = ("train", "val", "test")
+
+
+class InputError(ValueError):
+    """Something the user gave cannot be used: the message names the file, line or key, the value and the mend.
+
+    The command line prints it as one line and ends with exit code 2; a library user catches it as a ``ValueError``.
+    """
+
+
+class Sample(NamedTuple):
+    """One example as a dataset yields it; a person can read it.
+
+    Attributes:
+        key: unique and stable within its split: predictions and paired tests join on it.
+        image: a file, an uint8 tensor (3, H, W), or the frames of a clip.
+        text: the prompt: a question, a source sentence, a document; empty for captioning.
+        target: a sentence to produce (``str``), answers with their weights, or nothing.
+        references: what a prediction is scored against: the annotators' answers, or reference sentences.
+        group: question type or the like, for break-downs; may be empty.
+    """
+
+    key: str
+    image: Image
+    text: str
+    target: str | Mapping[str, float] | None
+    references: tuple[str, ...]
+    group: str = ""
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """What the data module reads: one class a dataset, one file a class."""
+
+    def split(self, name: str) -> Sequence[Sample]:
+        """Return the samples of ``train``, ``val`` or ``test`` in a stable order; empty where there is no such split.
+
+        Raises:
+            InputError: a file is missing or malformed; the message names it, the line or key, and the mend.
+        """
+        ...
+
+
+class Tokens(NamedTuple):
+    """A padded sequence of vectors, each with a block number; the one rule of who sees whom stands here.
+
+    A token sees the valid tokens whose block is not later than its own. Image and prompt are block 0 and see each
+    other; target tokens are blocks 1, 2, 3, …, each seeing itself and what came before.
+
+    Attributes:
+        x: (B, N, D) vectors.
+        valid: (B, N) bool, false on padding.
+        block: (B, N) int64.
+    """
+
+    x: Tensor
+    valid: Tensor
+    block: Tensor
+
+    def sees(self, other: Tokens) -> Tensor:
+        """Return (B, N, M) bool: which token of ``other`` each token of ``self`` may look at."""
+        return (other.block[:, None, :] <= self.block[:, :, None]) & other.valid[:, None, :]
+
+    def with_x(self, x: Tensor) -> Tokens:
+        """Return the same places carrying other vectors (B, N, D')."""
+        return Tokens(x, self.valid, self.block)
+
+    def rows(self, index: Tensor) -> Tokens:
+        """Return the batch rows named by ``index`` (B',): repeats are allowed."""
+        return Tokens(self.x[index], self.valid[index], self.block[index])
+
+    @staticmethod
+    def of_image(x: Tensor) -> Tokens:
+        """Return ``x`` (B, N, D) as valid tokens of block 0."""
+        places = x.shape[:2]
+        return Tokens(
+            x, torch.ones(places, dtype=torch.bool, device=x.device), torch.zeros(places, dtype=torch.long, device=x.device)
+        )
+
+    @staticmethod
+    def cat(parts: Sequence[Tokens]) -> Tokens:
+        """Join sequences one after another: (B, N1 + N2 + …, D)."""
+        return Tokens(*(torch.cat(field, dim=1) for field in zip(*parts, strict=True)))
+
+
+class ImageTransform(NamedTuple):
+    """What an image encoder wants to be fed; the data module applies the geometry, the encoder the normalisation.
+
+    Attributes:
+        size: side of the square picture in pixels.
+        resize: ``squash`` to the square, or ``crop``: shorter side to ``size`` / ``crop_ratio``, then the centre.
+        crop_ratio: share of the resized shorter side that the centre crop keeps.
+        interpolation: resampling filter.
+        mean: channel means of pixels scaled to 0…1.
+        std: channel standard deviations of pixels scaled to 0…1.
+    """
+
+    size: int
+    resize: Literal["squash", "crop"] = "squash"
+    crop_ratio: float = 1.0
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+
+
+class Batch(NamedTuple):
+    """Samples collated; a NamedTuple, so that it crosses collation, device transfer and DDP with no code of ours.
+
+    Attributes:
+        keys: B sample keys.
+        image: (B, 3, H, W) uint8, or (B, T, 3, H, W) for clips.
+        ids: (B, N) int64 word pieces: start, prompt, separator, then the target sentence and its end, then padding.
+        valid: (B, N) bool, false on padding.
+        block: (B, N) int64: 0 on the prompt, 1, 2, 3, … on the target sentence.
+        answers: (B, A) float weights over the answer vocabulary; A = 0 where the task has none.
+        prompts: B prompts as written.
+        references: B tuples of reference answers or sentences.
+        groups: B group names.
+    """
+
+    keys: tuple[str, ...]
+    image: Tensor
+    ids: Tensor
+    valid: Tensor
+    block: Tensor
+    answers: Tensor
+    prompts: tuple[str, ...]
+    references: tuple[tuple[str, ...], ...]
+    groups: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of samples B."""
+        return len(self.keys)
