@@ -1,0 +1,118 @@
+"""The embedded data: scenes of coloured shapes, drawn at random, with questions, captions, statements and German.
+
+Nothing is read from disk; everything is a function of (seed, split, index). What is in a scene decides which split it
+belongs to, so that no two splits share one.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from velm_lightning.data.shapes.questions import ask
+from velm_lightning.data.shapes.render import render
+from velm_lightning.data.shapes.scene import Scene, draw, generator
+from velm_lightning.types import SPLITS, InputError, Sample
+
+_SCENE, _PICTURE, _LANGUAGE = range(3)
+
+
+class Scenes(ABC):
+    """Scenes and their pictures; a subclass says something about each.
+
+    Args:
+        train: number of scenes in the training split.
+        val: number of scenes in the validation split.
+        test: number of scenes in the test split.
+        size: side of the square pictures in pixels.
+        seed: another seed gives other scenes.
+    """
+
+    def __init__(self, train: int = 3000, val: int = 500, test: int = 500, size: int = 64, seed: int = 0) -> None:
+        self.scenes_in = {"train": train, "val": val, "test": test}
+        self.size, self.seed = size, seed
+        for key, value in self.scenes_in.items():
+            _at_least(key, value, 0 if key != "train" else 1)
+        _at_least("size", size, 16)
+        _at_least("seed", seed, 0)
+        self._images: dict[str, Tensor] = {}
+        self._samples: dict[str, list[Sample]] = {}
+
+    def scene(self, name: str, index: int) -> Scene:
+        """Return what is in one picture of the split ``name``."""
+        return draw(generator(self.seed, name, index, _SCENE), name)
+
+    def images(self, name: str) -> Tensor:
+        """Return the pictures of the split ``name``, (S, 3, size, size) uint8: rendered once, then kept."""
+        if name not in self._images:
+            pictures = np.empty((self._count(name), 3, self.size, self.size), dtype=np.uint8)
+            for index in range(len(pictures)):
+                pictures[index] = render(
+                    self.scene(name, index), generator(self.seed, name, index, _PICTURE), self.size
+                )
+            self._images[name] = torch.from_numpy(pictures)
+        return self._images[name]
+
+    def split(self, name: str) -> Sequence[Sample]:
+        """Return the samples of ``train``, ``val`` or ``test``, scene by scene; ``image`` is a view of `images`."""
+        if name not in self._samples:
+            samples: list[Sample] = []
+            for index, image in enumerate(self.images(name)):
+                rng = generator(self.seed, name, index, _LANGUAGE)
+                samples += self._say(name, self.scene(name, index), rng, f"{name}-{index:06d}", image)
+            self._samples[name] = samples
+        return self._samples[name]
+
+    def _count(self, name: str) -> int:
+        if name not in self.scenes_in:
+            raise InputError(f"split {name!r} does not exist: choose one of {', '.join(SPLITS)}")
+        return self.scenes_in[name]
+
+    @abstractmethod
+    def _say(self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor) -> Iterator[Sample]:
+        """Yield the samples of one scene, whose keys begin with ``key``."""
+
+
+class ShapeScenes(Scenes):
+    """Questions about coloured shapes, of five groups, whose answers the words alone leave as likely as each other.
+
+    ``exist``, ``count``, ``attribute``, ``relation`` and ``comparison``; see `shapes.questions`. The answer is one of
+    yes, no, 0…4, a colour or a shape.
+
+    Args:
+        train: number of scenes in the training split.
+        val: number of scenes in the validation split.
+        test: number of scenes in the test split.
+        questions_per_scene: how many questions are asked about a scene, each of another kind, if it allows as many.
+        size: side of the square pictures in pixels.
+        seed: another seed gives other scenes.
+
+    Raises:
+        InputError: a number is too small.
+    """
+
+    def __init__(
+        self,
+        train: int = 3000,
+        val: int = 500,
+        test: int = 500,
+        questions_per_scene: int = 8,
+        size: int = 64,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(train, val, test, size, seed)
+        _at_least("questions_per_scene", questions_per_scene, 1)
+        self.questions_per_scene = questions_per_scene
+
+    def _say(self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor) -> Iterator[Sample]:
+        for place, (text, answer, group) in enumerate(ask(scene, rng, self.questions_per_scene)):
+            yield Sample(f"{key}-{place}", image, text, {answer: 1.0}, (answer,), group)
+
+
+def _at_least(key: str, value: int, least: int) -> None:
+    if value < least:
+        raise InputError(f"{key}: {value} is too small, give {least} or more")

@@ -1,0 +1,161 @@
+"""What a scene of coloured shapes is, and how one is drawn at random so that every answer is equally likely.
+
+The distribution is symmetric: exchanging two colours, two shapes, the sizes or two directions everywhere leaves it
+unchanged. So the words of a question tell nothing about a colour or shape asked for. Counts have no such symmetry;
+they are drawn first, uniformly, and the scene is built around them (`Scene.counted`).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from itertools import product
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from velm_lightning.types import SPLITS
+
+T = TypeVar("T")
+
+SHAPES = ("circle", "square", "triangle", "star", "cross")
+COLOURS = ("red", "green", "blue", "yellow", "purple", "black")
+SIZES = ("small", "large")
+GRID = 3
+"""Things lie near the centres of GRID x GRID cells, one a cell at most."""
+JITTER = 0.11 / GRID
+"""How far a centre may lie from its cell's, as a share of the picture's side."""
+RADIUS = {"small": 0.19 / GRID, "large": 0.30 / GRID}
+"""Radius of a circle as a share of the picture's side; the other shapes cover about as much."""
+FEWEST, MOST, HIGHEST_COUNT = 3, 6, 4
+
+
+class Thing(NamedTuple):
+    """One coloured shape; ``x`` grows to the right and ``y`` downwards, both 0…1 over the picture."""
+
+    size: str
+    colour: str
+    shape: str
+    x: float
+    y: float
+
+    @property
+    def column(self) -> int:
+        """Cell from the left, 0…GRID-1."""
+        return int(self.x * GRID)
+
+    @property
+    def row(self) -> int:
+        """Cell from the top, 0…GRID-1."""
+        return int(self.y * GRID)
+
+
+class Words(NamedTuple):
+    """A description that leaves open what is ``None``: "large red shape", "circle"."""
+
+    size: str | None = None
+    colour: str | None = None
+    shape: str | None = None
+
+    def fits(self, thing: Thing) -> bool:
+        """Tell whether ``thing`` is what these words describe."""
+        return all(word is None or word == has for word, has in zip(self, thing, strict=False))
+
+    def noun(self, plural: bool = False, anything: str = "shape") -> str:
+        """Return the words in English, ``anything`` standing for a shape left open."""
+        words = [word for word in (self.size, self.colour, self.shape or anything) if word]
+        return " ".join(words) + (("es" if words[-1] == "cross" else "s") if plural else "")
+
+
+class Scene(NamedTuple):
+    """Things that do not overlap, and the descriptions whose count (0…HIGHEST_COUNT) was drawn before the scene was."""
+
+    things: tuple[Thing, ...]
+    counted: tuple[Words, ...]
+
+    def all(self, words: Words) -> list[Thing]:
+        """Return the things that ``words`` describe."""
+        return [thing for thing in self.things if words.fits(thing)]
+
+    def count(self, words: Words) -> int:
+        """Return how many things ``words`` describe."""
+        return sum(map(words.fits, self.things))
+
+    def name(self, thing: Thing, *mentioned: str) -> Words | None:
+        """Return the first of these descriptions ("shape", "size shape") that tells ``thing`` from all others."""
+        options = (describe(thing, attributes) for attributes in mentioned)
+        return next((words for words in options if self.count(words) == 1), None)
+
+
+DIRECTIONS: dict[str, Callable[[Thing, Thing], bool]] = {
+    "left of": lambda a, b: a.column < b.column,
+    "right of": lambda a, b: a.column > b.column,
+    "above": lambda a, b: a.row < b.row,
+    "below": lambda a, b: a.row > b.row,
+}
+OPPOSITE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
+"""A thing in the same column is neither left nor right; cells keep the two cases well apart in the picture."""
+
+
+def pick(rng: np.random.Generator, options: Sequence[T]) -> T:
+    """Return one of the options, each as likely as the next."""
+    return options[int(rng.random() * len(options))]
+
+
+def describe(thing: Thing, mentioned: str) -> Words:
+    """Return the attributes of ``thing`` that ``mentioned`` names: "colour shape"."""
+    return Words(**{name: getattr(thing, name) for name in mentioned.split()})
+
+
+def vocabulary(mentioned: str) -> list[Words]:
+    """Return every description that can be made of the attributes named in ``mentioned``."""
+    kinds = {"size": SIZES, "colour": COLOURS, "shape": SHAPES}
+    names = mentioned.split()
+    return [Words(**dict(zip(names, values, strict=True))) for values in product(*(kinds[name] for name in names))]
+
+
+def generator(seed: int, split: str, index: int, stream: int) -> np.random.Generator:
+    """Return the random numbers of one scene and one purpose, whatever was drawn before for others."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, SPLITS.index(split), index, stream))))
+
+
+def draw(rng: np.random.Generator, split: str) -> Scene:
+    """Draw a scene that only ``split`` can hold: what lies in which cell decides which split a scene belongs to."""
+    colours, shapes, counted = _colours_and_shapes(rng)
+    sizes = rng.integers(len(SIZES), size=len(colours))
+    while True:
+        cells = rng.permutation(GRID * GRID)[: len(colours)]
+        content = np.stack([cells, sizes, colours, shapes]).astype(np.uint8)  # (4, things)
+        if zlib.crc32(content[:, cells.argsort()].tobytes()) % len(SPLITS) == SPLITS.index(split):
+            break
+    rows, columns = np.divmod(cells, GRID)
+    centres = (np.stack([columns, rows]) + 0.5) / GRID + rng.uniform(-JITTER, JITTER, (2, len(cells)))
+    attributes = zip(sizes.tolist(), colours.tolist(), shapes.tolist(), *centres.tolist(), strict=True)
+    return Scene(tuple(Thing(SIZES[a], COLOURS[b], SHAPES[c], x, y) for a, b, c, x, y in attributes), counted)
+
+
+def _colours_and_shapes(
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], tuple[Words, ...]]:
+    """Draw counts, then colours and shapes with exactly those counts: of a colour and of a shape, or of a pair."""
+    first, second = (int(k) for k in rng.integers(HIGHEST_COUNT + 1, size=2))
+    colour, shape = int(rng.integers(len(COLOURS))), int(rng.integers(len(SHAPES)))
+    if rng.random() < 0.5:
+        things = int(rng.integers(max(FEWEST, first), MOST + 1))
+        pairs = _exactly(rng, first, things, colour * len(SHAPES) + shape, len(COLOURS) * len(SHAPES))
+        return *np.divmod(pairs, len(SHAPES)), (Words(colour=COLOURS[colour], shape=SHAPES[shape]),)
+    things = int(rng.integers(max(FEWEST, first, second), MOST + 1))
+    colours, shapes = (
+        _exactly(rng, first, things, colour, len(COLOURS)),
+        _exactly(rng, second, things, shape, len(SHAPES)),
+    )
+    return colours, shapes, (Words(colour=COLOURS[colour]), Words(shape=SHAPES[shape]))
+
+
+def _exactly(rng: np.random.Generator, count: int, things: int, wanted: int, kinds: int) -> NDArray[np.int64]:
+    """Return ``things`` values of ``kinds``, the ``wanted`` one exactly ``count`` times and the rest at random."""
+    values = rng.integers(kinds - 1, size=things)
+    values += values >= wanted
+    values[rng.permutation(things)[:count]] = wanted
+    return values
