@@ -1,0 +1,133 @@
+"""One picture of any kind, file or tensor, as uint8 (3, S, S): upright, RGB, refused before it can do harm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from PIL import Image as Pillow
+from PIL import UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
+from torch import Tensor
+
+from ..types import ImageTransform, InputError
+
+MAX_PIXELS = 64_000_000
+"""The largest picture that is decoded unless the user says otherwise: a header can claim any size."""
+
+_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")  # none that starts another program, as EPS does
+_FILTERS = {"bilinear": Pillow.Resampling.BILINEAR, "bicubic": Pillow.Resampling.BICUBIC}
+_TURNS = {
+    2: Pillow.Transpose.FLIP_LEFT_RIGHT,
+    3: Pillow.Transpose.ROTATE_180,
+    4: Pillow.Transpose.FLIP_TOP_BOTTOM,
+    5: Pillow.Transpose.TRANSPOSE,
+    6: Pillow.Transpose.ROTATE_270,
+    7: Pillow.Transpose.TRANSVERSE,
+    8: Pillow.Transpose.ROTATE_90,
+}  # EXIF orientation -> what undoes it
+
+
+def read_image(image: Path | Tensor, transform: ImageTransform, max_pixels: int = MAX_PIXELS) -> Tensor:
+    """Return a picture as uint8 (3, S, S), upright and in RGB.
+
+    The first frame of an animation is taken; grey, palette, CMYK and 16-bit pictures are converted; what is
+    transparent becomes white. A tensor that is S x S already is returned as it is.
+
+    Args:
+        image: a file, or a uint8 tensor (3, H, W).
+        transform: the geometry.
+        max_pixels: a header that claims more is refused before anything is decoded.
+
+    Raises:
+        InputError: the file is missing, empty, cut, too large or no picture; the message names it.
+    """
+    if isinstance(image, Tensor):
+        if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3 or not image.numel():
+            raise InputError(f"a picture tensor must be uint8 (3, H, W), not {image.dtype} {tuple(image.shape)}")
+        if is_ready(image, transform):
+            return image
+        return _tensor(_fit(Pillow.fromarray(image.permute(1, 2, 0).contiguous().numpy()), transform))
+    try:
+        if not image.is_file():
+            raise InputError(f"{image}: there is no such image file: mend its name or remove its rows")
+        with image.open("rb") as file:
+            return _tensor(_decode(file, image, transform, max_pixels))
+    except InputError:
+        raise
+    except Exception as error:  # Pillow's plugins raise a dozen kinds on damaged files
+        empty = isinstance(error, UnidentifiedImageError) and not image.stat().st_size
+        raise InputError(f"{image}: {_reason(error, empty)}: replace the file or remove its rows") from error
+
+
+def is_ready(image: Path | Tensor, transform: ImageTransform) -> bool:
+    """Tell whether it is a tensor that needs nothing done."""
+    side = transform.size
+    return isinstance(image, Tensor) and image.dtype == torch.uint8 and image.shape == (3, side, side)
+
+
+def _tensor(picture: Pillow.Image) -> Tensor:
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
+
+
+def _fit(picture: Pillow.Image, transform: ImageTransform) -> Pillow.Image:
+    """Return an RGB picture as S x S: squashed, or its centre square resized, both with antialiasing."""
+    (width, height), box = picture.size, None
+    if transform.resize == "crop":  # the square is cut first: as resizing first, at any length of the longer side
+        side = max(1.0, min(width, height) * transform.crop_ratio)
+        left, top = (width - side) / 2, (height - side) / 2
+        box = (left, top, left + side, top + side)
+    return picture.resize((transform.size, transform.size), _FILTERS[transform.interpolation], box=box)
+
+
+def _decode(file: BinaryIO, path: Path, transform: ImageTransform, max_pixels: int) -> Pillow.Image:
+    """Return a file's picture as S x S, upright and in RGB."""
+    if Pillow.MAX_IMAGE_PIXELS is not None and max_pixels > Pillow.MAX_IMAGE_PIXELS:
+        Pillow.MAX_IMAGE_PIXELS = max_pixels
+    with Pillow.open(file, formats=_FORMATS) as picture:
+        width, height = picture.size
+        if width * height > max_pixels:
+            raise InputError(
+                f"{path}: claims {width} x {height} pixels, more than max_pixels = {max_pixels}: "
+                "make the picture smaller or the limit larger"
+            )
+        twice = int(2 * transform.size / (transform.crop_ratio if transform.resize == "crop" else 1))
+        picture.draft("RGB", (twice, twice))  # a large JPEG is decoded at 1/2, 1/4 or 1/8, and never below 2 S
+        if not isinstance(picture, JpegImageFile):
+            picture.load()  # so that what looks for EXIF data finds a whole file
+        turn = _TURNS.get(_orientation(picture))
+        fitted = _fit(_rgb(picture), transform)
+        return fitted if turn is None else fitted.transpose(turn)
+
+
+def _orientation(image: Pillow.Image) -> int:
+    try:
+        return int(image.getexif().get(0x0112, 1))
+    except Exception:  # damaged EXIF data do not make the picture unreadable
+        return 1
+
+
+def _rgb(image: Pillow.Image) -> Pillow.Image:
+    if image.mode.startswith("I"):
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError("32-bit pixels")
+        image = Pillow.fromarray((values >> 8).astype(np.uint8))
+    elif image.mode == "F":
+        raise ValueError("floating-point pixels")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Pillow.alpha_composite(Pillow.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def _reason(error: Exception, empty: bool) -> str:
+    if empty:
+        return "the file is empty (0 bytes)"
+    if isinstance(error, UnidentifiedImageError):
+        return "is not a JPEG, PNG, GIF, WebP, BMP, TIFF or PPM picture"
+    if isinstance(error, Pillow.DecompressionBombError | Pillow.DecompressionBombWarning):
+        return f"claims too many pixels ({error})"
+    return f"cannot be read as a picture ({error or type(error).__name__})"

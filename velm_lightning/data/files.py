@@ -1,0 +1,224 @@
+"""Reading what users wrote by hand or exported: every fault is one sentence that names file, line, value and mend."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, NamedTuple
+
+from ..types import InputError, Sample
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # U+0085, \v, \f and U+2028 end a line for some readers
+_LONE = re.compile(r"[\ud800-\udfff]")  # half of a surrogate pair: cannot be written as UTF-8
+_DECODER = json.JSONDecoder()
+
+
+class Row(NamedTuple):
+    """One record of a file, with the place to name when something is wrong with it."""
+
+    where: str
+    values: dict[str, Any]
+
+
+class Located(NamedTuple):
+    """A sample with the file and line that it came from."""
+
+    where: str
+    sample: Sample
+
+
+def clean_text(text: str) -> str:
+    r"""Make one plain line of it: control characters (``\n \r \v \f``, U+2028 …) become spaces, ends are stripped."""
+    return _LONE.sub("\ufffd", _CONTROL.sub(" ", text)).strip()
+
+
+def show(value: object) -> str:
+    """Return a value as an error message quotes it: short."""
+    text = ascii(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def fault(error: InputError, problems: list[str] | None) -> None:
+    """Raise the error, or note it and go on where a list of problems is given: the one difference of a check."""
+    if problems is None:
+        raise error
+    problems.append(str(error))
+
+
+def inside(root: Path, name: str) -> Path:
+    """Return ``root / name``, never a file outside of ``root``.
+
+    Raises:
+        InputError: the name is empty or absolute, climbs out of the root, or is a link that leads out of it.
+    """
+    if not isinstance(name, str) or not name.strip() or "\0" in name or _LONE.search(name):
+        raise InputError(f"{show(name)} is not a file name: give one relative to {root}")
+    if PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor:
+        raise InputError(f"{show(name)} is an absolute file name: give one relative to {root}")
+    path = root / name
+    try:
+        within = path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError, ValueError) as error:  # a ring of links
+        raise InputError(f"{path} cannot be followed ({error}): mend the link") from error
+    if not within:
+        raise InputError(f"{show(name)} leads out of {root}: copy the file into it, or name a folder that holds both")
+    return path
+
+
+def read_text(path: Path) -> str:
+    """Return a UTF-8 file, or a UTF-16 one with its byte order mark, without that mark.
+
+    Raises:
+        InputError: there is no such file, or it is in another encoding; the message names the line.
+    """
+    try:
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be read ({reason}): check the path") from error
+    wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    if b"\0" in data and not wide:
+        line = data[: data.index(0)].count(10) + 1
+        raise InputError(f"{path}:{line}: holds a zero byte (UTF-16 without its mark?): save the file as UTF-8 text")
+    try:
+        return data.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        place = f"{path}:{data[: error.start].count(10) + 1}"
+        if wide:
+            raise InputError(f"{place}: is cut or damaged UTF-16: save the file as UTF-8") from error
+        raise InputError(
+            f"{place}: byte 0x{data[error.start]:02x} is not UTF-8 (Latin-1?): "
+            f"save the file as UTF-8, e.g. `iconv -f latin1 -t utf-8 {path.name}`"
+        ) from error
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds."""
+    text = read_text(path)
+    value, end = _parse(text, _skip(text, 0), path, 1)
+    if _skip(text, end) < len(text):
+        line, column = _place(text, _skip(text, end))
+        raise InputError(f"{path}:{line}: JSON ends before column {column}, but text goes on: remove what follows")
+    return value
+
+
+def read_rows(path: Path, problems: list[str] | None = None) -> Iterator[Row]:
+    """Yield the records of a file: CSV and TSV by their suffix, else a JSON list or JSON lines.
+
+    Args:
+        path: the file.
+        problems: where given, a broken record is noted there and left out, instead of ending the reading.
+
+    Raises:
+        InputError: the file cannot be read, or a record of it, and ``problems`` is not given.
+    """
+    text = read_text(path)
+    if path.suffix.lower() in (".csv", ".tsv"):
+        rows = _csv_rows(text, path, "\t" if path.suffix.lower() == ".tsv" else ",")
+    elif text.lstrip()[:1] == "[":
+        rows = _list_rows(text, path)
+    else:
+        rows = _line_rows(text, path)
+    for row in rows:
+        if isinstance(row, InputError):
+            fault(row, problems)
+        else:
+            yield row
+
+
+def _line_rows(text: str, path: Path) -> Iterator[Row | InputError]:
+    r"""Yield JSON lines; only ``\n`` ends a line, for U+2028 may stand within a string."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            value, end = _parse(line, _skip(line, 0), path, number)
+        except InputError as error:
+            yield error
+            continue
+        if line[end:].strip():
+            yield InputError(f"{path}:{number}: text follows the record at column {end + 1}: one record a line")
+        else:
+            yield _row(value, f"{path}:{number}")
+
+
+def _list_rows(text: str, path: Path) -> Iterator[Row | InputError]:
+    """Yield the items of a JSON list, each with the line where it begins; a cut one ends the reading."""
+    at, line, counted, number = _skip(text, text.index("[") + 1), 1, 0, 0
+    while text[at : at + 1] != "]":
+        line, counted, number = line + text.count("\n", counted, at), at, number + 1
+        try:
+            value, end = _parse(text, at, path, 1)
+        except InputError as error:
+            yield error
+            return
+        yield _row(value, f"{path}:{line} (item {number})")
+        at = _skip(text, end)
+        if text[at : at + 1] == ",":
+            at = _skip(text, at + 1)
+        elif text[at : at + 1] != "]":
+            line, column = _place(text, at)
+            yield InputError(f"{path}:{line}: the list is cut at column {column}: `,` or `]` is missing")
+            return
+    if _skip(text, at + 1) < len(text):
+        yield InputError(f"{path}:{_place(text, at)[0]}: text follows the end of the list: remove it")
+
+
+def _csv_rows(text: str, path: Path, delimiter: str) -> Iterator[Row | InputError]:
+    """Yield the rows of a table whose first line names the columns."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    names: list[str] = []
+    line = 1
+    try:
+        for cells in reader:
+            place, line = f"{path}:{line}", reader.line_num + 1
+            if not cells:
+                continue
+            if not names:
+                names = [name.strip() for name in cells]
+                if len(set(names)) < len(names) or "" in names:
+                    yield InputError(f"{place}: column names {show(cells)} are empty or repeated: name each once")
+                    return
+            elif len(cells) != len(names):
+                yield InputError(f"{place}: {len(cells)} cells under {len(names)} columns: quote texts with a comma")
+            else:
+                yield Row(place, dict(zip(names, cells, strict=True)))
+    except csv.Error as error:
+        yield InputError(f"{path}:{line}: not a table ({error}): is a quote left open?")
+
+
+def _parse(text: str, at: int, path: Path, first: int) -> tuple[Any, int]:
+    """Return the JSON value that begins at ``at``, and its end; ``first`` is the number of the text's first line."""
+    try:
+        return _DECODER.raw_decode(text, at)
+    except json.JSONDecodeError as error:
+        line, column = _place(text, error.pos)
+        cut = _skip(text, error.pos) >= len(text) or "Unterminated" in error.msg
+        mend = "it is cut short there" if cut else "mend it there"
+        raise InputError(f"{path}:{first + line - 1}: not JSON at column {column} ({error.msg}): {mend}") from error
+    except (RecursionError, ValueError) as error:  # nested too deep; an integer of thousands of digits
+        line = first + _place(text, at)[0] - 1
+        raise InputError(f"{path}:{line}: JSON that cannot be read ({show(str(error))}): write it plainer") from error
+
+
+def _row(value: object, where: str) -> Row | InputError:
+    if isinstance(value, dict):
+        return Row(where, value)
+    return InputError(f'{where}: {show(value)} is not a record: write {{"image": …, "text": …}}')
+
+
+_SPACE = re.compile(r"[ \t\n\r]*")
+
+
+def _skip(text: str, at: int) -> int:
+    match = _SPACE.match(text, at)
+    return match.end() if match else at
+
+
+def _place(text: str, at: int) -> tuple[int, int]:
+    """Return line and column, both from 1."""
+    return text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
