@@ -11,7 +11,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from ..types import ImageTransform, InputError
+from velm_lightning.types import ImageTransform, InputError
 
 _VERSION = 1  # of the file's layout and of the decoding: a new number leaves the old files aside
 

@@ -12,7 +12,7 @@ from PIL import UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 from torch import Tensor
 
-from ..types import ImageTransform, InputError
+from velm_lightning.types import ImageTransform, InputError
 
 MAX_PIXELS = 64_000_000
 """The largest picture that is decoded unless the user says otherwise: a header can claim any size."""

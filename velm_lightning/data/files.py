@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
 
-from ..types import InputError, Sample
+from velm_lightning.types import InputError, Sample
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # U+0085, \v, \f and U+2028 end a line for some readers
 _LONE = re.compile(r"[\ud800-\udfff]")  # half of a surrogate pair: cannot be written as UTF-8
@@ -47,6 +47,18 @@ def fault(error: InputError, problems: list[str] | None) -> None:
     if problems is None:
         raise error
     problems.append(str(error))
+
+
+def add(found: dict[str, Located], one: Located) -> None:
+    """Add a sample under its key.
+
+    Raises:
+        InputError: another one has that key.
+    """
+    other = found.setdefault(one.sample.key, one)
+    if other is not one:
+        key = show(one.sample.key)
+        raise InputError(f"{one.where}: key {key} stands in {other.where} too: give each row its own")
 
 
 def inside(root: Path, name: str) -> Path:

@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from ..types import Image, ImageTransform, InputError
-from .cache import build_cache, cache_key, default_folder
-from .decode import MAX_PIXELS, is_ready, read_image
+from velm_lightning.data.cache import build_cache, cache_key, default_folder
+from velm_lightning.data.decode import MAX_PIXELS, is_ready, read_image
+from velm_lightning.types import Image, ImageTransform, InputError
 
 __all__ = ["MAX_PIXELS", "ImageStore", "read_image"]
 

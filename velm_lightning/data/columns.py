@@ -1,0 +1,140 @@
+"""From a row of a file to samples: which column is which, and what a label may be."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+from velm_lightning.data.files import Row, clean_text, inside, show
+from velm_lightning.types import InputError, Sample
+
+
+class Columns(TypedDict, total=False):
+    """What the file calls each part of a sample, where it is not called so; see ``JSONLines``."""
+
+    image: str
+    text: str | None
+    target: str | None
+    answers: str | None
+    group: str | None
+    key: str | None
+
+
+class Parts:
+    """How the rows of one file become samples: which column is which is settled by its first row."""
+
+    def __init__(self, columns: Mapping[str, str | None], first: Row, images: Path, unlabelled: bool) -> None:
+        self.images, self.unlabelled = images, unlabelled
+        self.names = {
+            part: columns.get(part, part if part in first.values else None) for part in Columns.__annotations__
+        }
+        for part in ("image", "text"):
+            if part not in columns and self.names[part] is None:
+                leave = ", or `text: null` for none" if part == "text" else ""
+                raise InputError(
+                    f"{first.where}: no column {part!r} in {_list(first)}: name it by columns.{part}{leave}"
+                )
+        if columns.get("answers"):
+            self.names["target"] = columns.get("target")
+        elif columns.get("target"):
+            self.names["answers"] = None
+        if self.names["target"] and self.names["answers"]:
+            raise InputError(f"{first.where}: both target and answers: set columns.target or columns.answers to null")
+        self.paths: dict[str, Path] = {}
+
+    def samples(self, row: Row, number: str, training: bool) -> Iterator[Sample]:
+        """Yield the sample of a row; in training, one for each of its target sentences."""
+        key = clean_text(str(self.value(row, "key"))) if self.names["key"] else number
+        if not key:
+            raise InputError(f"{row.where}: the key is empty: give each row its own")
+        image = self.value(row, "image")
+        picture = tuple(self.path(row, one) for one in image) if isinstance(image, list) else self.path(row, image)
+        text = sentence(self.value(row, "text"), self.names["text"], row) if self.names["text"] else ""
+        group = clean_text(str(self.value(row, "group"))) if self.names["group"] else ""
+        label = self.value(row, "answers" if self.names["answers"] else "target")
+        if label is None or self.names["answers"]:
+            weights, references = _answers(label, row)
+            yield Sample(key, picture, text, weights, references, group)
+            return
+        sentences = label if isinstance(label, list) and label else [label]
+        references = tuple(sentence(one, self.names["target"], row) for one in sentences)
+        if not training or len(references) == 1:
+            yield Sample(key, picture, text, references[0], references, group)
+            return
+        for position, target in enumerate(references):
+            yield Sample(f"{key}#{position}", picture, text, target, references, group)
+
+    def value(self, row: Row, part: str) -> Any:
+        """Return a part of a row; a test file may lack the label."""
+        name = self.names[part]
+        if name is None:
+            return None
+        if name not in row.values and not (self.unlabelled and part in ("target", "answers")):
+            near = difflib.get_close_matches(name, row.values, 1)
+            raise InputError(f"{row.where}: no column {name!r} in {_list(row)}{meant(near)}: see columns.{part}")
+        value = row.values.get(name)
+        return None if value == "" and self.unlabelled and part in ("target", "answers") else value
+
+    def path(self, row: Row, name: Any) -> Path:
+        """Return a picture's path, the same object for the same name."""
+        if not isinstance(name, str) or name not in self.paths:
+            try:
+                found = inside(self.images, name)
+            except InputError as error:
+                raise InputError(f"{row.where}: image {error}") from error
+            self.paths[name] = found
+        return self.paths[name]
+
+
+def sentence(value: Any, name: str | None, row: Row) -> str:
+    """Return a text on one plain line.
+
+    Raises:
+        InputError: it is empty, or neither text nor a number.
+    """
+    if isinstance(value, bool | list | dict):
+        raise InputError(f"{row.where}: {name} is {show(value)}: write a text")
+    text = "" if value is None else clean_text(str(value))
+    if not text:
+        raise InputError(f"{row.where}: {name} is empty: write a text or remove the row")
+    return text
+
+
+def soft_weights(answers: Sequence[str]) -> dict[str, float]:
+    """Return what each answer is worth: 1 alone, else min(1, count / 3), as in VQA (Antol et al. 2015)."""
+    if len(answers) == 1:
+        return {answers[0]: 1.0}
+    return {answer: min(1.0, count / 3) for answer, count in Counter(answers).items()}
+
+
+def _answers(label: Any, row: Row) -> tuple[dict[str, float] | None, tuple[str, ...]]:
+    """Return answers with weights, and all that was said."""
+    if label is None:
+        return None, ()
+    if isinstance(label, dict):
+        for answer, weight in label.items():
+            if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= 1:
+                raise InputError(f"{row.where}: answer {show(answer)} weighs {show(weight)}: give a number from 0 to 1")
+        label = {sentence(answer, "an answer", row): float(weight) for answer, weight in label.items()}
+        if not label:
+            raise InputError(f"{row.where}: the answers are empty: give one or more")
+        return label, tuple(label)
+    said = [
+        str(one).lower() if isinstance(one, bool) else one for one in (label if isinstance(label, list) else [label])
+    ]
+    if not said:
+        raise InputError(f"{row.where}: the answers are empty: give one or more, or null")
+    words = tuple(sentence(one, "an answer", row) for one in said)
+    return soft_weights(words), words
+
+
+def _list(row: Row) -> str:
+    return show(", ".join(map(str, row.values)))
+
+
+def meant(near: Sequence[str]) -> str:
+    """Return the nearest right spelling as the end of a message."""
+    return f"; do you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,115 @@
+"""The user's own data: JSON lines, a JSON list, CSV or TSV beside a folder of pictures."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from velm_lightning.data.columns import Columns, Parts, meant
+from velm_lightning.data.files import Located, add, fault, read_rows
+from velm_lightning.types import SPLITS, InputError, Sample
+
+
+class JSONLines:
+    """Samples from a file a split, one row each; the suffix tells CSV and TSV from JSON lines or a JSON list.
+
+    A column named ``image``, ``text``, ``target``, ``answers``, ``group`` or ``key`` is used as it is; ``columns``
+    names those that the files call otherwise, and ``null`` leaves one out. Only ``image`` and ``text`` must be there.
+
+    - ``image``: a file name below ``images``; a list of them is a clip.
+    - ``text``: the prompt; ``text: null`` where there is none, as in captioning.
+    - ``target``: a sentence to produce. Of a list, training makes a sample of each; elsewhere all are references.
+    - ``answers``: a label, a list of what annotators said (weight min(1, count / 3)), or answers with weights.
+    - ``group``: question type or the like. ``key``: unique; otherwise the row's number in its file.
+
+    Args:
+        root: folder that the other names are relative to.
+        train: file of the training split, and so on; a split without a file is empty.
+        images: folder of the pictures.
+        columns: names of columns that differ.
+        holdout: share of the training *images*, chosen by their name, that become the validation split.
+    """
+
+    def __init__(
+        self,
+        root: Path = Path("."),
+        train: Path | None = None,
+        val: Path | None = None,
+        test: Path | None = None,
+        images: Path = Path("."),
+        columns: Columns | None = None,
+        holdout: float = 0.0,
+    ) -> None:
+        self.files = {"train": train, "val": val, "test": test}
+        self.root, self.images, self.holdout = Path(root), Path(root) / images, holdout
+        self.columns: dict[str, str | None] = dict(columns or {})  # type: ignore[arg-type]
+        for name in self.columns.keys() - Columns.__annotations__.keys():
+            near = difflib.get_close_matches(name, Columns.__annotations__, 1)
+            raise InputError(f"columns.{name} is not one of {', '.join(Columns.__annotations__)}{meant(near)}")
+        if not any(self.files.values()):
+            raise InputError("name at least one file: train, val or test")
+        if not 0 <= holdout < 1 or (holdout and (val or not train)):
+            raise InputError(f"holdout={holdout} must be at least 0, below 1, and goes with `train` and without `val`")
+        self._read: dict[str, list[Located]] = {}
+
+    def split(self, name: str) -> Sequence[Sample]:
+        """Return the samples of a split in the order of its file.
+
+        Raises:
+            InputError: the message names the file, the line and the mend.
+        """
+        return [located.sample for located in self.read(name)]
+
+    def read(self, name: str, problems: list[str] | None = None) -> list[Located]:
+        """Return the samples of a split with their file and line.
+
+        Args:
+            name: ``train``, ``val`` or ``test``.
+            problems: where given, what is wrong is noted there, the row is left out and reading goes on.
+
+        Raises:
+            InputError: as ``split``, where ``problems`` is not given.
+        """
+        if name not in SPLITS:
+            raise InputError(f"{name!r} is not a split: use train, val or test")
+        held = bool(self.holdout) and name == "val"
+        file = self.files["train" if held else name]
+        if file is None:
+            return []
+        if name not in self._read or problems is not None:
+            found = self._samples(self.root / file, name, problems)
+            if self.holdout and name != "test":
+                found = [one for one in found if _held_out(one.sample, self.images, self.holdout) == held]
+            if problems is not None:
+                return found
+            self._read[name] = found
+        return self._read[name]
+
+    def _samples(self, path: Path, name: str, problems: list[str] | None) -> list[Located]:
+        rows = list(read_rows(path, problems))
+        if not rows:
+            fault(InputError(f"{path}: holds no rows: give a file with at least one, or leave {name} out"), problems)
+            return []
+        found: dict[str, Located] = {}
+        try:
+            parts = Parts(self.columns, rows[0], self.images, name == "test")
+        except InputError as error:
+            fault(error, problems)
+            return []
+        for number, row in enumerate(rows):
+            try:
+                for sample in parts.samples(row, str(number), name == "train"):
+                    add(found, Located(row.where, sample))
+            except InputError as error:
+                fault(error, problems)
+        return list(found.values())
+
+
+def _held_out(sample: Sample, images: Path, share: float) -> bool:
+    """Choose by the image's name, so that no image is in both parts, whatever the order of the rows."""
+    first = sample.image[0] if isinstance(sample.image, tuple) else sample.image
+    assert isinstance(first, Path)
+    digest = hashlib.sha256(first.relative_to(images).as_posix().encode("utf-8", "surrogateescape")).digest()
+    return int.from_bytes(digest[:8], "big") < share * 2**64
