@@ -6,17 +6,19 @@ from collections import Counter, defaultdict
 import pytest
 import torch
 
-from velm_lightning.data.shape_scenes import ShapeScenes
+from velm_lightning.data.shape_scenes import ShapeCaptions, ShapeScenes, ShapeStatements, ShapeTranslations
+from velm_lightning.data.shapes.german import german
 from velm_lightning.data.shapes.render import RGB
-from velm_lightning.data.shapes.scene import COLOURS, SHAPES, SIZES
+from velm_lightning.data.shapes.scene import COLOURS, SHAPES, SIZES, Words
 from velm_lightning.types import Dataset, InputError
 
 SPLITS = ("train", "val", "test")
+NUMBERS = {"a": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
 
 
 @pytest.fixture(scope="module")
 def data():
-    return ShapeScenes(train=900, val=150, test=300)
+    return ShapeScenes(train=300, val=150, test=100)
 
 
 def plain(word):
@@ -49,7 +51,7 @@ def answer(scene, question):
         (a,), (b,) = fitting(scene, m[1]), fitting(scene, m[3])
         assert lies(a, m[2], b) or lies(b, m[2], a)
         return "yes" if lies(a, m[2], b) else "no"
-    if m := re.fullmatch(rf"what (colour|shape) is (?:the thing )?{where} the (.+)\?", question):
+    if m := re.fullmatch(rf"what (colour|shape) is the thing {where} the (.+)\?", question):
         (anchor,) = fitting(scene, m[3])
         (found,) = [t for t in scene.things if lies(t, m[2], anchor)]
         return getattr(found, m[1])
@@ -90,7 +92,7 @@ def test_groups_keys_and_language(data):
 
 
 def test_the_words_do_not_give_the_answer_away():
-    data = ShapeScenes(train=1500, test=600, size=16)
+    data = ShapeScenes(train=1000, test=500, size=16)
     seen = defaultdict(Counter)
     for sample in data.split("train"):
         seen[sample.text][sample.references[0]] += 1
@@ -140,7 +142,7 @@ def test_things_do_not_touch_and_samples_share_one_tensor(data):
         assert len({(t.row, t.column) for t in things}) == len(things)
     images = data.images("train")
     assert images.dtype == torch.uint8
-    assert images.shape == (900, 3, 64, 64)
+    assert images.shape == (300, 3, 64, 64)
     assert data.split("train") is data.split("train")
     for sample in data.split("train")[:50]:
         assert sample.image.untyped_storage().data_ptr() == images.untyped_storage().data_ptr()
@@ -158,3 +160,63 @@ def test_bad_numbers_are_named(given, named):
 def test_an_unknown_split_is_named():
     with pytest.raises(InputError, match="'dev'.*train, val, test"):
         ShapeScenes().split("dev")
+
+
+def test_captions_are_five_and_true():
+    data = ShapeCaptions(train=60, val=20, test=5, size=16)
+    assert [len(data.split(name)) for name in SPLITS] == [300, 20, 5]
+    for sample in [s for name in SPLITS for s in data.split(name)]:
+        assert sample.text == ""
+        assert len(set(sample.references)) == 5
+        assert sample.target in sample.references
+        things = scene_of(data, sample).things
+        for many, colour, shape in re.findall(r"(\w+) (\w+) (\w+)", " ".join(sample.references[:2])):
+            if many in NUMBERS and colour in COLOURS and plain(shape) in SHAPES:
+                assert NUMBERS[many] == sum((t.colour, t.shape) == (colour, plain(shape)) for t in things)
+        assert {t.colour for t in things} == {w for w in re.findall(r"\w+", sample.references[0]) if w in COLOURS}
+
+
+def test_statements_are_right_and_balanced():
+    data = ShapeStatements(train=400, size=16)
+    samples, truths = data.split("train"), defaultdict(list)
+    for sample in samples:
+        assert sample.references == tuple(sample.target)
+        assert holds(scene_of(data, sample), sample.text) == (sample.references == ("true",)), sample
+        truths[sample.group].append(sample.references == ("true",))
+    assert all(0.44 < sum(found) / len(found) < 0.56 for found in truths.values()), truths
+
+
+def holds(scene, statement):
+    """Turn the statement into the question that it answers, and compare."""
+    text = statement.removesuffix(".")
+    if m := re.fullmatch(r"there (?:is|are) (no|one|two|three|four) (.+)", text):
+        return len(fitting(scene, m[2])) == NUMBERS.get(m[1], 0)
+    if m := re.fullmatch(r"there (is|are) (a .+|more .+)", text):
+        return answer(scene, f"{m[1]} there {m[2]}?") == "yes"
+    if m := re.fullmatch(r"(the .+) is (left of .+|right of .+|above .+|below .+)", text):
+        return answer(scene, f"is {m[1]} {m[2]}?") == "yes"
+    which, value = re.fullmatch(r"(the .+) is (?:a )?(\w+)", text).groups()
+    return answer(scene, f"what {'colour' if value in COLOURS else 'shape'} is {which}?") == value
+
+
+def test_german_follows_the_gender_of_what_is_seen():
+    data = ShapeTranslations(train=300, size=16)
+    seen = {"one": Counter(), "named": Counter()}
+    for sample in data.split("train"):
+        assert sample.references == (sample.target,)
+        seen[sample.group][sample.text.split()[0]] += 1
+        if sample.group == "one":
+            (subject,) = fitting(scene_of(data, sample), re.match("the (.+?) one", sample.text)[1])
+            masculine = subject.shape in ("circle", "star")
+            assert sample.target.startswith("der " if masculine else "das ")
+            seen[sample.group][masculine] += 1
+    assert min(seen["one"][True], seen["one"][False]) > 50
+    assert seen["named"]["there"] == 300
+
+
+def test_german_grammar():
+    red = Words("large", "red", "star")
+    assert german(red, "a", "accusative", "star") == "einen großen roten Stern"
+    assert german(red, "the", "dative", "star") == "dem großen roten Stern"
+    assert german(Words(colour="purple", shape="cross"), "a", "nominative", "cross") == "ein violettes Kreuz"
+    assert german(Words(colour="blue"), "the", "nominative", "square") == "das blaue"

@@ -6,22 +6,24 @@ belongs to, so that no two splits share one.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from velm_lightning.data.shapes.questions import ask
+from velm_lightning.data.shapes.captions import captions
+from velm_lightning.data.shapes.german import sentences
+from velm_lightning.data.shapes.questions import ask, state
 from velm_lightning.data.shapes.render import render
 from velm_lightning.data.shapes.scene import Scene, draw, generator
-from velm_lightning.types import SPLITS, InputError, Sample
+from velm_lightning.types import SPLITS, Dataset, InputError, Sample
 
 _SCENE, _PICTURE, _LANGUAGE = range(3)
 
 
-class Scenes(ABC):
+class Scenes(Dataset):
     """Scenes and their pictures; a subclass says something about each.
 
     Args:
@@ -109,8 +111,67 @@ class ShapeScenes(Scenes):
         self.questions_per_scene = questions_per_scene
 
     def _say(self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor) -> Iterator[Sample]:
-        for place, (text, answer, group) in enumerate(ask(scene, rng, self.questions_per_scene)):
+        for place, (text, answer, group, _) in enumerate(ask(scene, rng, self.questions_per_scene)):
             yield Sample(f"{key}-{place}", image, text, {answer: 1.0}, (answer,), group)
+
+
+class ShapeCaptions(Scenes):
+    """Scenes with five captions each, to produce with no prompt; the arguments are those of `Scenes`.
+
+    In ``train`` there is a sample a caption, in ``val`` and ``test`` one a scene; all carry the five as references.
+    The groups are the numbers of things in the scene.
+    """
+
+    def _say(self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor) -> Iterator[Sample]:
+        written = captions(scene, rng)
+        for place, caption in enumerate(written if split == "train" else written[:1]):
+            yield Sample(f"{key}-{place}", image, "", caption, written, f"{len(scene.things)} things")
+
+
+class ShapeStatements(Scenes):
+    """Statements about a scene that are true or false, as likely as each other whatever the words.
+
+    The groups are those of `ShapeScenes`; the arguments are those of `Scenes`, and:
+
+    Args:
+        train: number of scenes in the training split.
+        val: number of scenes in the validation split.
+        test: number of scenes in the test split.
+        statements_per_scene: how many statements are made about a scene, if it allows as many.
+        size: side of the square pictures in pixels.
+        seed: another seed gives other scenes.
+    """
+
+    def __init__(
+        self,
+        train: int = 3000,
+        val: int = 500,
+        test: int = 500,
+        statements_per_scene: int = 8,
+        size: int = 64,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(train, val, test, size, seed)
+        _at_least("statements_per_scene", statements_per_scene, 1)
+        self.statements_per_scene = statements_per_scene
+
+    def _say(self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor) -> Iterator[Sample]:
+        for place, question in enumerate(ask(scene, rng, self.statements_per_scene)):
+            text, holds = state(question, rng)
+            answer = "true" if holds else "false"
+            yield Sample(f"{key}-{place}", image, text, {answer: 1.0}, (answer,), question.group)
+
+
+class ShapeTranslations(Scenes):
+    """English sentences about a scene, to be put into German; the arguments are those of `Scenes`.
+
+    In the group ``one`` only the picture tells how: "the red one is above the blue one" is *der rote ist über dem
+    blauen* of a circle or a star and *das rote …* of a square, a triangle or a cross. In ``named`` the words suffice.
+    """
+
+    def _say(self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor) -> Iterator[Sample]:
+        for place, (english, german, group) in enumerate(sentences(scene, rng)):
+            yield Sample(f"{key}-{place}", image, english, german, (german,), group)
 
 
 def _at_least(key: str, value: int, least: int) -> None:

@@ -13,36 +13,55 @@ from typing import NamedTuple
 
 import numpy as np
 
-from velm_lightning.data.shapes.scene import DIRECTIONS, OPPOSITE, Scene, Words, describe, pick, vocabulary
+from velm_lightning.data.shapes.scene import (
+    COLOURS,
+    DIRECTIONS,
+    HIGHEST_COUNT,
+    OPPOSITE,
+    SHAPES,
+    Scene,
+    Thing,
+    Words,
+    describe,
+    pick,
+    vocabulary,
+)
 
 
 class Question(NamedTuple):
-    """A question, its one answer, and its kind."""
+    """A question, its one answer, its kind, and the statement that an answer amounts to ("yes": what was asked for)."""
 
     text: str
     answer: str
     group: str
+    claim: Callable[[str], str]
 
 
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six")
 EXTREMES = {"left of": "leftmost", "right of": "rightmost", "above": "highest", "below": "lowest"}
 _OTHER = {"colour": "shape", "shape": "colour"}
 
 
-def exist(scene: Scene, rng: np.random.Generator) -> Question | None:
+def exist(kinds: tuple[str, ...], scene: Scene, rng: np.random.Generator) -> Question | None:
     """Ask "is there a red circle?"; where not, there is something red and some circle all the same."""
-    for mentioned in rng.permutation(["colour shape", "size shape", "size colour"]).tolist():
-        there = [words for words in vocabulary(mentioned) if scene.count(words)]
-        missing = [words for words in vocabulary(mentioned) if words not in there and _apart(scene, words)]
-        if missing:
-            answer = pick(rng, ("yes", "no"))
-            words = pick(rng, there if answer == "yes" else missing)
-            return Question(f"is there a {words.noun()}?", answer, "exist")
-    return None
+    options = [([w for w in vocabulary(kind) if scene.count(w)], _missing(scene, kind)) for kind in kinds]
+    options = [(there, missing) for there, missing in options if missing]
+    if not options:
+        return None
+    there, missing = pick(rng, options)
+    answer = pick(rng, ("yes", "no"))
+    noun = pick(rng, there if answer == "yes" else missing).noun()
+    return Question(f"is there a {noun}?", answer, "exist", lambda _: f"there is a {noun}.")
 
 
-def _apart(scene: Scene, words: Words) -> bool:
-    """Tell whether each word by itself fits something in the scene."""
-    return all(any(word in thing for thing in scene.things) for word in words if word is not None)
+def _missing(scene: Scene, kind: str) -> list[Words]:
+    """Return the descriptions that nothing fits, though each of several words by itself fits something."""
+    seen = {word for thing in scene.things for word in thing[:3]}
+    return [
+        words
+        for words in vocabulary(kind)
+        if not scene.count(words) and (" " not in kind or seen.issuperset(filter(None, words)))
+    ]
 
 
 def count(which: int, scene: Scene, rng: np.random.Generator) -> Question | None:
@@ -50,22 +69,32 @@ def count(which: int, scene: Scene, rng: np.random.Generator) -> Question | None
     if which >= len(scene.counted):
         return None
     words = scene.counted[which]
-    return Question(f"how many {words.noun(plural=True)} are there?", str(scene.count(words)), "count")
+
+    def claim(number: str) -> str:
+        verb, noun = ("is", words.noun()) if number == "1" else ("are", words.noun(plural=True))
+        return f"there {verb} {NUMBERS[int(number)]} {noun}."
+
+    return Question(f"how many {words.noun(plural=True)} are there?", str(scene.count(words)), "count", claim)
 
 
 def attribute(asked: str, scene: Scene, rng: np.random.Generator) -> Question | None:
     """Ask "what colour is the large circle?" or "what shape is the red thing?" about a thing that this tells apart."""
     other = _OTHER[asked]
-    named = [(thing, words) for thing in scene.things if (words := scene.name(thing, other, f"size {other}"))]
+    named = _named(scene, other, f"size {other}")
     if not named:
         return None
     chosen, words = pick(rng, named)
-    return Question(f"what {asked} is the {words.noun(anything='thing')}?", getattr(chosen, asked), "attribute")
+    return _open(asked, f"the {words.noun(anything='thing')}", chosen, "attribute")
+
+
+def _named(scene: Scene, *mentioned: str) -> list[tuple[Thing, Words]]:
+    """Return the things that one of these descriptions tells from all others, with the first that does."""
+    return [(thing, words) for thing in scene.things if (words := scene.name(thing, *mentioned))]
 
 
 def whether(scene: Scene, rng: np.random.Generator) -> Question | None:
     """Ask "is the red circle left of the blue square?" about two things that lie so, or the other way round."""
-    named = [(t, words) for t in scene.things if (words := scene.name(t, "colour shape", "size colour shape"))]
+    named = _named(scene, "colour shape", "size colour shape")
     options = [
         (a, direction, b)
         for direction, holds in DIRECTIONS.items()
@@ -78,7 +107,8 @@ def whether(scene: Scene, rng: np.random.Generator) -> Question | None:
     a, direction, b = pick(rng, options)
     answer = pick(rng, ("yes", "no"))
     direction = direction if answer == "yes" else OPPOSITE[direction]
-    return Question(f"is the {a.noun()} {direction} the {b.noun()}?", answer, "relation")
+    claim = f"the {a.noun()} is {direction} the {b.noun()}."
+    return Question(f"is the {a.noun()} {direction} the {b.noun()}?", answer, "relation", lambda _: claim)
 
 
 def beside(asked: str, scene: Scene, rng: np.random.Generator) -> Question | None:
@@ -86,16 +116,14 @@ def beside(asked: str, scene: Scene, rng: np.random.Generator) -> Question | Non
     other = _OTHER[asked]
     options = [
         (found[0], direction, words)
+        for thing, words in _named(scene, other, f"size {other}")
         for direction, holds in DIRECTIONS.items()
-        for thing in scene.things
-        if (words := scene.name(thing, other, f"size {other}"))
-        and len(found := [one for one in scene.things if holds(one, thing)]) == 1
+        if len(found := [one for one in scene.things if holds(one, thing)]) == 1
     ]
     if not options:
         return None
     answer, direction, words = pick(rng, options)
-    place = f"the thing {direction}" if asked == "colour" else direction
-    return Question(f"what {asked} is {place} the {words.noun(anything='thing')}?", getattr(answer, asked), "relation")
+    return _open(asked, f"the thing {direction} the {words.noun(anything='thing')}", answer, "relation")
 
 
 def extreme(asked: str, scene: Scene, rng: np.random.Generator) -> Question | None:
@@ -111,8 +139,15 @@ def extreme(asked: str, scene: Scene, rng: np.random.Generator) -> Question | No
     if not options:
         return None
     thing, direction, words = pick(rng, options)
-    noun = f"{EXTREMES[direction]} {words.noun(anything='thing')}"
-    return Question(f"what {asked} is the {noun}?", getattr(thing, asked), "relation")
+    return _open(asked, f"the {EXTREMES[direction]} {words.noun(anything='thing')}", thing, "relation")
+
+
+def _open(asked: str, which: str, thing: Thing, group: str) -> Question:
+    """Ask for the colour or the shape of ``thing``, which the words of ``which`` describe."""
+    article = "a " if asked == "shape" else ""
+    return Question(
+        f"what {asked} is {which}?", getattr(thing, asked), group, lambda value: f"{which} is {article}{value}."
+    )
 
 
 def comparison(kind: str, scene: Scene, rng: np.random.Generator) -> Question | None:
@@ -128,11 +163,13 @@ def comparison(kind: str, scene: Scene, rng: np.random.Generator) -> Question | 
     if answer == "no":
         same = [(one, two) for one in there for two in there if one != two and counts[one] == counts[two]]
         a, b = pick(rng, same) if same and rng.random() < 0.5 else (b, a)
-    return Question(f"are there more {a.noun(plural=True)} than {b.noun(plural=True)}?", answer, "comparison")
+    words = f"there more {a.noun(plural=True)} than {b.noun(plural=True)}"
+    return Question(f"are {words}?", answer, "comparison", lambda _: f"{words.replace('there', 'there are', 1)}.")
 
 
 ASKERS: tuple[Callable[[Scene, np.random.Generator], Question | None], ...] = (
-    exist,
+    partial(exist, ("colour shape",)),
+    partial(exist, ("colour", "shape", "size shape", "size colour")),
     partial(count, 0),
     partial(count, 1),
     partial(attribute, "colour"),
@@ -154,3 +191,14 @@ def ask(scene: Scene, rng: np.random.Generator, number: int) -> list[Question]:
         if len(questions) < number and (question := ASKERS[place](scene, rng)):
             questions.append(question)
     return questions
+
+
+def state(question: Question, rng: np.random.Generator) -> tuple[str, bool]:
+    """Turn a question into a statement, and tell whether it is true: each equally likely whatever the words."""
+    if question.answer in ("yes", "no"):
+        return question.claim("yes"), question.answer == "yes"
+    counts = tuple(str(number) for number in range(HIGHEST_COUNT + 1))
+    values = next(values for values in (COLOURS, SHAPES, counts) if question.answer in values)
+    if rng.random() < 0.5:
+        return question.claim(question.answer), True
+    return question.claim(pick(rng, [value for value in values if value != question.answer])), False

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import product
 from typing import NamedTuple, TypeVar
 
@@ -60,7 +61,11 @@ class Words(NamedTuple):
 
     def fits(self, thing: Thing) -> bool:
         """Tell whether ``thing`` is what these words describe."""
-        return all(word is None or word == has for word, has in zip(self, thing, strict=False))
+        return (
+            (self.colour is None or self.colour == thing.colour)
+            and (self.shape is None or self.shape == thing.shape)
+            and (self.size is None or self.size == thing.size)
+        )
 
     def noun(self, plural: bool = False, anything: str = "shape") -> str:
         """Return the words in English, ``anything`` standing for a shape left open."""
@@ -105,14 +110,19 @@ def pick(rng: np.random.Generator, options: Sequence[T]) -> T:
 
 def describe(thing: Thing, mentioned: str) -> Words:
     """Return the attributes of ``thing`` that ``mentioned`` names: "colour shape"."""
-    return Words(**{name: getattr(thing, name) for name in mentioned.split()})
+    return Words(
+        thing.size if "size" in mentioned else None,
+        thing.colour if "colour" in mentioned else None,
+        thing.shape if "shape" in mentioned else None,
+    )
 
 
-def vocabulary(mentioned: str) -> list[Words]:
+@cache
+def vocabulary(mentioned: str) -> tuple[Words, ...]:
     """Return every description that can be made of the attributes named in ``mentioned``."""
     kinds = {"size": SIZES, "colour": COLOURS, "shape": SHAPES}
     names = mentioned.split()
-    return [Words(**dict(zip(names, values, strict=True))) for values in product(*(kinds[name] for name in names))]
+    return tuple(Words(**dict(zip(names, values, strict=True))) for values in product(*(kinds[name] for name in names)))
 
 
 def generator(seed: int, split: str, index: int, stream: int) -> np.random.Generator:
