@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -42,17 +43,16 @@ class Sample(NamedTuple):
     group: str = ""
 
 
-@runtime_checkable
-class Dataset(Protocol):
+class Dataset(ABC):
     """What the data module reads: one class a dataset, one file a class."""
 
+    @abstractmethod
     def split(self, name: str) -> Sequence[Sample]:
         """Return the samples of ``train``, ``val`` or ``test`` in a stable order; empty where there is no such split.
 
         Raises:
             InputError: a file is missing or malformed; the message names it, the line or key, and the mend.
         """
-        ...
 
 
 class Tokens(NamedTuple):
@@ -146,3 +146,55 @@ class Batch(NamedTuple):
     def size(self) -> int:
         """Number of samples B."""
         return len(self.keys)
+
+
+class Row(NamedTuple):
+    """One line of an evaluation: every reported figure is computed from such rows.
+
+    Attributes:
+        key: the sample's key.
+        group: the sample's group.
+        prompt: the prompt as written.
+        prediction: what the model said.
+        references: what it is scored against.
+        score: the headline metric of this sample, 0…1 for accuracies.
+        confidence: probability the model gave its prediction.
+        loss: the sample's loss; NaN where there is no target.
+    """
+
+    key: str
+    group: str
+    prompt: str
+    prediction: str
+    references: tuple[str, ...]
+    score: float
+    confidence: float
+    loss: float
+
+
+class Model(Protocol):
+    """All that a task may know of a fusion."""
+
+    def __call__(self, batch: Batch) -> Tokens:
+        """Read a batch: the fused states (B, N, D) at the places of ``batch.ids``."""
+        ...
+
+    def see(self, image: Tensor) -> Tokens:
+        """Turn pictures into image tokens in the width of the text."""
+        ...
+
+    def read(self, batch: Batch) -> Tokens:
+        """Embed the word pieces."""
+        ...
+
+    def fuse(self, image: Tokens, text: Tokens) -> Tokens:
+        """Let the text read the image."""
+        ...
+
+    def pairs(self, image: Tokens, text: Tokens) -> Tensor:
+        """Summaries (I, T, D) of every text read with every image."""
+        ...
+
+    def summary(self, states: Tokens) -> Tensor:
+        """The (B, D) vectors in which fused states sum up their prompts."""
+        ...

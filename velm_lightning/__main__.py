@@ -1,0 +1,46 @@
+"""The command ``velm``, also installed as ``LightningCLI``; only what a command needs is imported."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+COMMANDS = {
+    "fit": ("velm_lightning.cli", "train a model, then evaluate its best checkpoint"),
+    "validate": ("velm_lightning.cli", "evaluate on the validation split"),
+    "test": ("velm_lightning.cli", "evaluate on the test split"),
+    "predict": ("velm_lightning.cli", "write predictions"),
+    "ask": ("velm_lightning.ask", "ask a checkpoint about a picture"),
+    "data": ("velm_lightning.data.command", "check the data that a config names"),
+    "bench": ("velm_lightning.bench", "measure speed"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code: 0, or 2 where the input is at fault."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if words else 2
+    # Threads that wait must not spin: with anything else running, spinning costs several times the speed.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    module, _ = COMMANDS.get(words[0], COMMANDS["fit"])  # the trainer's own parser names a wrong command
+    from velm_lightning.types import InputError
+
+    try:
+        return int(import_module(module).main(words) or 0)
+    except InputError as error:
+        print(f"velm: error: {error}", file=sys.stderr)
+        return 2
+
+
+def usage() -> str:
+    """Return the list of commands."""
+    lines = [f"  {name:<10}{what}" for name, (_, what) in COMMANDS.items()]
+    return "\n".join(["usage: velm COMMAND …", "", *lines, "", "velm COMMAND --help tells more."])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

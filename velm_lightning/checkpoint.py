@@ -1,0 +1,63 @@
+"""Checkpoints that stand alone and are read safely."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from velm_lightning.recipe import Recorded, build, recipe
+from velm_lightning.types import InputError
+
+FORMAT = 1
+Part = TypeVar("Part", bound=nn.Module)
+
+
+def pack(model: Recorded, checkpoint: dict[str, Any]) -> None:
+    """Write into ``checkpoint`` how ``model`` was built, its tokeniser and answers included."""
+    checkpoint["velm"] = {"format": FORMAT, "model": recipe(model)}
+
+
+def read(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """Read a checkpoint file without running code from it.
+
+    Raises:
+        InputError: the file is missing, cut off, holds other objects than weights and plain values, or is not ours.
+    """
+    if not path.is_file():
+        raise InputError(f"checkpoint {path} does not exist")
+    try:
+        found = torch.load(path, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(f"checkpoint {path} holds more than weights and plain values, so it was not read") from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise InputError(f"checkpoint {path} is cut off or not a checkpoint: {str(error).splitlines()[0]}") from error
+    if not isinstance(found, dict) or "velm" not in found:
+        raise InputError(f"checkpoint {path} was not written by velm_lightning")
+    if found["velm"]["format"] != FORMAT:
+        raise InputError(
+            f"checkpoint {path} has format {found['velm']['format']}, this version reads {FORMAT}: "
+            "use the version of velm_lightning that wrote it"
+        )
+    return found
+
+
+def load(path: Path, kind: type[Part], map_location: Any = "cpu", allow: Sequence[str] = ()) -> Part:
+    """Rebuild the model of a checkpoint and fill in its weights.
+
+    Raises:
+        InputError: as ``read``; or the model is not a ``kind``, or names classes outside the allowed packages.
+    """
+    found = read(path, map_location)
+    try:
+        model = build(found["velm"]["model"], allow)
+    except InputError as error:
+        raise InputError(f"checkpoint {path}: {error}") from error
+    if not isinstance(model, kind):
+        raise InputError(f"checkpoint {path} holds a {type(model).__name__}, not a {kind.__name__}")
+    model.load_state_dict(found["state_dict"])
+    return model.eval()

@@ -1,0 +1,152 @@
+"""Training and evaluation from the command line: Lightning's own command line, with our run folder around it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import Logger
+
+import velm_lightning.encoders
+import velm_lightning.fusion
+import velm_lightning.tasks  # noqa: F401 - imported, their classes can be named by short names
+from velm_lightning.data import MultimodalData
+from velm_lightning.fusion import Fusion
+from velm_lightning.tracking.callbacks import Progress, RunRecord, TrainLog, print_scores
+from velm_lightning.tracking.metrics_file import MetricsFile
+from velm_lightning.tracking.run import Run, write_whole
+from velm_lightning.tracking.settings import Tracking
+from velm_lightning.types import InputError
+
+
+class VelmCLI(LightningCLI):
+    """``fit``, ``validate``, ``test`` and ``predict`` for any fusion on the one data module."""
+
+    run: Run
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add tracking, checkpoints and early stopping; let data, model and seed know of each other."""
+        parser.add_class_arguments(Tracking, "tracking", instantiate=True)
+        parser.add_argument("--test_after_fit", type=bool, default=True, help="evaluate the best checkpoint in the end")
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(EarlyStopping, "early_stopping")
+        parser.set_defaults(
+            {
+                "checkpoint.monitor": "val/score",
+                "checkpoint.mode": "max",
+                "checkpoint.filename": "best",
+                "checkpoint.auto_insert_metric_name": False,
+                "checkpoint.save_last": True,
+                "checkpoint.enable_version_counter": False,
+                "early_stopping.monitor": "val/score",
+                "early_stopping.mode": "max",
+                "early_stopping.patience": 10,
+            }
+        )
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
+        parser.link_arguments("data.vocabulary", "model.init_args.vocabulary", apply_on="instantiate")
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Build the trainer around the folder of this run."""
+        settings: Tracking = self._get(self.config_init, "tracking")
+        self.run = self._open_run(settings)
+        log = TrainLog()
+        callbacks = list(self._get(self.config_init, "trainer.callbacks", default=None) or [])
+        callbacks += [log, RunRecord(self.run, log)]
+        if self._get(self.config_init, "trainer.enable_progress_bar") is not False:
+            callbacks.append(Progress(log))
+        trainer = super().instantiate_trainer(callbacks=callbacks, logger=self._loggers(settings), **kwargs)
+        for callback in trainer.checkpoint_callbacks:
+            if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
+                callback.dirpath = str(self.run.folder / "checkpoints")
+        return trainer
+
+    def _open_run(self, settings: Tracking) -> Run:
+        """Return the run of the checkpoint that is evaluated or gone on with, or a new one."""
+        checkpoint = self._get(self.config, "ckpt_path", default=None)
+        if checkpoint:
+            if not Path(checkpoint).is_file() and checkpoint not in ("best", "last", "hpc", "registry"):
+                raise InputError(f"--ckpt_path {checkpoint} does not exist")
+            found = Run.of_checkpoint(Path(checkpoint))
+            if found is not None:
+                return found
+        name = f"{type(self.model).__name__.lower()}-s{self._get(self.config, 'seed_everything')}"
+        return Run.create(settings.runs, settings.experiment, name)
+
+    def _loggers(self, settings: Tracking) -> list[Logger]:
+        """Return the loggers: the metrics file, W&B, and what the config adds."""
+        loggers: list[Logger] = [MetricsFile(self.run.folder / "metrics.csv")]
+        if self.subcommand in ("fit", "test", "validate"):
+            wandb = settings.wandb_logger(self.run, _plain(self.config[self.subcommand]))
+            loggers += [wandb] if wandb else []
+        added = self._get(self.config_init, "trainer.logger", default=None)
+        return loggers + (added if isinstance(added, list) else [added] if isinstance(added, Logger) else [])
+
+    def after_fit(self) -> None:
+        """Evaluate the best checkpoint, so that a run ends with its figures."""
+        if not self._get(self.config, "test_after_fit") or self.trainer.fast_dev_run:
+            return
+        best = self.trainer.checkpoint_callback.best_model_path  # type: ignore[union-attr]
+        if best and not self.trainer.interrupted:
+            self.trainer.validate(ckpt_path=best, datamodule=self.datamodule, verbose=False)
+            if self.datamodule.has("test"):
+                self.trainer.test(ckpt_path=best, datamodule=self.datamodule, verbose=False)
+        self._show()
+
+    def after_validate(self) -> None:
+        """Show the figures."""
+        self._show()
+
+    def after_test(self) -> None:
+        """Show the figures."""
+        self._show()
+
+    def _show(self) -> None:
+        if self.trainer.is_global_zero and self.run.record.get("scores"):
+            print_scores(self.run)
+            print(f"run: {self.run.folder}")
+
+
+class SaveConfig(SaveConfigCallback):
+    """Writes the complete config into the run's folder, where ``velm fit --config`` repeats the run from it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs, save_to_log_dir=False)
+
+    def save_config(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        """Write ``config.yaml`` and the tokeniser."""
+        if stage != "fit":
+            return
+        record = next(c for c in trainer.callbacks if isinstance(c, RunRecord))  # type: ignore[attr-defined]
+        text = self.parser.dump(self.config, skip_none=False, skip_check=True)
+        write_whole(record.run.folder / "config.yaml", text)
+        write_whole(record.run.folder / "tokenizer" / "tokenizer.json", pl_module.vocabulary.tokenizer.to_str())
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    found = config.as_dict() if hasattr(config, "as_dict") else dict(config)
+    return {key: value for key, value in found.items() if key not in ("config", "subcommand")}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one of Lightning's subcommands."""
+    VelmCLI(
+        Fusion,
+        MultimodalData,
+        subclass_mode_model=True,
+        save_config_callback=SaveConfig,
+        trainer_defaults={
+            "use_distributed_sampler": False,  # the data module's own samplers place every rank
+            "num_sanity_val_steps": 0,
+            "gradient_clip_val": 1.0,
+            "enable_autolog_hparams": False,  # the config goes to W&B once, as it was written
+        },
+        seed_everything_default=0,
+        auto_configure_optimizers=False,
+        args=list(arguments),
+    )
+    return 0

@@ -1,0 +1,67 @@
+"""From samples to a batch: the place where the type of the target decides the blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from velm_lightning.types import Batch, Sample
+from velm_lightning.vocabulary import Vocabulary
+
+
+class Texts:
+    """The texts and answers of a split as numbers, made once, so that a batch costs no tokenising.
+
+    Args:
+        samples: the split.
+        vocabulary: word pieces and answers.
+    """
+
+    def __init__(self, samples: Sequence[Sample], vocabulary: Vocabulary) -> None:
+        self.samples, self.vocabulary = samples, vocabulary
+        sentences = [sample.target if isinstance(sample.target, str) else None for sample in samples]
+        prompts = vocabulary.encode([sample.text for sample in samples])
+        targets = vocabulary.encode([sentence or "" for sentence in sentences])
+        start, end = [vocabulary.start], [vocabulary.end]
+        self.prompt_ids = [start + ids + end for ids in prompts]
+        self.target_ids = [
+            [] if sentence is None else ids + end for sentence, ids in zip(sentences, targets, strict=True)
+        ]
+        self.answers = [known_answers(sample, vocabulary) for sample in samples]
+
+    def batch(self, indices: Sequence[int], image: Tensor) -> Batch:
+        """Collate the samples at ``indices`` with their pictures (B, 3, H, W)."""
+        samples = [self.samples[i] for i in indices]
+        rows = [self.prompt_ids[i] + self.target_ids[i] for i in indices]
+        prompts = torch.tensor([len(self.prompt_ids[i]) for i in indices])
+        lengths = torch.tensor([len(row) for row in rows])
+        width = int(lengths.max())
+        ids = torch.tensor([row + [self.vocabulary.pad] * (width - len(row)) for row in rows])
+        place = torch.arange(width)
+        valid = place < lengths[:, None]
+        block = ((place - prompts[:, None] + 1) * valid).clamp(min=0)
+        answers = torch.zeros(len(rows), len(self.vocabulary.answers))
+        for row, i in enumerate(indices):
+            for column, weight in self.answers[i]:
+                answers[row, column] = weight
+        return Batch(
+            keys=tuple(sample.key for sample in samples),
+            image=image,
+            ids=ids,
+            valid=valid,
+            block=block,
+            answers=answers,
+            prompts=tuple(sample.text for sample in samples),
+            references=tuple(sample.references for sample in samples),
+            groups=tuple(sample.group for sample in samples),
+        )
+
+
+def known_answers(sample: Sample, vocabulary: Vocabulary) -> list[tuple[int, float]]:
+    """Return (index, weight) of the sample's answers that the vocabulary holds."""
+    if not isinstance(sample.target, Mapping):
+        return []
+    index = vocabulary.answer_index
+    return [(index[answer], weight) for answer, weight in sample.target.items() if answer in index]

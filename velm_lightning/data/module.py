@@ -1,0 +1,210 @@
+"""The one data module: any dataset in, batches out, the same for every fusion and task."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning import LightningDataModule
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from velm_lightning.data.collate import Texts
+from velm_lightning.data.images import ImageStore
+from velm_lightning.data.order import EvaluationOrder, Place, TrainOrder, stable_seed
+from velm_lightning.data.tokenizing import Tokenizing, TrainedTokenizer
+from velm_lightning.types import Batch, Dataset, ImageTransform, InputError, Sample
+from velm_lightning.vocabulary import Vocabulary
+
+
+class Split(TorchDataset[Batch]):
+    """A split ready to be read in batches: texts as numbers, pictures in a store, augmentation by key.
+
+    Augmentation is a function of (seed, epoch, key): the same picture at any number of workers and ranks.
+    """
+
+    def __init__(self, texts: Texts, images: ImageStore, augment: Sequence[nn.Module], seed: int) -> None:
+        self.texts, self.images, self.augment, self.seed = texts, images, augment, seed
+
+    def __len__(self) -> int:
+        return len(self.texts.samples)
+
+    def __getitems__(self, places: list[Place]) -> Batch:
+        """Read one batch at once."""
+        indices = [index for _, index in places]
+        batch = self.texts.batch(indices, self.images.fetch(indices))
+        if self.augment:
+            batch = batch._replace(image=self._augmented(batch, places[0][0]))
+        return batch
+
+    def _augmented(self, batch: Batch, epoch: int) -> Tensor:
+        pictures = []
+        with torch.random.fork_rng(devices=[]):
+            for key, picture in zip(batch.keys, batch.image, strict=True):
+                torch.default_generator.manual_seed(stable_seed(self.seed, epoch, key))
+                for transform in self.augment:
+                    picture = transform(picture)
+                pictures.append(picture)
+        return torch.stack(pictures)
+
+
+class MultimodalData(LightningDataModule):
+    """Pictures with texts, for any fusion and task.
+
+    Args:
+        dataset: what to read; its splits are ``train``, ``val`` and ``test``.
+        tokenizer: where the word pieces come from; by default whole words of the training split.
+        batch_size: samples in a batch of one process.
+        workers: loader processes; 0 is fastest where pictures are in memory.
+        images: ``memory`` decodes each picture once and keeps it, ``disk`` keeps it in an uint8 cache, ``none``
+            decodes it anew each time.
+        cache: folder of the ``disk`` cache; by default one in the user's cache folder.
+        augment: torchvision v2 transforms of uint8 pictures, for training.
+        answers: number of the most frequent training answers that can be chosen.
+        balance: exponent of the training order's frequencies: 0 shows every sample once an epoch, 1 draws every answer
+            equally often.
+        max_length: longest prompt, and longest target, in word pieces.
+        seed: seed of the training order and of augmentation; follows ``seed_everything`` on the command line.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        tokenizer: Tokenizing | None = None,
+        batch_size: int = 64,
+        workers: int = 0,
+        images: Literal["memory", "disk", "none"] = "memory",
+        cache: Path | None = None,
+        augment: Sequence[nn.Module] = (),
+        answers: int = 3000,
+        balance: float = 0.0,
+        max_length: int = 64,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1 or workers < 0:
+            raise InputError(f"data.batch_size={batch_size} must be at least 1, data.workers={workers} at least 0")
+        self.dataset, self.tokenizing = dataset, tokenizer or TrainedTokenizer()
+        self.batch_size, self.workers, self.seed = batch_size, workers, seed
+        self.image_mode, self.cache, self.augment = images, cache, list(augment)
+        self.max_answers, self.balance, self.max_length = answers, balance, max_length
+        self.transform: ImageTransform | None = None
+        self._splits: dict[str, Split] = {}
+
+    # What the model needs to know of the data.
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """Word pieces and answers of the training split.
+
+        Raises:
+            InputError: there is no training split.
+        """
+        train = self.samples("train")
+        sentences = [sample.target for sample in train if isinstance(sample.target, str)]
+        tokenizer = self.tokenizing.tokenizer([sample.text for sample in train] + sentences)
+        weights: Counter[str] = Counter()
+        for sample in train:
+            if isinstance(sample.target, Mapping):
+                weights.update(sample.target)  # type: ignore[arg-type]
+        ranked = sorted(weights.items(), key=lambda item: (-item[1], item[0]))[: self.max_answers]
+        answers, counts = [answer for answer, _ in ranked], [float(count) for _, count in ranked]
+        return Vocabulary(answers=answers, counts=counts, max_length=self.max_length, **tokenizer)
+
+    def samples(self, name: str) -> Sequence[Sample]:
+        """Return the samples of a split as the dataset gives them.
+
+        Raises:
+            InputError: the split is empty.
+        """
+        found = self.dataset.split(name)
+        if not found:
+            raise InputError(f"{type(self.dataset).__name__} has no {name!r} split")
+        return found
+
+    def has(self, name: str) -> bool:
+        """Say whether there is such a split."""
+        return bool(self.dataset.split(name))
+
+    def fingerprint(self, name: str) -> str:
+        """Return 16 hexadecimal digits that change with any key, text, target or reference of a split."""
+        digest = blake2b(digest_size=8)
+        for sample in self.dataset.split(name):
+            digest.update(repr((sample.key, sample.text, sample.target, sample.references, sample.group)).encode())
+        return digest.hexdigest()
+
+    # What Lightning asks for.
+
+    def setup(self, stage: str) -> None:
+        """Take over the geometry that the model's image encoder wants."""
+        if self.trainer is not None:
+            self.transform = self.trainer.lightning_module.transform
+
+    def split(self, name: str) -> Split:
+        """Return a split ready to be read; pictures are decoded on the first call.
+
+        Raises:
+            InputError: the model's image transform is not known yet.
+        """
+        if self.transform is None:
+            raise InputError("set data.transform to the model's `transform` before reading batches")
+        if name not in self._splits:
+            samples = self.samples(name)
+            pictures = [sample.image for sample in samples]
+            store = ImageStore(pictures, self.transform, mode=self.image_mode, cache_dir=self.cache)
+            augment = self.augment if name == "train" else []
+            self._splits[name] = Split(Texts(samples, self.vocabulary), store, augment, self.seed)
+        return self._splits[name]
+
+    def train_order(self) -> TrainOrder:
+        """Return this rank's training order."""
+        split, weights = self.split("train"), None
+        if self.balance:
+            counts = torch.tensor(self.vocabulary.counts)
+            firsts = [max(found, key=lambda item: item[1])[0] if found else 0 for found in split.texts.answers]
+            weights = counts[firsts] ** -self.balance
+        return TrainOrder(len(split), self.batch_size, self.seed, *self._place(), weights)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """See ``LightningDataModule``."""
+        return self._loader(self.split("train"), self.train_order())
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """See ``LightningDataModule``."""
+        return self._evaluation("val")
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """See ``LightningDataModule``."""
+        return self._evaluation("test")
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """Predict the test split, or the validation split where there is none."""
+        return self._evaluation("test" if self.has("test") else "val")
+
+    def _evaluation(self, name: str) -> DataLoader[Batch]:
+        split = self.split(name)
+        return self._loader(split, EvaluationOrder(len(split), self.batch_size, *self._place()))
+
+    def _loader(self, split: Split, order: TrainOrder | EvaluationOrder) -> DataLoader[Batch]:
+        return DataLoader(
+            split,
+            batch_size=order.batch_size,
+            sampler=order,
+            num_workers=self.workers,
+            collate_fn=_as_is,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.workers > 0,
+        )
+
+    def _place(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+
+
+def _as_is(batch: Any) -> Any:
+    return batch

@@ -1,0 +1,107 @@
+"""In which order samples are seen: a function of (seed, epoch, position), split over ranks without repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import blake2b
+
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from velm_lightning.types import InputError
+
+Place = tuple[int, int]
+"""Epoch and index of a sample: all that a worker needs to know, and so all that is sent to it."""
+
+
+class TrainOrder(Sampler[Place]):
+    """The training order of one rank.
+
+    The order of an epoch is one permutation, drawn from (seed, epoch) alone and cut into batches of
+    ``world * batch_size``; a rank takes its slice of each. Workers, ranks and fusions do not enter. Every rank makes
+    the same number of steps: what does not fill a last batch is left out, others in each epoch.
+
+    Args:
+        count: number of samples.
+        batch_size: samples in a batch of one rank; made smaller where the split is smaller than one batch.
+        seed: seed of the permutations.
+        rank: this process.
+        world: number of processes.
+        weights: (count,) relative frequencies to draw with, with replacement; none: each sample once an epoch.
+
+    Raises:
+        InputError: there are fewer samples than processes.
+    """
+
+    def __init__(
+        self, count: int, batch_size: int, seed: int, rank: int = 0, world: int = 1, weights: Tensor | None = None
+    ) -> None:
+        self.batch_size = _fitting("training", count, batch_size, world)
+        self.count, self.seed, self.rank, self.world, self.weights = count, seed, rank, world, weights
+        self.steps = count // (self.batch_size * world)
+        self.epoch = 0
+
+    @property
+    def left_out(self) -> int:
+        """Number of samples that an epoch leaves out."""
+        return self.count - self.steps * self.batch_size * self.world
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch comes next; Lightning calls it."""
+        self.epoch = epoch
+
+    def permutation(self, epoch: int) -> Tensor:
+        """Return the order (count,) of all ranks in ``epoch``."""
+        generator = torch.Generator().manual_seed(stable_seed(self.seed, epoch))
+        if self.weights is not None:
+            return torch.multinomial(self.weights, self.count, replacement=True, generator=generator)
+        return torch.randperm(self.count, generator=generator)
+
+    def __iter__(self) -> Iterator[Place]:
+        epoch = self.epoch
+        whole = self.permutation(epoch)[: self.steps * self.world * self.batch_size]
+        for index in whole.view(self.steps, self.world, self.batch_size)[:, self.rank].flatten().tolist():
+            yield epoch, index
+
+    def __len__(self) -> int:
+        return self.steps * self.batch_size
+
+
+class EvaluationOrder(Sampler[Place]):
+    """Every sample once, none repeated: a rank takes every ``world``-th batch of the split.
+
+    The batches are the same at any number of processes, and so is every figure, to the last digit.
+
+    Args:
+        count: number of samples.
+        batch_size: samples in a batch.
+        rank: this process.
+        world: number of processes.
+
+    Raises:
+        InputError: there are fewer samples than processes.
+    """
+
+    def __init__(self, count: int, batch_size: int, rank: int = 0, world: int = 1) -> None:
+        self.batch_size = _fitting("evaluation", count, batch_size, world)
+        batches = range(count)[:: self.batch_size]
+        self.indices = [i for start in batches[rank::world] for i in range(start, min(start + self.batch_size, count))]
+
+    def __iter__(self) -> Iterator[Place]:
+        return ((0, index) for index in self.indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+def _fitting(use: str, count: int, batch_size: int, world: int) -> int:
+    if count < world:
+        raise InputError(f"the {use} split has {count} samples for {world} processes: use fewer devices, or more data")
+    return min(batch_size, count // world)
+
+
+def stable_seed(*parts: object) -> int:
+    """Return a 63-bit number that depends on ``parts`` alone, in any process and on any machine."""
+    digest = blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1

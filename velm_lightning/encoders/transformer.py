@@ -1,0 +1,60 @@
+"""A Transformer text encoder, trained from scratch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from velm_lightning.attention import Block, attention_mask
+from velm_lightning.encoders.base import TextEncoder
+from velm_lightning.types import InputError, Tokens
+from velm_lightning.vocabulary import Vocabulary
+
+
+class TransformerText(TextEncoder):
+    """A pre-norm Transformer with learned positions; the block rule makes it bidirectional on the prompt.
+
+    Args:
+        dim: width of a token.
+        depth: number of layers.
+        heads: attention heads; divides ``dim``.
+        dropout: dropout on embeddings, in attention and branches.
+        max_positions: longest sequence of word pieces, prompt and target together.
+    """
+
+    causal = False
+
+    def __init__(
+        self, dim: int = 128, depth: int = 2, heads: int = 4, dropout: float = 0.1, max_positions: int = 256
+    ) -> None:
+        super().__init__()
+        self.dim = dim
+        self.position = nn.Parameter(torch.randn(max_positions, dim) * 0.02)
+        self.drop = nn.Dropout(dropout)
+        self.layers = nn.ModuleList(Block(dim, heads, dropout) for _ in range(depth))
+        self.norm = nn.LayerNorm(dim)
+
+    def connect(self, vocabulary: Vocabulary) -> None:
+        """See ``TextEncoder.connect``."""
+        self.embedding = nn.Embedding(vocabulary.size, self.dim)
+        nn.init.normal_(self.embedding.weight, std=self.dim**-0.5)
+
+    def embed(self, ids: Tensor, valid: Tensor, block: Tensor) -> Tokens:
+        """See ``TextEncoder.embed``.
+
+        Raises:
+            InputError: the sequence is longer than ``max_positions``.
+        """
+        if ids.shape[1] > len(self.position):
+            raise InputError(
+                f"a text of {ids.shape[1]} word pieces exceeds max_positions={len(self.position)}: "
+                "raise it, or lower data.max_length"
+            )
+        return Tokens(self.drop(self.embedding(ids) + self.position[: ids.shape[1]]), valid, block)
+
+    def trunk(self, tokens: Tokens) -> Tokens:
+        """See ``TextEncoder.trunk``."""
+        x, mask = tokens.x, attention_mask(tokens, tokens)
+        for layer in self.layers:
+            x = layer(x, mask)
+        return tokens.with_x(self.norm(x))

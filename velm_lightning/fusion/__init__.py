@@ -1,0 +1,26 @@
+"""Where the image meets the text: early, late and interactive fusion, and the two controls."""
+
+from velm_lightning.fusion.base import Fusion
+from velm_lightning.fusion.controls import ImageOnly, TextOnly
+from velm_lightning.fusion.early import EarlyFusion
+from velm_lightning.fusion.interactive import InteractiveFusion
+from velm_lightning.fusion.late import LateFusion
+from velm_lightning.fusion.merge import Concat, Gate, LowRankBilinear, Merge, Product, Sum, TensorProduct
+from velm_lightning.fusion.optimization import Optimization
+
+__all__ = [
+    "Concat",
+    "EarlyFusion",
+    "Fusion",
+    "Gate",
+    "ImageOnly",
+    "InteractiveFusion",
+    "LateFusion",
+    "LowRankBilinear",
+    "Merge",
+    "Optimization",
+    "Product",
+    "Sum",
+    "TensorProduct",
+    "TextOnly",
+]

@@ -1,0 +1,165 @@
+"""What every fusion shares: encoders, task, steps, evaluation rows and checkpoints that stand alone."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+
+from velm_lightning import checkpoint
+from velm_lightning.encoders import ImageEncoder, TextEncoder
+from velm_lightning.fusion.optimization import Optimization
+from velm_lightning.recipe import Recorded
+from velm_lightning.tasks.base import Task
+from velm_lightning.tasks.rows import gather_rows
+from velm_lightning.types import Batch, ImageTransform, Row, Tokens
+from velm_lightning.vocabulary import Vocabulary
+
+
+class Fusion(Recorded, LightningModule, ABC):
+    """A visually-enhanced language model; a subclass writes ``fuse``, the one place where image and text meet.
+
+    Args:
+        vocabulary: word pieces and answers; all sizes that depend on the data come from it.
+        image_encoder: turns pictures into tokens.
+        text_encoder: embeds words and lets them read each other.
+        task: head, loss and metrics.
+        optimization: optimiser and schedule.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        image_encoder: ImageEncoder,
+        text_encoder: TextEncoder,
+        task: Task,
+        optimization: Optimization | None = None,
+    ) -> None:
+        super().__init__()
+        self.vocabulary, self.optimization = vocabulary, optimization or Optimization()
+        self.transform: ImageTransform = image_encoder.transform
+        self.grid = image_encoder.grid
+        self.image_encoder: nn.Module = image_encoder
+        self.text_encoder, self.task = text_encoder, task
+        dim = text_encoder.dim
+        self.connector: nn.Module = nn.Sequential(nn.Linear(image_encoder.dim, dim), nn.LayerNorm(dim))
+        text_encoder.connect(vocabulary)
+        task.connect(vocabulary, text_encoder)
+        self.rows: list[Row] = []
+        self.grad_norm: Tensor | None = None
+
+    @abstractmethod
+    def fuse(self, image: Tokens, text: Tokens) -> Tokens:
+        """Let ``text`` (B, N, D), embedded, read ``image`` (B, M, D): fused states (B, N, D) at the text's places."""
+
+    def see(self, image: Tensor) -> Tokens:
+        """Turn uint8 pictures (B, 3, H, W) or clips (B, T, 3, H, W) into image tokens in the width of the text."""
+        tokens: Tokens = self.image_encoder(image)
+        return tokens.with_x(self.connector(tokens.x))
+
+    def read(self, batch: Batch) -> Tokens:
+        """Embed the word pieces of a batch: (B, N, D)."""
+        return self.text_encoder.embed(batch.ids, batch.valid, batch.block)
+
+    def forward(self, batch: Batch) -> Tokens:
+        """Return the fused states (B, N, D) at the places of ``batch.ids``."""
+        return self.fuse(self.see(batch.image), self.read(batch))
+
+    def pairs(self, image: Tokens, text: Tokens) -> Tensor:
+        """Read every text with every image and return the summaries (I, T, D)."""
+        images, texts = len(image.x), len(text.x)
+        every_image = torch.arange(images, device=image.x.device).repeat_interleave(texts)
+        every_text = torch.arange(texts, device=text.x.device).repeat(images)
+        return self.summary(self.fuse(image.rows(every_image), text.rows(every_text))).unflatten(0, (images, texts))
+
+    def summary(self, states: Tokens) -> Tensor:
+        """Return the vectors (B, D) in which fused states sum up their prompts."""
+        return self.text_encoder.summary(states)
+
+    # Steps. Nothing is logged in the training step: a logging call costs more than many a small model's layer.
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of one batch."""
+        return self.task.loss(self, batch)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Keep the rows of one batch."""
+        self.rows += self.task.predict(self, batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Keep the rows of one batch."""
+        self.rows += self.task.predict(self, batch)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[Row]:
+        """Return the rows of one batch."""
+        return self.task.predict(self, batch)
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the rows of the evaluation before."""
+        self.rows = []
+
+    def on_test_epoch_start(self) -> None:
+        """Forget the rows of the evaluation before."""
+        self.rows = []
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the figures of the validation split."""
+        self._finish("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the figures of the test split."""
+        self._finish("test")
+
+    def _finish(self, split: str) -> None:
+        """Bring the rows of all ranks together and compute every figure from them, the same on each rank."""
+        self.rows = gather_rows(self.rows)
+        for name, value in self.task.figures(self.rows).items():
+            # Every rank holds the same value; the maximum keeps it to the last digit.
+            shown = name == "score"
+            self.log(f"{split}/{name}", value, reduce_fx="max", sync_dist=True, prog_bar=shown, batch_size=1)
+
+    # Optimisation.
+
+    def configure_optimizers(self) -> Any:
+        """See ``Optimization.configure``."""
+        return self.optimization.configure(self, self.trainer.estimated_stepping_batches)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip as Lightning does, keeping the gradient norm that clipping computes anyway."""
+        if gradient_clip_algorithm == "value":
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        elif gradient_clip_val:
+            self.grad_norm = nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+
+    # Checkpoints.
+
+    def on_save_checkpoint(self, checkpoint_: dict[str, Any]) -> None:
+        """Put in what rebuilds the model without its config and data."""
+        checkpoint.pack(self, checkpoint_)
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]
+        cls, checkpoint_path: str | Path, map_location: Any = "cpu", allow: Sequence[str] = (), **_: Any
+    ) -> Fusion:
+        """Rebuild a model from a checkpoint alone; nothing in the file is ever executed.
+
+        Args:
+            checkpoint_path: a ``.ckpt`` file of a run.
+            map_location: device of the weights.
+            allow: packages besides this one whose classes the checkpoint may name.
+
+        Raises:
+            InputError: the file is missing, cut off, not a checkpoint of this package, or of another fusion.
+        """
+        model: Fusion = checkpoint.load(Path(checkpoint_path), cls, map_location, allow)
+        return model

@@ -1,0 +1,59 @@
+"""Interactive fusion: words and image read each other by cross-attention on top of the text trunk."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from velm_lightning.attention import Block, attention_mask
+from velm_lightning.fusion.base import Fusion
+from velm_lightning.types import Tokens
+
+
+class InteractiveFusion(Fusion):
+    """Each side is encoded alone, then layers of cross-attention let them read each other.
+
+    With ``co_attention`` both sides are updated (LXMERT, Tan & Bansal 2019; METER, Dou et al. 2022); without, only the
+    text reads the image (ALBEF, Li et al. 2021; BLIP, Li et al. 2022). ``gated`` starts every cross-attention at zero
+    (Flamingo, Alayrac et al. 2022).
+
+    Args:
+        depth: number of cross-attention layers.
+        heads: attention heads; divides the text width.
+        dropout: dropout in these layers.
+        co_attention: whether the image reads the text too.
+        gated: whether cross-attention enters through a tanh gate that starts at 0.
+        parts: encoders, task and optimisation, as in ``Fusion``.
+    """
+
+    def __init__(
+        self,
+        depth: int = 2,
+        heads: int = 4,
+        dropout: float = 0.1,
+        co_attention: bool = True,
+        gated: bool = False,
+        **parts: Any,
+    ) -> None:
+        super().__init__(**parts)
+        dim = self.text_encoder.dim
+        layers = [Block(dim, heads, dropout, cross=True, gated=gated) for _ in range(depth)]
+        self.text_layers = nn.ModuleList(layers)
+        # The image's last update would be read by nobody: there is one layer fewer on its side.
+        image_depth = depth - 1 if co_attention else 0
+        self.image_layers = nn.ModuleList(Block(dim, heads, dropout, cross=True, gated=gated) for _ in range(image_depth))
+        self.norm = nn.LayerNorm(dim)
+
+    def fuse(self, image: Tokens, text: Tokens) -> Tokens:
+        """See ``Fusion.fuse``."""
+        text = self.text_encoder.trunk(text)
+        own, cross = attention_mask(text, text), attention_mask(text, image)
+        image_own, image_cross = attention_mask(image, image), attention_mask(image, text)
+        x, y = text.x, image.x
+        for index, layer in enumerate(self.text_layers):
+            read = layer(x, own, y, cross)
+            if index < len(self.image_layers):
+                y = self.image_layers[index](y, image_own, x, image_cross)
+            x = read
+        return text.with_x(self.norm(x))

@@ -1,0 +1,45 @@
+"""Late fusion: image and words meet after their encoders, vector to vector."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from velm_lightning.fusion.base import Fusion
+from velm_lightning.fusion.merge import Concat, Merge
+from velm_lightning.types import Tokens
+
+
+class LateFusion(Fusion):
+    """The trunk never sees the image; each of its states is merged with the image's mean vector afterwards.
+
+    At the summary this is the two-tower classifier (Antol et al. 2015; MUTAN, Ben-younes et al. 2017), at every
+    position the *merge* captioner (Tanti et al. 2017).
+
+    Args:
+        merge: how the two vectors become one.
+        parts: encoders, task and optimisation, as in ``Fusion``.
+    """
+
+    def __init__(self, merge: Merge | None = None, **parts: Any) -> None:
+        super().__init__(**parts)
+        self.merge = merge or Concat()
+        self.merge.connect(self.text_encoder.dim)
+
+    def fuse(self, image: Tokens, text: Tokens) -> Tokens:
+        """See ``Fusion.fuse``."""
+        states = self.text_encoder.trunk(text)
+        return states.with_x(self.merge(pool(image)[:, None], states.x))
+
+    def pairs(self, image: Tokens, text: Tokens) -> Tensor:
+        """See ``Fusion.pairs``; each image and each text is encoded once."""
+        summaries = self.summary(self.text_encoder.trunk(text))
+        merged: Tensor = self.merge(pool(image)[:, None], summaries[None])
+        return merged
+
+
+def pool(tokens: Tokens) -> Tensor:
+    """Return the mean (B, D) of the valid tokens."""
+    weight = tokens.valid[..., None].to(tokens.x.dtype)
+    return (tokens.x * weight).sum(1) / weight.sum(1)

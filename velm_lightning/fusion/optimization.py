@@ -1,0 +1,72 @@
+"""The optimiser and its schedule, the same for every fusion."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from velm_lightning.recipe import Recorded
+
+
+class Optimization(Recorded):
+    """AdamW (Loshchilov & Hutter 2019) with linear warm-up, then a cosine to zero.
+
+    Norms, biases, gates and other parameters of fewer than two dimensions, and embeddings, are not decayed. Parts that
+    were pretrained learn at a fraction of the rate.
+
+    Args:
+        learning_rate: peak rate.
+        weight_decay: decoupled weight decay.
+        warmup: share of all steps over which the rate rises.
+        pretrained_factor: what the rate of pretrained parts is multiplied by.
+        betas: AdamW's averaging factors.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 0.05,
+        warmup: float = 0.05,
+        pretrained_factor: float = 0.1,
+        betas: tuple[float, float] = (0.9, 0.98),
+    ) -> None:
+        self.learning_rate, self.weight_decay, self.warmup = learning_rate, weight_decay, warmup
+        self.pretrained_factor, self.betas = pretrained_factor, (betas[0], betas[1])
+
+    def configure(self, model: nn.Module, steps: float) -> dict[str, Any]:
+        """Return Lightning's optimiser configuration for a run of ``steps`` optimiser steps (may be infinite)."""
+        # The fused kernel takes all parameters in one call; it exists for every floating type on CPU and CUDA.
+        optimizer = torch.optim.AdamW(self.groups(model), lr=self.learning_rate, betas=self.betas, fused=True)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.factor(step, steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def factor(self, step: int, steps: float) -> float:
+        """Return the share of the peak rate at ``step`` of ``steps``; without an end, the rate stays at its peak."""
+        warmup = max(1, round(self.warmup * steps)) if math.isfinite(steps) else 1
+        if step < warmup:
+            return (step + 1) / warmup
+        if not math.isfinite(steps):
+            return 1.0
+        done = (step - warmup) / max(1, steps - warmup)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+    def groups(self, model: nn.Module) -> list[dict[str, Any]]:
+        """Sort trainable parameters into at most four groups: decayed or not, pretrained or not."""
+        pretrained = {p for part in model.modules() if getattr(part, "pretrained", False) for p in part.parameters()}
+        embeddings = {p for part in model.modules() if isinstance(part, nn.Embedding) for p in part.parameters()}
+        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                decayed = parameter.ndim > 1 and parameter not in embeddings
+                groups.setdefault((decayed, parameter in pretrained), []).append(parameter)
+        return [
+            {
+                "params": parameters,
+                "weight_decay": self.weight_decay if decayed else 0.0,
+                "lr": self.learning_rate * (self.pretrained_factor if from_elsewhere else 1.0),
+            }
+            for (decayed, from_elsewhere), parameters in groups.items()
+        ]

@@ -1,0 +1,42 @@
+"""What a task is: a head, a loss, predictions as rows, and figures from rows."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from velm_lightning.encoders.base import TextEncoder
+from velm_lightning.recipe import Recorded
+from velm_lightning.types import Batch, Model, Row
+from velm_lightning.vocabulary import Vocabulary
+
+
+class Task(Recorded, nn.Module, ABC):
+    """What is asked of a fusion; it knows the fusion as a ``Model`` only."""
+
+    @abstractmethod
+    def connect(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
+        """Make the head; called once, by the fusion that the task is given to."""
+
+    @abstractmethod
+    def loss(self, model: Model, batch: Batch) -> Tensor:
+        """Return the scalar training loss of a batch."""
+
+    @abstractmethod
+    def predict(self, model: Model, batch: Batch) -> list[Row]:
+        """Return one scored row a sample."""
+
+    @abstractmethod
+    def figures(self, rows: Sequence[Row]) -> dict[str, float]:
+        """Compute every reported figure from rows; ``score`` is the headline, higher is better."""
+
+    @abstractmethod
+    def answer(self, model: Model, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
+        """Return for each sample the ``count`` best answers with their probabilities, best first."""
+
+    @property
+    def signature(self) -> str:
+        """Name what the headline figure is: scorer, version, protocol."""
+        return type(self).__name__

@@ -1,0 +1,127 @@
+"""Classification: an answer, a label, a statement's truth, picked from the answers of the training split."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from velm_lightning.encoders.base import TextEncoder
+from velm_lightning.metrics.classification import macro_f1
+from velm_lightning.tasks.base import Task
+from velm_lightning.tasks.rows import mean
+from velm_lightning.tasks.scorers import Exact, Scorer
+from velm_lightning.types import Batch, InputError, Model, Row
+from velm_lightning.vocabulary import Vocabulary
+
+
+class Classification(Task):
+    """One answer out of the vocabulary's, read off the summary of the fused states.
+
+    A sample whose answers all lie outside the vocabulary teaches nothing and is scored like any other.
+
+    Args:
+        loss: ``softmax``: cross-entropy against the answer weights made to sum to 1; ``sigmoid``: binary
+            cross-entropy against each weight, summed over answers (Teney et al. 2018).
+        balance: exponent of the class weights: 0 weighs answers alike, 1 by the inverse of their frequency. The
+            weights average 1 over the training answers.
+        focal: exponent of focal loss (Lin et al. 2017); 0 is plain cross-entropy.
+        dropout: dropout in the head.
+        scorer: how a prediction is scored against its references.
+    """
+
+    answer_weight: Tensor
+
+    def __init__(
+        self,
+        loss: Literal["softmax", "sigmoid"] = "softmax",
+        balance: float = 0.0,
+        focal: float = 0.0,
+        dropout: float = 0.1,
+        scorer: Scorer | None = None,
+    ) -> None:
+        super().__init__()
+        self.kind, self.balance, self.focal, self.dropout = loss, balance, focal, dropout
+        self.scorer = scorer or Exact()
+
+    def connect(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
+        """See ``Task.connect``.
+
+        Raises:
+            InputError: the data has no answers to choose from.
+        """
+        if not vocabulary.answers:
+            raise InputError("classification needs answers, and the training split has none: its targets are sentences")
+        self.answers, dim = vocabulary.answers, text_encoder.dim
+        self.head = nn.Sequential(
+            nn.Linear(dim, 2 * dim), nn.GELU(), nn.LayerNorm(2 * dim), nn.Dropout(self.dropout),
+            nn.Linear(2 * dim, len(self.answers)),
+        )  # fmt: skip
+        counts = torch.tensor(vocabulary.counts or [1.0] * len(self.answers)).clamp(min=1e-6)
+        weight = counts**-self.balance
+        self.register_buffer("answer_weight", weight * counts.sum() / (weight * counts).sum(), persistent=False)
+
+    def logits(self, model: Model, batch: Batch) -> Tensor:
+        """Return (B, A) logits over the answers."""
+        logits: Tensor = self.head(model.summary(model(batch)))
+        return logits
+
+    def losses(self, logits: Tensor, answers: Tensor) -> Tensor:
+        """Return the loss (B,) of each sample, given answer weights (B, A)."""
+        if self.kind == "sigmoid":
+            terms = F.binary_cross_entropy_with_logits(logits, answers, reduction="none")
+            if self.focal:
+                likely = logits.sigmoid()
+                terms = terms * (answers - likely).abs() ** self.focal
+            return (terms * self.answer_weight).sum(-1)
+        target = answers / answers.sum(-1, keepdim=True).clamp(min=1e-9)
+        log_likely = logits.log_softmax(-1)
+        terms = -target * log_likely * self.answer_weight
+        return (terms * (1 - log_likely.exp()) ** self.focal if self.focal else terms).sum(-1)
+
+    def loss(self, model: Model, batch: Batch) -> Tensor:
+        """See ``Task.loss``."""
+        return self.losses(self.logits(model, batch), batch.answers).mean()
+
+    def predict(self, model: Model, batch: Batch) -> list[Row]:
+        """See ``Task.predict``."""
+        logits = self.logits(model, batch).float()
+        confidence, best = self._likely(logits).max(-1)
+        known = batch.answers.sum(-1) > 0
+        losses = self.losses(logits, batch.answers).where(known, math.nan)
+        rows = []
+        for i, (pick, sure, loss) in enumerate(
+            zip(best.tolist(), confidence.tolist(), losses.tolist(), strict=True)
+        ):
+            said, references = self.answers[pick], batch.references[i]
+            score = self.scorer(said, references) if references else math.nan
+            rows.append(Row(batch.keys[i], batch.groups[i], batch.prompts[i], said, references, score, sure, loss))
+        return rows
+
+    def figures(self, rows: Sequence[Row]) -> dict[str, float]:
+        """See ``Task.figures``: the scorer's mean, macro-F1 where every sample has one label, and the loss."""
+        score = mean(row.score for row in rows)
+        found = {"score": score, self.scorer.name: score, "loss": mean(row.loss for row in rows)}
+        if rows and all(len(row.references) == 1 for row in rows):
+            found["macro_f1"] = macro_f1([row.prediction for row in rows], [row.references[0] for row in rows])
+        return found
+
+    def answer(self, model: Model, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
+        """See ``Task.answer``."""
+        best = self._likely(self.logits(model, batch)).topk(min(count, len(self.answers)), dim=-1)
+        return [
+            [(self.answers[index], value) for index, value in zip(indices, values, strict=True)]
+            for indices, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        ]
+
+    def _likely(self, logits: Tensor) -> Tensor:
+        return logits.sigmoid() if self.kind == "sigmoid" else logits.softmax(-1)
+
+    @property
+    def signature(self) -> str:
+        """See ``Task.signature``."""
+        return self.scorer.signature

@@ -1,0 +1,34 @@
+"""The evaluation table: one row a sample, gathered from all ranks, and what is computed from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import torch.distributed as dist
+
+from velm_lightning.types import Row
+
+
+def gather_rows(rows: Sequence[Row]) -> list[Row]:
+    """Bring the rows of all ranks together on every rank, sorted by key: the same table at any world size."""
+    if dist.is_available() and dist.is_initialized():
+        parts: list[list[Row]] = [[] for _ in range(dist.get_world_size())]
+        dist.all_gather_object(parts, list(rows))
+        rows = [row for part in parts for row in part]
+    return sorted(rows, key=lambda row: row.key)
+
+
+def mean(values: Iterable[float]) -> float:
+    """Return the exactly rounded mean of what is not NaN, whatever the order; NaN where nothing is left."""
+    kept = [value for value in values if not math.isnan(value)]
+    return math.fsum(kept) / len(kept) if kept else math.nan
+
+
+def group_scores(rows: Sequence[Row]) -> dict[str, tuple[int, float]]:
+    """Return the number of samples and the mean score of every group that has a name, sorted by name."""
+    groups: dict[str, list[float]] = {}
+    for row in rows:
+        if row.group:
+            groups.setdefault(row.group, []).append(row.score)
+    return {name: (len(scores), mean(scores)) for name, scores in sorted(groups.items())}

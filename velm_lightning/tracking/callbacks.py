@@ -1,0 +1,223 @@
+"""What is written down while a run goes on."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, RichProgressBar
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from velm_lightning.recipe import recipe
+from velm_lightning.tasks.rows import group_scores
+from velm_lightning.tracking.metrics_file import MetricsFile
+from velm_lightning.tracking.run import Run, now
+from velm_lightning.types import Batch
+
+
+class TrainLog(Callback):
+    """Logs loss, learning rate, gradient norm and throughput every ``log_every_n_steps`` steps, and nothing between.
+
+    The loggers are called directly: ``self.log`` would cost more than a small model's layer at every step.
+    """
+
+    def __init__(self) -> None:
+        self.samples, self.since = 0, time.perf_counter()
+        self.throughput = 0.0
+        self.loss = float("nan")
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock: time spent in validation does not count."""
+        self.samples, self.since = 0, time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Count the batch; log where it is time."""
+        self.samples += batch.size
+        step = trainer.global_step
+        if step % trainer.log_every_n_steps:
+            return
+        self.loss = float(outputs["loss"])
+        elapsed = time.perf_counter() - self.since
+        self.throughput = self.samples * trainer.world_size / elapsed
+        self.samples, self.since = 0, time.perf_counter()
+        found = {
+            "train/loss": self.loss,
+            "train/learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            "train/samples_per_second": self.throughput,
+            "epoch": trainer.current_epoch,
+        }
+        norm = getattr(pl_module, "grad_norm", None)
+        if isinstance(norm, Tensor):
+            found["train/grad_norm"] = float(norm)
+        for logger in trainer.loggers:
+            logger.log_metrics(found, step=step)
+            logger.save()
+
+
+class Progress(RichProgressBar):
+    """Lightning's bar, redrawn a few times a second rather than at every step, with the loss that was logged last."""
+
+    def __init__(self, log: TrainLog, refresh_rate: int = 10) -> None:
+        super().__init__(refresh_rate=refresh_rate)
+        self.train_log = log
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """Add the loss."""
+        items = super().get_metrics(trainer, pl_module)
+        items.pop("v_num", None)
+        if self.train_log.loss == self.train_log.loss:
+            items["loss"] = round(self.train_log.loss, 4)
+        return items
+
+
+class RunRecord(Callback):
+    """Keeps ``run.json`` true, writes the prediction files, and logs the score of every group."""
+
+    def __init__(self, run: Run, log: TrainLog) -> None:
+        self.run, self.train_log = run, log
+        self.started = time.monotonic()
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write down what is known before the first step."""
+        if stage != "fit" or not trainer.is_global_zero:
+            return
+        data: Any = getattr(trainer, "datamodule", None)
+        self.started = time.monotonic()
+        self.run.update(
+            status="running",
+            started=now(),
+            command=sys.argv,
+            seed=data.seed,
+            world_size=trainer.world_size,
+            precision=trainer.precision,
+            devices=f"{trainer.num_devices} x {pl_module.device.type}",
+            model=summary_of(pl_module),
+            data={name: data.fingerprint(name) for name in ("train", "val", "test") if data.has(name)},
+            versions=versions(),
+            git=git_revision(),
+        )
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write down sizes and costs that the built model tells."""
+        if trainer.is_global_zero:
+            self.run.update(
+                parameters=sum(p.numel() for p in pl_module.parameters()),
+                trainable=sum(p.numel() for p in pl_module.parameters() if p.requires_grad),
+            )
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Bring the metrics on disk up to the checkpoint."""
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsFile):
+                logger.flush()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log group scores; outside training, write the rows."""
+        if not trainer.sanity_checking:
+            self._evaluated(trainer, pl_module, "val", final=not trainer.training)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the rows and the figures of the test split."""
+        self._evaluated(trainer, pl_module, "test", final=True)
+
+    def _evaluated(self, trainer: Trainer, pl_module: Any, split: str, final: bool) -> None:
+        if not trainer.is_global_zero:
+            return
+        groups = group_scores(pl_module.rows)
+        for logger in trainer.loggers:
+            logger.log_metrics({f"{split}/group/{name}": score for name, (_, score) in groups.items()}, self._step(trainer))
+        if not final:
+            return
+        self.run.write_predictions(split, pl_module.rows)
+        figures = pl_module.task.figures(pl_module.rows) | {"samples": len(pl_module.rows)}
+        scores = self.run.record.get("scores", {}) | {split: figures}
+        grouped = self.run.record.get("groups", {}) | {split: {name: score for name, (_, score) in groups.items()}}
+        self.run.update(scores=scores, groups=grouped, signature=pl_module.task.signature)
+
+    def _step(self, trainer: Trainer) -> int:
+        return int(self.run.record.get("steps", 0)) if not trainer.training else trainer.global_step
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write down how it ended and what it cost."""
+        self._ended(trainer, "finished")
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Write down that it did not end well."""
+        self._ended(trainer, "interrupted" if isinstance(exception, KeyboardInterrupt) else "failed")
+
+    def _ended(self, trainer: Trainer, status: str) -> None:
+        if not trainer.is_global_zero:
+            return
+        minutes = (time.monotonic() - self.started) / 60
+        self.run.update(
+            status=status,
+            ended=now(),
+            steps=trainer.global_step,
+            epochs=trainer.current_epoch,
+            minutes=round(minutes, 3),
+            device_minutes=round(minutes * trainer.world_size, 3),
+            samples_per_second=round(self.train_log.throughput, 1),
+            peak_memory_mib=round(peak_memory() / 2**20),
+        )
+
+
+def summary_of(model: Any) -> dict[str, Any]:
+    """Return the classes and arguments of a model, its vocabulary left out."""
+    written = recipe(model)
+    written["init_args"].pop("vocabulary", None)
+    return dict(written)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide a result."""
+    names = ("velm_lightning", "lightning", "torch", "torchvision", "transformers", "tokenizers", "numpy", "wandb")
+    return {"python": platform.python_version()} | {name: version(name) for name in names}
+
+
+def git_revision() -> str | None:
+    """Return the commit of the working folder, marked ``+`` where files differ from it."""
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10)
+        changed = subprocess.run(["git", "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")
+
+
+def peak_memory() -> int:
+    """Return the largest memory use so far in bytes: the GPU's where there is one, else this process's."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def print_scores(run: Run, console: Console | None = None) -> None:
+    """Print the figures of a run and the score of every group as a table."""
+    record = run.record
+    splits = [split for split in ("val", "test") if split in record.get("scores", {})]
+    table = Table(title=f"{run.ident} · {record.get('signature', '')}", title_justify="left")
+    table.add_column("figure")
+    for split in splits:
+        table.add_column(f"{split} ({record['scores'][split]['samples']})", justify="right")
+    names = dict.fromkeys(name for split in splits for name in record["scores"][split] if name != "samples")
+    for name in names:
+        table.add_row(name, *(_shown(record["scores"][split].get(name)) for split in splits))
+    table.add_section()
+    for name in dict.fromkeys(name for split in splits for name in record["groups"][split]):
+        table.add_row(f"score · {name}", *(_shown(record["groups"][split].get(name)) for split in splits))
+    (console or Console()).print(table)
+
+
+def _shown(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

@@ -1,0 +1,96 @@
+"""Where a run is recorded: the ``tracking`` section of a config."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from velm_lightning.tracking.run import Run
+
+
+class Tracking:
+    """Where a run is recorded.
+
+    Args:
+        experiment: name of the experiment: the folder under ``runs``, and the W&B project unless that is given.
+        runs: folder of all runs.
+        wandb: ``auto`` is online with a W&B login and offline without one; ``off`` leaves W&B out.
+        project: W&B project.
+        entity: W&B user or team.
+        tags: W&B tags.
+        group: W&B group.
+        pictures: samples in the W&B table of an evaluation, with their pictures; attention maps on some of them.
+    """
+
+    def __init__(
+        self,
+        experiment: str = "velm",
+        runs: Path = Path("runs"),
+        wandb: Literal["auto", "online", "offline", "off"] = "auto",
+        project: str | None = None,
+        entity: str | None = None,
+        tags: Sequence[str] = (),
+        group: str | None = None,
+        pictures: int = 32,
+    ) -> None:
+        self.experiment, self.runs, self.wandb = experiment, runs, wandb
+        self.project, self.entity, self.tags, self.group = project, entity, tags, group
+        self.pictures = pictures
+
+    def wandb_logger(self, run: Run, config: dict[str, Any]) -> WandbLogger | None:
+        """Return the logger of a run, or none where W&B is left out."""
+        if self.wandb == "off" or os.environ.get("WANDB_MODE") == "disabled":
+            return None
+        online = self.wandb == "online" or (self.wandb == "auto" and logged_in())
+        run.folder.mkdir(parents=True, exist_ok=True)
+        os.environ.setdefault("WANDB_SILENT", "true")  # read when its service starts, before any settings are
+        logger = WandbLogger(
+            project=self.project or self.experiment,
+            entity=self.entity,
+            name=run.ident,
+            id=run.ident,
+            save_dir=run.folder,
+            mode="online" if online else "offline",
+            tags=list(self.tags) or None,
+            group=self.group,
+            config=config,
+            settings=_settings(),
+        )
+        if not online:
+            _say_offline(run.folder)
+        return logger
+
+
+def logged_in() -> bool:
+    """Say whether W&B may be reached: a key is there, and the environment does not ask for offline runs."""
+    if os.environ.get("WANDB_MODE") in ("offline", "dryrun"):
+        return False
+    return bool(os.environ.get("WANDB_API_KEY")) or _key_in_netrc()
+
+
+def _key_in_netrc() -> bool:
+    import netrc
+    from urllib.parse import urlparse
+
+    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    try:
+        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def _settings() -> Any:
+    import wandb
+
+    # A run must start whether or not the server answers; git diffs and code are not sent without being asked for.
+    return wandb.Settings(init_timeout=10, silent=True, disable_git=True, save_code=False)
+
+
+@rank_zero_only
+def _say_offline(folder: Path) -> None:
+    print(f"W&B has no login here, so the run is recorded offline; later: wandb sync {folder}/wandb/offline-run-*")
