@@ -73,14 +73,15 @@ class Attention(nn.Module):
         return out
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return x.view(*x.shape[:-1], self.heads, -1).transpose(1, 2)
 
 
 def _weights(query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor:
     logits = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
     if mask is not None:
         logits = logits.masked_fill(~mask, float("-inf"))
-    return logits.softmax(-1).detach()
+    weights: Tensor = logits.softmax(-1).detach()
+    return weights
 
 
 class Block(nn.Module):

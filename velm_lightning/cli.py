@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,14 @@ from velm_lightning.tracking.metrics_file import MetricsFile
 from velm_lightning.tracking.run import Run, write_whole
 from velm_lightning.tracking.settings import Tracking
 from velm_lightning.types import InputError
+
+# Said by libraries to each other, or about what is so by intent; a user can do nothing about them.
+QUIET = (
+    r".*isinstance\(treespec, LeafSpec\)",
+    r".*does not have many workers",
+    r".*is smaller than the logging interval",
+    r".*Found .* module\(s\) in eval mode",
+)
 
 
 class VelmCLI(LightningCLI):
@@ -88,7 +98,7 @@ class VelmCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Evaluate the best checkpoint, so that a run ends with its figures."""
-        if not self._get(self.config, "test_after_fit") or self.trainer.fast_dev_run:
+        if not self._get(self.config, "test_after_fit") or getattr(self.trainer, "fast_dev_run", False):
             return
         best = self.trainer.checkpoint_callback.best_model_path  # type: ignore[union-attr]
         if best and not self.trainer.interrupted:
@@ -114,9 +124,6 @@ class VelmCLI(LightningCLI):
 class SaveConfig(SaveConfigCallback):
     """Writes the complete config into the run's folder, where ``velm fit --config`` repeats the run from it."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs, save_to_log_dir=False)
-
     def save_config(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         """Write ``config.yaml`` and the tokeniser."""
         if stage != "fit":
@@ -134,11 +141,14 @@ def _plain(config: Any) -> dict[str, Any]:
 
 def main(arguments: Sequence[str]) -> int:
     """Run one of Lightning's subcommands."""
+    for message in QUIET:
+        warnings.filterwarnings("ignore", message=message)
     VelmCLI(
         Fusion,
         MultimodalData,
         subclass_mode_model=True,
         save_config_callback=SaveConfig,
+        save_config_kwargs={"save_to_log_dir": False},
         trainer_defaults={
             "use_distributed_sampler": False,  # the data module's own samplers place every rank
             "num_sanity_val_steps": 0,
@@ -147,6 +157,6 @@ def main(arguments: Sequence[str]) -> int:
         },
         seed_everything_default=0,
         auto_configure_optimizers=False,
-        args=list(arguments),
+        args=None if list(arguments) == sys.argv[1:] else list(arguments),
     )
     return 0

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 Image = Path | Tensor | tuple[Path | Tensor, ...]
 """A file, an uint8 picture (3, H, W), or the frames of a clip."""
@@ -87,9 +87,8 @@ class Tokens(NamedTuple):
     def of_image(x: Tensor) -> Tokens:
         """Return ``x`` (B, N, D) as valid tokens of block 0."""
         places = x.shape[:2]
-        return Tokens(
-            x, torch.ones(places, dtype=torch.bool, device=x.device), torch.zeros(places, dtype=torch.long, device=x.device)
-        )
+        valid = torch.ones(places, dtype=torch.bool, device=x.device)
+        return Tokens(x, valid, torch.zeros(places, dtype=torch.long, device=x.device))
 
     @staticmethod
     def cat(parts: Sequence[Tokens]) -> Tokens:

@@ -39,7 +39,7 @@ class Vocabulary(Recorded):
         if None in ids:
             missing = [name for name, found in zip(specials, ids, strict=True) if found is None]
             raise InputError(f"the tokeniser lacks the special tokens {missing}: name its own in `specials`")
-        self.pad, self.start, self.end, self.mask, self.unknown = ids
+        self.pad, self.start, self.end, self.mask, self.unknown = (int(found) for found in ids if found is not None)
 
     @property
     def size(self) -> int:
@@ -80,10 +80,16 @@ def train_tokenizer(texts: Iterable[str], kind: str = "word", size: int = 10_000
     Raises:
         InputError: ``kind`` is neither.
     """
-    shared = {"vocab_size": size, "min_frequency": min_count, "special_tokens": list(SPECIALS), "show_progress": False}
+    shared: dict[str, Any] = {
+        "vocab_size": size,
+        "min_frequency": min_count,
+        "special_tokens": list(SPECIALS),
+        "show_progress": False,
+    }
     if kind == "word":
         tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
-        tokenizer.pre_tokenizer, trainer = pre_tokenizers.BertPreTokenizer(), trainers.WordLevelTrainer(**shared)
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        trainer: trainers.Trainer = trainers.WordLevelTrainer(**shared)
         tokenizer.decoder = decoders.WordPiece(prefix="", cleanup=True)
     elif kind == "bpe":
         tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))

@@ -112,7 +112,7 @@ class MultimodalData(LightningDataModule):
         weights: Counter[str] = Counter()
         for sample in train:
             if isinstance(sample.target, Mapping):
-                weights.update(sample.target)  # type: ignore[arg-type]
+                weights.update(sample.target)
         ranked = sorted(weights.items(), key=lambda item: (-item[1], item[0]))[: self.max_answers]
         answers, counts = [answer for answer, _ in ranked], [float(count) for _, count in ranked]
         return Vocabulary(answers=answers, counts=counts, max_length=self.max_length, **tokenizer)
@@ -144,7 +144,8 @@ class MultimodalData(LightningDataModule):
     def setup(self, stage: str) -> None:
         """Take over the geometry that the model's image encoder wants."""
         if self.trainer is not None:
-            self.transform = self.trainer.lightning_module.transform
+            model: Any = self.trainer.lightning_module
+            self.transform = model.transform
 
     def split(self, name: str) -> Split:
         """Return a split ready to be read; pictures are decoded on the first call.

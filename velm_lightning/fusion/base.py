@@ -75,7 +75,8 @@ class Fusion(Recorded, LightningModule, ABC):
         images, texts = len(image.x), len(text.x)
         every_image = torch.arange(images, device=image.x.device).repeat_interleave(texts)
         every_text = torch.arange(texts, device=text.x.device).repeat(images)
-        return self.summary(self.fuse(image.rows(every_image), text.rows(every_text))).unflatten(0, (images, texts))
+        summaries = self.summary(self.fuse(image.rows(every_image), text.rows(every_text)))
+        return summaries.view(images, texts, -1)
 
     def summary(self, states: Tokens) -> Tensor:
         """Return the vectors (B, D) in which fused states sum up their prompts."""

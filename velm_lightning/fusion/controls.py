@@ -50,5 +50,3 @@ class ImageOnly(Fusion):
         inner = kept & nn.functional.pad(kept[:, 1:], (0, 1))  # all but the last prompt token …
         inner[:, 0] = False  # … and the first
         return Tokens(torch.where(prompt[..., None], self.hidden, text.x), text.valid & ~inner, text.block)
-
-

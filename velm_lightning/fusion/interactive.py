@@ -42,7 +42,9 @@ class InteractiveFusion(Fusion):
         self.text_layers = nn.ModuleList(layers)
         # The image's last update would be read by nobody: there is one layer fewer on its side.
         image_depth = depth - 1 if co_attention else 0
-        self.image_layers = nn.ModuleList(Block(dim, heads, dropout, cross=True, gated=gated) for _ in range(image_depth))
+        self.image_layers = nn.ModuleList(
+            Block(dim, heads, dropout, cross=True, gated=gated) for _ in range(image_depth)
+        )
         self.norm = nn.LayerNorm(dim)
 
     def fuse(self, image: Tokens, text: Tokens) -> Tokens:

@@ -35,7 +35,8 @@ class Concat(_Mapped):
 
     def forward(self, image: Tensor, text: Tensor) -> Tensor:
         """See ``Merge.forward``."""
-        return nn.functional.gelu(self.image(image) + self.text(text))
+        merged: Tensor = nn.functional.gelu(self.image(image) + self.text(text))
+        return merged
 
 
 class Sum(_Mapped):
@@ -52,7 +53,8 @@ class Product(_Mapped):
 
     def forward(self, image: Tensor, text: Tensor) -> Tensor:
         """See ``Merge.forward``."""
-        return self.image(image).tanh() * self.text(text).tanh()
+        merged: Tensor = self.image(image).tanh() * self.text(text).tanh()
+        return merged
 
 
 class Gate(_Mapped):
@@ -66,7 +68,8 @@ class Gate(_Mapped):
     def forward(self, image: Tensor, text: Tensor) -> Tensor:
         """See ``Merge.forward``."""
         share = (self.gate_image(image) + self.gate_text(text)).sigmoid()
-        return share * self.image(image).tanh() + (1 - share) * self.text(text).tanh()
+        merged: Tensor = share * self.image(image).tanh() + (1 - share) * self.text(text).tanh()
+        return merged
 
 
 class LowRankBilinear(Merge):
@@ -82,7 +85,8 @@ class LowRankBilinear(Merge):
 
     def connect(self, dim: int) -> None:
         """See ``Merge.connect``."""
-        self.image, self.text, self.out = nn.Linear(dim, self.rank), nn.Linear(dim, self.rank), nn.Linear(self.rank, dim)
+        self.image, self.text = nn.Linear(dim, self.rank), nn.Linear(dim, self.rank)
+        self.out = nn.Linear(self.rank, dim)
 
     def forward(self, image: Tensor, text: Tensor) -> Tensor:
         """See ``Merge.forward``."""

@@ -94,9 +94,7 @@ class Classification(Task):
         known = batch.answers.sum(-1) > 0
         losses = self.losses(logits, batch.answers).where(known, math.nan)
         rows = []
-        for i, (pick, sure, loss) in enumerate(
-            zip(best.tolist(), confidence.tolist(), losses.tolist(), strict=True)
-        ):
+        for i, (pick, sure, loss) in enumerate(zip(best.tolist(), confidence.tolist(), losses.tolist(), strict=True)):
             said, references = self.answers[pick], batch.references[i]
             score = self.scorer(said, references) if references else math.nan
             rows.append(Row(batch.keys[i], batch.groups[i], batch.prompts[i], said, references, score, sure, loss))

@@ -45,7 +45,7 @@ class TrainLog(Callback):
         """Count the batch; log where it is time."""
         self.samples += batch.size
         step = trainer.global_step
-        if step % trainer.log_every_n_steps:
+        if step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
             return
         self.loss = float(outputs["loss"])
         elapsed = time.perf_counter() - self.since
@@ -135,8 +135,9 @@ class RunRecord(Callback):
         if not trainer.is_global_zero:
             return
         groups = group_scores(pl_module.rows)
+        step = trainer.global_step if trainer.training else int(self.run.record.get("steps", 0))
         for logger in trainer.loggers:
-            logger.log_metrics({f"{split}/group/{name}": score for name, (_, score) in groups.items()}, self._step(trainer))
+            logger.log_metrics({f"{split}/group/{name}": score for name, (_, score) in groups.items()}, step)
         if not final:
             return
         self.run.write_predictions(split, pl_module.rows)
@@ -144,9 +145,6 @@ class RunRecord(Callback):
         scores = self.run.record.get("scores", {}) | {split: figures}
         grouped = self.run.record.get("groups", {}) | {split: {name: score for name, (_, score) in groups.items()}}
         self.run.update(scores=scores, groups=grouped, signature=pl_module.task.signature)
-
-    def _step(self, trainer: Trainer) -> int:
-        return int(self.run.record.get("steps", 0)) if not trainer.training else trainer.global_step
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write down how it ended and what it cost."""
