@@ -12,13 +12,16 @@ from torch.nn import functional as F
 
 from velm_lightning.types import InputError, Tokens
 
-_recording: ContextVar[list[tuple[nn.Module, Tensor]] | None] = ContextVar("recording", default=None)
+AttentionMaps = list[tuple[nn.Module, Tensor]]
+"""Which attention ran, and its weights (B, heads, N, M)."""
+
+_recording: ContextVar[AttentionMaps | None] = ContextVar("recording", default=None)
 
 
 @contextmanager
-def record_attention() -> Iterator[list[tuple[nn.Module, Tensor]]]:
-    """Collect (module, weights (B, heads, N, M)) of every attention that runs inside, in order."""
-    maps: list[tuple[nn.Module, Tensor]] = []
+def record_attention() -> Iterator[AttentionMaps]:
+    """Collect the weights of every attention that runs inside, in order."""
+    maps: AttentionMaps = []
     token = _recording.set(maps)
     try:
         yield maps

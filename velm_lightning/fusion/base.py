@@ -12,6 +12,7 @@ from lightning import LightningModule
 from torch import Tensor, nn
 
 from velm_lightning import checkpoint
+from velm_lightning.attention import AttentionMaps
 from velm_lightning.encoders import ImageEncoder, TextEncoder
 from velm_lightning.fusion.optimization import Optimization
 from velm_lightning.recipe import Recorded
@@ -77,6 +78,10 @@ class Fusion(Recorded, LightningModule, ABC):
         every_text = torch.arange(texts, device=text.x.device).repeat(images)
         summaries = self.summary(self.fuse(image.rows(every_image), text.rows(every_text)))
         return summaries.view(images, texts, -1)
+
+    def looked(self, maps: AttentionMaps, image: Tokens, text: Tokens) -> Tensor | None:
+        """Pick from recorded attention how much each word looked at each image token: (B, N, M); none by default."""
+        return None
 
     def summary(self, states: Tokens) -> Tensor:
         """Return the vectors (B, D) in which fused states sum up their prompts."""

@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from velm_lightning.attention import AttentionMaps
 from velm_lightning.fusion.base import Fusion
+from velm_lightning.fusion.early import joint_attention
 from velm_lightning.types import Tokens
 
 
@@ -43,6 +45,10 @@ class ImageOnly(Fusion):
         """See ``Fusion.fuse``."""
         states = self.text_encoder.trunk(Tokens.cat([image, self._hide(text)]))
         return text.with_x(states.x[:, image.x.shape[1] :])
+
+    def looked(self, maps: AttentionMaps, image: Tokens, text: Tokens) -> Tensor | None:
+        """See ``Fusion.looked``."""
+        return joint_attention(maps, image, text)
 
     def _hide(self, text: Tokens) -> Tokens:
         prompt = text.block == 0

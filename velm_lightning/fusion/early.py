@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
+from velm_lightning.attention import AttentionMaps
 from velm_lightning.fusion.base import Fusion
 from velm_lightning.types import Tokens
 
 
 class EarlyFusion(Fusion):
-    """Image tokens stand before the words, and one trunk reads both (VisualBERT, Li et al. 2019; ViLT, Kim et al. 2021).
+    """Image tokens stand before the words, and one trunk reads both (VisualBERT, Li et al. 2019; ViLT, Kim 2021).
 
     With a causal trunk the image is a prefix: *inject* captioning (Show and Tell, Vinyals et al. 2015), and, with a
     frozen language model, the visual prefix (Frozen, Tsimpoukelli et al. 2021; ClipCap, Mokady et al. 2021).
@@ -17,3 +20,14 @@ class EarlyFusion(Fusion):
         """See ``Fusion.fuse``."""
         states = self.text_encoder.trunk(Tokens.cat([image, text]))
         return text.with_x(states.x[:, image.x.shape[1] :])
+
+    def looked(self, maps: AttentionMaps, image: Tokens, text: Tokens) -> Tensor | None:
+        """See ``Fusion.looked``: the last self-attention of the trunk, from words to image tokens."""
+        return joint_attention(maps, image, text)
+
+
+def joint_attention(maps: AttentionMaps, image: Tokens, text: Tokens) -> Tensor | None:
+    """Return the part of the last self-attention over ``[image, text]`` that goes from words to image tokens."""
+    count, whole = image.x.shape[1], image.x.shape[1] + text.x.shape[1]
+    found = [weights for _, weights in maps if weights.shape[-2:] == (whole, whole)]
+    return found[-1][:, :, count:, :count].mean(1) if found else None

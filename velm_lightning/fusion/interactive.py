@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from velm_lightning.attention import Block, attention_mask
+from velm_lightning.attention import AttentionMaps, Block, attention_mask
 from velm_lightning.fusion.base import Fusion
 from velm_lightning.types import Tokens
 
@@ -59,3 +59,8 @@ class InteractiveFusion(Fusion):
                 y = self.image_layers[index](y, image_own, x, image_cross)
             x = read
         return text.with_x(self.norm(x))
+
+    def looked(self, maps: AttentionMaps, image: Tokens, text: Tokens) -> Tensor | None:
+        """See ``Fusion.looked``: the last cross-attention from words to the image."""
+        last = self.text_layers[-1].cross_attention
+        return next(weights.mean(1) for module, weights in reversed(maps) if module is last)

@@ -36,6 +36,10 @@ class Task(Recorded, nn.Module, ABC):
     def answer(self, model: Model, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
         """Return for each sample the ``count`` best answers with their probabilities, best first."""
 
+    @abstractmethod
+    def toward(self, batch: Batch, answers: Sequence[str]) -> Batch:
+        """Return the batch as if ``answers``, one a sample, were its targets."""
+
     @property
     def signature(self) -> str:
         """Name what the headline figure is: scorer, version, protocol."""

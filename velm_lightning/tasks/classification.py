@@ -116,6 +116,13 @@ class Classification(Task):
             for indices, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ]
 
+    def toward(self, batch: Batch, answers: Sequence[str]) -> Batch:
+        """See ``Task.toward``."""
+        wanted = torch.zeros(batch.size, len(self.answers), device=batch.answers.device)
+        for row, answer in enumerate(answers):
+            wanted[row, self.answers.index(answer)] = 1.0
+        return batch._replace(answers=wanted)
+
     def _likely(self, logits: Tensor) -> Tensor:
         return logits.sigmoid() if self.kind == "sigmoid" else logits.softmax(-1)
 
