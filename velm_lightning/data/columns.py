@@ -47,17 +47,20 @@ class Parts:
 
     def samples(self, row: Row, number: str, training: bool) -> Iterator[Sample]:
         """Yield the sample of a row; in training, one for each of its target sentences."""
-        key = clean_text(str(self.value(row, "key"))) if self.names["key"] else number
-        if not key:
-            raise InputError(f"{row.where}: the key is empty: give each row its own")
+        key = sentence(self.value(row, "key"), self.names["key"], row) if self.names["key"] else number
         image = self.value(row, "image")
-        picture = tuple(self.path(row, one) for one in image) if isinstance(image, list) else self.path(row, image)
+        frames = image if isinstance(image, list) and image else [image]
+        paths = tuple(self.path(row, frame) for frame in frames)
+        picture = paths if frames is image else paths[0]
         text = sentence(self.value(row, "text"), self.names["text"], row) if self.names["text"] else ""
-        group = clean_text(str(self.value(row, "group"))) if self.names["group"] else ""
+        group = sentence(self.value(row, "group"), self.names["group"], row, empty=True)
+        labels = self.names["answers"] or self.names["target"]
         label = self.value(row, "answers" if self.names["answers"] else "target")
-        if label is None or self.names["answers"]:
-            weights, references = _answers(label, row)
-            yield Sample(key, picture, text, weights, references, group)
+        if labels is None or (self.unlabelled and label in (None, "")):
+            yield Sample(key, picture, text, None, (), group)
+            return
+        if self.names["answers"]:
+            yield Sample(key, picture, text, *_answers(label, row), group)
             return
         sentences = label if isinstance(label, list) and label else [label]
         references = tuple(sentence(one, self.names["target"], row) for one in sentences)
@@ -75,8 +78,7 @@ class Parts:
         if name not in row.values and not (self.unlabelled and part in ("target", "answers")):
             near = difflib.get_close_matches(name, row.values, 1)
             raise InputError(f"{row.where}: no column {name!r} in {_list(row)}{meant(near)}: see columns.{part}")
-        value = row.values.get(name)
-        return None if value == "" and self.unlabelled and part in ("target", "answers") else value
+        return row.values.get(name)
 
     def path(self, row: Row, name: Any) -> Path:
         """Return a picture's path, the same object for the same name."""
@@ -89,16 +91,16 @@ class Parts:
         return self.paths[name]
 
 
-def sentence(value: Any, name: str | None, row: Row) -> str:
+def sentence(value: Any, name: str | None, row: Row, empty: bool = False) -> str:
     """Return a text on one plain line.
 
     Raises:
-        InputError: it is empty, or neither text nor a number.
+        InputError: it is neither text nor a number, or it is empty and may not be.
     """
     if isinstance(value, bool | list | dict):
         raise InputError(f"{row.where}: {name} is {show(value)}: write a text")
     text = "" if value is None else clean_text(str(value))
-    if not text:
+    if not text and not empty:
         raise InputError(f"{row.where}: {name} is empty: write a text or remove the row")
     return text
 
@@ -110,25 +112,20 @@ def soft_weights(answers: Sequence[str]) -> dict[str, float]:
     return {answer: min(1.0, count / 3) for answer, count in Counter(answers).items()}
 
 
-def _answers(label: Any, row: Row) -> tuple[dict[str, float] | None, tuple[str, ...]]:
+def _answers(label: Any, row: Row) -> tuple[dict[str, float], tuple[str, ...]]:
     """Return answers with weights, and all that was said."""
-    if label is None:
-        return None, ()
-    if isinstance(label, dict):
-        for answer, weight in label.items():
-            if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= 1:
-                raise InputError(f"{row.where}: answer {show(answer)} weighs {show(weight)}: give a number from 0 to 1")
-        label = {sentence(answer, "an answer", row): float(weight) for answer, weight in label.items()}
-        if not label:
-            raise InputError(f"{row.where}: the answers are empty: give one or more")
-        return label, tuple(label)
-    said = [
-        str(one).lower() if isinstance(one, bool) else one for one in (label if isinstance(label, list) else [label])
-    ]
+    said = label if isinstance(label, list | dict) else [label]
     if not said:
-        raise InputError(f"{row.where}: the answers are empty: give one or more, or null")
-    words = tuple(sentence(one, "an answer", row) for one in said)
-    return soft_weights(words), words
+        raise InputError(f"{row.where}: the answers are empty: give one or more")
+    words = tuple(
+        sentence(str(answer).lower() if isinstance(answer, bool) else answer, "an answer", row) for answer in said
+    )
+    if isinstance(said, list):
+        return soft_weights(words), words
+    for answer, weight in said.items():
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= 1:
+            raise InputError(f"{row.where}: answer {show(answer)} weighs {show(weight)}: give a number from 0 to 1")
+    return dict(zip(words, map(float, said.values()), strict=True)), words
 
 
 def _list(row: Row) -> str:

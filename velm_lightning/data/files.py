@@ -6,15 +6,18 @@ import csv
 import io
 import json
 import re
+import reprlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
 
-from velm_lightning.types import InputError, Sample
+from velm_lightning.types import InputError
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # U+0085, \v, \f and U+2028 end a line for some readers
 _LONE = re.compile(r"[\ud800-\udfff]")  # half of a surrogate pair: cannot be written as UTF-8
 _DECODER = json.JSONDecoder()
+_QUOTE = reprlib.Repr()
+_QUOTE.maxstring = _QUOTE.maxother = 80
 
 
 class Row(NamedTuple):
@@ -24,22 +27,14 @@ class Row(NamedTuple):
     values: dict[str, Any]
 
 
-class Located(NamedTuple):
-    """A sample with the file and line that it came from."""
-
-    where: str
-    sample: Sample
-
-
 def clean_text(text: str) -> str:
     r"""Make one plain line of it: control characters (``\n \r \v \f``, U+2028 …) become spaces, ends are stripped."""
     return _LONE.sub("\ufffd", _CONTROL.sub(" ", text)).strip()
 
 
 def show(value: object) -> str:
-    """Return a value as an error message quotes it: short."""
-    text = ascii(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"
+    """Return a value as an error message quotes it: short, whatever its size or depth."""
+    return _QUOTE.repr(value)
 
 
 def fault(error: InputError, problems: list[str] | None) -> None:
@@ -47,18 +42,6 @@ def fault(error: InputError, problems: list[str] | None) -> None:
     if problems is None:
         raise error
     problems.append(str(error))
-
-
-def add(found: dict[str, Located], one: Located) -> None:
-    """Add a sample under its key.
-
-    Raises:
-        InputError: another one has that key.
-    """
-    other = found.setdefault(one.sample.key, one)
-    if other is not one:
-        key = show(one.sample.key)
-        raise InputError(f"{one.where}: key {key} stands in {other.where} too: give each row its own")
 
 
 def inside(root: Path, name: str) -> Path:
@@ -210,7 +193,7 @@ def _parse(text: str, at: int, path: Path, first: int) -> tuple[Any, int]:
     except json.JSONDecodeError as error:
         line, column = _place(text, error.pos)
         cut = _skip(text, error.pos) >= len(text) or "Unterminated" in error.msg
-        mend = "it is cut short there" if cut else "mend it there"
+        mend = "it is cut short there, or goes on in the next line" if cut else "mend it there"
         raise InputError(f"{path}:{first + line - 1}: not JSON at column {column} ({error.msg}): {mend}") from error
     except (RecursionError, ValueError) as error:  # nested too deep; an integer of thousands of digits
         line = first + _place(text, at)[0] - 1

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 
 from velm_lightning.data.columns import Columns, Parts, meant
-from velm_lightning.data.files import Located, add, fault, read_rows
-from velm_lightning.types import SPLITS, InputError, Sample
+from velm_lightning.data.files import fault, read_rows
+from velm_lightning.data.located import FileDataset, Located, add, check_holdout, held_out
+from velm_lightning.types import InputError, Sample
 
 
-class JSONLines:
+class JSONLines(FileDataset):
     """Samples from a file a split, one row each; the suffix tells CSV and TSV from JSON lines or a JSON list.
 
     A column named ``image``, ``text``, ``target``, ``answers``, ``group`` or ``key`` is used as it is; ``columns``
@@ -42,6 +41,7 @@ class JSONLines:
         columns: Columns | None = None,
         holdout: float = 0.0,
     ) -> None:
+        super().__init__()
         self.files = {"train": train, "val": val, "test": test}
         self.root, self.images, self.holdout = Path(root), Path(root) / images, holdout
         self.columns: dict[str, str | None] = dict(columns or {})  # type: ignore[arg-type]
@@ -50,42 +50,18 @@ class JSONLines:
             raise InputError(f"columns.{name} is not one of {', '.join(Columns.__annotations__)}{meant(near)}")
         if not any(self.files.values()):
             raise InputError("name at least one file: train, val or test")
-        if not 0 <= holdout < 1 or (holdout and (val or not train)):
-            raise InputError(f"holdout={holdout} must be at least 0, below 1, and goes with `train` and without `val`")
-        self._read: dict[str, list[Located]] = {}
-
-    def split(self, name: str) -> Sequence[Sample]:
-        """Return the samples of a split in the order of its file.
-
-        Raises:
-            InputError: the message names the file, the line and the mend.
-        """
-        return [located.sample for located in self.read(name)]
+        check_holdout(holdout, train, val)
 
     def read(self, name: str, problems: list[str] | None = None) -> list[Located]:
-        """Return the samples of a split with their file and line.
-
-        Args:
-            name: ``train``, ``val`` or ``test``.
-            problems: where given, what is wrong is noted there, the row is left out and reading goes on.
-
-        Raises:
-            InputError: as ``split``, where ``problems`` is not given.
-        """
-        if name not in SPLITS:
-            raise InputError(f"{name!r} is not a split: use train, val or test")
+        """See ``FileDataset.read``."""
         held = bool(self.holdout) and name == "val"
         file = self.files["train" if held else name]
         if file is None:
             return []
-        if name not in self._read or problems is not None:
-            found = self._samples(self.root / file, name, problems)
-            if self.holdout and name != "test":
-                found = [one for one in found if _held_out(one.sample, self.images, self.holdout) == held]
-            if problems is not None:
-                return found
-            self._read[name] = found
-        return self._read[name]
+        found = self._samples(self.root / file, name, problems)
+        if self.holdout and name != "test":
+            return [one for one in found if held_out(_name(one.sample, self.images), self.holdout) == held]
+        return found
 
     def _samples(self, path: Path, name: str, problems: list[str] | None) -> list[Located]:
         rows = list(read_rows(path, problems))
@@ -107,9 +83,8 @@ class JSONLines:
         return list(found.values())
 
 
-def _held_out(sample: Sample, images: Path, share: float) -> bool:
-    """Choose by the image's name, so that no image is in both parts, whatever the order of the rows."""
+def _name(sample: Sample, images: Path) -> str:
+    """Return the image's name as the file has it: the same wherever the folder lies."""
     first = sample.image[0] if isinstance(sample.image, tuple) else sample.image
     assert isinstance(first, Path)
-    digest = hashlib.sha256(first.relative_to(images).as_posix().encode("utf-8", "surrogateescape")).digest()
-    return int.from_bytes(digest[:8], "big") < share * 2**64
+    return first.relative_to(images).as_posix()

@@ -1,0 +1,77 @@
+"""Datasets read from files: every sample knows its file and line, and a check sees all faults instead of the first."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from velm_lightning.data.files import show
+from velm_lightning.types import SPLITS, Dataset, InputError, Sample
+
+
+class Located(NamedTuple):
+    """A sample with the file and line that it came from."""
+
+    where: str
+    sample: Sample
+
+
+class FileDataset(Dataset):
+    """A dataset that can also be read for a check; it writes ``read`` alone."""
+
+    def __init__(self) -> None:
+        self._splits: dict[str, Sequence[Sample]] = {}
+
+    @abstractmethod
+    def read(self, name: str, problems: list[str] | None = None) -> list[Located]:
+        """Return the samples of a split with their places.
+
+        Args:
+            name: ``train``, ``val`` or ``test``.
+            problems: where given, what is wrong is noted there, the row is left out and reading goes on.
+
+        Raises:
+            InputError: as ``split``, where ``problems`` is not given.
+        """
+
+    def split(self, name: str) -> Sequence[Sample]:
+        """Return the samples of a split in the order of its file; the file is read once.
+
+        Raises:
+            InputError: the message names the file, the line and the mend.
+        """
+        if name not in SPLITS:
+            raise InputError(f"{name!r} is not a split: use {', '.join(SPLITS)}")
+        if name not in self._splits:
+            self._splits[name] = [located.sample for located in self.read(name)]
+        return self._splits[name]
+
+
+def add(found: dict[str, Located], one: Located) -> None:
+    """Add a sample under its key.
+
+    Raises:
+        InputError: another one has that key.
+    """
+    other = found.setdefault(one.sample.key, one)
+    if other is not one:
+        key = show(one.sample.key)
+        raise InputError(f"{one.where}: key {key} stands in {other.where} too: give each row its own")
+
+
+def held_out(name: str, share: float) -> bool:
+    """Choose by an image's name, so that no image is in both parts and no order of rows matters."""
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+    return int.from_bytes(digest[:8], "big") < share * 2**64
+
+
+def check_holdout(share: float, train: object, val: object) -> None:
+    """Refuse a share that cannot be held out.
+
+    Raises:
+        InputError: it is no share, there is nothing to take it from, or there is a validation split already.
+    """
+    if not 0 <= share < 1 or (share and (val or not train)):
+        raise InputError(f"holdout={share} must be at least 0, below 1, and goes with `train` and without `val`")
