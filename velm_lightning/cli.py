@@ -20,6 +20,7 @@ from velm_lightning.data import MultimodalData
 from velm_lightning.fusion import Fusion
 from velm_lightning.tracking.callbacks import Progress, RunRecord, TrainLog, print_scores
 from velm_lightning.tracking.metrics_file import MetricsFile
+from velm_lightning.tracking.pictures import PictureTable
 from velm_lightning.tracking.run import Run, write_whole
 from velm_lightning.tracking.settings import Tracking
 from velm_lightning.types import InputError
@@ -66,7 +67,7 @@ class VelmCLI(LightningCLI):
         self.run = self._open_run(settings)
         log = TrainLog()
         callbacks = list(self._get(self.config_init, "trainer.callbacks", default=None) or [])
-        callbacks += [log, RunRecord(self.run, log)]
+        callbacks += [log, RunRecord(self.run, log), PictureTable(settings.pictures)]
         if self._get(self.config_init, "trainer.enable_progress_bar") is not False:
             callbacks.append(Progress(log))
         trainer = super().instantiate_trainer(callbacks=callbacks, logger=self._loggers(settings), **kwargs)
@@ -89,7 +90,7 @@ class VelmCLI(LightningCLI):
 
     def _loggers(self, settings: Tracking) -> list[Logger]:
         """Return the loggers: the metrics file, W&B, and what the config adds."""
-        loggers: list[Logger] = [MetricsFile(self.run.folder / "metrics.csv")]
+        loggers: list[Logger] = [MetricsFile(self.run.folder / "metrics.csv")] if self.subcommand == "fit" else []
         if self.subcommand in ("fit", "test", "validate"):
             wandb = settings.wandb_logger(self.run, _plain(self.config[self.subcommand]))
             loggers += [wandb] if wandb else []

@@ -55,7 +55,7 @@ def explain(model: Fusion, batch: Batch, answers: Sequence[str]) -> Maps:
         attention = None if looked is None else model.summary(text.with_x(looked))  # (B, M)
     evidence = None
     if image.x.shape[1]:
-        with torch.enable_grad(), torch.backends.mkldnn.flags(enabled=False):  # recurrent trunks: backward in eval mode
+        with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):  # its RNNs have no backward in eval mode
             leaf = image.x.detach().requires_grad_()
             loss = model.task.loss(_Seen(model, image.with_x(leaf)), model.task.toward(batch, answers))
             (slope,) = torch.autograd.grad(-loss, leaf)

@@ -146,6 +146,14 @@ class Batch(NamedTuple):
         """Number of samples B."""
         return len(self.keys)
 
+    def first(self, count: int) -> Batch:
+        """Return the first ``count`` samples."""
+        return Batch._make(field[:count] for field in self)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Return the batch with its tensors on ``device``."""
+        return Batch._make(field.to(device) if isinstance(field, Tensor) else field for field in self)
+
 
 class Row(NamedTuple):
     """One line of an evaluation: every reported figure is computed from such rows.

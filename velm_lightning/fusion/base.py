@@ -125,9 +125,12 @@ class Fusion(Recorded, LightningModule, ABC):
         """Bring the rows of all ranks together and compute every figure from them, the same on each rank."""
         self.rows = gather_rows(self.rows)
         for name, value in self.task.figures(self.rows).items():
-            # Every rank holds the same value; the maximum keeps it to the last digit.
+            # For checkpoints, early stopping and the progress bar; loggers get the figures in full precision. Every
+            # rank holds the same value, and the maximum keeps it to the last digit.
             shown = name == "score"
-            self.log(f"{split}/{name}", value, reduce_fx="max", sync_dist=True, prog_bar=shown, batch_size=1)
+            self.log(
+                f"{split}/{name}", value, reduce_fx="max", sync_dist=True, prog_bar=shown, logger=False, batch_size=1
+            )
 
     # Optimisation.
 

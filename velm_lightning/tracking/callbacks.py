@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import platform
-import resource
 import subprocess
 import sys
 import time
 from importlib.metadata import version
-from typing import Any
+from typing import Any, cast
 
-import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from velm_lightning.cost import flops, peak_memory
 from velm_lightning.recipe import recipe
 from velm_lightning.tasks.rows import group_scores
 from velm_lightning.tracking.metrics_file import MetricsFile
@@ -44,8 +43,7 @@ class TrainLog(Callback):
     ) -> None:
         """Count the batch; log where it is time."""
         self.samples += batch.size
-        step = trainer.global_step
-        if step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
+        if trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
             return
         self.loss = float(outputs["loss"])
         elapsed = time.perf_counter() - self.since
@@ -61,7 +59,7 @@ class TrainLog(Callback):
         if isinstance(norm, Tensor):
             found["train/grad_norm"] = float(norm)
         for logger in trainer.loggers:
-            logger.log_metrics(found, step=step)
+            logger.log_metrics(found, logged_step(trainer))
             logger.save()
 
 
@@ -82,7 +80,7 @@ class Progress(RichProgressBar):
 
 
 class RunRecord(Callback):
-    """Keeps ``run.json`` true, writes the prediction files, and logs the score of every group."""
+    """Keeps ``run.json`` true, writes the prediction files, and logs every figure and the score of every group."""
 
     def __init__(self, run: Run, log: TrainLog) -> None:
         self.run, self.train_log = run, log
@@ -111,7 +109,10 @@ class RunRecord(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write down sizes and costs that the built model tells."""
         if trainer.is_global_zero:
+            data: Any = getattr(trainer, "datamodule", None)
+            batch = data.split("train").__getitems__([(0, 0)])
             self.run.update(
+                flops_per_sample=flops(cast(Any, pl_module), batch.to(pl_module.device)),
                 parameters=sum(p.numel() for p in pl_module.parameters()),
                 trainable=sum(p.numel() for p in pl_module.parameters() if p.requires_grad),
             )
@@ -125,7 +126,7 @@ class RunRecord(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log group scores; outside training, write the rows."""
         if not trainer.sanity_checking:
-            self._evaluated(trainer, pl_module, "val", final=not trainer.training)
+            self._evaluated(trainer, pl_module, "val", final=trainer.state.fn != "fit")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the rows and the figures of the test split."""
@@ -135,13 +136,16 @@ class RunRecord(Callback):
         if not trainer.is_global_zero:
             return
         groups = group_scores(pl_module.rows)
-        step = trainer.global_step if trainer.training else int(self.run.record.get("steps", 0))
+        figures = pl_module.task.figures(pl_module.rows)
+        logged = {f"{split}/{name}": value for name, value in figures.items()}
+        logged |= {f"{split}/group/{name}": score for name, (_, score) in groups.items()}
         for logger in trainer.loggers:
-            logger.log_metrics({f"{split}/group/{name}": score for name, (_, score) in groups.items()}, step)
+            logger.log_metrics(logged, logged_step(trainer))
+            logger.save()
         if not final:
             return
         self.run.write_predictions(split, pl_module.rows)
-        figures = pl_module.task.figures(pl_module.rows) | {"samples": len(pl_module.rows)}
+        figures |= {"samples": len(pl_module.rows)}
         scores = self.run.record.get("scores", {}) | {split: figures}
         grouped = self.run.record.get("groups", {}) | {split: {name: score for name, (_, score) in groups.items()}}
         self.run.update(scores=scores, groups=grouped, signature=pl_module.task.signature)
@@ -170,6 +174,11 @@ class RunRecord(Callback):
         )
 
 
+def logged_step(trainer: Trainer) -> int:
+    """Return the step that Lightning's own entries carry at this moment."""
+    return int(trainer.fit_loop.epoch_loop._batches_that_stepped)
+
+
 def summary_of(model: Any) -> dict[str, Any]:
     """Return the classes and arguments of a model, its vocabulary left out."""
     written = recipe(model)
@@ -191,13 +200,6 @@ def git_revision() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")
-
-
-def peak_memory() -> int:
-    """Return the largest memory use so far in bytes: the GPU's where there is one, else this process's."""
-    if torch.cuda.is_available():
-        return int(torch.cuda.max_memory_allocated())
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def print_scores(run: Run, console: Console | None = None) -> None:
