@@ -26,14 +26,19 @@ class Recorded:
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Remember the bound arguments; ``__init__`` then runs as usual."""
         self = super().__new__(cls)
+        signature = inspect.signature(cls.__init__)
         try:
-            bound = inspect.signature(cls.__init__).bind(self, *args, **kwargs)
+            bound = signature.bind(self, *args, **kwargs)
         except TypeError:  # copy and pickle call __new__ bare and restore the state; a wrong call fails in __init__
             object.__setattr__(self, "_init_args", {})
             return self
         bound.apply_defaults()
         arguments = dict(list(bound.arguments.items())[1:])
-        arguments.update(arguments.pop("kwargs", {}))
+        for name, parameter in signature.parameters.items():
+            if parameter.kind is parameter.VAR_KEYWORD:  # `**parts` is written down as the arguments it stands for
+                arguments.update(arguments.pop(name))
+            elif parameter.kind is parameter.VAR_POSITIONAL and not arguments[name]:  # as of nn.Module's own __init__
+                del arguments[name]
         object.__setattr__(self, "_init_args", arguments)
         return self
 
