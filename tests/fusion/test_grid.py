@@ -1,0 +1,310 @@
+"""What holds for every fusion, with every image encoder, every text encoder and every task.
+
+A new fusion, encoder or task joins by one line in the tables below.
+"""
+
+import copy
+import itertools
+
+import pytest
+import tiny
+import torch
+
+from velm_lightning import checkpoint
+from velm_lightning.fusion import (
+    Concat,
+    EarlyFusion,
+    Fusion,
+    Gate,
+    ImageOnly,
+    InteractiveFusion,
+    LateFusion,
+    LowRankBilinear,
+    Product,
+    Sum,
+    TensorProduct,
+    TextOnly,
+)
+from velm_lightning.recipe import recipe
+from velm_lightning.tasks import Classification
+from velm_lightning.types import Tokens
+
+INTERACTIVE = {"depth": 2, "heads": 2}
+FUSIONS = {
+    "early": lambda **parts: EarlyFusion(**parts),
+    "late-concat": lambda **parts: LateFusion(merge=Concat(), **parts),
+    "late-sum": lambda **parts: LateFusion(merge=Sum(), **parts),
+    "late-product": lambda **parts: LateFusion(merge=Product(), **parts),
+    "late-gate": lambda **parts: LateFusion(merge=Gate(), **parts),
+    "late-lowrank": lambda **parts: LateFusion(merge=LowRankBilinear(rank=6), **parts),
+    "late-tensor": lambda **parts: LateFusion(merge=TensorProduct(size=3), **parts),
+    "interactive-co": lambda **parts: InteractiveFusion(**INTERACTIVE, **parts),
+    "interactive-text": lambda **parts: InteractiveFusion(co_attention=False, **INTERACTIVE, **parts),
+    "interactive-co-gated": lambda **parts: InteractiveFusion(gated=True, **INTERACTIVE, **parts),
+    "interactive-text-gated": lambda **parts: InteractiveFusion(co_attention=False, gated=True, **INTERACTIVE, **parts),
+    "text-only": lambda **parts: TextOnly(**parts),
+    "image-only": lambda **parts: ImageOnly(**parts),
+}
+IMAGE_ENCODERS = {"cnn": tiny.cnn, "vit": tiny.vit}
+TEXT_ENCODERS = {
+    "transformer": tiny.transformer,
+    "lstm": lambda: tiny.recurrent(cell="lstm"),
+    "gru": lambda: tiny.recurrent(cell="gru", depth=2),
+}
+TASKS = {  # a task, and samples of the kind that it is for
+    "softmax": (Classification, tiny.questions),
+    "sigmoid": (lambda: Classification(loss="sigmoid"), tiny.questions),
+}
+GRID = list(itertools.product(FUSIONS, IMAGE_ENCODERS, TEXT_ENCODERS))
+CLOSE = {"atol": 1e-10, "rtol": 0.0}  # the models below compute in double precision
+
+
+def build(fusion, image, text, task="softmax"):
+    """A model of this cell of the grid, with every gate half open: a shut one would hide what passes it."""
+    torch.manual_seed(0)
+    parts = {"vocabulary": tiny.vocabulary(), "task": TASKS[task][0]()}
+    model = FUSIONS[fusion](image_encoder=IMAGE_ENCODERS[image](), text_encoder=TEXT_ENCODERS[text](), **parts)
+    for name, parameter in model.named_parameters():
+        if name.endswith(".gate"):
+            torch.nn.init.constant_(parameter, 0.5)
+    return model
+
+
+@pytest.fixture(params=GRID, ids="-".join, scope="module")
+def model(request):
+    """Shared by the tests below, which leave it as it is."""
+    return build(*request.param).double().eval()
+
+
+def sees_image(model):
+    return not isinstance(model, TextOnly)
+
+
+def sees_prompt(model):
+    return not isinstance(model, ImageOnly)
+
+
+def widened(batch, columns, pad):
+    """The batch with more columns of padding, as it would stand beside longer rows."""
+    more = torch.nn.functional.pad
+    return batch._replace(
+        ids=more(batch.ids, (0, columns), value=pad),
+        valid=more(batch.valid, (0, columns)),
+        block=more(batch.block, (0, columns)),
+    )
+
+
+def row(batch, index):
+    """One sample alone, without padding."""
+    length = int(batch.valid[index].sum())
+    places = {name: getattr(batch, name)[index : index + 1, :length] for name in ("ids", "valid", "block")}
+    others = {name: value[index : index + 1] for name, value in batch._asdict().items() if name not in places}
+    return type(batch)(**places, **others)
+
+
+def with_word(batch, index, place, word):
+    """The batch with another word at one place."""
+    ids = batch.ids.clone()
+    assert ids[index, place] != word
+    ids[index, place] = word
+    return batch._replace(ids=ids)
+
+
+@torch.no_grad()
+def test_the_result_stands_at_the_places_of_the_text(model, sentences):
+    states = model(sentences)
+    assert states.x.shape == (*sentences.ids.shape, tiny.DIM)
+    assert torch.equal(states.valid, sentences.valid)
+    assert torch.equal(states.block, sentences.block)
+    assert states.x[sentences.valid].isfinite().all()
+
+
+@torch.no_grad()
+def test_no_token_sees_a_later_target_word(model, sentences):
+    before = model(sentences)
+    index = 2  # the longest sentence, after an empty prompt
+    for block in range(1, int(sentences.block[index].max()) + 1):
+        place = int((sentences.block[index] == block).nonzero())
+        after = model(with_word(sentences, index, place, model.vocabulary.unknown))
+        earlier = sentences.block[index] < block
+        torch.testing.assert_close(after.x[index, earlier], before.x[index, earlier], **CLOSE)
+        assert not torch.allclose(after.x[index, place], before.x[index, place], **CLOSE), "the word itself matters"
+        torch.testing.assert_close(model.summary(after), model.summary(before), **CLOSE)
+
+
+@torch.no_grad()
+def test_a_target_word_sees_the_words_before_it(model, sentences):
+    place = int((sentences.block[2] == 1).nonzero())
+    after = model(with_word(sentences, 2, place, model.vocabulary.unknown))
+    change = (after.x - model(sentences).x)[2].abs().amax(-1)
+    assert (change[sentences.block[2] >= 1] > 1e-9).all()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["batch", "sentences"])
+def test_padding_changes_nothing(model, kind, request):
+    batch = request.getfixturevalue(kind)
+    whole = model(batch)
+    wider = model(widened(batch, 3, model.vocabulary.pad))
+    torch.testing.assert_close(wider.x[:, : batch.ids.shape[1]][batch.valid], whole.x[batch.valid], **CLOSE)
+    torch.testing.assert_close(model.summary(wider), model.summary(whole), **CLOSE)
+    for index in range(batch.size):
+        alone = model(row(batch, index))
+        torch.testing.assert_close(alone.x[0], whole.x[index][batch.valid[index]], **CLOSE)
+        torch.testing.assert_close(model.summary(alone)[0], model.summary(whole)[index], **CLOSE)
+
+
+@torch.no_grad()
+def test_what_stands_on_padding_changes_nothing(model, batch):
+    other = batch._replace(ids=batch.ids.where(batch.valid, torch.tensor(model.vocabulary.mask)))
+    assert not torch.equal(other.ids, batch.ids)
+    torch.testing.assert_close(model(other).x[batch.valid], model(batch).x[batch.valid], **CLOSE)
+
+
+@torch.no_grad()
+def test_a_sample_is_read_alike_wherever_it_stands_in_the_batch(model, batch):
+    turned = type(batch)(*(field[::-1] if isinstance(field, tuple) else field.flip(0) for field in batch))
+    torch.testing.assert_close(model.summary(model(turned)).flip(0), model.summary(model(batch)), **CLOSE)
+
+
+@torch.no_grad()
+def test_the_image_matters_except_to_the_text_only_control(model, batch):
+    before, after = model(batch), model(batch._replace(image=batch.image.flip(0)))
+    for index in (0, 2):  # the middle picture stays
+        same = torch.allclose(model.summary(after)[index], model.summary(before)[index], **CLOSE)
+        assert same == (not sees_image(model))
+    torch.testing.assert_close(model.summary(after)[1], model.summary(before)[1], **CLOSE)
+
+
+@torch.no_grad()
+def test_the_image_matters_to_every_target_word(model, sentences):
+    after = model(sentences._replace(image=sentences.image.flip(0)))
+    change = (after.x - model(sentences).x).abs().amax(-1)[0]
+    targets = sentences.block[0] > 0
+    assert (change[targets] > 1e-9).all() if sees_image(model) else (change == 0).all()
+
+
+@torch.no_grad()
+def test_every_word_of_the_prompt_matters_except_to_the_image_only_control(model, batch):
+    before = model.summary(model(batch))
+    for place in range(1, int(batch.valid[0].sum()) - 1):
+        after = model.summary(model(with_word(batch, 0, place, model.vocabulary.unknown)))
+        assert torch.allclose(after[0], before[0], **CLOSE) == (not sees_prompt(model))
+        torch.testing.assert_close(after[1:], before[1:], **CLOSE)
+
+
+@torch.no_grad()
+def test_the_image_only_control_does_not_learn_how_long_the_prompt_is(model, batch):
+    first = torch.zeros(batch.size, dtype=torch.long)
+    summaries = model.summary(model(batch._replace(image=batch.image[first])))  # one picture, three prompts
+    alike = torch.allclose(summaries, summaries[:1].expand_as(summaries), **CLOSE)
+    assert alike == (not sees_prompt(model))
+
+
+@torch.no_grad()
+def test_pairs_reads_every_text_with_every_image(model, batch):
+    image, text = model.see(batch.image), model.read(batch)
+    pairs = model.pairs(image, text)
+    torch.testing.assert_close(pairs.diagonal().T, model.summary(model(batch)), **CLOSE)
+    for shift in (1, 2):
+        turned = model(batch._replace(image=batch.image.roll(-shift, 0)))
+        rows = torch.arange(batch.size)
+        torch.testing.assert_close(pairs[(rows + shift) % batch.size, rows], model.summary(turned), **CLOSE)
+
+
+@torch.no_grad()
+def test_pairs_takes_different_numbers_of_images_and_texts(model, batch):
+    image, text = model.see(batch.image), model.read(batch)
+    few, rest = torch.tensor([2]), torch.tensor([0, 1])
+    torch.testing.assert_close(
+        model.pairs(image.rows(few), text.rows(rest)), model.pairs(image, text)[few][:, rest], **CLOSE
+    )
+
+
+@torch.no_grad()
+def test_a_clip_is_read_as_more_tokens(model, batch):
+    clip = torch.stack([batch.image, batch.image.flip(0)], dim=1)  # (B, 2, 3, H, W)
+    before, after = model(batch), model(batch._replace(image=clip))
+    assert after.x.shape == before.x.shape
+    assert torch.allclose(after.x, before.x, **CLOSE) == (not sees_image(model))
+
+
+def silent(model, name):
+    """Say whether a parameter's gradient is zero by the design of the model, and must be there nevertheless."""
+    # The image-only control puts one learned vector in the place of each prompt word: the words reach no answer.
+    return isinstance(model, ImageOnly) and name.startswith(("text_encoder.embedding.", "text_encoder.position"))
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("cell", GRID, ids="-".join)
+def test_every_parameter_gets_a_gradient(cell, task):
+    model = build(*cell, task).train()
+    batch = tiny.batch(TASKS[task][1](), model.vocabulary)
+    model.task.loss(model, batch).backward()
+    without = [name for name, p in model.named_parameters() if p.grad is None]
+    assert not without, "DDP stops at a parameter without a gradient"
+    zero = [name for name, p in model.named_parameters() if not p.grad.any() and not silent(model, name)]
+    assert not zero
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+
+
+@torch.no_grad()
+def test_a_checkpoint_alone_rebuilds_the_model(model, batch, tmp_path):
+    model = copy.deepcopy(model).float()
+    path = tmp_path / "model.ckpt"
+    content = {"state_dict": model.state_dict()}
+    checkpoint.pack(model, content)
+    torch.save(content, path)
+    loaded = Fusion.load_from_checkpoint(path)
+    assert type(loaded) is type(model)
+    assert not loaded.training
+    assert recipe(loaded) == recipe(model)
+    assert torch.equal(loaded(batch).x, model(batch).x)
+    assert loaded.task.predict(loaded, batch) == model.task.predict(model, batch)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("text", TEXT_ENCODERS)
+def test_a_gated_fusion_starts_as_if_there_were_no_image(text, batch):
+    model = FUSIONS["interactive-co-gated"](
+        vocabulary=tiny.vocabulary(),
+        image_encoder=tiny.cnn(),
+        text_encoder=TEXT_ENCODERS[text](),
+        task=Classification(),
+    ).eval()
+    assert torch.equal(model(batch).x, model(batch._replace(image=batch.image.flip(0))).x)
+
+
+def contexts_of(model, batch):
+    """What each cross-attention layer of the text is given to read."""
+    found = []
+    hooks = [layer.register_forward_pre_hook(lambda _, given: found.append(given[2])) for layer in model.text_layers]
+    model(batch)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+@torch.no_grad()
+def test_interactive_fusion_lets_the_image_read_the_text_only_with_co_attention(vocabulary, batch):
+    """Without co-attention the image that the second layer reads is the one that the first has read."""
+    for co_attention in (True, False):
+        model = FUSIONS["interactive-co" if co_attention else "interactive-text"](
+            vocabulary=vocabulary, image_encoder=tiny.cnn(), text_encoder=tiny.transformer(), task=Classification()
+        ).eval()
+        contexts = contexts_of(model, batch)
+        assert torch.equal(contexts[0], contexts[1]) == (not co_attention)
+
+
+@torch.no_grad()
+def test_early_fusion_hands_the_trunk_image_and_text_together(vocabulary, batch):
+    model = tiny.fusion(EarlyFusion).eval()
+    seen = []
+    trunk = model.text_encoder.trunk
+    model.text_encoder.trunk = lambda tokens: seen.append(tokens) or trunk(tokens)
+    model(batch)
+    cells = model.grid[0] * model.grid[1]
+    assert [tokens.x.shape[1] for tokens in seen] == [cells + batch.ids.shape[1]]
+    assert isinstance(seen[0], Tokens)
+    assert (seen[0].block[:, :cells] == 0).all()
+    assert seen[0].valid[:, :cells].all()
