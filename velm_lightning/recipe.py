@@ -6,12 +6,18 @@ import importlib
 import inspect
 import sys
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from velm_lightning.types import InputError
 
-Plain = dict[str, Any]
+_rebuilding: ContextVar[bool] = ContextVar("rebuilding", default=False)
+
+
+def rebuilding() -> bool:
+    """Say whether a part is being built again from its recipe, so that its weights will come from a checkpoint."""
+    return _rebuilding.get()
 
 
 class Recorded:
@@ -77,13 +83,21 @@ def build(plain: Any, allow: Sequence[str] = ()) -> Any:
     Raises:
         InputError: a class lies outside the allowed packages, does not exist, or is not a ``Recorded``.
     """
+    token = _rebuilding.set(True)
+    try:
+        return _build(plain, allow)
+    finally:
+        _rebuilding.reset(token)
+
+
+def _build(plain: Any, allow: Sequence[str]) -> Any:
     if isinstance(plain, list):
-        return [build(item, allow) for item in plain]
+        return [_build(item, allow) for item in plain]
     if isinstance(plain, Mapping):
         if set(plain) == {"class_path", "init_args"}:
-            arguments = {name: build(item, allow) for name, item in plain["init_args"].items()}
+            arguments = {name: _build(item, allow) for name, item in plain["init_args"].items()}
             return find_class(plain["class_path"], allow)(**arguments)
-        return {key: build(item, allow) for key, item in plain.items()}
+        return {key: _build(item, allow) for key, item in plain.items()}
     return plain
 
 

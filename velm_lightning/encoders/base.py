@@ -34,12 +34,22 @@ class ImageEncoder(Recorded, nn.Module, ABC):
         self.register_buffer("mean", torch.tensor(transform.mean).view(3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(transform.std).view(3, 1, 1) * 255, persistent=False)
 
+    @property
+    def frozen(self) -> bool:
+        """Whether nothing in it learns, so that its tokens may be made once and kept."""
+        return not any(parameter.requires_grad for parameter in self.parameters())
+
     @abstractmethod
     def encode(self, pixels: Tensor) -> Tensor:
         """Turn normalised pixels (B, 3, H, W) into tokens (B, N, dim), row by row of the grid."""
 
     def forward(self, image: Tensor) -> Tokens:
-        """Turn uint8 pictures (B, 3, H, W), or clips (B, T, 3, H, W), into tokens of block 0."""
+        """Turn uint8 pictures (B, 3, H, W), or clips (B, T, 3, H, W), into tokens of block 0.
+
+        What ``encode`` made earlier, floating-point (B, N, dim) or (B, T, N, dim), is taken as it is.
+        """
+        if image.is_floating_point():
+            return Tokens.of_image(image.reshape(len(image), -1, self.dim).to(self.mean.dtype))
         frames = image.flatten(0, 1) if image.ndim == 5 else image
         tokens = self.encode((frames.to(self.mean.dtype) - self.mean) / self.std)  # (B * T, N, dim)
         return Tokens.of_image(tokens.reshape(len(image), -1, self.dim))

@@ -1,0 +1,142 @@
+"""A training step of velm, progress bar and logging on, beside a bare PyTorch loop over the same modules and batches.
+
+The two take turns within one process, so that what else the machine does falls on both; the ratio is taken turn by
+turn, and its median is the figure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import LightningModule, Trainer, seed_everything
+from lightning.pytorch.callbacks import Callback
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from velm_lightning.data import MultimodalData, ShapeScenes
+from velm_lightning.encoders import SmallCNN, TransformerText
+from velm_lightning.fusion import Fusion, InteractiveFusion
+from velm_lightning.tasks import Classification
+from velm_lightning.tracking import Run, Tracking
+from velm_lightning.tracking.callbacks import Progress, TrainLog
+from velm_lightning.tracking.metrics_file import MetricsFile
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--dim", type=int, default=256, help="width of the model (256: about 5M parameters)")
+    parser.add_argument("--batch-size", type=int, default=32, help="samples in a batch (32)")
+    parser.add_argument("--steps", type=int, default=30, help="steps in a turn (30)")
+    parser.add_argument("--turns", type=int, default=6, help="turns of each (6)")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure and print."""
+    seed_everything(0, verbose=False)
+    data = MultimodalData(ShapeScenes(train=600, val=1, test=1), batch_size=options.batch_size)
+    model = build(data, options.dim)
+    data.transform = model.transform
+    bare_times, velm_times = [], []
+    for turn in range(options.turns + 1):  # the first turn warms up
+        bare, with_velm = bare_turn(model, data, options.steps), velm_turn(model, data, options.steps)
+        if turn:
+            bare_times.append(bare)
+            velm_times.append(with_velm)
+    report(model, bare_times, velm_times)
+
+
+def build(data: MultimodalData, dim: int) -> Fusion:
+    """Return the model that is measured."""
+    return InteractiveFusion(
+        vocabulary=data.vocabulary,
+        image_encoder=SmallCNN(widths=(32, 64, 128), dim=dim),
+        text_encoder=TransformerText(dim=dim, depth=2, dropout=0.0),
+        task=Classification(dropout=0.0),
+        dropout=0.0,
+    )
+
+
+def bare_turn(model: Fusion, data: MultimodalData, steps: int) -> float:
+    """Return the seconds per step of a plain loop."""
+    configured = model.optimization.configure(model, steps)
+    optimizer, schedule = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
+    model.train()
+    loader = iter(data.train_dataloader())
+    started = 0.0
+    for step in range(steps):
+        if step == 3:
+            started = time.perf_counter()
+        batch = next(loader)
+        optimizer.zero_grad()
+        model.task.loss(model, batch).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+    return (time.perf_counter() - started) / (steps - 3)
+
+
+class _Clock(Callback):
+    """Times the steps of a fit from the end of the third to the end of the last."""
+
+    def __init__(self) -> None:
+        self.marks: list[float] = []
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        """Mark the end of a step."""
+        self.marks.append(time.perf_counter())
+
+    @property
+    def step(self) -> float:
+        """Seconds per step."""
+        return (self.marks[-1] - self.marks[2]) / (len(self.marks) - 3)
+
+
+def velm_turn(model: Fusion, data: MultimodalData, steps: int) -> float:
+    """Return the seconds per step of a fit with the callbacks and loggers that the command line sets up."""
+    clock, log = _Clock(), TrainLog()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        record = Run(Path(folder))
+        record.record |= {"id": "bench"}
+        wandb = Tracking(experiment="bench", wandb="offline").wandb_logger(record, {})
+        trainer = Trainer(
+            max_steps=steps,
+            log_every_n_steps=10,
+            gradient_clip_val=1.0,
+            limit_val_batches=0,
+            use_distributed_sampler=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            callbacks=[log, Progress(log), clock],
+            logger=[MetricsFile(Path(folder) / "metrics.csv"), *([wandb] if wandb else [])],
+            accelerator="auto" if torch.cuda.is_available() else "cpu",
+        )
+        trainer.fit(model, datamodule=data)
+        if wandb is not None:
+            wandb.experiment.finish()
+    return clock.step
+
+
+def report(model: Fusion, bare: list[float], with_velm: list[float]) -> None:
+    """Print times, their ratio and the fixed cost of a step."""
+    ratios = [b / a for a, b in zip(bare, with_velm, strict=True)]
+    extra = [1e3 * (b - a) for a, b in zip(bare, with_velm, strict=True)]
+    size = sum(p.numel() for p in model.parameters()) / 1e6
+    table = Table(title=f"a training step, {size:.1f}M parameters, {torch.get_num_threads()} threads")
+    for name in ("", "median", "min", "max"):
+        table.add_column(name, justify="right")
+    for name, values in (
+        ("bare loop, ms/step", [1e3 * value for value in bare]),
+        ("velm fit, ms/step", [1e3 * value for value in with_velm]),
+        ("fixed cost, ms/step", extra),
+        ("velm / bare", ratios),
+    ):
+        shown = (statistics.median(values), min(values), max(values))
+        table.add_row(name, *(f"{value:.3f}" for value in shown))
+    Console().print(table)
