@@ -2,9 +2,7 @@
 
 import os
 import pickle
-import struct
 import threading
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pictures import jpeg_header, png_header, smooth
 from PIL import Image
 
 from velm_lightning.data.images import ImageStore, read_image
@@ -27,13 +26,6 @@ def left_right(left=RED, right=BLUE, size=(40, 30)) -> Image.Image:
     picture = Image.new("RGB", size, left)
     picture.paste(right, (size[0] // 2, 0, *size))
     return picture
-
-
-def smooth(width: int, height: int) -> Image.Image:
-    """A picture without hard edges, as photos are."""
-    x, y = np.meshgrid(np.linspace(0, 3, width), np.linspace(0, 2, height))
-    planes = [np.sin(x) * 99 + 128, np.cos(y) * 99 + 128, np.sin(x + y) * 99 + 128]
-    return Image.fromarray(np.stack(planes, -1).astype(np.uint8))
 
 
 def corner(pixels: torch.Tensor, side: str) -> list[int]:
@@ -169,18 +161,6 @@ def test_other_tensors_are_refused_with_their_shape(bad):
 
 
 # What cannot be read
-
-
-def png_header(width: int, height: int) -> bytes:
-    size = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks = [size, b"IDAT" + zlib.compress(bytes(99))]
-    coded = [struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body)) for body in chunks]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(coded)
-
-
-def jpeg_header(width: int, height: int) -> bytes:
-    frame = b"\xff\xc0\x00\x11\x08" + struct.pack(">HH", height, width) + b"\x03\x01\x11\x00\x02\x11\x00\x03\x11\x00"
-    return b"\xff\xd8" + frame + b"\xff\xda\x00\x0c\x03\x01\x00\x02\x00\x03\x00\x00\x3f\x00" + bytes(64)
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path):

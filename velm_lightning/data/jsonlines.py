@@ -41,9 +41,9 @@ class JSONLines(FileDataset):
         columns: Columns | None = None,
         holdout: float = 0.0,
     ) -> None:
-        super().__init__()
+        super().__init__(Path(root) / images)
         self.files = {"train": train, "val": val, "test": test}
-        self.root, self.images, self.holdout = Path(root), Path(root) / images, holdout
+        self.root, self.holdout = Path(root), holdout
         self.columns: dict[str, str | None] = dict(columns or {})  # type: ignore[arg-type]
         for name in self.columns.keys() - Columns.__annotations__.keys():
             near = difflib.get_close_matches(name, Columns.__annotations__, 1)

@@ -16,9 +16,16 @@ from velm_lightning.types import InputError, Sample
 class _Source(NamedTuple):
     """Which files a split is read from."""
 
-    subset: str
     questions: Path
     annotations: Path | None
+    folder: Path
+    pictures: dict[int, Path]  # several questions share one
+
+    def picture(self, image: int) -> Path:
+        """Return an image's file, the same object for the same number."""
+        if image not in self.pictures:
+            self.pictures[image] = self.folder / f"COCO_{self.folder.name}_{image:012d}.jpg"
+        return self.pictures[image]
 
 
 class VQAv2(FileDataset):
@@ -49,9 +56,9 @@ class VQAv2(FileDataset):
         questions: str = "v2_OpenEnded_mscoco_{}_questions.json",
         annotations: str = "v2_mscoco_{}_annotations.json",
     ) -> None:
-        super().__init__()
+        super().__init__(Path(root) / images)
         check_holdout(holdout, train, val)
-        self.root, self.images, self.group, self.holdout = Path(root), Path(root) / images, group, holdout
+        self.root, self.group, self.holdout = Path(root), group, holdout
         self.subsets = {"train": train, "val": train if holdout else val, "test": test}
         self.names = questions, annotations
 
@@ -67,17 +74,17 @@ class VQAv2(FileDataset):
 
     def _source(self, subset: str) -> _Source:
         questions, annotations = (self.root / name.format(subset) for name in self.names)
-        return _Source(subset, questions, None if subset.startswith("test") else annotations)
+        folder = self.images / subset.replace("-dev", "")  # test-dev is a part of the test images
+        return _Source(questions, None if subset.startswith("test") else annotations, folder, {})
 
     def _samples(self, source: _Source, problems: list[str] | None) -> list[Located]:
         found: dict[str, Located] = {}
         answers = dict(self._annotations(source.annotations, problems)) if source.annotations else None
-        folder = self.images / source.subset.replace("-dev", "")  # test-dev is a part of the test images
         asked = set()
         for row in _records(source.questions, "questions", ("question_id", "image_id", "question"), problems):
             asked.add(str(row.values["question_id"]))
             try:
-                add(found, Located(row.where, self._sample(row, folder, answers, source)))
+                add(found, Located(row.where, self._sample(row, answers, source)))
             except InputError as error:
                 fault(error, problems)
         for key, row in (answers or {}).items():
@@ -86,12 +93,11 @@ class VQAv2(FileDataset):
                 fault(InputError(f"{row.where}: has no question in {source.questions.name} ({told})"), problems)
         return list(found.values())
 
-    def _sample(self, row: Row, folder: Path, answers: Mapping[str, Row] | None, source: _Source) -> Sample:
+    def _sample(self, row: Row, answers: Mapping[str, Row] | None, source: _Source) -> Sample:
         key, image = str(row.values["question_id"]), row.values["image_id"]
         if isinstance(image, bool) or not isinstance(image, int) or not 0 <= image < 10**12:
             raise InputError(f"{row.where}: image_id {show(image)} is not a COCO image number")
-        picture = folder / f"COCO_{folder.name}_{image:012d}.jpg"
-        text = sentence(row.values["question"], "question", row)
+        picture, text = source.picture(image), sentence(row.values["question"], "question", row)
         if answers is None:
             return Sample(key, picture, text, None, ())
         if key not in answers:
@@ -118,20 +124,17 @@ class VQAv2(FileDataset):
 
 def _records(path: Path, name: str, fields: Sequence[str], problems: list[str] | None) -> Iterator[Row]:
     """Yield the records of an official file that have all fields; each is named by its question."""
-    try:
-        whole = read_json(path)
-        records = whole.get(name) if isinstance(whole, dict) else None
-        if not isinstance(records, list) or not records:
-            raise InputError(f"{path}: has no list {name!r}: is it the official {name} file?")
-    except InputError as error:
-        fault(error, problems)
-        return
+    whole = read_json(path)
+    records = whole.get(name) if isinstance(whole, dict) else None
+    if not isinstance(records, list) or not records:
+        raise InputError(f"{path}: has no list {name!r}: is it the official {name} file?")
     for number, record in enumerate(records, 1):
         missing = [field for field in fields if field not in record] if isinstance(record, dict) else list(fields)
         if missing:
             fault(InputError(f"{path}: {name} item {number} has no {', '.join(missing)}: {show(record)}"), problems)
         else:
-            yield Row(f"{path}: question_id {show(record['question_id'])}", record)
+            key = record["question_id"]
+            yield Row(f"{path}: question_id {key if isinstance(key, int) else show(key)}", record)
 
 
 def _answers(row: Row) -> tuple[str, ...]:
