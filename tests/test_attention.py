@@ -1,0 +1,183 @@
+"""Attention against its definition, masks, gates, and the maps that are recorded on demand."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from velm_lightning.attention import Attention, Block, attention_mask, record_attention
+from velm_lightning.types import InputError, Tokens
+
+CLOSE = {"atol": 1e-12, "rtol": 0.0}
+
+
+def by_definition(attention, x, context, mask=None):
+    """Softmax of scaled dot products, one head and one query at a time (Vaswani et al. 2017, equation 1)."""
+    size = x.shape[-1] // attention.heads
+    key, value = attention.key_value(context).chunk(2, dim=-1)
+    query = attention.query(x)
+    out = torch.zeros_like(x)
+    for b in range(x.shape[0]):
+        for n in range(x.shape[1]):
+            seen = torch.ones(context.shape[1]).bool() if mask is None else mask[b, 0, n]
+            for start in range(0, x.shape[-1], size):
+                part = slice(start, start + size)
+                scores = (key[b, seen, part] @ query[b, n, part] / math.sqrt(size)).softmax(0)
+                out[b, n, part] = scores @ value[b, seen, part]
+    return attention.out(out)
+
+
+@pytest.fixture
+def attention():
+    return Attention(8, 2).double()
+
+
+@pytest.fixture
+def x():
+    return torch.randn(2, 3, 8, dtype=torch.float64)
+
+
+@pytest.fixture
+def context():
+    return torch.randn(2, 5, 8, dtype=torch.float64)
+
+
+def blocks(x, numbers, valid=None):
+    block = torch.tensor(numbers)
+    return Tokens(x, torch.ones_like(block).bool() if valid is None else torch.tensor(valid).bool(), block)
+
+
+def test_it_is_scaled_dot_product_attention(attention, x, context):
+    torch.testing.assert_close(attention(x, context), by_definition(attention, x, context), **CLOSE)
+
+
+def test_it_reads_only_where_the_mask_is_true(attention, x, context):
+    mask = torch.rand(2, 1, 3, 5) > 0.5
+    mask[..., 0] = True  # every query sees something
+    assert not mask.all()
+    torch.testing.assert_close(attention(x, context, mask), by_definition(attention, x, context, mask), **CLOSE)
+
+
+def test_keys_and_values_made_beforehand_give_the_same(attention, x, context):
+    key, value = attention.keys_values(context)
+    torch.testing.assert_close(attention.attend(x, key, value, None), attention(x, context), **CLOSE)
+
+
+def test_heads_that_do_not_divide_the_width_are_refused():
+    with pytest.raises(InputError, match="heads=3 does not divide dim=8"):
+        Attention(8, 3)
+
+
+# Masks
+
+
+def test_there_is_no_mask_where_all_is_visible(x, context):
+    image, prompt = Tokens.of_image(context), blocks(x, [[0, 0, 0]] * 2)
+    assert attention_mask(prompt, image) is None
+    assert attention_mask(prompt, prompt) is None
+    assert attention_mask(image, prompt) is None
+
+
+def test_a_mask_follows_the_block_rule_for_every_head(x):
+    text = blocks(x, [[0, 0, 1], [0, 1, 2]])
+    mask = attention_mask(text, text)
+    assert mask.shape == (2, 1, 3, 3)
+    assert torch.equal(mask[:, 0], text.sees(text))
+
+
+def test_one_padded_sample_is_enough_for_a_mask(x):
+    text = blocks(x, [[0, 0, 0]] * 2, valid=[[1, 1, 1], [1, 1, 0]])
+    assert attention_mask(text, text) is not None
+
+
+# Layers
+
+
+def test_a_layer_without_context_is_self_attention_and_feed_forward(x):
+    block = Block(8, 2).double()
+    normed = block.norm_self(x)
+    y = x + block.self_attention(normed, normed)
+    torch.testing.assert_close(block(x), y + block.feed_forward(block.norm_out(y)), **CLOSE)
+
+
+def test_a_layer_reads_its_context_between_the_two(x, context):
+    block = Block(8, 2, cross=True).double()
+    normed = block.norm_self(x)
+    y = x + block.self_attention(normed, normed)
+    y = y + block.cross_attention(block.norm_cross(y), context)
+    torch.testing.assert_close(block(x, None, context), y + block.feed_forward(block.norm_out(y)), **CLOSE)
+
+
+def test_masks_of_the_layer_reach_their_own_branch(x, context):
+    block = Block(8, 2, cross=True).double()
+    text = blocks(x, [[0, 1, 2]] * 2)
+    part = blocks(context, [[0] * 5] * 2, valid=[[1, 1, 0, 0, 0]] * 2)
+    out = block(x, attention_mask(text, text), context, attention_mask(text, part))
+    changed = context.clone()
+    changed[:, 2:] += 1
+    torch.testing.assert_close(out, block(x, attention_mask(text, text), changed, attention_mask(text, part)), **CLOSE)
+    later = x.clone()
+    later[:, 2] += 1
+    after = block(later, attention_mask(text, text), context, attention_mask(text, part))
+    torch.testing.assert_close(after[:, :2], out[:, :2], **CLOSE)
+
+
+def test_a_gate_starts_shut_and_opens_by_its_tanh(x, context):
+    block = Block(8, 2, cross=True, gated=True).double()
+    assert torch.equal(block(x, None, context), block(x))
+    nn.init.constant_(block.gate, 100.0)
+    open_ = Block(8, 2, cross=True).double()
+    open_.load_state_dict(block.state_dict(), strict=False)
+    torch.testing.assert_close(block(x, None, context), open_(x, None, context), **CLOSE)
+
+
+def test_a_gate_that_is_shut_can_learn_to_open(x, context):
+    block = Block(8, 2, cross=True, gated=True).double()
+    block(x, None, context).square().sum().backward()
+    assert block.gate.grad.abs() > 0
+
+
+def test_dropout_acts_in_training_alone(x):
+    block = Block(8, 2, dropout=0.5).double()
+    assert not torch.equal(block(x), block(x))
+    block.eval()
+    assert torch.equal(block(x), block(x))
+
+
+# Recording
+
+
+def test_recorded_weights_are_shares_of_what_may_be_seen(attention, x):
+    text = blocks(x, [[0, 1, 2], [0, 0, 0]], valid=[[1, 1, 1], [1, 1, 0]])
+    mask = attention_mask(text, text)
+    with record_attention() as maps:
+        attention(x, x, mask)
+    ((module, weights),) = maps
+    assert module is attention
+    assert weights.shape == (2, 2, 3, 3)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(2, 2, 3, dtype=torch.float64), **CLOSE)
+    assert torch.equal(weights > 0, mask.expand(2, 2, 3, 3))
+    assert not weights.requires_grad
+
+
+def test_recorded_weights_explain_the_result(attention, x, context):
+    with record_attention() as maps:
+        out = attention(x, context)
+    _, value = attention.keys_values(context)
+    read = maps[0][1] @ value
+    torch.testing.assert_close(attention.out(read.transpose(1, 2).flatten(2)), out, **CLOSE)
+
+
+def test_maps_come_in_the_order_of_the_layers_and_stop_with_the_context(x):
+    layers = nn.Sequential(Block(8, 2), Block(8, 2)).double()
+    with record_attention() as maps:
+        layers(x)
+    layers(x)
+    assert [module for module, _ in maps] == [layer.self_attention for layer in layers]
+
+
+def test_recording_changes_no_result(attention, x, context):
+    before = attention(x, context)
+    with record_attention():
+        assert torch.equal(attention(x, context), before)

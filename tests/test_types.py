@@ -1,0 +1,103 @@
+"""The block rule, and the small operations on tokens and batches that all else relies on."""
+
+import pytest
+import tiny
+import torch
+
+from velm_lightning.types import InputError, Tokens
+
+
+def tokens(blocks, valid=None, dim=4):
+    """Tokens of one sample with these block numbers."""
+    block = torch.tensor([blocks])
+    seen = torch.ones_like(block, dtype=torch.bool) if valid is None else torch.tensor([valid], dtype=torch.bool)
+    return Tokens(torch.randn(*block.shape, dim), seen, block)
+
+
+def seen(query, key):
+    return query.sees(key)[0].int().tolist()
+
+
+def test_tokens_of_block_0_see_each_other_in_both_directions():
+    prompt = tokens([0, 0, 0])
+    assert seen(prompt, prompt) == [[1, 1, 1]] * 3
+
+
+def test_target_tokens_see_themselves_and_what_came_before():
+    target = tokens([1, 2, 3])
+    assert seen(target, target) == [[1, 0, 0], [1, 1, 0], [1, 1, 1]]
+
+
+def test_prompt_and_target_together_make_the_prefix_mask():
+    both = tokens([0, 0, 1, 2])
+    assert seen(both, both) == [[1, 1, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1]]
+
+
+def test_an_image_sees_the_prompt_and_no_target_but_is_seen_by_all():
+    image, text = tokens([0, 0]), tokens([0, 1])
+    assert seen(image, text) == [[1, 0], [1, 0]]
+    assert seen(text, image) == [[1, 1], [1, 1]]
+
+
+def test_padding_is_seen_by_nobody():
+    padded = tokens([0, 1, 0], valid=[1, 1, 0])
+    assert seen(padded, padded) == [[1, 0, 0], [1, 1, 0], [1, 0, 0]]
+
+
+def test_every_sample_has_its_own_mask():
+    batch = Tokens(torch.zeros(2, 2, 1), torch.tensor([[True, True], [True, False]]), torch.tensor([[0, 1], [0, 0]]))
+    assert batch.sees(batch).int().tolist() == [[[1, 0], [1, 1]], [[1, 0], [1, 0]]]
+
+
+def test_image_tokens_are_valid_and_of_block_0():
+    image = Tokens.of_image(torch.randn(2, 3, 4))
+    assert image.valid.all()
+    assert image.valid.dtype == torch.bool
+    assert (image.block == 0).all()
+    assert image.block.dtype == torch.int64
+
+
+def test_sequences_are_joined_one_after_another():
+    a, b = tokens([0, 0]), tokens([0, 1], valid=[1, 0])
+    joined = Tokens.cat([a, b])
+    assert torch.equal(joined.x, torch.cat([a.x, b.x], dim=1))
+    assert joined.valid.tolist() == [[True, True, True, False]]
+    assert joined.block.tolist() == [[0, 0, 0, 1]]
+
+
+def test_rows_may_be_repeated_and_reordered():
+    batch = Tokens(torch.randn(3, 2, 4), torch.rand(3, 2) > 0.5, torch.arange(6).view(3, 2))
+    index = torch.tensor([2, 0, 2])
+    for field, chosen in zip(batch, batch.rows(index), strict=True):
+        assert torch.equal(chosen, field[index])
+
+
+def test_other_vectors_stand_at_the_same_places():
+    a = tokens([0, 1], valid=[1, 0])
+    wide = a.with_x(torch.randn(1, 2, 9))
+    assert wide.x.shape == (1, 2, 9)
+    assert wide.valid is a.valid
+    assert wide.block is a.block
+
+
+def test_a_batch_knows_its_size(batch):
+    assert batch.size == len(tiny.questions()) == 3
+
+
+def test_the_first_samples_of_a_batch_are_a_batch(batch):
+    first = batch.first(2)
+    assert first.size == 2
+    assert first.keys == batch.keys[:2]
+    assert all(len(field) == 2 for field in first)
+    assert torch.equal(first.ids, batch.ids[:2])
+
+
+def test_a_batch_moves_to_a_device_whole(batch):
+    moved = batch.to("meta")
+    for field, before in zip(moved, batch, strict=True):
+        assert field.device.type == "meta" if isinstance(before, torch.Tensor) else field == before
+
+
+def test_an_input_error_is_a_value_error():
+    with pytest.raises(ValueError, match="the mend"):
+        raise InputError("the mend")
