@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
@@ -16,14 +18,15 @@ from lightning.pytorch.loggers import Logger
 import velm_lightning.encoders
 import velm_lightning.fusion
 import velm_lightning.tasks  # noqa: F401 - imported, their classes can be named by short names
-from velm_lightning.data import MultimodalData
+from velm_lightning.data import MultimodalData, Tokenizing
 from velm_lightning.fusion import Fusion
+from velm_lightning.recipe import Recorded
 from velm_lightning.tracking.callbacks import Progress, RunRecord, TrainLog, print_scores
 from velm_lightning.tracking.metrics_file import MetricsFile
 from velm_lightning.tracking.pictures import PictureTable
 from velm_lightning.tracking.run import Run, write_whole
 from velm_lightning.tracking.settings import Tracking
-from velm_lightning.types import InputError
+from velm_lightning.types import Dataset, InputError
 
 # Said by libraries to each other, or about what is so by intent; a user can do nothing about them.
 QUIET = (
@@ -32,6 +35,24 @@ QUIET = (
     r".*is smaller than the logging interval",
     r".*Found .* module\(s\) in eval mode",
 )
+
+
+class Parser(LightningArgumentParser):
+    """Lightning's parser, which refuses with one message and the nearest right spelling rather than the whole usage."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise what is wrong as an ``InputError``."""
+        known = {option.lstrip("-") for action in self._actions for option in action.option_strings}
+        bases: tuple[type, ...] = (Recorded, Dataset, Tokenizing)
+        known |= {kind.__name__ for base in bases for kind in _kinds(base)}
+        words = re.findall(r"[A-Za-z_][\w.]{3,}", message)
+        near = {word: match for word in words if word not in known for match in get_close_matches(word, known, 1, 0.8)}
+        hints = "".join(f"\ndid you mean {match!r} instead of {word!r}?" for word, match in near.items())
+        raise InputError(f"{message.strip()}{hints}")
+
+
+def _kinds(base: type) -> set[type]:
+    return {base}.union(*(_kinds(kind) for kind in base.__subclasses__()))
 
 
 class VelmCLI(LightningCLI):
@@ -158,6 +179,7 @@ def main(arguments: Sequence[str]) -> int:
         },
         seed_everything_default=0,
         auto_configure_optimizers=False,
+        parser_class=Parser,
         args=None if list(arguments) == sys.argv[1:] else list(arguments),
     )
     return 0

@@ -88,12 +88,14 @@ def _weights(name: str, weights: str | None) -> models.WeightsEnum | None:
 
 def _network(name: str, weights: models.WeightsEnum | None) -> nn.Module:
     if weights is None or rebuilding():
-        return models.get_model(name)
+        bare: nn.Module = models.get_model(name)
+        return bare
     try:
-        return models.get_model(name, weights=weights)
+        loaded: nn.Module = models.get_model(name, weights=weights)
     except OSError as error:
         file = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
         raise InputError(f"the weights {weights} of {name} cannot be had: {error}; put them at {file}") from error
+    return loaded
 
 
 def _transform(weights: models.WeightsEnum | None, size: int | None) -> ImageTransform:
