@@ -90,7 +90,7 @@ def train_tokenizer(texts: Iterable[str], kind: str = "word", size: int = 10_000
         tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         trainer: trainers.Trainer = trainers.WordLevelTrainer(**shared)
-        tokenizer.decoder = decoders.WordPiece(prefix="", cleanup=True)
+        tokenizer.decoder = decoders.WordPiece(cleanup=True)  # a blank before every word, none before a full stop
     elif kind == "bpe":
         tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
