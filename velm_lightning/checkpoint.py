@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,12 +31,15 @@ def read(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     """
     if not path.is_file():
         raise InputError(f"checkpoint {path} does not exist")
+    if not zipfile.is_zipfile(path):  # torch would take it for an older kind of file, and blame its contents
+        raise InputError(f"checkpoint {path} is cut off or not a checkpoint")
     try:
         found = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(f"checkpoint {path} holds more than weights and plain values, so it was not read") from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise InputError(f"checkpoint {path} is cut off or not a checkpoint: {str(error).splitlines()[0]}") from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"checkpoint {path} is cut off or not a checkpoint: {reason}") from error
     if not isinstance(found, dict) or "velm" not in found:
         raise InputError(f"checkpoint {path} was not written by velm_lightning")
     if found["velm"]["format"] != FORMAT:
