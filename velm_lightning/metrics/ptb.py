@@ -38,7 +38,12 @@ PUNCTUATION = frozenset(
 _LINE_ENDS = re.compile("[\n\r\v\f\u2028\u2029]")
 _PLAIN = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)*")
 _SPLIT_WORDS = frozenset(("cannot", "gonna", "wanna", "gotta", "lemme", "gimme"))
-_ACROSS_BLANKS = re.compile(rf"<|\d\)?\s\d|\.\s\.|\b[A-Za-z]\.\s+[A-Z]|{BEFORE_NUMBER}\s\d")
+_ACROSS_BLANKS = re.compile(rf"<|\d\)?\s\d|\.\s\.+[^\s.]|(?<![A-Za-z])[A-Za-z]\.\s+[A-Z]|{BEFORE_NUMBER}\s\d")
+"""Where a token may reach over a blank: tags, fractions, telephone numbers, dots, initials, abbreviations."""
+
+_BESIDE_BLANK = re.compile(rf"<|\d\)?$|^\.+[^.]|(?<![A-Za-z])[A-Za-z]\.$|{BEFORE_NUMBER}$")
+"""What a chunk has that can be part of one of these."""
+
 _MOST_CHUNKS = 1 << 20
 
 
@@ -48,29 +53,60 @@ def ptb_tokenise(caption: str) -> str:
     >>> ptb_tokenise("Two dogs can't reach the man's T-shirt!")
     "two dogs ca n't reach the man 's t-shirt"
     """
-    if _ACROSS_BLANKS.search(caption):
-        return " ".join(_lex(_LINE_ENDS.sub(" ", caption)))
-    return " ".join(filter(None, map(_CHUNKS.__getitem__, caption.split())))
+    return ptb_tokenise_all((caption,))[0]
 
 
 def ptb_tokenise_all(captions: Iterable[str]) -> list[str]:
-    """Tokenise each caption; chunks between blanks are lexed once and remembered."""
-    if len(_CHUNKS) > _MOST_CHUNKS:
-        _CHUNKS.clear()
-    return [ptb_tokenise(caption) for caption in captions]
+    """Tokenise each caption; what stands between two blanks is lexed once and remembered."""
+    if len(_closed) + len(_open) > _MOST_CHUNKS:
+        _closed.clear()
+        _open.clear()
+    lines = []
+    for caption in captions:
+        try:
+            lines.append(" ".join(filter(None, map(_closed.__getitem__, caption.split()))))
+        except _OpenChunkError:
+            lines.append(_by_context(caption))
+    return lines
 
 
-class _Chunks(dict[str, str]):
-    """What lies between two blanks, to its tokens: most rules cannot see over a blank."""
+def _by_context(caption: str) -> str:
+    """Tokenise a caption with a chunk whose tokens may depend on the next one."""
+    if _ACROSS_BLANKS.search(caption):
+        return " ".join(_lex(_LINE_ENDS.sub(" ", caption)))
+    return " ".join(filter(None, map(_alone, caption.split())))
+
+
+def _alone(chunk: str) -> str:
+    """Return the tokens of a chunk between blanks whose neighbours do not matter."""
+    try:
+        return _closed[chunk]
+    except _OpenChunkError:
+        return _open[chunk]
+
+
+class _OpenChunkError(Exception):
+    """A chunk is not tokenised by itself."""
+
+
+class _Closed(dict[str, str]):
+    """Chunks between blanks, to their tokens, where no neighbour can change them."""
 
     def __missing__(self, chunk: str) -> str:
+        if chunk in _open:
+            raise _OpenChunkError
         plain = _PLAIN.fullmatch(chunk) is not None and chunk.lower() not in _SPLIT_WORDS
         tokens = chunk.lower() if plain else " ".join(_lex(chunk))
+        if not plain and _BESIDE_BLANK.search(chunk):
+            _open[chunk] = tokens
+            raise _OpenChunkError
         self[chunk] = tokens
         return tokens
 
 
-_CHUNKS = _Chunks()
+_closed = _Closed()
+_open: dict[str, str] = {}
+"""Chunks that a neighbour could change, to their tokens where it does not."""
 
 
 def _lex(text: str) -> list[str]:
