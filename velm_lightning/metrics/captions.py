@@ -193,6 +193,8 @@ def _averaged(samples: Floats) -> Score:
 
 def _lines(hypotheses: Hypotheses, index: References, *, tokenise: bool) -> list[str]:
     """Return the hypotheses' tokens in the order of the references, refusing images that do not match."""
+    if isinstance(hypotheses, str):
+        raise InputError(f"hypotheses: expected a caption an image, got {hypotheses!r}; put it into a list")
     by_key: Mapping[Key, str] = hypotheses if isinstance(hypotheses, Mapping) else dict(enumerate(hypotheses))
     index.places(by_key)
     missing = [key for key in index.keys if key not in by_key]
