@@ -49,19 +49,19 @@ def blocks(x, numbers, valid=None):
 
 
 def test_it_is_scaled_dot_product_attention(attention, x, context):
-    torch.testing.assert_close(attention(x, context), by_definition(attention, x, context), **CLOSE)
+    torch.testing.assert_close(attention.cross(x, context), by_definition(attention, x, context), **CLOSE)
 
 
 def test_it_reads_only_where_the_mask_is_true(attention, x, context):
     mask = torch.rand(2, 1, 3, 5) > 0.5
     mask[..., 0] = True  # every query sees something
     assert not mask.all()
-    torch.testing.assert_close(attention(x, context, mask), by_definition(attention, x, context, mask), **CLOSE)
+    torch.testing.assert_close(attention.cross(x, context, mask), by_definition(attention, x, context, mask), **CLOSE)
 
 
 def test_keys_and_values_made_beforehand_give_the_same(attention, x, context):
     key, value = attention.keys_values(context)
-    torch.testing.assert_close(attention.attend(x, key, value, None), attention(x, context), **CLOSE)
+    torch.testing.assert_close(attention.attend(x, key, value, None), attention.cross(x, context), **CLOSE)
 
 
 def test_heads_that_do_not_divide_the_width_are_refused():
@@ -97,15 +97,15 @@ def test_one_padded_sample_is_enough_for_a_mask(x):
 def test_a_layer_without_context_is_self_attention_and_feed_forward(x):
     block = Block(8, 2).double()
     normed = block.norm_self(x)
-    y = x + block.self_attention(normed, normed)
+    y = x + block.self_attention(normed)
     torch.testing.assert_close(block(x), y + block.feed_forward(block.norm_out(y)), **CLOSE)
 
 
 def test_a_layer_reads_its_context_between_the_two(x, context):
     block = Block(8, 2, cross=True).double()
     normed = block.norm_self(x)
-    y = x + block.self_attention(normed, normed)
-    y = y + block.cross_attention(block.norm_cross(y), context)
+    y = x + block.self_attention(normed)
+    y = y + block.cross_attention.cross(block.norm_cross(y), context)
     torch.testing.assert_close(block(x, None, context), y + block.feed_forward(block.norm_out(y)), **CLOSE)
 
 
@@ -152,7 +152,7 @@ def test_recorded_weights_are_shares_of_what_may_be_seen(attention, x):
     text = blocks(x, [[0, 1, 2], [0, 0, 0]], valid=[[1, 1, 1], [1, 1, 0]])
     mask = attention_mask(text, text)
     with record_attention() as maps:
-        attention(x, x, mask)
+        attention(x, mask)
     ((module, weights),) = maps
     assert module is attention
     assert weights.shape == (2, 2, 3, 3)
@@ -163,7 +163,7 @@ def test_recorded_weights_are_shares_of_what_may_be_seen(attention, x):
 
 def test_recorded_weights_explain_the_result(attention, x, context):
     with record_attention() as maps:
-        out = attention(x, context)
+        out = attention.cross(x, context)
     _, value = attention.keys_values(context)
     read = maps[0][1] @ value
     torch.testing.assert_close(attention.out(read.transpose(1, 2).flatten(2)), out, **CLOSE)
@@ -178,6 +178,6 @@ def test_maps_come_in_the_order_of_the_layers_and_stop_with_the_context(x):
 
 
 def test_recording_changes_no_result(attention, x, context):
-    before = attention(x, context)
+    before = attention.cross(x, context)
     with record_attention():
-        assert torch.equal(attention(x, context), before)
+        assert torch.equal(attention.cross(x, context), before)

@@ -1,10 +1,11 @@
-"""The only attention code: torch's fused attention, masked by the block rule."""
+"""The only attention code: torch's fused attention, masked by the block rule, with a cache for decoding."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +38,87 @@ def attention_mask(query: Tokens, key: Tokens) -> Tensor | None:
     return mask[:, None]
 
 
+class _Grown:
+    """Tensors that get longer along one dimension, in buffers made once; a sample's rows share the first part."""
+
+    def __init__(self, parts: Sequence[Tensor], dim: int, room: int) -> None:
+        self.dim, self.first, self.length = dim, parts[0].shape[dim], 0
+        shapes = [(*part.shape[:dim], self.first + room, *part.shape[dim + 1 :]) for part in parts]
+        self.buffers = [part.new_empty(shape) for part, shape in zip(parts, shapes, strict=True)]
+
+    def append(self, parts: Sequence[Tensor]) -> list[Tensor]:
+        """Write ``parts`` at the end and return all so far."""
+        added = parts[0].shape[self.dim]
+        for buffer, part in zip(self.buffers, parts, strict=True):
+            buffer.narrow(self.dim, self.length, added).copy_(part)
+        self.length += added
+        return [buffer.narrow(self.dim, 0, self.length) for buffer in self.buffers]
+
+    def reorder(self, rows: Tensor) -> None:
+        """Let rows follow beams: only what came after the first part differs between a sample's rows."""
+        for buffer in self.buffers:
+            tail = buffer.narrow(self.dim, self.first, self.length - self.first)
+            tail.copy_(tail.index_select(0, rows))
+
+
+class Cache:
+    """What decoding keeps of what a model has read, so that a step costs one word; rows are hypotheses.
+
+    Every part that must remember does so under itself: it *grows* what gets longer by a step, *keeps* what is made
+    once for a sample, and holds a *state* that each step replaces.
+
+    Args:
+        room: the most words that will be added to what is read first.
+    """
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.grown: dict[nn.Module, _Grown] = {}
+        self.kept: dict[nn.Module, tuple[Tensor, ...]] = {}
+        self.states: dict[nn.Module, tuple[Tensor, ...]] = {}
+
+    def grow(self, owner: nn.Module, *parts: Tensor, dim: int) -> list[Tensor]:
+        """Append ``parts`` (R, …) along ``dim`` to what ``owner`` has, and return all of it."""
+        if owner not in self.grown:
+            self.grown[owner] = _Grown(parts, dim, self.room)
+        return self.grown[owner].append(parts)
+
+    def places(self, owner: nn.Module, tokens: Tokens) -> Tokens:
+        """Return the places of all tokens that ``owner`` has read, these included; their vectors are left out."""
+        valid, block = self.grow(owner, tokens.valid, tokens.block, dim=1)
+        return Tokens(tokens.x, valid, block)
+
+    def expand(self, count: int) -> None:
+        """Repeat every row ``count`` times."""
+        self._each(lambda part: part.repeat_interleave(count, 0))
+
+    def select(self, rows: Tensor) -> None:
+        """Keep the rows named by ``rows`` (R',)."""
+        self._each(lambda part: part.index_select(0, rows))
+
+    def reorder(self, rows: Tensor) -> None:
+        """Let rows (R,) follow beams, each coming from a row of the same sample."""
+        for grown in self.grown.values():
+            grown.reorder(rows)
+        self.states = {owner: tuple(p.index_select(0, rows) for p in state) for owner, state in self.states.items()}
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> None:
+        for grown in self.grown.values():
+            grown.buffers = [change(buffer) for buffer in grown.buffers]
+        for store in (self.kept, self.states):
+            for owner, parts in store.items():
+                store[owner] = tuple(change(part) for part in parts)
+
+
+def once(cache: Cache | None, owner: nn.Module, make: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """Return what ``make`` gives (R, …); with a cache, what it gave at ``owner``'s first call."""
+    if cache is None:
+        return make()
+    if owner not in cache.kept:
+        cache.kept[owner] = make()
+    return cache.kept[owner]
+
+
 class Attention(nn.Module):
     """Multi-head scaled dot-product attention (Vaswani et al. 2017), of tokens on themselves or on a context.
 
@@ -55,9 +137,19 @@ class Attention(nn.Module):
         self.heads = heads
         self.query, self.key_value, self.out = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim), nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Let ``x`` (B, N, D) read ``context`` (B, M, D) where ``mask`` (B, 1, N, M) is true."""
-        return self.attend(x, *self.keys_values(context), mask)
+    def forward(self, x: Tensor, mask: Tensor | None = None, cache: Cache | None = None) -> Tensor:
+        """Let ``x`` (B, N, D) read itself, and what was read before, where ``mask`` (B, 1, N, M) is true."""
+        key, value = self.keys_values(x)
+        if cache is not None:
+            key, value = cache.grow(self, key, value, dim=2)
+        return self.attend(x, key, value, mask)
+
+    def cross(
+        self, x: Tensor, context: Tensor | None, mask: Tensor | None = None, cache: Cache | None = None
+    ) -> Tensor:
+        """Let ``x`` (B, N, D) read ``context`` (B, M, D), or, with a cache, the context that was read first."""
+        key, value = once(cache, self, lambda: self.keys_values(cast(Tensor, context)))
+        return self.attend(x, key, value, mask)
 
     def keys_values(self, context: Tensor) -> tuple[Tensor, Tensor]:
         """Return keys and values of ``context`` (B, M, D), each (B, heads, M, D / heads)."""
@@ -124,12 +216,13 @@ class Block(nn.Module):
         mask: Tensor | None = None,
         context: Tensor | None = None,
         context_mask: Tensor | None = None,
+        cache: Cache | None = None,
     ) -> Tensor:
         """Update ``x`` (B, N, D), reading ``context`` (B, M, D); masks are (B, 1, N, N) and (B, 1, N, M)."""
-        normed = self.norm_self(x)
-        x = x + self.drop(self.self_attention(normed, normed, mask))
-        if self.cross_attention is not None and self.norm_cross is not None and context is not None:
-            read = self.drop(self.cross_attention(self.norm_cross(x), context, context_mask))
+        x = x + self.drop(self.self_attention(self.norm_self(x), mask, cache))
+        has_context = context is not None or cache is not None
+        if self.cross_attention is not None and self.norm_cross is not None and has_context:
+            read = self.drop(self.cross_attention.cross(self.norm_cross(x), context, context_mask, cache))
             x = x + (read if self.gate is None else read * self.gate.tanh())
         out: Tensor = x + self.drop(self.feed_forward(self.norm_out(x)))
         return out

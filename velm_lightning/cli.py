@@ -43,16 +43,18 @@ class Parser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise what is wrong as an ``InputError``."""
         known = {option.lstrip("-") for action in self._actions for option in action.option_strings}
-        bases: tuple[type, ...] = (Recorded, Dataset, Tokenizing)
-        known |= {kind.__name__ for base in bases for kind in _kinds(base)}
+        known |= {kind.__name__ for kind in _kinds(Recorded) | _kinds(Dataset) | _kinds(Tokenizing)}
         words = re.findall(r"[A-Za-z_][\w.]{3,}", message)
         near = {word: match for word in words if word not in known for match in get_close_matches(word, known, 1, 0.8)}
         hints = "".join(f"\ndid you mean {match!r} instead of {word!r}?" for word, match in near.items())
         raise InputError(f"{message.strip()}{hints}")
 
 
-def _kinds(base: type) -> set[type]:
-    return {base}.union(*(_kinds(kind) for kind in base.__subclasses__()))
+def _kinds(base: type) -> set[type[Any]]:
+    kinds: set[type[Any]] = {base}
+    for derived in base.__subclasses__():
+        kinds |= _kinds(derived)
+    return kinds
 
 
 class VelmCLI(LightningCLI):

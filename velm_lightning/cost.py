@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from velm_lightning.types import Batch, Model
+from velm_lightning.tasks.model import Model
+from velm_lightning.types import Batch
 
 
 def flops(model: Model, batch: Batch) -> int:

@@ -36,7 +36,7 @@ class _Seen:
         self.model, self.image = model, image
 
     def __call__(self, batch: Batch) -> Tokens:
-        return self.model.fuse(self.image, self.model.read(batch))
+        return self.model.fuse(self.image, self.model.read(batch.words))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.model, name)
@@ -48,7 +48,7 @@ def explain(model: Fusion, batch: Batch, answers: Sequence[str]) -> Maps:
     model.eval()
     with torch.no_grad():
         image = model.see(batch.image)
-        text = model.read(batch)
+        text = model.read(batch.words)
         with record_attention() as maps:
             model.fuse(image, text)
         looked = model.looked(maps, image, text)

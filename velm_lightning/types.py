@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -146,6 +146,11 @@ class Batch(NamedTuple):
         """Number of samples B."""
         return len(self.keys)
 
+    @property
+    def words(self) -> Words:
+        """The text."""
+        return Words(self.ids, self.valid, self.block)
+
     def first(self, count: int) -> Batch:
         """Return the first ``count`` samples."""
         return Batch._make(field[:count] for field in self)
@@ -153,6 +158,20 @@ class Batch(NamedTuple):
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch with its tensors on ``device``."""
         return Batch._make(field.to(device) if isinstance(field, Tensor) else field for field in self)
+
+
+class Words(NamedTuple):
+    """The text of a batch: the fields of ``Batch`` of the same names.
+
+    Attributes:
+        ids: (B, N) int64 word pieces.
+        valid: (B, N) bool, false on padding.
+        block: (B, N) int64.
+    """
+
+    ids: Tensor
+    valid: Tensor
+    block: Tensor
 
 
 class Row(NamedTuple):
@@ -177,31 +196,3 @@ class Row(NamedTuple):
     score: float
     confidence: float
     loss: float
-
-
-class Model(Protocol):
-    """All that a task may know of a fusion."""
-
-    def __call__(self, batch: Batch) -> Tokens:
-        """Read a batch: the fused states (B, N, D) at the places of ``batch.ids``."""
-        ...
-
-    def see(self, image: Tensor) -> Tokens:
-        """Turn pictures into image tokens in the width of the text."""
-        ...
-
-    def read(self, batch: Batch) -> Tokens:
-        """Embed the word pieces."""
-        ...
-
-    def fuse(self, image: Tokens, text: Tokens) -> Tokens:
-        """Let the text read the image."""
-        ...
-
-    def pairs(self, image: Tokens, text: Tokens) -> Tensor:
-        """Summaries (I, T, D) of every text read with every image."""
-        ...
-
-    def summary(self, states: Tokens) -> Tensor:
-        """The (B, D) vectors in which fused states sum up their prompts."""
-        ...

@@ -301,7 +301,7 @@ def test_early_fusion_hands_the_trunk_image_and_text_together(vocabulary, batch)
     model = tiny.fusion(EarlyFusion).eval()
     seen = []
     trunk = model.text_encoder.trunk
-    model.text_encoder.trunk = lambda tokens: seen.append(tokens) or trunk(tokens)
+    model.text_encoder.trunk = lambda tokens, cache=None: seen.append(tokens) or trunk(tokens, cache)
     model(batch)
     cells = model.grid[0] * model.grid[1]
     assert [tokens.x.shape[1] for tokens in seen] == [cells + batch.ids.shape[1]]

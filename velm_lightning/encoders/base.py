@@ -7,8 +7,9 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from velm_lightning.attention import Cache
 from velm_lightning.recipe import Recorded
-from velm_lightning.types import ImageTransform, Tokens
+from velm_lightning.types import ImageTransform, Tokens, Words
 from velm_lightning.vocabulary import Vocabulary
 
 
@@ -79,12 +80,12 @@ class TextEncoder(Recorded, nn.Module, ABC):
         """Make what depends on the vocabulary; called once, by the fusion that the encoder is given to."""
 
     @abstractmethod
-    def embed(self, ids: Tensor, valid: Tensor, block: Tensor) -> Tokens:
+    def embed(self, words: Words, cache: Cache | None = None) -> Tokens:
         """Turn word pieces (B, N) into tokens (B, N, dim) of the embedding space."""
 
     @abstractmethod
-    def trunk(self, tokens: Tokens) -> Tokens:
-        """Let tokens of the embedding space read each other by the block rule."""
+    def trunk(self, tokens: Tokens, cache: Cache | None = None) -> Tokens:
+        """Let tokens of the embedding space read each other, and what ``cache`` holds, by the block rule."""
 
     def summary(self, tokens: Tokens) -> Tensor:
         """Return the (B, dim) vectors in which the prompts are summed up."""

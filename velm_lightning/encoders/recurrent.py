@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from velm_lightning.attention import Cache
 from velm_lightning.encoders.base import TextEncoder
-from velm_lightning.types import Tokens
+from velm_lightning.types import Tokens, Words
 from velm_lightning.vocabulary import Vocabulary
 
 
@@ -33,6 +34,7 @@ class RecurrentText(TextEncoder):
         super().__init__()
         self.dim = dim
         self.drop = nn.Dropout(dropout)
+        self.is_lstm = cell == "lstm"
         kind = {"lstm": nn.LSTM, "gru": nn.GRU}[cell]
         self.cells = kind(dim, dim, depth, batch_first=True, dropout=dropout if depth > 1 else 0.0)
 
@@ -41,15 +43,23 @@ class RecurrentText(TextEncoder):
         self.embedding = nn.Embedding(vocabulary.size, self.dim)
         nn.init.normal_(self.embedding.weight, std=self.dim**-0.5)
 
-    def embed(self, ids: Tensor, valid: Tensor, block: Tensor) -> Tokens:
+    def embed(self, words: Words, cache: Cache | None = None) -> Tokens:
         """See ``TextEncoder.embed``."""
-        return Tokens(self.drop(self.embedding(ids)), valid, block)
+        return Tokens(self.drop(self.embedding(words.ids)), words.valid, words.block)
 
-    def trunk(self, tokens: Tokens) -> Tokens:
+    def trunk(self, tokens: Tokens, cache: Cache | None = None) -> Tokens:
         """See ``TextEncoder.trunk``."""
         order = (~tokens.valid).to(torch.uint8).argsort(dim=1, stable=True)[..., None]  # valid tokens first
         order = order.expand_as(tokens.x)
         lengths = tokens.valid.sum(1).cpu()
         packed = pack_padded_sequence(tokens.x.gather(1, order), lengths, batch_first=True, enforce_sorted=False)
-        states, _ = pad_packed_sequence(self.cells(packed)[0], batch_first=True, total_length=tokens.x.shape[1])
+        before = None if cache is None or self not in cache.states else self._state(cache.states[self])
+        packed_states, after = self.cells(packed, before)
+        if cache is not None:  # rows in front, as everywhere in a cache
+            cache.states[self] = tuple(part.transpose(0, 1) for part in (after if self.is_lstm else (after,)))
+        states, _ = pad_packed_sequence(packed_states, batch_first=True, total_length=tokens.x.shape[1])
         return tokens.with_x(torch.zeros_like(states).scatter(1, order, states))
+
+    def _state(self, parts: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
+        turned = tuple(part.transpose(0, 1).contiguous() for part in parts)  # each (layers, R, D)
+        return turned if self.is_lstm else turned[0]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from velm_lightning.attention import Block, attention_mask
+from velm_lightning.attention import Block, Cache, attention_mask
 from velm_lightning.encoders.base import TextEncoder
-from velm_lightning.types import InputError, Tokens
+from velm_lightning.types import InputError, Tokens, Words
 from velm_lightning.vocabulary import Vocabulary
 
 
@@ -39,22 +39,34 @@ class TransformerText(TextEncoder):
         self.embedding = nn.Embedding(vocabulary.size, self.dim)
         nn.init.normal_(self.embedding.weight, std=self.dim**-0.5)
 
-    def embed(self, ids: Tensor, valid: Tensor, block: Tensor) -> Tokens:
+    def embed(self, words: Words, cache: Cache | None = None) -> Tokens:
         """See ``TextEncoder.embed``.
 
         Raises:
             InputError: the sequence is longer than ``max_positions``.
         """
-        if ids.shape[1] > len(self.position):
+        ids = words.ids
+        position, longest = self.position[: ids.shape[1]], ids.shape[1]
+        if cache is not None:
+            place = self._places(words.valid, cache)
+            position, longest = self.position[place.clamp(max=len(self.position) - 1)], int(place.max()) + 1
+        if longest > len(self.position):
             raise InputError(
-                f"a text of {ids.shape[1]} word pieces exceeds max_positions={len(self.position)}: "
+                f"a text of {longest} word pieces exceeds max_positions={len(self.position)}: "
                 "raise it, or lower data.max_length"
             )
-        return Tokens(self.drop(self.embedding(ids) + self.position[: ids.shape[1]]), valid, block)
+        return Tokens(self.drop(self.embedding(ids) + position), words.valid, words.block)
 
-    def trunk(self, tokens: Tokens) -> Tokens:
+    def _places(self, valid: Tensor, cache: Cache) -> Tensor:
+        """Return (R, N): how many words stand before each, whatever the padding between prompt and target."""
+        before = cache.states.get(self, (valid.new_zeros(len(valid), dtype=torch.long),))[0]
+        cache.states[self] = (before + valid.sum(1),)
+        return (before[:, None] + valid.cumsum(1) - 1).clamp(min=0)
+
+    def trunk(self, tokens: Tokens, cache: Cache | None = None) -> Tokens:
         """See ``TextEncoder.trunk``."""
-        x, mask = tokens.x, attention_mask(tokens, tokens)
+        seen = tokens if cache is None else cache.places(self, tokens)
+        x, mask = tokens.x, attention_mask(tokens, seen)
         for layer in self.layers:
-            x = layer(x, mask)
+            x = layer(x, mask, cache=cache)
         return tokens.with_x(self.norm(x))

@@ -12,13 +12,13 @@ from lightning import LightningModule
 from torch import Tensor, nn
 
 from velm_lightning import checkpoint
-from velm_lightning.attention import AttentionMaps
+from velm_lightning.attention import AttentionMaps, Cache
 from velm_lightning.encoders import ImageEncoder, TextEncoder
 from velm_lightning.fusion.optimization import Optimization
 from velm_lightning.recipe import Recorded
 from velm_lightning.tasks.base import Task
 from velm_lightning.tasks.rows import gather_rows
-from velm_lightning.types import Batch, ImageTransform, Row, Tokens
+from velm_lightning.types import Batch, ImageTransform, Row, Tokens, Words
 from velm_lightning.vocabulary import Vocabulary
 
 
@@ -55,21 +55,24 @@ class Fusion(Recorded, LightningModule, ABC):
         self.grad_norm: Tensor | None = None
 
     @abstractmethod
-    def fuse(self, image: Tokens, text: Tokens) -> Tokens:
-        """Let ``text`` (B, N, D), embedded, read ``image`` (B, M, D): fused states (B, N, D) at the text's places."""
+    def fuse(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
+        """Let ``text`` (B, N, D), embedded, read ``image`` (B, M, D): fused states (B, N, D) at the text's places.
+
+        With a cache, the first call brings the image and the prompt, and each later one no image and the next word.
+        """
 
     def see(self, image: Tensor) -> Tokens:
         """Turn uint8 pictures (B, 3, H, W) or clips (B, T, 3, H, W) into image tokens in the width of the text."""
         tokens: Tokens = self.image_encoder(image)
         return tokens.with_x(self.connector(tokens.x))
 
-    def read(self, batch: Batch) -> Tokens:
-        """Embed the word pieces of a batch: (B, N, D)."""
-        return self.text_encoder.embed(batch.ids, batch.valid, batch.block)
+    def read(self, words: Words, cache: Cache | None = None) -> Tokens:
+        """Embed word pieces (B, N): (B, N, D)."""
+        return self.text_encoder.embed(words, cache)
 
     def forward(self, batch: Batch) -> Tokens:
         """Return the fused states (B, N, D) at the places of ``batch.ids``."""
-        return self.fuse(self.see(batch.image), self.read(batch))
+        return self.fuse(self.see(batch.image), self.read(batch.words))
 
     def pairs(self, image: Tokens, text: Tokens) -> Tensor:
         """Read every text with every image and return the summaries (I, T, D)."""

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from velm_lightning.attention import AttentionMaps
+from velm_lightning.attention import Cache
 from velm_lightning.fusion.base import Fusion
-from velm_lightning.fusion.early import joint_attention
+from velm_lightning.fusion.early import EarlyFusion
 from velm_lightning.types import Tokens
 
 
@@ -25,12 +25,12 @@ class TextOnly(Fusion):
         weight = self.text_encoder.embedding.weight
         return Tokens.of_image(weight.new_zeros(len(image), 0, self.text_encoder.dim))
 
-    def fuse(self, image: Tokens, text: Tokens) -> Tokens:
+    def fuse(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
         """See ``Fusion.fuse``."""
-        return self.text_encoder.trunk(text)
+        return self.text_encoder.trunk(text, cache)
 
 
-class ImageOnly(Fusion):
+class ImageOnly(EarlyFusion):
     """Early fusion with the prompt hidden: every prompt token is the same learned vector, only its ends are kept.
 
     The length of the prompt is hidden with its words. The words of a target sentence stay visible to the words after
@@ -41,14 +41,10 @@ class ImageOnly(Fusion):
         super().__init__(**parts)
         self.hidden = nn.Parameter(torch.randn(self.text_encoder.dim) * 0.02)
 
-    def fuse(self, image: Tokens, text: Tokens) -> Tokens:
+    def fuse(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
         """See ``Fusion.fuse``."""
-        states = self.text_encoder.trunk(Tokens.cat([image, self._hide(text)]))
-        return text.with_x(states.x[:, image.x.shape[1] :])
-
-    def looked(self, maps: AttentionMaps, image: Tokens, text: Tokens) -> Tensor | None:
-        """See ``Fusion.looked``."""
-        return joint_attention(maps, image, text)
+        states = super().fuse(image, self._hide(text), cache)
+        return text.with_x(states.x)
 
     def _hide(self, text: Tokens) -> Tokens:
         prompt = text.block == 0

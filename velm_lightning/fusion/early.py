@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from velm_lightning.attention import AttentionMaps
+from velm_lightning.attention import AttentionMaps, Cache
 from velm_lightning.fusion.base import Fusion
 from velm_lightning.types import Tokens
 
@@ -16,9 +16,11 @@ class EarlyFusion(Fusion):
     frozen language model, the visual prefix (Frozen, Tsimpoukelli et al. 2021; ClipCap, Mokady et al. 2021).
     """
 
-    def fuse(self, image: Tokens, text: Tokens) -> Tokens:
+    def fuse(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
         """See ``Fusion.fuse``."""
-        states = self.text_encoder.trunk(Tokens.cat([image, text]))
+        if image is None:
+            return self.text_encoder.trunk(text, cache)
+        states = self.text_encoder.trunk(Tokens.cat([image, text]), cache)
         return text.with_x(states.x[:, image.x.shape[1] :])
 
     def looked(self, maps: AttentionMaps, image: Tokens, text: Tokens) -> Tensor | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
-from velm_lightning.attention import AttentionMaps, Block, attention_mask
+from velm_lightning.attention import AttentionMaps, Block, Cache, attention_mask, once
 from velm_lightning.fusion.base import Fusion
 from velm_lightning.types import Tokens
 
@@ -47,15 +47,21 @@ class InteractiveFusion(Fusion):
         )
         self.norm = nn.LayerNorm(dim)
 
-    def fuse(self, image: Tokens, text: Tokens) -> Tokens:
-        """See ``Fusion.fuse``."""
-        text = self.text_encoder.trunk(text)
-        own, cross = attention_mask(text, text), attention_mask(text, image)
-        image_own, image_cross = attention_mask(image, image), attention_mask(image, text)
-        x, y = text.x, image.x
+    def fuse(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
+        """See ``Fusion.fuse``.
+
+        An image token never sees a target word, so that what the image became with the prompt stands for every step.
+        """
+        text = self.text_encoder.trunk(text, cache)
+        own = attention_mask(text, text if cache is None else cache.places(self, text))
+        seen = Tokens(text.x, *once(cache, self, lambda: cast(Tokens, image)[1:]))
+        cross = attention_mask(text, seen)
+        x, y = text.x, None
+        if image is not None:
+            y, image_own, image_cross = image.x, attention_mask(image, image), attention_mask(image, text)
         for index, layer in enumerate(self.text_layers):
-            read = layer(x, own, y, cross)
-            if index < len(self.image_layers):
+            read = layer(x, own, y, cross, cache)
+            if y is not None and index < len(self.image_layers):
                 y = self.image_layers[index](y, image_own, x, image_cross)
             x = read
         return text.with_x(self.norm(x))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
+from velm_lightning.attention import Cache, once
 from velm_lightning.fusion.base import Fusion
 from velm_lightning.fusion.merge import Concat, Merge
 from velm_lightning.types import Tokens
@@ -27,10 +28,11 @@ class LateFusion(Fusion):
         self.merge = merge or Concat()
         self.merge.connect(self.text_encoder.dim)
 
-    def fuse(self, image: Tokens, text: Tokens) -> Tokens:
+    def fuse(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
         """See ``Fusion.fuse``."""
-        states = self.text_encoder.trunk(text)
-        return states.with_x(self.merge(pool(image)[:, None], states.x))
+        states = self.text_encoder.trunk(text, cache)
+        (pooled,) = once(cache, self, lambda: (pool(cast(Tokens, image)),))
+        return states.with_x(self.merge(pooled[:, None], states.x))
 
     def pairs(self, image: Tokens, text: Tokens) -> Tensor:
         """See ``Fusion.pairs``; each image and each text is encoded once."""

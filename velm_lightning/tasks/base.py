@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.recipe import Recorded
-from velm_lightning.types import Batch, Model, Row
+from velm_lightning.tasks.model import Model
+from velm_lightning.types import Batch, Row
 from velm_lightning.vocabulary import Vocabulary
 
 

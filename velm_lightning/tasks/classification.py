@@ -13,9 +13,10 @@ from torch.nn import functional as F
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.metrics.classification import macro_f1
 from velm_lightning.tasks.base import Task
+from velm_lightning.tasks.model import Model
 from velm_lightning.tasks.rows import mean
 from velm_lightning.tasks.scorers import Exact, Scorer
-from velm_lightning.types import Batch, InputError, Model, Row
+from velm_lightning.types import Batch, InputError, Row
 from velm_lightning.vocabulary import Vocabulary
 
 

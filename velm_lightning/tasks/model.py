@@ -1,0 +1,38 @@
+"""All that a task may know of a fusion."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor
+
+from velm_lightning.attention import Cache
+from velm_lightning.types import Batch, Tokens, Words
+
+
+class Model(Protocol):
+    """A fusion as a task sees it."""
+
+    def __call__(self, batch: Batch) -> Tokens:
+        """Read a batch: the fused states (B, N, D) at the places of ``batch.ids``."""
+        ...
+
+    def see(self, image: Tensor) -> Tokens:
+        """Turn pictures into image tokens in the width of the text."""
+        ...
+
+    def read(self, words: Words, cache: Cache | None = None) -> Tokens:
+        """Embed word pieces."""
+        ...
+
+    def fuse(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
+        """Let the text read the image; with a cache, the image comes with the prompt only."""
+        ...
+
+    def pairs(self, image: Tokens, text: Tokens) -> Tensor:
+        """Summaries (I, T, D) of every text read with every image."""
+        ...
+
+    def summary(self, states: Tokens) -> Tensor:
+        """The (B, D) vectors in which fused states sum up their prompts."""
+        ...
