@@ -2,7 +2,10 @@
 
 import os
 import pickle
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pictures import jpeg_header, png_header, smooth
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from velm_lightning.data.images import ImageStore, read_image
 from velm_lightning.types import ImageTransform, InputError
@@ -292,6 +296,9 @@ def test_an_unreadable_picture_ends_the_start_or_is_told_when_fetched(folder, mo
     images = [folder / f"{n}.png" for n in range(6)]
     with pytest.raises(InputError, match=r"3\.png: the file is empty"):
         store(folder, images, mode)
+    (folder / "4.png").unlink()
+    with pytest.raises(InputError, match=r"3\.png: the file is empty.*\(2 such images; `velm data check` lists them"):
+        store(folder, images, mode)
     lenient = store(folder, images, mode, strict=False)
     assert lenient.fetch([0, 5]).shape[0] == 2
     with pytest.raises(InputError, match=r"3\.png"):
@@ -374,3 +381,38 @@ def test_a_cache_folder_that_cannot_be_written_is_named(folder):
     (folder / "cache").write_text("a file stands in the way")
     with pytest.raises(InputError, match="cache: the image cache cannot be written|image cache cannot be written"):
         store(folder, [folder / "0.png"], "disk")
+
+
+@pytest.mark.slow
+def test_a_builder_killed_in_the_middle_leaves_nothing_to_be_trusted(folder):
+    images = [folder / f"{n}.png" for n in range(6)]
+    first = store(folder, images, "none").fetch(range(6))
+    killed = subprocess.Popen([sys.executable, "-c", BUILDER, *map(str, (folder / "cache", *images))])
+    deadline = time.monotonic() + 60
+    while not list((folder / "cache").glob("*.part")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    killed.kill()
+    killed.wait()
+    assert not cached(folder)
+    assert torch.equal(store(folder, images, "disk").fetch(range(6)), first)
+
+
+BUILDER = """
+import sys, time
+from pathlib import Path
+from velm_lightning.data import images
+from velm_lightning.types import ImageTransform
+read = images.read_image
+images.read_image = lambda *a: (time.sleep(a[0].name == "5.png" and 60), read(*a))[1]
+images.ImageStore([Path(p) for p in sys.argv[2:]], ImageTransform(16), "disk", Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["memory", "disk"])
+def test_spawned_loader_workers_read_the_same_store(folder, mode):
+    pictures = store(folder, [folder / f"{n}.png" for n in range(6)], mode)
+    loader = DataLoader(range(6), 3, num_workers=1, collate_fn=pictures.fetch, multiprocessing_context="spawn")
+    assert torch.equal(torch.cat(list(loader)), pictures.fetch(range(6)))
+    if mode == "memory":
+        assert pictures._pixels.is_shared()

@@ -48,7 +48,7 @@ class ImageStore:
         progress: bool = True,
     ) -> None:
         self.transform, self.max_pixels = transform, max_pixels
-        self._sources, self._rows = _index(images)
+        self._sources, self._rows = distinct(images)
         self._pixels, self._good = _one_block(self._sources, transform), torch.empty(0, dtype=torch.bool)
         self._cache: Path | None = None
         if self._pixels is not None:
@@ -108,7 +108,11 @@ class ImageStore:
                     self._pixels[row], self._good[row] = picture, True
         bad = (~self._good).nonzero().flatten().tolist()
         if bad and strict:
-            self._read(bad[0])  # raises what is wrong with it
+            try:
+                self._read(bad[0])
+            except InputError as error:
+                more = f" ({len(bad)} such images; `velm data check` lists them)" if len(bad) > 1 else ""
+                raise InputError(f"{error}{more}") from error
 
     def _decode_all(self, progress: bool) -> Iterator[Tensor | None]:
         """Yield every picture in order, decoded by a few threads; nothing for one that cannot be read."""
@@ -138,8 +142,12 @@ class ImageStore:
             self._pixels, self._good = build_cache(self._cache, count, size, self._decode_all(progress=False))
 
 
-def _index(images: Sequence[Image]) -> tuple[list[Path | Tensor], Tensor]:
-    """Return the distinct pictures, and each sample's number(s) among them: (n,), or (n, T) for clips."""
+def distinct(images: Sequence[Image]) -> tuple[list[Path | Tensor], Tensor]:
+    """Return the distinct pictures, and each sample's number(s) among them: (n,), or (n, T) for clips.
+
+    Raises:
+        InputError: clips have different numbers of frames.
+    """
     seen: dict[Hashable, int] = {}
     sources: list[Path | Tensor] = []
 
