@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from velm_lightning.data.files import clean_text, inside, read_json, read_rows, read_text, show
 from velm_lightning.types import InputError
 
-fuzz = settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+fuzz = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 def written(folder: Path, name: str, content: str | bytes) -> Path:

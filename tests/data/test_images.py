@@ -210,7 +210,7 @@ def test_the_limit_of_pixels_is_the_users_to_set(tmp_path):
         read_image(tmp_path / "a.png", SQUASH, max_pixels=1000)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(kind=st.sampled_from(["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP"]), data=st.data())
 def test_damaged_files_raise_input_error_and_nothing_else(tmp_path, kind, data):
     path = tmp_path / f"fuzz.{kind.lower()}"

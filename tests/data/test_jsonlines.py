@@ -211,7 +211,7 @@ values = st.recursive(
 parts = st.sampled_from(["image", "text", "target", "answers", "group", "key"])
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.dictionaries(parts, values), min_size=1, max_size=3), st.sampled_from(["train", "test"]))
 def test_rows_of_any_shape_are_samples_or_refused_with_the_file_named(tmp_path, rows, split):
     data = JSONLines(tmp_path, **{split: lines(tmp_path, {**ROW, **rows[0]}, *rows)})
