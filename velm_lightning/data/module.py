@@ -16,6 +16,8 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from velm_lightning.data.collate import Texts
+from velm_lightning.data.feature_files import Encoder, encoder_key
+from velm_lightning.data.features import FeatureStore
 from velm_lightning.data.images import ImageStore
 from velm_lightning.data.order import EvaluationOrder, Place, TrainOrder, stable_seed
 from velm_lightning.data.tokenizing import Tokenizing, TrainedTokenizer
@@ -27,10 +29,14 @@ class Split(TorchDataset[Batch]):
     """A split ready to be read in batches: texts as numbers, pictures in a store, augmentation by key.
 
     Augmentation is a function of (seed, epoch, key): the same picture at any number of workers and ranks.
+
+    Attributes:
+        features: a frozen encoder's tokens of the pictures; where they are set, batches hold them instead.
     """
 
     def __init__(self, texts: Texts, images: ImageStore, augment: Sequence[nn.Module], seed: int) -> None:
         self.texts, self.images, self.augment, self.seed = texts, images, augment, seed
+        self.features: FeatureStore | None = None
 
     def __len__(self) -> int:
         return len(self.texts.samples)
@@ -38,10 +44,16 @@ class Split(TorchDataset[Batch]):
     def __getitems__(self, places: list[Place]) -> Batch:
         """Read one batch at once."""
         indices = [index for _, index in places]
-        batch = self.texts.batch(indices, self.images.fetch(indices))
+        if self.features is not None:
+            return self.texts.batch(indices, self.features.fetch(indices))
+        batch = self.pictured(indices)
         if self.augment:
             batch = batch._replace(image=self._augmented(batch, places[0][0]))
         return batch
+
+    def pictured(self, indices: Sequence[int]) -> Batch:
+        """Read samples with their pictures as they are, never augmented nor as features."""
+        return self.texts.batch(indices, self.images.fetch(indices))
 
     def _augmented(self, batch: Batch, epoch: int) -> Tensor:
         pictures = []
@@ -64,7 +76,9 @@ class MultimodalData(LightningDataModule):
         workers: loader processes; 0 is fastest where pictures are in memory.
         images: ``memory`` decodes each picture once and keeps it, ``disk`` keeps it in an uint8 cache, ``none``
             decodes it anew each time.
-        cache: folder of the ``disk`` cache; by default one in the user's cache folder.
+        cache: folder of the ``disk`` cache and of features; by default one in the user's cache folder.
+        cache_features: run a frozen image encoder once over each picture and train from what it gave; the tokens are
+            kept in ``cache`` for all runs with the same weights.
         augment: torchvision v2 transforms of uint8 pictures, for training.
         answers: number of the most frequent training answers that can be chosen.
         balance: exponent of the training order's frequencies: 0 shows every sample once an epoch, 1 draws every answer
@@ -81,6 +95,7 @@ class MultimodalData(LightningDataModule):
         workers: int = 0,
         images: Literal["memory", "disk", "none"] = "memory",
         cache: Path | None = None,
+        cache_features: bool = False,
         augment: Sequence[nn.Module] = (),
         answers: int = 3000,
         balance: float = 0.0,
@@ -90,11 +105,18 @@ class MultimodalData(LightningDataModule):
         super().__init__()
         if batch_size < 1 or workers < 0:
             raise InputError(f"data.batch_size={batch_size} must be at least 1, data.workers={workers} at least 0")
+        if cache_features and augment:
+            raise InputError(
+                f"data.cache_features=true keeps one set of features a picture, but data.augment has {len(augment)} "
+                "transforms that change it every epoch: set one of them to false or to []"
+            )
         self.dataset, self.tokenizing = dataset, tokenizer or TrainedTokenizer()
         self.batch_size, self.workers, self.seed = batch_size, workers, seed
         self.image_mode, self.cache, self.augment = images, cache, list(augment)
         self.max_answers, self.balance, self.max_length = answers, balance, max_length
+        self.cache_features = cache_features
         self.transform: ImageTransform | None = None
+        self.encoder: Encoder | None = None
         self._splits: dict[str, Split] = {}
 
     # What the model needs to know of the data.
@@ -142,13 +164,30 @@ class MultimodalData(LightningDataModule):
     # What Lightning asks for.
 
     def setup(self, stage: str) -> None:
-        """Take over the geometry that the model's image encoder wants."""
+        """Get to know the model."""
         if self.trainer is not None:
-            model: Any = self.trainer.lightning_module
-            self.transform = model.transform
+            self.connect(self.trainer.lightning_module)
+
+    def connect(self, model: Any) -> None:
+        """Take over the geometry that a model's image encoder wants, and the encoder if its features are to be kept.
+
+        Raises:
+            InputError: features are to be kept of an encoder that learns.
+        """
+        self.transform = model.transform
+        encoder = model.image_encoder
+        if not self.cache_features or isinstance(encoder, nn.Identity):  # a control that sees no image
+            self.encoder = None
+            return
+        if not encoder.frozen:
+            raise InputError(
+                f"data.cache_features=true needs a frozen image encoder, but {type(encoder).__name__} learns: "
+                "freeze it (image_encoder.init_args.trainable: 0), or set data.cache_features to false"
+            )
+        self.encoder = encoder
 
     def split(self, name: str) -> Split:
-        """Return a split ready to be read; pictures are decoded on the first call.
+        """Return a split ready to be read; pictures are decoded on the first call. See ``with_features``.
 
         Raises:
             InputError: the model's image transform is not known yet.
@@ -158,10 +197,26 @@ class MultimodalData(LightningDataModule):
         if name not in self._splits:
             samples = self.samples(name)
             pictures = [sample.image for sample in samples]
-            store = ImageStore(pictures, self.transform, mode=self.image_mode, cache_dir=self.cache)
+            mode = self.image_mode if self.encoder is None else "none"
+            store = ImageStore(pictures, self.transform, mode=mode, cache_dir=self.cache)
             augment = self.augment if name == "train" else []
             self._splits[name] = Split(Texts(samples, self.vocabulary), store, augment, self.seed)
         return self._splits[name]
+
+    def with_features(self, name: str) -> Split:
+        """Return a split whose batches hold features where they are to be kept; those missing are made.
+
+        Raises:
+            InputError: as ``split``, ``connect`` and ``FeatureStore``.
+        """
+        split, encoder = self.split(name), self.encoder
+        if encoder is None:
+            split.features = None
+        elif split.features is None or split.features.key != encoder_key(encoder):
+            first = self.trainer is None or self.trainer.is_global_zero
+            pictures = [sample.image for sample in split.texts.samples]
+            split.features = FeatureStore(pictures, encoder, self.cache, progress=first)
+        return split
 
     def train_order(self) -> TrainOrder:
         """Return this rank's training order."""
@@ -174,7 +229,7 @@ class MultimodalData(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """See ``LightningDataModule``."""
-        return self._loader(self.split("train"), self.train_order())
+        return self._loader(self.with_features("train"), self.train_order())
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """See ``LightningDataModule``."""
@@ -189,7 +244,7 @@ class MultimodalData(LightningDataModule):
         return self._evaluation("test" if self.has("test") else "val")
 
     def _evaluation(self, name: str) -> DataLoader[Batch]:
-        split = self.split(name)
+        split = self.with_features(name)
         return self._loader(split, EvaluationOrder(len(split), self.batch_size, *self._place()))
 
     def _loader(self, split: Split, order: TrainOrder | EvaluationOrder) -> DataLoader[Batch]:

@@ -49,7 +49,7 @@ class PictureTable(Callback):
 
         data: Any = getattr(trainer, "datamodule")  # noqa: B009 - a Trainer has it only while it runs on one
         view = data.split(split)
-        batch: Batch = view.__getitems__([(0, index) for index in range(min(self.count, len(view)))])
+        batch: Batch = view.pictured(range(min(self.count, len(view))))
         rows = {row.key: row for row in model.rows}
         table = wandb.Table(columns=COLUMNS)
         heats = self._looked(model, batch, rows)
