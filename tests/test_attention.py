@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from velm_lightning.attention import Attention, Block, attention_mask, record_attention
+from velm_lightning.attention import Attention, Block, Cache, attention_mask, once, record_attention
 from velm_lightning.types import InputError, Tokens
 
 CLOSE = {"atol": 1e-12, "rtol": 0.0}
@@ -57,6 +57,11 @@ def test_it_reads_only_where_the_mask_is_true(attention, x, context):
     mask[..., 0] = True  # every query sees something
     assert not mask.all()
     torch.testing.assert_close(attention.cross(x, context, mask), by_definition(attention, x, context, mask), **CLOSE)
+
+
+def test_without_a_context_it_reads_itself(attention, x):
+    mask = torch.ones(3, 3).tril().bool().expand(2, 1, 3, 3)
+    torch.testing.assert_close(attention(x, mask), by_definition(attention, x, x, mask), **CLOSE)
 
 
 def test_keys_and_values_made_beforehand_give_the_same(attention, x, context):
@@ -143,6 +148,73 @@ def test_dropout_acts_in_training_alone(x):
     assert not torch.equal(block(x), block(x))
     block.eval()
     assert torch.equal(block(x), block(x))
+
+
+# The cache of decoding
+
+
+def test_what_grows_is_given_back_whole(x):
+    owner, cache = nn.Identity(), Cache(room=2)
+    assert torch.equal(cache.grow(owner, x, dim=1)[0], x)
+    word = torch.randn(2, 1, 8, dtype=x.dtype)
+    assert torch.equal(cache.grow(owner, word, dim=1)[0], torch.cat([x, word], dim=1))
+    assert torch.equal(cache.grow(owner, word, dim=1)[0], torch.cat([x, word, word], dim=1))
+
+
+def test_places_grow_with_the_tokens(x):
+    owner, cache = nn.Identity(), Cache(room=1)
+    prompt, word = blocks(x, [[0, 0, 0]] * 2, valid=[[1, 1, 1], [1, 1, 0]]), blocks(x[:, :1], [[1], [1]])
+    cache.places(owner, prompt)
+    seen = cache.places(owner, word)
+    assert seen.block.tolist() == [[0, 0, 0, 1]] * 2
+    assert word.sees(seen).int().tolist() == [[[1, 1, 1, 1]], [[1, 1, 0, 1]]]
+
+
+def test_what_is_made_once_is_made_once(x):
+    owner, cache, calls = nn.Identity(), Cache(room=1), []
+    for _ in range(2):
+        (kept,) = once(cache, owner, lambda: calls.append(1) or (x,))
+        assert kept is x
+    assert len(calls) == 1
+    once(None, owner, lambda: calls.append(1) or (x,))
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize(("change", "rows"), [("expand", [0, 0, 1, 1]), ("select", [1])])
+def test_rows_of_a_cache_are_repeated_and_left_out(x, change, rows):
+    owner, cache = nn.Identity(), Cache(room=1)
+    cache.grow(owner, x, dim=1)
+    once(cache, owner, lambda: (x,))
+    cache.states[owner] = (x,)
+    cache.expand(2) if change == "expand" else cache.select(torch.tensor(rows))
+    word = torch.randn(len(rows), 1, 8, dtype=x.dtype)
+    assert torch.equal(cache.grow(owner, word, dim=1)[0], torch.cat([x[rows], word], dim=1))
+    assert torch.equal(cache.kept[owner][0], x[rows])
+    assert torch.equal(cache.states[owner][0], x[rows])
+
+
+def test_rows_that_follow_beams_take_their_words_and_states_along(x):
+    owner, cache = nn.Identity(), Cache(room=2)
+    cache.grow(owner, x, dim=1)
+    cache.expand(2)
+    words = torch.randn(4, 1, 8, dtype=x.dtype)
+    cache.grow(owner, words, dim=1)
+    cache.states[owner] = (words,)
+    beams = torch.tensor([1, 1, 3, 2])  # within each sample's two rows
+    cache.reorder(beams)
+    nothing = words[:, :0]
+    assert torch.equal(cache.grow(owner, nothing, dim=1)[0], torch.cat([x[[0, 0, 1, 1]], words[beams]], dim=1))
+    assert torch.equal(cache.states[owner][0], words[beams])
+
+
+@torch.no_grad()
+def test_a_step_with_a_cache_is_the_last_row_of_the_whole(x, context):
+    block, cache = Block(8, 2, cross=True).double(), Cache(room=2)
+    text = blocks(x, [[0, 1, 2]] * 2)
+    whole = block(x, attention_mask(text, text), context)
+    for n in range(3):
+        step = block(x[:, n : n + 1], None, context if n == 0 else None, None, cache)
+        torch.testing.assert_close(step[:, 0], whole[:, n], **CLOSE)
 
 
 # Recording

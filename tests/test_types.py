@@ -84,6 +84,12 @@ def test_a_batch_knows_its_size(batch):
     assert batch.size == len(tiny.questions()) == 3
 
 
+def test_the_words_of_a_batch_are_its_text(batch):
+    assert batch.words.ids is batch.ids
+    assert batch.words.valid is batch.valid
+    assert batch.words.block is batch.block
+
+
 def test_the_first_samples_of_a_batch_are_a_batch(batch):
     first = batch.first(2)
     assert first.size == 2

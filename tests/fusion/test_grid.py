@@ -11,6 +11,7 @@ import tiny
 import torch
 
 from velm_lightning import checkpoint
+from velm_lightning.attention import Cache
 from velm_lightning.fusion import (
     Concat,
     EarlyFusion,
@@ -27,7 +28,7 @@ from velm_lightning.fusion import (
 )
 from velm_lightning.recipe import recipe
 from velm_lightning.tasks import Classification
-from velm_lightning.types import Tokens
+from velm_lightning.types import Tokens, Words
 
 INTERACTIVE = {"depth": 2, "heads": 2}
 FUSIONS = {
@@ -202,8 +203,24 @@ def test_the_image_only_control_does_not_learn_how_long_the_prompt_is(model, bat
 
 
 @torch.no_grad()
+def test_words_read_one_by_one_with_a_cache_give_what_they_give_at_once(model, sentences):
+    whole, prompt = model(sentences), sentences.valid & (sentences.block == 0)
+    cache, width = Cache(room=int(sentences.block.max())), int(prompt.sum(1).max())
+    first = Words(sentences.ids[:, :width], prompt[:, :width], torch.zeros_like(sentences.block[:, :width]))
+    states = model.fuse(model.see(sentences.image), model.read(first, cache), cache)
+    torch.testing.assert_close(states.x[first.valid], whole.x[prompt], **CLOSE)
+    torch.testing.assert_close(model.summary(states), model.summary(whole), **CLOSE)
+    for block in range(1, int(sentences.block.max()) + 1):
+        place = sentences.block == block  # at most one a row; rows that have ended are given any word
+        ids = (sentences.ids * place).sum(1, keepdim=True)
+        word = Words(ids, torch.ones_like(ids).bool(), torch.full_like(ids, block))
+        states = model.fuse(None, model.read(word, cache), cache)
+        torch.testing.assert_close(states.x[place.any(1), 0], whole.x[place], **CLOSE)
+
+
+@torch.no_grad()
 def test_pairs_reads_every_text_with_every_image(model, batch):
-    image, text = model.see(batch.image), model.read(batch)
+    image, text = model.see(batch.image), model.read(batch.words)
     pairs = model.pairs(image, text)
     torch.testing.assert_close(pairs.diagonal().T, model.summary(model(batch)), **CLOSE)
     for shift in (1, 2):
@@ -214,7 +231,7 @@ def test_pairs_reads_every_text_with_every_image(model, batch):
 
 @torch.no_grad()
 def test_pairs_takes_different_numbers_of_images_and_texts(model, batch):
-    image, text = model.see(batch.image), model.read(batch)
+    image, text = model.see(batch.image), model.read(batch.words)
     few, rest = torch.tensor([2]), torch.tensor([0, 1])
     torch.testing.assert_close(
         model.pairs(image.rows(few), text.rows(rest)), model.pairs(image, text)[few][:, rest], **CLOSE

@@ -1,0 +1,139 @@
+"""Two vectors become one: each merge against its formula, and what every place that takes one relies on."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import gelu, linear
+
+from velm_lightning.fusion import Concat, Gate, LowRankBilinear, Merge, Product, Sum, TensorProduct
+
+DIM = 6
+CLOSE = {"atol": 1e-12, "rtol": 0.0}
+MERGES = {
+    "concat": Concat,
+    "sum": Sum,
+    "product": Product,
+    "gate": Gate,
+    "low rank": lambda: LowRankBilinear(rank=4),
+    "tensor": lambda: TensorProduct(size=3),
+}
+
+
+def connected(merge: Merge) -> Merge:
+    merge.connect(DIM)
+    return merge.double()
+
+
+@pytest.fixture(params=MERGES)
+def merge(request):
+    return connected(MERGES[request.param]())
+
+
+@pytest.fixture
+def image():
+    return torch.randn(2, DIM, dtype=torch.float64)
+
+
+@pytest.fixture
+def text():
+    return torch.randn(2, DIM, dtype=torch.float64)
+
+
+@torch.no_grad()
+def test_the_result_has_the_width_of_its_parts(merge, image, text):
+    assert merge(image, text).shape == (2, DIM)
+
+
+@torch.no_grad()
+def test_one_image_meets_many_words(merge, image):
+    words = torch.randn(2, 5, DIM, dtype=torch.float64)
+    together = merge(image[:, None], words)
+    assert together.shape == words.shape
+    for n in range(5):
+        torch.testing.assert_close(together[:, n], merge(image, words[:, n]), **CLOSE)
+
+
+@torch.no_grad()
+def test_every_image_meets_every_text(merge, image):
+    texts = torch.randn(3, DIM, dtype=torch.float64)
+    pairs = merge(image[:, None], texts[None])
+    assert pairs.shape == (2, 3, DIM)
+    torch.testing.assert_close(pairs[1, 2], merge(image[1], texts[2]), **CLOSE)
+
+
+def test_both_sides_matter(merge, image, text):
+    image.requires_grad_()
+    text.requires_grad_()
+    merge(image, text).square().sum().backward()
+    assert image.grad.abs().min() > 0
+    assert text.grad.abs().min() > 0
+
+
+def test_every_parameter_learns(merge, image, text):
+    merge(image, text).square().sum().backward()
+    assert list(merge.parameters())
+    assert all(p.grad is not None and p.grad.any() for p in merge.parameters())
+
+
+# Formulas
+
+
+@torch.no_grad()
+def test_concat_maps_the_concatenation(image, text):
+    merge = connected(Concat())
+    weight = torch.cat([merge.image.weight, merge.text.weight], dim=1)  # (D, 2 D)
+    expected = gelu(linear(torch.cat([image, text], dim=-1), weight, merge.image.bias + merge.text.bias))
+    torch.testing.assert_close(merge(image, text), expected, **CLOSE)
+
+
+@torch.no_grad()
+def test_sum_is_linear_in_each(image, text):
+    merge = connected(Sum())
+    zero = torch.zeros_like(image)
+    torch.testing.assert_close(merge(image, text), merge(image, zero) + merge(zero, text) - merge(zero, zero), **CLOSE)
+
+
+@torch.no_grad()
+def test_product_multiplies_bounded_maps(image, text):
+    merge = connected(Product())
+    expected = torch.tanh(merge.image(image)) * torch.tanh(merge.text(text))
+    torch.testing.assert_close(merge(image, text), expected, **CLOSE)
+    assert merge(image * 100, text * 100).abs().max() <= 1
+
+
+@torch.no_grad()
+def test_gate_chooses_between_the_two(image, text):
+    merge = connected(Gate())
+    for gate, side, given in ((50.0, merge.image, image), (-50.0, merge.text, text)):
+        nn.init.zeros_(merge.gate_image.weight)
+        nn.init.zeros_(merge.gate_text.weight)
+        nn.init.constant_(merge.gate_image.bias, gate)
+        torch.testing.assert_close(merge(image, text), side(given).tanh(), **CLOSE)
+
+
+@torch.no_grad()
+def test_the_gate_reads_both_sides(image, text):
+    merge = connected(Gate())
+    expected = torch.sigmoid(merge.gate_image(image) + merge.gate_text(text))
+    a, b = merge.image(image).tanh(), merge.text(text).tanh()
+    torch.testing.assert_close(merge(image, text), expected * a + (1 - expected) * b, **CLOSE)
+
+
+@torch.no_grad()
+def test_low_rank_is_a_bilinear_form_of_bounded_factors(image, text):
+    merge = connected(LowRankBilinear(rank=4))
+    assert merge.out.weight.shape == (DIM, 4)
+    a, b = merge.image(image).tanh(), merge.text(text).tanh()
+    expected = torch.einsum("br,br,dr->bd", a, b, merge.out.weight) + merge.out.bias
+    torch.testing.assert_close(merge(image, text), expected, **CLOSE)
+
+
+@torch.no_grad()
+def test_the_tensor_product_keeps_each_side_alone_too(image, text):
+    """The appended ones make the product hold image x text, image, text and a constant (Zadeh et al. 2017)."""
+    merge = connected(TensorProduct(size=3))
+    weight = merge.out.weight.view(DIM, 4, 4)
+    a, b = merge.image(image).tanh(), merge.text(text).tanh()
+    expected = torch.einsum("bi,bj,dij->bd", a, b, weight[:, :3, :3])
+    expected += a @ weight[:, :3, 3].T + b @ weight[:, 3, :3].T + weight[:, 3, 3] + merge.out.bias
+    torch.testing.assert_close(merge(image, text), expected, **CLOSE)
