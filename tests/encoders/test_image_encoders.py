@@ -55,10 +55,11 @@ def test_tokens_stand_row_by_row(encoder, pictures):
     rows, columns = encoder.grid
     size = encoder.transform.size
     before = encoder(pictures[:1]).x[0]
-    half = size // 2
+    side = size // max(rows, columns)
     for down, right in ((0, 0), (0, 1), (1, 0), (1, 1)):
         other = pictures[:1].clone()
-        other[..., down * half : down * half + half, right * half : right * half + half] = 255
+        y, x = down * (size - side), right * (size - side)
+        other[..., y : y + side, x : x + side] = 255
         change = (encoder(other).x[0] - before).abs().sum(-1).view(rows, columns)
         corners = change[[0, 0, -1, -1], [0, -1, 0, -1]]
         assert divmod(int(corners.argmax()), 2) == (down, right)
