@@ -14,6 +14,9 @@ from velm_lightning.types import InputError
 Place = tuple[int, int]
 """Epoch and index of a sample: all that a worker needs to know, and so all that is sent to it."""
 
+SPREAD = 16
+"""Number of batches that even a small split is cut into for evaluation, so that as many processes find one each."""
+
 
 class TrainOrder(Sampler[Place]):
     """The training order of one rank.
@@ -71,11 +74,13 @@ class TrainOrder(Sampler[Place]):
 class EvaluationOrder(Sampler[Place]):
     """Every sample once, none repeated: a rank takes every ``world``-th batch of the split.
 
-    The batches are the same at any number of processes, and so is every figure, to the last digit.
+    The batches are the same at any number of processes, and so is every figure, to the last digit. So that there is
+    one for everybody, a small split is cut into ``SPREAD`` smaller ones; only with more processes, or fewer samples,
+    than that do they depend on the number of processes.
 
     Args:
         count: number of samples.
-        batch_size: samples in a batch.
+        batch_size: samples in a batch, at most.
         rank: this process.
         world: number of processes.
 
@@ -84,7 +89,7 @@ class EvaluationOrder(Sampler[Place]):
     """
 
     def __init__(self, count: int, batch_size: int, rank: int = 0, world: int = 1) -> None:
-        self.batch_size = _fitting("evaluation", count, batch_size, world)
+        self.batch_size = _fitting("evaluation", count, min(batch_size, max(1, count // SPREAD)), world)
         batches = range(count)[:: self.batch_size]
         self.indices = [i for start in batches[rank::world] for i in range(start, min(start + self.batch_size, count))]
 
