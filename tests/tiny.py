@@ -6,7 +6,7 @@ from velm_lightning.data.collate import Texts
 from velm_lightning.encoders import RecurrentText, SmallCNN, SmallViT, TransformerText
 from velm_lightning.fusion import LateFusion
 from velm_lightning.tasks import Classification
-from velm_lightning.types import Sample
+from velm_lightning.types import Dataset, Sample
 from velm_lightning.vocabulary import Vocabulary, train_tokenizer
 
 SIZE, DIM = 16, 8
@@ -45,6 +45,25 @@ def translations():
     return [
         Sample(f"t{i}", picture(i), text, target, (target,))
         for i, (text, target) in enumerate(zip(texts, targets, strict=True))
+    ]
+
+
+class Samples(Dataset):
+    """Samples that were made beforehand."""
+
+    def __init__(self, **splits):
+        self.splits = splits
+
+    def split(self, name):
+        return self.splits.get(name, [])
+
+
+def many(count, split="train"):
+    """Questions in two groups, each about a picture of its own."""
+    words = ("red", "blue", "circle", "square", "there")
+    return [
+        Sample(f"{split}-{i:03d}", picture(i), f"is it {words[i % 5]} ?", {said: 1.0}, (said,), f"group {i % 2}")
+        for i, said in ((i, ("yes", "no", "no")[i % 3]) for i in range(count))
     ]
 
 

@@ -1,0 +1,289 @@
+"""The one data module: batches, vocabulary, and an order and augmentation that no worker, rank or fusion changes."""
+
+from collections import Counter
+from types import SimpleNamespace
+
+import pytest
+import tiny
+import torch
+from PIL import Image
+from torch import nn
+from torchvision.transforms import v2
+
+from velm_lightning.data import MultimodalData
+from velm_lightning.data.order import stable_seed
+from velm_lightning.types import ImageTransform, InputError, Sample
+
+FLIPS = (v2.RandomHorizontalFlip(0.5), v2.RandomCrop(tiny.SIZE, padding=2))
+
+
+def data(train=24, val=7, test=5, place=(0, 1), **arguments):
+    """A data module at one rank, for a model that wants pictures as they are."""
+    splits = {"train": tiny.many(train), "val": tiny.many(val, "val"), "test": tiny.many(test, "test")}
+    made = MultimodalData(**{"dataset": tiny.Samples(**splits), "batch_size": 4} | arguments)
+    made.trainer = SimpleNamespace(
+        global_rank=place[0], world_size=place[1], is_global_zero=place[0] == 0, lightning_module=model()
+    )
+    made.setup("fit")
+    return made
+
+
+def model():
+    return SimpleNamespace(transform=ImageTransform(tiny.SIZE), image_encoder=tiny.cnn())
+
+
+def train(made, epoch=0):
+    loader = made.train_dataloader()
+    loader.sampler.set_epoch(epoch)
+    return list(loader)
+
+
+def merged(batches):
+    """Keys and pictures of several batches, as if they were one."""
+    return sum((batch.keys for batch in batches), ()), torch.cat([batch.image for batch in batches])
+
+
+def pictures(batches):
+    """The picture that each key was shown with."""
+    return {key: image for batch in batches for key, image in zip(batch.keys, batch.image, strict=True)}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+# Batches
+
+
+def test_a_batch_holds_each_samples_own_picture_text_and_answers():
+    samples = {sample.key: sample for sample in tiny.many(24)}
+    batches = train(data())
+    assert sorted(key for batch in batches for key in batch.keys) == sorted(samples)
+    for batch in batches:
+        assert batch.size == 4
+        for row, key in enumerate(batch.keys):
+            assert torch.equal(batch.image[row], samples[key].image)
+            assert batch.prompts[row] == samples[key].text
+            assert batch.answers[row].argmax() == ["no", "yes"].index(samples[key].references[0])
+
+
+def test_evaluation_reads_each_split_in_its_order():
+    made = data(val=40, test=33)
+    for loader, name in ((made.val_dataloader(), "val"), (made.test_dataloader(), "test")):
+        keys = [key for batch in loader for key in batch.keys]
+        assert keys == [sample.key for sample in made.samples(name)]
+
+
+def test_prediction_takes_the_test_split_or_else_the_validation_split():
+    assert next(iter(data().predict_dataloader())).keys[0] == "test-000"
+    assert next(iter(data(test=0).predict_dataloader())).keys[0] == "val-000"
+
+
+def test_pictures_take_the_geometry_that_the_model_wants():
+    made = data()
+    made.trainer.lightning_module.transform = ImageTransform(tiny.SIZE // 2)
+    made.setup("fit")
+    assert train(made)[0].image.shape == (4, 3, tiny.SIZE // 2, tiny.SIZE // 2)
+
+
+def test_without_a_model_the_transform_is_asked_for():
+    made = MultimodalData(tiny.Samples(train=tiny.many(4)))
+    with pytest.raises(InputError, match="set data.transform to the model's `transform`"):
+        made.train_dataloader()
+    made.transform = ImageTransform(tiny.SIZE)
+    assert next(iter(made.train_dataloader())).size == 4
+
+
+def test_clips_are_batches_of_frames():
+    clip = tuple(tiny.picture(n) for n in range(2))
+    samples = [sample._replace(image=clip) for sample in tiny.many(4)]
+    assert train(data(dataset=tiny.Samples(train=samples)))[0].image.shape == (4, 2, 3, tiny.SIZE, tiny.SIZE)
+
+
+def test_the_loader_is_read_again_in_each_epoch_with_another_order():
+    made = data()
+    loader = made.train_dataloader()
+    epochs = []
+    for epoch in range(2):
+        loader.sampler.set_epoch(epoch)
+        epochs.append(merged(loader)[0])
+    assert epochs[0] != epochs[1]
+    assert sorted(epochs[0]) == sorted(epochs[1])
+
+
+# Order and augmentation
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_the_batches_of_all_ranks_merge_into_those_of_one_process(world):
+    alone = train(data(batch_size=6, augment=FLIPS), epoch=1)
+    ranks = [train(data(batch_size=6 // world, augment=FLIPS, place=(r, world)), epoch=1) for r in range(world)]
+    for whole, *parts in zip(alone, *ranks, strict=True):
+        keys, images = merged(parts)
+        assert keys == whole.keys
+        assert torch.equal(images, whole.image)
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_evaluation_reads_the_same_batches_at_any_number_of_processes(world):
+    alone = list(data(val=37).val_dataloader())
+    ranks = [list(data(val=37, place=(rank, world)).val_dataloader()) for rank in range(world)]
+    together = sorted((batch for rank in ranks for batch in rank), key=lambda batch: batch.keys)
+    assert [batch.keys for batch in together] == [batch.keys for batch in alone]
+    for a, b in zip(together, alone, strict=True):
+        assert torch.equal(a.ids, b.ids)
+        assert torch.equal(a.image, b.image)
+
+
+def test_workers_change_neither_order_nor_augmentation():
+    runs = [[merged(train(data(workers=workers, augment=FLIPS), epoch)) for epoch in (0, 1)] for workers in (0, 2)]
+    for (keys, images), (worker_keys, worker_images) in zip(*runs, strict=True):
+        assert worker_keys == keys
+        assert torch.equal(worker_images, images)
+
+
+def test_augmentation_is_a_function_of_seed_epoch_and_key():
+    first = pictures(train(data(augment=FLIPS, seed=1), epoch=2))
+    torch.manual_seed(99)
+    other_batches = pictures(train(data(augment=FLIPS, seed=1, batch_size=3), epoch=2))
+    assert same(first, other_batches)
+    assert not same(first, pictures(train(data(augment=FLIPS, seed=1), epoch=3)))
+    assert not same(first, pictures(train(data(augment=FLIPS, seed=2), epoch=2)))
+
+
+def test_samples_that_show_one_picture_are_augmented_apart():
+    one = tiny.picture(0)
+    samples = [sample._replace(image=one) for sample in tiny.many(24)]
+    shown = pictures(train(data(dataset=tiny.Samples(train=samples), augment=FLIPS)))
+    assert len({image.numpy().tobytes() for image in shown.values()}) > 10
+
+
+def test_augmentation_is_drawn_from_a_seed_that_anybody_can_compute():
+    class Noise(nn.Module):
+        def forward(self, image):
+            return torch.randint_like(image, 256)
+
+    for key, image in pictures(train(data(augment=[Noise()], seed=5), epoch=3)).items():
+        generator = torch.Generator().manual_seed(stable_seed(5, 3, key))
+        assert torch.equal(image, torch.randint(0, 256, image.shape, dtype=torch.uint8, generator=generator))
+
+
+def test_augmentation_leaves_the_random_state_of_training_alone():
+    made = data(augment=FLIPS)
+    before = torch.get_rng_state()
+    made.split("train").__getitems__([(0, 0), (0, 1)])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_evaluation_is_not_augmented():
+    made = data(augment=FLIPS)
+    for name in ("val", "test"):
+        shown = made.split(name).__getitems__([(0, i) for i in range(5)])
+        assert torch.equal(shown.image, torch.stack([sample.image for sample in made.samples(name)[:5]]))
+
+
+def test_the_order_follows_the_seed():
+    assert merged(train(data(seed=1)))[0] == merged(train(data(seed=1)))[0] != merged(train(data(seed=2)))[0]
+
+
+def test_a_balanced_order_draws_rare_answers_as_often_as_frequent_ones():
+    samples = [sample._replace(target={("no" if i else "yes"): 1.0}) for i, sample in enumerate(tiny.many(24))]
+    made = data(dataset=tiny.Samples(train=samples), balance=1.0)
+    seen = Counter(key == "train-000" for epoch in range(40) for key in merged(train(made, epoch))[0])
+    assert seen[True] / seen.total() == pytest.approx(0.5, abs=0.05)
+
+
+def test_the_order_can_be_told_without_reading_a_batch():
+    made = data()
+    order = made.train_order()
+    order.set_epoch(2)
+    told = [made.samples("train")[index].key for _, index in order]
+    assert tuple(told) == merged(train(made, 2))[0]
+
+
+# What the model learns of the data
+
+
+def test_words_come_from_the_training_split_alone():
+    splits = {"train": [sample("a", "red circle")], "val": [sample("a", "blue square")]}
+    words = MultimodalData(tiny.Samples(**splits)).vocabulary
+    assert words.unknown not in words.encode(["red circle"])[0]
+    assert words.encode(["blue"]) == [[words.unknown]]
+
+
+def test_words_of_sentences_to_produce_count_too():
+    words = MultimodalData(tiny.Samples(train=[sample("a", "red", target="ein roter kreis")])).vocabulary
+    assert words.unknown not in words.encode(["ein roter kreis"])[0]
+    assert words.answers == []
+
+
+def test_answers_are_ranked_by_their_weight_and_then_by_name():
+    samples = [
+        sample("a", target={"yes": 1.0, "no": 0.3}),
+        sample("b", target={"yes": 0.3, "zebra": 1.0}),
+        sample("c", target={"no": 0.7, "cat": 1.0}),
+    ]
+    words = MultimodalData(tiny.Samples(train=samples)).vocabulary
+    assert words.answers == ["yes", "cat", "no", "zebra"]
+    assert words.counts == pytest.approx([1.3, 1.0, 1.0, 1.0])
+
+
+def test_only_the_most_frequent_answers_can_be_chosen():
+    words = MultimodalData(tiny.Samples(train=tiny.many(9)), answers=1).vocabulary
+    assert (words.answers, words.counts) == (["no"], [6.0])
+
+
+def test_the_longest_length_reaches_the_vocabulary():
+    words = MultimodalData(tiny.Samples(train=tiny.many(9)), max_length=2).vocabulary
+    assert words.max_length == 2
+
+
+@pytest.mark.parametrize("field", ["key", "text", "target", "references", "group"])
+def test_the_fingerprint_changes_with_whatever_a_sample_says(field):
+    samples = tiny.many(3)
+    changed = {"key": "other", "text": "other", "target": {"red": 1.0}, "references": ("other",), "group": "other"}
+    other = [*samples[:2], samples[2]._replace(**{field: changed[field]})]
+    before, again, after = (
+        MultimodalData(tiny.Samples(train=s)).fingerprint("train") for s in (samples, samples, other)
+    )
+    assert before == again != after
+    assert len(before) == 16
+
+
+def test_splits_that_are_missing_are_said_to_be_so():
+    made = data(test=0)
+    assert made.has("val")
+    assert not made.has("test")
+    with pytest.raises(InputError, match="Samples has no 'test' split"):
+        made.test_dataloader()
+
+
+# Refusals
+
+
+@pytest.mark.parametrize("arguments", [{"batch_size": 0}, {"workers": -1}])
+def test_numbers_that_make_no_sense_are_refused(arguments):
+    (name, value) = next(iter(arguments.items()))
+    with pytest.raises(InputError, match=f"data.{name}={value}"):
+        data(**arguments)
+
+
+@pytest.mark.parametrize("images", ["memory", "disk", "none"])
+def test_a_missing_picture_is_named(tmp_path, images):
+    Image.new("RGB", (20, 20)).save(tmp_path / "there.png")
+    samples = [sample(name, image=tmp_path / f"{name}.png") for name in ("there", "missing")]
+    with pytest.raises(InputError, match=r"missing\.png"):
+        train(data(dataset=tiny.Samples(train=samples), images=images, batch_size=2))
+
+
+@pytest.mark.parametrize("images", ["memory", "disk", "none"])
+def test_pictures_are_the_same_wherever_they_are_kept(tmp_path, images):
+    for n in range(4):
+        Image.fromarray(tiny.picture(n).permute(1, 2, 0).numpy()).save(tmp_path / f"{n}.png")
+    samples = [sample(str(n), image=tmp_path / f"{n}.png") for n in range(4)]
+    shown = pictures(train(data(dataset=tiny.Samples(train=samples), images=images, cache=tmp_path / "cache")))
+    assert same(shown, {str(n): tiny.picture(n) for n in range(4)})
+
+
+def sample(key, text="red circle", target=None, image=None):
+    return Sample(key, tiny.picture(0) if image is None else image, text, target or {"yes": 1.0}, ("yes",))
