@@ -1,0 +1,140 @@
+"""The folder of a run: its id, its record and its prediction rows, every file written whole."""
+
+import json
+import math
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from velm_lightning.tracking.run import Run, now, write_whole
+from velm_lightning.types import InputError, Row
+
+ROWS = [
+    Row("a", "count", "how many?", "zwei", ("zwei", "2"), 1.0, 0.75, 0.25),
+    Row("b", "", 'a "quote"\nand ünïcode ☃', "no", (), 0.0, 0.5, 1.5),
+]
+
+
+# The folder and its id
+
+
+def test_a_run_lies_under_its_experiment_and_is_named_after_what_it_is(tmp_path):
+    run = Run.create(tmp_path, "vqa", "latefusion-s0")
+    assert run.folder.parent == tmp_path / "vqa"
+    assert run.folder.name == run.ident == run.record["id"]
+    assert run.ident.startswith("latefusion-s0-")
+    assert run.record["experiment"] == "vqa"
+
+
+def test_opening_a_run_writes_nothing_yet(tmp_path):
+    Run.create(tmp_path, "vqa", "x")
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_runs_have_two_ids(tmp_path, monkeypatch):
+    idents = set()
+    for _ in range(5):
+        monkeypatch.delenv("VELM_RUN_ID", raising=False)
+        idents.add(Run.create(tmp_path, "vqa", "x").ident)
+    assert len(idents) == 5
+
+
+def test_processes_started_by_a_run_find_its_id(tmp_path):
+    first = Run.create(tmp_path, "vqa", "x")
+    assert os.environ["VELM_RUN_ID"] == first.ident
+    assert Run.create(tmp_path, "vqa", "x").folder == first.folder
+
+
+ABOVE = pytest.param("..", marks=pytest.mark.xfail(strict=True, reason="Path('..').name is '..'"))
+
+
+@pytest.mark.parametrize("name", ["", "a/b", ABOVE, ".", "/tmp"])
+def test_an_experiment_is_one_folder_name(tmp_path, name):
+    with pytest.raises(InputError, match=f"tracking.experiment is {name!r}: give one folder name"):
+        Run.create(tmp_path, name, "x")
+
+
+def test_the_run_of_a_checkpoint_is_found(tmp_path):
+    run = Run.create(tmp_path, "vqa", "x")
+    run.update(seed=3)
+    found = Run.of_checkpoint(run.folder / "checkpoints" / "best.ckpt")
+    assert found is not None
+    assert (found.folder.resolve(), found.record["seed"]) == (run.folder.resolve(), 3)
+    assert Run.of_checkpoint(tmp_path / "elsewhere" / "model.ckpt") is None
+
+
+# The record
+
+
+def test_the_record_is_kept_in_run_json(tmp_path):
+    run = Run.create(tmp_path, "vqa", "x")
+    run.update(status="running", seed=1)
+    run.update(status="finished", folder=Path("some/where"))
+    written = json.loads((run.folder / "run.json").read_text())
+    assert written == {
+        "id": run.ident,
+        "experiment": "vqa",
+        "status": "finished",
+        "seed": 1,
+        "folder": "some/where",
+    }
+    assert Run(run.folder).record == written
+
+
+# Predictions
+
+
+def test_predictions_are_a_json_line_a_sample(tmp_path):
+    path = Run(tmp_path).write_predictions("val", ROWS)
+    assert path == tmp_path / "predictions" / "val.jsonl"
+    lines = path.read_text("utf-8").splitlines()
+    assert [Row(**json.loads(line)) for line in lines] == [r._replace(references=list(r.references)) for r in ROWS]
+    assert "☃" in lines[1]
+
+
+def test_predictions_of_an_earlier_evaluation_are_replaced(tmp_path):
+    run = Run(tmp_path)
+    run.write_predictions("val", ROWS)
+    path = run.write_predictions("val", ROWS[:1])
+    assert len(path.read_text("utf-8").splitlines()) == 1
+
+
+def test_a_missing_loss_can_be_read_again(tmp_path):
+    path = Run(tmp_path).write_predictions("test", [ROWS[0]._replace(loss=math.nan)])
+    assert math.isnan(json.loads(path.read_text())["loss"])
+
+
+# Files
+
+
+def test_a_file_is_replaced_whole(tmp_path):
+    path = tmp_path / "new" / "folder" / "file.txt"
+    write_whole(path, "first")
+    opened = path.open()
+    write_whole(path, "second, and longer")
+    assert opened.read() == "first", "who opened the old file goes on reading the old file"
+    opened.close()
+    assert path.read_text() == "second, and longer"
+
+
+def test_nothing_but_the_file_is_left(tmp_path):
+    write_whole(tmp_path / "file.txt", "text")
+    assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_others_may_read_the_file(tmp_path):
+    write_whole(tmp_path / "file.txt", "text")
+    assert stat.S_IMODE((tmp_path / "file.txt").stat().st_mode) == 0o644
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "runs").write_text("a file stands in the way")
+    with pytest.raises(InputError, match=r"runs/x/run\.json cannot be written: (Not a directory|File exists)"):
+        write_whole(tmp_path / "runs" / "x" / "run.json", "text")
+
+
+def test_a_time_is_utc_to_the_second():
+    assert len(now()) == len("2026-01-31T12:00:00+00:00")
+    assert now().endswith("+00:00")

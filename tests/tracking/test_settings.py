@@ -1,0 +1,45 @@
+"""Whether and where W&B records a run."""
+
+import pytest
+
+from velm_lightning.tracking.run import Run
+from velm_lightning.tracking.settings import Tracking, logged_in
+
+KEY = "0" * 40
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Run.create(tmp_path, "vqa", "x")
+
+
+def test_without_a_key_there_is_no_login():
+    assert not logged_in()
+
+
+def test_a_key_in_the_environment_is_a_login(monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    assert logged_in()
+
+
+def test_a_key_in_netrc_is_a_login_to_its_server(monkeypatch, tmp_path):
+    (tmp_path / "netrc").write_text(f"machine api.wandb.ai login user password {KEY}\n")
+    (tmp_path / "netrc").chmod(0o600)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert logged_in()
+    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org")
+    assert not logged_in()
+
+
+@pytest.mark.parametrize("mode", ["offline", "dryrun"])
+def test_the_environment_may_ask_for_offline_runs(monkeypatch, mode):
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setenv("WANDB_MODE", mode)
+    assert not logged_in()
+
+
+def test_wandb_can_be_left_out(run, monkeypatch):
+    assert Tracking(wandb="off").wandb_logger(run, {}) is None
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert Tracking(wandb="online").wandb_logger(run, {}) is None
+    assert not run.folder.exists()
