@@ -1,0 +1,131 @@
+"""Greedy and sampling: frequencies against exact probabilities, rows that leave, chance that can be repeated."""
+
+import math
+
+import pytest
+import torch
+
+from velm_lightning.decoding import Greedy, Sampling
+from velm_lightning.decoding._top import log_total, top_k
+from velm_lightning.types import InputError
+
+from .tables import END, Tables, log_probability
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_greedy_says_the_likeliest_word_each_time():
+    tables = Tables(samples=5, words=6)
+    found = Greedy(max_length=6)(Tables(samples=5, words=6), END)
+    for sample, (row,) in enumerate(found):
+        said = [*row.ids, END] if len(row.ids) < 6 else row.ids
+        assert said == [int(tables.logits(sample, said[:place]).argmax()) for place in range(len(said))]
+        assert row.log_probability == pytest.approx(log_probability(tables, sample, said), abs=1e-5)
+        assert row.score == pytest.approx(row.log_probability / len(said))
+
+
+def test_batched_equals_one_by_one():
+    tables, greedy = Tables(samples=6, words=6, seed=3), Greedy(max_length=8)
+    assert greedy(tables, END) == [greedy(tables.only(sample), END)[0] for sample in range(6)]
+
+
+@pytest.mark.parametrize(("decoding", "rows"), [(Greedy(), 1), (Sampling(3), 3)])
+def test_samples_that_are_done_leave(decoding, rows):
+    tables = Tables(samples=4, words=5, places=10)
+    for sample in range(4):
+        tables.table[sample, :, :, :, END] = -30.0
+        tables.table[sample, sample, :, :, END] = 30.0
+    found = decoding(tables, END)
+    assert [[len(row.ids) for row in of_sample] for of_sample in found] == [[n] * rows for n in range(4)]
+    assert tables.rows_seen == [3 * rows, 2 * rows, rows]
+
+
+def test_lengths_are_kept():
+    for decoding in (Greedy(max_length=4, min_length=2), Sampling(20, max_length=4, min_length=2)):
+        lengths = {len(row.ids) for rows in decoding(Tables(), END) for row in rows}
+        assert lengths <= {2, 3, 4}
+    never_ending = Tables()
+    never_ending.table[..., END] = -math.inf
+    assert [len(rows[0].ids) for rows in Greedy(max_length=4)(never_ending, END)] == [4] * 3
+
+
+@pytest.mark.parametrize("decoding", [Greedy(), Sampling(2), Sampling(top_k=2), Sampling(top_p=0.5)])
+def test_nothing_allowed_is_told_by_the_score(decoding):
+    tables = Tables()
+    tables.table[0] = -math.inf
+    found = decoding(tables, END)
+    assert found[0] == [([], -math.inf, -math.inf)]
+    assert all(math.isfinite(row.score) for rows in found[1:] for row in rows)
+
+
+def test_chance_can_be_repeated():
+    def draw(seed):
+        return Sampling(5, max_length=8)(Tables(words=8), END, generator=generator(seed))
+
+    assert draw(1) == draw(1)
+    assert draw(1) != draw(2)
+
+
+def test_samples_come_best_first_with_the_models_own_probabilities():
+    tables = Tables(samples=1)
+    (rows,) = Sampling(10, temperature=3.0, top_k=3, max_length=5)(Tables(samples=1), END)
+    assert [row.score for row in rows] == sorted((row.score for row in rows), reverse=True)
+    for row in rows:
+        said = [*row.ids, END] if len(row.ids) < 5 else row.ids
+        assert row.log_probability == pytest.approx(log_probability(tables, 0, said), abs=1e-5)
+
+
+def expected(logits, temperature, k, p):
+    """Probabilities by the definition, one word after another."""
+    probability = (logits.double() / temperature).softmax(0)
+    ranked = probability.argsort(descending=True).tolist()[: k or None]
+    kept, total, mass = [], 0.0, float(sum(probability[word] for word in ranked))
+    for word in ranked:
+        if total / mass < p:
+            kept.append(word)
+        total += float(probability[word])
+    out = torch.zeros_like(probability)
+    out[kept] = probability[kept] / probability[kept].sum()
+    return out
+
+
+@pytest.mark.parametrize("temperature", [0.7, 1.0, 2.0])
+@pytest.mark.parametrize(("k", "p"), [(0, 1.0), (3, 1.0), (0, 0.8), (4, 0.7), (0, 0.01), (20, 0.999)])
+def test_frequencies_are_the_probabilities(temperature, k, p):
+    draws, tables = 5_000, Tables(samples=1, words=8, places=1, scale=1.0)
+    sampling = Sampling(draws, temperature, k, p, max_length=1)
+    (rows,) = sampling(tables, END, generator=generator())
+    words = torch.tensor([row.ids[0] if row.ids else END for row in rows])
+    seen = torch.bincount(words, minlength=8).double()
+    wanted = draws * expected(tables.logits(0, []), temperature, k, p)
+    assert not seen[wanted == 0].any()
+    chi_square = ((seen - wanted) ** 2 / wanted)[wanted > 0].sum()
+    assert float(chi_square) < 24.3  # 99.9 % of 7 degrees of freedom
+
+
+def test_a_nucleus_wider_than_the_shortlist():
+    logits = 0.1 * torch.randn(4, 1000, generator=generator())
+    drawn = torch.stack([Sampling(top_p=0.6).choose(logits, generator(seed)) for seed in range(200)])
+    ranks = logits.argsort(1, descending=True).argsort(1)
+    outside = expected(logits[0], 1.0, 0, 0.6) == 0
+    assert not outside[drawn[:, 0]].any()
+    assert int(ranks.gather(1, drawn.T).max()) > 400
+
+
+@pytest.mark.parametrize("words", [5, 2047, 2048, 20_003])
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_passes_over_the_vocabulary_are_exact(words, count):
+    logits = torch.randn(50, words)
+    logits[:, 1::3] = -math.inf
+    values, places = top_k(logits, count)
+    assert torch.equal(values, logits.topk(count, 1).values)
+    assert torch.equal(logits.gather(1, places), values)
+    assert torch.allclose(log_total(logits), logits.logsumexp(1))
+
+
+@pytest.mark.parametrize("wrong", [{"temperature": 0.0}, {"top_k": -1}, {"top_p": 0.0}, {"count": 0}])
+def test_wrong_options_are_named(wrong):
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        Sampling(**wrong)
