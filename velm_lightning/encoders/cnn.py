@@ -12,15 +12,15 @@ from velm_lightning.types import ImageTransform, InputError
 
 
 class _Stage(nn.Sequential):
-    """Halve the picture, then refine it: two 3x3 convolutions, each normalised over groups of channels."""
+    """Halve the picture, then refine it: two 3x3 convolutions with batch norm."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(
             nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False),
-            nn.GroupNorm(8, outputs),
+            nn.BatchNorm2d(outputs),
             nn.ReLU(inplace=True),
             nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
-            nn.GroupNorm(8, outputs),
+            nn.BatchNorm2d(outputs),
             nn.ReLU(inplace=True),
         )
 
@@ -28,11 +28,9 @@ class _Stage(nn.Sequential):
 class SmallCNN(ImageEncoder):
     """A plain convolutional network whose last feature cells are the tokens, each with a learned position.
 
-    Groups of channels are normalised, not batches, so that scores do not depend on how a batch is spread over ranks.
-
     Args:
         size: side of the picture in pixels; a multiple of 2 per stage.
-        widths: channels of each stage, multiples of 8; every stage halves the picture.
+        widths: channels of each stage; every stage halves the picture.
         dim: width of a token.
     """
 
@@ -41,13 +39,11 @@ class SmallCNN(ImageEncoder):
         side, rest = divmod(size, 2 ** len(widths))
         if rest or not side:
             raise InputError(f"size={size} is not a multiple of {2 ** len(widths)}, which {len(widths)} stages need")
-        if any(width % 8 for width in widths):
-            raise InputError(f"widths={list(widths)}: every width must be a multiple of 8")
         self.dim, self.grid = dim, (side, side)
         channels = [3, *widths]
         self.stages = nn.Sequential(*(_Stage(a, b) for a, b in zip(channels, widths, strict=False)))
-        self.out = nn.Linear(widths[-1], dim)
-        self.position = nn.Parameter(torch.randn(side * side, dim) * 0.02)
+        self.out = nn.Sequential(nn.Linear(widths[-1], dim), nn.LayerNorm(dim))
+        self.position = nn.Parameter(torch.randn(side * side, dim) * 0.5)  # large enough to be seen beside unit variance
 
     def encode(self, pixels: Tensor) -> Tensor:
         """See ``ImageEncoder.encode``."""

@@ -45,7 +45,7 @@ class RecurrentText(TextEncoder):
 
     def embed(self, words: Words, cache: Cache | None = None) -> Tokens:
         """See ``TextEncoder.embed``."""
-        return Tokens(self.drop(self.embedding(words.ids)), words.valid, words.block)
+        return Tokens(self.drop(self.embedding(words.ids) * self.dim**0.5), words.valid, words.block)
 
     def trunk(self, tokens: Tokens, cache: Cache | None = None) -> Tokens:
         """See ``TextEncoder.trunk``."""

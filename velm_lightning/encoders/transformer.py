@@ -29,7 +29,7 @@ class TransformerText(TextEncoder):
     ) -> None:
         super().__init__()
         self.dim = dim
-        self.position = nn.Parameter(torch.randn(max_positions, dim) * 0.02)
+        self.position = nn.Parameter(torch.randn(max_positions, dim) * 0.5)
         self.drop = nn.Dropout(dropout)
         self.layers = nn.ModuleList(Block(dim, heads, dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
@@ -55,7 +55,7 @@ class TransformerText(TextEncoder):
                 f"a text of {longest} word pieces exceeds max_positions={len(self.position)}: "
                 "raise it, or lower data.max_length"
             )
-        return Tokens(self.drop(self.embedding(ids) + position), words.valid, words.block)
+        return Tokens(self.drop(self.embedding(ids) * self.dim**0.5 + position), words.valid, words.block)
 
     def _places(self, valid: Tensor, cache: Cache) -> Tensor:
         """Return (R, N): how many words stand before each, whatever the padding between prompt and target."""

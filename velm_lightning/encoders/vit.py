@@ -37,7 +37,7 @@ class SmallViT(ImageEncoder):
             raise InputError(f"patch={patch} does not divide size={size}")
         self.dim, self.grid = dim, (side, side)
         self.patches = nn.Conv2d(3, dim, patch, stride=patch)
-        self.position = nn.Parameter(torch.randn(side * side, dim) * 0.02)
+        self.position = nn.Parameter(torch.randn(side * side, dim) * 0.5)
         self.layers = nn.ModuleList(Block(dim, heads, dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
 

@@ -108,6 +108,10 @@ class Fusion(Recorded, LightningModule, ABC):
         """Return the rows of one batch."""
         return self.task.predict(self, batch)
 
+    def on_validation_start(self) -> None:
+        """Let every rank evaluate with the same running statistics: rank 0's, which its checkpoint holds."""
+        share_buffers(self)
+
     def on_validation_epoch_start(self) -> None:
         """Forget the rows of the evaluation before."""
         self.rows = []
@@ -126,7 +130,7 @@ class Fusion(Recorded, LightningModule, ABC):
 
     def _finish(self, split: str) -> None:
         """Bring the rows of all ranks together and compute every figure from them, the same on each rank."""
-        self.rows = gather_rows(self.rows)
+        self.rows = self.task.score(gather_rows(self.rows))
         for name, value in self.task.figures(self.rows).items():
             # For checkpoints, early stopping and the progress bar; loggers get the figures in full precision. Every
             # rank holds the same value, and the maximum keeps it to the last digit.
@@ -175,3 +179,10 @@ class Fusion(Recorded, LightningModule, ABC):
         """
         model: Fusion = checkpoint.load(Path(checkpoint_path), cls, map_location, allow)
         return model
+
+
+def share_buffers(module: nn.Module) -> None:
+    """Give every rank the buffers of rank 0."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        for buffer in module.buffers():
+            torch.distributed.broadcast(buffer, 0)

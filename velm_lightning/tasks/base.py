@@ -29,6 +29,10 @@ class Task(Recorded, nn.Module, ABC):
     def predict(self, model: Model, batch: Batch) -> list[Row]:
         """Return one scored row a sample."""
 
+    def score(self, rows: Sequence[Row]) -> list[Row]:
+        """Fill in scores that depend on the whole table; by default they are there already."""
+        return list(rows)
+
     @abstractmethod
     def figures(self, rows: Sequence[Row]) -> dict[str, float]:
         """Compute every reported figure from rows; ``score`` is the headline, higher is better."""

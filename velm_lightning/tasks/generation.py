@@ -1,0 +1,141 @@
+"""Generation: a sentence for a picture and a prompt: captions, translations, summaries, answers in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from velm_lightning.decoding import Decoding, Greedy, Hypothesis
+from velm_lightning.encoders.base import TextEncoder
+from velm_lightning.tasks.base import Task
+from velm_lightning.tasks.model import Model
+from velm_lightning.tasks.rows import mean
+from velm_lightning.tasks.sentences import Captions, SentenceScorer
+from velm_lightning.tasks.stepping import CachedSteps, prompts
+from velm_lightning.types import Batch, InputError, Row
+from velm_lightning.vocabulary import Vocabulary
+
+
+class Generation(Task):
+    """The words of the target, each predicted from the state before it; the block rule hides what comes later.
+
+    The vocabulary head shares the word embedding (Press & Wolf 2017).
+
+    Args:
+        label_smoothing: share of the target's probability that is spread over the vocabulary.
+        dropout: dropout before the head.
+        decoding: how sentences are drawn in evaluation.
+        scorer: what the sentences are scored by.
+    """
+
+    def __init__(
+        self,
+        label_smoothing: float = 0.0,
+        dropout: float = 0.0,
+        decoding: Decoding | None = None,
+        scorer: SentenceScorer | None = None,
+    ) -> None:
+        super().__init__()
+        self.label_smoothing, self.drop = label_smoothing, nn.Dropout(dropout)
+        self.decoding, self.scorer = decoding or Greedy(), scorer or Captions()
+
+    def connect(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
+        """See ``Task.connect``."""
+        self.vocabulary, dim = vocabulary, text_encoder.dim
+        self.turn = nn.Sequential(nn.Linear(dim, dim), nn.LayerNorm(dim))
+        self.head = nn.Linear(text_encoder.embedding.embedding_dim, text_encoder.embedding.num_embeddings)
+        self.head.weight = text_encoder.embedding.weight
+        nn.init.zeros_(self.head.bias)
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Turn states (..., D) into logits (..., V)."""
+        logits: Tensor = self.head(self.drop(self.turn(states)))
+        return logits
+
+    def losses(self, model: Model, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the loss of each target word (W,) and the sample it belongs to (W,).
+
+        Raises:
+            InputError: no sample has a sentence to produce.
+        """
+        wanted = batch.block[:, 1:] > 0  # (B, N - 1): is the next place a target word?
+        if not bool(wanted.any()):
+            raise InputError("generation needs sentences to produce, and the samples have none: check `target`")
+        logits = self.logits(model(batch).x[:, :-1][wanted])
+        smoothing = self.label_smoothing if self.training else 0.0
+        losses = F.cross_entropy(logits, batch.ids[:, 1:][wanted], reduction="none", label_smoothing=smoothing)
+        return losses, wanted.nonzero()[:, 0]
+
+    def loss(self, model: Model, batch: Batch) -> Tensor:
+        """See ``Task.loss``: the mean over target words."""
+        return self.losses(model, batch)[0].mean()
+
+    def predict(self, model: Model, batch: Batch) -> list[Row]:
+        """See ``Task.predict``; a row's loss is the mean over its words, its score comes with the whole table."""
+        losses, found = self._row_losses(model, batch), self.sentences(model, batch)
+        rows = []
+        for i, key in enumerate(batch.keys):
+            said, sure = self.vocabulary.decode(found[i][0].ids), math.exp(found[i][0].log_probability)
+            row = Row(key, batch.groups[i], batch.prompts[i], said, batch.references[i], math.nan, sure, losses[i])
+            rows.append(row)
+        return rows
+
+    def _row_losses(self, model: Model, batch: Batch) -> list[float]:
+        if not bool((batch.block > 0).any()):
+            return [math.nan] * batch.size
+        losses, owner = self.losses(model, batch)
+        total = torch.zeros(batch.size, dtype=losses.dtype, device=losses.device).index_add_(0, owner, losses)
+        means: list[float] = (total / owner.bincount(minlength=batch.size)).tolist()
+        return means
+
+    def sentences(self, model: Model, batch: Batch) -> list[list[Hypothesis]]:
+        """Return for each sample the sentences that decoding finds, best first."""
+        words = self.vocabulary
+        steps = CachedSteps(model, batch, self.logits, self.decoding.max_length)
+        silent = {words.pad, words.start, words.mask, words.unknown} - {words.end}
+        return self.decoding(steps, words.end, banned=silent)
+
+    def score(self, rows: Sequence[Row]) -> list[Row]:
+        """See ``Task.score``."""
+        return self.scorer.score(rows)
+
+    def figures(self, rows: Sequence[Row]) -> dict[str, float]:
+        """See ``Task.figures``: the scorer's, and what tells a model that always says the same."""
+        found = self.scorer.figures(rows)
+        return {
+            "score": found[self.scorer.name],
+            **found,
+            "loss": mean(row.loss for row in rows),
+            "words_used": float(len({word for row in rows for word in row.prediction.split()})),
+            "mean_length": mean(float(len(row.prediction.split())) for row in rows),
+        }
+
+    def answer(self, model: Model, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
+        """See ``Task.answer``: as many as decoding finds."""
+        found = self.sentences(model, batch)
+        return [
+            [(self.vocabulary.decode(one.ids), math.exp(one.log_probability)) for one in sample[:count]]
+            for sample in found
+        ]
+
+    def toward(self, batch: Batch, answers: Sequence[str]) -> Batch:
+        """See ``Task.toward``."""
+        words = prompts(batch)
+        targets = [[*ids, self.vocabulary.end] for ids in self.vocabulary.encode(answers)]
+        starts = words.valid.sum(1).tolist()
+        room = max(start + len(ids) for start, ids in zip(starts, targets, strict=True)) - words.ids.shape[1]
+        ids, valid, block = (F.pad(field, (0, max(0, room))) for field in words)
+        for row, (start, target) in enumerate(zip(starts, targets, strict=True)):
+            there = slice(start, start + len(target))
+            ids[row, there], valid[row, there] = torch.tensor(target, device=ids.device), True
+            block[row, there] = torch.arange(1, len(target) + 1, device=ids.device)
+        return batch._replace(ids=ids, valid=valid, block=block)
+
+    @property
+    def signature(self) -> str:
+        """See ``Task.signature``."""
+        return self.scorer.signature

@@ -1,0 +1,100 @@
+"""A fusion, word by word: what decoding asks of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from velm_lightning.attention import Cache
+from velm_lightning.tasks.model import Model
+from velm_lightning.types import Batch, Words
+
+
+def prompts(batch: Batch) -> Words:
+    """Return the prompts of a batch without its targets, in as few columns as they need."""
+    prompt = batch.valid & (batch.block == 0)  # (B, N)
+    width = int(prompt.sum(1).max())
+    return Words(batch.ids[:, :width], prompt[:, :width], batch.block[:, :width] * 0)
+
+
+class CachedSteps:
+    """Reads image and prompt once, then one word a step, through the model's cache.
+
+    Args:
+        model: the fusion.
+        batch: samples; their targets are not looked at.
+        logits: states (B, N, D) to logits (B, N, V).
+        room: the most words that will be added.
+    """
+
+    def __init__(self, model: Model, batch: Batch, logits: Callable[[Tensor], Tensor], room: int) -> None:
+        self.model, self.batch, self.logits = model, batch, logits
+        self.cache, self.written = Cache(room), 0
+
+    def start(self) -> Tensor:
+        """Return the logits (B, V) of each sample's first word."""
+        words = prompts(self.batch)
+        states = self.model.fuse(self.model.see(self.batch.image), self.model.read(words, self.cache), self.cache)
+        last = words.valid.sum(1) - 1
+        return self.logits(states.x[torch.arange(len(last), device=last.device), last])
+
+    def expand(self, count: int) -> None:
+        """Repeat every row ``count`` times."""
+        self.cache.expand(count)
+
+    def step(self, ids: Tensor) -> Tensor:
+        """Take the words just chosen (R,), return the logits (R, V) of the next."""
+        self.written += 1
+        valid = torch.ones_like(ids, dtype=torch.bool)[:, None]
+        words = Words(ids[:, None], valid, torch.full_like(ids, self.written)[:, None])
+        return self.logits(self.model.fuse(None, self.model.read(words, self.cache), self.cache).x[:, 0])
+
+    def reorder(self, rows: Tensor) -> None:
+        """Let rows follow beams."""
+        self.cache.reorder(rows)
+
+    def select(self, rows: Tensor) -> None:
+        """Keep these rows."""
+        self.cache.select(rows)
+
+
+class UncachedSteps(CachedSteps):
+    """The same by reading everything anew at each step: slow, and what the cache is checked against."""
+
+    def start(self) -> Tensor:
+        """See ``CachedSteps.start``."""
+        self.words, self.image = prompts(self.batch), self.model.see(self.batch.image)
+        return self._read()
+
+    def _read(self) -> Tensor:
+        states = self.model.fuse(self.image, self.model.read(self.words))
+        place = torch.arange(self.words.valid.shape[1], device=self.words.valid.device)
+        last = (self.words.valid * (place + 1)).argmax(1)
+        return self.logits(states.x[torch.arange(len(last), device=last.device), last])
+
+    def step(self, ids: Tensor) -> Tensor:
+        """See ``CachedSteps.step``."""
+        self.written += 1
+        rows = torch.arange(len(ids), device=ids.device)
+        lengths = self.words.valid.sum(1)  # a target word stands right behind its prompt, as in training
+        self.words = Words(*(torch.nn.functional.pad(field, (0, 1)) for field in self.words))
+        self.words.ids[rows, lengths], self.words.valid[rows, lengths] = ids, True
+        self.words.block[rows, lengths] = self.written
+        return self._read()
+
+    def expand(self, count: int) -> None:
+        """See ``CachedSteps.expand``."""
+        self._rows(torch.arange(len(self.words.ids), device=self.words.ids.device).repeat_interleave(count))
+
+    def reorder(self, rows: Tensor) -> None:
+        """See ``CachedSteps.reorder``."""
+        self._rows(rows)
+
+    def select(self, rows: Tensor) -> None:
+        """See ``CachedSteps.select``."""
+        self._rows(rows)
+
+    def _rows(self, rows: Tensor) -> None:
+        self.words, self.image = Words(*(field[rows] for field in self.words)), self.image.rows(rows)
