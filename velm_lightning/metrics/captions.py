@@ -61,7 +61,7 @@ def score_captions(
     if unknown:
         raise InputError(f"names: {unknown[0]!r} is not one of {', '.join(NAMES)}")
     index = references if isinstance(references, References) else References(references, tokenise=tokenise)
-    lines = _lines(hypotheses, index, tokenise=tokenise)
+    lines = hypothesis_lines(hypotheses, index, tokenise=tokenise)
     scores: dict[str, Score] = {}
     if any(name != "ROUGE-L" for name in names):
         scores |= _of_grams(lines, index, names)
@@ -191,7 +191,7 @@ def _averaged(samples: Floats) -> Score:
     return Score(float(np.mean(samples)), samples)
 
 
-def _lines(hypotheses: Hypotheses, index: References, *, tokenise: bool) -> list[str]:
+def hypothesis_lines(hypotheses: Hypotheses, index: References, *, tokenise: bool) -> list[str]:
     """Return the hypotheses' tokens in the order of the references, refusing images that do not match."""
     if isinstance(hypotheses, str):
         raise InputError(f"hypotheses: expected a caption an image, got {hypotheses!r}; put it into a list")

@@ -1,0 +1,76 @@
+"""One line beside each figure that says what it is, so that only like is compared with like.
+
+After sacrebleu's signatures (Post 2018): ``name|scorer:…|tok:…|…|split:…``, the same fields in the same order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import re
+from collections.abc import Iterable, Mapping
+
+from velm_lightning.types import InputError
+
+_CAPTION = {"scorer": "coco-caption-1.2-equal", "tok": "ptb-3.4.1"}
+FIELDS: Mapping[str, Mapping[str, str]] = {
+    "BLEU-1": _CAPTION | {"ref": "closest"},
+    "BLEU-2": _CAPTION | {"ref": "closest"},
+    "BLEU-3": _CAPTION | {"ref": "closest"},
+    "BLEU-4": _CAPTION | {"ref": "closest"},
+    "ROUGE-L": _CAPTION | {"beta": "1.2"},
+    "CIDEr-D": _CAPTION | {"n": "4", "sigma": "6", "df": "scored-images"},
+    "METEOR": {"scorer": "meteor-1.5-without-paraphrases", "tok": "ptb-3.4.1+meteor"},
+    "VQA accuracy": {"scorer": "vqaEval"},
+    "accuracy": {"scorer": "exact-match"},
+    "macro-F1": {"scorer": "f1-classes-that-occur"},
+    "R@k": {"scorer": "any-relevant", "ties": "against"},
+}
+"""What is known of each figure without being told."""
+
+
+def signature(figure: str, *, split: str, **told: str) -> str:
+    """Return the signature of a figure.
+
+    >>> signature("VQA accuracy", split="val:1f2e3d4c", protocol="official")  # doctest: +ELLIPSIS
+    'VQA accuracy|scorer:vqaEval|protocol:official|split:val:1f2e3d4c|velm:...'
+
+    Args:
+        figure: its name: one of `FIELDS`, or of a kind there, as "METEOR(exact+stem)" and "R@5".
+        split: which samples were scored, commonly a name with `split_fingerprint`.
+        told: what else decides the figure, such as ``protocol``, ``decoding`` or ``tok``; overrides what is known.
+
+    Raises:
+        InputError: the figure is unknown and no ``scorer`` is told, or a value contains the separator.
+    """
+    fields = dict(_known(figure)) | told
+    if "scorer" not in fields:
+        raise InputError(f"figure: {figure!r} is not one of {', '.join(FIELDS)}; give its scorer")
+    for name, value in (fields | {"split": split}).items():
+        if "|" in value:
+            raise InputError(f"{name}: {value!r} contains '|', which separates the fields")
+    parts = [f"{name}:{value}" for name, value in fields.items()]
+    return "|".join((figure, *parts, f"split:{split}", f"velm:{_version()}"))
+
+
+def split_fingerprint(samples: Iterable[tuple[str, Iterable[str]]]) -> str:
+    """Return 8 hexadecimal digits that change with the samples scored or with their references, not with their order.
+
+    Args:
+        samples: the key of each sample and its references.
+    """
+    lines = sorted("\x1f".join((key, *references)) for key, references in samples)
+    return hashlib.sha256("\x1e".join(lines).encode()).hexdigest()[:8]
+
+
+def _known(figure: str) -> Mapping[str, str]:
+    """Return the fields of a figure, none where it is unknown."""
+    kind = "METEOR" if figure.startswith("METEOR(") else "R@k" if re.fullmatch(r"R@\d+|median rank", figure) else figure
+    return FIELDS.get(kind, {})
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("velm-lightning")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
