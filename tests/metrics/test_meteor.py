@@ -5,7 +5,7 @@ import json
 import pytest
 
 from velm_lightning.metrics.captions import References
-from velm_lightning.metrics.meteor import meteor, meteor_modules, meteor_name
+from velm_lightning.metrics.meteor import meteor_modules, meteor_name, meteor_score
 from velm_lightning.types import InputError
 
 from .shared import FIXTURES, flickr8k, need
@@ -17,7 +17,7 @@ EXACT_STEM = ("exact", "stem")
 
 def test_hand_picked_pairs_equal_the_jar_with_exact_and_stem():
     hypotheses, references = zip(*JAR["hand"]["pairs"], strict=True)
-    score = meteor(hypotheses, references, EXACT_STEM, tokenise=False)
+    score = meteor_score(hypotheses, references, EXACT_STEM, tokenise=False)
     assert score.samples == pytest.approx(JAR["hand"]["samples"], abs=1e-12)
     assert score.corpus == pytest.approx(JAR["hand"]["corpus"], abs=1e-12)
 
@@ -29,7 +29,7 @@ def test_the_coco_example_equals_the_jar_with_exact_and_stem():
     )
     keys = list(references)[::50]
     index = References(references, tokenise=False).only(keys)
-    score = meteor({key: results[key][0] for key in keys}, index, EXACT_STEM, tokenise=False)
+    score = meteor_score({key: results[key][0] for key in keys}, index, EXACT_STEM, tokenise=False)
     assert score.samples == pytest.approx(JAR["fakecap"]["samples"], abs=1e-12)
 
 
@@ -39,14 +39,14 @@ def test_flickr8k_leave_one_out_equals_the_jar_with_exact_and_stem_and_stays_bel
     for caption, image in zip(captions, images, strict=True):
         references.setdefault(image, []).append(caption)
     hypotheses = {image: lines.pop(0) for image, lines in references.items()}
-    score = meteor(hypotheses, references, EXACT_STEM)
+    score = meteor_score(hypotheses, references, EXACT_STEM)
     assert score.corpus == pytest.approx(JAR["flickr_test"]["corpus"], abs=1e-12)
     assert score.samples[::50] == pytest.approx(JAR["flickr_test"]["samples"], abs=1e-12)
     assert 0.9 * JAR["flickr_test"]["jar"] < score.corpus < JAR["flickr_test"]["jar"]
 
 
 def test_a_stem_counts_less_than_the_word_and_a_word_astray_nothing():
-    exact, stem, none = meteor(
+    exact, stem, none = meteor_score(
         ["dogs run", "dog run", "cat runs"], [["dogs run"], ["dogs run"], ["dogs swim"]], EXACT_STEM
     ).samples
     assert 1 == exact > stem > none == 0
@@ -55,8 +55,8 @@ def test_a_stem_counts_less_than_the_word_and_a_word_astray_nothing():
 def test_synonyms_count_where_wordnet_is_at_hand():
     if "synonym" not in meteor_modules():
         pytest.skip('WordNet is not here: nltk.download("wordnet")')
-    with_synonyms = meteor(["a sofa"], [["the couch"]])
-    assert with_synonyms.corpus > meteor(["a sofa"], [["the couch"]], EXACT_STEM).corpus == 0
+    with_synonyms = meteor_score(["a sofa"], [["the couch"]])
+    assert with_synonyms.corpus > meteor_score(["a sofa"], [["the couch"]], EXACT_STEM).corpus == 0
 
 
 def test_the_name_says_which_modules_were_used():
@@ -65,6 +65,6 @@ def test_the_name_says_which_modules_were_used():
 
 def test_what_cannot_be_scored_is_refused():
     with pytest.raises(InputError, match="'paraphrase' is not one of exact, stem, synonym"):
-        meteor(["a"], [["a"]], ("exact", "paraphrase"))
+        meteor_score(["a"], [["a"]], ("exact", "paraphrase"))
     with pytest.raises(InputError, match="image 1 has no hypothesis"):
-        meteor(["a"], [["a"], ["b"]])
+        meteor_score(["a"], [["a"], ["b"]])

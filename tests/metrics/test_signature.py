@@ -4,16 +4,16 @@ import pytest
 
 from velm_lightning.metrics.captions import NAMES
 from velm_lightning.metrics.sanity import Diversity, diversity
-from velm_lightning.metrics.signature import FIELDS, signature, split_fingerprint
+from velm_lightning.metrics.signature import FIELDS, signature_of, split_fingerprint
 from velm_lightning.types import InputError
 
 SAMPLES = [("1", ["yes", "no"]), ("2", ["two"])]
 
 
 def test_a_signature_names_scorer_tokeniser_protocol_and_split():
-    line = signature("VQA accuracy", split="val:1f2e3d4c", protocol="official")
+    line = signature_of("VQA accuracy", split="val:1f2e3d4c", protocol="official")
     assert line.startswith("VQA accuracy|scorer:vqaEval|protocol:official|split:val:1f2e3d4c|velm:")
-    assert "|tok:ptb-3.4.1|" in signature("CIDEr-D", split="test")
+    assert "|tok:ptb-3.4.1|" in signature_of("CIDEr-D", split="test")
 
 
 def test_every_figure_of_captions_has_one():
@@ -22,12 +22,12 @@ def test_every_figure_of_captions_has_one():
 
 @pytest.mark.parametrize("figure", ["METEOR(exact+stem)", "R@5", "median rank"])
 def test_a_figure_of_a_known_kind_has_one(figure):
-    assert signature(figure, split="test").startswith(f"{figure}|scorer:")
+    assert signature_of(figure, split="test").startswith(f"{figure}|scorer:")
 
 
 def test_figures_that_differ_in_anything_that_matters_have_different_signatures():
     lines = [
-        signature("VQA accuracy", split=split, protocol=protocol)
+        signature_of("VQA accuracy", split=split, protocol=protocol)
         for split in ("val:a", "val:b")
         for protocol in ("official", "pre-2021", "always")
     ]
@@ -36,10 +36,10 @@ def test_figures_that_differ_in_anything_that_matters_have_different_signatures(
 
 def test_what_cannot_be_signed_is_refused():
     with pytest.raises(InputError, match="figure: 'SPICE' is not one of"):
-        signature("SPICE", split="test")
+        signature_of("SPICE", split="test")
     with pytest.raises(InputError, match="split: 'a|b' contains"):
-        signature("BLEU-4", split="a|b")
-    assert signature("SPICE", split="test", scorer="jar").startswith("SPICE|scorer:jar|split:test|")
+        signature_of("BLEU-4", split="a|b")
+    assert signature_of("SPICE", split="test", scorer="jar").startswith("SPICE|scorer:jar|split:test|")
 
 
 def test_a_fingerprint_follows_the_samples_and_references_not_their_order():

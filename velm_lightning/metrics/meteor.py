@@ -62,7 +62,7 @@ def meteor_name(modules: Sequence[str]) -> str:
     return f"METEOR({'+'.join(modules)})"
 
 
-def meteor(
+def meteor_score(
     hypotheses: Hypotheses,
     references: References | CaptionsOf,
     modules: Sequence[str] | None = None,

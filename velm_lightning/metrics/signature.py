@@ -29,10 +29,10 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
 """What is known of each figure without being told."""
 
 
-def signature(figure: str, *, split: str, **told: str) -> str:
+def signature_of(figure: str, *, split: str, **told: str) -> str:
     """Return the signature of a figure.
 
-    >>> signature("VQA accuracy", split="val:1f2e3d4c", protocol="official")  # doctest: +ELLIPSIS
+    >>> signature_of("VQA accuracy", split="val:1f2e3d4c", protocol="official")  # doctest: +ELLIPSIS
     'VQA accuracy|scorer:vqaEval|protocol:official|split:val:1f2e3d4c|velm:...'
 
     Args:
