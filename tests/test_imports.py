@@ -37,6 +37,7 @@ MAY_IMPORT = {
     "cli": EVERYTHING,
     "ask": EVERYTHING,
     "bench": EVERYTHING,
+    "features": EVERYTHING,
     "data.command": EVERYTHING,
     "sweep": set(),
     "compare": set(),

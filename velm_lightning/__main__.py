@@ -13,7 +13,8 @@ COMMANDS = {
     "test": ("velm_lightning.cli", "evaluate on the test split"),
     "predict": ("velm_lightning.cli", "write predictions"),
     "ask": ("velm_lightning.ask", "ask a checkpoint about a picture"),
-    "data": ("velm_lightning.data.command", "check the data that a config names"),
+    "data": ("velm_lightning.data_check", "check the data that a config names"),
+    "features": ("velm_lightning.features", "run a frozen image encoder once over all pictures"),
     "bench": ("velm_lightning.bench", "measure speed"),
 }
 

@@ -6,7 +6,10 @@ import argparse
 from collections.abc import Sequence
 from importlib import import_module
 
-BENCHES = {"step": "a training step of velm beside a bare PyTorch loop"}
+BENCHES = {
+    "step": "a training step of velm beside a bare PyTorch loop",
+    "features": "an epoch on kept features beside tensors in memory and the encoder in the loop",
+}
 
 
 def main(words: Sequence[str]) -> int:

@@ -1,10 +1,9 @@
-"""Running a frozen image encoder over pictures whose tokens are not on disk yet; processes share the work."""
+"""Running a frozen image encoder over pictures whose features are not on disk yet; processes share the work."""
 
 from __future__ import annotations
 
-import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -16,15 +15,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from velm_lightning.data.decode import read_image
-from velm_lightning.data.feature_files import (
-    Encoder,
-    Shard,
-    device_of,
-    digest_of,
-    read_shard,
-    shard_path,
-    write_shard,
-)
+from velm_lightning.data.digests import digest_of, threads
+from velm_lightning.data.feature_files import is_whole, open_shard, shard_path, write_shard
+from velm_lightning.data.frozen import Encoder, at_rest, device_of
 from velm_lightning.types import InputError
 
 SHARD = 256
@@ -37,7 +30,7 @@ Sources = Mapping[bytes, Path | Tensor]
 
 
 class Extraction:
-    """Makes the shards of pictures, in the given order, each of which no other process is making.
+    """Makes the shards of pictures, in the given order, leaving out those that other processes are at work on.
 
     Args:
         encoder: turns pictures into tokens; it stays on its device and in its mode.
@@ -52,88 +45,78 @@ class Extraction:
         """Make every shard of ``sources`` or wait until another process has made it; return their files.
 
         Raises:
-            InputError: a picture cannot be read, tokens do not fit float16, or the folder cannot be written.
+            InputError: a picture cannot be read, tokens do not fit float16, or the disk is full.
+            OSError: the folder cannot be written.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            every = tuple(sources)
-            chunks = [every[start : start + SHARD] for start in range(0, len(every), SHARD)]
-            with _bar(progress) as bar:
-                self._make_all(chunks, sources, bar)
-            return [shard_path(self.folder, chunk) for chunk in chunks]
-        except OSError as error:
-            raise InputError(
-                f"{self.folder}: features cannot be written ({error.strerror or error}): "
-                "free some space, or name another folder as data.cache"
-            ) from error
-
-    def _make_all(self, chunks: Sequence[tuple[bytes, ...]], sources: Sources, bar: Progress) -> None:
-        task = bar.add_task("Encoding images", total=len(sources))
-        for wait in (False, True):  # first what is free, then what others were at work on
-            busy = []
-            for chunk in chunks:
-                if self._make(chunk, sources, wait):
-                    bar.advance(task, len(chunk))
-                else:
-                    busy.append(chunk)
-            chunks = busy
+        every = tuple(sources)
+        chunks = [every[start : start + SHARD] for start in range(0, len(every), SHARD)]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with _bar(progress, f"Encoding {len(every):,} images for {self.folder}") as bar:
+            task, left = bar.add_task("Encoding images", total=len(every)), chunks
+            for wait in (False, True):  # first what is free, then what others were at work on
+                busy = []
+                for number, chunk in enumerate(left):
+                    if self._make(chunk, sources, wait):
+                        bar.advance(task, len(chunk))
+                        self._check_room(chunk, len(left) - number - 1)
+                    else:
+                        busy.append(chunk)
+                left = busy
+        return [shard_path(self.folder, chunk) for chunk in chunks]
 
     def _make(self, chunk: tuple[bytes, ...], sources: Sources, wait: bool) -> bool:
         """Make one shard unless it is there; say no where another process is making it and ``wait`` is not asked."""
         path = shard_path(self.folder, chunk)
         try:
             with FileLock(path.with_suffix(".lock"), timeout=-1 if wait else 0):  # freed when its holder dies
-                if read_shard(path, self.key) is None:
-                    write_shard(path, Shard(chunk, self._encode(chunk, sources)), self.key)
+                if not is_whole(open_shard(path), self.key):
+                    write_shard(path, chunk, self.tokens(chunk, sources), self.key)
         except Timeout:
             return False
         return True
 
-    def _encode(self, chunk: Sequence[bytes], sources: Sources) -> Tensor:
-        """Return tokens (K, N, D) float16."""
-        device, tokens = device_of(self.encoder), []
+    def tokens(self, pictures: Sequence[bytes], sources: Sources) -> Tensor:
+        """Return what the encoder makes of pictures: (K, N, D) float16.
 
-        def read(digest: bytes) -> Tensor:
-            source = sources[digest]
-            picture = read_image(source, self.encoder.transform)
-            if digest_of(source) != digest:
-                raise InputError(f"{source}: changed while it was read: start again when it is at rest")
-            return picture
-
-        with workers() as pool, evaluating(self.encoder), torch.autocast(device.type, enabled=False):
-            pictures = pool.map(read, chunk)
-            while batch := list(islice(pictures, _BATCH)):
-                tokens.append(self.encoder(torch.stack(batch).to(device)).x.half().cpu())
-        found = torch.cat(tokens)
-        good = found.isfinite().flatten(1).all(1)
+        Raises:
+            InputError: a picture cannot be read, or its tokens do not fit float16.
+        """
+        device, found = device_of(self.encoder), []
+        with threads() as pool, at_rest(self.encoder):
+            read = pool.map(lambda digest: self._read(digest, sources[digest]), pictures)
+            while batch := list(islice(read, _BATCH)):
+                found.append(self.encoder(torch.stack(batch).to(device)).x.half().cpu())
+            tokens = torch.cat(found)
+        good = tokens.isfinite().flatten(1).all(1)
         if not good.all():
-            first = sources[chunk[int(good.long().argmin())]]
+            first = sources[pictures[int(good.long().argmin())]]
             name = first if isinstance(first, Path) else "a picture"
-            raise InputError(f"the tokens of {name} do not fit float16: set data.cache_features to false")
-        return found
+            raise InputError(f"the features of {name} do not fit float16: set data.cache_features to false")
+        return tokens
+
+    def _read(self, digest: bytes, source: Path | Tensor) -> Tensor:
+        picture = read_image(source, self.encoder.transform)
+        if digest_of(source) != digest:
+            raise InputError(f"{source}: changed while its features were made: start again when it is at rest")
+        return picture
+
+    def _check_room(self, chunk: tuple[bytes, ...], left: int) -> None:
+        """Refuse early what would fill the disk after hours."""
+        needed = left * shard_path(self.folder, chunk).stat().st_size
+        free = shutil.disk_usage(self.folder).free
+        if needed > free:
+            raise InputError(
+                f"{self.folder}: the features need {needed / 1e9:.1f} GB more and {free / 1e9:.1f} GB are free: "
+                "free some space, or name another folder as data.cache"
+            )
 
 
 @contextmanager
-def evaluating(encoder: Encoder) -> Iterator[None]:
-    """Put an encoder into evaluation mode without gradients, and every part of it back into its own mode after."""
-    modes = [(module, module.training) for module in encoder.modules()]
-    for module, _ in modes:
-        module.training = False
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
-def workers() -> ThreadPoolExecutor:
-    """Return threads for reading and decoding, which leave Python's lock while they work."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
-    return ThreadPoolExecutor(min(8, cores))
-
-
-def _bar(progress: bool) -> Progress:
+def _bar(progress: bool, told: str) -> Iterator[Progress]:
+    """Show a bar on a terminal, and one line in a log."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True, disable=not progress or not console.is_terminal)
+    if progress and not console.is_terminal:
+        console.print(told, soft_wrap=True, highlight=False)
+    with Progress(*columns, console=console, transient=True, disable=not (progress and console.is_terminal)) as bar:
+        yield bar

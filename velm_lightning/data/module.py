@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from velm_lightning.data.collate import Texts
-from velm_lightning.data.feature_files import Encoder, encoder_key
 from velm_lightning.data.features import FeatureStore
+from velm_lightning.data.frozen import Encoder, check_frozen, encoder_key
 from velm_lightning.data.images import ImageStore
 from velm_lightning.data.order import EvaluationOrder, Place, TrainOrder, stable_seed
 from velm_lightning.data.tokenizing import Tokenizing, TrainedTokenizer
@@ -179,11 +179,7 @@ class MultimodalData(LightningDataModule):
         if not self.cache_features or isinstance(encoder, nn.Identity):  # a control that sees no image
             self.encoder = None
             return
-        if not encoder.frozen:
-            raise InputError(
-                f"data.cache_features=true needs a frozen image encoder, but {type(encoder).__name__} learns: "
-                "freeze it (image_encoder.init_args.trainable: 0), or set data.cache_features to false"
-            )
+        check_frozen(encoder)
         self.encoder = encoder
 
     def split(self, name: str) -> Split:
@@ -217,6 +213,12 @@ class MultimodalData(LightningDataModule):
             pictures = [sample.image for sample in split.texts.samples]
             split.features = FeatureStore(pictures, encoder, self.cache, progress=first)
         return split
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Refuse to go on with features of an encoder that has begun to learn."""
+        if self.encoder is not None:
+            check_frozen(self.encoder)
+        return batch
 
     def train_order(self) -> TrainOrder:
         """Return this rank's training order."""

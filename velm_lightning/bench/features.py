@@ -1,0 +1,142 @@
+"""A training epoch on a frozen encoder's kept features, beside the same tensors in memory and the encoder in the loop.
+
+All three train one model on the same batches and take turns within one process, so that what else the machine does
+falls on each; ratios are taken turn by turn, and their median is the figure. Pictures are in memory for the encoder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from copy import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import seed_everything
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from velm_lightning.data import MultimodalData, ShapeScenes
+from velm_lightning.data.module import Split
+from velm_lightning.encoders import TorchvisionCNN, TransformerText
+from velm_lightning.fusion import Fusion, InteractiveFusion
+from velm_lightning.tasks import Classification
+from velm_lightning.types import Sample
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--encoder", default="mobilenet_v2", help="a torchvision model, with random weights")
+    parser.add_argument("--size", type=int, default=160, help="side of a picture in pixels (160)")
+    parser.add_argument("--dim", type=int, default=128, help="width of the model that is trained (128)")
+    parser.add_argument(
+        "--samples", type=int, default=512, help="samples, each with its own picture, in an epoch (512)"
+    )
+    parser.add_argument("--batch-size", type=int, default=32, help="samples in a batch (32)")
+    parser.add_argument("--turns", type=int, default=5, help="turns of each (5)")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure and print."""
+    seed_everything(0, verbose=False)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        scenes = _Questions(train=options.samples, val=1, test=1, size=options.size)
+        data = MultimodalData(scenes, batch_size=options.batch_size, cache=Path(folder), cache_features=True)
+        model = build(data, options)
+        data.connect(model)
+        splits = variants(data)
+        times: dict[str, list[float]] = {name: [] for name in splits}
+        for turn in range(options.turns + 1):  # the first turn warms up
+            forth = turn % 2 == 0
+            for name in splits if forth else reversed(splits):
+                seconds = epoch(model, data, splits[name], turn)
+                if turn:
+                    times[name].append(seconds)
+    report(model, splits["kept"], times)
+
+
+class _Questions(ShapeScenes):
+    """One question about each picture."""
+
+    def split(self, name: str) -> Sequence[Sample]:
+        """See ``Dataset.split``."""
+        return list({id(sample.image): sample for sample in super().split(name)}.values())
+
+
+def build(data: MultimodalData, options: argparse.Namespace) -> Fusion:
+    """Return the model that is measured."""
+    model = InteractiveFusion(
+        vocabulary=data.vocabulary,
+        image_encoder=TorchvisionCNN(options.encoder, weights=None, size=options.size),
+        text_encoder=TransformerText(dim=options.dim, depth=2, dropout=0.0),
+        task=Classification(dropout=0.0),
+        dropout=0.0,
+    )
+    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+class _InMemory:
+    """Features as one tensor."""
+
+    def __init__(self, tokens: Tensor) -> None:
+        self.tokens = tokens
+
+    def fetch(self, indices: Sequence[int]) -> Tensor:
+        """See ``FeatureStore.fetch``."""
+        return self.tokens.index_select(0, torch.as_tensor(indices))
+
+
+def variants(data: MultimodalData) -> dict[str, Split]:
+    """Return one training split in three forms, the features made."""
+    kept = data.with_features("train")
+    assert kept.features is not None, "the data know the encoder"
+    memory, pictures = copy(kept), copy(kept)
+    tokens: Any = _InMemory(kept.features.fetch(range(len(kept))).clone())
+    memory.features, pictures.features = tokens, None
+    return {"kept": kept, "memory": memory, "encoder": pictures}
+
+
+def epoch(model: Fusion, data: MultimodalData, split: Split, number: int) -> float:
+    """Train for an epoch in a plain loop and return its seconds."""
+    order = data.train_order()
+    order.set_epoch(number)
+    loader = DataLoader(split, batch_size=order.batch_size, sampler=order, collate_fn=lambda batch: batch)
+    optimizer = model.optimization.configure(model, order.steps)["optimizer"]
+    model.train()
+    started = time.perf_counter()
+    for batch in loader:
+        optimizer.zero_grad()
+        loss = model.task.loss(model, batch.to(model.device))
+        torch.autograd.backward(loss)
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    loss.item()  # waits for what a GPU has not done yet
+    return time.perf_counter() - started
+
+
+def report(model: Fusion, kept: Split, times: dict[str, list[float]]) -> None:
+    """Print the time of an epoch in each form, and the ratios."""
+    assert kept.features is not None
+    tokens = kept.features.fetch([0])
+    size = tokens.nbytes * len(kept) / 1e6
+    title = f"an epoch of {len(kept)} samples, {tuple(tokens.shape[1:])} tokens, {size:.0f} MB of features"
+    table = Table(title=f"{title}, {model.device}, {torch.get_num_threads()} threads")
+    for name in ("", "median", "min", "max"):
+        table.add_column(name, justify="right")
+    memory, found, encoder = (times[name] for name in ("memory", "kept", "encoder"))
+    for name, values in (
+        ("tensors in memory, s", memory),
+        ("features kept on disk, s", found),
+        ("encoder in the loop, s", encoder),
+        ("kept / in memory", [a / b for a, b in zip(found, memory, strict=True)]),
+        ("encoder in the loop / kept", [a / b for a, b in zip(encoder, found, strict=True)]),
+    ):
+        shown = (statistics.median(values), min(values), max(values))
+        table.add_row(name, *(f"{value:.3f}" for value in shown))
+    Console().print(table)
