@@ -55,6 +55,14 @@ def answer(scene, question):
         (anchor,) = fitting(scene, m[3])
         (found,) = [t for t in scene.things if lies(t, m[2], anchor)]
         return getattr(found, m[1])
+    if m := re.fullmatch(
+        r"what (colour|shape) is the thing in the (?:(top|middle|bottom) (left|middle|right)|centre)\?", question
+    ):
+        row, column = (
+            (("top", "middle", "bottom").index(m[2]), ("left", "middle", "right").index(m[3])) if m[2] else (1, 1)
+        )
+        (found,) = [t for t in scene.things if (int(t.y * 3), int(t.x * 3)) == (row, column)]
+        return getattr(found, m[1])
     if m := re.fullmatch(r"what (colour|shape) is the (?:(leftmost|rightmost|highest|lowest) )?(.+)\?", question):
         found = fitting(scene, m[3])
         side = {"leftmost": "left of", "rightmost": "right of", "highest": "above", "lowest": "below"}.get(m[2])

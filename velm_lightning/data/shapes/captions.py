@@ -7,13 +7,7 @@ from collections import Counter
 import numpy as np
 
 from velm_lightning.data.shapes.questions import NUMBERS
-from velm_lightning.data.shapes.scene import DIRECTIONS, GRID, Scene, Thing, Words, describe, pick
-
-_PLACES = (
-    ("in the top left corner", "at the top", "in the top right corner"),
-    ("on the left", "in the middle", "on the right"),
-    ("in the bottom left corner", "at the bottom", "in the bottom right corner"),
-)
+from velm_lightning.data.shapes.scene import DIRECTIONS, Scene, Thing, Words, describe, pick
 
 
 def captions(scene: Scene, rng: np.random.Generator) -> tuple[str, ...]:
@@ -73,8 +67,8 @@ def _relate(scene: Scene, rng: np.random.Generator) -> str:
 def _place(scene: Scene, rng: np.random.Generator) -> str:
     """Say where one thing lies in the picture."""
     thing = pick(rng, scene.things)
-    place = _PLACES[thing.row * 3 // GRID][thing.column * 3 // GRID]
-    return pick(rng, (f"{place} is {_full(thing)}", f"{_full(thing)} {place}", f"there is {_full(thing)} {place}"))
+    wordings = ("{1} is {0}", "{0} {1}", "there is {0} {1}")
+    return pick(rng, wordings).format(_full(thing), thing.place)
 
 
 def _full(thing: Thing) -> str:

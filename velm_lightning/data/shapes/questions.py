@@ -87,14 +87,20 @@ def attribute(asked: str, scene: Scene, rng: np.random.Generator) -> Question | 
     return _open(asked, f"the {words.noun(anything='thing')}", chosen, "attribute")
 
 
+def place(asked: str, scene: Scene, rng: np.random.Generator) -> Question:
+    """Ask "what colour is the thing in the top left?" where there is one."""
+    thing = pick(rng, scene.things)
+    return _open(asked, f"the thing {thing.place}", thing, "attribute")
+
+
 def _named(scene: Scene, *mentioned: str) -> list[tuple[Thing, Words]]:
     """Return the things that one of these descriptions tells from all others, with the first that does."""
     return [(thing, words) for thing in scene.things if (words := scene.name(thing, *mentioned))]
 
 
 def whether(scene: Scene, rng: np.random.Generator) -> Question | None:
-    """Ask "is the red circle left of the blue square?" about two things that lie so, or the other way round."""
-    named = _named(scene, "colour shape", "size colour shape")
+    """Ask "is the red circle left of the star?" about two things that lie so, or the other way round."""
+    named = _named(scene, pick(rng, ("colour", "shape")), "colour shape", "size colour shape")
     options = [
         (a, direction, b)
         for direction, holds in DIRECTIONS.items()
@@ -106,9 +112,9 @@ def whether(scene: Scene, rng: np.random.Generator) -> Question | None:
         return None
     a, direction, b = pick(rng, options)
     answer = pick(rng, ("yes", "no"))
-    direction = direction if answer == "yes" else OPPOSITE[direction]
-    claim = f"the {a.noun()} is {direction} the {b.noun()}."
-    return Question(f"is the {a.noun()} {direction} the {b.noun()}?", answer, "relation", lambda _: claim)
+    subject, place = (f"the {words.noun(anything='thing')}" for words in (a, b))
+    place = f"{direction if answer == 'yes' else OPPOSITE[direction]} {place}"
+    return Question(f"is {subject} {place}?", answer, "relation", lambda _: f"{subject} is {place}.")
 
 
 def beside(asked: str, scene: Scene, rng: np.random.Generator) -> Question | None:
@@ -150,9 +156,9 @@ def _open(asked: str, which: str, thing: Thing, group: str) -> Question:
     )
 
 
-def comparison(kind: str, scene: Scene, rng: np.random.Generator) -> Question | None:
+def comparison(scene: Scene, rng: np.random.Generator) -> Question | None:
     """Ask "are there more red shapes than blue shapes?", about things that are there if the answer can be yes."""
-    counts = {words: scene.count(words) for words in vocabulary(kind)}
+    counts = {words: scene.count(words) for words in vocabulary(pick(rng, ("colour", "shape")))}
     there = [words for words in counts if counts[words]]
     more = [(a, b) for a in there for b in there if counts[a] > counts[b]]
     more = more or [(a, b) for a in there for b in counts if counts[a] > counts[b]]
@@ -168,19 +174,20 @@ def comparison(kind: str, scene: Scene, rng: np.random.Generator) -> Question | 
 
 
 ASKERS: tuple[Callable[[Scene, np.random.Generator], Question | None], ...] = (
-    partial(exist, ("colour shape",)),
-    partial(exist, ("colour", "shape", "size shape", "size colour")),
+    partial(exist, ("colour", "shape")),
+    partial(exist, ("colour shape", "size shape", "size colour")),
     partial(count, 0),
     partial(count, 1),
     partial(attribute, "colour"),
     partial(attribute, "shape"),
+    partial(place, "colour"),
+    partial(place, "shape"),
     whether,
     partial(beside, "colour"),
     partial(beside, "shape"),
     partial(extreme, "colour"),
     partial(extreme, "shape"),
-    partial(comparison, "colour"),
-    partial(comparison, "shape"),
+    comparison,
 )
 
 

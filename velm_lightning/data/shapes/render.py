@@ -53,7 +53,7 @@ def _triangle(x: Floats, y: Floats, r: float) -> Floats:
 
 def _star(x: Floats, y: Floats, r: float) -> Floats:
     """A pentagram is what lies inside at least four of its five lines."""
-    outside: Floats = np.sort(_lines(x, y, _FIVE), axis=0)[-2] - 0.4 * r
+    outside: Floats = np.sort(_lines(x, y, _FIVE), axis=0)[-2] - 0.37 * r
     return outside
 
 
