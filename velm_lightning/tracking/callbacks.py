@@ -110,7 +110,7 @@ class RunRecord(Callback):
         """Write down sizes and costs that the built model tells."""
         if trainer.is_global_zero:
             data: Any = getattr(trainer, "datamodule", None)
-            batch = data.split("train").__getitems__([(0, 0)])
+            batch = data.split("train").pictured([0])  # what it costs from picture to answer, features kept or not
             self.run.update(
                 flops_per_sample=flops(cast(Any, pl_module), batch.to(pl_module.device)),
                 parameters=sum(p.numel() for p in pl_module.parameters()),
