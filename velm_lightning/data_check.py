@@ -1,0 +1,61 @@
+"""``velm data check``: look for faults in the data that a config names, before a run does."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+
+from velm_lightning.cli import Parser
+from velm_lightning.data import MultimodalData
+from velm_lightning.data.check import check_dataset
+from velm_lightning.types import InputError
+
+
+def data_of(config: Path, options: Sequence[str] = ()) -> MultimodalData:
+    """Build the data module that ``config`` names: a whole config, or a file of its ``data`` section alone.
+
+    Args:
+        config: a YAML file.
+        options: ``--data.…`` arguments as for ``velm fit``.
+
+    Raises:
+        InputError: the file is missing, is no YAML, or has no such section.
+    """
+    try:
+        found = yaml.safe_load(config.read_text("utf-8"))
+    except OSError as error:
+        raise InputError(f"config {config} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"config {config} is no YAML: {error}") from error
+    section = found.get("data") if isinstance(found, dict) and "dataset" not in found else found
+    if not isinstance(section, dict | str):
+        raise InputError(f"config {config} has no `data` section")
+    parser = Parser()
+    parser.add_class_arguments(MultimodalData, "data")
+    if isinstance(section, str):  # a file, named relative to the config, as everywhere in it
+        given = ["--data", os.path.join(config.parent, section)]
+        return _built(parser, parser.parse_args([*given, *options]))
+    start = parser.parse_object({"data": section})
+    return _built(parser, parser.parse_args(list(options), namespace=start) if options else start)
+
+
+def _built(parser: Parser, config: object) -> MultimodalData:
+    module: MultimodalData = parser.instantiate_classes(config).data
+    return module
+
+
+def main(words: Sequence[str]) -> int:
+    """Print what is in the data and what is wrong with it; exit code 1 where something is wrong."""
+    parser = argparse.ArgumentParser("velm data", description="Check the data that a config names.")
+    parser.add_argument("action", choices=["check"])
+    parser.add_argument("config", type=Path, help="a config, or a file of its data section")
+    options, others = parser.parse_known_args(list(words)[1:])
+    data = data_of(options.config, others)
+    report = check_dataset(data.dataset, data.max_answers)
+    report.print(Console())
+    return 0 if report.ok else 1
