@@ -25,7 +25,7 @@ from velm_lightning.tracking.callbacks import Progress, RunRecord, TrainLog, pri
 from velm_lightning.tracking.metrics_file import MetricsFile
 from velm_lightning.tracking.pictures import PictureTable
 from velm_lightning.tracking.run import Run, write_whole
-from velm_lightning.tracking.settings import Tracking
+from velm_lightning.tracking.settings import Tracking, say_offline
 from velm_lightning.types import Dataset, InputError
 
 # Said by libraries to each other, or about what is so by intent; a user can do nothing about them.
@@ -35,6 +35,12 @@ QUIET = (
     r".*is smaller than the logging interval",
     r".*Found .* module\(s\) in eval mode",
 )
+
+
+def quiet() -> None:
+    """Leave out what a user can do nothing about."""
+    for message in QUIET:
+        warnings.filterwarnings("ignore", message=message)
 
 
 class Parser(LightningArgumentParser):
@@ -52,6 +58,7 @@ class Parser(LightningArgumentParser):
 
 def _kinds(base: type) -> set[type[Any]]:
     kinds: set[type[Any]] = {base}
+    derived: type[Any]
     for derived in base.__subclasses__():
         kinds |= _kinds(derived)
     return kinds
@@ -117,6 +124,8 @@ class VelmCLI(LightningCLI):
         if self.subcommand in ("fit", "test", "validate"):
             wandb = settings.wandb_logger(self.run, _plain(self.config[self.subcommand]))
             loggers += [wandb] if wandb else []
+            if wandb and not settings.online:
+                say_offline(self.run)
         added = self._get(self.config_init, "trainer.logger", default=None)
         return loggers + (added if isinstance(added, list) else [added] if isinstance(added, Logger) else [])
 
@@ -138,6 +147,11 @@ class VelmCLI(LightningCLI):
     def after_test(self) -> None:
         """Show the figures."""
         self._show()
+
+    def after_predict(self) -> None:
+        """Say where the predictions are."""
+        if self.trainer.is_global_zero:
+            print(f"predictions: {self.run.folder / 'predictions' / 'predict.jsonl'}")
 
     def _show(self) -> None:
         if self.trainer.is_global_zero and self.run.record.get("scores"):
@@ -165,8 +179,7 @@ def _plain(config: Any) -> dict[str, Any]:
 
 def main(arguments: Sequence[str]) -> int:
     """Run one of Lightning's subcommands."""
-    for message in QUIET:
-        warnings.filterwarnings("ignore", message=message)
+    quiet()
     VelmCLI(
         Fusion,
         MultimodalData,

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from velm_lightning.data import MultimodalData, ShapeScenes
-from velm_lightning.data.module import Split
+from velm_lightning.data.split import Split
 from velm_lightning.encoders import TorchvisionCNN, TransformerText
 from velm_lightning.fusion import Fusion, InteractiveFusion
 from velm_lightning.tasks import Classification

@@ -7,6 +7,7 @@ turn, and its median is the figure.
 from __future__ import annotations
 
 import argparse
+import logging
 import statistics
 import tempfile
 import time
@@ -20,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from velm_lightning.cli import quiet
 from velm_lightning.data import MultimodalData, ShapeScenes
 from velm_lightning.encoders import SmallCNN, TransformerText
 from velm_lightning.fusion import Fusion, InteractiveFusion
@@ -40,6 +42,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Measure and print."""
     seed_everything(0, verbose=False)
+    quiet()
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     data = MultimodalData(ShapeScenes(train=600, val=1, test=1), batch_size=options.batch_size)
     model = build(data, options.dim)
     data.transform = model.transform
@@ -75,7 +79,8 @@ def bare_turn(model: Fusion, data: MultimodalData, steps: int) -> float:
             started = time.perf_counter()
         batch = next(loader)
         optimizer.zero_grad()
-        model.task.loss(model, batch).backward()
+        loss = model.task.loss(model, batch)
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()

@@ -43,7 +43,7 @@ class SmallCNN(ImageEncoder):
         channels = [3, *widths]
         self.stages = nn.Sequential(*(_Stage(a, b) for a, b in zip(channels, widths, strict=False)))
         self.out = nn.Sequential(nn.Linear(widths[-1], dim), nn.LayerNorm(dim))
-        self.position = nn.Parameter(torch.randn(side * side, dim) * 0.5)  # large enough to be seen beside unit variance
+        self.position = nn.Parameter(torch.randn(side * side, dim) * 0.5)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """See ``ImageEncoder.encode``."""

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from velm_lightning.cost import flops, peak_memory
 from velm_lightning.recipe import recipe
-from velm_lightning.tasks.rows import group_scores
+from velm_lightning.tasks.rows import gather_rows, group_scores
 from velm_lightning.tracking.metrics_file import MetricsFile
 from velm_lightning.tracking.run import Run, now
-from velm_lightning.types import Batch
+from velm_lightning.types import Batch, Row
 
 
 class TrainLog(Callback):
@@ -131,6 +131,28 @@ class RunRecord(Callback):
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the rows and the figures of the test split."""
         self._evaluated(trainer, pl_module, "test", final=True)
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start a new table."""
+        self.predicted: list[Row] = []
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the rows of a batch."""
+        self.predicted += outputs
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the rows of all ranks."""
+        rows = gather_rows(self.predicted)
+        if trainer.is_global_zero:
+            self.run.write_predictions("predict", rows)
 
     def _evaluated(self, trainer: Trainer, pl_module: Any, split: str, final: bool) -> None:
         if not trainer.is_global_zero:

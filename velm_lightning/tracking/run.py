@@ -8,6 +8,7 @@ import secrets
 import tempfile
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,15 @@ class Run:
     def write_predictions(self, split: str, rows: Iterable[Row]) -> Path:
         """Write one JSON line a sample to ``predictions/<split>.jsonl``."""
         path = self.folder / "predictions" / f"{split}.jsonl"
-        lines = (json.dumps(row._asdict(), ensure_ascii=False) + "\n" for row in rows)
+        lines = (json.dumps(plain(row), ensure_ascii=False) + "\n" for row in rows)
         write_whole(path, "".join(lines))
         return path
+
+
+def plain(row: Row) -> dict[str, Any]:
+    """Return a row as JSON can hold it: what is not a number becomes null."""
+    fields = row._asdict()
+    return {name: None if isinstance(value, float) and isnan(value) else value for name, value in fields.items()}
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -46,24 +46,25 @@ class Tracking:
         """Return the logger of a run, or none where W&B is left out."""
         if self.wandb == "off" or os.environ.get("WANDB_MODE") == "disabled":
             return None
-        online = self.wandb == "online" or (self.wandb == "auto" and logged_in())
         run.folder.mkdir(parents=True, exist_ok=True)
         os.environ.setdefault("WANDB_SILENT", "true")  # read when its service starts, before any settings are
-        logger = WandbLogger(
+        return WandbLogger(
             project=self.project or self.experiment,
             entity=self.entity,
             name=run.ident,
             id=run.ident,
             save_dir=run.folder,
-            mode="online" if online else "offline",
+            mode="online" if self.online else "offline",
             tags=list(self.tags) or None,
             group=self.group,
             config=config,
             settings=_settings(),
         )
-        if not online:
-            _say_offline(run.folder)
-        return logger
+
+    @property
+    def online(self) -> bool:
+        """Whether W&B is told as the run goes on."""
+        return self.wandb == "online" or (self.wandb == "auto" and logged_in())
 
 
 def logged_in() -> bool:
@@ -92,5 +93,6 @@ def _settings() -> Any:
 
 
 @rank_zero_only
-def _say_offline(folder: Path) -> None:
-    print(f"W&B has no login here, so the run is recorded offline; later: wandb sync {folder}/wandb/offline-run-*")
+def say_offline(run: Run) -> None:
+    """Print how an offline run gets to W&B later."""
+    print(f"W&B is recorded offline; later: wandb sync {run.folder}/wandb/offline-run-*")
