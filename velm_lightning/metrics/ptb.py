@@ -2,8 +2,8 @@
 
 What is reproduced: ``edu.stanford.nlp.process.PTBTokenizer -preserveLines -lowerCase`` of Stanford CoreNLP 3.4.1, one
 caption a line, then the removal of the 17 punctuation tokens that ``pycocoevalcap`` lists. On all 40,000 captions of
-Flickr8k every line is identical to the jar's; so are 170,000 lines of random words, prose and program text but for the
-first two classes below.
+Flickr8k every line is identical to the jar's; so were 140,000 other lines, of random words and marks and of English,
+German, French and Czech prose.
 
 Where a line can differ from the jar's:
 
