@@ -298,11 +298,11 @@ def run_store(folder, encoder, results):
 
 
 def wait_for(condition):
-    for _ in range(500):
+    for _ in range(6000):
         if condition():
             return
         time.sleep(0.01)
-    raise AssertionError("nothing happened for 5 s")
+    raise AssertionError("nothing happened for a minute")
 
 
 def test_processes_share_the_work(folder, encoder, monkeypatch):
@@ -312,9 +312,9 @@ def test_processes_share_the_work(folder, encoder, monkeypatch):
     workers = [FORK.Process(target=run_store, args=(folder, encoder, results)) for _ in range(3)]
     for worker in workers:
         worker.start()
-    found = [torch.from_numpy(results.get(timeout=20)) for _ in workers]
+    found = [torch.from_numpy(results.get(timeout=120)) for _ in workers]
     for worker in workers:
-        worker.join(20)
+        worker.join(120)
         assert worker.exitcode == 0
     assert seen.value <= COUNT + 2 * len(workers)  # each picture once; who comes late makes two again
     assert all(torch.equal(one, found[0]) for one in found)
@@ -326,7 +326,7 @@ def test_what_a_killed_process_held_is_taken_over(folder, encoder, monkeypatch):
 
     def stuck(self, pixels):
         if seen.value >= 4:
-            time.sleep(60)
+            time.sleep(300)
         return encode(self, pixels)
 
     with monkeypatch.context() as patch:
@@ -336,7 +336,7 @@ def test_what_a_killed_process_held_is_taken_over(folder, encoder, monkeypatch):
     wait_for(lambda: seen.value >= 4)
     time.sleep(0.1)
     os.kill(worker.pid, signal.SIGKILL)
-    worker.join(20)
+    worker.join(120)
     kept = store(folder, files(folder), encoder)
     assert kept.made == COUNT - 4
     assert_right(kept, files(folder), encoder)

@@ -62,6 +62,7 @@ class Extraction:
                     else:
                         busy.append(chunk)
                 left = busy
+                bar.update(task, description="Waiting for other processes" if left else None)
         return [shard_path(self.folder, chunk) for chunk in chunks]
 
     def _make(self, chunk: tuple[bytes, ...], sources: Sources, wait: bool) -> bool:

@@ -48,7 +48,7 @@ def write_shard(path: Path, pictures: Sequence[bytes], tokens: Tensor, key: str)
             part,
             {"checksum": _checksum(tuple(pictures), tokens, key)},
         )
-        with part.open("rb") as file:
+        with part.open("rb+") as file:
             os.fsync(file.fileno())
         part.replace(path)
     finally:

@@ -1,0 +1,56 @@
+"""A split as it is read: batches by sample number, with pictures or with a frozen encoder's features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset as TorchDataset
+
+from velm_lightning.data.collate import Texts
+from velm_lightning.data.features import FeatureStore
+from velm_lightning.data.images import ImageStore
+from velm_lightning.data.order import Place, stable_seed
+from velm_lightning.types import Batch
+
+
+class Split(TorchDataset[Batch]):
+    """A split ready to be read in batches: texts as numbers, pictures in a store, augmentation by key.
+
+    Augmentation is a function of (seed, epoch, key): the same picture at any number of workers and ranks.
+
+    Attributes:
+        features: a frozen encoder's tokens of the pictures; where they are set, batches hold them instead.
+    """
+
+    def __init__(self, texts: Texts, images: ImageStore, augment: Sequence[nn.Module], seed: int) -> None:
+        self.texts, self.images, self.augment, self.seed = texts, images, augment, seed
+        self.features: FeatureStore | None = None
+
+    def __len__(self) -> int:
+        return len(self.texts.samples)
+
+    def __getitems__(self, places: list[Place]) -> Batch:
+        """Read one batch at once."""
+        indices = [index for _, index in places]
+        if self.features is not None:
+            return self.texts.batch(indices, self.features.fetch(indices))
+        batch = self.pictured(indices)
+        if self.augment:
+            batch = batch._replace(image=self._augmented(batch, places[0][0]))
+        return batch
+
+    def pictured(self, indices: Sequence[int]) -> Batch:
+        """Read samples with their pictures as they are, never augmented nor as features."""
+        return self.texts.batch(indices, self.images.fetch(indices))
+
+    def _augmented(self, batch: Batch, epoch: int) -> Tensor:
+        pictures = []
+        with torch.random.fork_rng(devices=[]):
+            for key, picture in zip(batch.keys, batch.image, strict=True):
+                torch.default_generator.manual_seed(stable_seed(self.seed, epoch, key))
+                for transform in self.augment:
+                    picture = transform(picture)
+                pictures.append(picture)
+        return torch.stack(pictures)
