@@ -38,6 +38,8 @@ MAY_IMPORT = {
     "ask": EVERYTHING,
     "bench": EVERYTHING,
     "features": EVERYTHING,
+    "results": {"types", "data"},
+    "score": {"types", "data", "metrics", "results"},
     "data.command": EVERYTHING,
     "sweep": set(),
     "compare": set(),

@@ -15,6 +15,7 @@ COMMANDS = {
     "ask": ("velm_lightning.ask", "ask a checkpoint about a picture"),
     "data": ("velm_lightning.data_check", "check the data that a config names"),
     "features": ("velm_lightning.features", "run a frozen image encoder once over all pictures"),
+    "score": ("velm_lightning.score", "score a file of captions, of any system, as the COCO evaluation does"),
     "bench": ("velm_lightning.bench", "measure speed"),
 }
 

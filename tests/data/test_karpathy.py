@@ -72,7 +72,7 @@ def test_images_of_coco_go_by_their_coco_id_and_lie_in_their_folder(write, tmp_p
         (image(1, filename="../1.jpg"), "images imgid 1: image '../1.jpg' leads out of"),
         (image(1, filename="", filepath="val2014"), "images imgid 1: image '' is not a file name"),
         (image(1, filepath=3), "images imgid 1: filepath is 3: give the folder"),
-        (image(1, cocoid=None), "images imgid 1: id is None"),
+        (image(1, cocoid=None), "images imgid 1: cocoid is None"),
         ({"imgid": 1, "split": "train"}, "images item 2 has no filename, sentences"),
     ],
 )

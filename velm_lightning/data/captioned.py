@@ -95,17 +95,17 @@ def identity(value: Any, name: str, where: str) -> str:
     return text
 
 
-def sentence(value: Any, where: str) -> str:
+def caption_text(value: Any, where: str, name: str = "caption", empty: bool = False) -> str:
     """Return a caption on one plain line.
 
     Raises:
-        InputError: it is no text, or there is nothing in it.
+        InputError: it is no text, or there is nothing in it and it may not be ``empty``.
     """
     if not isinstance(value, str):
-        raise InputError(f"{where}: caption is {'null' if value is None else show(value)}: write a text or remove it")
+        raise InputError(f"{where}: {name} is {'null' if value is None else show(value)}: write a text or remove it")
     text = clean_text(value)
-    if not text:
-        raise InputError(f"{where}: caption is empty: write a text or remove it")
+    if not text and not empty:
+        raise InputError(f"{where}: {name} is empty: write a text or remove it")
     return text
 
 

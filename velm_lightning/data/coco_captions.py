@@ -7,7 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
-from velm_lightning.data.captioned import Caption, CaptionDataset, Picture, identity, picture_file, records, sentence
+from velm_lightning.data.captioned import (
+    Caption,
+    CaptionDataset,
+    Picture,
+    caption_text,
+    identity,
+    picture_file,
+    records,
+)
 from velm_lightning.data.columns import meant
 from velm_lightning.data.files import fault, read_json
 from velm_lightning.data.located import check_holdout, held_out
@@ -115,7 +123,7 @@ def _annotations(whole: object, path: Path, problems: list[str] | None) -> dict[
             if key in seen:
                 raise InputError(f"{row.where}: this annotation is listed twice: give each its own id")
             seen.add(key)
-            captions.append(Caption(f"{image}-{key}", sentence(row.values["caption"], row.where)))
+            captions.append(Caption(f"{image}-{key}", caption_text(row.values["caption"], row.where)))
         except InputError as error:
             fault(error, problems)
     return said

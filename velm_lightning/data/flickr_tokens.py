@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from velm_lightning.data.captioned import Caption, CaptionDataset, Picture, picture_file, sentence
+from velm_lightning.data.captioned import Caption, CaptionDataset, Picture, caption_text, picture_file
 from velm_lightning.data.files import clean_text, fault, read_text, show
 from velm_lightning.types import InputError
 
@@ -87,7 +87,7 @@ def _read_tokens(path: Path, problems: list[str] | None) -> dict[str, _Said]:
             first = one.lines.setdefault(match["number"], number)
             if first != number:
                 raise InputError(f"{where}: {show(key)} stands in line {first} too: give each caption its own number")
-            one.captions.append(Caption(key, sentence(match["caption"], where)))
+            one.captions.append(Caption(key, caption_text(match["caption"], where)))
         except InputError as error:
             fault(error, problems)
     if not said:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from velm_lightning.data.captioned import Caption, CaptionDataset, Picture, identity, picture_file, records, sentence
+from velm_lightning.data.captioned import (
+    Caption,
+    CaptionDataset,
+    Picture,
+    caption_text,
+    identity,
+    picture_file,
+    records,
+)
 from velm_lightning.data.files import Row, fault, read_json, show
 from velm_lightning.types import InputError
 
@@ -37,7 +45,7 @@ class Karpathy(CaptionDataset):
         seen: set[str] = set()
         for row in records(read_json(self.file), self.file, "images", fields, problems):
             try:
-                key = identity(row.values.get("cocoid", row.values["imgid"]), "id", row.where)
+                key = image_id(row)
                 if key in seen:
                     raise InputError(f"{row.where}: image {key} is listed twice: remove one")
                 seen.add(key)
@@ -51,11 +59,21 @@ class Karpathy(CaptionDataset):
         if not isinstance(folder, str):
             raise InputError(f"{row.where}: filepath is {show(folder)}: give the folder below {self.images}")
         image = picture_file(self.images, _joined(folder, row.values["filename"]), row.where)
-        return Picture(row.where, key, image, list(_captions(row, key)))
+        return Picture(row.where, key, image, list(captions_of(row, key)))
 
 
 def _joined(folder: str, name: object) -> object:
     return f"{folder}/{name}" if folder and isinstance(name, str) and name else name
+
+
+def image_id(row: Row) -> str:
+    """Return the id that COCO gave an image, or its number in the file.
+
+    Raises:
+        InputError: it is no whole number and no text.
+    """
+    name = "cocoid" if "cocoid" in row.values else "imgid"
+    return identity(row.values[name], name, row.where)
 
 
 def _split(row: Row) -> str:
@@ -66,8 +84,12 @@ def _split(row: Row) -> str:
     return _SPLITS[said]
 
 
-def _captions(row: Row, key: str) -> Iterator[Caption]:
-    """Yield the captions of an image as they were written."""
+def captions_of(row: Row, key: str) -> Iterator[Caption]:
+    """Yield the captions of an image as they were written.
+
+    Raises:
+        InputError: there are none, or one has no text or no number of its own.
+    """
     found = row.values["sentences"]
     if not isinstance(found, list) or not found:
         raise InputError(f"{row.where}: sentences are {show(found)}: write a caption or remove the image")
@@ -79,4 +101,4 @@ def _captions(row: Row, key: str) -> Iterator[Caption]:
         if number in seen:
             raise InputError(f"{row.where}: sentid {number} is listed twice: give each sentence its own")
         seen.add(number)
-        yield Caption(f"{key}-{number}", sentence(one["raw"], f"{row.where}, sentid {number}"))
+        yield Caption(f"{key}-{number}", caption_text(one["raw"], f"{row.where}, sentid {number}"))
