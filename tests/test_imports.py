@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "features": EVERYTHING,
     "results": {"types", "data"},
     "score": {"types", "data", "metrics", "results"},
-    "data.command": EVERYTHING,
+    "data_check": EVERYTHING,
     "sweep": set(),
     "compare": set(),
     "__main__": {"types"},

@@ -13,7 +13,6 @@ from velm_lightning.metrics.captions import (
     score_captions,
 )
 from velm_lightning.metrics.classification import accuracy, f1_by_class, macro_f1
-from velm_lightning.metrics.coco_results import read_references, read_results, write_results
 from velm_lightning.metrics.meteor import meteor_modules, meteor_name, meteor_score
 from velm_lightning.metrics.ptb import ptb_tokenise, ptb_tokenise_all
 from velm_lightning.metrics.references import References
@@ -54,8 +53,6 @@ __all__ = [
     "normalise_answer",
     "ptb_tokenise",
     "ptb_tokenise_all",
-    "read_references",
-    "read_results",
     "recall_at",
     "recall_of_folds",
     "relevance",
@@ -68,5 +65,4 @@ __all__ = [
     "vqa_mean",
     "vqa_percent",
     "vqa_scores",
-    "write_results",
 ]
