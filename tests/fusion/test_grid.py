@@ -27,7 +27,7 @@ from velm_lightning.fusion import (
     TextOnly,
 )
 from velm_lightning.recipe import recipe
-from velm_lightning.tasks import Classification
+from velm_lightning.tasks import Classification, Generation
 from velm_lightning.types import Tokens, Words
 
 INTERACTIVE = {"depth": 2, "heads": 2}
@@ -55,6 +55,7 @@ TEXT_ENCODERS = {
 TASKS = {  # a task, and samples of the kind that it is for
     "softmax": (Classification, tiny.questions),
     "sigmoid": (lambda: Classification(loss="sigmoid"), tiny.questions),
+    "generation": (Generation, tiny.translations),
 }
 GRID = list(itertools.product(FUSIONS, IMAGE_ENCODERS, TEXT_ENCODERS))
 CLOSE = {"atol": 1e-10, "rtol": 0.0}  # the models below compute in double precision
@@ -278,6 +279,20 @@ def test_a_checkpoint_alone_rebuilds_the_model(model, batch, tmp_path):
     assert recipe(loaded) == recipe(model)
     assert torch.equal(loaded(batch).x, model(batch).x)
     assert loaded.task.predict(loaded, batch) == model.task.predict(model, batch)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("task", TASKS)
+def test_a_checkpoint_brings_its_task(task, tmp_path):
+    model = build("late-concat", "cnn", "transformer", task).eval()
+    content = {"state_dict": model.state_dict()}
+    checkpoint.pack(model, content)
+    torch.save(content, tmp_path / "model.ckpt")
+    loaded = Fusion.load_from_checkpoint(tmp_path / "model.ckpt")
+    batch = tiny.batch(TASKS[task][1](), model.vocabulary)
+    assert loaded.task.signature == model.task.signature
+    assert loaded.task.loss(loaded, batch) == model.task.loss(model, batch)
+    assert loaded.task.answer(loaded, batch, 2) == model.task.answer(model, batch, 2)
 
 
 @torch.no_grad()

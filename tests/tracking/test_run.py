@@ -101,9 +101,9 @@ def test_predictions_of_an_earlier_evaluation_are_replaced(tmp_path):
     assert len(path.read_text("utf-8").splitlines()) == 1
 
 
-def test_a_missing_loss_can_be_read_again(tmp_path):
+def test_what_is_not_a_number_is_null_for_json_has_no_word_for_it(tmp_path):
     path = Run(tmp_path).write_predictions("test", [ROWS[0]._replace(loss=math.nan)])
-    assert math.isnan(json.loads(path.read_text())["loss"])
+    assert json.loads(path.read_text()) == ROWS[0]._asdict() | {"loss": None, "references": ["zwei", "2"]}
 
 
 # Files
