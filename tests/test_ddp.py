@@ -1,0 +1,92 @@
+"""Several processes: every sample is scored once, and every figure is the same to the last digit at any number of them.
+
+The validation and test splits have prime numbers of samples, so that no number of processes divides them.
+"""
+
+import json
+
+import pytest
+import torch
+from command_line import CONF, SMALL, velm
+
+pytestmark = pytest.mark.slow
+
+SAMPLES = {"val": 37, "test": 31}
+WORDS = [
+    *("--config", CONF / "vqa.yaml", "--model=EarlyFusion"),
+    *("--data.dataset.init_args.train=64", "--data.dataset.init_args.questions_per_scene=1"),
+    *(f"--data.dataset.init_args.{split}={count}" for split, count in SAMPLES.items()),
+    *(word for word in SMALL if "image_encoder" not in word),
+    # No dropout and no batch norm: several processes learn what one learns from the whole batch.
+    "--model.init_args.image_encoder=SmallViT",
+    *(f"--model.init_args.image_encoder.init_args.{name}" for name in ("size=16", "patch=8", "dim=16", "depth=1")),
+    *("--trainer.enable_progress_bar=false", "--trainer.log_every_n_steps=1", "--tracking.wandb=off"),
+]
+
+
+def processes(count):
+    strategy = ["--trainer.strategy=ddp"] if count > 1 else []
+    return ["--trainer.accelerator=cpu", f"--trainer.devices={count}", *strategy]
+
+
+def run(*words, cwd):
+    done = velm(*words, cwd=cwd, OMP_NUM_THREADS="1")  # another number of threads sums in another order
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def fit(folder, world, batch_size):
+    run("fit", *WORDS, *processes(world), f"--data.batch_size={batch_size}", "--trainer.max_epochs=1", cwd=folder)
+    (found,) = (folder / "runs" / "vqa").iterdir()
+    return found
+
+
+@pytest.fixture(scope="module")
+def by_two(tmp_path_factory):
+    """A run that two processes trained."""
+    return fit(tmp_path_factory.mktemp("two"), 2, 4)
+
+
+@pytest.fixture(scope="module")
+def by_one(tmp_path_factory):
+    """A run that one process trained with batches of the same size in all."""
+    return fit(tmp_path_factory.mktemp("one"), 1, 8)
+
+
+def record(folder):
+    return json.loads((folder / "run.json").read_text())
+
+
+def rows(folder, split):
+    return [json.loads(line) for line in (folder / "predictions" / f"{split}.jsonl").read_text("utf-8").splitlines()]
+
+
+def test_two_processes_leave_one_run(by_two):
+    found = record(by_two)
+    assert (found["status"], found["world_size"], found["steps"]) == ("finished", 2, 8)
+    assert found["devices"] == "2 x cpu"
+    assert {path.name for path in (by_two / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+
+
+@pytest.mark.parametrize("split", SAMPLES)
+def test_every_sample_is_scored_once(by_two, split):
+    keys = [row["key"] for row in rows(by_two, split)]
+    assert len(keys) == len(set(keys)) == SAMPLES[split] == record(by_two)["scores"][split]["samples"]
+
+
+def test_two_processes_learn_what_one_learns_from_batches_of_twice_the_size(by_one, by_two):
+    alone, together = (torch.load(run / "checkpoints" / "last.ckpt", weights_only=True) for run in (by_one, by_two))
+    for name, weight in alone["state_dict"].items():
+        torch.testing.assert_close(together["state_dict"][name], weight, atol=1e-4, rtol=1e-3)
+    assert record(by_two)["scores"]["val"]["loss"] == pytest.approx(record(by_one)["scores"]["val"]["loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize(("command", "split"), [("validate", "val"), ("test", "test")])
+def test_one_checkpoint_has_the_same_figures_at_any_number_of_processes(by_two, command, split):
+    checkpoint = by_two / "checkpoints" / "best.ckpt"
+    expected = rows(by_two, split), record(by_two)["scores"][split], record(by_two)["groups"][split]
+    for world in (1, 2, 3) if split == "val" else (1, 3):
+        (by_two / "predictions" / f"{split}.jsonl").unlink()
+        words = ["--ckpt_path", checkpoint, "--data.batch_size=4"]
+        run(command, *WORDS, *processes(world), *words, cwd=by_two.parents[2])
+        assert (rows(by_two, split), record(by_two)["scores"][split], record(by_two)["groups"][split]) == expected
