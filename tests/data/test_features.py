@@ -26,6 +26,8 @@ from velm_lightning.encoders import ImageEncoder, SmallViT
 from velm_lightning.fusion import InteractiveFusion, TextOnly
 from velm_lightning.types import Dataset, ImageTransform, InputError
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12 warns of threads
+
 COUNT = 10
 FORK = multiprocessing.get_context("fork")
 
