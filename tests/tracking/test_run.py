@@ -47,10 +47,7 @@ def test_processes_started_by_a_run_find_its_id(tmp_path):
     assert Run.create(tmp_path, "vqa", "x").folder == first.folder
 
 
-ABOVE = pytest.param("..", marks=pytest.mark.xfail(strict=True, reason="Path('..').name is '..'"))
-
-
-@pytest.mark.parametrize("name", ["", "a/b", ABOVE, ".", "/tmp"])
+@pytest.mark.parametrize("name", ["", "a/b", "..", ".", "/tmp"])
 def test_an_experiment_is_one_folder_name(tmp_path, name):
     with pytest.raises(InputError, match=f"tracking.experiment is {name!r}: give one folder name"):
         Run.create(tmp_path, name, "x")

@@ -78,7 +78,8 @@ class Classification(Task):
             if self.focal:
                 likely = logits.sigmoid()
                 terms = terms * (answers - likely).abs() ** self.focal
-            return (terms * self.answer_weight).sum(-1)
+            known = (answers.sum(-1, keepdim=True) > 0).to(terms.dtype)
+            return (terms * self.answer_weight * known).sum(-1)
         target = answers / answers.sum(-1, keepdim=True).clamp(min=1e-9)
         log_likely = logits.log_softmax(-1)
         terms = -target * log_likely * self.answer_weight

@@ -32,7 +32,7 @@ class Run:
     def create(cls, runs: Path, experiment: str, name: str) -> Run:
         """Open a new run; processes started by this one find the same id in their environment."""
         ident = os.environ.setdefault("VELM_RUN_ID", f"{name}-{secrets.token_hex(3)}")
-        if not experiment or Path(experiment).name != experiment:
+        if experiment in ("", ".", "..") or Path(experiment).name != experiment:
             raise InputError(f"tracking.experiment is {experiment!r}: give one folder name")
         run = cls(runs / experiment / ident)
         run.record |= {"id": ident, "experiment": experiment}
