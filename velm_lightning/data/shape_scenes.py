@@ -83,7 +83,7 @@ class ShapeScenes(Scenes):
     """Questions about coloured shapes, of five groups, whose answers the words alone leave as likely as each other.
 
     ``exist``, ``count``, ``attribute``, ``relation`` and ``comparison``; see `shapes.questions`. The answer is one of
-    yes, no, 0…4, a colour or a shape.
+    yes, no, 0…3, a colour or a shape.
 
     Args:
         train: number of scenes in the training split.
@@ -166,7 +166,7 @@ class ShapeTranslations(Scenes):
     """English sentences about a scene, to be put into German; the arguments are those of `Scenes`.
 
     In the group ``one`` only the picture tells how: "the red one is above the blue one" is *der rote ist über dem
-    blauen* of a circle or a star and *das rote …* of a square, a triangle or a cross. In ``named`` the words suffice.
+    blauen* of a circle or a star and *das rote …* of a square or a triangle. In ``named`` the words suffice.
     """
 
     def _say(self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor) -> Iterator[Sample]:

@@ -1,7 +1,7 @@
 """Sentences about a scene in English and in German, some of which only the picture translates.
 
 English says "the red one" of anything; German must know what it is: *der rote* of a circle or a star (*der Kreis*, *der
-Stern*), *das rote* of a square, a triangle or a cross (*das Quadrat*, *das Dreieck*, *das Kreuz*).
+Stern*), *das rote* of a square or a triangle (*das Quadrat*, *das Dreieck*).
 """
 
 from __future__ import annotations
