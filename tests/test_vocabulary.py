@@ -5,6 +5,7 @@ import pickle
 
 import pytest
 import tiny
+from tokenizers import Tokenizer, processors
 
 from velm_lightning.types import InputError
 from velm_lightning.vocabulary import SPECIALS, Vocabulary, train_tokenizer
@@ -19,6 +20,12 @@ def test_encoding_adds_no_special_tokens(vocabulary):
     special = {vocabulary.pad, vocabulary.start, vocabulary.end, vocabulary.mask, vocabulary.unknown}
     assert not special & {i for ids in vocabulary.encode(tiny.TEXTS) for i in ids}
     assert vocabulary.encode([""]) == [[]]
+
+
+def test_special_tokens_of_the_tokenisers_own_are_left_out(vocabulary):
+    tokenizer = Tokenizer.from_str(vocabulary.tokenizer.to_str())
+    tokenizer.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", None, [("[CLS]", 1), ("[SEP]", 2)])
+    assert Vocabulary(tokenizer.to_str()).encode(tiny.TEXTS) == vocabulary.encode(tiny.TEXTS)
 
 
 def test_a_word_that_was_never_seen_is_unknown(vocabulary):

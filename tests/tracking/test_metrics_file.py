@@ -90,15 +90,15 @@ def test_the_end_writes_what_is_left(path, clock):
 def test_a_run_that_goes_on_keeps_the_rows_before_its_step(path):
     first = MetricsFile(path)
     for step in (10, 20, 30):
-        first.log_metrics({"loss": step / 10}, step=step)
+        first.log_metrics({"loss": step / 10, "old": step}, step=step)
     first.flush()
     second = MetricsFile(path)
     second.resume(20)
     second.log_metrics({"loss": 7.0, "new": 1}, step=20)
     second.flush()
     assert read(path) == [
-        {"step": "10", "loss": "1.0", "new": ""},
-        {"step": "20", "loss": "7.0", "new": "1"},
+        {"step": "10", "loss": "1.0", "old": "10", "new": ""},
+        {"step": "20", "loss": "7.0", "old": "", "new": "1"},
     ]
 
 
