@@ -1,8 +1,9 @@
-"""Several processes: every sample is scored once, and every figure is the same to the last digit at any number of them.
+"""Several processes: every sample is scored once, and figures are the same to the last digit at any number of them.
 
 The validation and test splits have prime numbers of samples, so that no number of processes divides them.
 """
 
+import csv
 import json
 
 import pytest
@@ -12,14 +13,17 @@ from command_line import CONF, SMALL, velm
 pytestmark = pytest.mark.slow
 
 SAMPLES = {"val": 37, "test": 31}
+CNN = [word for word in SMALL if "image_encoder" in word]
+# No dropout and no batch norm: several processes learn what one learns from the whole batch.
+VIT = [
+    "--model.init_args.image_encoder=SmallViT",
+    *(f"--model.init_args.image_encoder.init_args.{name}" for name in ("size=16", "patch=8", "dim=16", "depth=1")),
+]
 WORDS = [
     *("--config", CONF / "vqa.yaml", "--model=EarlyFusion"),
     *("--data.dataset.init_args.train=64", "--data.dataset.init_args.questions_per_scene=1"),
     *(f"--data.dataset.init_args.{split}={count}" for split, count in SAMPLES.items()),
-    *(word for word in SMALL if "image_encoder" not in word),
-    # No dropout and no batch norm: several processes learn what one learns from the whole batch.
-    "--model.init_args.image_encoder=SmallViT",
-    *(f"--model.init_args.image_encoder.init_args.{name}" for name in ("size=16", "patch=8", "dim=16", "depth=1")),
+    *(word for word in SMALL if word not in CNN),
     *("--trainer.enable_progress_bar=false", "--trainer.log_every_n_steps=1", "--tracking.wandb=off"),
 ]
 
@@ -35,8 +39,9 @@ def run(*words, cwd):
     return done
 
 
-def fit(folder, world, batch_size):
-    run("fit", *WORDS, *processes(world), f"--data.batch_size={batch_size}", "--trainer.max_epochs=1", cwd=folder)
+def fit(folder, world, batch_size, encoder=VIT):
+    words = [*WORDS, *encoder, f"--data.batch_size={batch_size}", "--trainer.max_epochs=1"]
+    run("fit", *words, *processes(world), cwd=folder)
     (found,) = (folder / "runs" / "vqa").iterdir()
     return found
 
@@ -88,5 +93,14 @@ def test_one_checkpoint_has_the_same_figures_at_any_number_of_processes(by_two, 
     for world in (1, 2, 3) if split == "val" else (1, 3):
         (by_two / "predictions" / f"{split}.jsonl").unlink()
         words = ["--ckpt_path", checkpoint, "--data.batch_size=4"]
-        run(command, *WORDS, *processes(world), *words, cwd=by_two.parents[2])
+        run(command, *WORDS, *VIT, *processes(world), *words, cwd=by_two.parents[2])
         assert (rows(by_two, split), record(by_two)["scores"][split], record(by_two)["groups"][split]) == expected
+
+
+def test_batch_norms_running_statistics_are_shared_before_they_are_used(tmp_path):
+    """What is evaluated after an epoch, and chosen by, is what the checkpoint holds: rank 0's statistics everywhere."""
+    folder = fit(tmp_path, 2, 4, CNN)
+    with (folder / "metrics.csv").open(newline="") as file:
+        losses = [row["val/loss"] for row in csv.DictReader(file) if row["val/loss"]]
+    assert len(losses) == 2, "after the epoch, and of the checkpoint in the end"
+    assert losses[0] == losses[1]
