@@ -3,13 +3,14 @@
 import re
 from collections import Counter, defaultdict
 
+import numpy as np
 import pytest
 import torch
 
 from velm_lightning.data.shape_scenes import ShapeCaptions, ShapeScenes, ShapeStatements, ShapeTranslations
 from velm_lightning.data.shapes.german import german
-from velm_lightning.data.shapes.render import RGB
-from velm_lightning.data.shapes.scene import COLOURS, SHAPES, SIZES, Words
+from velm_lightning.data.shapes.render import RGB, render
+from velm_lightning.data.shapes.scene import COLOURS, JITTER, SHAPES, SIZES, Scene, Thing, Words
 from velm_lightning.types import Dataset, InputError
 
 SPLITS = ("train", "val", "test")
@@ -22,7 +23,7 @@ def data():
 
 
 def plain(word):
-    return {"crosses": "cross"}.get(word, word.removesuffix("s") if word != "cross" else word)
+    return word.removesuffix("s")
 
 
 def fitting(scene, phrase):
@@ -144,6 +145,20 @@ def test_pictures_show_the_scene(data):
             assert nearest == thing.colour
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shift", [-JITTER, JITTER])
+def test_a_thing_stays_in_its_cell_and_stands_upright(shape, shift):
+    scene = Scene((Thing("large", "black", shape, 0.5 + shift, 0.5 + shift),), ())
+    dark = np.argwhere(render(scene, np.random.default_rng(0), 96).mean(axis=0) < 120)  # (pixels, 2) row, column
+    assert len(dark) > 200
+    assert dark.min() >= 32
+    assert dark.max() < 64
+    if shape in ("triangle", "star"):
+        tip = dark[dark[:, 0] == dark[:, 0].min(), 1]
+        assert abs(tip.mean() - (0.5 + shift) * 96) < 3
+        assert len(tip) <= 4
+
+
 def test_things_do_not_touch_and_samples_share_one_tensor(data):
     for index in range(300):
         things = data.scene("train", index).things
@@ -226,5 +241,5 @@ def test_german_grammar():
     red = Words("large", "red", "star")
     assert german(red, "a", "accusative", "star") == "einen großen roten Stern"
     assert german(red, "the", "dative", "star") == "dem großen roten Stern"
-    assert german(Words(colour="purple", shape="cross"), "a", "nominative", "cross") == "ein violettes Kreuz"
+    assert german(Words(colour="purple", shape="square"), "a", "nominative", "square") == "ein violettes Quadrat"
     assert german(Words(colour="blue"), "the", "nominative", "square") == "das blaue"

@@ -27,7 +27,6 @@ _NOUNS = {
     "square": ("Quadrat", "Quadrate", "n"),
     "triangle": ("Dreieck", "Dreiecke", "n"),
     "star": ("Stern", "Sterne", "m"),
-    "cross": ("Kreuz", "Kreuze", "n"),
 }
 _ADJECTIVES = {
     "red": "rot",

@@ -47,19 +47,14 @@ def _square(x: Floats, y: Floats, r: float) -> Floats:
 
 
 def _triangle(x: Floats, y: Floats, r: float) -> Floats:
-    outside: Floats = _lines(x, y - 0.15 * r, _THREE).max(axis=0) - 0.62 * r
+    outside: Floats = _lines(x, y - 0.15 * r, _THREE).max(axis=0) - 0.58 * r
     return outside
 
 
 def _star(x: Floats, y: Floats, r: float) -> Floats:
-    """A pentagram is what lies inside at least four of its five lines."""
-    outside: Floats = np.sort(_lines(x, y, _FIVE), axis=0)[-2] - 0.37 * r
-    return outside
-
-
-def _cross(x: Floats, y: Floats, r: float) -> Floats:
-    x, y = np.abs(x), np.abs(y)
-    return np.maximum(np.maximum(x, y) - 1.1 * r, np.minimum(x, y) - 0.36 * r)
+    """A pentagram is what lies inside at least four of its five lines; a disc makes it stouter."""
+    outside: Floats = np.sort(_lines(x, -y, _FIVE), axis=0)[-2] - 0.33 * r
+    return np.minimum(outside, np.hypot(x, y) - 0.54 * r)
 
 
 _OUTSIDE: dict[str, Callable[[Floats, Floats, float], Floats]] = {
@@ -67,7 +62,6 @@ _OUTSIDE: dict[str, Callable[[Floats, Floats, float], Floats]] = {
     "square": _square,
     "triangle": _triangle,
     "star": _star,
-    "cross": _cross,
 }
 """How far outside of a shape of radius ``r`` a pixel at (x, y) from its centre lies; negative inside."""
 

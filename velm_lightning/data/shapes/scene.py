@@ -75,7 +75,7 @@ class Words(NamedTuple):
     def noun(self, plural: bool = False, anything: str = "shape") -> str:
         """Return the words in English, ``anything`` standing for a shape left open."""
         words = [word for word in (self.size, self.colour, self.shape or anything) if word]
-        return " ".join(words) + (("es" if words[-1] == "cross" else "s") if plural else "")
+        return " ".join(words) + ("s" if plural else "")
 
 
 class Scene(NamedTuple):
