@@ -19,7 +19,8 @@ def alone(monkeypatch, tmp_path_factory):
     """No test sees another's random numbers, run id or cache, nor the logins of whoever runs the tests."""
     torch.manual_seed(0)
     for name in ("VELM_RUN_ID", "WANDB_API_KEY", "WANDB_MODE"):
-        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, "")  # remembered, so that what the test sets is taken back
+        monkeypatch.delenv(name)
     monkeypatch.setenv("NETRC", os.devnull)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 

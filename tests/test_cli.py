@@ -91,6 +91,8 @@ def test_the_folder_holds_what_it_should(ran):
         "checkpoints/last.ckpt",
         "predictions/val.jsonl",
         "predictions/test.jsonl",
+        "gallery/val.png",
+        "gallery/test.png",
     }
 
 

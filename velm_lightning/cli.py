@@ -22,8 +22,8 @@ from velm_lightning.data import MultimodalData, Tokenizing
 from velm_lightning.fusion import Fusion
 from velm_lightning.recipe import Recorded
 from velm_lightning.tracking.callbacks import Progress, RunRecord, TrainLog, print_scores
+from velm_lightning.tracking.gallery import Gallery
 from velm_lightning.tracking.metrics_file import MetricsFile
-from velm_lightning.tracking.pictures import PictureTable
 from velm_lightning.tracking.run import Run, write_whole
 from velm_lightning.tracking.settings import Tracking, say_offline
 from velm_lightning.types import Dataset, InputError
@@ -97,7 +97,7 @@ class VelmCLI(LightningCLI):
         self.run = self._open_run(settings)
         log = TrainLog()
         callbacks = list(self._get(self.config_init, "trainer.callbacks", default=None) or [])
-        callbacks += [log, RunRecord(self.run, log), PictureTable(settings.pictures)]
+        callbacks += [log, RunRecord(self.run, log), Gallery(self.run, settings.pictures)]
         if self._get(self.config_init, "trainer.enable_progress_bar") is not False:
             callbacks.append(Progress(log))
         trainer = super().instantiate_trainer(callbacks=callbacks, logger=self._loggers(settings), **kwargs)

@@ -94,7 +94,7 @@ def draw(path: Path, image: Tensor, title: str, maps: Maps) -> None:
             panels.append((name, heat_picture(image, found[0])))
     figure = Figure(figsize=(3.2 * len(panels), 3.8), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title, wrap=True)
+    figure.suptitle(title, wrap=True, parse_math=False)
     for place, (name, picture) in enumerate(panels, 1):
         axes = figure.add_subplot(1, len(panels), place)
         axes.imshow(picture)

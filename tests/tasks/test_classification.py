@@ -214,8 +214,8 @@ def test_rows_without_a_score_or_a_loss_do_not_count():
 def test_the_headline_is_named_after_its_scorer():
     made = task(scorer=VQAAccuracy("pre-2021"))
     assert made.figures([row("a", "2", ["2", "two"])]).keys() == {"score", "vqa_accuracy", "loss"}
-    assert made.signature == "VQA accuracy, protocol pre-2021"
-    assert task().signature == "exact match"
+    assert made.signature("val:12").startswith("VQA accuracy|scorer:vqaEval|protocol:pre-2021|split:val:12|")
+    assert task().signature("val:12").startswith("accuracy|scorer:exact-match|split:val:12|")
 
 
 def test_vqa_accuracy_counts_the_annotators_that_agree(vocabulary):

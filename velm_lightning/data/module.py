@@ -88,8 +88,7 @@ class MultimodalData(LightningDataModule):
             InputError: there is no training split.
         """
         train = self.samples("train")
-        sentences = [sample.target for sample in train if isinstance(sample.target, str)]
-        tokenizer = self.tokenizing.tokenizer([sample.text for sample in train] + sentences)
+        tokenizer = self.tokenizing.tokenizer([sample.text for sample in train] + self.sentences("train"))
         weights: Counter[str] = Counter()
         for sample in train:
             if isinstance(sample.target, Mapping):
@@ -112,6 +111,10 @@ class MultimodalData(LightningDataModule):
     def has(self, name: str) -> bool:
         """Say whether there is such a split."""
         return bool(self.dataset.split(name))
+
+    def sentences(self, name: str) -> list[str]:
+        """Return the sentences to produce in a split; none where its targets are answers."""
+        return [sample.target for sample in self.dataset.split(name) if isinstance(sample.target, str)]
 
     def fingerprint(self, name: str) -> str:
         """Return 16 hexadecimal digits that change with any key, text, target or reference of a split."""

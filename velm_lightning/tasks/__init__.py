@@ -4,6 +4,16 @@ from velm_lightning.tasks.base import Task
 from velm_lightning.tasks.classification import Classification
 from velm_lightning.tasks.generation import Generation
 from velm_lightning.tasks.scorers import Exact, Scorer, VQAAccuracy
-from velm_lightning.tasks.sentences import Captions, SentenceScorer
+from velm_lightning.tasks.sentences import Captions, SentenceScorer, Translations
 
-__all__ = ["Captions", "Classification", "Exact", "Generation", "Scorer", "SentenceScorer", "Task", "VQAAccuracy"]
+__all__ = [
+    "Captions",
+    "Classification",
+    "Exact",
+    "Generation",
+    "Scorer",
+    "SentenceScorer",
+    "Task",
+    "Translations",
+    "VQAAccuracy",
+]

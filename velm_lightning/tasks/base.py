@@ -45,7 +45,6 @@ class Task(Recorded, nn.Module, ABC):
     def toward(self, batch: Batch, answers: Sequence[str]) -> Batch:
         """Return the batch as if ``answers``, one a sample, were its targets."""
 
-    @property
-    def signature(self) -> str:
-        """Name what the headline figure is: scorer, version, protocol."""
-        return type(self).__name__
+    @abstractmethod
+    def signature(self, split: str) -> str:
+        """Say what the headline figure is; ``split`` names the samples. See ``metrics.signature_of``."""

@@ -128,7 +128,6 @@ class Classification(Task):
     def _likely(self, logits: Tensor) -> Tensor:
         return logits.sigmoid() if self.kind == "sigmoid" else logits.softmax(-1)
 
-    @property
-    def signature(self) -> str:
+    def signature(self, split: str) -> str:
         """See ``Task.signature``."""
-        return self.scorer.signature
+        return self.scorer.signature(split)

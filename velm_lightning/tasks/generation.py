@@ -135,7 +135,6 @@ class Generation(Task):
             block[row, there] = torch.arange(1, len(target) + 1, device=ids.device)
         return batch._replace(ids=ids, valid=valid, block=block)
 
-    @property
-    def signature(self) -> str:
+    def signature(self, split: str) -> str:
         """See ``Task.signature``."""
-        return self.scorer.signature
+        return self.scorer.signature(split)

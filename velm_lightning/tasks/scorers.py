@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from velm_lightning.metrics.signature import signature_of
 from velm_lightning.metrics.vqa import VQAProtocol, vqa_accuracy
 from velm_lightning.recipe import Recorded
 
@@ -18,10 +19,9 @@ class Scorer(Recorded, ABC):
     def __call__(self, prediction: str, references: Sequence[str]) -> float:
         """Return a score between 0 and 1."""
 
-    @property
     @abstractmethod
-    def signature(self) -> str:
-        """Name scorer and protocol, for the record."""
+    def signature(self, split: str) -> str:
+        """Say what the mean over the samples of ``split`` is; see ``metrics.signature_of``."""
 
 
 class Exact(Scorer):
@@ -33,10 +33,9 @@ class Exact(Scorer):
         """See ``Scorer``."""
         return float(prediction in references)
 
-    @property
-    def signature(self) -> str:
-        """See ``Scorer``."""
-        return "exact match"
+    def signature(self, split: str) -> str:
+        """See ``Scorer.signature``."""
+        return signature_of("accuracy", split=split)
 
 
 class VQAAccuracy(Scorer):
@@ -55,7 +54,6 @@ class VQAAccuracy(Scorer):
         """See ``Scorer``."""
         return vqa_accuracy(prediction, references, self.protocol)
 
-    @property
-    def signature(self) -> str:
-        """See ``Scorer``."""
-        return f"VQA accuracy, protocol {self.protocol}"
+    def signature(self, split: str) -> str:
+        """See ``Scorer.signature``."""
+        return signature_of("VQA accuracy", split=split, protocol=self.protocol)

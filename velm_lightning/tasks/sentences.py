@@ -6,7 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from velm_lightning.metrics.captions import score_captions
+from velm_lightning.metrics.meteor import meteor_modules, meteor_score
 from velm_lightning.metrics.references import References
+from velm_lightning.metrics.signature import signature_of
+from velm_lightning.metrics.translation import TranslationScore, chrf, sacre_bleu
 from velm_lightning.recipe import Recorded
 from velm_lightning.types import Row
 
@@ -24,21 +27,25 @@ class SentenceScorer(Recorded, ABC):
     def figures(self, rows: Sequence[Row]) -> dict[str, float]:
         """Compute every figure of the whole table."""
 
-    @property
     @abstractmethod
-    def signature(self) -> str:
-        """Name scorer, version and tokeniser, for the record."""
+    def signature(self, split: str) -> str:
+        """Say what the headline over the samples of ``split`` is; see ``metrics.signature_of``."""
 
 
 class Captions(SentenceScorer):
     """BLEU-1…4, ROUGE-L and CIDEr-D, equal to the COCO caption evaluation (Chen et al. 2015); CIDEr-D is the headline.
 
     The references are indexed once and used in every epoch.
+
+    Args:
+        meteor: METEOR too, as far as it can be had without Java; the figure's name tells how far that is. Needs
+            ``pip install velm-lightning[meteor]``.
     """
 
     name = "cider_d"
 
-    def __init__(self) -> None:
+    def __init__(self, meteor: bool = False) -> None:
+        self.meteor = meteor_modules() if meteor else None
         self._index: tuple[int, References] | None = None
 
     def _references(self, rows: Sequence[Row]) -> References:
@@ -55,10 +62,47 @@ class Captions(SentenceScorer):
 
     def figures(self, rows: Sequence[Row]) -> dict[str, float]:
         """See ``SentenceScorer.figures``."""
-        found = score_captions({row.key: row.prediction for row in rows}, self._references(rows))
-        return {name.lower().replace("-", "_"): score.corpus for name, score in found.items()}
+        said, references = {row.key: row.prediction for row in rows}, self._references(rows)
+        found = {name: score.corpus for name, score in score_captions(said, references).items()}
+        if self.meteor is not None:
+            name = "_".join(("meteor", *self.meteor))  # never plain "meteor"
+            found[name] = meteor_score(said, references, self.meteor).corpus
+        return {name.lower().replace("-", "_"): score for name, score in found.items()}
 
-    @property
-    def signature(self) -> str:
+    def signature(self, split: str) -> str:
         """See ``SentenceScorer.signature``."""
-        return "CIDEr-D as coco-caption, PTB tokens"
+        return signature_of("CIDEr-D", split=split)
+
+
+class Translations(SentenceScorer):
+    """BLEU and chrF by sacrebleu (Post 2018), from 0 to 100; BLEU is the headline.
+
+    Needs ``pip install velm-lightning[translation]``.
+
+    Args:
+        tokenise: sacrebleu's tokeniser.
+    """
+
+    name = "bleu"
+
+    def __init__(self, tokenise: str = "13a") -> None:
+        self.tokenise = tokenise
+        self._told: dict[str, str] = {}
+
+    def _bleu(self, rows: Sequence[Row]) -> TranslationScore:
+        found = sacre_bleu([row.prediction for row in rows], [row.references for row in rows], tokenise=self.tokenise)
+        self._told = dict(part.split(":", 1) for part in found.signature.split("|"))
+        return found
+
+    def score(self, rows: Sequence[Row]) -> list[Row]:
+        """See ``SentenceScorer.score``."""
+        return [row._replace(score=float(value)) for row, value in zip(rows, self._bleu(rows).samples, strict=True)]
+
+    def figures(self, rows: Sequence[Row]) -> dict[str, float]:
+        """See ``SentenceScorer.figures``."""
+        said, references = [row.prediction for row in rows], [row.references for row in rows]
+        return {"bleu": self._bleu(rows).corpus, "chrf": chrf(said, references).corpus}
+
+    def signature(self, split: str) -> str:
+        """See ``SentenceScorer.signature``: sacrebleu's fields, with its version."""
+        return signature_of("BLEU", split=split, scorer="sacrebleu", **self._told)

@@ -16,6 +16,8 @@ from rich.table import Table
 from torch import Tensor
 
 from velm_lightning.cost import flops, peak_memory
+from velm_lightning.metrics.sanity import diversity
+from velm_lightning.metrics.signature import split_fingerprint
 from velm_lightning.recipe import recipe
 from velm_lightning.tasks.rows import gather_rows, group_scores
 from velm_lightning.tracking.metrics_file import MetricsFile
@@ -168,9 +170,18 @@ class RunRecord(Callback):
             return
         self.run.write_predictions(split, pl_module.rows)
         figures |= {"samples": len(pl_module.rows)}
+        figures |= self._seen(trainer, pl_module.rows)
+        fingerprint = split_fingerprint((row.key, row.references) for row in pl_module.rows)
         scores = self.run.record.get("scores", {}) | {split: figures}
         grouped = self.run.record.get("groups", {}) | {split: {name: score for name, (_, score) in groups.items()}}
-        self.run.update(scores=scores, groups=grouped, signature=pl_module.task.signature)
+        self.run.update(scores=scores, groups=grouped, signature=pl_module.task.signature(f"{split}:{fingerprint}"))
+
+    def _seen(self, trainer: Trainer, rows: list[Row]) -> dict[str, float]:
+        """Return the share of produced sentences that stand word for word in the training split, if it has any."""
+        data: Any = getattr(trainer, "datamodule", None)
+        sentences = data.sentences("train")
+        share = diversity([row.prediction for row in rows], sentences).seen if rows and sentences else None
+        return {} if share is None else {"seen_in_training": share}
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write down how it ended and what it cost."""

@@ -68,16 +68,16 @@ def plain(row: Row) -> dict[str, Any]:
     return {name: None if isinstance(value, float) and isnan(value) else value for name, value in fields.items()}
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old one or the new one, never a part.
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file, text as UTF-8, so that a reader sees the old one or the new one, never a part.
 
     Raises:
         InputError: the file cannot be written; the message names it and the reason.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".", delete=False, encoding="utf-8") as file:
-            file.write(text)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
+            file.write(content.encode() if isinstance(content, str) else content)
         os.chmod(file.name, 0o644)
         os.replace(file.name, path)
     except OSError as error:

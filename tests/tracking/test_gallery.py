@@ -1,0 +1,37 @@
+"""The sheet of predictions with their pictures."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from velm_lightning.tracking.gallery import Shown, draw_sheet
+from velm_lightning.types import Row
+
+
+def shown(said="a $5 {bill} on a_table \\frac", looked=True):
+    picture = np.full((16, 24, 3), (250, 10, 10), np.uint8)
+    heat = np.full((16, 24, 3), (10, 10, 250), np.uint8) if looked else None
+    return Shown(picture, heat, Row("a", "", "what? " * 60, said, ("x",) * 5, float("nan"), 0.5, 0.1))
+
+
+def colours(sheet):
+    image = Image.open(io.BytesIO(sheet))
+    assert image.format == "PNG"
+    pixels = np.asarray(image.convert("RGB")).reshape(-1, 3).astype(int)
+    return [(abs(pixels - wanted).max(1) < 12).sum() for wanted in ((250, 10, 10), (10, 10, 250))]
+
+
+@pytest.mark.parametrize("count", [1, 3, 5])
+def test_a_sheet_shows_every_picture_and_where_the_model_looked(count):
+    one, many = colours(draw_sheet([shown()])), colours(draw_sheet([shown()] * count))
+    assert min(one) > 1000
+    for alone, together in zip(one, many, strict=True):
+        assert together == pytest.approx(alone * count, rel=0.15)
+
+
+def test_without_maps_the_pictures_stand_alone():
+    picture, heat = colours(draw_sheet([shown(said="", looked=False)]))
+    assert picture > 1000
+    assert heat == 0

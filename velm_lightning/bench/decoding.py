@@ -1,0 +1,189 @@
+"""Words a second with and without the cache, beside ``transformers.generate`` on a GPT-2 of the same size.
+
+Both models have the same weights and must say the same words; they take turns within one process, and the ratios are
+taken turn by turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from velm_lightning.decoding import Beam, Decoding, Greedy
+from velm_lightning.encoders import SmallCNN, TransformerText
+from velm_lightning.fusion import TextOnly
+from velm_lightning.tasks import Generation
+from velm_lightning.tasks.stepping import CachedSteps, UncachedSteps
+from velm_lightning.types import Batch
+from velm_lightning.vocabulary import SPECIALS, Vocabulary, train_tokenizer
+
+Sentences = list[list[int]]
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--dim", type=int, default=384, help="width of the model (384: 14.5M parameters)")
+    parser.add_argument("--depth", type=int, default=6, help="layers (6)")
+    parser.add_argument("--words", type=int, default=10_000, help="size of the vocabulary (10,000)")
+    parser.add_argument("--batch-size", type=int, default=32, help="sentences at once (32)")
+    parser.add_argument("--length", type=int, default=32, help="words in a sentence (32)")
+    parser.add_argument("--beams", type=int, default=5, help="beams of the beam search (5)")
+    parser.add_argument("--turns", type=int, default=5, help="turns of each (5)")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure and print."""
+    torch.manual_seed(0)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = build(options).to(device).eval()
+    twin = gpt2_of(model).to(device).eval()
+    batch = prompts(options.batch_size).to(device)
+    length = options.length
+    table = Table(title=f"{count(model):.1f}M parameters (GPT-2: {count(twin):.1f}M), {where(device)}, {length} words")
+    for name in ("", "words/s", "cached velm / this", "same words"):
+        table.add_column(name, justify="right")
+    beam = Beam(options.beams, early_stopping=False, max_length=length)
+    for name, decoding, beams in (("greedy", Greedy(length), 1), (f"beam {options.beams}", beam, options.beams)):
+        ways = {
+            "velm, cached": partial(ours, model, batch, decoding, CachedSteps),
+            "velm, uncached": partial(ours, model, batch, decoding, UncachedSteps),
+            "transformers": partial(theirs, twin, batch, length, beams, model.vocabulary),
+        }
+        times, said = measure(list(ways.values()), options.turns)
+        for way, taken, found in zip(ways, times, said, strict=True):
+            speed = options.batch_size * length / statistics.median(taken)
+            table.add_row(
+                f"{name}, {way}", f"{speed:,.0f}", ratios(taken, times[0]), f"{agreement(said[0], found):.0%}"
+            )
+        table.add_section()
+    Console().print(table)
+
+
+def build(options: argparse.Namespace) -> TextOnly:
+    """Return a captioner that sees no picture, so that it can be compared with a language model."""
+    words = (f"w{i}" for i in range(options.words - len(SPECIALS)))
+    text = TransformerText(options.dim, options.depth, options.dim // 64, 0.0, max_positions=options.length + 1)
+    model = TextOnly(
+        vocabulary=Vocabulary(train_tokenizer(words, size=options.words)),
+        image_encoder=SmallCNN(size=16, widths=(8,), dim=8),
+        text_encoder=text,
+        task=Generation(),
+    )
+    turn: Any = model.task.turn  # a layer that GPT-2 does not have: it passes everything through
+    nn.init.eye_(turn[0].weight)
+    nn.init.zeros_(turn[0].bias)
+    return model
+
+
+def gpt2_of(model: TextOnly) -> Any:
+    """Return a GPT-2 with the weights of ``model``, which then says the same."""
+    text: Any = model.text_encoder
+    config: Any = GPT2Config(
+        vocab_size=model.vocabulary.size,
+        n_positions=len(text.position),
+        n_embd=text.dim,
+        n_layer=len(text.layers),
+        n_head=text.layers[0].self_attention.heads,
+        activation_function="gelu",
+        tie_word_embeddings=False,
+        bos_token_id=model.vocabulary.start,
+        eos_token_id=model.vocabulary.end,
+        pad_token_id=model.vocabulary.pad,
+    )
+    twin: Any = GPT2LMHeadModel(config)
+    with torch.no_grad():
+        twin.transformer.wte.weight.copy_(text.embedding.weight * text.dim**0.5)
+        twin.transformer.wpe.weight.copy_(text.position)
+        twin.lm_head.weight.copy_(text.embedding.weight)
+        twin.transformer.ln_f.load_state_dict(text.norm.state_dict())
+        for theirs_, ours_ in zip(twin.transformer.h, text.layers, strict=True):
+            theirs_.ln_1.load_state_dict(ours_.norm_self.state_dict())
+            theirs_.ln_2.load_state_dict(ours_.norm_out.state_dict())
+            attention, forward = ours_.self_attention, ours_.feed_forward
+            _fill(theirs_.attn.c_attn, attention.query, attention.key_value)
+            _fill(theirs_.attn.c_proj, attention.out)
+            _fill(theirs_.mlp.c_fc, forward[0])
+            _fill(theirs_.mlp.c_proj, forward[2])
+    return twin
+
+
+def _fill(layer: Any, *parts: nn.Linear) -> None:
+    """Put linear layers side by side into one of GPT-2's, which keeps its matrix the other way round."""
+    layer.weight.copy_(torch.cat([part.weight for part in parts]).T)
+    layer.bias.copy_(torch.cat([part.bias for part in parts]))
+
+
+def prompts(size: int) -> Batch:
+    """Return samples whose prompts are one word each, different everywhere, and whose pictures nobody looks at."""
+    ids = torch.arange(size)[:, None] + len(SPECIALS)
+    empty, valid = ("",) * size, torch.ones_like(ids).bool()
+    image, answers = torch.zeros(size, 3, 16, 16, dtype=torch.uint8), torch.zeros(size, 0)
+    return Batch(empty, image, ids, valid, torch.zeros_like(ids), answers, empty, ((),) * size, empty)
+
+
+def ours(model: TextOnly, batch: Batch, decoding: Decoding, steps: type[CachedSteps]) -> Sentences:
+    """Decode by this package."""
+    with torch.no_grad():
+        task, words = model.task, model.vocabulary
+        assert isinstance(task, Generation)
+        found = decoding(steps(model, batch, task.logits, decoding.max_length), words.end, banned=[words.pad])
+    return [sample[0].ids for sample in found]
+
+
+def theirs(twin: Any, batch: Batch, length: int, beams: int, words: Vocabulary) -> Sentences:
+    """Decode by transformers."""
+    said = twin.generate(
+        batch.ids,
+        attention_mask=torch.ones_like(batch.ids),
+        max_new_tokens=length,
+        num_beams=beams,
+        do_sample=False,
+        early_stopping=False,
+        suppress_tokens=[words.pad],
+    )
+    return [[word for word in row if word not in (words.end, words.pad)] for row in said[:, 1:].tolist()]
+
+
+def measure(ways: Sequence[Callable[[], Sentences]], turns: int) -> tuple[list[list[float]], list[Sentences]]:
+    """Return the seconds of each way, turn by turn, and what each said; the first turn warms up."""
+    times: list[list[float]] = [[] for _ in ways]
+    said: list[Sentences] = [[] for _ in ways]
+    for turn in range(turns + 1):
+        for place, way in enumerate(ways):
+            started = time.perf_counter()
+            said[place] = way()
+            if turn:
+                times[place].append(time.perf_counter() - started)
+    return times, said
+
+
+def ratios(slow: list[float], fast: list[float]) -> str:
+    """Return the median, and the range, of ratios taken turn by turn."""
+    found = [a / b for a, b in zip(slow, fast, strict=True)]
+    return f"{statistics.median(found):.2f} ({min(found):.2f}-{max(found):.2f})"
+
+
+def agreement(some: Sentences, others: Sentences) -> float:
+    """Return the share of equal sentences."""
+    return sum(a == b for a, b in zip(some, others, strict=True)) / len(some)
+
+
+def count(model: nn.Module) -> float:
+    """Return millions of parameters, the word embedding and its head counted once."""
+    text = getattr(model, "text_encoder", getattr(model, "transformer", model))
+    return sum(p.numel() for p in text.parameters()) / 1e6
+
+
+def where(device: str) -> str:
+    """Name what it runs on."""
+    return torch.cuda.get_device_name() if device == "cuda" else f"{torch.get_num_threads()} threads"

@@ -1,0 +1,137 @@
+"""Predictions with their pictures: a sheet in the run's folder, and a table in W&B."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import WandbLogger
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from velm_lightning.explain import explain, heat_picture
+from velm_lightning.fusion import Fusion
+from velm_lightning.tracking.run import Run, write_whole
+from velm_lightning.types import Batch, Row
+
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+COLUMNS: list[str | int] = ["picture", "looked", *Row._fields]
+
+
+class Shown(NamedTuple):
+    """A row of an evaluation with what the model saw.
+
+    Attributes:
+        picture: (H, W, 3) pixels.
+        looked: the same with attention or evidence laid over it, where it was made.
+        row: prompt, prediction, references and score.
+    """
+
+    picture: Pixels
+    looked: Pixels | None
+    row: Row
+
+
+class Gallery(Callback):
+    """Shows the first samples of a final evaluation: picture, where the model looked, what it said, what was right.
+
+    Args:
+        run: whose folder gets ``gallery/<split>.png``.
+        count: samples shown; 0 shows none.
+        maps: how many of them get a picture of where the model looked.
+    """
+
+    def __init__(self, run: Run, count: int = 32, maps: int = 8) -> None:
+        self.run, self.count, self.maps = run, count, maps
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the validation split, once training is over."""
+        if trainer.state.fn != "fit":
+            self._show(trainer, pl_module, "val")
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the test split."""
+        self._show(trainer, pl_module, "test")
+
+    def _show(self, trainer: Trainer, pl_module: LightningModule, split: str) -> None:
+        if not trainer.is_global_zero or not self.count:
+            return
+        assert isinstance(pl_module, Fusion)
+        with torch.inference_mode(False):  # evidence needs gradients, which inference tensors cannot have
+            shown = self._rows(trainer, pl_module, split)
+        if not shown:
+            return
+        sheet = draw_sheet(shown)
+        write_whole(self.run.folder / "gallery" / f"{split}.png", sheet)
+        logger = next((logger for logger in trainer.loggers if isinstance(logger, WandbLogger)), None)
+        if logger is not None:
+            logger.experiment.log({f"{split}/predictions": wandb_table(shown), f"{split}/gallery": _wandb_image(sheet)})
+
+    def _rows(self, trainer: Trainer, model: Fusion, split: str) -> list[Shown]:
+        data: Any = getattr(trainer, "datamodule")  # noqa: B009 - a Trainer has it only while it runs on one
+        view = data.split(split)
+        batch: Batch = view.pictured(range(min(self.count, len(view))))
+        rows = {row.key: row for row in model.rows}
+        heats = self._looked(model, batch, rows)
+        shown = []
+        for index, key in enumerate(batch.keys):
+            if key in rows:
+                picture = batch.image[index] if batch.image.ndim == 4 else batch.image[index, 0]
+                looked = heat_picture(picture, heats[index]) if index < len(heats) else None
+                shown.append(Shown(picture.permute(1, 2, 0).numpy(), looked, rows[key]))
+        return shown
+
+    def _looked(self, model: Fusion, batch: Batch, rows: dict[str, Row]) -> torch.Tensor:
+        count = next((i for i, key in enumerate(batch.keys) if key not in rows), batch.size)
+        part = batch.first(min(self.maps, count)).to(model.device)
+        maps = explain(model, part, [rows[key].prediction for key in part.keys])
+        chosen = maps.evidence if maps.attention is None else maps.attention
+        return torch.empty(0) if chosen is None else chosen.cpu()
+
+
+def draw_sheet(shown: Sequence[Shown], columns: int = 4) -> bytes:
+    """Draw rows as a sheet of pictures with what was asked, said and right; return it as PNG."""
+    places = -(-len(shown) // columns)
+    figure = Figure(figsize=(4.2 * columns, 3.0 * places), layout="constrained")
+    FigureCanvasAgg(figure)
+    cells = figure.subplots(places, columns, squeeze=False).flatten()
+    for axes in cells:
+        axes.set_axis_off()
+    for axes, one in zip(cells, shown, strict=False):
+        sides = [one.picture] if one.looked is None else [one.picture, one.looked]
+        axes.imshow(np.concatenate(sides, axis=1))
+        lines = [("", one.row.prompt), ("said: ", one.row.prediction), ("right: ", " | ".join(one.row.references[:2]))]
+        text = "\n".join(_fitted(label + line) for label, line in lines if line or label == "said: ")
+        axes.set_title(f"{text}\nscore {one.row.score:.2f}", fontsize=7, loc="left", parse_math=False)
+    written = io.BytesIO()
+    figure.savefig(written, format="png", dpi=100)
+    return written.getvalue()
+
+
+def _fitted(text: str, width: int = 64, lines: int = 2) -> str:
+    """Break a text into a few lines."""
+    return "\n".join(textwrap.wrap(text, width, max_lines=lines, placeholder=" …"))
+
+
+def wandb_table(shown: Sequence[Shown]) -> Any:
+    """Return the rows as a W&B table."""
+    import wandb
+
+    table = wandb.Table(columns=COLUMNS)
+    for picture, looked, row in shown:
+        fields = row._asdict() | {"references": " | ".join(row.references)}
+        table.add_data(wandb.Image(picture), None if looked is None else wandb.Image(looked), *fields.values())
+    return table
+
+
+def _wandb_image(sheet: bytes) -> Any:
+    import wandb
+    from PIL import Image
+
+    return wandb.Image(Image.open(io.BytesIO(sheet)))
