@@ -91,6 +91,8 @@ def test_the_folder_holds_what_it_should(ran):
         "checkpoints/last.ckpt",
         "predictions/val.jsonl",
         "predictions/test.jsonl",
+        "predictions/val.pictures.jsonl",
+        "predictions/test.pictures.jsonl",
     }
 
 

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     module, _ = COMMANDS.get(words[0], COMMANDS["fit"])  # the trainer's own parser names a wrong command
-    from velm_lightning.types import InputError
+    from velm_lightning.errors import InputError
 
     try:
         return int(import_module(module).main(words) or 0)
