@@ -72,7 +72,7 @@ class Table(NamedTuple):
     def of(scores: Array, images: NDArray[np.intp]) -> Table:
         """Sum up scores (R, N) by the image number (N,) of each sample."""
         clusters = int(images.max()) + 1 if len(images) else 0
-        sums = np.stack([np.bincount(images, row, clusters) for row in scores])
+        sums: Array = np.stack([np.bincount(images, row, clusters) for row in scores]).astype(float)
         return Table(sums, np.bincount(images, minlength=clusters).astype(float))
 
 
@@ -133,7 +133,7 @@ def _noise(influence: Array) -> float:
     """Return the variance of the mean over seeds (S, C) that is due to seeds answering single images differently."""
     seeds, images = influence.shape
     rest = influence - influence.mean(0)
-    return float((rest**2).sum()) / ((seeds - 1) * max(1, images - 1) * seeds * images)
+    return float(np.square(rest).sum()) / ((seeds - 1) * max(1, images - 1) * seeds * images)
 
 
 def _tested(value: float, variance: float, freedom: float) -> tuple[Interval, float]:
