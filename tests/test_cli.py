@@ -93,6 +93,8 @@ def test_the_folder_holds_what_it_should(ran):
         "predictions/test.jsonl",
         "gallery/val.png",
         "gallery/test.png",
+        "predictions/val.pictures.jsonl",
+        "predictions/test.pictures.jsonl",
     }
 
 

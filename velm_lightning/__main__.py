@@ -16,6 +16,7 @@ COMMANDS = {
     "data": ("velm_lightning.data_check", "check the data that a config names"),
     "features": ("velm_lightning.features", "run a frozen image encoder once over all pictures"),
     "score": ("velm_lightning.score", "score a file of captions, of any system, as the COCO evaluation does"),
+    "compare": ("velm_lightning.compare", "compare finished runs: statistics, tables, a dashboard"),
     "bench": ("velm_lightning.bench", "measure speed"),
 }
 
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     module, _ = COMMANDS.get(words[0], COMMANDS["fit"])  # the trainer's own parser names a wrong command
-    from velm_lightning.types import InputError
+    from velm_lightning.errors import InputError
 
     try:
         return int(import_module(module).main(words) or 0)

@@ -26,6 +26,7 @@ from velm_lightning.tracking.gallery import Gallery
 from velm_lightning.tracking.metrics_file import MetricsFile
 from velm_lightning.tracking.run import Run, write_whole
 from velm_lightning.tracking.settings import Tracking, say_offline
+from velm_lightning.tracking.thumbnails import Thumbnails
 from velm_lightning.types import Dataset, InputError
 
 # Said by libraries to each other, or about what is so by intent; a user can do nothing about them.
@@ -98,6 +99,7 @@ class VelmCLI(LightningCLI):
         log = TrainLog()
         callbacks = list(self._get(self.config_init, "trainer.callbacks", default=None) or [])
         callbacks += [log, RunRecord(self.run, log), Gallery(self.run, settings.pictures)]
+        callbacks.append(Thumbnails(self.run, settings.thumbnails))
         if self._get(self.config_init, "trainer.enable_progress_bar") is not False:
             callbacks.append(Progress(log))
         trainer = super().instantiate_trainer(callbacks=callbacks, logger=self._loggers(settings), **kwargs)

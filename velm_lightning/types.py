@@ -10,17 +10,12 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from velm_lightning.errors import InputError as InputError
+
 Image = Path | Tensor | tuple[Path | Tensor, ...]
 """A file, an uint8 picture (3, H, W), or the frames of a clip."""
 
 SPLITS = ("train", "val", "test")
-
-
-class InputError(ValueError):
-    """Something the user gave cannot be used: the message names the file, line or key, the value and the mend.
-
-    The command line prints it as one line and ends with exit code 2; a library user catches it as a ``ValueError``.
-    """
 
 
 class Sample(NamedTuple):
@@ -129,6 +124,7 @@ class Batch(NamedTuple):
         prompts: B prompts as written.
         references: B tuples of reference answers or sentences.
         groups: B group names.
+        pictures: B names of pictures: the key of the first sample of the split that shows it.
     """
 
     keys: tuple[str, ...]
@@ -140,6 +136,7 @@ class Batch(NamedTuple):
     prompts: tuple[str, ...]
     references: tuple[tuple[str, ...], ...]
     groups: tuple[str, ...]
+    pictures: tuple[str, ...]
 
     @property
     def size(self) -> int:
@@ -186,6 +183,7 @@ class Row(NamedTuple):
         score: the headline metric of this sample, 0…1 for accuracies.
         confidence: probability the model gave its prediction.
         loss: the sample's loss; NaN where there is no target.
+        image: the name of its picture, the same for all samples that show it; intervals resample by it.
     """
 
     key: str
@@ -196,3 +194,4 @@ class Row(NamedTuple):
     score: float
     confidence: float
     loss: float
+    image: str = ""

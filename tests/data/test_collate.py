@@ -1,10 +1,12 @@
 """From samples to a batch: what stands where, and which block each word is in."""
 
+from pathlib import Path
+
 import pytest
 import tiny
 import torch
 
-from velm_lightning.data.collate import Texts, known_answers
+from velm_lightning.data.collate import Texts, known_answers, picture_names
 from velm_lightning.types import Sample
 
 PICTURES = torch.zeros(3, 3, tiny.SIZE, tiny.SIZE, dtype=torch.uint8)
@@ -109,3 +111,14 @@ def test_samples_come_in_the_order_that_was_asked_for(indices):
 def test_pictures_are_handed_on_as_they_are():
     pictures = torch.stack([tiny.picture(n) for n in range(3)])
     assert Texts(tiny.questions(), tiny.vocabulary()).batch([0, 1, 2], pictures).image is pictures
+
+
+def test_a_picture_is_named_after_the_first_sample_that_shows_it():
+    shared, other = tiny.picture(0), tiny.picture(0)
+    images = [shared, other, shared, Path("a.jpg"), Path("b.jpg"), Path("a.jpg"), (shared, other), (shared, other)]
+    samples = [tiny.questions()[0]._replace(key=f"q{n}", image=image) for n, image in enumerate(images)]
+    assert picture_names(samples) == ["q0", "q1", "q0", "q3", "q4", "q3", "q6", "q6"]
+
+
+def test_a_batch_names_its_pictures():
+    assert Texts(tiny.questions(), tiny.vocabulary()).batch([2, 0], torch.zeros(2)).pictures == ("q2", "q0")

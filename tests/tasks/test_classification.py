@@ -194,6 +194,11 @@ def row(key, prediction, references, score=None, loss=0.5, group="g"):
     return Row(key, group, "?", prediction, tuple(references), found, 0.9, loss)
 
 
+def test_scores_that_are_missing_are_filled_in_and_others_kept():
+    rows = [row("a", "cat", ["cat"], math.nan), row("b", "cat", ["dog"], 0.25), row("c", "cat", [], math.nan)]
+    assert [r.score for r in task().score(rows)] == [1.0, 0.25, pytest.approx(math.nan, nan_ok=True)]
+
+
 def test_figures_of_single_labels():
     rows = [row("a", "cat", ["cat"]), row("b", "cat", ["dog"]), row("c", "dog", ["dog"]), row("d", "cat", ["cat"])]
     found = task().figures([r._replace(loss=loss) for r, loss in zip(rows, (0.1, 0.2, 0.3, 0.4), strict=True)])

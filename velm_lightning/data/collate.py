@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from velm_lightning.data.images import identity
 from velm_lightning.types import Batch, Sample
 from velm_lightning.vocabulary import Vocabulary
 
@@ -29,6 +30,7 @@ class Texts:
         self.target_ids = [
             [] if sentence is None else [*ids, end] for sentence, ids in zip(sentences, targets, strict=True)
         ]
+        self.pictures = picture_names(samples)
         self.answers = [known_answers(sample, vocabulary) for sample in samples]
 
     def batch(self, indices: Sequence[int], image: Tensor) -> Batch:
@@ -56,7 +58,14 @@ class Texts:
             prompts=tuple(sample.text for sample in samples),
             references=tuple(sample.references for sample in samples),
             groups=tuple(sample.group for sample in samples),
+            pictures=tuple(self.pictures[i] for i in indices),
         )
+
+
+def picture_names(samples: Sequence[Sample]) -> list[str]:
+    """Return the name of each sample's picture: the key of the first sample that shows the same."""
+    first: dict[Hashable, str] = {}
+    return [first.setdefault(identity(sample.image), sample.key) for sample in samples]
 
 
 def known_answers(sample: Sample, vocabulary: Vocabulary) -> list[tuple[int, float]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from lightning import LightningModule
@@ -31,7 +31,12 @@ class Fusion(Recorded, LightningModule, ABC):
         text_encoder: embeds words and lets them read each other.
         task: head, loss and metrics.
         optimization: optimiser and schedule.
+
+    Attributes:
+        modalities: what the model is shown; comparisons hold fusions against the controls, which see one alone.
     """
+
+    modalities: ClassVar[tuple[str, ...]] = ("image", "text")
 
     def __init__(
         self,

@@ -16,6 +16,8 @@ from velm_lightning.types import Tokens
 class TextOnly(Fusion):
     """The same text encoder without the image: what a fusion must beat before it can be said to see."""
 
+    modalities = ("text",)
+
     def __init__(self, **parts: Any) -> None:
         super().__init__(**parts)
         self.image_encoder, self.connector = nn.Identity(), nn.Identity()  # nothing that would train or cost
@@ -36,6 +38,8 @@ class ImageOnly(EarlyFusion):
     The length of the prompt is hidden with its words. The words of a target sentence stay visible to the words after
     them.
     """
+
+    modalities = ("image",)
 
     def __init__(self, **parts: Any) -> None:
         super().__init__(**parts)

@@ -98,9 +98,19 @@ class Classification(Task):
         rows = []
         for i, (pick, sure, loss) in enumerate(zip(best.tolist(), confidence.tolist(), losses.tolist(), strict=True)):
             said, references = self.answers[pick], batch.references[i]
-            score = self.scorer(said, references) if references else math.nan
-            rows.append(Row(batch.keys[i], batch.groups[i], batch.prompts[i], said, references, score, sure, loss))
+            asked = batch.keys[i], batch.groups[i], batch.prompts[i]
+            rows.append(Row(*asked, said, references, self._score(said, references), sure, loss, batch.pictures[i]))
         return rows
+
+    def score(self, rows: Sequence[Row]) -> list[Row]:
+        """See ``Task.score``: fills in what is missing."""
+        return [
+            row._replace(score=self._score(row.prediction, row.references)) if math.isnan(row.score) else row
+            for row in rows
+        ]
+
+    def _score(self, prediction: str, references: Sequence[str]) -> float:
+        return self.scorer(prediction, references) if references else math.nan
 
     def figures(self, rows: Sequence[Row]) -> dict[str, float]:
         """See ``Task.figures``: the scorer's mean, macro-F1 where every sample has one label, and the loss."""

@@ -80,8 +80,8 @@ class Generation(Task):
         rows = []
         for i, key in enumerate(batch.keys):
             said, sure = self.vocabulary.decode(found[i][0].ids), math.exp(found[i][0].log_probability)
-            row = Row(key, batch.groups[i], batch.prompts[i], said, batch.references[i], math.nan, sure, losses[i])
-            rows.append(row)
+            asked, references = (key, batch.groups[i], batch.prompts[i]), batch.references[i]
+            rows.append(Row(*asked, said, references, math.nan, sure, losses[i], batch.pictures[i]))
         return rows
 
     def _row_losses(self, model: Model, batch: Batch) -> list[float]:

@@ -103,6 +103,7 @@ class RunRecord(Callback):
             precision=trainer.precision,
             devices=f"{trainer.num_devices} x {pl_module.device.type}",
             model=summary_of(pl_module),
+            modalities=getattr(pl_module, "modalities", ()),
             data={name: data.fingerprint(name) for name in ("train", "val", "test") if data.has(name)},
             versions=versions(),
             git=git_revision(),

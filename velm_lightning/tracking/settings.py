@@ -25,6 +25,7 @@ class Tracking:
         tags: W&B tags.
         group: W&B group.
         pictures: samples in the W&B table of an evaluation, with their pictures; attention maps on some of them.
+        thumbnails: pictures of an evaluation that are kept small beside its predictions, for the gallery of reports.
     """
 
     def __init__(
@@ -37,10 +38,11 @@ class Tracking:
         tags: Sequence[str] = (),
         group: str | None = None,
         pictures: int = 32,
+        thumbnails: int = 200,
     ) -> None:
         self.experiment, self.runs, self.wandb = experiment, runs, wandb
         self.project, self.entity, self.tags, self.group = project, entity, tags, group
-        self.pictures = pictures
+        self.pictures, self.thumbnails = pictures, thumbnails
 
     def wandb_logger(self, run: Run, config: dict[str, Any]) -> WandbLogger | None:
         """Return the logger of a run, or none where W&B is left out."""

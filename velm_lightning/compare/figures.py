@@ -1,0 +1,238 @@
+"""The pictures of the dashboard, as plotly draws them from plain data."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from velm_lightning.compare.comparison import COSTS, Comparison, Result, settings_of
+from velm_lightning.compare.grouping import shown
+from velm_lightning.compare.reading import RunFolder
+from velm_lightning.compare.statistics import pareto
+
+COLOURS = ("#3366cc", "#dc6900", "#2a9d5c", "#b5338a", "#7a5cc7", "#8a6d3b", "#17a2b8", "#c0392b", "#6b7280", "#4d7c0f")
+MOST_LINES, MOST_POINTS = 30, 300
+Figure = dict[str, Any]
+
+
+class Panel(NamedTuple):
+    """One picture, in variants that the reader chooses from.
+
+    Attributes:
+        title: what it shows.
+        caption: how to read it.
+        variants: the figures by the name of the variant.
+    """
+
+    title: str
+    caption: str
+    variants: dict[str, Figure]
+
+
+def panels(found: Comparison) -> list[Panel]:
+    """Return every picture that there are numbers for."""
+    colours = colours_of(found)
+    drawn = [
+        _bars(found, colours),
+        _curves(found, colours),
+        _pareto(found, colours),
+        _heat(found),
+        _parallel(found, colours),
+        _budgets(found, colours),
+    ]
+    return [panel for panel in drawn if panel.variants]
+
+
+def colours_of(found: Comparison) -> dict[str, str]:
+    """Give every fusion a colour."""
+    fusions = sorted({one.method.fusion for one in found.results})
+    return {fusion: COLOURS[place % len(COLOURS)] for place, fusion in enumerate(fusions)}
+
+
+def _safe(text: str) -> str:
+    """Return text for plotly, which takes some tags for formatting."""
+    return html.escape(text, quote=False)
+
+
+def _layout(x: str = "", y: str = "", **more: Any) -> Figure:
+    axes: Figure = {
+        "xaxis": {"title": {"text": x}, "automargin": True},
+        "yaxis": {"title": {"text": y}, "automargin": True},
+    }
+    return axes | {"margin": {"l": 60, "r": 20, "t": 20, "b": 50}, "hovermode": "closest", **more}
+
+
+def _bars(found: Comparison, colours: dict[str, str]) -> Panel:
+    shown_results = found.results[:MOST_LINES][::-1]
+    bar = {
+        "type": "bar",
+        "orientation": "h",
+        "y": [_safe(one.method.name) for one in shown_results],
+        "x": [one.score.value for one in shown_results],
+        "error_x": {"type": "data", "array": [_finite(one.score.half) for one in shown_results], "color": "#444"},
+        "marker": {
+            "color": [colours[one.method.fusion] for one in shown_results],
+            "opacity": [0.45 if one.method.control else 1.0 for one in shown_results],
+        },
+        "hovertemplate": "%{y}: %{x:.4f} ± %{error_x.array:.4f}<extra></extra>",
+    }
+    layout = _layout(f"score on {found.split}", height=90 + 34 * len(shown_results))
+    caption = "Means with 95 % intervals: over seeds, or over images where there is one seed. Controls are pale."
+    return Panel("Scores", caption, {"score": {"data": [bar], "layout": layout}})
+
+
+def _finite(value: float) -> float:
+    return value if math.isfinite(value) else 0.0
+
+
+def _curves(found: Comparison, colours: dict[str, str]) -> Panel:
+    names = dict.fromkeys(name for run in found.runs for name in run.curves if "/group/" not in name)
+    wanted = [name for name in names if name.startswith(("val/", "train/"))]
+    wanted.sort(key=lambda name: (name != "val/score", not name.startswith("val/"), name))
+    dashes = _dashes(found)
+    variants = {}
+    for name in wanted:
+        traces = [
+            trace
+            for one in found.results[:MOST_LINES]
+            for trace in _band(one, name, colours[one.method.fusion], dashes[one.method.name])
+        ]
+        if traces:
+            variants[name] = {"data": traces, "layout": _layout("step", name, height=420, legend={"orientation": "h"})}
+    return Panel("Curves", "Mean over seeds; the band spans the smallest and the largest seed.", variants)
+
+
+def _dashes(found: Comparison) -> dict[str, str]:
+    """Tell methods of one fusion apart by their lines."""
+    styles, seen = ("solid", "dash", "dot", "dashdot", "longdash"), dict[str, int]()
+    dashes = {}
+    for one in found.results:
+        place = seen[one.method.fusion] = seen.get(one.method.fusion, -1) + 1
+        dashes[one.method.name] = styles[place % len(styles)]
+    return dashes
+
+
+def _band(one: Result, name: str, colour: str, dash: str) -> list[Figure]:
+    curves = [_in_training(run, name) for run in one.method.runs]
+    common = set.intersection(*(set(curve) for curve in curves))
+    if not common:
+        return []
+    steps = sorted(common)
+    steps = steps[:: -(-len(steps) // MOST_POINTS)]
+    values = np.array([[curve[step] for step in steps] for curve in curves])
+    shared = {"type": "scatter", "mode": "lines", "legendgroup": one.method.name}
+    drawn = {"name": _safe(one.method.name), "line": {"color": colour, "dash": dash}}
+    line = shared | drawn | {"x": steps, "y": values.mean(0).tolist()}
+    if len(curves) < 2:
+        return [line]
+    edges = {"y": [*values.max(0).tolist(), *values.min(0).tolist()[::-1]], "x": [*steps, *steps[::-1]]}
+    fill = {
+        "fill": "toself",
+        "fillcolor": f"{colour}2e",
+        "line": {"width": 0},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+    return [shared | edges | fill, line]
+
+
+def _in_training(run: RunFolder, name: str) -> dict[float, float]:
+    """Return a curve by step, without the final evaluation of the best checkpoint."""
+    steps, values = run.curves.get(name, ([], []))
+    end = run.cost("steps")
+    return {step: value for step, value in zip(steps, values, strict=True) if not step >= end}
+
+
+def _pareto(found: Comparison, colours: dict[str, str]) -> Panel:
+    variants = {}
+    for key, title in COSTS.items():
+        known = [one for one in found.results if not math.isnan(one.costs[key])]
+        if not known:
+            continue
+        cheap_is_low = key != "samples_per_second"
+        x, y = [one.costs[key] for one in known], [one.score.value for one in known]
+        front = pareto(x if cheap_is_low else [-value for value in x], y)
+        dots = {
+            "type": "scatter", "mode": "markers+text", "x": x, "y": y,
+            "text": [_safe(one.method.name) if len(known) <= 12 else "" for one in known], "textposition": "top center",
+            "hovertext": [_safe(one.method.name) for one in known], "cliponaxis": False,
+            "error_y": {"type": "data", "array": [_finite(one.score.half) for one in known], "thickness": 1},
+            "marker": {"size": 11, "color": [colours[one.method.fusion] for one in known]}, "showlegend": False,
+        }  # fmt: skip
+        line = {
+            "type": "scatter", "mode": "lines", "x": [x[i] for i in front], "y": [y[i] for i in front],
+            "line": {"dash": "dot", "color": "#999"}, "hoverinfo": "skip", "showlegend": False,
+        }  # fmt: skip
+        layout = _layout(title, f"score on {found.split}", height=420)
+        variants[title] = {"data": [line, dots], "layout": layout}
+    return Panel(
+        "Score against cost", "The dotted line joins what no other method beats at its cost or less.", variants
+    )
+
+
+def _heat(found: Comparison) -> Panel:
+    names = list(dict.fromkeys(name for one in found.results for name in one.groups))
+    best = found.results[:MOST_LINES][::-1]
+    if not names:
+        return Panel("", "", {})
+    z = [[one.groups[name].value if name in one.groups else None for name in names] for one in best]
+    heat = {
+        "type": "heatmap", "z": z, "x": [_safe(name) for name in names], "y": [_safe(one.method.name) for one in best],
+        "colorscale": "Blues", "reversescale": False, "texttemplate": "%{z:.3f}" if len(names) <= 15 else "",
+    }  # fmt: skip
+    layout = _layout(height=110 + 34 * len(best))
+    return Panel(
+        "Score by group of samples",
+        f"Mean over seeds, on {found.split}.",
+        {"score": {"data": [heat], "layout": layout}},
+    )
+
+
+def _parallel(found: Comparison, colours: dict[str, str]) -> Panel:
+    settings = {name: values for name, values in settings_of(found.results).items() if _varied(values)}
+    if not settings or len(found.results) < 3:
+        return Panel("", "", {})
+    dimensions = [_dimension(name, values) for name, values in settings.items()]
+    costs = {COSTS["parameters"]: [one.costs["parameters"] for one in found.results]}
+    dimensions += [{"label": name, "values": values} for name, values in costs.items() if not np.isnan(values).any()]
+    scores = [one.score.value for one in found.results]
+    dimensions.append({"label": f"score on {found.split}", "values": scores})
+    lines = {"type": "parcoords", "dimensions": dimensions, "line": {"color": scores, "colorscale": "Viridis"}}
+    layout = {"margin": {"l": 90, "r": 60, "t": 60, "b": 30}, "height": 420}
+    caption = "One line a method, coloured by its score. Drag along an axis to keep a part of it."
+    return Panel("Settings", caption, {"settings": {"data": [lines], "layout": layout}})
+
+
+def _varied(values: Sequence[Any]) -> bool:
+    return len({str(value) for value in values}) > 1
+
+
+def _dimension(name: str, values: Sequence[Any]) -> Figure:
+    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
+        low, high = min(values), max(values)
+        if low > 0 and high / low >= 50:
+            ticks = sorted(set(values)) if len(set(values)) <= 8 else np.geomspace(low, high, 6).tolist()
+            logs = {"tickvals": [math.log10(tick) for tick in ticks], "ticktext": [f"{tick:.2g}" for tick in ticks]}
+            return {"label": _safe(name), "values": [math.log10(value) for value in values], **logs}
+        return {"label": _safe(name), "values": list(values)}
+    kinds = sorted({shown(value) for value in values})
+    places = [kinds.index(shown(value)) for value in values]
+    words = {"tickvals": list(range(len(kinds))), "ticktext": [_safe(kind)[:24] for kind in kinds]}
+    return {"label": _safe(name), "values": places, **words}
+
+
+def _budgets(found: Comparison, colours: dict[str, str]) -> Panel:
+    traces = [
+        {
+            "type": "scatter", "mode": "lines+markers", "x": list(range(1, len(curve) + 1)), "y": curve,
+            "name": _safe(fusion), "line": {"color": colours[fusion]},
+        }
+        for fusion, curve in found.budgets.items()
+    ]  # fmt: skip
+    layout = _layout("trials", "expected best score on val", height=380)
+    caption = "What the best of k trials is expected to reach: compare fusions at the same k (Dodge et al. 2019)."
+    return Panel("Score by budget", caption, {"val": {"data": traces, "layout": layout}} if traces else {})

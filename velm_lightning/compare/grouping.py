@@ -1,0 +1,117 @@
+"""Runs that differ in nothing but their seed are one method; its name is its fusion and what else sets it apart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from velm_lightning.compare.reading import RunFolder, choices, several, short_class
+
+Settings = dict[str, Any]
+_SILENT = ("init_args", "class_path", "model", "data", "trainer")
+
+
+class Method(NamedTuple):
+    """Runs of one configuration.
+
+    Attributes:
+        name: the fusion, and the settings in which it differs from other methods of the same fusion.
+        fusion: the class of the model.
+        settings: the settings that differ between any two methods, by dotted key.
+        runs: one run a seed, by seed.
+        control: whether it sees the image alone or the text alone.
+    """
+
+    name: str
+    fusion: str
+    settings: Settings
+    runs: tuple[RunFolder, ...]
+    control: bool
+
+
+def methods(runs: Sequence[RunFolder], controls: Sequence[str] = ()) -> list[Method]:
+    """Group runs by their configuration and by the data that they were evaluated on.
+
+    Args:
+        runs: the runs.
+        controls: classes that are controls, besides those whose record tells so.
+    """
+    chosen = {id(run): choices(run) for run in runs}
+    differing = [key for key in _keys(chosen.values()) if several(found.get(key) for found in chosen.values())]
+    grouped: dict[str, list[RunFolder]] = {}
+    for run in runs:
+        mark = json.dumps([run.data, {key: chosen[id(run)].get(key) for key in differing}], default=str)
+        grouped.setdefault(mark, []).append(run)
+    firsts = [found[0] for found in grouped.values()]
+    names = _names(firsts, chosen, differing)
+    return [
+        Method(
+            names[id(found[0])],
+            found[0].fusion,
+            {key: chosen[id(found[0])][key] for key in differing if key in chosen[id(found[0])]},
+            tuple(sorted(found, key=lambda run: run.seed)),
+            found[0].fusion in controls or len(found[0].record.get("modalities", ("image", "text"))) == 1,
+        )
+        for found in grouped.values()
+    ]
+
+
+def confounders(found: Sequence[Method]) -> dict[str, Settings]:
+    """Return the settings that several fusions share but not with the same values, by key: the value of each fusion.
+
+    They are no part of the fusion, so that a difference in score may be theirs. A setting that varies within one fusion
+    was searched, and is left out.
+    """
+    keys = _keys(method.settings for method in found)
+    mixed: dict[str, Settings] = {}
+    for key in keys:
+        if key == "model.class_path":
+            continue
+        values: dict[str, list[Any]] = {}
+        for method in found:
+            if key in method.settings:
+                values.setdefault(method.fusion, []).append(method.settings[key])
+        if len(values) > 1 and not any(several(one) for one in values.values()):
+            firsts = {fusion: one[0] for fusion, one in values.items()}
+            if several(firsts.values()):
+                mixed[key] = firsts
+    return mixed
+
+
+def _keys(found: Iterable[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(key for settings in found for key in settings))
+
+
+def _names(firsts: Sequence[RunFolder], chosen: Mapping[int, Settings], differing: Sequence[str]) -> dict[int, str]:
+    names: dict[int, str] = {}
+    for run in firsts:
+        own = chosen[id(run)]
+        same = [other for other in firsts if other.fusion == run.fusion]
+        apart = [key for key in differing if several(chosen[id(other)].get(key) for other in same)]
+        words = [f"{name}={shown(own[key])}" for key, name in short_names(apart).items() if key in own]
+        if several(other.data for other in same):
+            words.append(f"data={next(iter((run.record.get('data') or {'': '?'}).values()))[:6]}")
+        names[id(run)] = " · ".join([run.fusion, *words])
+    return names
+
+
+def short_names(keys: Sequence[str]) -> dict[str, str]:
+    """Return for each dotted key the shortest ending that tells it from the others."""
+    words = {key: [word for word in key.split(".") if word not in _SILENT] or [key] for key in keys}
+    found = {}
+    for key, own in words.items():
+        lengths = range(1, len(own) + 1)
+        others = [word for other, word in words.items() if other != key]
+        fit = next((n for n in lengths if all(one[-n:] != own[-n:] for one in others)), None)
+        found[key] = ".".join(own[-fit:]) if fit else key
+    return found
+
+
+def shown(value: Any) -> str:
+    """Return a setting as a person reads it."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, str) and value.replace("_", "").replace(".", "").isalnum() and "." in value:
+        return short_class(value)
+    return "—" if value is None else str(value)

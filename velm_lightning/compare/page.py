@@ -1,0 +1,106 @@
+"""The dashboard: one HTML file with everything in it, that asks no network for anything."""
+
+from __future__ import annotations
+
+import json
+import math
+from importlib.resources import files
+from statistics import median
+from typing import Any
+
+from velm_lightning.compare.comparison import COSTS, Comparison
+from velm_lightning.compare.figures import panels
+from velm_lightning.compare.grouping import short_names, shown
+from velm_lightning.compare.tables import sheets
+from velm_lightning.errors import InputError
+
+MOST_METHODS = 12
+"""Methods whose predictions go into the gallery."""
+
+
+def page(found: Comparison, title: str) -> str:
+    """Return the page. Whatever text it shows, of whomever, is shown as text.
+
+    Raises:
+        InputError: plotly is not installed.
+    """
+    data = {
+        "title": title,
+        "notes": found.notes,
+        "left": [f"{left.folder}: {left.why}" for left in found.left],
+        "sheets": [sheet._asdict() for sheet in sheets(found)],
+        "runs": _runs(found),
+        "panels": [panel._asdict() for panel in panels(found)],
+        "gallery": gallery(found),
+    }
+    template = files("velm_lightning.compare").joinpath("page.html").read_text("utf-8")
+    before, rest = template.split("/*PLOTLY*/")
+    between, after = rest.split("/*DATA*/")
+    return "".join((before, plotly_js(), between, for_script(data), after))
+
+
+def plotly_js() -> str:
+    """Return plotly's library."""
+    try:
+        return files("plotly").joinpath("package_data", "plotly.min.js").read_text("utf-8")
+    except ModuleNotFoundError as error:
+        raise InputError("--html needs plotly: pip install plotly") from error
+
+
+def for_script(data: Any) -> str:
+    """Return data as JSON that cannot end the script it stands in; what is not a number becomes null."""
+    text = json.dumps(_without_nan(data), ensure_ascii=True, allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _without_nan(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {str(key): _without_nan(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [_without_nan(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
+
+
+def _runs(found: Comparison) -> dict[str, Any]:
+    """Return the table of runs: what sets each apart, its score, what it cost."""
+    names = short_names(list(dict.fromkeys(key for one in found.results for key in one.method.settings)))
+    head = ["run", "fusion", "seed", *names.values(), f"score on {found.split}", *COSTS.values()]
+    rows = [
+        [
+            run.ident,
+            run.fusion,
+            run.seed,
+            *(shown(one.method.settings[key]) if key in one.method.settings else "" for key in names),
+            run.figure(found.split),
+            *(run.cost(name) for name in COSTS),
+        ]
+        for one in found.results
+        for run in one.method.runs
+    ]
+    return {"head": head, "rows": rows}
+
+
+def gallery(found: Comparison) -> dict[str, Any] | None:
+    """Return the samples whose pictures were kept, with what the first seed of every method said of them."""
+    data = found.results[0].method.runs[0].data
+    chosen = [one for one in found.results if one.method.runs[0].data == data][:MOST_METHODS]
+    runs = [one.method.runs[0] for one in chosen]
+    pictures = next(filter(None, (run.thumbnails(found.split) for run in runs)), None)
+    if not pictures:
+        return None
+    samples: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        for row in run.rows(found.split):
+            if row.get("image") in pictures:
+                shared = {name: row[name] for name in ("prompt", "references", "group", "image")}
+                said = samples.setdefault(row["key"], shared | {"said": []})["said"]
+                said.append([row["prediction"], row["score"], row["confidence"]])
+    scores = [score for sample in samples.values() for _, score, _ in sample["said"] if score is not None]
+    graded = max(scores, default=0.0) > 1
+    return {
+        "methods": [f"{one.method.name} (seed {run.seed})" for one, run in zip(chosen, runs, strict=True)],
+        "pictures": pictures,
+        "samples": [sample for sample in samples.values() if len(sample["said"]) == len(runs)],
+        "right": median(scores) if graded else 0.5,
+        "words": ["above the median", "below it"] if graded else ["right", "wrong"],
+    }

@@ -1,0 +1,273 @@
+"""Run folders as they are read for a comparison: records, configs, curves and predictions, without torch."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from velm_lightning.errors import InputError
+
+Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+MISSING = float("nan")
+
+
+class Scores(NamedTuple):
+    """The predictions of a run as far as statistics need them; samples without a score are left out.
+
+    Attributes:
+        keys: N sample keys.
+        images: N names of pictures; a sample's own key where the file names none.
+        groups: N names of groups.
+        values: (N,) scores.
+    """
+
+    keys: tuple[str, ...]
+    images: tuple[str, ...]
+    groups: tuple[str, ...]
+    values: NDArray[np.float64]
+
+
+class RunFolder:
+    """One finished run.
+
+    Attributes:
+        folder: where it lies.
+        record: its ``run.json``.
+        config: its ``config.yaml`` with dotted keys.
+
+    Raises:
+        InputError: the folder holds no run that could be compared; the message says why.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.record = read_json(folder / "run.json")
+        status = self.record.get("status", "unknown")
+        if status != "finished":
+            raise InputError(f"its status is {status!r}")
+        if not self.record.get("scores"):
+            raise InputError("it was not evaluated")
+        self.config = dict(flat(read_yaml(folder / "config.yaml")))
+
+    @property
+    def ident(self) -> str:
+        """Its id."""
+        return str(self.record.get("id", self.folder.name))
+
+    @property
+    def seed(self) -> int:
+        """The seed that it was trained with."""
+        return int(self.record.get("seed", 0))
+
+    @property
+    def fusion(self) -> str:
+        """The class of its model."""
+        return short_class(self.config.get("model.class_path") or self.record["model"]["class_path"])
+
+    @property
+    def data(self) -> str:
+        """What its figures are figures of: fingerprints of the splits, and the scorer."""
+        return json.dumps([self.record.get("data"), self.record.get("signature")], sort_keys=True)
+
+    def figure(self, split: str, name: str = "score") -> float:
+        """Return a figure of a split, NaN where there is none."""
+        return float(self.record["scores"].get(split, {}).get(name, MISSING))
+
+    def cost(self, name: str) -> float:
+        """Return a number of the record, NaN where there is none."""
+        value = self.record.get(name)
+        return float(value) if isinstance(value, (int, float)) else MISSING
+
+    @cached_property
+    def curves(self) -> dict[str, tuple[list[float], list[float]]]:
+        """The steps and values of every metric that was logged."""
+        found: dict[str, tuple[list[float], list[float]]] = {}
+        path = self.folder / "metrics.csv"
+        if path.is_file():
+            with path.open(encoding="utf-8", newline="") as file:
+                for row in csv.DictReader(file):
+                    step = float(row.pop("step"))
+                    for name, value in row.items():
+                        if value:
+                            steps, values = found.setdefault(name, ([], []))
+                            steps.append(step)
+                            values.append(float(value))
+        return found
+
+    def rows(self, split: str) -> list[dict[str, Any]]:
+        """Return the prediction rows of a split.
+
+        Raises:
+            InputError: there are none, or the file is cut.
+        """
+        path = self.folder / "predictions" / f"{split}.jsonl"
+        try:
+            lines = path.read_text("utf-8").splitlines()
+            rows: list[dict[str, Any]] = json.loads(f"[{','.join(lines)}]")
+        except FileNotFoundError:
+            raise InputError(f"it has no predictions/{split}.jsonl") from None
+        except (OSError, ValueError) as error:
+            raise InputError(f"predictions/{split}.jsonl cannot be read: {error}") from error
+        return rows
+
+    def scores(self, split: str) -> Scores:
+        """Return what statistics need of the predictions of a split.
+
+        Raises:
+            InputError: as ``rows``; or the rows lack what they should hold, or are fewer than were evaluated.
+        """
+        rows = self.rows(split)
+        expected = self.record["scores"][split].get("samples", len(rows))
+        if len(rows) != expected:
+            raise InputError(f"predictions/{split}.jsonl has {len(rows)} rows, {expected} samples were evaluated")
+        try:
+            kept = [row for row in rows if row["score"] is not None]
+            return Scores(
+                tuple(row["key"] for row in kept),
+                tuple(row.get("image") or row["key"] for row in kept),
+                tuple(row["group"] for row in kept),
+                np.array([row["score"] for row in kept], float),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"predictions/{split}.jsonl has rows that are no predictions: {error}") from error
+
+    def thumbnails(self, split: str) -> dict[str, str]:
+        """Return the small JPEGs, base64, by name of picture."""
+        path = self.folder / "predictions" / f"{split}.pictures.jsonl"
+        if not path.is_file():
+            return {}
+        return {row["image"]: row["jpeg"] for row in map(json.loads, path.read_text("utf-8").splitlines())}
+
+
+class Left(NamedTuple):
+    """A folder that was left out, and why."""
+
+    folder: Path
+    why: str
+
+
+def read_runs(places: Sequence[Path]) -> tuple[list[RunFolder], list[Left]]:
+    """Read the runs that lie in ``places``: runs, experiments, or folders of experiments.
+
+    Of runs that repeat one configuration with one seed, the latest is kept.
+
+    Raises:
+        InputError: a place does not exist, or holds no run at all.
+    """
+    runs: list[RunFolder] = []
+    left: list[Left] = []
+    for folder in dict.fromkeys(found for place in places for found in _folders(place)):
+        try:
+            runs.append(RunFolder(folder))
+        except InputError as error:
+            left.append(Left(folder, str(error)))
+    latest: dict[str, RunFolder] = {}
+    for run in sorted(runs, key=lambda run: str(run.record.get("started", ""))):
+        mark = json.dumps([run.data, run.seed, choices(run)], sort_keys=True, default=str)
+        if mark in latest:
+            left.append(Left(latest[mark].folder, f"{run.ident} repeats its configuration and seed"))
+        latest[mark] = run
+    kept = set(map(id, latest.values()))
+    return [run for run in runs if id(run) in kept], left
+
+
+def _folders(place: Path) -> Iterator[Path]:
+    if (place / "run.json").exists() or (place / "config.yaml").exists():
+        yield place
+        return
+    if not place.is_dir():
+        raise InputError(f"{place} does not exist: name folders of runs")
+    marks = ("run.json", "config.yaml")
+    found = {path.parent for depth in ("*", "*/*") for mark in marks for path in place.glob(f"{depth}/{mark}")}
+    if not found:
+        raise InputError(f"{place} holds no runs: name a run, or a folder of runs")
+    yield from sorted(found)
+
+
+# Settings that do not change what is learned; all others tell configurations apart.
+_IRRELEVANT = (
+    "seed_everything",
+    "tracking",
+    "test_after_fit",
+    "ckpt_path",
+    "checkpoint.dirpath",
+    "checkpoint.verbose",
+    "data.workers",
+    "data.images",
+    "data.cache",
+    "trainer.logger",
+    "trainer.log_every_n_steps",
+    "trainer.default_root_dir",
+    "trainer.enable_progress_bar",
+    "trainer.enable_model_summary",
+    "trainer.profiler",
+)
+
+
+def choices(run: RunFolder) -> dict[str, Any]:
+    """Return the settings of a run that decide what it learns, its seed left out."""
+    return {
+        key: value
+        for key, value in run.config.items()
+        if not any(key == name or key.startswith(f"{name}.") for name in _IRRELEVANT)
+    }
+
+
+def flat(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of a nested mapping with their dotted keys."""
+    for key, value in nested.items():
+        if isinstance(value, Mapping) and value:
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def short_class(path: str) -> str:
+    """Return the last word of a dotted name."""
+    return str(path).rpartition(".")[2]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        InputError: it is missing, cut, or something else.
+    """
+    found = _parsed(path, json.loads, ValueError)
+    if not isinstance(found, dict):
+        raise InputError(f"{path.name} holds no record")
+    return found
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping.
+
+    Raises:
+        InputError: it is missing, malformed, or something else.
+    """
+    found = _parsed(path, lambda text: yaml.load(text, Loader), yaml.YAMLError)
+    if not isinstance(found, dict):
+        raise InputError(f"{path.name} holds no settings")
+    return found
+
+
+def _parsed(path: Path, parse: Any, fault: type[Exception]) -> Any:
+    try:
+        return parse(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"it has no {path.name}") from None
+    except (OSError, UnicodeDecodeError, fault) as error:
+        raise InputError(f"{path.name} cannot be read: {' '.join(str(error).split())}") from error
+
+
+def several(values: Iterable[Any]) -> bool:
+    """Say whether values differ."""
+    return len({json.dumps(value, sort_keys=True, default=str) for value in values}) > 1
