@@ -25,10 +25,10 @@ class Fault(Callback):
         raise NotImplementedError
 
     def _now(self, trainer, place):
-        if place == self.place and trainer.state.fn == "fit" and not self.happened:
-            if trainer.global_step == self.step and trainer.global_rank == self.rank:
-                self.happened = True
-                self.happen(trainer)
+        here = place == self.place and trainer.state.fn == "fit" and trainer.global_rank == self.rank
+        if here and trainer.global_step == self.step and not self.happened:
+            self.happened = True
+            self.happen(trainer)
 
     def on_train_batch_start(self, trainer, *_):
         self._now(trainer, "train")
