@@ -1,6 +1,7 @@
 """Every test starts from the same random state, on one thread, apart from the user's own folders and logins."""
 
 import os
+import sys
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -40,3 +41,28 @@ def batch(vocabulary):
 def sentences(vocabulary):
     """Three prompts (one of them empty) of different lengths, with a sentence to produce for each."""
     return tiny.batch(tiny.translations(), vocabulary)
+
+
+@pytest.fixture(scope="session")
+def here_in(tmp_path_factory):
+    """Run a command in this process, in a folder; returns the exit code."""
+    from velm_lightning.__main__ import main
+
+    def run(folder, *words):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            patch.setattr(sys, "argv", ["velm"])  # Lightning warns of words given twice
+            for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
+                patch.setenv(name, "0")  # the command line sets them, and the test takes them back
+            patch.setenv("NETRC", os.devnull)
+            patch.setenv("VELM_RUN_ID", "")
+            patch.delenv("VELM_RUN_ID")
+            return main([str(word) for word in words])
+
+    return run
+
+
+@pytest.fixture
+def here(here_in, tmp_path):
+    """Run a command in this process, in a folder of its own; returns the exit code."""
+    return lambda *words: here_in(tmp_path, *words)

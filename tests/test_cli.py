@@ -50,21 +50,6 @@ def ran(tmp_path_factory):
     return Ran(run, done.stdout, done.stderr)
 
 
-@pytest.fixture
-def here(monkeypatch, tmp_path):
-    """Run a command in this process, in a folder of its own; returns the exit code."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
-        monkeypatch.setenv(name, "0")  # the command line sets them, and the test takes them back
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["velm"])
-        monkeypatch.delenv("VELM_RUN_ID", raising=False)
-        return main([str(word) for word in words])
-
-    return run
-
-
 # A run and its folder
 
 

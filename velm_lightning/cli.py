@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
+from jsonargparse.typing import NonNegativeInt
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import Logger
 
@@ -22,11 +24,14 @@ from velm_lightning.data import MultimodalData, Tokenizing
 from velm_lightning.fusion import Fusion
 from velm_lightning.recipe import Recorded
 from velm_lightning.tracking.callbacks import Progress, RunRecord, TrainLog, print_scores
+from velm_lightning.tracking.checkpoints import LastCheckpoint, WholeCheckpoints, newest_usable
+from velm_lightning.tracking.ending import Companions, Interrupted, Losses, Signals, leave, said
 from velm_lightning.tracking.gallery import Gallery
 from velm_lightning.tracking.metrics_file import MetricsFile
-from velm_lightning.tracking.run import Run, write_whole
+from velm_lightning.tracking.run import Run, now
 from velm_lightning.tracking.settings import Tracking, say_offline
 from velm_lightning.tracking.thumbnails import Thumbnails
+from velm_lightning.tracking.whole import write_whole
 from velm_lightning.types import Dataset, InputError
 
 # Said by libraries to each other, or about what is so by intent; a user can do nothing about them.
@@ -35,6 +40,8 @@ QUIET = (
     r".*does not have many workers",
     r".*is smaller than the logging interval",
     r".*Found .* module\(s\) in eval mode",
+    r".*Checkpoint directory .* exists and is not empty",
+    r".*your dataloader is not resumable",
 )
 
 
@@ -74,6 +81,18 @@ class VelmCLI(LightningCLI):
         """Add tracking, checkpoints and early stopping; let data, model and seed know of each other."""
         parser.add_class_arguments(Tracking, "tracking", instantiate=True)
         parser.add_argument("--test_after_fit", type=bool, default=True, help="evaluate the best checkpoint in the end")
+        parser.add_argument(
+            "--resume",
+            type=Literal["auto"] | None,
+            help="`auto` goes on from the newest usable checkpoint of the run whose config is given, or of the newest "
+            "unfinished run with the same config; a new run starts where there is none",
+        )
+        parser.add_argument(
+            "--on_nan", type=Literal["stop", "skip"], default="stop", help="what to do where a loss is not finite"
+        )
+        parser.add_argument(
+            "--save_every_n_steps", type=NonNegativeInt, default=0, help="write last.ckpt within epochs, too"
+        )
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.set_defaults(
@@ -82,7 +101,6 @@ class VelmCLI(LightningCLI):
                 "checkpoint.mode": "max",
                 "checkpoint.filename": "best",
                 "checkpoint.auto_insert_metric_name": False,
-                "checkpoint.save_last": True,
                 "checkpoint.enable_version_counter": False,
                 "early_stopping.monitor": "val/score",
                 "early_stopping.mode": "max",
@@ -92,31 +110,59 @@ class VelmCLI(LightningCLI):
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
         parser.link_arguments("data.vocabulary", "model.init_args.vocabulary", apply_on="instantiate")
 
+    def _parse_ckpt_path(self) -> None:
+        """Take nothing from a checkpoint into the config, where it would silently replace what the user says."""
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer around the folder of this run."""
         settings: Tracking = self._get(self.config_init, "tracking")
         self.run = self._open_run(settings)
+        folder = self.run.folder / "checkpoints"
+        self.config_init[self.subcommand]["checkpoint"].dirpath = os.path.realpath(folder)
+        given = self._get(self.config_init, "trainer")
         log = TrainLog()
-        callbacks = list(self._get(self.config_init, "trainer.callbacks", default=None) or [])
-        callbacks += [log, RunRecord(self.run, log), Gallery(self.run, settings.pictures)]
-        callbacks.append(Thumbnails(self.run, settings.thumbnails))
-        if self._get(self.config_init, "trainer.enable_progress_bar") is not False:
+        self.last = LastCheckpoint(folder / "last.ckpt", self._get(self.config, "save_every_n_steps"))
+        self.signals, self.companions = Signals(self.last), Companions(self._companion_died)
+        callbacks = [*(given.callbacks or []), log, RunRecord(self.run, log)]
+        callbacks += [Gallery(self.run, settings.pictures), Thumbnails(self.run, settings.thumbnails)]
+        callbacks += [self.signals, self.companions, Losses(self._get(self.config, "on_nan"))]
+        if given.enable_progress_bar is not False:
             callbacks.append(Progress(log))
-        trainer = super().instantiate_trainer(callbacks=callbacks, logger=self._loggers(settings), **kwargs)
-        for callback in trainer.checkpoint_callbacks:
-            if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
-                callback.dirpath = str(self.run.folder / "checkpoints")
-        return trainer
+        kwargs |= {"callbacks": callbacks, "logger": self._loggers(settings)}
+        kwargs["plugins"] = [*_listed(given.plugins), WholeCheckpoints()]
+        kwargs["default_root_dir"] = given.default_root_dir or self.run.folder  # where SLURM's checkpoints go
+        return super().instantiate_trainer(**kwargs)
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+        """Let the last checkpoint be written last: it holds what the other callbacks have come to know."""
+        return super()._instantiate_trainer(config, [*callbacks, self.last])
 
     def _open_run(self, settings: Tracking) -> Run:
-        """Return the run of the checkpoint that is evaluated or gone on with, or a new one."""
-        checkpoint = self._get(self.config, "ckpt_path", default=None)
-        if checkpoint:
-            if not Path(checkpoint).is_file() and checkpoint not in ("best", "last", "hpc", "registry"):
-                raise InputError(f"--ckpt_path {checkpoint} does not exist")
-            found = Run.of_checkpoint(Path(checkpoint))
+        """Return the run that is evaluated or gone on with, or a new one."""
+        chosen = self.config_init[self.subcommand]
+        configs = [Path(str(path)) for path in self._get(self.config, "config", default=None) or []]
+        own = next((run for path in reversed(configs) if (run := Run.of_config(path))), None)
+        if chosen.get("resume") == "auto" and self.subcommand == "fit" and not chosen.ckpt_path:
+            text = config_text(self._parser(self.subcommand), self.config[self.subcommand])
+            run = own or Run.unfinished(settings.runs, settings.experiment, text) or self._new_run(settings)
+            os.environ["VELM_RUN_ID"] = run.ident
+            chosen.ckpt_path = newest_usable(run.folder)
+            return run
+        if chosen.ckpt_path in ("best", "last"):
+            run = own or self._new_run(settings)
+            chosen.ckpt_path = str(run.folder / "checkpoints" / f"{chosen.ckpt_path}.ckpt")
+        if chosen.ckpt_path and chosen.ckpt_path not in ("hpc", "registry"):
+            if not Path(chosen.ckpt_path).is_file():
+                raise InputError(
+                    f"--ckpt_path {chosen.ckpt_path} does not exist: name a file, or `last` beside "
+                    "`--config` of a run's own config.yaml"
+                )
+            found = Run.of_checkpoint(Path(chosen.ckpt_path))
             if found is not None:
                 return found
+        return self._new_run(settings)
+
+    def _new_run(self, settings: Tracking) -> Run:
         name = f"{type(self.model).__name__.lower()}-s{self._get(self.config, 'seed_everything')}"
         return Run.create(settings.runs, settings.experiment, name)
 
@@ -131,16 +177,34 @@ class VelmCLI(LightningCLI):
         added = self._get(self.config_init, "trainer.logger", default=None)
         return loggers + (added if isinstance(added, list) else [added] if isinstance(added, Logger) else [])
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run it, and end all processes of the run however it ends."""
+        try:
+            super()._run_subcommand(subcommand)
+        except BaseException as error:
+            if self.trainer.world_size > 1:
+                leave(error, self.trainer)
+            raise
+        finally:
+            self.companions.stop()
+            self.signals.restore()
+            self.run.release()
+
+    def _companion_died(self, who: str) -> None:
+        if Run(self.run.folder).record.get("status") == "running":
+            self.run.mark("failed")
+        print(f"velm: error: {who} has died, so this one ends too", file=sys.stderr, flush=True)
+
     def after_fit(self) -> None:
         """Evaluate the best checkpoint, so that a run ends with its figures."""
-        if not self._get(self.config, "test_after_fit") or getattr(self.trainer, "fast_dev_run", False):
-            return
         best = self.trainer.checkpoint_callback.best_model_path  # type: ignore[union-attr]
-        if best and not self.trainer.interrupted:
+        if best and self._get(self.config, "test_after_fit") and not getattr(self.trainer, "fast_dev_run", False):
             self.trainer.validate(ckpt_path=best, datamodule=self.datamodule, verbose=False)
             if self.datamodule.has("test"):
                 self.trainer.test(ckpt_path=best, datamodule=self.datamodule, verbose=False)
-        self._show()
+            self._show()
+        if self.trainer.is_global_zero:
+            self.run.update(status="finished", ended=now())
 
     def after_validate(self) -> None:
         """Show the figures."""
@@ -169,9 +233,19 @@ class SaveConfig(SaveConfigCallback):
         if stage != "fit":
             return
         record = next(c for c in trainer.callbacks if isinstance(c, RunRecord))  # type: ignore[attr-defined]
-        text = self.parser.dump(self.config, skip_none=False, skip_check=True)
-        write_whole(record.run.folder / "config.yaml", text)
+        write_whole(record.run.folder / "config.yaml", config_text(self.parser, self.config))
         write_whole(record.run.folder / "tokenizer" / "tokenizer.json", pl_module.vocabulary.tokenizer.to_str())
+
+
+def config_text(parser: LightningArgumentParser, config: Any) -> str:
+    """Return a config as YAML, complete but for what is said of one start alone."""
+    config = config.clone()
+    config.ckpt_path = config.resume = None
+    return str(parser.dump(config, skip_none=False, skip_check=True))
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
 
 
 def _plain(config: Any) -> dict[str, Any]:
@@ -180,8 +254,20 @@ def _plain(config: Any) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one of Lightning's subcommands."""
+    """Run one of Lightning's subcommands; the exit code of a run that was told to stop is 128 + the signal."""
     quiet()
+    try:
+        _start(arguments)
+    except Interrupted as told:
+        print(said(told), file=sys.stderr)
+        return 128 + told.signum
+    except KeyboardInterrupt:
+        print("velm: stopped by SIGINT", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _start(arguments: Sequence[str]) -> None:
     VelmCLI(
         Fusion,
         MultimodalData,
@@ -199,4 +285,3 @@ def main(arguments: Sequence[str]) -> int:
         parser_class=Parser,
         args=None if list(arguments) == sys.argv[1:] else list(arguments),
     )
-    return 0

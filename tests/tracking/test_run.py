@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from velm_lightning.tracking.run import Run, now, write_whole
+from velm_lightning.tracking.run import Run, now
+from velm_lightning.tracking.whole import write_whole
 from velm_lightning.types import InputError, Row
 
 ROWS = [

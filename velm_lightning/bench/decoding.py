@@ -128,7 +128,7 @@ def prompts(size: int) -> Batch:
     ids = torch.arange(size)[:, None] + len(SPECIALS)
     empty, valid = ("",) * size, torch.ones_like(ids).bool()
     image, answers = torch.zeros(size, 3, 16, 16, dtype=torch.uint8), torch.zeros(size, 0)
-    return Batch(empty, image, ids, valid, torch.zeros_like(ids), answers, empty, ((),) * size, empty)
+    return Batch(empty, image, ids, valid, torch.zeros_like(ids), answers, empty, ((),) * size, empty, empty)
 
 
 def ours(model: TextOnly, batch: Batch, decoding: Decoding, steps: type[CachedSteps]) -> Sentences:

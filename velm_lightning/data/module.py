@@ -77,6 +77,8 @@ class MultimodalData(LightningDataModule):
         self.transform: ImageTransform | None = None
         self.encoder: Encoder | None = None
         self._splits: dict[str, Split] = {}
+        self.order: TrainOrder | None = None
+        self._seen: dict[str, int] = {}
 
     # What the model needs to know of the data.
 
@@ -193,9 +195,41 @@ class MultimodalData(LightningDataModule):
             weights = counts[firsts] ** -self.balance
         return TrainOrder(len(split), self.batch_size, self.seed, *self._place(), weights)
 
+    def state_dict(self) -> dict[str, int]:
+        """Return how far the training order has been followed: all that a run needs to go on with its next batch."""
+        if self.trainer is None or self.order is None:
+            return {}
+        loop = self.trainer.fit_loop
+        epoch: Any = loop.epoch_progress.current
+        batches: Any = loop.epoch_loop.batch_progress.current
+        within = batches.processed if epoch.processed < epoch.started else 0
+        return {"epoch": epoch.processed, "batches": within, "samples_a_step": self.order.together}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Go on from there: Lightning calls it before it asks for the training batches."""
+        self._seen = state_dict
+
+    def _resumed(self, order: TrainOrder) -> TrainOrder:
+        """Let the order start where the run that goes on had stopped.
+
+        Raises:
+            InputError: that was in the middle of an epoch, and a step had another number of samples.
+        """
+        if self._seen:
+            before = self._seen["samples_a_step"]
+            if self._seen["batches"] and before != order.together:
+                raise InputError(
+                    f"the checkpoint was written within an epoch of {before} samples a step, now a step has "
+                    f"{order.together}: keep data.batch_size x number of processes, or resume from best.ckpt"
+                )
+            order.go_on(self._seen["epoch"], self._seen["batches"])
+        return order
+
     def train_dataloader(self) -> DataLoader[Batch]:
         """See ``LightningDataModule``."""
-        return self._loader(self.with_features("train"), self.train_order())
+        split = self.with_features("train")
+        self.order = self._resumed(self.train_order())
+        return self._loader(split, self.order)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """See ``LightningDataModule``."""
@@ -222,6 +256,9 @@ class MultimodalData(LightningDataModule):
             collate_fn=_as_is,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.workers > 0,
+            generator=torch.Generator().manual_seed(
+                self.seed
+            ),  # reading data takes nothing from the random numbers of the model
         )
 
     def _place(self) -> tuple[int, int]:

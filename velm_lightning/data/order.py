@@ -33,6 +33,9 @@ class TrainOrder(Sampler[Place]):
         world: number of processes.
         weights: (count,) relative frequencies to draw with, with replacement; none: each sample once an epoch.
 
+    Attributes:
+        begin: epoch and batch from which a run goes on: in that epoch, earlier batches have been seen already.
+
     Raises:
         InputError: there are fewer samples than processes.
     """
@@ -43,16 +46,34 @@ class TrainOrder(Sampler[Place]):
         self.batch_size = _fitting("training", count, batch_size, world)
         self.count, self.seed, self.rank, self.world, self.weights = count, seed, rank, world, weights
         self.steps = count // (self.batch_size * world)
-        self.epoch = 0
+        self.epoch, self.begin = 0, (0, 0)
+
+    @property
+    def together(self) -> int:
+        """Number of samples that all ranks see in one step."""
+        return self.batch_size * self.world
 
     @property
     def left_out(self) -> int:
         """Number of samples that an epoch leaves out."""
-        return self.count - self.steps * self.batch_size * self.world
+        return self.count - self.steps * self.together
+
+    def said(self) -> str:
+        """Say in a sentence how an epoch divides."""
+        shared = f" over {self.world} processes" if self.world > 1 else ""
+        repeated = "none is" if self.weights is None else "some are"
+        return (
+            f"training: {self.steps} steps of {self.together} samples{shared} an epoch; {self.left_out} of the "
+            f"{self.count} samples are left out, others in each epoch, and {repeated} repeated"
+        )
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch comes next; Lightning calls it."""
         self.epoch = epoch
+
+    def go_on(self, epoch: int, batch: int) -> None:
+        """Start in ``epoch`` with its batch number ``batch``."""
+        self.epoch, self.begin = epoch, (epoch, batch)
 
     def permutation(self, epoch: int) -> Tensor:
         """Return the order (count,) of all ranks in ``epoch``."""
@@ -63,8 +84,9 @@ class TrainOrder(Sampler[Place]):
 
     def __iter__(self) -> Iterator[Place]:
         epoch = self.epoch
-        whole = self.permutation(epoch)[: self.steps * self.world * self.batch_size]
-        for index in whole.view(self.steps, self.world, self.batch_size)[:, self.rank].flatten().tolist():
+        seen = self.begin[1] if epoch == self.begin[0] else 0
+        whole = self.permutation(epoch)[: self.steps * self.together]
+        for index in whole.view(self.steps, self.world, self.batch_size)[seen:, self.rank].flatten().tolist():
             yield epoch, index
 
     def __len__(self) -> int:

@@ -20,9 +20,11 @@ from velm_lightning.metrics.sanity import diversity
 from velm_lightning.metrics.signature import split_fingerprint
 from velm_lightning.recipe import recipe
 from velm_lightning.tasks.rows import gather_rows, group_scores
+from velm_lightning.tracking.ending import Interrupted
 from velm_lightning.tracking.metrics_file import MetricsFile
 from velm_lightning.tracking.run import Run, now
-from velm_lightning.types import Batch, Row
+from velm_lightning.tracking.whole import remove_parts
+from velm_lightning.types import Batch, InputError, Row
 
 
 class TrainLog(Callback):
@@ -86,14 +88,24 @@ class RunRecord(Callback):
 
     def __init__(self, run: Run, log: TrainLog) -> None:
         self.run, self.train_log = run, log
-        self.started = time.monotonic()
+        self.started, self.minutes_before = time.monotonic(), 0.0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write down what is known before the first step."""
+        """Write down what is known before the first step.
+
+        Raises:
+            InputError: another process is at work on the run.
+        """
         if stage != "fit" or not trainer.is_global_zero:
             return
         data: Any = getattr(trainer, "datamodule", None)
         self.started = time.monotonic()
+        if trainer.ckpt_path:
+            self.minutes_before = self.run.record.get("minutes", 0.0)
+        self.run.folder.mkdir(parents=True, exist_ok=True)
+        if not self.run.claim():
+            raise InputError(f"another process is at work on {self.run.folder}: wait for its end, or start a new run")
+        remove_parts(self.run.folder)
         self.run.update(
             status="running",
             started=now(),
@@ -120,11 +132,30 @@ class RunRecord(Callback):
                 trainable=sum(p.numel() for p in pl_module.parameters() if p.requires_grad),
             )
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take over the figures up to the step from which a run goes on; say what an epoch leaves out."""
+        if trainer.is_global_zero:
+            if trainer.ckpt_path:
+                self.run.update(
+                    resumed=[*self.run.record.get("resumed", []), {"step": trainer.global_step, "at": now()}]
+                )
+                print(f"going on after step {trainer.global_step} from {trainer.ckpt_path}")
+            for logger in trainer.loggers:
+                if isinstance(logger, MetricsFile):
+                    logger.resume(trainer.global_step)
+            data: Any = getattr(trainer, "datamodule", None)
+            if order := getattr(data, "order", None):
+                self.run.update(left_out=order.left_out)
+                if order.left_out:
+                    print(order.said())
+
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Bring the metrics on disk up to the checkpoint."""
+        """Bring the metrics and the record on disk up to the checkpoint."""
         for logger in trainer.loggers:
             if isinstance(logger, MetricsFile):
                 logger.flush()
+        if trainer.is_global_zero:
+            self.run.update(**self._cost(trainer))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log group scores; outside training, write the rows."""
@@ -185,27 +216,28 @@ class RunRecord(Callback):
         return {} if share is None else {"seen_in_training": share}
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write down how it ended and what it cost."""
-        self._ended(trainer, "finished")
+        """Write down what it cost; it is finished once its best checkpoint has been evaluated."""
+        if trainer.is_global_zero:
+            self.run.update(ended=now(), **self._cost(trainer))
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Write down that it did not end well."""
-        self._ended(trainer, "interrupted" if isinstance(exception, KeyboardInterrupt) else "failed")
+        """Write down that it did not end well; whichever process fails first does."""
+        stopped = isinstance(exception, KeyboardInterrupt | Interrupted)
+        if trainer.state.fn == "fit" or self.run.record.get("status") == "running":
+            self.run.mark("interrupted" if stopped else "failed")
+        if trainer.is_global_zero and trainer.state.fn == "fit":
+            self.run.update(ended=now(), **self._cost(trainer))
 
-    def _ended(self, trainer: Trainer, status: str) -> None:
-        if not trainer.is_global_zero:
-            return
-        minutes = (time.monotonic() - self.started) / 60
-        self.run.update(
-            status=status,
-            ended=now(),
-            steps=trainer.global_step,
-            epochs=trainer.current_epoch,
-            minutes=round(minutes, 3),
-            device_minutes=round(minutes * trainer.world_size, 3),
-            samples_per_second=round(self.train_log.throughput, 1),
-            peak_memory_mib=round(peak_memory() / 2**20),
-        )
+    def _cost(self, trainer: Trainer) -> dict[str, Any]:
+        minutes = self.minutes_before + (time.monotonic() - self.started) / 60
+        return {
+            "steps": trainer.global_step,
+            "epochs": trainer.current_epoch,
+            "minutes": round(minutes, 3),
+            "device_minutes": round(minutes * trainer.world_size, 3),
+            "samples_per_second": round(self.train_log.throughput, 1),
+            "peak_memory_mib": round(peak_memory() / 2**20),
+        }
 
 
 def logged_step(trainer: Trainer) -> int:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import tempfile
+import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from math import isnan
 from pathlib import Path
 from typing import Any
 
+from velm_lightning.tracking.whole import write_whole
 from velm_lightning.types import InputError, Row
+
+if sys.platform != "win32":
+    import fcntl
 
 
 class Run:
@@ -27,6 +31,7 @@ class Run:
         self.folder = folder
         path = folder / "run.json"
         self.record: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        self._claim: int | None = None
 
     @classmethod
     def create(cls, runs: Path, experiment: str, name: str) -> Run:
@@ -44,6 +49,48 @@ class Run:
         folder = checkpoint.resolve().parent.parent
         return cls(folder) if (folder / "run.json").is_file() else None
 
+    @classmethod
+    def of_config(cls, config: Path) -> Run | None:
+        """Find the run whose own ``config.yaml`` this is, if it is one's."""
+        folder = config.resolve().parent
+        return cls(folder) if config.name == "config.yaml" and (folder / "run.json").is_file() else None
+
+    @classmethod
+    def unfinished(cls, runs: Path, experiment: str, config: str) -> Run | None:
+        """Find the newest run of an experiment that has this config, was not finished, and nobody is at work on."""
+        found = sorted((runs / experiment).glob("*/run.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+        for run in (cls(path.parent) for path in found):
+            own = run.folder / "config.yaml"
+            same = own.is_file() and own.read_text("utf-8") == config
+            if same and run.record.get("status") != "finished" and run.claim():
+                run.release()
+                return run
+        return None
+
+    def claim(self) -> bool:
+        """Take the run for this process, until it ends or releases it; false where another one is at work on it.
+
+        The system forgets the claim of a process that died, however it died.
+        """
+        if sys.platform == "win32":
+            return True
+        descriptor = os.open(self.folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        except OSError:  # some network filesystems know no such claims
+            pass
+        self._claim = descriptor
+        return True
+
+    def release(self) -> None:
+        """Let others take the run."""
+        if self._claim is not None:
+            os.close(self._claim)
+            self._claim = None
+
     @property
     def ident(self) -> str:
         """The run's id, the same on disk and in W&B."""
@@ -53,6 +100,12 @@ class Run:
         """Put ``fields`` into ``run.json``."""
         self.record |= fields
         write_whole(self.folder / "run.json", json.dumps(self.record, indent=2, default=str) + "\n")
+
+    def mark(self, status: str) -> None:
+        """Put a status into ``run.json``, whatever another process has written there since."""
+        if (self.folder / "run.json").is_file():
+            self.record = Run(self.folder).record
+            self.update(status=status)
 
     def write_predictions(self, split: str, rows: Iterable[Row]) -> Path:
         """Write one JSON line a sample to ``predictions/<split>.jsonl``."""
@@ -66,22 +119,6 @@ def plain(row: Row) -> dict[str, Any]:
     """Return a row as JSON can hold it: what is not a number becomes null."""
     fields = row._asdict()
     return {name: None if isinstance(value, float) and isnan(value) else value for name, value in fields.items()}
-
-
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file, text as UTF-8, so that a reader sees the old one or the new one, never a part.
-
-    Raises:
-        InputError: the file cannot be written; the message names it and the reason.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-        os.chmod(file.name, 0o644)
-        os.replace(file.name, path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def now() -> str:

@@ -12,7 +12,8 @@ from lightning.pytorch.callbacks import Callback
 from PIL import Image
 from torch import Tensor
 
-from velm_lightning.tracking.run import Run, write_whole
+from velm_lightning.tracking.run import Run
+from velm_lightning.tracking.whole import write_whole
 
 SIDE = 96
 """Longest side of a thumbnail in pixels."""

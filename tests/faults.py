@@ -1,0 +1,82 @@
+"""Faults that happen at a certain step of a run: callbacks to be named in a command line."""
+
+import os
+import signal
+import time
+
+import torch
+from lightning.pytorch.callbacks import Callback
+
+
+class Fault(Callback):
+    """Something that happens before the step after ``step`` optimiser steps, or in the evaluation after them.
+
+    Args:
+        step: how many steps have been made by then.
+        rank: the process that it happens to.
+        place: ``train`` or ``validation``.
+    """
+
+    def __init__(self, step: int, rank: int = 0, place: str = "train") -> None:
+        self.step, self.rank, self.place = step, rank, place
+        self.happened = False
+
+    def happen(self, trainer):
+        raise NotImplementedError
+
+    def _now(self, trainer, place):
+        here = place == self.place and trainer.state.fn == "fit" and trainer.global_rank == self.rank
+        if here and trainer.global_step == self.step and not self.happened:
+            self.happened = True
+            self.happen(trainer)
+
+    def on_train_batch_start(self, trainer, *_):
+        self._now(trainer, "train")
+
+    def on_validation_batch_start(self, trainer, *_):
+        self._now(trainer, "validation")
+
+
+class Signal(Fault):
+    """A signal to this process; ``KILL`` leaves it no time for anything."""
+
+    def __init__(self, step: int, name: str = "KILL", rank: int = 0, place: str = "train", times: int = 1) -> None:
+        super().__init__(step, rank, place)
+        self.signum, self.times = signal.Signals[f"SIG{name}"], times
+
+    def happen(self, trainer):
+        for _ in range(self.times):
+            os.kill(os.getpid(), self.signum)
+
+
+class Crash(Fault):
+    """A mistake in somebody's code."""
+
+    def happen(self, trainer):
+        raise ArithmeticError("a mistake in somebody's code")
+
+
+class Poison(Fault):
+    """A loss that is no number."""
+
+    def happen(self, trainer):
+        task = trainer.lightning_module.task
+        loss = task.loss
+
+        def once(*arguments):
+            del task.loss
+            return loss(*arguments) * torch.tensor(float("nan"))
+
+        task.loss = once
+
+
+class Slow(Callback):
+    """Steps that take long enough to be interrupted from outside; says when the first one begins."""
+
+    def __init__(self, seconds: float = 0.2) -> None:
+        self.seconds = seconds
+
+    def on_train_batch_start(self, trainer, *_):
+        if not trainer.global_step:
+            print(f"pid {os.getpid()} rank {trainer.global_rank}", flush=True)
+        time.sleep(self.seconds)

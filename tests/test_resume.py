@@ -1,0 +1,198 @@
+"""A run that was stopped anywhere goes on as if it had not been: the same losses, figures and files, bit by bit."""
+
+import csv
+import json
+import signal
+
+import pytest
+import torch
+from command_line import CONF, SMALL
+
+from velm_lightning.tracking.run import Run
+
+DATA = "--data.dataset.init_args"
+WORDS = [
+    *("fit", "--config", CONF / "vqa.yaml"),
+    *(f"{DATA}.{name}" for name in ("train=26", "val=7", "test=5", "questions_per_scene=1")),
+    *SMALL,
+    *("--model.init_args.dropout=0.3", "--model.init_args.task.init_args.dropout=0.3"),
+    "--data.augment=[{class_path: torchvision.transforms.v2.RandomHorizontalFlip}]",
+    *("--data.batch_size=4", "--trainer.max_epochs=3", "--trainer.log_every_n_steps=1", "--trainer.accelerator=cpu"),
+    *("--tracking.wandb=off", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"),
+]
+STEPS = 18  # six an epoch; two of the 26 samples are left out of each
+
+
+class Left:
+    """What a run left on disk."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    @property
+    def record(self):
+        return json.loads((self.folder / "run.json").read_text())
+
+    def metrics(self):
+        with (self.folder / "metrics.csv").open(newline="") as file:
+            return [{k: v for k, v in row.items() if k != "train/samples_per_second"} for row in csv.DictReader(file)]
+
+    def predictions(self):
+        return {path.name: path.read_text("utf-8") for path in (self.folder / "predictions").iterdir()}
+
+    def weights(self, name="last"):
+        return torch.load(self.folder / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"]
+
+
+def only_run(folder):
+    (found,) = (folder / "runs" / "vqa").iterdir()
+    return Left(found)
+
+
+def fault(kind, **arguments):
+    return [f"--trainer.callbacks+=faults.{kind}", *(f"--trainer.callbacks.{k}={v}" for k, v in arguments.items())]
+
+
+def same(left, whole):
+    """Every figure at every step, every prediction and every weight."""
+    assert left.metrics() == whole.metrics()
+    assert left.predictions() == whole.predictions()
+    assert left.record["scores"] == whole.record["scores"]
+    for name in ("last", "best"):
+        ours, theirs = left.weights(name), whole.weights(name)
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, here_in):
+    """A run that nothing stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert here_in(folder, *WORDS) == 0
+    return only_run(folder)
+
+
+@pytest.mark.parametrize("step", [1, 7, 12, 17], ids="after {} steps".format)
+def test_a_run_that_broke_off_goes_on_to_the_same_losses(whole, here, tmp_path, step):
+    with pytest.raises(ArithmeticError):
+        here(*WORDS, *fault("Crash", step=step), "--save_every_n_steps=1" if step % 2 else "--save_every_n_steps=0")
+    broken = only_run(tmp_path)
+    assert broken.record["status"] == "failed"
+    config = broken.folder / "config.yaml"
+    assert here("fit", "--config", config, "--trainer.callbacks=null", "--ckpt_path=last") == 0
+    same(only_run(tmp_path), whole)
+    assert broken.record["status"] == "finished"
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine with one core
+def test_loader_processes_go_on_in_the_middle_of_an_epoch(whole, here, tmp_path):
+    with pytest.raises(ArithmeticError):
+        here(*WORDS, "--data.workers=2", *fault("Crash", step=9), "--save_every_n_steps=4")
+    (config,) = (tmp_path / "runs" / "vqa").glob("*/config.yaml")
+    assert here("fit", "--config", config, "--trainer.callbacks=null", "--ckpt_path=last") == 0
+    same(only_run(tmp_path), whole)
+
+
+# Signals: the fault sends a real one to this process.
+
+
+@pytest.mark.parametrize(
+    ("place", "step", "stopped_at"),
+    [("train", 3, 4), ("train", 5, 6), ("validation", 6, 6), ("train", 17, 18), ("validation", 18, 18)],
+    ids=["after a batch", "before an evaluation", "within one", "before the last one", "within the last one"],
+)
+def test_a_run_that_is_told_to_stop_goes_on_with_the_next_batch(whole, here, capsys, tmp_path, place, step, stopped_at):
+    words = fault("Signal", step=step, name="TERM", place=place)
+    assert here(*WORDS, *words) == 128 + 15
+    assert "stopped by SIGTERM; the same command with --resume auto goes on" in capsys.readouterr().err
+    left = only_run(tmp_path)
+    assert (left.record["status"], left.record["steps"]) == ("interrupted", stopped_at)
+    assert torch.load(left.folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == stopped_at
+    assert here("fit", "--config", left.folder / "config.yaml", "--trainer.callbacks=null", "--ckpt_path=last") == 0
+    assert f"going on after step {stopped_at}" in capsys.readouterr().out
+    same(left, whole)
+
+
+def test_signals_are_as_before_when_a_run_has_ended(whole):
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+# --resume auto
+
+
+def test_auto_starts_a_run_where_there_is_none_and_goes_on_where_one_is_unfinished(whole, here, capsys, tmp_path):
+    words = [*WORDS, "--resume=auto", "--save_every_n_steps=4", *fault("Signal", step=9, name="INT")]
+    assert here(*words) == 128 + 2
+    left = only_run(tmp_path)
+    for keep in ("best", "last"):  # the newest one is broken, the next is usable
+        path = left.folder / "checkpoints" / f"{keep}.ckpt"
+        path.with_name(f"older-{keep}.ckpt").write_bytes(path.read_bytes())
+    newest = left.folder / "checkpoints" / "last.ckpt"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    capsys.readouterr()
+    assert here(*words) == 0
+    assert f"going on after step 10 from {left.folder.relative_to(tmp_path)}/checkpoints/older-last.ckpt" in (
+        capsys.readouterr().out
+    )
+    same(left, whole)
+    assert here(*words, "--trainer.max_epochs=1") == 0
+    assert len(list((tmp_path / "runs" / "vqa").iterdir())) == 2, "another config is another run"
+
+
+def test_a_run_that_somebody_is_at_work_on_is_left_alone(here, capsys, tmp_path):
+    with pytest.raises(ArithmeticError):
+        here(*WORDS, *fault("Crash", step=7))
+    left = only_run(tmp_path)
+    other = Run(left.folder)
+    assert other.claim()
+    assert here("fit", "--config", left.folder / "config.yaml", "--ckpt_path=last") == 2
+    assert f"another process is at work on {left.folder}: wait for its end" in capsys.readouterr().err
+    assert Run.unfinished(tmp_path / "runs", "vqa", (left.folder / "config.yaml").read_text()) is None
+    other.release()
+    assert Run.unfinished(tmp_path / "runs", "vqa", (left.folder / "config.yaml").read_text()) is not None
+
+
+def test_last_needs_a_run(here, capsys):
+    assert here(*WORDS, "--ckpt_path=last") == 2
+    assert (
+        "last.ckpt does not exist: name a file, or `last` beside `--config` of a run's own" in capsys.readouterr().err
+    )
+
+
+def test_another_batch_size_cannot_go_on_within_an_epoch(here, capsys, tmp_path):
+    with pytest.raises(ArithmeticError):
+        here(*WORDS, *fault("Crash", step=3), "--save_every_n_steps=2")
+    words = ["fit", "--config", only_run(tmp_path).folder / "config.yaml", "--trainer.callbacks=null"]
+    assert here(*words, "--ckpt_path=last", "--data.batch_size=5") == 2
+    assert "within an epoch of 4 samples a step, now a step has 5" in capsys.readouterr().err
+
+
+# Losses that are no numbers
+
+
+def test_a_loss_that_is_no_number_stops_the_run(here, capsys, tmp_path):
+    assert here(*WORDS, *fault("Poison", step=2)) == 2
+    left = only_run(tmp_path)
+    assert left.record["status"] == "failed"
+    message = capsys.readouterr().err
+    assert "the loss of step 2 is not finite: nan of train-" in message
+    assert "learning rate 0.0009" in message
+    assert not (left.folder / "checkpoints").exists(), "nothing was written from it"
+
+
+def test_a_step_with_such_a_loss_can_be_left_out(here, capsys, tmp_path):
+    assert here(*WORDS, *fault("Poison", step=2), "--on_nan=skip") == 0
+    left = only_run(tmp_path)
+    assert (left.record["status"], left.record["steps"]) == ("finished", STEPS)
+    assert capsys.readouterr().out.count("left out: the loss of step 2 is not finite") == 1
+    assert [row["train/skipped_steps"] for row in left.metrics() if row["train/skipped_steps"]] == ["1"]
+    assert all(weight.isfinite().all() for weight in left.weights().values())
+
+
+# Shards
+
+
+def test_what_an_epoch_leaves_out_is_said(here, capsys, tmp_path):
+    assert here(*WORDS, "--trainer.max_epochs=1", "--test_after_fit=false") == 0
+    assert "6 steps of 4 samples an epoch; 2 of the 26 samples are left out, others in each" in capsys.readouterr().out
+    assert only_run(tmp_path).record["left_out"] == 2

@@ -1,0 +1,304 @@
+"""The one place that ends a run: signals, processes that die, and losses that are no numbers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+from typing import Any, Literal, NoReturn
+
+import torch
+import torch.distributed as dist
+from lightning import LightningModule, Trainer
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+
+from velm_lightning.tracking.checkpoints import LastCheckpoint, more_follow
+from velm_lightning.types import Batch, InputError
+
+GRACE = 30.0
+"""Seconds after which a process that has been told to end, and waits for another one, ends without it."""
+
+
+class Interrupted(Exception):  # noqa: N818 - as KeyboardInterrupt, it is no error
+    """A run was told to stop; it has stopped between two batches.
+
+    Attributes:
+        signum: the signal that told it.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(signum).name}")
+        self.signum = signum
+
+
+class Signals(Callback):
+    """Lets SIGTERM and Ctrl-C, sent to any process of a run, stop all of them after the current batch.
+
+    In training, the processes agree after which step they stop, and write ``last.ckpt``. Before the first batch a run
+    ends where it is, and so it does on a second Ctrl-C.
+
+    Args:
+        last: what keeps ``last.ckpt``.
+    """
+
+    def __init__(self, last: LastCheckpoint) -> None:
+        self.last = last
+        self.received: int | None = None
+        self._interrupts, self._patient = 0, False
+        self._others: list[int] = []
+        self._before: dict[int, Any] = {}
+
+    def _listen(self, trainer: Trainer, patient: bool) -> None:
+        """Take the signals over, also from Lightning, whose handlers may wait for each other forever."""
+        self._others, self._patient = other_processes(trainer), patient
+        if threading.current_thread() is threading.main_thread():
+            for signum in (signal.SIGTERM, signal.SIGINT):
+                found = signal.signal(signum, self._on_signal)
+                self._before.setdefault(signum, found)
+
+    def restore(self) -> None:
+        """Give the signals back."""
+        for signum, handler in self._before.items():
+            signal.signal(signum, handler)
+        self._before = {}
+
+    def _on_signal(self, signum: int, frame: FrameType | None) -> None:
+        self._interrupts += signum == signal.SIGINT
+        if self._interrupts > 1:
+            end_now(self._others, 128 + signum)
+        if self.received is None:
+            self.received = signum
+            for other in self._others:  # as SIGTERM, which never counts as a second Ctrl-C
+                with suppress(OSError):
+                    os.kill(other, signal.SIGTERM)
+            if not self._patient:
+                raise Interrupted(signum)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Listen."""
+        self._listen(trainer, patient=False)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Wait for the end of a batch from now on."""
+        self._listen(trainer, patient=True)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Wait no longer."""
+        self._listen(trainer, patient=False)
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """Stop, unless an evaluation follows, or the epoch ends: then that is the place."""
+        if more_follow(trainer):
+            self._stop_together(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop between two epochs."""
+        self._stop_together(trainer)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop before an evaluation; where there is nothing else, wait for the end of a batch from now on."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._stop_together(trainer)
+        else:
+            self._listen(trainer, patient=True)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Wait for the end of a batch from now on."""
+        self._listen(trainer, patient=True)
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Wait for the end of a batch from now on."""
+        self._listen(trainer, patient=True)
+
+    def _stop_within(self, trainer: Trainer, *_: Any, **__: Any) -> None:
+        """Stop after a batch of an evaluation; the processes have different numbers of them, so each stops alone."""
+        if self.received is not None:
+            signum = self.received
+            if trainer.world_size > 1:
+                end_later(self._others, 128 + signum)
+            if trainer.state.fn == "fit" and not trainer.sanity_checking:
+                self.last.save(trainer)
+            raise Interrupted(signum)
+
+    on_validation_batch_end = on_test_batch_end = on_predict_batch_end = _stop_within
+
+    def _stop_together(self, trainer: Trainer) -> None:
+        signum = agreed(self.received or 0, trainer)
+        if signum:
+            self.received = signum
+            self.last.save(trainer)
+            raise Interrupted(signum)
+
+
+class Losses(Callback):
+    """Finds a loss that is no finite number before it gets into the weights.
+
+    All processes leave out the step together, or stop together.
+
+    Args:
+        on_nan: ``stop`` ends the run with the step, the samples and the learning rate; ``skip`` leaves the step out.
+
+    Attributes:
+        skipped: steps left out so far.
+    """
+
+    def __init__(self, on_nan: Literal["stop", "skip"] = "stop") -> None:
+        self.on_nan, self.skipped = on_nan, 0
+        self._losses: list[tuple[tuple[str, ...], Tensor]] = []
+        self._keys: tuple[str, ...] = ()
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
+        """Know the samples."""
+        self._keys = batch.keys
+
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        """Know the loss; there are several before one step where gradients are accumulated."""
+        self._losses.append((self._keys, loss.detach()))
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Look at the losses of this step.
+
+        Raises:
+            InputError: one of them is not finite, in this process or in another.
+        """
+        bad = [(keys, float(loss)) for keys, loss in self._losses if not torch.isfinite(loss)]
+        self._losses = []
+        if not agreed(len(bad), trainer):
+            return
+        rate = optimizer.param_groups[0]["lr"]
+        where = " and ".join(f"{loss} of {shown(keys)}" for keys, loss in bad) or "in another process"
+        told = f"the loss of step {trainer.global_step} is not finite: {where}; learning rate {rate:.3g}"
+        if self.on_nan == "stop":
+            raise InputError(f"{told}: lower the rate, look at these samples, or leave the step out by --on_nan skip")
+        optimizer.zero_grad(set_to_none=True)  # an optimiser leaves alone what has no gradient
+        self.skipped += 1
+        if bad:
+            print(f"left out: {told}", flush=True)
+        for logger in trainer.loggers:
+            logger.log_metrics({"train/skipped_steps": self.skipped}, trainer.fit_loop.epoch_loop._batches_that_stepped)
+
+    def state_dict(self) -> dict[str, int]:
+        """See ``Callback``."""
+        return {"skipped": self.skipped}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """See ``Callback``."""
+        self.skipped = state_dict["skipped"]
+
+
+class Companions(Callback):
+    """Ends this process when another one of the run has died, however it died, before anything waits for it.
+
+    Args:
+        died: called with a sentence before the process ends.
+        every: seconds between two looks.
+    """
+
+    def __init__(self, died: Callable[[str], None], every: float = 0.5) -> None:
+        self.died, self.every = died, every
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Begin to look."""
+        if trainer.world_size > 1 and self._thread is None:
+            children = list(getattr(trainer.strategy.launcher, "procs", []))
+            self._thread = threading.Thread(target=self._look, args=(children, os.getppid()), daemon=True)
+            self._thread.start()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Wait for a look: what another process's death has caused is not worth telling."""
+        if trainer.world_size > 1 and not isinstance(exception, Interrupted | InputError):
+            self._over.wait(3 * self.every)
+        self.stop()
+
+    def stop(self) -> None:
+        """Look no longer: this process ends by itself."""
+        self._over.set()
+
+    def _look(self, children: list[subprocess.Popen[bytes]], parent: int) -> None:
+        while not self._over.wait(self.every):
+            dead = next((f"process {rank} of the run" for rank, one in enumerate(children, 1) if one.poll()), None)
+            if os.getppid() != parent:
+                dead = "the process that started this one"
+            if dead and not self._over.wait(self.every):  # unless this one is about to end for the same reason
+                self.died(dead)
+                end_now([child.pid for child in children if child.poll() is None], 1)
+
+
+def shown(keys: tuple[str, ...]) -> str:
+    """Return some of the keys of a batch."""
+    return ", ".join(keys[:8]) + (f" … ({len(keys)} samples)" if len(keys) > 8 else "")
+
+
+def agreed(value: int, trainer: Trainer) -> int:
+    """Return the largest ``value`` of all processes, to all of them."""
+    if trainer.world_size == 1:
+        return value
+    found = torch.tensor(value, device=trainer.strategy.root_device)
+    dist.all_reduce(found, dist.ReduceOp.MAX)
+    return int(found)
+
+
+def other_processes(trainer: Trainer) -> list[int]:
+    """Return the processes that this one started, or the one that started it, where Lightning launched them."""
+    if not isinstance(getattr(trainer.strategy, "cluster_environment", None), LightningEnvironment):
+        return []  # torchrun, SLURM: they pass signals on themselves
+    children = [child.pid for child in getattr(trainer.strategy.launcher, "procs", [])]
+    return children or ([os.getppid()] if trainer.local_rank else [])
+
+
+def leave(error: BaseException, trainer: Trainer) -> NoReturn:
+    """End this process of several, and those it started: left to themselves, they would wait for each other."""
+    children = [child.pid for child in getattr(trainer.strategy.launcher, "procs", [])]
+    launched = not children and other_processes(trainer)
+    if isinstance(error, Interrupted):
+        code = 0 if launched else 128 + error.signum  # the process that launched it has not failed, and tells
+    else:
+        code = 2 if isinstance(error, InputError) else 1
+    end_later(children, code)
+    if isinstance(error, InputError):
+        print(f"velm: error: {error}", file=sys.stderr)
+    elif not isinstance(error, Interrupted):
+        traceback.print_exception(error)
+    elif trainer.is_global_zero:
+        print(said(error), file=sys.stderr)
+    if "wandb" in sys.modules:
+        sys.modules["wandb"].teardown(exit_code=code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    end_now(children, code)
+
+
+def said(error: Interrupted) -> str:
+    """Return what a user is told of a run that was stopped."""
+    return f"velm: {error}; the same command with --resume auto goes on"
+
+
+def end_now(others: list[int], code: int) -> NoReturn:
+    """End this process and ``others`` without waiting for anything."""
+    for other in others:
+        with suppress(OSError):
+            os.kill(other, signal.SIGKILL)
+    os._exit(code)
+
+
+def end_later(others: list[int], code: int, seconds: float = GRACE) -> None:
+    """End this process in ``seconds`` if it is still there."""
+
+    def wait() -> None:
+        time.sleep(seconds)
+        end_now(others, code)
+
+    threading.Thread(target=wait, daemon=True).start()
