@@ -133,8 +133,7 @@ def _noise(influence: Array) -> float:
     """Return the variance of the mean over seeds (S, C) that is due to seeds answering single images differently."""
     seeds, images = influence.shape
     rest = influence - influence.mean(0)
-    total = float(np.square(rest).sum())
-    return total / ((seeds - 1) * max(1, images - 1) * seeds * images)
+    return float(np.square(rest).sum() / ((seeds - 1) * max(1, images - 1) * seeds * images))
 
 
 def _tested(value: float, variance: float, freedom: float) -> tuple[Interval, float]:
