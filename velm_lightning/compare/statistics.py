@@ -121,7 +121,7 @@ def difference(table: Table, resampled: Array, a: Sequence[int], b: Sequence[int
     over_images = max(0.0, over_images - sum(_noise(one) for _, one in parts))
     freedom = sum(spread**2 / (len(one) - 1) for spread, (one, _) in zip(spreads, parts, strict=True))
     freedom += over_images**2 / max(1, images - 1)
-    variance = over_seeds + over_images
+    variance = float(over_seeds + over_images)
     return Difference(*_tested(value, variance, variance**2 / freedom if freedom else 1), min(len(a), len(b)), paired)
 
 
@@ -133,7 +133,7 @@ def _noise(influence: Array) -> float:
     """Return the variance of the mean over seeds (S, C) that is due to seeds answering single images differently."""
     seeds, images = influence.shape
     rest = influence - influence.mean(0)
-    return float(np.square(rest).sum()) / ((seeds - 1) * max(1, images - 1) * seeds * images)
+    return float(np.square(rest).sum() / ((seeds - 1) * max(1, images - 1) * seeds * images))
 
 
 def _tested(value: float, variance: float, freedom: float) -> tuple[Interval, float]:
