@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -149,8 +150,8 @@ def _scores(runs: Sequence[RunFolder], split: str, left: list[Left]) -> tuple[di
             left.append(Left(run.folder, str(error)))
     for data in {run.data for run in runs}:
         same = [run for run in runs if run.data == data and id(run) in found]
-        keys = [found[id(run)].keys for run in same]
-        usual = max(keys, key=lambda one: (keys.count(one), len(one)), default=())
+        times = Counter(found[id(run)].keys for run in same)
+        usual = max(times, key=lambda one: (times[one], len(one)), default=())
         for run in same:
             if found[id(run)].keys != usual:
                 del found[id(run)]
@@ -258,23 +259,20 @@ def _mean_of(found: Scores) -> float:
 
 
 def _findings(results: Sequence[Result], pairs: Sequence[Pair]) -> list[str]:
-    """Return which gaps are inside the noise, and which fusions do not beat the controls."""
-    notes = [
-        f"Inside the noise: {pair.a.method.name} is not clearly better than {pair.b.method.name} "
-        f"({points(pair.difference.interval)}, p {pair.p:.2g})."
-        for pair in pairs
-        if not pair.clear and not (pair.a.method.control and pair.b.method.control)
-    ]
+    """Return which gaps are inside the noise, and which fusions do not beat the better control."""
+    notes = []
+    noisy = [pair for pair in pairs if not pair.clear and not (pair.a.method.control and pair.b.method.control)]
+    if noisy:
+        told = "; ".join(f"{pair.a.method.name} over {pair.b.method.name}" for pair in noisy[:3])
+        rest = f"; and {len(noisy) - 3} more" if len(noisy) > 3 else ""
+        notes.append(f"Inside the noise, {len(noisy)} of {len(pairs)} pairs: {told}{rest}.")
     best = next((one for one in results if one.method.control), None)
-    for one in results:
-        if best is None or one.method.control:
-            continue
-        pair = next((p for p in pairs if {id(p.a), id(p.b)} == {id(one), id(best)}), None)
-        if pair is not None and (pair.a is best or pair.difference.interval.low <= 0):
-            notes.append(
-                f"{one.method.name} does not beat the control {best.method.name} by more than its interval: "
-                "nothing shows that it uses both image and text."
-            )
+    against = {id(pair.a if pair.b is best else pair.b): pair for pair in pairs if best in (pair.a, pair.b)}
+    tested = [(one, against[id(one)]) for one in results if id(one) in against and not one.method.control]
+    equal = [one.method.name for one, pair in tested if pair.a is best or pair.difference.interval.low <= 0]
+    if best is not None and equal:
+        told = f"Do not beat the control {best.method.name} by more than their interval: {', '.join(equal)}"
+        notes.append(f"{told}. Nothing shows that image and text are both used there.")
     return notes
 
 

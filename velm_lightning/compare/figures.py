@@ -41,7 +41,7 @@ def panels(found: Comparison) -> list[Panel]:
         _curves(found, colours),
         _pareto(found, colours),
         _heat(found),
-        _parallel(found, colours),
+        _parallel(found),
         _budgets(found, colours),
     ]
     return [panel for panel in drawn if panel.variants]
@@ -93,7 +93,7 @@ def _curves(found: Comparison, colours: dict[str, str]) -> Panel:
     names = dict.fromkeys(name for run in found.runs for name in run.curves if "/group/" not in name)
     wanted = [name for name in names if name.startswith(("val/", "train/"))]
     wanted.sort(key=lambda name: (name != "val/score", not name.startswith("val/"), name))
-    dashes = _dashes(found)
+    dashes, legend = _dashes(found), {"orientation": "h", "y": 1.02, "yanchor": "bottom"}
     variants = {}
     for name in wanted:
         traces = [
@@ -102,7 +102,8 @@ def _curves(found: Comparison, colours: dict[str, str]) -> Panel:
             for trace in _band(one, name, colours[one.method.fusion], dashes[one.method.name])
         ]
         if traces:
-            variants[name] = {"data": traces, "layout": _layout("step", name, height=420, legend={"orientation": "h"})}
+            layout = _layout("step", name, height=420, legend=legend)
+            variants[name] = {"data": traces, "layout": layout}
     return Panel("Curves", "Mean over seeds; the band spans the smallest and the largest seed.", variants)
 
 
@@ -124,7 +125,11 @@ def _band(one: Result, name: str, colour: str, dash: str) -> list[Figure]:
     steps = sorted(common)
     steps = steps[:: -(-len(steps) // MOST_POINTS)]
     values = np.array([[curve[step] for step in steps] for curve in curves])
-    shared = {"type": "scatter", "mode": "lines", "legendgroup": one.method.name}
+    shared = {
+        "type": "scatter",
+        "mode": "lines" if len(steps) > 30 else "lines+markers",
+        "legendgroup": one.method.name,
+    }
     drawn = {"name": _safe(one.method.name), "line": {"color": colour, "dash": dash}}
     line = shared | drawn | {"x": steps, "y": values.mean(0).tolist()}
     if len(curves) < 2:
@@ -132,12 +137,17 @@ def _band(one: Result, name: str, colour: str, dash: str) -> list[Figure]:
     edges = {"y": [*values.max(0).tolist(), *values.min(0).tolist()[::-1]], "x": [*steps, *steps[::-1]]}
     fill = {
         "fill": "toself",
-        "fillcolor": f"{colour}2e",
+        "fillcolor": _faint(colour),
         "line": {"width": 0},
         "hoverinfo": "skip",
         "showlegend": False,
     }
     return [shared | edges | fill, line]
+
+
+def _faint(colour: str) -> str:
+    red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.18)"
 
 
 def _in_training(run: RunFolder, name: str) -> dict[float, float]:
@@ -192,37 +202,65 @@ def _heat(found: Comparison) -> Panel:
     )
 
 
-def _parallel(found: Comparison, colours: dict[str, str]) -> Panel:
-    settings = {name: values for name, values in settings_of(found.results).items() if _varied(values)}
+def _parallel(found: Comparison) -> Panel:
+    """Draw parallel coordinates as plain lines: plotly's own need WebGL, which not every browser has."""
+    settings = {name: values for name, values in settings_of(found.results).items() if len(set(map(str, values))) > 1}
     if not settings or len(found.results) < 3:
         return Panel("", "", {})
-    dimensions = [_dimension(name, values) for name, values in settings.items()]
-    costs = {COSTS["parameters"]: [one.costs["parameters"] for one in found.results]}
-    dimensions += [{"label": name, "values": values} for name, values in costs.items() if not np.isnan(values).any()]
     scores = [one.score.value for one in found.results]
-    dimensions.append({"label": f"score on {found.split}", "values": scores})
-    lines = {"type": "parcoords", "dimensions": dimensions, "line": {"color": scores, "colorscale": "Viridis"}}
-    layout = {"margin": {"l": 90, "r": 60, "t": 60, "b": 30}, "height": 420}
-    caption = "One line a method, coloured by its score. Drag along an axis to keep a part of it."
-    return Panel("Settings", caption, {"settings": {"data": [lines], "layout": layout}})
+    axes = [_axis(name, values) for name, values in settings.items()]
+    axes += [_axis(COSTS["parameters"], [one.costs["parameters"] for one in found.results])]
+    axes += [_axis(f"score on {found.split}", scores)]
+    lines = [
+        {
+            "type": "scatter", "mode": "lines", "showlegend": False, "name": "",
+            "x": list(range(len(axes))), "y": [axis.places[row] for axis in axes], "text": _safe(one.method.name),
+            "hovertemplate": f"%{{text}}: {one.score.value:.4f}", "line": {"color": _shade(axes[-1].places[row])},
+        }
+        for row, one in reversed(list(enumerate(found.results[:200])))
+    ]  # fmt: skip
+    beside = {"showarrow": False, "xanchor": "left", "xshift": 4, "bgcolor": "rgba(255,255,255,0.7)"}
+    ticks = [beside | {"x": place, "y": y, "text": text} for place, axis in enumerate(axes) for y, text in axis.ticks]
+    layout = _layout(height=440, annotations=ticks)
+    layout["xaxis"] |= {
+        "tickvals": list(range(len(axes))), "ticktext": [axis.name for axis in axes], "side": "top", "showgrid": True,
+        "gridcolor": "#888", "range": [-0.1, len(axes) - 0.6],
+    }  # fmt: skip
+    layout["yaxis"] |= {"visible": False}
+    caption = "One line a method, the darker the better; it crosses each axis at its setting."
+    return Panel("Settings", caption, {"settings": {"data": lines, "layout": layout}})
 
 
-def _varied(values: Sequence[Any]) -> bool:
-    return len({str(value) for value in values}) > 1
+class _Axis(NamedTuple):
+    """One of the parallel axes: where each method crosses it, 0…1, and its ticks."""
+
+    name: str
+    places: list[float]
+    ticks: list[tuple[float, str]]
 
 
-def _dimension(name: str, values: Sequence[Any]) -> Figure:
-    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
-        low, high = min(values), max(values)
-        if low > 0 and high / low >= 50:
-            ticks = sorted(set(values)) if len(set(values)) <= 8 else np.geomspace(low, high, 6).tolist()
-            logs = {"tickvals": [math.log10(tick) for tick in ticks], "ticktext": [f"{tick:.2g}" for tick in ticks]}
-            return {"label": _safe(name), "values": [math.log10(value) for value in values], **logs}
-        return {"label": _safe(name), "values": list(values)}
-    kinds = sorted({shown(value) for value in values})
-    places = [kinds.index(shown(value)) for value in values]
-    words = {"tickvals": list(range(len(kinds))), "ticktext": [_safe(kind)[:24] for kind in kinds]}
-    return {"label": _safe(name), "values": places, **words}
+def _axis(name: str, values: Sequence[Any]) -> _Axis:
+    numbers = [value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
+    if len(numbers) < len(values) or not all(map(math.isfinite, numbers)):
+        kinds = sorted({shown(value) for value in values})
+        step = 1 / max(1, len(kinds) - 1)
+        places = [kinds.index(shown(value)) * step for value in values]
+        return _Axis(_safe(name), places, [(place * step, _safe(kind)[:24]) for place, kind in enumerate(kinds)])
+    low, high = min(numbers), max(numbers)
+    logarithmic = low > 0 and high / low >= 50
+    scaled = [math.log(value) if logarithmic else float(value) for value in numbers]
+    start, width = min(scaled), (max(scaled) - min(scaled)) or 1.0
+    marks = sorted(set(numbers)) if len(set(numbers)) <= 6 else [low, high]
+    ticks = [((math.log(mark) if logarithmic else mark) - start, mark) for mark in marks]
+    return _Axis(
+        _safe(name), [(value - start) / width for value in scaled], [(at / width, f"{mark:.4g}") for at, mark in ticks]
+    )
+
+
+def _shade(place: float) -> str:
+    """Return a colour from pale to dark blue for 0…1."""
+    red, green, blue = (round(pale + place * (dark - pale)) for pale, dark in ((200, 20), (216, 60), (240, 140)))
+    return f"rgb({red},{green},{blue})"
 
 
 def _budgets(found: Comparison, colours: dict[str, str]) -> Panel:

@@ -121,7 +121,7 @@ def difference(table: Table, resampled: Array, a: Sequence[int], b: Sequence[int
     over_images = max(0.0, over_images - sum(_noise(one) for _, one in parts))
     freedom = sum(spread**2 / (len(one) - 1) for spread, (one, _) in zip(spreads, parts, strict=True))
     freedom += over_images**2 / max(1, images - 1)
-    variance = over_seeds + over_images
+    variance = float(over_seeds + over_images)
     return Difference(*_tested(value, variance, variance**2 / freedom if freedom else 1), min(len(a), len(b)), paired)
 
 

@@ -1,0 +1,298 @@
+"""From run folders to one set of numbers: what is one method, what is compared, what is said, what is left out."""
+
+import csv
+import json
+import os
+import shutil
+import time
+
+import numpy as np
+import pytest
+
+from velm_lightning.__main__ import main
+from velm_lightning.compare.comparison import compare
+from velm_lightning.compare.grouping import short_names
+from velm_lightning.compare.reading import RunFolder, read_runs
+from velm_lightning.compare.tables import latex, markdown, short, table_of_runs
+from velm_lightning.errors import InputError
+
+from .made import fusions, run
+
+
+def compared(folder, **words):
+    return compare(*read_runs([folder]), **words)
+
+
+def edit(folder, **fields):
+    path = folder / "run.json"
+    found = json.loads(path.read_text())
+    path.unlink()
+    path.write_text(json.dumps(found | fields))
+
+
+# Methods
+
+
+def test_runs_that_differ_in_their_seed_are_one_method(tmp_path):
+    found = compared(fusions(tmp_path))
+    assert [one.method.name for one in found.results][0] == "InteractiveFusion"
+    assert {one.method.name: len(one.method.runs) for one in found.results} == {
+        "InteractiveFusion": 3,
+        "LateFusion": 3,
+        "TextOnly": 3,
+    }
+    assert [one.method.name for one in found.results if one.method.control] == ["TextOnly"]
+
+
+def test_settings_that_differ_within_a_fusion_are_in_its_name(tmp_path):
+    run(tmp_path, optimizer__lr=1e-3)
+    run(tmp_path, optimizer__lr=3e-4)
+    run(tmp_path, "EarlyFusion")
+    names = {one.method.name for one in compared(tmp_path).results}
+    assert names == {"LateFusion · lr=0.001", "LateFusion · lr=0.0003", "EarlyFusion"}
+
+
+def test_where_a_run_is_kept_or_how_it_is_loaded_makes_no_other_method(tmp_path):
+    run(tmp_path, seed=0)
+    run(tmp_path, seed=1, data__workers=2, tracking__tags=["a"])
+    (one,) = compared(tmp_path).results
+    assert len(one.method.runs) == 2
+
+
+def test_a_setting_that_fusions_do_not_share_by_accident_is_pointed_out(tmp_path):
+    run(tmp_path, "LateFusion", data__batch_size=64)
+    run(tmp_path, "EarlyFusion", data__batch_size=32)
+    assert "Not on equal footing: batch_size is EarlyFusion 32, LateFusion 64." in compared(tmp_path).notes
+
+
+def test_names_are_as_short_as_they_can_be():
+    keys = ["model.init_args.optimization.init_args.lr", "model.init_args.task.dropout", "model.init_args.dropout"]
+    assert list(short_names(keys).values()) == ["lr", "task.dropout", "model.init_args.dropout"]
+
+
+# Figures
+
+
+def test_a_score_is_the_mean_of_what_the_runs_reported(tmp_path):
+    found = compared(fusions(tmp_path))
+    one = found.results[0]
+    assert one.score.value == pytest.approx(np.mean([run.record["scores"]["test"]["score"] for run in one.method.runs]))
+    assert one.score.low < one.score.value < one.score.high
+    assert set(one.groups) == {"count", "colour"}
+    assert np.mean([group.value for group in one.groups.values()]) == pytest.approx(one.score.value)
+    assert one.costs["flops_per_sample"] == 34_000_000
+
+
+def test_the_test_split_is_compared_where_all_have_it(tmp_path):
+    folder = run(tmp_path)
+    assert compared(tmp_path).split == "test"
+    run(tmp_path, "EarlyFusion")
+    scores = json.loads((folder / "run.json").read_text())["scores"]
+    edit(folder, scores={"val": scores["val"]})
+    assert compared(tmp_path).split == "val"
+    found = compared(tmp_path, split="test")
+    assert [left.why for left in found.left] == ["it was not evaluated on 'test'"]
+
+
+# Pairs
+
+
+def test_a_large_gap_is_clear_and_a_small_one_is_inside_the_noise(tmp_path):
+    found = compared(fusions(tmp_path, seeds=4))
+    clear = {(pair.a.method.name, pair.b.method.name): pair.clear for pair in found.pairs}
+    assert clear["InteractiveFusion", "LateFusion"]
+    assert clear["InteractiveFusion", "TextOnly"]
+    assert not clear["TextOnly", "LateFusion"]
+    assert all(pair.difference.paired and pair.difference.seeds == 4 for pair in found.pairs)
+
+
+def test_a_fusion_that_does_not_beat_the_control_is_named(tmp_path):
+    notes = " ".join(compared(fusions(tmp_path, seeds=4)).notes)
+    assert "Do not beat the control TextOnly by more than their interval: LateFusion." in notes
+    assert "Inside the noise, 1 of 3 pairs: TextOnly over LateFusion." in notes
+
+
+def test_of_two_controls_the_better_one_counts(tmp_path):
+    for seed in range(3):
+        run(tmp_path, "TextOnly", seed, 0.3)
+        run(tmp_path, "ImageOnly", seed, 0.7)
+        run(tmp_path, "LateFusion", seed, 0.5)
+    notes = " ".join(compared(tmp_path).notes)
+    assert "Do not beat the control ImageOnly by more than their interval: LateFusion." in notes
+
+
+def test_other_models_can_be_called_controls(tmp_path):
+    for seed in range(3):
+        run(tmp_path, "LateFusion", seed, 0.6)
+        run(tmp_path, "Bag", seed, 0.6)
+    found = compared(tmp_path, controls=["Bag"])
+    assert [one.method.name for one in found.results if one.method.control] == ["Bag"]
+
+
+def test_runs_on_other_data_are_never_paired(tmp_path):
+    run(tmp_path, "LateFusion")
+    run(tmp_path, "EarlyFusion", record={"data": {"train": "xx", "val": "bb", "test": "cc"}})
+    found = compared(tmp_path)
+    assert not found.pairs
+    assert any(note.startswith("Not paired, for data fingerprints or scorers differ") for note in found.notes)
+
+
+def test_seeds_that_are_not_common_are_left_out_of_a_pair(tmp_path):
+    for seed in (0, 1, 2):
+        run(tmp_path, "LateFusion", seed)
+    for seed in (1, 2, 3):
+        run(tmp_path, "EarlyFusion", seed, 0.4)
+    (pair,) = compared(tmp_path).pairs
+    assert (pair.difference.seeds, pair.difference.paired) == (2, True)
+
+
+def test_runs_without_common_seeds_are_compared_as_independent(tmp_path):
+    for seed in (0, 1):
+        run(tmp_path, "LateFusion", seed)
+        run(tmp_path, "EarlyFusion", seed + 5, 0.4)
+    (pair,) = compared(tmp_path).pairs
+    assert (pair.difference.seeds, pair.difference.paired) == (2, False)
+
+
+def test_one_seed_is_said_to_be_one(tmp_path):
+    run(tmp_path, "LateFusion")
+    run(tmp_path, "EarlyFusion", right=0.3)
+    notes = compared(tmp_path).notes
+    assert any(note.startswith("One seed only (LateFusion, EarlyFusion)") for note in notes)
+
+
+def test_of_a_search_the_best_of_each_fusion_are_compared(tmp_path):
+    for trial in range(6):
+        for fusion in ("LateFusion", "EarlyFusion"):
+            run(tmp_path, fusion, right=0.4 + 0.05 * trial, optimizer__lr=trial / 10)
+    found = compared(tmp_path)
+    assert len(found.results) == 12
+    (pair,) = found.pairs
+    for one in (pair.a, pair.b):
+        same = [other.validation for other in found.results if other.method.fusion == one.method.fusion]
+        assert one.validation == max(same)
+    assert {fusion: len(curve) for fusion, curve in found.budgets.items()} == {"LateFusion": 6, "EarlyFusion": 6}
+    assert all(np.all(np.diff(curve) >= 0) for curve in found.budgets.values())
+
+
+# What is left out
+
+
+def test_unfinished_and_broken_runs_are_named_and_left_out(tmp_path):
+    run(tmp_path, "EarlyFusion")
+    why = {
+        "pruned": run(tmp_path, seed=1, record={"status": "pruned"}),
+        "no record": run(tmp_path, seed=2),
+        "cut record": run(tmp_path, seed=3),
+        "no predictions": run(tmp_path, seed=4),
+        "cut predictions": run(tmp_path, seed=5),
+        "fewer rows": run(tmp_path, seed=6),
+        "bad config": run(tmp_path, seed=7),
+        "other rows": run(tmp_path, seed=8),
+    }
+    (why["no record"] / "run.json").unlink()
+    (why["cut record"] / "run.json").write_text('{"id": ')
+    predictions = {name: folder / "predictions" / "test.jsonl" for name, folder in why.items()}
+    predictions["no predictions"].unlink()
+    text = predictions["cut predictions"].read_text()
+    predictions["cut predictions"].write_text(text[:-20])
+    predictions["fewer rows"].write_text("".join(text.splitlines(keepends=True)[:-1]))
+    (why["bad config"] / "config.yaml").write_text("a: [")
+    predictions["other rows"].write_text(text.replace("000-0", "other"))
+    found = compared(tmp_path)
+    assert [one.method.name for one in found.results] == ["EarlyFusion"]
+    said = {left.folder: left.why for left in found.left}
+    expected = {
+        "pruned": "its status is 'pruned'",
+        "no record": "it has no run.json",
+        "cut record": "run.json cannot be read",
+        "no predictions": "it has no predictions/test.jsonl",
+        "cut predictions": "predictions/test.jsonl cannot be read",
+        "fewer rows": "predictions/test.jsonl has 159 rows, 160 samples were evaluated",
+        "bad config": "config.yaml cannot be read",
+        "other rows": "its test predictions are of other samples",
+    }
+    assert {name: said[folder].startswith(expected[name]) for name, folder in why.items()} == dict.fromkeys(why, True)
+
+
+def test_of_runs_that_repeat_each_other_the_latest_counts(tmp_path):
+    first = run(tmp_path / "a")
+    run(tmp_path / "b", record={"started": "2026-02-01T00:00:00+00:00"})
+    found = compared(tmp_path)
+    assert len(found.runs) == 1
+    assert [left.folder for left in found.left] == [first]
+    assert "repeats its configuration and seed" in found.left[0].why
+
+
+def test_nothing_to_compare_is_an_error_that_says_why(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        read_runs([tmp_path / "none"])
+    with pytest.raises(InputError, match="holds no runs"):
+        read_runs([tmp_path])
+    run(tmp_path, record={"status": "failed"})
+    with pytest.raises(InputError, match="none of 1 runs can be compared.*\n.*its status is 'failed'"):
+        compared(tmp_path)
+
+
+def test_rows_that_name_no_picture_are_doubted(tmp_path):
+    folder = run(tmp_path)
+    path = folder / "predictions" / "test.jsonl"
+    found = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(row | {"image": ""}) + "\n" for row in found))
+    assert any(note.startswith("Samples are taken to show a picture each") for note in compared(tmp_path).notes)
+
+
+def test_samples_without_a_score_are_left_out(tmp_path):
+    folder = run(tmp_path)
+    path = folder / "predictions" / "test.jsonl"
+    found = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(row | {"score": None if n < 10 else 1.0}) + "\n" for n, row in enumerate(found)))
+    scores = RunFolder(folder).scores("test")
+    assert len(scores.keys) == 150
+    assert set(scores.values) == {1.0}
+
+
+# Outputs
+
+
+def test_the_command_prints_and_writes_the_same_numbers(tmp_path, capsys):
+    fusions(tmp_path / "runs")
+    out = {name: tmp_path / "out" / f"all.{name}" for name in ("markdown", "csv", "latex")}
+    words = [word for name, path in out.items() for word in (f"--{name}", str(path))]
+    assert main(["compare", str(tmp_path / "runs" / "*fusion*"), *words]) == 0
+    found = compare(*read_runs([path for path in (tmp_path / "runs").iterdir() if "fusion" in path.name]))
+    score = f"{found.results[0].score.value:.4f}"
+    assert score in capsys.readouterr().out
+    assert score in out["markdown"].read_text()
+    assert score in out["latex"].read_text()
+    with out["csv"].open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert {float(row["test/score"]) for row in table} == {run.figure("test") for run in found.runs}
+
+
+def test_names_cannot_break_the_tables(tmp_path):
+    run(tmp_path, note="a|b_c & 50%")
+    run(tmp_path, note="plain")
+    found = compared(tmp_path)
+    assert r"note=a\|b\_c & 50%" in markdown(found)
+    assert r"note=a|b\_c \& 50\%" in latex(found)
+    assert "note=a|b_c & 50%" in table_of_runs(found)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(954_176, "954 k"), (26_127_360, "26.1 M"), (3.858, "3.86"), (966.3, "966"), (float("nan"), "—")],
+)
+def test_numbers_are_short(value, text):
+    assert short(value) == text
+
+
+def test_two_hundred_runs_are_read_in_seconds(tmp_path):
+    first = run(tmp_path, seed=0, images=500)
+    for seed in range(1, 200):
+        again = shutil.copytree(first, tmp_path / f"late-s{seed}", copy_function=os.link)
+        edit(again, seed=seed, id=again.name)
+    start = time.process_time()
+    found = compared(tmp_path)
+    assert len(found.runs) == 200
+    assert time.process_time() - start < 10

@@ -1,0 +1,103 @@
+"""The dashboard, as a browser shows it: from a file, without a network, whatever stands in the texts."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from velm_lightning.compare.comparison import compare
+from velm_lightning.compare.page import for_script, gallery, page
+from velm_lightning.compare.reading import read_runs
+
+from .made import HOSTILE, fusions, run
+
+pytest.importorskip("plotly")
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHOOSE = """<script>
+const which = document.getElementById("which");
+which.value = 1; which.dispatchEvent(new Event("change"));
+</script>"""
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    folder = fusions(tmp_path_factory.mktemp("runs"))
+    run(folder, "LateFusion", 0, 0.55, optimizer__lr=1e-3)
+    return compare(*read_runs([folder]))
+
+
+@pytest.fixture(scope="module")
+def text(found):
+    return page(found, f"Fusions {HOSTILE}")
+
+
+def opened(text, folder, *words):
+    """The page's document after its scripts have run, and what the browser complained of."""
+    path = folder / "page.html"
+    path.write_text(text, "utf-8")
+    quiet = ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", *quiet, f"--user-data-dir={folder / 'profile'}"]
+    more = ["--enable-logging=stderr", "--virtual-time-budget=3000", *words, f"file://{path}"]
+    done = subprocess.run([*command, *more], capture_output=True, text=True, timeout=120, check=True)
+    complaints = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    return done.stdout, [line for line in complaints if "Invalid color specifier" not in line]  # plotly to itself
+
+
+def test_data_cannot_end_its_script():
+    data = {"a": HOSTILE, "b": [float("nan"), float("inf"), 1.5], "c": "\u2028"}
+    text = for_script(data)
+    assert not set("<>&\u2028") & set(text)
+    assert json.loads(text) == {"a": HOSTILE, "b": [None, None, 1.5], "c": "\u2028"}
+
+
+def test_the_page_asks_nobody_for_anything(text):
+    own = re.sub(r"<script>.*?</script>", "", text, flags=re.S)
+    assert not re.search(r"(src|href)=", own)
+    assert "default-src 'none'" in own
+
+
+def test_the_gallery_holds_what_every_method_said(found):
+    shown = gallery(found)
+    assert len(shown["methods"]) == 4
+    assert len(shown["samples"]) == 40, "of each of the ten pictures kept, four questions"
+    assert all(len(sample["said"]) == 4 for sample in shown["samples"])
+    assert shown["right"] == 0.5
+
+
+def test_runs_without_pictures_have_no_gallery(tmp_path):
+    folder = run(tmp_path)
+    (folder / "predictions" / "test.pictures.jsonl").unlink()
+    assert gallery(compare(*read_runs([tmp_path]))) is None
+
+
+@pytest.fixture(scope="module")
+def shown(text, tmp_path_factory):
+    """What Chromium makes of the page, its gallery filtered to A right, B wrong."""
+    if BROWSER is None:
+        pytest.skip("no Chromium here")
+    return opened(text + CHOOSE, tmp_path_factory.mktemp("page"), "--dump-dom")
+
+
+def test_a_browser_draws_everything_and_complains_of_nothing(shown):
+    document, complaints = shown
+    assert not complaints
+    body = document.split("</head>")[1]
+    titles = re.findall(r"<h2>(.*?)</h2>", body)
+    drawn = ["Scores", "Curves", "Score against cost", "Score by group of samples", "Settings", "Score by budget"]
+    assert set(drawn) <= set(titles)
+    assert body.count("js-plotly-plot") == len(drawn)
+    assert '<img src="x"' not in document, "texts are shown as texts"
+    assert HOSTILE.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") in body
+
+
+def test_the_gallery_is_filtered_to_what_a_got_right_and_b_wrong(shown, found):
+    document, _ = shown
+    said = [sample["said"] for sample in gallery(found)["samples"]]
+    expected = sum(a[1] >= 0.5 > b[1] for a, b, *_ in said)
+    assert 0 < expected < len(said)
+    assert f">{expected} of {len(said)}</span>" in document
+    assert document.count('class="card"') == expected
+    assert len(re.findall(r'class="right"[^>]*>A: yes', document)) == expected
+    assert len(re.findall(r'class="wrong"[^>]*>B: no', document)) == expected
