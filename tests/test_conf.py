@@ -88,7 +88,9 @@ def of_our_own(path):
 
 @pytest.mark.parametrize("path", WHOLE, ids=name_of)
 def test_every_experiment_builds_a_model_that_learns_from_its_data(path, words, no_download):
-    stand_in = [] if of_our_own(path) else ["--data", CONF / "data" / "shape_scenes.yaml"]
+    writes = read(path)["model"]["init_args"]["task"]["class_path"] == "Generation"
+    alike = CONF / "data" / ("shape_captions.yaml" if writes else "shape_scenes.yaml")
+    stand_in = [] if of_our_own(path) else ["--data", alike]
     made = words("--config", path, *stand_in, *FEW)
     assert made.model.vocabulary.size > 5
     assert one_step(made).isfinite()
