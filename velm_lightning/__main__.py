@@ -17,6 +17,7 @@ COMMANDS = {
     "features": ("velm_lightning.features", "run a frozen image encoder once over all pictures"),
     "score": ("velm_lightning.score", "score a file of captions, of any system, as the COCO evaluation does"),
     "compare": ("velm_lightning.compare", "compare finished runs: statistics, tables, a dashboard"),
+    "verify": ("velm_lightning.verify", "compute a run's figures anew from its predictions"),
     "bench": ("velm_lightning.bench", "measure speed"),
 }
 

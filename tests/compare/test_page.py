@@ -87,7 +87,7 @@ def test_a_browser_draws_everything_and_complains_of_nothing(shown):
     titles = re.findall(r"<h2>(.*?)</h2>", body)
     drawn = ["Scores", "Curves", "Score against cost", "Score by group of samples", "Settings", "Score by budget"]
     assert set(drawn) <= set(titles)
-    assert body.count("js-plotly-plot") == len(drawn)
+    assert body.count('class="plot js-plotly-plot"') == len(drawn)
     assert '<img src="x"' not in document, "texts are shown as texts"
     assert HOSTILE.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") in body
 
