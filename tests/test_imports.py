@@ -12,7 +12,7 @@ import velm_lightning
 from velm_lightning.__main__ import COMMANDS
 
 ROOT = Path(velm_lightning.__file__).parent
-BASE = {"types", "recipe", "vocabulary"}
+BASE = {"types", "recipe", "vocabulary", "hub"}
 MODEL = {*BASE, "attention", "checkpoint", "metrics", "decoding", "encoders", "tasks"}
 EVERYTHING = {*MODEL, "fusion", "data", "explain", "cost", "tracking", "cli", "sweep", "compare"}
 
@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "types": set(),
     "recipe": {"types"},
     "vocabulary": {"types", "recipe"},
+    "hub": {"types"},
     "checkpoint": {"types", "recipe"},
     "attention": {"types"},
     "metrics": {"types"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,13 +24,13 @@ from velm_lightning.vocabulary import Vocabulary
 class Generation(Task):
     """The words of the target, each predicted from the state before it; the block rule hides what comes later.
 
-    The vocabulary head shares the word embedding (Press & Wolf 2017).
-
     Args:
         label_smoothing: share of the target's probability that is spread over the vocabulary.
         dropout: dropout before the head.
         decoding: how sentences are drawn in evaluation.
         scorer: what the sentences are scored by.
+        head: ``tied``: a layer of its own before a vocabulary head that shares the word embedding (Press & Wolf 2017);
+            ``own``: the head that a causal language model was pretrained with, and nothing before it.
     """
 
     def __init__(
@@ -38,18 +39,21 @@ class Generation(Task):
         dropout: float = 0.0,
         decoding: Decoding | None = None,
         scorer: SentenceScorer | None = None,
+        head: Literal["tied", "own"] = "tied",
     ) -> None:
         super().__init__()
+        self.kind = head
         self.label_smoothing, self.drop = label_smoothing, nn.Dropout(dropout)
         self.decoding, self.scorer = decoding or Greedy(), scorer or Captions()
 
     def connect(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
-        """See ``Task.connect``."""
-        self.vocabulary, dim = vocabulary, text_encoder.dim
-        self.turn = nn.Sequential(nn.Linear(dim, dim), nn.LayerNorm(dim))
-        self.head = nn.Linear(text_encoder.embedding.embedding_dim, text_encoder.embedding.num_embeddings)
-        self.head.weight = text_encoder.embedding.weight
-        nn.init.zeros_(self.head.bias)
+        """See ``Task.connect``.
+
+        Raises:
+            InputError: the text encoder's own head is asked for, and it has none.
+        """
+        self.vocabulary = vocabulary
+        self.turn, self.head = _own_head(text_encoder) if self.kind == "own" else _tied_head(text_encoder)
 
     def logits(self, states: Tensor) -> Tensor:
         """Turn states (..., D) into logits (..., V)."""
@@ -139,3 +143,19 @@ class Generation(Task):
     def signature(self) -> str:
         """See ``Task.signature``."""
         return self.scorer.signature
+
+
+def _tied_head(text_encoder: TextEncoder) -> tuple[nn.Module, nn.Module]:
+    dim, embedding = text_encoder.dim, text_encoder.embedding
+    turn = nn.Sequential(nn.Linear(dim, embedding.embedding_dim), nn.LayerNorm(embedding.embedding_dim))
+    head = nn.Linear(embedding.embedding_dim, embedding.num_embeddings)
+    head.weight = embedding.weight
+    nn.init.zeros_(head.bias)
+    return turn, head
+
+
+def _own_head(text_encoder: TextEncoder) -> tuple[nn.Module, nn.Module]:
+    found = text_encoder.vocabulary_head
+    if found is None:
+        raise InputError(f"task.head is 'own', but {type(text_encoder).__name__} has no vocabulary head: use 'tied'")
+    return nn.Identity(), found
