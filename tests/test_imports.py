@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "metrics": {"types"},
     "decoding": {"types", "recipe"},
     "encoders": {*BASE, "attention"},
-    "tasks": {*BASE, "attention", "metrics", "decoding", "encoders"},
+    "tasks": {*BASE, "attention", "checkpoint", "metrics", "decoding", "encoders"},
     "cost": {"types", "tasks"},
     "fusion": MODEL,
     "explain": {*MODEL, "fusion"},

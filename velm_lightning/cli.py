@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
+from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -18,9 +19,9 @@ from lightning.pytorch.loggers import Logger
 import velm_lightning.encoders
 import velm_lightning.fusion
 import velm_lightning.tasks  # noqa: F401 - imported, their classes can be named by short names
-from velm_lightning.data import MultimodalData, Tokenizing
+from velm_lightning.data import MultimodalData, PretrainedTokenizer, Tokenizing, TrainedTokenizer
 from velm_lightning.fusion import Fusion
-from velm_lightning.recipe import Recorded
+from velm_lightning.recipe import Recorded, find
 from velm_lightning.tracking.callbacks import Progress, RunRecord, TrainLog, print_scores
 from velm_lightning.tracking.metrics_file import MetricsFile
 from velm_lightning.tracking.pictures import PictureTable
@@ -90,6 +91,18 @@ class VelmCLI(LightningCLI):
         )
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
         parser.link_arguments("data.vocabulary", "model.init_args.vocabulary", apply_on="instantiate")
+
+    def before_instantiate_classes(self) -> None:
+        """Let the data use the tokeniser of a pretrained text encoder, which would not know the words of another."""
+        config = self.config[self.subcommand] if self.subcommand else self.config
+        encoder, chosen = config.model.init_args.get("text_encoder"), config.data.get("tokenizer")
+        if encoder is None or (chosen is not None and find(chosen.class_path) is not TrainedTokenizer):
+            return
+        argument = find(encoder.class_path).own_tokenizer
+        name = encoder.init_args.get(argument) if argument else None
+        if name:
+            kind = f"{PretrainedTokenizer.__module__}.{PretrainedTokenizer.__name__}"
+            config.data.tokenizer = Namespace(class_path=kind, init_args=Namespace(name=name))
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer around the folder of this run."""

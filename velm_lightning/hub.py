@@ -34,7 +34,7 @@ def configuration(name: str | None, changes: Mapping[str, Any] | None = None) ->
     changes = dict(changes or {})
     if name is None:
         if "model_type" not in changes:
-            raise InputError("config has no 'model_type': add it (bert, gpt2, llama, vit …), or give the name of a model")
+            raise InputError("config has no 'model_type': add it (bert, gpt2, vit …), or give the name of a model")
         with _told("config"):
             return AutoConfig.for_model(**changes)
     with _told(f"name={name!r}"):

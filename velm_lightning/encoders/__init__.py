@@ -9,6 +9,7 @@ from velm_lightning.encoders.pretrained_text import PretrainedText
 from velm_lightning.encoders.recurrent import RecurrentText
 from velm_lightning.encoders.torchvision_cnn import TorchvisionCNN
 from velm_lightning.encoders.transformer import TransformerText
+from velm_lightning.encoders.video import Video
 from velm_lightning.encoders.vit import SmallViT
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "TextEncoder",
     "TorchvisionCNN",
     "TransformerText",
+    "Video",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from velm_lightning.attention import Block, attention_mask
 from velm_lightning.recipe import Recorded
@@ -13,7 +13,7 @@ from velm_lightning.types import InputError, Tokens
 
 
 class Connector(Recorded, nn.Module, ABC):
-    """Image tokens of the image encoder's width in, tokens of the text encoder's width out, with entries of size about 1."""
+    """Image tokens in the image encoder's width in, tokens in the text's out, whose entries have a size of about 1."""
 
     @abstractmethod
     def connect(self, image_dim: int, dim: int) -> None:
@@ -91,7 +91,7 @@ class Queries(Connector):
 
     def forward(self, image: Tokens) -> Tokens:
         """See ``Connector.forward``."""
-        x: Tensor = self.queries.expand(len(image.x), -1, -1)
+        x = self.queries.repeat(len(image.x), 1, 1)  # (B, count, width)
         mask, context = attention_mask(Tokens.of_image(x), image), self.image(image.x)
         for layer in self.layers:
             x = layer(x, context=context, context_mask=mask)

@@ -1,4 +1,4 @@
-"""Pretrained vision models of transformers as image encoders: ViT, DINOv2, the towers of CLIP and SigLIP, ResNet …"""
+"""Pretrained vision models of transformers as image encoders: ViT, DINOv2, the towers of CLIP and SigLIP, ResNet."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class PretrainedImage(ImageEncoder):
             raise InputError(f"image_encoder: a {found.model_type} reads no pictures: choose a vision model")
         # A checkpoint is rebuilt without what lies under `name`.
         self._init_args |= {"config": hub.plain(found), "transform": self.transform._asdict(), "size": None}
-        self.depth = int(getattr(found, "num_hidden_layers", 0))
+        self.depth = int(getattr(found, "num_hidden_layers", 0) or len(getattr(found, "depths", ())))
         self.grid, self.dim = self._shape()
         if trainable:
             self._freeze_unread()
@@ -88,8 +88,8 @@ class PretrainedImage(ImageEncoder):
             with torch.no_grad():
                 states = self._states(torch.zeros(1, 3, side, side))
         except (RuntimeError, ValueError) as error:
-            kind = self.model.config.model_type
-            raise InputError(f"image_encoder.size={side} does not suit a {kind}: {str(error).splitlines()[0]}") from error
+            kind, reason = self.model.config.model_type, str(error).splitlines()[0]
+            raise InputError(f"image_encoder.size={side} does not suit a {kind}: {reason}") from error
         if states.ndim == 4:
             return (states.shape[2], states.shape[3]), states.shape[1]
         side, count = isqrt(states.shape[1]), states.shape[1]
@@ -116,7 +116,8 @@ def _transform(name: str | None, config: Any, size: int | None, changes: Mapping
     changes = dict(changes or {})
     wrong = sorted(set(changes) - set(ImageTransform._fields))
     if wrong:
-        raise InputError(f"image_encoder.transform has no {wrong[0]!r}: choose among {', '.join(ImageTransform._fields)}")
+        fields = ", ".join(ImageTransform._fields)
+        raise InputError(f"image_encoder.transform has no {wrong[0]!r}: choose among {fields}")
     own = getattr(config, "image_size", None)
     base = hub.image_transform(name) if name is not None else ImageTransform(own if isinstance(own, int) else 224)
     if size is not None:

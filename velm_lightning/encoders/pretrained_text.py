@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from inspect import signature
 from typing import Any
 
-import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
