@@ -4,6 +4,7 @@ import os
 import sys
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is ever downloaded here
 
 import pytest
 import tiny

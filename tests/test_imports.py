@@ -12,7 +12,7 @@ import velm_lightning
 from velm_lightning.__main__ import COMMANDS
 
 ROOT = Path(velm_lightning.__file__).parent
-BASE = {"types", "recipe", "vocabulary"}
+BASE = {"types", "recipe", "vocabulary", "hub"}
 MODEL = {*BASE, "attention", "checkpoint", "metrics", "decoding", "encoders", "tasks"}
 EVERYTHING = {*MODEL, "fusion", "data", "explain", "cost", "tracking", "cli", "sweep", "compare"}
 
@@ -23,12 +23,13 @@ MAY_IMPORT = {
     "types": {"errors"},
     "recipe": {"types"},
     "vocabulary": {"types", "recipe"},
+    "hub": {"types"},
     "checkpoint": {"types", "recipe"},
     "attention": {"types"},
     "metrics": {"types"},
     "decoding": {"types", "recipe"},
     "encoders": {*BASE, "attention"},
-    "tasks": {*BASE, "attention", "metrics", "decoding", "encoders"},
+    "tasks": {*BASE, "attention", "checkpoint", "metrics", "decoding", "encoders"},
     "cost": {"types", "tasks"},
     "fusion": MODEL,
     "explain": {*MODEL, "fusion"},

@@ -3,10 +3,17 @@
 import torch
 
 from velm_lightning.data.collate import Texts
-from velm_lightning.encoders import RecurrentText, SmallCNN, SmallViT, TransformerText
+from velm_lightning.encoders import (
+    PretrainedImage,
+    PretrainedText,
+    RecurrentText,
+    SmallCNN,
+    SmallViT,
+    TransformerText,
+)
 from velm_lightning.fusion import LateFusion
 from velm_lightning.tasks import Classification
-from velm_lightning.types import Dataset, Sample
+from velm_lightning.types import Dataset, Sample, Words
 from velm_lightning.vocabulary import Vocabulary, train_tokenizer
 
 SIZE, DIM = 16, 8
@@ -72,6 +79,11 @@ def batch(samples, words):
     return texts.batch(range(len(samples)), torch.stack([sample.image for sample in samples]))
 
 
+def words(ids):
+    """Prompts without padding."""
+    return Words(ids, torch.ones_like(ids).bool(), torch.zeros_like(ids))
+
+
 def cnn(**changes):
     return SmallCNN(**{"size": SIZE, "widths": (8, 8), "dim": 12} | changes)
 
@@ -86,6 +98,33 @@ def transformer(**changes):
 
 def recurrent(**changes):
     return RecurrentText(**{"dim": DIM} | changes)
+
+
+LAYERS = {"hidden_size": DIM, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+TEXT_CONFIGS = {  # models of transformers, with random weights
+    "bert": {"model_type": "bert", "max_position_embeddings": 64, **LAYERS},
+    "gpt2": {"model_type": "gpt2", "n_embd": DIM, "n_layer": 2, "n_head": 2, "n_positions": 64},
+    "llama": {"model_type": "llama", "num_key_value_heads": 1, "max_position_embeddings": 64, **LAYERS},
+    "roberta": {"model_type": "roberta", "max_position_embeddings": 66, **LAYERS},
+}
+PATCHES = {"image_size": SIZE, "patch_size": 8, **LAYERS}
+IMAGE_CONFIGS = {
+    "hf-vit": {"model_type": "vit", **PATCHES},
+    "clip": {"model_type": "clip_vision_model", **PATCHES},
+    "siglip": {"model_type": "siglip_vision_model", **PATCHES},
+    "dinov2": {"model_type": "dinov2", **PATCHES},
+    "resnet": {
+        "model_type": "resnet", "embedding_size": 4, "hidden_sizes": [4, 6], "depths": [1, 1], "layer_type": "basic"
+    },
+}  # fmt: skip
+
+
+def pretrained_text(kind, **changes):
+    return PretrainedText(**{"config": TEXT_CONFIGS[kind]} | changes)
+
+
+def pretrained_image(kind, **changes):
+    return PretrainedImage(**{"config": IMAGE_CONFIGS[kind], "size": SIZE, "trainable": -1} | changes)
 
 
 def fusion(kind=LateFusion, **changes):

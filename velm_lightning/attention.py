@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,19 @@ def record_attention() -> Iterator[AttentionMaps]:
         yield maps
     finally:
         _recording.reset(token)
+
+
+_decoding: ContextVar[Cache | None] = ContextVar("decoding", default=None)
+
+
+@contextmanager
+def decoding_with(cache: Cache | None) -> Iterator[None]:
+    """Let every ``attend_heads`` inside remember its keys and values in ``cache``."""
+    token = _decoding.set(cache)
+    try:
+        yield
+    finally:
+        _decoding.reset(token)
 
 
 def attention_mask(query: Tokens, key: Tokens) -> Tensor | None:
@@ -171,8 +184,41 @@ class Attention(nn.Module):
         return x.view(*x.shape[:-1], self.heads, -1).transpose(1, 2)
 
 
-def _weights(query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor:
-    logits = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
+def attend_heads(
+    owner: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Attend in a layer of transformers, which calls this by its attention interface.
+
+    Args:
+        owner: the layer.
+        query: (B, heads, N, D).
+        key: (B, groups, M, D); each group is read by heads / groups heads.
+        value: (B, groups, M, D).
+        mask: (B, 1, N, M) bool, true where a token may look.
+        dropout: dropout of the weights.
+        scaling: factor of the logits, if not ``D ** -0.5``.
+    """
+    cache = _decoding.get()
+    if cache is not None:
+        key, value = cache.grow(owner, key, value, dim=2)
+    maps, groups = _recording.get(), query.shape[1] // key.shape[1]
+    if groups > 1:
+        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+    if maps is not None:
+        maps.append((owner, _weights(query, key, mask, scaling)))
+    read = F.scaled_dot_product_attention(query, key, value, mask, dropout, scale=scaling)
+    return read.transpose(1, 2).contiguous(), None
+
+
+def _weights(query: Tensor, key: Tensor, mask: Tensor | None, scaling: float | None = None) -> Tensor:
+    logits = query @ key.transpose(-1, -2) * (scaling or query.shape[-1] ** -0.5)
     if mask is not None:
         logits = logits.masked_fill(~mask, float("-inf"))
     weights: Tensor = logits.softmax(-1).detach()

@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
+from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeInt
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
@@ -20,9 +21,9 @@ from lightning.pytorch.loggers import Logger
 import velm_lightning.encoders
 import velm_lightning.fusion
 import velm_lightning.tasks  # noqa: F401 - imported, their classes can be named by short names
-from velm_lightning.data import MultimodalData, Tokenizing
+from velm_lightning.data import MultimodalData, PretrainedTokenizer, Tokenizing, TrainedTokenizer
 from velm_lightning.fusion import Fusion
-from velm_lightning.recipe import Recorded
+from velm_lightning.recipe import Recorded, find
 from velm_lightning.tracking.callbacks import Progress, RunRecord, TrainLog, print_scores
 from velm_lightning.tracking.checkpoints import LastCheckpoint, WholeCheckpoints, newest_usable
 from velm_lightning.tracking.ending import Companions, Interrupted, Losses, Signals, leave, said
@@ -112,6 +113,18 @@ class VelmCLI(LightningCLI):
 
     def _parse_ckpt_path(self) -> None:
         """Take nothing from a checkpoint into the config, where it would silently replace what the user says."""
+
+    def before_instantiate_classes(self) -> None:
+        """Let the data use the tokeniser of a pretrained text encoder, which would not know the words of another."""
+        config = self.config[self.subcommand] if self.subcommand else self.config
+        encoder, chosen = config.model.init_args.get("text_encoder"), config.data.get("tokenizer")
+        if encoder is None or (chosen is not None and find(chosen.class_path) is not TrainedTokenizer):
+            return
+        argument = find(encoder.class_path).own_tokenizer
+        name = encoder.init_args.get(argument) if argument else None
+        if name:
+            kind = f"{PretrainedTokenizer.__module__}.{PretrainedTokenizer.__name__}"
+            config.data.tokenizer = Namespace(class_path=kind, init_args=Namespace(name=name))  # type: ignore[no-untyped-call]
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer around the folder of this run."""

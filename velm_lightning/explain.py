@@ -30,13 +30,13 @@ class Maps(NamedTuple):
 
 
 class _Seen:
-    """A model whose image tokens are given, so that gradients can be taken with respect to them."""
+    """A model whose image encoder's tokens are given, so that gradients can be taken with respect to them."""
 
     def __init__(self, model: Fusion, image: Tokens) -> None:
         self.model, self.image = model, image
 
     def __call__(self, batch: Batch) -> Tokens:
-        return self.model.fuse(self.image, self.model.read(batch.words))
+        return self.model.fuse(self.model.connector(self.image), self.model.read(batch.words))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.model, name)
@@ -47,19 +47,21 @@ def explain(model: Fusion, batch: Batch, answers: Sequence[str]) -> Maps:
     training = model.training
     model.eval()
     with torch.no_grad():
-        image = model.see(batch.image)
-        text = model.read(batch.words)
+        image, text = model.see(batch.image), model.read(batch.words)
         with record_attention() as maps:
             model.fuse(image, text)
         looked = model.looked(maps, image, text)
         attention = None if looked is None else model.summary(text.with_x(looked))  # (B, M)
+        cells = model.image_encoder(batch.image) if image.x.shape[1] else image
     evidence = None
     if image.x.shape[1]:
         with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):  # its RNNs have no backward in eval mode
-            leaf = image.x.detach().requires_grad_()
-            loss = model.task.loss(_Seen(model, image.with_x(leaf)), model.task.toward(batch, answers))
+            leaf = cells.x.detach().requires_grad_()
+            loss = model.task.loss(_Seen(model, cells.with_x(leaf)), model.task.toward(batch, answers))
             (slope,) = torch.autograd.grad(-loss, leaf)
         evidence = (leaf.detach() * slope).sum(-1).relu()
+    if attention is not None and attention.shape[1] != cells.x.shape[1]:
+        attention = None  # what was looked at are not places of the picture
     model.train(training)
     return Maps(*(None if found is None else _on_grid(found, model.grid) for found in (attention, evidence)))
 

@@ -103,14 +103,19 @@ def _build(plain: Any, allow: Sequence[str]) -> Any:
 
 def find_class(path: str, allow: Sequence[str] = ()) -> type[Recorded]:
     """Import the class a dotted ``path`` names, refusing foreign packages before any of their code runs."""
+    found = find(path, allow)
+    if not (isinstance(found, type) and issubclass(found, Recorded)):
+        raise InputError(f"class_path {path!r} is not a part that a checkpoint may hold")
+    return found
+
+
+def find(path: str, allow: Sequence[str] = ()) -> Any:
+    """Import what a dotted ``path`` names, refusing foreign packages before any of their code runs."""
     module, _, name = path.rpartition(".")
     package = module.split(".")[0]
     if module not in sys.modules and package not in ("velm_lightning", *allow):
         raise InputError(f"class_path {path!r} lies outside the allowed packages: allow {package!r} if you trust it")
     try:
-        found = getattr(importlib.import_module(module), name)
+        return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise InputError(f"class_path {path!r} does not exist: {error}") from error
-    if not (isinstance(found, type) and issubclass(found, Recorded)):
-        raise InputError(f"class_path {path!r} is not a part that a checkpoint may hold")
-    return found

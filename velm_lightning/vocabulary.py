@@ -23,6 +23,8 @@ class Vocabulary(Recorded):
         counts: how much weight each answer has in the training split, in the same order.
         specials: names of the tokens that play pad, start, end, mask and unknown (one name may play several parts).
         max_length: longest prompt, and longest target, in word pieces; what is longer is cut at its end.
+        closed: whether a prompt ends with the end token, as for a model that was trained on ``[CLS] text [SEP]``; a
+            causal language model, to which that token says that all is over, goes on without it.
     """
 
     def __init__(
@@ -32,8 +34,12 @@ class Vocabulary(Recorded):
         counts: Sequence[float] = (),
         specials: Sequence[str] = SPECIALS,
         max_length: int = 64,
+        closed: bool = True,
     ) -> None:
         self.tokenizer = Tokenizer.from_str(tokenizer)
+        self.tokenizer.no_padding()  # which a pretrained model's file may ask for
+        self.tokenizer.no_truncation()
+        self.closed = closed
         self.answers, self.counts, self.max_length = list(answers), list(counts), max_length
         ids = [self.tokenizer.token_to_id(name) for name in specials]
         if None in ids:
@@ -55,6 +61,10 @@ class Vocabulary(Recorded):
         """Turn texts into word pieces, without special tokens, each at most ``max_length`` long."""
         found = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
         return [encoding.ids[: self.max_length] for encoding in found]
+
+    def prompt(self, ids: Sequence[int]) -> list[int]:
+        """Return a prompt's word pieces with their start, and with their end where prompts are closed."""
+        return [self.start, *ids, *([self.end] if self.closed else [])]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Turn word pieces back into text, up to the first end token."""

@@ -5,10 +5,12 @@ A new fusion, encoder or task joins by one line in the tables below.
 
 import copy
 import itertools
+from functools import partial
 
 import pytest
 import tiny
 import torch
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from velm_lightning import checkpoint
 from velm_lightning.attention import Cache
@@ -46,18 +48,29 @@ FUSIONS = {
     "text-only": lambda **parts: TextOnly(**parts),
     "image-only": lambda **parts: ImageOnly(**parts),
 }
-IMAGE_ENCODERS = {"cnn": tiny.cnn, "vit": tiny.vit}
+IMAGE_ENCODERS = {
+    "cnn": tiny.cnn,
+    "vit": tiny.vit,
+    **{kind: partial(tiny.pretrained_image, kind) for kind in ("hf-vit", "clip", "resnet")},
+}
 TEXT_ENCODERS = {
     "transformer": tiny.transformer,
     "lstm": lambda: tiny.recurrent(cell="lstm"),
     "gru": lambda: tiny.recurrent(cell="gru", depth=2),
+    **{kind: partial(tiny.pretrained_text, kind) for kind in ("bert", "gpt2", "llama")},
 }
 TASKS = {  # a task, and samples of the kind that it is for
     "softmax": (Classification, tiny.questions),
     "sigmoid": (lambda: Classification(loss="sigmoid"), tiny.questions),
     "generation": (Generation, tiny.translations),
 }
-GRID = list(itertools.product(FUSIONS, IMAGE_ENCODERS, TEXT_ENCODERS))
+GRID = list(itertools.product(FUSIONS, ("cnn", "vit"), ("transformer", "lstm", "gru")))
+GRID += [  # models of transformers: each with a fusion of every family, and two at a time
+    (fusion, image, text)
+    for fusion in ("early", "late-gate", "interactive-co", "text-only", "image-only")
+    for image, text in (("hf-vit", "bert"), ("clip", "gpt2"), ("resnet", "llama"))
+]
+UNREAD = "post_layernorm"  # of CLIP's class token: our tokens do not depend on it
 CLOSE = {"atol": 1e-10, "rtol": 0.0}  # the models below compute in double precision
 
 
@@ -70,6 +83,15 @@ def build(fusion, image, text, task="softmax"):
         if name.endswith(".gate"):
             torch.nn.init.constant_(parameter, 0.5)
     return model
+
+
+@pytest.fixture(scope="module", autouse=True)
+def double_precision():
+    """The norm of Llama computes in single precision whatever its input; here it must not."""
+    with pytest.MonkeyPatch.context() as patch:
+        norm = torch.nn.functional.rms_norm
+        patch.setattr(LlamaRMSNorm, "forward", lambda n, x: norm(x, x.shape[-1:], n.weight, n.variance_epsilon))
+        yield
 
 
 @pytest.fixture(params=GRID, ids="-".join, scope="module")
@@ -259,11 +281,13 @@ def test_every_parameter_gets_a_gradient(cell, task):
     model = build(*cell, task).train()
     batch = tiny.batch(TASKS[task][1](), model.vocabulary)
     model.task.loss(model, batch).backward()
-    without = [name for name, p in model.named_parameters() if p.grad is None]
+    learning = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    without = [name for name, p in learning.items() if p.grad is None]
     assert not without, "DDP stops at a parameter without a gradient"
-    zero = [name for name, p in model.named_parameters() if not p.grad.any() and not silent(model, name)]
+    zero = [name for name, p in learning.items() if not p.grad.any() and not silent(model, name)]
     assert not zero
-    assert all(p.grad.isfinite().all() for p in model.parameters())
+    assert all(p.grad.isfinite().all() for p in learning.values())
+    assert all(p.grad is None and UNREAD in name for name, p in model.named_parameters() if name not in learning)
 
 
 @torch.no_grad()

@@ -136,3 +136,27 @@ def test_a_model_learns_a_batch_by_heart(batch):
     rows = model.eval().task.predict(model, batch)
     assert [row.prediction for row in rows] == ["no", "yes", "red"]
     assert losses[-1] < 0.5 * losses[0]
+
+
+# Layers of pretrained encoders
+
+
+def rates(model, optimization):
+    return {name: group["lr"] for group in optimization.groups(model) for name in names_of(model, group)}
+
+
+def test_the_lower_a_pretrained_layer_the_slower_it_learns():
+    model = tiny.fusion(LateFusion, text_encoder=tiny.pretrained_text("bert"))
+    model.text_encoder.pretrained = True
+    found = rates(model, Optimization(learning_rate=1.0, pretrained_factor=0.5, layer_decay=0.1))
+    text = "text_encoder.model.encoder.layer"
+    assert found[f"{text}.1.output.dense.weight"] == pytest.approx(0.5)
+    assert found[f"{text}.0.output.dense.weight"] == pytest.approx(0.05)
+    assert found["text_encoder.embedding.weight"] == pytest.approx(0.005)
+    assert found["connector.map.0.weight"] == found["image_encoder.stages.0.0.weight"] == 1.0
+
+
+def test_layers_learn_alike_unless_told_otherwise():
+    model = tiny.fusion(LateFusion, text_encoder=tiny.pretrained_text("bert"))
+    model.text_encoder.pretrained = True
+    assert set(rates(model, Optimization(learning_rate=1.0, pretrained_factor=0.5)).values()) == {0.5, 1.0}

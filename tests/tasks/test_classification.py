@@ -104,8 +104,8 @@ def test_the_loss_stays_finite_where_the_model_is_sure(arguments):
 
 def test_the_loss_of_a_batch_is_the_mean_of_its_samples(batch):
     logits = torch.randn(3, 3)
-    found = says(logits)
-    torch.testing.assert_close(found.loss(None, batch), found.losses(logits, batch.answers).mean())
+    found = task()
+    torch.testing.assert_close(found.cost(logits, batch), found.losses(logits, batch.answers).mean())
 
 
 @pytest.mark.parametrize("kind", ["softmax", "sigmoid"])

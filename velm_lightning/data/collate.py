@@ -25,10 +25,9 @@ class Texts:
         sentences = [sample.target if isinstance(sample.target, str) else None for sample in samples]
         prompts = vocabulary.encode([sample.text for sample in samples])
         targets = vocabulary.encode([sentence or "" for sentence in sentences])
-        start, end = vocabulary.start, vocabulary.end
-        self.prompt_ids = [[start, *ids, end] for ids in prompts]
+        self.prompt_ids = [vocabulary.prompt(ids) for ids in prompts]
         self.target_ids = [
-            [] if sentence is None else [*ids, end] for sentence, ids in zip(sentences, targets, strict=True)
+            [] if sentence is None else [*ids, vocabulary.end] for sentence, ids in zip(sentences, targets, strict=True)
         ]
         self.pictures = picture_names(samples)
         self.answers = [known_answers(sample, vocabulary) for sample in samples]

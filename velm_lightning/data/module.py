@@ -141,12 +141,12 @@ class MultimodalData(LightningDataModule):
         if self.transform != model.transform:
             self._splits = {}  # their pictures are of another size or shape
         self.transform = model.transform
-        encoder = model.image_encoder
+        encoder: Any = model.image_encoder
         if not self.cache_features or isinstance(encoder, nn.Identity):  # a control that sees no image
             self.encoder = None
             return
-        check_frozen(encoder)
-        self.encoder = encoder
+        self.encoder = encoder.of_frames
+        check_frozen(self.encoder)
 
     def split(self, name: str) -> Split:
         """Return a split ready to be read; pictures are decoded on the first call. See ``with_features``.

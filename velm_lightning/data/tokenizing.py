@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from velm_lightning.types import InputError
+from velm_lightning import hub
 from velm_lightning.vocabulary import SPECIALS, train_tokenizer
 
 
@@ -15,7 +15,7 @@ class Tokenizing(ABC):
 
     @abstractmethod
     def tokenizer(self, texts: Sequence[str]) -> dict[str, Any]:
-        """Return the ``tokenizer`` and ``specials`` arguments of a ``Vocabulary``, given the training split's texts."""
+        """Return what a ``Vocabulary`` is told of its tokeniser, given the training split's texts."""
 
 
 class TrainedTokenizer(Tokenizing):
@@ -39,10 +39,10 @@ class TrainedTokenizer(Tokenizing):
 
 
 class PretrainedTokenizer(Tokenizing):
-    """The tokeniser of a pretrained model, from the hub or a folder.
+    """The tokeniser of a pretrained model; a pretrained text encoder brings its own without being told to.
 
     Args:
-        name: hub name or folder, as ``AutoTokenizer.from_pretrained`` takes it.
+        name: hub name, folder, GGUF file or folder with one.
     """
 
     def __init__(self, name: str) -> None:
@@ -54,15 +54,4 @@ class PretrainedTokenizer(Tokenizing):
         Raises:
             InputError: the tokeniser cannot be loaded, or is not of the fast kind.
         """
-        from transformers import AutoTokenizer
-
-        try:
-            found = AutoTokenizer.from_pretrained(self.name)
-        except (OSError, ValueError) as error:
-            raise InputError(f"tokenizer.name={self.name!r} cannot be loaded: {str(error).splitlines()[0]}") from error
-        if not found.is_fast:
-            raise InputError(f"tokenizer.name={self.name!r} has no fast tokeniser: choose a model that has one")
-        start = found.cls_token or found.bos_token or found.eos_token
-        end = found.sep_token or found.eos_token
-        specials = [found.pad_token or end, start, end, found.mask_token or end, found.unk_token or end]
-        return {"tokenizer": found.backend_tokenizer.to_str(), "specials": specials}
+        return hub.tokenizer(self.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,19 +14,63 @@ from velm_lightning.types import ImageTransform, Tokens, Words
 from velm_lightning.vocabulary import Vocabulary
 
 
-class ImageEncoder(Recorded, nn.Module, ABC):
-    """Pictures in, a grid of tokens out. A subclass sets ``dim``, ``grid`` and ``transform`` and writes ``encode``.
+class Encoder(Recorded, nn.Module, ABC):
+    """What encoders of images and of texts share: parts that may be frozen, and then stay as they are.
 
     Attributes:
         dim: width of a token.
-        grid: rows and columns of tokens in a picture; their product is the number of tokens of a frame.
-        transform: the geometry that the data module applies, and the normalisation that is applied here.
         pretrained: whether its weights come from elsewhere, and so learn at a lower rate.
     """
 
     dim: int
-    grid: tuple[int, int]
     pretrained: bool = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept: list[nn.Module] = []
+
+    @property
+    def sections(self) -> Sequence[nn.Module]:
+        """Its parts from input to output, as they are frozen, unfrozen and slowed down; by default the whole."""
+        return [self]
+
+    @property
+    def frozen(self) -> bool:
+        """Whether nothing in it learns."""
+        return not any(parameter.requires_grad for parameter in self.parameters())
+
+    def freeze(self, trainable: int) -> None:
+        """Freeze all but the last ``trainable`` sections: 0 freezes all, -1 none."""
+        frozen = [self] if trainable == 0 else [] if trainable < 0 else list(self.sections)[:-trainable]
+        for section in frozen:
+            section.requires_grad_(False)
+        self.keep(frozen)
+
+    def keep(self, sections: Sequence[nn.Module]) -> None:
+        """Hold these sections, and no others, in evaluation mode: no dropout, and statistics that stay put."""
+        self._kept = list(sections)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Encoder:
+        """Switch the mode of all that is not held in evaluation mode."""
+        super().train(mode)
+        for part in self._kept:
+            if part is self:
+                super().train(False)
+            else:
+                part.eval()
+        return self
+
+
+class ImageEncoder(Encoder):
+    """Pictures in, a grid of tokens out. A subclass sets ``dim`` and ``grid`` and writes ``encode``.
+
+    Attributes:
+        grid: rows and columns of tokens in a picture; their product is the number of tokens of a frame.
+        transform: the geometry that the data module applies, and the normalisation that is applied here.
+    """
+
+    grid: tuple[int, int]
     mean: Tensor
     std: Tensor
 
@@ -36,9 +81,9 @@ class ImageEncoder(Recorded, nn.Module, ABC):
         self.register_buffer("std", torch.tensor(transform.std).view(3, 1, 1) * 255, persistent=False)
 
     @property
-    def frozen(self) -> bool:
-        """Whether nothing in it learns, so that its tokens may be made once and kept."""
-        return not any(parameter.requires_grad for parameter in self.parameters())
+    def of_frames(self) -> ImageEncoder:
+        """The part that reads each frame alone, whose tokens may be made once and kept if it is frozen."""
+        return self
 
     @abstractmethod
     def encode(self, pixels: Tensor) -> Tensor:
@@ -56,24 +101,32 @@ class ImageEncoder(Recorded, nn.Module, ABC):
         return Tokens.of_image(tokens.reshape(len(image), -1, self.dim))
 
 
-class TextEncoder(Recorded, nn.Module, ABC):
+class TextEncoder(Encoder):
     """Word pieces in, tokens out, in two halves, so that a fusion may place the image between them.
 
     ``embed`` puts word pieces into the embedding space; ``trunk`` takes any tokens of that space. Sizes that depend on
     the vocabulary are made by ``connect``.
 
     Attributes:
-        dim: width of a token.
         causal: whether a prompt token sees only what came before it, so that the prompt is summed up in its last
             token; a bidirectional trunk sums it up in its first.
         embedding: the word embedding, for heads that share it.
-        pretrained: whether its weights come from elsewhere, and so learn at a lower rate.
+        own_tokenizer: the argument that says where its own tokeniser is; none where any tokeniser will do.
     """
 
-    dim: int
     causal: bool
     embedding: nn.Embedding
-    pretrained: bool = False
+    own_tokenizer: str | None = None
+
+    @property
+    def scale(self) -> Tensor | float:
+        """How large the entries of an embedded word are; image tokens for the trunk are brought to that size."""
+        return 1.0
+
+    @property
+    def vocabulary_head(self) -> nn.Module | None:
+        """The head (..., dim) -> (..., V) that it was pretrained with, for a task that produces words; often none."""
+        return None
 
     @abstractmethod
     def connect(self, vocabulary: Vocabulary) -> None:

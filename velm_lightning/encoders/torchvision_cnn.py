@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -53,7 +54,7 @@ class TorchvisionCNN(ImageEncoder):
         self.pretrained = chosen is not None
         cells = self._cells(torch.zeros(1, 3, self.transform.size, self.transform.size))
         self.dim, self.grid = cells.shape[1], (cells.shape[2], cells.shape[3])
-        self.frozen_parts = _freeze(self.trunk, trainable)
+        self.freeze(trainable)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """See ``ImageEncoder.encode``."""
@@ -64,12 +65,13 @@ class TorchvisionCNN(ImageEncoder):
             cells: Tensor = self.trunk(pixels)["cells"]
         return cells
 
-    def train(self, mode: bool = True) -> TorchvisionCNN:
-        """Switch the mode; frozen parts stay in evaluation mode."""
-        super().train(mode)
-        for part in getattr(self, "frozen_parts", []):
-            part.eval()
-        return self
+    @property
+    def sections(self) -> Sequence[nn.Module]:
+        """See ``Encoder.sections``: the children of the trunk that have weights."""
+        parts = [part for part in self.trunk.children() if next(part.parameters(), None) is not None]
+        if len(parts) == 1:  # `features` is one container: its own children are the stages
+            parts = [part for part in parts[0].children() if next(part.parameters(), None) is not None]
+        return parts
 
 
 def _weights(name: str, weights: str | None) -> models.WeightsEnum | None:
@@ -108,14 +110,3 @@ def _transform(weights: models.WeightsEnum | None, size: int | None) -> ImageTra
         return ImageTransform(size, "squash", 1.0, resampling, mean, std)
     crop, resized = preset.crop_size[0], preset.resize_size[0]
     return ImageTransform(crop, "crop", crop / resized, resampling, mean, std)
-
-
-def _freeze(trunk: nn.Module, trainable: int) -> list[nn.Module]:
-    """Freeze all but the last ``trainable`` parts that have weights, and return the frozen ones."""
-    parts = [part for part in trunk.children() if next(part.parameters(), None) is not None]
-    if len(parts) == 1:  # `features` is one container: its own children are the stages
-        parts = [part for part in parts[0].children() if next(part.parameters(), None) is not None]
-    frozen = parts if trainable == 0 else [] if trainable < 0 else parts[:-trainable]
-    for part in frozen:
-        part.requires_grad_(False)
-    return frozen

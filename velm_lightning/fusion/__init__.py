@@ -7,12 +7,14 @@ from velm_lightning.fusion.interactive import InteractiveFusion
 from velm_lightning.fusion.late import LateFusion
 from velm_lightning.fusion.merge import Concat, Gate, LowRankBilinear, Merge, Product, Sum, TensorProduct
 from velm_lightning.fusion.optimization import Optimization
+from velm_lightning.fusion.unfreezing import GradualUnfreezing
 
 __all__ = [
     "Concat",
     "EarlyFusion",
     "Fusion",
     "Gate",
+    "GradualUnfreezing",
     "ImageOnly",
     "InteractiveFusion",
     "LateFusion",

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from velm_lightning import checkpoint
 from velm_lightning.attention import AttentionMaps, Cache
 from velm_lightning.encoders import ImageEncoder, TextEncoder
+from velm_lightning.encoders.connector import Connector, Linear
 from velm_lightning.fusion.optimization import Optimization
 from velm_lightning.recipe import Recorded
 from velm_lightning.tasks.base import Task
@@ -31,6 +32,7 @@ class Fusion(Recorded, LightningModule, ABC):
         text_encoder: embeds words and lets them read each other.
         task: head, loss and metrics.
         optimization: optimiser and schedule.
+        connector: brings image tokens to the width of the text; by default a linear map.
 
     Attributes:
         modalities: what the model is shown; comparisons hold fusions against the controls, which see one alone.
@@ -45,6 +47,7 @@ class Fusion(Recorded, LightningModule, ABC):
         text_encoder: TextEncoder,
         task: Task,
         optimization: Optimization | None = None,
+        connector: Connector | None = None,
     ) -> None:
         super().__init__()
         self.vocabulary, self.optimization = vocabulary, optimization or Optimization()
@@ -52,8 +55,9 @@ class Fusion(Recorded, LightningModule, ABC):
         self.grid = image_encoder.grid
         self.image_encoder: nn.Module = image_encoder
         self.text_encoder, self.task = text_encoder, task
-        dim = text_encoder.dim
-        self.connector: nn.Module = nn.Sequential(nn.Linear(image_encoder.dim, dim), nn.LayerNorm(dim))
+        connector = connector or Linear()
+        connector.connect(image_encoder.dim, text_encoder.dim)
+        self.connector: nn.Module = connector
         text_encoder.connect(vocabulary)
         task.connect(vocabulary, text_encoder)
         self.rows: list[Row] = []
@@ -68,8 +72,8 @@ class Fusion(Recorded, LightningModule, ABC):
 
     def see(self, image: Tensor) -> Tokens:
         """Turn uint8 pictures (B, 3, H, W) or clips (B, T, 3, H, W) into image tokens in the width of the text."""
-        tokens: Tokens = self.image_encoder(image)
-        return tokens.with_x(self.connector(tokens.x))
+        tokens: Tokens = self.connector(self.image_encoder(image))
+        return tokens
 
     def read(self, words: Words, cache: Cache | None = None) -> Tokens:
         """Embed word pieces (B, N): (B, N, D)."""

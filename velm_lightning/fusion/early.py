@@ -20,6 +20,7 @@ class EarlyFusion(Fusion):
         """See ``Fusion.fuse``."""
         if image is None:
             return self.text_encoder.trunk(text, cache)
+        image = image.with_x(image.x * self.text_encoder.scale)
         states = self.text_encoder.trunk(Tokens.cat([image, text]), cache)
         return text.with_x(states.x[:, image.x.shape[1] :])
 

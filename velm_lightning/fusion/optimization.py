@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from velm_lightning.encoders.base import Encoder
 from velm_lightning.recipe import Recorded
 
 
@@ -15,7 +16,7 @@ class Optimization(Recorded):
     """AdamW (Loshchilov & Hutter 2019) with linear warm-up, then a cosine to zero.
 
     Norms, biases, gates and other parameters of fewer than two dimensions, and embeddings, are not decayed. Parts that
-    were pretrained learn at a fraction of the rate.
+    were pretrained learn at a fraction of the rate, the lower layers, where that is wanted, at a smaller one.
 
     Args:
         learning_rate: peak rate.
@@ -23,6 +24,8 @@ class Optimization(Recorded):
         warmup: share of all steps over which the rate rises.
         pretrained_factor: what the rate of pretrained parts is multiplied by.
         betas: AdamW's averaging factors.
+        layer_decay: what the rate of a pretrained encoder's layers is multiplied by from each to the one below
+            (discriminative fine-tuning, Howard & Ruder 2018; 0.65 to 0.95 are usual); 1 treats all alike.
     """
 
     def __init__(
@@ -32,8 +35,10 @@ class Optimization(Recorded):
         warmup: float = 0.05,
         pretrained_factor: float = 0.1,
         betas: tuple[float, float] = (0.9, 0.98),
+        layer_decay: float = 1.0,
     ) -> None:
         self.learning_rate, self.weight_decay, self.warmup = learning_rate, weight_decay, warmup
+        self.layer_decay = layer_decay
         self.pretrained_factor, self.betas = pretrained_factor, (betas[0], betas[1])
 
     def configure(self, model: nn.Module, steps: float) -> dict[str, Any]:
@@ -54,19 +59,33 @@ class Optimization(Recorded):
         return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
     def groups(self, model: nn.Module) -> list[dict[str, Any]]:
-        """Sort trainable parameters into at most four groups: decayed or not, pretrained or not."""
-        pretrained = {p for part in model.modules() if getattr(part, "pretrained", False) for p in part.parameters()}
+        """Sort trainable parameters into groups: decayed or not, and by their rate."""
+        shares = self._shares(model)
         embeddings = {p for part in model.modules() if isinstance(part, nn.Embedding) for p in part.parameters()}
-        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+        groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
         for parameter in model.parameters():
             if parameter.requires_grad:
                 decayed = parameter.ndim > 1 and parameter not in embeddings
-                groups.setdefault((decayed, parameter in pretrained), []).append(parameter)
+                groups.setdefault((decayed, shares.get(parameter, 1.0)), []).append(parameter)
         return [
             {
                 "params": parameters,
                 "weight_decay": self.weight_decay if decayed else 0.0,
-                "lr": self.learning_rate * (self.pretrained_factor if from_elsewhere else 1.0),
+                "lr": self.learning_rate * share,
             }
-            for (decayed, from_elsewhere), parameters in groups.items()
+            for (decayed, share), parameters in groups.items()
         ]
+
+    def _shares(self, model: nn.Module) -> dict[nn.Parameter, float]:
+        """Return the share of the rate at which parameters learn that are, or are part of what is, pretrained."""
+        shares: dict[nn.Parameter, float] = {}
+        for part in model.modules():  # a whole comes before its parts, which may say otherwise
+            pretrained = getattr(part, "pretrained", None)
+            if pretrained is False:
+                shares |= dict.fromkeys(part.parameters(), 1.0)
+            elif pretrained:
+                sections = part.sections if isinstance(part, Encoder) else [part]
+                for depth, section in enumerate(reversed(sections)):
+                    share = self.pretrained_factor * self.layer_decay**depth
+                    shares |= dict.fromkeys(section.parameters(), share)
+        return shares

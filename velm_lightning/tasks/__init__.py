@@ -1,7 +1,8 @@
 """What is asked of a model: a head, a loss, and figures computed from rows."""
 
-from velm_lightning.tasks.base import Task
+from velm_lightning.tasks.base import HeadTask, Task
 from velm_lightning.tasks.classification import Classification
+from velm_lightning.tasks.distillation import Distillation
 from velm_lightning.tasks.generation import Generation
 from velm_lightning.tasks.scorers import Exact, Scorer, VQAAccuracy
 from velm_lightning.tasks.sentences import Captions, SentenceScorer, Translations
@@ -9,8 +10,10 @@ from velm_lightning.tasks.sentences import Captions, SentenceScorer, Translation
 __all__ = [
     "Captions",
     "Classification",
+    "Distillation",
     "Exact",
     "Generation",
+    "HeadTask",
     "Scorer",
     "SentenceScorer",
     "Task",

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.recipe import Recorded
 from velm_lightning.tasks.model import Model
-from velm_lightning.types import Batch, Row
+from velm_lightning.types import Batch, Row, Tokens
 from velm_lightning.vocabulary import Vocabulary
 
 
@@ -48,3 +48,23 @@ class Task(Recorded, nn.Module, ABC):
     @abstractmethod
     def signature(self, split: str) -> str:
         """Say what the headline figure is; ``split`` names the samples. See ``metrics.signature_of``."""
+
+
+class HeadTask(Task):
+    """A task whose answers are read off single states by one head, so that another model's can be set beside them."""
+
+    @abstractmethod
+    def vectors(self, model: Model, states: Tokens, batch: Batch) -> Tensor:
+        """Pick the states (M, D) off which answers are read, out of a batch's fused states."""
+
+    @abstractmethod
+    def judge(self, vectors: Tensor) -> Tensor:
+        """Turn states (M, D) into logits (M, C)."""
+
+    @abstractmethod
+    def cost(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Return the scalar loss of a batch's logits (M, C)."""
+
+    def loss(self, model: Model, batch: Batch) -> Tensor:
+        """See ``Task.loss``."""
+        return self.cost(self.judge(self.vectors(model, model(batch), batch)), batch)

@@ -12,15 +12,15 @@ from torch.nn import functional as F
 
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.metrics.classification import macro_f1
-from velm_lightning.tasks.base import Task
+from velm_lightning.tasks.base import HeadTask
 from velm_lightning.tasks.model import Model
 from velm_lightning.tasks.rows import mean
 from velm_lightning.tasks.scorers import Exact, Scorer
-from velm_lightning.types import Batch, InputError, Row
+from velm_lightning.types import Batch, InputError, Row, Tokens
 from velm_lightning.vocabulary import Vocabulary
 
 
-class Classification(Task):
+class Classification(HeadTask):
     """One answer out of the vocabulary's, read off the summary of the fused states.
 
     A sample whose answers all lie outside the vocabulary teaches nothing and is scored like any other.
@@ -66,10 +66,18 @@ class Classification(Task):
         weight = counts**-self.balance
         self.register_buffer("answer_weight", weight * counts.sum() / (weight * counts).sum(), persistent=False)
 
+    def vectors(self, model: Model, states: Tokens, batch: Batch) -> Tensor:
+        """See ``HeadTask.vectors``: the summaries (B, D)."""
+        return model.summary(states)
+
+    def judge(self, vectors: Tensor) -> Tensor:
+        """See ``HeadTask.judge``: (B, A) logits over the answers."""
+        logits: Tensor = self.head(vectors)
+        return logits
+
     def logits(self, model: Model, batch: Batch) -> Tensor:
         """Return (B, A) logits over the answers."""
-        logits: Tensor = self.head(model.summary(model(batch)))
-        return logits
+        return self.judge(self.vectors(model, model(batch), batch))
 
     def losses(self, logits: Tensor, answers: Tensor) -> Tensor:
         """Return the loss (B,) of each sample, given answer weights (B, A)."""
@@ -85,9 +93,9 @@ class Classification(Task):
         terms = -target * log_likely * self.answer_weight
         return (terms * (1 - log_likely.exp()) ** self.focal if self.focal else terms).sum(-1)
 
-    def loss(self, model: Model, batch: Batch) -> Tensor:
-        """See ``Task.loss``."""
-        return self.losses(self.logits(model, batch), batch.answers).mean()
+    def cost(self, logits: Tensor, batch: Batch) -> Tensor:
+        """See ``HeadTask.cost``."""
+        return self.losses(logits, batch.answers).mean()
 
     def predict(self, model: Model, batch: Batch) -> list[Row]:
         """See ``Task.predict``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,25 +12,25 @@ from torch.nn import functional as F
 
 from velm_lightning.decoding import Decoding, Greedy, Hypothesis
 from velm_lightning.encoders.base import TextEncoder
-from velm_lightning.tasks.base import Task
+from velm_lightning.tasks.base import HeadTask
 from velm_lightning.tasks.model import Model
 from velm_lightning.tasks.rows import mean
 from velm_lightning.tasks.sentences import Captions, SentenceScorer
 from velm_lightning.tasks.stepping import CachedSteps, prompts
-from velm_lightning.types import Batch, InputError, Row
+from velm_lightning.types import Batch, InputError, Row, Tokens
 from velm_lightning.vocabulary import Vocabulary
 
 
-class Generation(Task):
+class Generation(HeadTask):
     """The words of the target, each predicted from the state before it; the block rule hides what comes later.
-
-    The vocabulary head shares the word embedding (Press & Wolf 2017).
 
     Args:
         label_smoothing: share of the target's probability that is spread over the vocabulary.
         dropout: dropout before the head.
         decoding: how sentences are drawn in evaluation.
         scorer: what the sentences are scored by.
+        head: ``tied``: a layer of its own before a vocabulary head that shares the word embedding (Press & Wolf 2017);
+            ``own``: the head that a causal language model was pretrained with, and nothing before it.
     """
 
     def __init__(
@@ -38,41 +39,48 @@ class Generation(Task):
         dropout: float = 0.0,
         decoding: Decoding | None = None,
         scorer: SentenceScorer | None = None,
+        head: Literal["tied", "own"] = "tied",
     ) -> None:
         super().__init__()
+        self.kind = head
         self.label_smoothing, self.drop = label_smoothing, nn.Dropout(dropout)
         self.decoding, self.scorer = decoding or Greedy(), scorer or Captions()
 
     def connect(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
-        """See ``Task.connect``."""
-        self.vocabulary, dim = vocabulary, text_encoder.dim
-        self.turn = nn.Sequential(nn.Linear(dim, dim), nn.LayerNorm(dim))
-        self.head = nn.Linear(text_encoder.embedding.embedding_dim, text_encoder.embedding.num_embeddings)
-        self.head.weight = text_encoder.embedding.weight
-        nn.init.zeros_(self.head.bias)
+        """See ``Task.connect``.
+
+        Raises:
+            InputError: the text encoder's own head is asked for, and it has none.
+        """
+        self.vocabulary = vocabulary
+        self.turn, self.head = _own_head(text_encoder) if self.kind == "own" else _tied_head(text_encoder)
 
     def logits(self, states: Tensor) -> Tensor:
         """Turn states (..., D) into logits (..., V)."""
         logits: Tensor = self.head(self.drop(self.turn(states)))
         return logits
 
-    def losses(self, model: Model, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the loss of each target word (W,) and the sample it belongs to (W,).
+    def vectors(self, model: Model, states: Tokens, batch: Batch) -> Tensor:
+        """See ``HeadTask.vectors``: the states (W, D) before each target word.
 
         Raises:
             InputError: no sample has a sentence to produce.
         """
-        wanted = batch.block[:, 1:] > 0  # (B, N - 1): is the next place a target word?
-        if not bool(wanted.any()):
-            raise InputError("generation needs sentences to produce, and the samples have none: check `target`")
-        logits = self.logits(model(batch).x[:, :-1][wanted])
-        smoothing = self.label_smoothing if self.training else 0.0
-        losses = F.cross_entropy(logits, batch.ids[:, 1:][wanted], reduction="none", label_smoothing=smoothing)
-        return losses, wanted.nonzero()[:, 0]
+        return states.x[:, :-1][_wanted(batch)]
 
-    def loss(self, model: Model, batch: Batch) -> Tensor:
-        """See ``Task.loss``: the mean over target words."""
-        return self.losses(model, batch)[0].mean()
+    def judge(self, vectors: Tensor) -> Tensor:
+        """See ``HeadTask.judge``: (W, V) logits over the word pieces."""
+        return self.logits(vectors)
+
+    def losses(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Return the loss (W,) of each target word, given logits (W, V)."""
+        smoothing = self.label_smoothing if self.training else 0.0
+        said = batch.ids[:, 1:][_wanted(batch)]
+        return F.cross_entropy(logits, said, reduction="none", label_smoothing=smoothing)
+
+    def cost(self, logits: Tensor, batch: Batch) -> Tensor:
+        """See ``HeadTask.cost``: the mean over target words."""
+        return self.losses(logits, batch).mean()
 
     def predict(self, model: Model, batch: Batch) -> list[Row]:
         """See ``Task.predict``; a row's loss is the mean over its words, its score comes with the whole table."""
@@ -87,7 +95,8 @@ class Generation(Task):
     def _row_losses(self, model: Model, batch: Batch) -> list[float]:
         if not bool((batch.block > 0).any()):
             return [math.nan] * batch.size
-        losses, owner = self.losses(model, batch)
+        losses = self.losses(self.judge(self.vectors(model, model(batch), batch)), batch)
+        owner = _wanted(batch).nonzero()[:, 0]
         total = torch.zeros(batch.size, dtype=losses.dtype, device=losses.device).index_add_(0, owner, losses)
         means: list[float] = (total / owner.bincount(minlength=batch.size)).tolist()
         return means
@@ -138,3 +147,27 @@ class Generation(Task):
     def signature(self, split: str) -> str:
         """See ``Task.signature``."""
         return self.scorer.signature(split)
+
+
+def _wanted(batch: Batch) -> Tensor:
+    """Return (B, N - 1) bool: is the next place a target word?"""
+    wanted = batch.block[:, 1:] > 0
+    if not bool(wanted.any()):
+        raise InputError("generation needs sentences to produce, and the samples have none: check `target`")
+    return wanted
+
+
+def _tied_head(text_encoder: TextEncoder) -> tuple[nn.Module, nn.Module]:
+    dim, embedding = text_encoder.dim, text_encoder.embedding
+    turn = nn.Sequential(nn.Linear(dim, embedding.embedding_dim), nn.LayerNorm(embedding.embedding_dim))
+    head = nn.Linear(embedding.embedding_dim, embedding.num_embeddings)
+    head.weight = embedding.weight
+    nn.init.zeros_(head.bias)
+    return turn, head
+
+
+def _own_head(text_encoder: TextEncoder) -> tuple[nn.Module, nn.Module]:
+    found = text_encoder.vocabulary_head
+    if found is None:
+        raise InputError(f"task.head is 'own', but {type(text_encoder).__name__} has no vocabulary head: use 'tied'")
+    return nn.Identity(), found

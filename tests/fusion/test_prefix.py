@@ -1,0 +1,156 @@
+"""Parts that are frozen stay as they are, and a frozen language model can be shown pictures all the same.
+
+What a model of transformers sees, and that a cache changes nothing, is held by the grid.
+"""
+
+import pytest
+import tiny
+import torch
+
+from velm_lightning.decoding import Beam, Greedy
+from velm_lightning.encoders import MLP, Linear, LoRA, Queries
+from velm_lightning.fusion import EarlyFusion, Fusion, InteractiveFusion, LateFusion, Optimization
+from velm_lightning.tasks import Classification, Generation
+from velm_lightning.tasks.stepping import CachedSteps, UncachedSteps
+from velm_lightning.types import InputError
+
+CONNECTORS = {"linear": Linear, "mlp": MLP, "queries": lambda: Queries(count=3, heads=2)}
+CAUSAL = ("gpt2", "llama")
+
+
+def prefix(kind="gpt2", connector=Linear, **changes):
+    """A frozen causal language model under early fusion, of which only the mapping learns."""
+    parts = {
+        "image_encoder": tiny.pretrained_image("hf-vit", trainable=0),
+        "text_encoder": tiny.pretrained_text(kind, trainable=0),
+        "task": Generation(head="own"),
+        "connector": connector(),
+    }
+    return tiny.fusion(EarlyFusion, **parts | changes)
+
+
+def learning(model):
+    return {name for name, p in model.named_parameters() if p.requires_grad}
+
+
+def trained(model, batch, steps=3):
+    """The names of the parameters that a few steps of the model's own optimiser changed."""
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    optimizer = Optimization(learning_rate=0.1).configure(model.train(), steps)["optimizer"]
+    for _ in range(steps):
+        optimizer.zero_grad()
+        model.task.loss(model, batch).backward()
+        optimizer.step()
+    return {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+
+
+@pytest.mark.parametrize("kind", CAUSAL)
+@pytest.mark.parametrize("connector", CONNECTORS)
+def test_only_the_mapping_of_a_visual_prefix_learns(kind, connector, sentences):
+    model = prefix(kind, CONNECTORS[connector])
+    names = {name for name, _ in model.named_parameters() if name.startswith("connector.")}
+    assert learning(model) == names
+    assert trained(model, sentences) == names
+    given = [p for group in model.optimization.groups(model) for p in group["params"]]
+    assert len(given) == len(names)
+    assert {name for name, p in model.named_parameters() if p.grad is not None} == names
+
+
+def test_frozen_parts_are_at_rest_in_training():
+    model = prefix().train()
+    assert not any(part.training for part in model.text_encoder.modules())
+    assert not any(part.training for part in model.image_encoder.modules())
+    assert model.connector.training
+
+
+def test_the_mapping_learns_what_a_frozen_language_model_is_to_say(sentences):
+    speaking = tiny.TEXT_CONFIGS["gpt2"] | {"initializer_range": 0.5}  # else every word is as likely
+    model = prefix(connector=MLP, text_encoder=tiny.pretrained_text("gpt2", config=speaking, trainable=0))
+    start = model.task.loss(model, sentences).item()
+    trained(model, sentences, steps=40)
+    assert model.task.loss(model, sentences).item() < 0.8 * start
+
+
+def test_queries_give_a_prefix_of_their_own_length(sentences):
+    model = prefix(connector=lambda: Queries(count=7, heads=2)).eval()
+    seen = model.see(sentences.image)
+    assert seen.x.shape == (sentences.size, 7, tiny.DIM)
+    twice = torch.stack([sentences.image, sentences.image], dim=1)
+    assert model.see(twice).x.shape == seen.x.shape
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("connector", CONNECTORS)
+def test_a_prefix_has_the_size_of_words(connector, sentences):
+    model = prefix(connector=CONNECTORS[connector]).eval()
+    read = []
+    trunk = model.text_encoder.trunk
+    model.text_encoder.trunk = lambda tokens, cache=None: read.append(tokens) or trunk(tokens, cache)
+    model(sentences)
+    words = sentences.ids.shape[1]
+    image, text = read[0].x[:, :-words], read[0].x[:, -words:]
+    assert 0.5 < float(image.std() / text.std()) < 2
+
+
+@pytest.mark.parametrize("kind", [*CAUSAL, "bert"])
+def test_adapters_learn_in_the_place_of_the_layers(kind, sentences):
+    head = "own" if kind in CAUSAL else "tied"
+    model = prefix(kind, text_encoder=tiny.pretrained_text(kind, lora=LoRA(rank=2)), task=Generation(head=head))
+    names = {name for name in learning(model) if name.startswith("text_encoder.")}
+    assert names
+    assert all(".lora_" in name for name in names)
+    assert {name for name in trained(model, sentences) if name.startswith("text_encoder.")} == names
+
+
+def test_adapters_learn_at_the_full_rate_for_they_are_new():
+    model = prefix(text_encoder=tiny.pretrained_text("gpt2", lora=LoRA(rank=2)))
+    model.text_encoder.pretrained = True
+    groups = Optimization(learning_rate=0.01, pretrained_factor=0.1).groups(model)
+    assert {group["lr"] for group in groups} == {0.01}
+
+
+@pytest.mark.parametrize("kind", [*CAUSAL, "bert", "roberta"])
+@pytest.mark.parametrize("fusion", [EarlyFusion, InteractiveFusion, LateFusion])
+@pytest.mark.parametrize("decoding", [Greedy(max_length=6), Beam(beams=3, max_length=6)], ids=["greedy", "beam"])
+def test_decoding_with_a_cache_says_what_it_says_without(kind, fusion, decoding, sentences):
+    head = "own" if kind in CAUSAL else "tied"
+    model = tiny.fusion(fusion, text_encoder=tiny.pretrained_text(kind), task=Generation(head=head)).eval()
+    torch.nn.init.normal_(model.text_encoder.embedding.weight, std=0.5)  # so that words differ
+    found = [
+        decoding(steps(model, sentences, model.task.logits, 6), model.vocabulary.end)
+        for steps in (CachedSteps, UncachedSteps)
+    ]
+    for one, other in zip(*found, strict=True):
+        assert [hypothesis.ids for hypothesis in one] == [hypothesis.ids for hypothesis in other]
+        torch.testing.assert_close(
+            torch.tensor([hypothesis.score for hypothesis in one]),
+            torch.tensor([hypothesis.score for hypothesis in other]),
+            atol=1e-4,
+            rtol=0.0,
+        )
+
+
+@torch.no_grad()
+def test_a_checkpoint_of_a_prefix_with_adapters_stands_alone(sentences, tmp_path):
+    from velm_lightning import checkpoint
+
+    model = prefix("llama", lambda: Queries(count=2, heads=2), text_encoder=tiny.pretrained_text("llama", lora=LoRA(2)))
+    content = {"state_dict": model.eval().state_dict()}
+    checkpoint.pack(model, content)
+    torch.save(content, tmp_path / "model.ckpt")
+    loaded = Fusion.load_from_checkpoint(tmp_path / "model.ckpt")
+    torch.testing.assert_close(loaded(sentences).x, model(sentences).x)
+    assert learning(loaded) == learning(model)
+
+
+def test_a_head_of_its_own_is_asked_for_in_vain_where_there_is_none():
+    for text in (tiny.transformer(), tiny.pretrained_text("bert")):
+        with pytest.raises(InputError, match="task.head is 'own', but .* has no vocabulary head: use 'tied'"):
+            tiny.fusion(EarlyFusion, text_encoder=text, task=Generation(head="own"))
+
+
+def test_too_many_tokens_are_refused_with_the_number_of_positions(batch):
+    config = tiny.TEXT_CONFIGS["gpt2"] | {"n_positions": 8}
+    model = tiny.fusion(EarlyFusion, text_encoder=tiny.pretrained_text("gpt2", config=config), task=Classification())
+    with pytest.raises(InputError, match="have 26 tokens, and a gpt2 has 8 positions"):
+        model(batch)

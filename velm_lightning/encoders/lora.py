@@ -1,0 +1,46 @@
+"""Low-rank adapters: a few new parameters beside the frozen ones of a pretrained model."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from torch import nn
+
+from velm_lightning.recipe import Recorded
+from velm_lightning.types import InputError
+
+
+class LoRA(Recorded):
+    """Low-rank adapters (Hu et al. 2022), through the package ``peft``: ``pip install "velm-lightning[lora]"``.
+
+    Args:
+        rank: rank of each adapter's product of two matrices.
+        alpha: the product is multiplied by ``alpha / rank``.
+        targets: ends of the names of the layers that are adapted; ``all-linear`` for every linear layer.
+    """
+
+    def __init__(self, rank: int = 8, alpha: float = 16.0, targets: str | list[str] = "all-linear") -> None:
+        self.rank, self.alpha, self.targets = rank, alpha, targets
+
+    def adapt(self, network: nn.Module) -> None:
+        """Put the adapters into a network of transformers; all else in it is frozen.
+
+        Raises:
+            InputError: ``peft`` is not installed, or no layer has such a name.
+        """
+        try:
+            from peft import LoraConfig, inject_adapter_in_model
+        except ImportError as error:
+            raise InputError("text_encoder.lora needs the package peft: pip install 'velm-lightning[lora]'") from error
+        options: dict[str, Any] = {"r": self.rank, "lora_alpha": self.alpha, "target_modules": self.targets}
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="fan_in_fan_out")  # it is set right for GPT-2 as it says
+            try:
+                inject_adapter_in_model(LoraConfig(**options), network)
+            except ValueError as error:
+                raise InputError(f"text_encoder.lora: {error}") from error
+        for part in network.modules():
+            for name in ("lora_A", "lora_B"):
+                if hasattr(part, name):
+                    getattr(part, name).pretrained = False  # new, so that it learns at the full rate
