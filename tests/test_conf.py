@@ -1,17 +1,28 @@
 """Every shipped config is read by the real parser, and what a user would start with it is built."""
 
 import pytest
+import tiny
 import torch
 import torchvision
 import yaml
 from command_line import CONF, FEW, ROOT, prepared
 
-from velm_lightning import encoders, fusion
+from velm_lightning import checkpoint, encoders, fusion, hub
+from velm_lightning.data import PretrainedTokenizer
 from velm_lightning.encoders import ImageEncoder, SmallCNN, TransformerText
+from velm_lightning.types import ImageTransform
+from velm_lightning.vocabulary import SPECIALS
 
 EVERY = sorted([*CONF.rglob("*.yaml"), *(ROOT / "sweeps").rglob("*.yaml")])
 WHOLE = sorted(CONF.glob("*.yaml"))
 VQA = CONF / "vqa.yaml"
+STAND_INS = {  # small models of the same kind
+    "sentence-transformers/all-MiniLM-L6-v2": tiny.TEXT_CONFIGS["bert"],
+    "gpt2": tiny.TEXT_CONFIGS["gpt2"],
+    "HuggingFaceTB/SmolLM2-135M-Instruct": tiny.TEXT_CONFIGS["llama"],
+    "openai/clip-vit-base-patch32": tiny.IMAGE_CONFIGS["clip"],
+    "facebook/dinov2-small": tiny.IMAGE_CONFIGS["dinov2"],
+}
 WIDTHS = yaml.safe_load((CONF / "encoders" / "small_cnn.yaml").read_text())["init_args"]["widths"]
 
 
@@ -48,6 +59,12 @@ def no_download(monkeypatch):
     """Published weights are replaced by random ones."""
     get_model = torchvision.models.get_model
     monkeypatch.setattr(torchvision.models, "get_model", lambda name, weights=None: get_model(name))
+    configuration, model = hub.configuration, hub.model
+    monkeypatch.setattr(hub, "configuration", lambda name, given=None: configuration(None, STAND_INS.get(name, given)))
+    monkeypatch.setattr(hub, "model", lambda auto, config, name: model(auto, config, None))
+    monkeypatch.setattr(hub, "image_transform", lambda name: ImageTransform(tiny.SIZE))
+    words = {"tokenizer": tiny.train_tokenizer(tiny.TEXTS), "specials": SPECIALS, "closed": False}
+    monkeypatch.setattr(hub, "tokenizer", lambda name: words)
 
 
 def one_step(made):
@@ -81,17 +98,29 @@ def test_numbers_are_numbers_and_not_words(path):
                 float(leaf)
 
 
-def of_our_own(path):
-    """Whether the data of an experiment are embedded; others are not at hand where the tests run."""
-    return read(CONF / read(path)["data"])["dataset"]["class_path"].startswith("Shape")
+def stand_in(path):
+    """Embedded data of the same kind where those of an experiment are not at hand where the tests run."""
+    kind = read(CONF / read(path)["data"])["dataset"]["class_path"]
+    if kind.startswith("Shape"):
+        return []
+    name = "shape_captions" if kind == "COCOCaptions" else "shape_scenes"
+    return ["--data", CONF / "data" / f"{name}.yaml"]
+
+
+@pytest.fixture
+def teacher(words, tmp_path):
+    """A model of conf/vqa.yaml as a checkpoint."""
+    model = words("--config", VQA, *FEW).model
+    content = {"state_dict": model.state_dict()}
+    checkpoint.pack(model, content)
+    torch.save(content, tmp_path / "teacher.ckpt")
+    return ["--model.init_args.task.init_args.teacher", tmp_path / "teacher.ckpt"]
 
 
 @pytest.mark.parametrize("path", WHOLE, ids=name_of)
-def test_every_experiment_builds_a_model_that_learns_from_its_data(path, words, no_download):
-    writes = read(path)["model"]["init_args"]["task"]["class_path"] == "Generation"
-    alike = CONF / "data" / ("shape_captions.yaml" if writes else "shape_scenes.yaml")
-    stand_in = [] if of_our_own(path) else ["--data", alike]
-    made = words("--config", path, *stand_in, *FEW)
+def test_every_experiment_builds_a_model_that_learns_from_its_data(path, words, no_download, request):
+    needs = request.getfixturevalue("teacher") if path.stem == "distill" else []
+    made = words("--config", path, *stand_in(path), *FEW, *needs)
     assert made.model.vocabulary.size > 5
     assert one_step(made).isfinite()
 
@@ -134,6 +163,32 @@ def test_every_encoder_swaps_into_the_experiment(path, words, no_download):
         made.datamodule.connect(made.model)
         batch = next(iter(made.datamodule.train_dataloader())).first(2)
         assert made.model(batch).x.isfinite().all()
+
+
+@parts("weights")
+def test_encoders_of_an_experiment_may_go_without_their_weights(path, words, no_download):
+    pretrained = CONF / "daquar_minilm.yaml"
+    made = words("--config", pretrained, "--config", path, *stand_in(pretrained), *FEW)
+    assert not made.model.image_encoder.pretrained
+    assert not made.model.text_encoder.pretrained
+    assert all(parameter.requires_grad for parameter in made.model.parameters())
+    assert isinstance(made.datamodule.tokenizing, PretrainedTokenizer)
+    assert one_step(made).isfinite()
+
+
+@pytest.mark.parametrize("given", [[], ["--data.tokenizer", "TrainedTokenizer"]])
+def test_a_pretrained_text_encoder_brings_its_tokeniser(given, words, no_download):
+    made = words("--config", VQA, "--model.init_args.text_encoder", CONF / "encoders" / "minilm.yaml", *FEW, *given)
+    assert made.datamodule.tokenizing.name == "sentence-transformers/all-MiniLM-L6-v2"
+    assert made.config["fit"]["data"]["tokenizer"]["init_args"]["name"] == made.datamodule.tokenizing.name
+    assert made.model.vocabulary.tokenizer.get_vocab() == tiny.vocabulary().tokenizer.get_vocab()
+
+
+def test_a_visual_prefix_learns_its_mapping_alone(words, no_download):
+    made = words("--config", CONF / "prefix.yaml", *stand_in(CONF / "prefix.yaml"), *FEW)
+    one_step(made)
+    assert {name.split(".")[0] for name, p in made.model.named_parameters() if p.grad is not None} == {"connector"}
+    assert {name.split(".")[0] for name, p in made.model.named_parameters() if p.requires_grad} == {"connector"}
 
 
 @parts("data")

@@ -102,7 +102,7 @@ def test_in_evaluation_it_is_the_task_alone(teach, batch):
         ({"vocabulary": tiny.vocabulary(answers=("a", "b", "c"))}, "was trained on other answers"),
         (
             {"vocabulary": tiny.vocabulary(tokenizer=tiny.train_tokenizer(["words"]))},
-            "was trained on other word pieces",
+            "trained on other word pieces",
         ),
     ],
 )

@@ -131,6 +131,6 @@ def _check_pictures(student: Any, teacher: Any, batch: Batch) -> None:
     """Refuse to show the teacher what was made for other eyes."""
     if student.transform != teacher.transform:
         raise InputError(f"task.teacher wants pictures as {teacher.transform}, and the student {student.transform}")
-    if batch.image.is_floating_point() and isinstance(student.image_encoder, Recorded):
-        if recipe(student.image_encoder) != recipe(teacher.image_encoder):
-            raise InputError("task.teacher has another image encoder, for which data.cache_features must be false")
+    eyes = student.image_encoder
+    if batch.image.is_floating_point() and isinstance(eyes, Recorded) and recipe(eyes) != recipe(teacher.image_encoder):
+        raise InputError("task.teacher has another image encoder, for which data.cache_features must be false")
