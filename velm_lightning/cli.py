@@ -29,7 +29,7 @@ from velm_lightning.tracking.ending import Companions, Interrupted, Losses, Sign
 from velm_lightning.tracking.metrics_file import MetricsFile
 from velm_lightning.tracking.pictures import PictureTable
 from velm_lightning.tracking.run import Run, now
-from velm_lightning.tracking.settings import Tracking, say_offline
+from velm_lightning.tracking.settings import Tracking, close_wandb, say_offline
 from velm_lightning.tracking.whole import write_whole
 from velm_lightning.types import Dataset, InputError
 
@@ -52,6 +52,9 @@ def quiet() -> None:
 
 class Parser(LightningArgumentParser):
     """Lightning's parser, which refuses with one message and the nearest right spelling rather than the whole usage."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False} | kwargs)  # the beginning of a key is a slip, not the key
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise what is wrong as an ``InputError``."""
@@ -121,7 +124,7 @@ class VelmCLI(LightningCLI):
         given = self._get(self.config_init, "trainer")
         log = TrainLog()
         self.last = LastCheckpoint(folder / "last.ckpt", self._get(self.config, "save_every_n_steps"))
-        self.signals, self.companions = Signals(self.last), Companions(self._companion_died)
+        self.signals, self.companions = Signals(self.last, self._stopped_at_once), Companions(self._companion_died)
         callbacks = [*(given.callbacks or []), log, RunRecord(self.run, log), PictureTable(settings.pictures)]
         callbacks += [self.signals, self.companions, Losses(self._get(self.config, "on_nan"))]
         if given.enable_progress_bar is not False:
@@ -184,9 +187,13 @@ class VelmCLI(LightningCLI):
                 leave(error, self.trainer)
             raise
         finally:
+            close_wandb(self.run)
             self.companions.stop()
             self.signals.restore()
             self.run.release()
+
+    def _stopped_at_once(self) -> None:
+        self.run.mark("interrupted")
 
     def _companion_died(self, who: str) -> None:
         if Run(self.run.folder).record.get("status") == "running":
