@@ -31,6 +31,7 @@ from velm_lightning.tracking.pictures import PictureTable
 from velm_lightning.tracking.run import Run, now
 from velm_lightning.tracking.settings import Tracking, close_wandb, say_offline
 from velm_lightning.tracking.whole import write_whole
+from velm_lightning.trusted import check_configs
 from velm_lightning.types import Dataset, InputError
 
 # Said by libraries to each other, or about what is so by intent; a user can do nothing about them.
@@ -95,6 +96,7 @@ class VelmCLI(LightningCLI):
         parser.add_argument(
             "--save_every_n_steps", type=NonNegativeInt, default=0, help="write last.ckpt within epochs, too"
         )
+        parser.add_argument("--allow", type=str | None, help="packages, A,B, whose classes a config may name")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.set_defaults(
@@ -245,7 +247,7 @@ class SaveConfig(SaveConfigCallback):
 def config_text(parser: LightningArgumentParser, config: Any) -> str:
     """Return a config as YAML, complete but for what is said of one start alone."""
     config = config.clone()
-    config.ckpt_path = config.resume = None
+    config.ckpt_path = config.resume = config.allow = None
     return str(parser.dump(config, skip_none=False, skip_check=True))
 
 
@@ -261,6 +263,7 @@ def _plain(config: Any) -> dict[str, Any]:
 def main(arguments: Sequence[str]) -> int:
     """Run one of Lightning's subcommands; the exit code of a run that was told to stop is 128 + the signal."""
     quiet()
+    check_configs(arguments)
     try:
         _start(arguments)
     except Interrupted as told:
