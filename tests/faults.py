@@ -80,3 +80,14 @@ class Slow(Callback):
         if not trainer.global_step:
             print(f"pid {os.getpid()} rank {trainer.global_rank}", flush=True)
         time.sleep(self.seconds)
+
+
+HAPPENING = print
+"""What ``Happening`` calls."""
+
+
+class Happening(Fault):
+    """Whatever a test has put into ``HAPPENING``."""
+
+    def happen(self, trainer):
+        HAPPENING()

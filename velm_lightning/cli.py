@@ -30,9 +30,10 @@ from velm_lightning.tracking.ending import Companions, Interrupted, Losses, Sign
 from velm_lightning.tracking.gallery import Gallery
 from velm_lightning.tracking.metrics_file import MetricsFile
 from velm_lightning.tracking.run import Run, now
-from velm_lightning.tracking.settings import Tracking, say_offline
+from velm_lightning.tracking.settings import Tracking, close_wandb, say_offline
 from velm_lightning.tracking.thumbnails import Thumbnails
 from velm_lightning.tracking.whole import write_whole
+from velm_lightning.trusted import check_configs
 from velm_lightning.types import Dataset, InputError
 
 # Said by libraries to each other, or about what is so by intent; a user can do nothing about them.
@@ -54,6 +55,9 @@ def quiet() -> None:
 
 class Parser(LightningArgumentParser):
     """Lightning's parser, which refuses with one message and the nearest right spelling rather than the whole usage."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False} | kwargs)  # the beginning of a key is a slip, not the key
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise what is wrong as an ``InputError``."""
@@ -94,6 +98,7 @@ class VelmCLI(LightningCLI):
         parser.add_argument(
             "--save_every_n_steps", type=NonNegativeInt, default=0, help="write last.ckpt within epochs, too"
         )
+        parser.add_argument("--allow", type=str | None, help="packages, A,B, whose classes a config may name")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.set_defaults(
@@ -135,7 +140,7 @@ class VelmCLI(LightningCLI):
         given = self._get(self.config_init, "trainer")
         log = TrainLog()
         self.last = LastCheckpoint(folder / "last.ckpt", self._get(self.config, "save_every_n_steps"))
-        self.signals, self.companions = Signals(self.last), Companions(self._companion_died)
+        self.signals, self.companions = Signals(self.last, self._stopped_at_once), Companions(self._companion_died)
         callbacks = [*(given.callbacks or []), log, RunRecord(self.run, log)]
         callbacks += [Gallery(self.run, settings.pictures), Thumbnails(self.run, settings.thumbnails)]
         callbacks += [self.signals, self.companions, Losses(self._get(self.config, "on_nan"))]
@@ -199,9 +204,13 @@ class VelmCLI(LightningCLI):
                 leave(error, self.trainer)
             raise
         finally:
+            close_wandb(self.run)
             self.companions.stop()
             self.signals.restore()
             self.run.release()
+
+    def _stopped_at_once(self) -> None:
+        self.run.mark("interrupted")
 
     def _companion_died(self, who: str) -> None:
         if Run(self.run.folder).record.get("status") == "running":
@@ -253,7 +262,7 @@ class SaveConfig(SaveConfigCallback):
 def config_text(parser: LightningArgumentParser, config: Any) -> str:
     """Return a config as YAML, complete but for what is said of one start alone."""
     config = config.clone()
-    config.ckpt_path = config.resume = None
+    config.ckpt_path = config.resume = config.allow = None
     return str(parser.dump(config, skip_none=False, skip_check=True))
 
 
@@ -269,6 +278,7 @@ def _plain(config: Any) -> dict[str, Any]:
 def main(arguments: Sequence[str]) -> int:
     """Run one of Lightning's subcommands; the exit code of a run that was told to stop is 128 + the signal."""
     quiet()
+    check_configs(arguments)
     try:
         _start(arguments)
     except Interrupted as told:

@@ -13,6 +13,7 @@ from rich.console import Console
 from velm_lightning.cli import Parser
 from velm_lightning.data import MultimodalData
 from velm_lightning.data.check import check_dataset
+from velm_lightning.trusted import PACKAGES, check_file
 from velm_lightning.types import InputError
 
 
@@ -26,6 +27,7 @@ def data_of(config: Path, options: Sequence[str] = ()) -> MultimodalData:
     Raises:
         InputError: the file is missing, is no YAML, or has no such section.
     """
+    check_file(config, {*PACKAGES})
     try:
         found = yaml.safe_load(config.read_text("utf-8"))
     except OSError as error:

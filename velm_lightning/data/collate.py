@@ -33,13 +33,14 @@ class Texts:
         self.answers = [known_answers(sample, vocabulary) for sample in samples]
 
     def batch(self, indices: Sequence[int], image: Tensor) -> Batch:
-        """Collate the samples at ``indices`` with their pictures (B, 3, H, W)."""
+        """Collate the samples at ``indices`` with their pictures (B, 3, H, W); B may be 0."""
         samples = [self.samples[i] for i in indices]
         rows = [self.prompt_ids[i] + self.target_ids[i] for i in indices]
-        prompts = torch.tensor([len(self.prompt_ids[i]) for i in indices])
-        lengths = torch.tensor([len(row) for row in rows])
-        width = int(lengths.max())
-        ids = torch.tensor([row + [self.vocabulary.pad] * (width - len(row)) for row in rows])
+        prompts = torch.tensor([len(self.prompt_ids[i]) for i in indices], dtype=torch.long)
+        lengths = torch.tensor([len(row) for row in rows], dtype=torch.long)
+        width = max(map(len, rows), default=0)
+        padded = [row + [self.vocabulary.pad] * (width - len(row)) for row in rows]
+        ids = torch.tensor(padded, dtype=torch.long).view(len(rows), width)
         place = torch.arange(width)
         valid = place < lengths[:, None]
         block = ((place - prompts[:, None] + 1) * valid).clamp(min=0)

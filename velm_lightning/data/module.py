@@ -43,6 +43,8 @@ class MultimodalData(LightningDataModule):
         balance: exponent of the training order's frequencies: 0 shows every sample once an epoch, 1 draws every answer
             equally often.
         max_length: longest prompt, and longest target, in word pieces.
+        on_bad_image: what to do where a picture cannot be read: ``error`` names its file and the sample; ``skip``
+            leaves the sample out, counts it, and puts nothing in its place.
         seed: seed of the training order and of augmentation; follows ``seed_everything`` on the command line.
     """
 
@@ -59,6 +61,7 @@ class MultimodalData(LightningDataModule):
         answers: int = 3000,
         balance: float = 0.0,
         max_length: int = 64,
+        on_bad_image: Literal["error", "skip"] = "error",
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -69,6 +72,12 @@ class MultimodalData(LightningDataModule):
                 f"data.cache_features=true keeps one set of features a picture, but data.augment has {len(augment)} "
                 "transforms that change it every epoch: set one of them to false or to []"
             )
+        if cache_features and on_bad_image == "skip":
+            raise InputError(
+                "data.on_bad_image=skip does not go with data.cache_features=true: remove the pictures that "
+                "`velm data check` lists"
+            )
+        self.on_bad_image = on_bad_image
         self.dataset, self.tokenizing = dataset, tokenizer or TrainedTokenizer()
         self.batch_size, self.workers, self.seed = batch_size, workers, seed
         self.image_mode, self.cache, self.augment = images, cache, list(augment)
@@ -160,9 +169,10 @@ class MultimodalData(LightningDataModule):
             samples = self.samples(name)
             pictures = [sample.image for sample in samples]
             mode = self.image_mode if self.encoder is None else "none"
-            store = ImageStore(pictures, self.transform, mode=mode, cache_dir=self.cache)
+            skip = self.on_bad_image == "skip"
+            store = ImageStore(pictures, self.transform, mode=mode, cache_dir=self.cache, strict=not skip)
             augment = self.augment if name == "train" else []
-            self._splits[name] = Split(Texts(samples, self.vocabulary), store, augment, self.seed)
+            self._splits[name] = Split(Texts(samples, self.vocabulary), store, augment, self.seed, skip)
         return self._splits[name]
 
     def with_features(self, name: str) -> Split:

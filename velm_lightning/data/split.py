@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 import torch
@@ -12,7 +13,7 @@ from velm_lightning.data.collate import Texts
 from velm_lightning.data.features import FeatureStore
 from velm_lightning.data.images import ImageStore
 from velm_lightning.data.order import Place, stable_seed
-from velm_lightning.types import Batch
+from velm_lightning.types import Batch, InputError
 
 
 class Split(TorchDataset[Batch]):
@@ -20,13 +21,25 @@ class Split(TorchDataset[Batch]):
 
     Augmentation is a function of (seed, epoch, key): the same picture at any number of workers and ranks.
 
+    Where pictures may be left out, a batch has fewer samples, or none, than it was asked for.
+
+    Args:
+        texts: prompts, targets and answers.
+        images: pictures.
+        augment: transforms of uint8 pictures.
+        seed: seed of augmentation.
+        skip: leave samples out whose picture cannot be read, instead of raising what is wrong with it.
+
     Attributes:
         features: a frozen encoder's tokens of the pictures; where they are set, batches hold them instead.
     """
 
-    def __init__(self, texts: Texts, images: ImageStore, augment: Sequence[nn.Module], seed: int) -> None:
-        self.texts, self.images, self.augment, self.seed = texts, images, augment, seed
+    def __init__(
+        self, texts: Texts, images: ImageStore, augment: Sequence[nn.Module], seed: int, skip: bool = False
+    ) -> None:
+        self.texts, self.images, self.augment, self.seed, self.skip = texts, images, augment, seed, skip
         self.features: FeatureStore | None = None
+        self._told: set[str] = set()
 
     def __len__(self) -> int:
         return len(self.texts.samples)
@@ -37,13 +50,30 @@ class Split(TorchDataset[Batch]):
         if self.features is not None:
             return self.texts.batch(indices, self.features.fetch(indices))
         batch = self.pictured(indices)
-        if self.augment:
+        if self.augment and batch.size:
             batch = batch._replace(image=self._augmented(batch, places[0][0]))
         return batch
 
     def pictured(self, indices: Sequence[int]) -> Batch:
-        """Read samples with their pictures as they are, never augmented nor as features."""
-        return self.texts.batch(indices, self.images.fetch(indices))
+        """Read samples with their pictures as they are, never augmented nor as features.
+
+        Raises:
+            InputError: a picture cannot be read, and may not be left out; the message names its file and the sample.
+        """
+        if not self.skip:
+            try:
+                return self.texts.batch(indices, self.images.fetch(indices))
+            except InputError:
+                pass
+        pictures, kept, errors = self.images.fetch_readable(indices)
+        lost = [self.texts.samples[index].key for place, index in enumerate(indices) if place not in set(kept)]
+        for key, error in zip(lost, errors, strict=True):
+            if not self.skip:
+                raise InputError(f"sample {key!r}: {error}")
+            if key not in self._told:
+                self._told.add(key)
+                print(f"left out: sample {key!r}: {error}", file=sys.stderr, flush=True)
+        return self.texts.batch([indices[place] for place in kept], pictures)
 
     def _augmented(self, batch: Batch, epoch: int) -> Tensor:
         pictures = []

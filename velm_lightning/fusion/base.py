@@ -102,20 +102,22 @@ class Fusion(Recorded, LightningModule, ABC):
     # Steps. Nothing is logged in the training step: a logging call costs more than many a small model's layer.
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of one batch."""
+        """Return the loss of one batch; of an empty one, 0 with a gradient of 0 for all that learns."""
+        if not batch.size:
+            return torch.stack([p.sum() * 0 for p in self.parameters() if p.requires_grad]).sum()
         return self.task.loss(self, batch)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Keep the rows of one batch."""
-        self.rows += self.task.predict(self, batch)
+        self.rows += self.predict_step(batch, batch_idx)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Keep the rows of one batch."""
-        self.rows += self.task.predict(self, batch)
+        self.rows += self.predict_step(batch, batch_idx)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[Row]:
         """Return the rows of one batch."""
-        return self.task.predict(self, batch)
+        return self.task.predict(self, batch) if batch.size else []
 
     def on_validation_start(self) -> None:
         """Let every rank evaluate with the same running statistics: rank 0's, which its checkpoint holds."""

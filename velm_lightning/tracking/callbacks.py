@@ -35,7 +35,7 @@ class TrainLog(Callback):
 
     def __init__(self) -> None:
         self.samples, self.since = 0, time.perf_counter()
-        self.throughput = 0.0
+        self.unreadable, self.throughput = 0, 0.0
         self.loss = float("nan")
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -47,6 +47,8 @@ class TrainLog(Callback):
     ) -> None:
         """Count the batch; log where it is time."""
         self.samples += batch.size
+        order = getattr(getattr(trainer, "datamodule", None), "order", None)
+        self.unreadable += order.batch_size - batch.size if order else 0
         if trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
             return
         self.loss = float(outputs["loss"])
@@ -59,6 +61,8 @@ class TrainLog(Callback):
             "train/samples_per_second": self.throughput,
             "epoch": trainer.current_epoch,
         }
+        if self.unreadable:
+            found["train/unreadable"] = self.unreadable
         norm = getattr(pl_module, "grad_norm", None)
         if isinstance(norm, Tensor):
             found["train/grad_norm"] = float(norm)
@@ -125,7 +129,8 @@ class RunRecord(Callback):
         """Write down sizes and costs that the built model tells."""
         if trainer.is_global_zero:
             data: Any = getattr(trainer, "datamodule", None)
-            batch = data.split("train").pictured([0])  # what it costs from picture to answer, features kept or not
+            split = data.split("train")
+            batch = split.pictured(range(min(8, len(split)))).first(1)  # from picture to answer, features kept or not
             self.run.update(
                 flops_per_sample=flops(cast(Any, pl_module), batch.to(pl_module.device)),
                 parameters=sum(p.numel() for p in pl_module.parameters()),
@@ -195,6 +200,9 @@ class RunRecord(Callback):
         figures = pl_module.task.figures(pl_module.rows)
         logged = {f"{split}/{name}": value for name, value in figures.items()}
         logged |= {f"{split}/group/{name}": score for name, (_, score) in groups.items()}
+        data: Any = getattr(trainer, "datamodule", None)
+        if data.on_bad_image == "skip":
+            logged[f"{split}/unreadable"] = len(data.samples(split)) - len(pl_module.rows)
         for logger in trainer.loggers:
             logger.log_metrics(logged, logged_step(trainer))
             logger.save()

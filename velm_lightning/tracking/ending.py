@@ -48,18 +48,21 @@ class Signals(Callback):
 
     Args:
         last: what keeps ``last.ckpt``.
+        at_once: called where a second Ctrl-C ends the run.
     """
 
-    def __init__(self, last: LastCheckpoint) -> None:
-        self.last = last
+    def __init__(self, last: LastCheckpoint, at_once: Callable[[], None] = lambda: None) -> None:
+        self.last, self.at_once = last, at_once
         self.received: int | None = None
         self._interrupts, self._patient = 0, False
+        self._children: list[int] = []
         self._others: list[int] = []
         self._before: dict[int, Any] = {}
 
     def _listen(self, trainer: Trainer, patient: bool) -> None:
         """Take the signals over, also from Lightning, whose handlers may wait for each other forever."""
-        self._others, self._patient = other_processes(trainer), patient
+        self._children, self._patient = children_of(trainer), patient
+        self._others = self._children or parent_of(trainer)
         if threading.current_thread() is threading.main_thread():
             for signum in (signal.SIGTERM, signal.SIGINT):
                 found = signal.signal(signum, self._on_signal)
@@ -74,7 +77,8 @@ class Signals(Callback):
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
         self._interrupts += signum == signal.SIGINT
         if self._interrupts > 1:
-            end_now(self._others, 128 + signum)
+            self.at_once()
+            end_now(self._children, 128 + signum)
         if self.received is None:
             self.received = signum
             for other in self._others:  # as SIGTERM, which never counts as a second Ctrl-C
@@ -124,7 +128,7 @@ class Signals(Callback):
         if self.received is not None:
             signum = self.received
             if trainer.world_size > 1:
-                end_later(self._others, 128 + signum)
+                end_later(self._children, 128 + signum)
             if trainer.state.fn == "fit" and not trainer.sanity_checking:
                 self.last.save(trainer)
             raise Interrupted(signum)
@@ -251,20 +255,22 @@ def agreed(value: int, trainer: Trainer) -> int:
     return int(found)
 
 
-def other_processes(trainer: Trainer) -> list[int]:
-    """Return the processes that this one started, or the one that started it, where Lightning launched them."""
-    if not isinstance(getattr(trainer.strategy, "cluster_environment", None), LightningEnvironment):
-        return []  # torchrun, SLURM: they pass signals on themselves
-    children = [child.pid for child in getattr(trainer.strategy.launcher, "procs", [])]
-    return children or ([os.getppid()] if trainer.local_rank else [])
+def children_of(trainer: Trainer) -> list[int]:
+    """Return the processes of the run that this one started."""
+    return [child.pid for child in getattr(trainer.strategy.launcher, "procs", [])]
+
+
+def parent_of(trainer: Trainer) -> list[int]:
+    """Return the process of the run that started this one; torchrun and SLURM, which are none of it, never."""
+    by_us = isinstance(getattr(trainer.strategy, "cluster_environment", None), LightningEnvironment)
+    return [os.getppid()] if by_us and trainer.local_rank else []
 
 
 def leave(error: BaseException, trainer: Trainer) -> NoReturn:
     """End this process of several, and those it started: left to themselves, they would wait for each other."""
-    children = [child.pid for child in getattr(trainer.strategy.launcher, "procs", [])]
-    launched = not children and other_processes(trainer)
+    children = children_of(trainer)
     if isinstance(error, Interrupted):
-        code = 0 if launched else 128 + error.signum  # the process that launched it has not failed, and tells
+        code = 0 if parent_of(trainer) else 128 + error.signum  # who launched this process is the one to tell
     else:
         code = 2 if isinstance(error, InputError) else 1
     end_later(children, code)

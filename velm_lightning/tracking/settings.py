@@ -3,14 +3,41 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 
 from velm_lightning.tracking.run import Run
+
+START, END = 8, 30
+"""Seconds that a run waits for the W&B server in the beginning, and for the last upload in the end."""
+
+
+class Wandb(WandbLogger):
+    """Lightning's logger, which records offline where the server does not answer: no run waits for it."""
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """Return the W&B run."""
+        import wandb
+
+        if self._experiment is None and wandb.run is None and self._wandb_init.get("mode") == "online":
+            try:
+                return super().experiment
+            except (wandb.errors.CommError, wandb.errors.AuthenticationError, wandb.errors.UsageError) as error:
+                wandb.teardown()
+                self._wandb_init["mode"] = "offline"
+                reason = str(error).splitlines()[0]
+                print(
+                    f"W&B cannot be reached ({reason}), so this run is recorded offline;", later(Path(self._save_dir))
+                )
+        return super().experiment
 
 
 class Tracking:
@@ -44,13 +71,13 @@ class Tracking:
         self.project, self.entity, self.tags, self.group = project, entity, tags, group
         self.pictures, self.thumbnails = pictures, thumbnails
 
-    def wandb_logger(self, run: Run, config: dict[str, Any]) -> WandbLogger | None:
+    def wandb_logger(self, run: Run, config: dict[str, Any]) -> Wandb | None:
         """Return the logger of a run, or none where W&B is left out."""
         if self.wandb == "off" or os.environ.get("WANDB_MODE") == "disabled":
             return None
         run.folder.mkdir(parents=True, exist_ok=True)
         os.environ.setdefault("WANDB_SILENT", "true")  # read when its service starts, before any settings are
-        return WandbLogger(
+        return Wandb(
             project=self.project or self.experiment,
             entity=self.entity,
             name=run.ident,
@@ -90,11 +117,35 @@ def _key_in_netrc() -> bool:
 def _settings() -> Any:
     import wandb
 
-    # A run must start whether or not the server answers; git diffs and code are not sent without being asked for.
-    return wandb.Settings(init_timeout=10, silent=True, disable_git=True, save_code=False)
+    # Git diffs and code are not sent without being asked for.
+    return wandb.Settings(
+        init_timeout=START,
+        finish_timeout=END,
+        finish_timeout_raises=True,
+        silent=True,
+        disable_git=True,
+        save_code=False,
+    )
+
+
+def close_wandb(run: Run) -> None:
+    """Let W&B send what is left, for a while; what it cannot send stays on disk."""
+    wandb = sys.modules.get("wandb")
+    if wandb is None or wandb.run is None:
+        return
+    try:
+        wandb.finish()
+    except Exception as error:
+        print(f"W&B has not got all of this run ({error});", later(run.folder))
+    wandb.teardown()
 
 
 @rank_zero_only
 def say_offline(run: Run) -> None:
     """Print how an offline run gets to W&B later."""
-    print(f"W&B is recorded offline; later: wandb sync {run.folder}/wandb/offline-run-*")
+    print("W&B is recorded offline;", later(run.folder))
+
+
+def later(folder: Path) -> str:
+    """Return how what is on disk gets to W&B later."""
+    return f"later: wandb sync {folder}/wandb/*run-*"

@@ -1,0 +1,76 @@
+"""W&B may be out of order, hang, or vanish: a run neither waits for it nor differs by it, and nothing is lost."""
+
+import sys
+import time
+
+import faults
+import pytest
+import torch
+from test_resume import WORDS, only_run
+from tracking.stub_server import KEY, Stub
+
+from velm_lightning.tracking import settings
+
+ONLINE = [*WORDS, "--tracking.wandb=online", "--tracking.pictures=0", "--trainer.max_epochs=1"]
+
+
+@pytest.fixture(scope="module")
+def without(tmp_path_factory, here_in):
+    """The weights of a run without W&B."""
+    folder = tmp_path_factory.mktemp("without")
+    assert here_in(folder, *WORDS, "--trainer.max_epochs=1") == 0
+    return only_run(folder).weights()
+
+
+@pytest.fixture
+def server(monkeypatch):
+    stub = Stub()
+    for name, value in (("WANDB_BASE_URL", stub.url), ("WANDB_API_KEY", KEY), ("WANDB_ERROR_REPORTING", "false")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(settings, "START", 2)
+    monkeypatch.setattr(settings, "END", 2)
+    yield stub
+    stub.close()
+
+
+def finished(folder, without):
+    left = only_run(folder)
+    assert left.record["status"] == "finished"
+    assert all(torch.equal(weight, without[name]) for name, weight in left.weights().items())
+    assert left.predictions().keys() == {"val.jsonl", "test.jsonl"}
+    return left
+
+
+def test_a_run_is_reported_under_its_own_id(server, here, tmp_path, without):
+    assert here(*ONLINE) == 0
+    left = finished(tmp_path, without)
+    assert any(f"/{left.record['id']}/file_stream" in path for path, _ in server.asked)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["error", "hang"])
+def test_a_server_that_does_not_answer_is_not_waited_for(server, here, capsys, tmp_path, without, fault):
+    server.fault = fault
+    begun = time.monotonic()
+    assert here(*ONLINE) == 0
+    assert time.monotonic() - begun < 60
+    left = finished(tmp_path, without)
+    printed = capsys.readouterr().out
+    assert "W&B cannot be reached: " in printed
+    assert f"W&B is recorded offline; later: wandb sync {left.folder.relative_to(tmp_path)}/wandb/*run-*" in printed
+    assert list(left.folder.glob("wandb/offline-run-*/*.wandb"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["error", "hang"])
+def test_a_server_that_vanishes_leaves_everything_on_disk(server, here, capsys, monkeypatch, tmp_path, without, fault):
+    monkeypatch.setattr(faults, "HAPPENING", lambda: setattr(server, "fault", fault))
+    assert here(*ONLINE, "--trainer.callbacks+=faults.Happening", "--trainer.callbacks.step=2") == 0
+    left = finished(tmp_path, without)
+    assert "W&B has not got all of this run" in capsys.readouterr().out
+    assert list(left.folder.glob("wandb/run-*/*.wandb"))
+
+
+def test_the_patience_is_short():
+    assert settings.START < 15
+    assert "wandb" in sys.modules

@@ -1,0 +1,78 @@
+"""Configs from elsewhere: which packages they may name, looked at before anything of theirs is imported."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from velm_lightning.types import SPLITS, InputError
+
+PACKAGES = ("velm_lightning", "lightning", "torch", "torchvision", "torchmetrics", "transformers")
+_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+
+
+def check_configs(words: Sequence[str]) -> None:
+    """Refuse configs among the words of a command line that name code outside the allowed packages.
+
+    A class named on the command line itself is the user's own word and is not looked at. ``--allow NAME,NAME`` on the
+    command line (in a config it means nothing) allows more packages.
+
+    Raises:
+        InputError: a config names such a class; nothing of its package has been imported.
+    """
+    allowed = {*PACKAGES, *(name for value in _values(words, "--allow") for name in value.split(","))}
+    for config in (*_values(words, "--config"), *_values(words, "-c")):
+        check_file(Path(config), allowed)
+
+
+def check_file(path: Path, allowed: set[str], seen: frozenset[Path] = frozenset()) -> None:
+    """Look through one file and those that it names; see ``check_configs``."""
+    try:
+        found = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        return  # whoever reads it says what is wrong with it
+    seen |= {path.resolve()}
+    for key, value in _strings(found):
+        nested = path.parent / value
+        if value.endswith((".yaml", ".yml")) and nested.is_file() and nested.resolve() not in seen:
+            check_file(nested, allowed, seen)
+        package = value.split(".")[0]
+        if _DOTTED.fullmatch(value) and package not in allowed and (key == "class_path" or _is_code(key, package)):
+            raise InputError(
+                f"{path}: {key}: {value} names code outside the allowed packages, which was not imported: "
+                f"add --allow {package} if you trust it"
+            )
+
+
+def _values(words: Sequence[str], option: str) -> Iterator[str]:
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word == option:
+            yield following
+        elif word.startswith(f"{option}="):
+            yield word.removeprefix(f"{option}=")
+
+
+def _strings(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every string with the key that it, or the list it is in, stands under."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _strings(item, str(name))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings(item, key)
+    elif isinstance(value, str):
+        yield key, value
+
+
+def _is_code(key: str, package: str) -> bool:
+    """Say whether a value such as ``a.b`` could be a class: there is such a package, and no file is wanted here."""
+    try:
+        spec = None if key in SPLITS else find_spec(package)
+    except (ImportError, ValueError):
+        return False
+    return spec is not None and spec.origin is not None  # a mere folder has none
