@@ -26,6 +26,7 @@ from velm_lightning.tracking.metrics_file import MetricsFile
 from velm_lightning.tracking.pictures import PictureTable
 from velm_lightning.tracking.run import Run, write_whole
 from velm_lightning.tracking.settings import Tracking, say_offline
+from velm_lightning.tracking.sweep_trial import SweepTrial
 from velm_lightning.tracking.thumbnails import Thumbnails
 from velm_lightning.types import Dataset, InputError
 
@@ -99,7 +100,7 @@ class VelmCLI(LightningCLI):
         log = TrainLog()
         callbacks = list(self._get(self.config_init, "trainer.callbacks", default=None) or [])
         callbacks += [log, RunRecord(self.run, log), PictureTable(settings.pictures)]
-        callbacks.append(Thumbnails(self.run, settings.thumbnails))
+        callbacks += [Thumbnails(self.run, settings.thumbnails), *SweepTrial.of_environment(self.run)]
         if self._get(self.config_init, "trainer.enable_progress_bar") is not False:
             callbacks.append(Progress(log))
         trainer = super().instantiate_trainer(callbacks=callbacks, logger=self._loggers(settings), **kwargs)
@@ -136,6 +137,8 @@ class VelmCLI(LightningCLI):
         if not self._get(self.config, "test_after_fit") or getattr(self.trainer, "fast_dev_run", False):
             return
         best = self.trainer.checkpoint_callback.best_model_path  # type: ignore[union-attr]
+        if self.run.record.get("status") == "pruned":
+            return
         if best and not self.trainer.interrupted:
             self.trainer.validate(ckpt_path=best, datamodule=self.datamodule, verbose=False)
             if self.datamodule.has("test"):
