@@ -16,6 +16,7 @@ COMMANDS = {
     "data": ("velm_lightning.data_check", "check the data that a config names"),
     "features": ("velm_lightning.features", "run a frozen image encoder once over all pictures"),
     "score": ("velm_lightning.score", "score a file of captions, of any system, as the COCO evaluation does"),
+    "sweep": ("velm_lightning.sweep", "search fusions, seeds and settings by a sweep file"),
     "compare": ("velm_lightning.compare", "compare finished runs: statistics, tables, a dashboard"),
     "verify": ("velm_lightning.verify", "compute a run's figures anew from its predictions"),
     "bench": ("velm_lightning.bench", "measure speed"),

@@ -31,6 +31,7 @@ from velm_lightning.tracking.gallery import Gallery
 from velm_lightning.tracking.metrics_file import MetricsFile
 from velm_lightning.tracking.run import Run, now
 from velm_lightning.tracking.settings import Tracking, close_wandb, say_offline
+from velm_lightning.tracking.sweep_trial import SweepTrial
 from velm_lightning.tracking.thumbnails import Thumbnails
 from velm_lightning.tracking.whole import write_whole
 from velm_lightning.trusted import check_configs
@@ -143,6 +144,7 @@ class VelmCLI(LightningCLI):
         self.signals, self.companions = Signals(self.last, self._stopped_at_once), Companions(self._companion_died)
         callbacks = [*(given.callbacks or []), log, RunRecord(self.run, log)]
         callbacks += [Gallery(self.run, settings.pictures), Thumbnails(self.run, settings.thumbnails)]
+        callbacks += SweepTrial.of_environment(self.run)
         callbacks += [self.signals, self.companions, Losses(self._get(self.config, "on_nan"))]
         if given.enable_progress_bar is not False:
             callbacks.append(Progress(log))
@@ -220,6 +222,8 @@ class VelmCLI(LightningCLI):
     def after_fit(self) -> None:
         """Evaluate the best checkpoint, so that a run ends with its figures."""
         best = self.trainer.checkpoint_callback.best_model_path  # type: ignore[union-attr]
+        if self.run.record.get("status") == "pruned":
+            return
         if best and self._get(self.config, "test_after_fit") and not getattr(self.trainer, "fast_dev_run", False):
             self.trainer.validate(ckpt_path=best, datamodule=self.datamodule, verbose=False)
             if self.datamodule.has("test"):

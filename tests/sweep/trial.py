@@ -1,0 +1,39 @@
+"""Stands in for ``velm fit`` in a sweep's tests: says what a trial says, through the same files, without training.
+
+Its settings: ``x``, the score it goes towards; ``mode``: fail, die, hang, or linger on after some evaluations.
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+settings = json.loads(Path(sys.argv[1]).read_text())
+folder = Path(os.environ["VELM_SWEEP_TRIAL"])
+mode = settings.get("mode", "")
+run = folder / "made"
+run.mkdir(exist_ok=True)
+(folder / "run").write_text(str(run))
+with Path(os.environ["SWEEP_LOG"]).open("a") as log:
+    log.write(f"{json.dumps(settings)}\n")
+if mode == "fail":
+    sys.exit("something is wrong")
+if mode == "die" or (mode == "die once" and not Path(f"{os.environ['SWEEP_LOG']}.died").exists()):
+    Path(f"{os.environ['SWEEP_LOG']}.died").touch()
+    os.kill(os.getpid(), 9)
+if mode == "hang":
+    time.sleep(120)
+status = "finished"
+for epoch in range(1, 5):
+    with (folder / "values.jsonl").open("a") as file:
+        file.write(json.dumps({"val/score": settings["x"] * epoch / 4}) + "\n")
+    if os.environ.get("VELM_SWEEP_WAITS"):
+        verdict = folder / f"verdict-{epoch}"
+        while not verdict.is_file() or not verdict.read_text():
+            time.sleep(0.01)
+        if verdict.read_text() == "stop":
+            status = "pruned"
+            break
+scores = {"val": {"score": settings["x"]}} if status == "finished" else {}
+(run / "run.json").write_text(json.dumps({"id": folder.name, "status": status, "scores": scores}))

@@ -1,0 +1,99 @@
+"""What a sweep would do, and what it found."""
+
+from __future__ import annotations
+
+import json
+import random
+import shlex
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from velm_lightning.sweep.spec import Config, Parameter, Spec
+
+SAMPLES = 5
+
+
+def rehearse(spec: Spec) -> None:
+    """Print the commands of a grid, or of some random trials."""
+    if spec.method == "grid":
+        points = list(spec.points())
+    else:
+        rng = random.Random(0)
+        points = [
+            {one.key: drawn(one, rng) for one in spec.parameters} for _ in range(min(SAMPLES, spec.cap or SAMPLES))
+        ]
+    count = len(points) if spec.method == "grid" else spec.cap
+    print(f"# {spec.name}: {spec.method}, {count} trials{'' if count == len(points) else ', for example'}")
+    for point in points:
+        print(shlex.join(spec.words(point, Path("ARGS.json"))))
+        print(f"#   ARGS.json: {json.dumps(point)}")
+
+
+def drawn(one: Parameter, rng: random.Random) -> Any:
+    """Return a value at random, as a random sweep draws it."""
+    if one.kind in ("constant", "categorical"):
+        return rng.choice(one.values)
+    if one.kind == "categorical_w_probabilities" or "normal" in one.kind:
+        return one.at(rng.random())
+    if one.kind == "int_uniform":
+        return rng.randint(int(one.low), int(one.high))
+    low, high, logarithmic = one.bounds()
+    return one.rounded(low * (high / low) ** rng.random() if logarithmic else rng.uniform(low, high))
+
+
+def show(study: Any) -> bool:
+    """Print the trials, the best first, and what mattered; return whether any reached a figure."""
+    from optuna.trial import TrialState
+
+    from velm_lightning.sweep.study import best
+
+    spec: Spec = study.spec
+    trials = best(study.trials(), spec.maximize)
+    searched = [one.key for one in spec.parameters if len(one.values) != 1]
+    names = [
+        key.removeprefix("model.init_args.").replace(".init_args", "").removesuffix(".class_path") for key in searched
+    ]
+    table = Table("trial", "state", spec.metric, *names, "run", title=spec.name, title_justify="left")
+    for trial in trials:
+        config: Config = trial.user_attrs.get("config", {})
+        value = trial.value if trial.value is not None else next(reversed(trial.intermediate_values.values()), None)
+        cells = [_said(config.get(key, "")) for key in searched]
+        shown = "" if value is None else f"{value:.4f}"
+        row = [str(trial.number), trial.state.name.lower(), shown, *cells, str(trial.user_attrs.get("run", ""))]
+        table.add_row(*map(Text, row))
+    console = Console()
+    console.print(table)
+    for trial in trials:
+        if "error" in trial.user_attrs:
+            last = (trial.user_attrs["error"].splitlines() or [""])[-1]
+            console.print(Text(f"trial {trial.number} failed: {last} (see {study.folder_of(trial) / 'log.txt'})"))
+    for name, share in importances(study).items():
+        console.print(Text(f"importance {share:6.1%}  {name}"))
+    return any(trial.state == TrialState.COMPLETE for trial in trials)
+
+
+def importances(study: Any) -> dict[str, float]:
+    """Return how much of the difference between good and bad trials each parameter makes (PED-ANOVA)."""
+    import warnings
+
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+    from optuna.trial import TrialState
+
+    done = study.optuna.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if len(done) < 4 or len({trial.value for trial in done}) < 2:
+        return {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its being experimental
+        return dict(get_param_importances(study.optuna, evaluator=PedAnovaImportanceEvaluator()))
+
+
+def _short(key: str) -> str:
+    return key.removeprefix("model.init_args.").replace(".init_args", "").removesuffix(".class_path")
+
+
+def _said(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,127 @@
+"""One trial after another: each is a process of its own, watched while it runs."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import Trial
+
+from velm_lightning.sweep.spec import Config
+from velm_lightning.sweep.study import MARK, Study, end_processes
+
+POLL = 0.1  # seconds between looks at a trial
+WAITS = "VELM_SWEEP_WAITS"
+"""Environment variable: a trial waits after each evaluation to be told whether to go on."""
+
+
+def work(study: Study, stop: threading.Event, say: Any = print) -> None:
+    """Run trials until the budget is spent, or ``stop`` is set."""
+    while not stop.is_set() and (taken := study.next()) is not None:
+        trial, config = taken
+        say(f"trial {trial.number}: {json.dumps(config)}")
+        say(f"trial {trial.number}: {run_trial(study, trial, config, stop)}")
+
+
+def run_trial(study: Study, trial: Trial, config: Config, stop: threading.Event) -> str:
+    """Run one trial, write down what became of it, and return that in words."""
+    folder = study.folder_of(trial)
+    folder.mkdir(parents=True, exist_ok=True)
+    args_file = folder / "args.json"
+    args_file.write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+    environment = {key: value for key, value in os.environ.items() if key not in ("VELM_RUN_ID", WAITS)}
+    environment |= {MARK: str(folder)} | ({WAITS: "1"} if study.spec.early else {})
+    words = study.spec.words(config, args_file)
+    with (folder / "log.txt").open("wb") as log:
+        try:
+            process = subprocess.Popen(
+                words, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment, start_new_session=True
+            )
+        except OSError as error:
+            study.failed(trial, f"{words[0]}: {error.strerror}")
+            return f"failed: {words[0]}: {error.strerror}"
+        watch(study, trial, process, folder, stop)
+    if stop.is_set() and process.returncode != 0:
+        study.lost(trial, "the sweep was stopped")
+        return "stopped"
+    return _ended(study, trial, process.returncode, folder)
+
+
+def watch(study: Study, trial: Trial, process: subprocess.Popen[bytes], folder: Path, stop: threading.Event) -> None:
+    """Report each evaluation of a trial and tell it whether to go on; end it where the sweep is stopped."""
+    told = 0
+    while True:
+        over = process.poll() is not None
+        for number, value in list(_new_values(folder, study.spec.metric, told)):
+            told = number
+            trial.report(value, number)
+            end = study.spec.early is not None and not math.isnan(value) and trial.should_prune()
+            (folder / f"verdict-{number}").write_text("stop" if end else "go")
+        if over:
+            return
+        if stop.is_set():
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(20)
+            end_processes(folder)
+            process.wait()
+            return
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(POLL)
+
+
+def _new_values(folder: Path, metric: str, told: int) -> Iterator[tuple[int, float]]:
+    """Yield the number and value of every evaluation that was not looked at yet."""
+    path = folder / "values.jsonl"
+    lines = path.read_text("utf-8").split("\n")[:-1] if path.is_file() else []  # the last may be in the making
+    for number, line in enumerate(lines[told:], told + 1):
+        yield number, float(json.loads(line).get(metric, math.nan))
+
+
+def _ended(study: Study, trial: Trial, code: int, folder: Path) -> str:
+    record = run_record(folder)
+    trial.set_user_attr("run", record.get("id", ""))
+    status = record.get("status")
+    if code < 0:
+        study.lost(trial, f"killed by signal {-code}")
+        return f"killed by signal {-code}"
+    if code == 0 and status == "pruned":
+        study.pruned(trial)
+        return "stopped early"
+    value = reached(record, study.spec.metric, folder)
+    if code or status != "finished" or math.isnan(value):
+        error = _tail(folder / "log.txt") if code else f"its run is {status}, {study.spec.metric} {value}"
+        study.failed(trial, f"exit code {code}: {error}")
+        return f"failed with exit code {code}: {error.splitlines()[-1] if error else ''} (see {folder / 'log.txt'})"
+    study.finished(trial, value)
+    return f"{study.spec.metric} {value:.4f}"
+
+
+def run_record(folder: Path) -> dict[str, Any]:
+    """Return the ``run.json`` of a trial's run, empty where there is none."""
+    with suppress(OSError, ValueError):
+        found: dict[str, Any] = json.loads((Path((folder / "run").read_text("utf-8")) / "run.json").read_text("utf-8"))
+        return found
+    return {}
+
+
+def reached(record: dict[str, Any], metric: str, folder: Path) -> float:
+    """Return the figure of the run's best checkpoint, or else what was reported last."""
+    split, _, name = metric.partition("/")
+    value = record.get("scores", {}).get(split, {}).get(name)
+    if value is None:
+        value = next((value for _, value in reversed(list(_new_values(folder, metric, 0)))), math.nan)
+    return float(value)
+
+
+def _tail(path: Path, lines: int = 8) -> str:
+    return "\n".join(path.read_text("utf-8", errors="replace").strip().splitlines()[-lines:])
