@@ -140,7 +140,7 @@ def test_a_trial_that_is_killed_every_time_fails_in_the_end(sweep):
 
 
 def test_a_killed_sweep_goes_on_and_ends_its_orphans(sweep, monkeypatch):
-    """kill -9 of the parent while a trial hangs: the trial's processes are ended, it is run again, and nothing twice."""
+    """kill -9 of the parent while a trial hangs: its processes are ended, it is run again, and nothing twice."""
     one = sweep({"x": {"value": 0.5}, "mode": {"values": ["", "hang", "a"]}})
     command = [sys.executable, "-m", "velm_lightning", *one.words]
     parent = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

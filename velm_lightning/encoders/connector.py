@@ -25,11 +25,19 @@ class Connector(Recorded, nn.Module, ABC):
 
 
 class Linear(Connector):
-    """A linear map of each token (Frozen, Tsimpoukelli et al. 2021; LLaVA, Liu et al. 2023)."""
+    """A linear map of each token (Frozen, Tsimpoukelli et al. 2021; LLaVA, Liu et al. 2023).
+
+    Args:
+        dropout: dropout on the image encoder's features, against learning training pictures by heart.
+    """
+
+    def __init__(self, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dropout = dropout
 
     def connect(self, image_dim: int, dim: int) -> None:
         """See ``Connector.connect``."""
-        self.map = nn.Sequential(nn.Linear(image_dim, dim), nn.LayerNorm(dim))
+        self.map = nn.Sequential(nn.Dropout(self.dropout), nn.Linear(image_dim, dim), nn.LayerNorm(dim))
 
     def forward(self, image: Tokens) -> Tokens:
         """See ``Connector.forward``."""
@@ -45,8 +53,8 @@ class MLP(Linear):
     """
 
     def __init__(self, hidden: int | None = None, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.hidden, self.dropout = hidden, dropout
+        super().__init__(dropout)
+        self.hidden = hidden
 
     def connect(self, image_dim: int, dim: int) -> None:
         """See ``Connector.connect``."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lightning.pytorch.loggers import WandbLogger
-from lightning.pytorch.loggers.logger import rank_zero_experiment
+from lightning.pytorch.loggers.logger import rank_zero_experiment  # type: ignore[attr-defined]
 from lightning.pytorch.utilities import rank_zero_only
 
 from velm_lightning.tracking.run import Run
@@ -35,7 +35,8 @@ class Wandb(WandbLogger):
                 self._wandb_init["mode"] = "offline"
                 reason = str(error).splitlines()[0]
                 print(
-                    f"W&B cannot be reached ({reason}), so this run is recorded offline;", later(Path(self._save_dir))
+                    f"W&B cannot be reached ({reason}), so this run is recorded offline;",
+                    later(Path(str(self._save_dir))),
                 )
         return super().experiment
 
