@@ -121,6 +121,7 @@ class RunRecord(Callback):
             versions=versions(),
             git=git_revision(),
         )
+        self.run.watch()
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write down sizes and costs that the built model tells."""
