@@ -109,7 +109,9 @@ def test_a_signal_to_any_process_stops_both_after_the_batch_and_the_run_goes_on(
     assert last(tmp_path) == left.record["steps"] > 0
     if name == "INT":
         config = left.folder / "config.yaml"
-        resumed = Started(tmp_path, "fit", "--config", config, "--trainer.callbacks=null", "--ckpt_path=last")
+        resumed = Started(
+            tmp_path, "fit", "--config", config, "--trainer.callbacks=null", "--allow=faults", "--ckpt_path=last"
+        )
         assert resumed.process.wait(300) == 0, resumed.log.read_text()
         same(left, whole)
 

@@ -12,6 +12,8 @@ import sys
 def main(path: str) -> None:
     """Wait for the end of the run; then put ``failed`` into its record where that still says ``running``."""
     sys.stdin.buffer.read()
+    if not os.path.isfile(path):
+        return  # somebody has thrown the run away
     with open(path, encoding="utf-8") as file:
         record = json.load(file)
     if record.get("status") == "running":
