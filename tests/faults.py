@@ -14,7 +14,7 @@ class Fault(Callback):
     Args:
         step: how many steps have been made by then.
         rank: the process that it happens to.
-        place: ``train`` or ``validation``.
+        place: ``train``, ``validation``, or ``validation end``.
     """
 
     def __init__(self, step: int, rank: int = 0, place: str = "train") -> None:
@@ -35,6 +35,9 @@ class Fault(Callback):
 
     def on_validation_batch_start(self, trainer, *_):
         self._now(trainer, "validation")
+
+    def on_validation_end(self, trainer, *_):
+        self._now(trainer, "validation end")
 
 
 class Signal(Fault):

@@ -166,3 +166,18 @@ def test_a_checkpoint_of_a_loaded_model_is_the_same(model, content, tmp_path):
     checkpoint.pack(loaded, again)
     assert again["velm"] == content["velm"] == {"format": checkpoint.FORMAT, "model": recipe(model)}
     assert all(torch.equal(again["state_dict"][name], weight) for name, weight in content["state_dict"].items())
+
+
+def test_another_fusions_checkpoint_is_not_gone_on_with(content):
+    with pytest.raises(InputError, match="holds a LateFusion, the config names a EarlyFusion: name the same fusion"):
+        tiny.fusion(EarlyFusion).on_load_checkpoint(content)
+
+
+def test_other_sizes_are_named_with_their_keys(content):
+    other = tiny.fusion(LateFusion, text_encoder=tiny.transformer(dim=16))
+    with pytest.raises(InputError, match=r"model\.init_args\.text_encoder\.init_args\.dim was 8, is 16"):
+        other.on_load_checkpoint(content)
+
+
+def test_other_settings_of_the_same_weights_pass(content):
+    tiny.fusion(LateFusion, text_encoder=tiny.transformer(dropout=0.5)).on_load_checkpoint(content)

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import tiny
+import torch
 import yaml
 from command_line import CONF, FEW, SMALL, velm
 from PIL import Image
+from test_checkpoint import Payload
 
 from velm_lightning.__main__ import COMMANDS, main
 from velm_lightning.data.shape_scenes import ShapeScenes
@@ -156,7 +158,6 @@ def test_the_config_of_a_run_repeats_it_to_the_last_digit(ran, here, tmp_path):
     assert untimed == [{k: v for k, v in row.items() if k != "train/samples_per_second"} for row in ran.metrics()]
 
 
-@pytest.mark.filterwarnings("ignore:The dirpath has changed")
 @pytest.mark.parametrize(("command", "split"), [("validate", "val"), ("test", "test")])
 def test_a_checkpoint_is_evaluated_in_the_folder_of_its_run(ran, here, command, split):
     rows, scores = ran.rows(split), ran.record["scores"]
@@ -225,6 +226,23 @@ def test_a_missing_config_is_named(here, capsys):
 def test_a_missing_checkpoint_is_named(here, capsys):
     message = refused(here, capsys, "validate", *VQA, *TINY, "--ckpt_path", "nowhere.ckpt")
     assert "--ckpt_path nowhere.ckpt does not exist" in message
+
+
+def test_a_checkpoint_that_cannot_be_used_is_refused_before_it_is_unpacked(ran, here, capsys, tmp_path):
+    whole = ran.folder / "checkpoints" / "best.ckpt"
+    words = ["validate", "--config", ran.folder / "config.yaml", f"--tracking.runs={tmp_path}", "--ckpt_path"]
+    (tmp_path / "cut.ckpt").write_bytes(whole.read_bytes()[:2000])
+    assert "cut.ckpt is cut off or not a checkpoint" in refused(here, capsys, *words, "cut.ckpt")
+    harmful = torch.load(whole, weights_only=True) | {"extra": Payload(tmp_path / "it_ran")}
+    torch.save(harmful, tmp_path / "harmful.ckpt")
+    assert "holds more than weights and plain values" in refused(here, capsys, *words, "harmful.ckpt")
+    assert not (tmp_path / "it_ran").exists()
+    other = refused(here, capsys, *words, whole, "--model=LateFusion")
+    assert "the checkpoint holds a InteractiveFusion, the config names a LateFusion" in other
+
+
+def test_a_class_of_another_kind_is_no_fusion(here, capsys):
+    assert "SmallCNN" in refused(here, capsys, *FIT, "--model=velm_lightning.encoders.SmallCNN")
 
 
 def test_a_value_that_makes_no_sense_is_named(here, capsys):

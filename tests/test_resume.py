@@ -2,8 +2,10 @@
 
 import csv
 import json
+import os
 import signal
 
+import faults
 import pytest
 import torch
 from command_line import CONF, SMALL
@@ -78,7 +80,7 @@ def test_a_run_that_broke_off_goes_on_to_the_same_losses(whole, here, tmp_path, 
     broken = only_run(tmp_path)
     assert broken.record["status"] == "failed"
     config = broken.folder / "config.yaml"
-    assert here("fit", "--config", config, "--trainer.callbacks=null", "--ckpt_path=last") == 0
+    assert here("fit", "--config", config, "--trainer.callbacks=null", "--allow=faults", "--ckpt_path=last") == 0
     same(only_run(tmp_path), whole)
     assert broken.record["status"] == "finished"
 
@@ -88,7 +90,7 @@ def test_loader_processes_go_on_in_the_middle_of_an_epoch(whole, here, tmp_path)
     with pytest.raises(ArithmeticError):
         here(*WORDS, "--data.workers=2", *fault("Crash", step=9), "--save_every_n_steps=4")
     (config,) = (tmp_path / "runs" / "vqa").glob("*/config.yaml")
-    assert here("fit", "--config", config, "--trainer.callbacks=null", "--ckpt_path=last") == 0
+    assert here("fit", "--config", config, "--trainer.callbacks=null", "--allow=faults", "--ckpt_path=last") == 0
     same(only_run(tmp_path), whole)
 
 
@@ -107,9 +109,50 @@ def test_a_run_that_is_told_to_stop_goes_on_with_the_next_batch(whole, here, cap
     left = only_run(tmp_path)
     assert (left.record["status"], left.record["steps"]) == ("interrupted", stopped_at)
     assert torch.load(left.folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == stopped_at
-    assert here("fit", "--config", left.folder / "config.yaml", "--trainer.callbacks=null", "--ckpt_path=last") == 0
+    assert (
+        here(
+            "fit",
+            "--config",
+            left.folder / "config.yaml",
+            "--trainer.callbacks=null",
+            "--allow=faults",
+            "--ckpt_path=last",
+        )
+        == 0
+    )
     assert f"going on after step {stopped_at}" in capsys.readouterr().out
     same(left, whole)
+
+
+def test_a_signal_at_the_very_end_of_an_epoch_loses_nothing_of_it(whole, here, monkeypatch, tmp_path):
+    """The last thing that an epoch does is to write its best checkpoint; then comes the next one, or the end."""
+    for step in (6, STEPS):
+        monkeypatch.setattr(faults, "HAPPENING", lambda: os.kill(os.getpid(), signal.SIGTERM))
+        words = fault("Happening", step=step, place="validation end")
+        folder = tmp_path / str(step)
+        folder.mkdir()
+        assert here(*WORDS, *words, f"--tracking.runs={folder}/runs") == 128 + 15
+        left = only_run(folder)
+        assert (left.record["status"], left.record["steps"]) == ("interrupted", step)
+        assert (
+            here(
+                "fit",
+                "--config",
+                left.folder / "config.yaml",
+                "--trainer.callbacks=null",
+                "--allow=faults",
+                "--resume=auto",
+            )
+            == 0
+        )
+        same(left, whole)
+
+
+def test_going_on_from_the_end_keeps_every_figure(whole, here):
+    before = whole.metrics()
+    assert here("fit", "--config", whole.folder / "config.yaml", "--ckpt_path=last") == 0
+    assert whole.metrics() == before
+    assert whole.record["status"] == "finished"
 
 
 def test_signals_are_as_before_when_a_run_has_ended(whole):
@@ -139,13 +182,22 @@ def test_auto_starts_a_run_where_there_is_none_and_goes_on_where_one_is_unfinish
     assert len(list((tmp_path / "runs" / "vqa").iterdir())) == 2, "another config is another run"
 
 
+def test_a_requeued_job_goes_on_by_itself(whole, here, monkeypatch, tmp_path):
+    with pytest.raises(ArithmeticError):
+        here(*WORDS, *fault("Crash", step=7))
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    config = only_run(tmp_path).folder / "config.yaml"
+    assert here("fit", "--config", config, "--trainer.callbacks=null", "--allow=faults") == 0
+    same(only_run(tmp_path), whole)
+
+
 def test_a_run_that_somebody_is_at_work_on_is_left_alone(here, capsys, tmp_path):
     with pytest.raises(ArithmeticError):
         here(*WORDS, *fault("Crash", step=7))
     left = only_run(tmp_path)
     other = Run(left.folder)
     assert other.claim()
-    assert here("fit", "--config", left.folder / "config.yaml", "--ckpt_path=last") == 2
+    assert here("fit", "--config", left.folder / "config.yaml", "--allow=faults", "--ckpt_path=last") == 2
     assert f"another process is at work on {left.folder}: wait for its end" in capsys.readouterr().err
     assert Run.unfinished(tmp_path / "runs", "vqa", (left.folder / "config.yaml").read_text()) is None
     other.release()
@@ -162,7 +214,7 @@ def test_last_needs_a_run(here, capsys):
 def test_another_batch_size_cannot_go_on_within_an_epoch(here, capsys, tmp_path):
     with pytest.raises(ArithmeticError):
         here(*WORDS, *fault("Crash", step=3), "--save_every_n_steps=2")
-    words = ["fit", "--config", only_run(tmp_path).folder / "config.yaml", "--trainer.callbacks=null"]
+    words = ["fit", "--config", only_run(tmp_path).folder / "config.yaml", "--trainer.callbacks=null", "--allow=faults"]
     assert here(*words, "--ckpt_path=last", "--data.batch_size=5") == 2
     assert "within an epoch of 4 samples a step, now a step has 5" in capsys.readouterr().err
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,6 +48,34 @@ def read(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
             "use the version of velm_lightning that wrote it"
         )
     return found
+
+
+def match(model: Recorded, found: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint of another model before its weights are put into this one.
+
+    Raises:
+        InputError: the classes differ, or the sizes of the weights; the message names what was built otherwise.
+    """
+    if "velm" not in found:
+        raise InputError("the checkpoint was not written by velm_lightning")
+    before, now = found["velm"]["model"], recipe(model)
+    if before["class_path"] != now["class_path"]:
+        names = (part["class_path"].rpartition(".")[2] for part in (before, now))
+        raise InputError("the checkpoint holds a {}, the config names a {}: name the same fusion".format(*names))
+    assert isinstance(model, nn.Module)
+    sizes = {name: weight.shape for name, weight in model.state_dict().items()}
+    if any(name in sizes and weight.shape != sizes[name] for name, weight in found["state_dict"].items()):
+        changes = "; ".join(differences(before, now)) or "the data"
+        raise InputError(f"the checkpoint was trained with other sizes than the config has: {changes}")
+
+
+def differences(before: Any, now: Any, key: str = "model") -> Iterator[str]:
+    """Yield what differs between two recipes: the key, what it was, and what it is."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in sorted(before.keys() | now.keys()) if key != "model.init_args.vocabulary" else ():
+            yield from differences(before.get(name), now.get(name), f"{key}.{name}")
+    elif before != now:
+        yield f"{key} was {before}, is {now}"
 
 
 def load(path: Path, kind: type[Part], map_location: Any = "cpu", allow: Sequence[str] = ()) -> Part:

@@ -26,8 +26,9 @@ from velm_lightning.fusion import Fusion
 from velm_lightning.recipe import Recorded, find
 from velm_lightning.tracking.callbacks import Progress, RunRecord, TrainLog, print_scores
 from velm_lightning.tracking.checkpoints import LastCheckpoint, WholeCheckpoints, newest_usable
-from velm_lightning.tracking.ending import Companions, Interrupted, Losses, Signals, leave, said
+from velm_lightning.tracking.ending import Companions, Interrupted, Signals, leave, said
 from velm_lightning.tracking.gallery import Gallery
+from velm_lightning.tracking.losses import Losses
 from velm_lightning.tracking.metrics_file import MetricsFile
 from velm_lightning.tracking.run import Run, now
 from velm_lightning.tracking.settings import Tracking, close_wandb, say_offline
@@ -137,7 +138,6 @@ class VelmCLI(LightningCLI):
         settings: Tracking = self._get(self.config_init, "tracking")
         self.run = self._open_run(settings)
         folder = self.run.folder / "checkpoints"
-        self.config_init[self.subcommand]["checkpoint"].dirpath = os.path.realpath(folder)
         given = self._get(self.config_init, "trainer")
         log = TrainLog()
         self.last = LastCheckpoint(folder / "last.ckpt", self._get(self.config, "save_every_n_steps"))
@@ -151,7 +151,11 @@ class VelmCLI(LightningCLI):
         kwargs |= {"callbacks": callbacks, "logger": self._loggers(settings)}
         kwargs["plugins"] = [*_listed(given.plugins), WholeCheckpoints()]
         kwargs["default_root_dir"] = given.default_root_dir or self.run.folder  # where SLURM's checkpoints go
-        return super().instantiate_trainer(**kwargs)
+        trainer = super().instantiate_trainer(**kwargs)
+        for callback in trainer.checkpoint_callbacks:
+            if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
+                callback.dirpath = os.path.realpath(folder)
+        return trainer
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         """Let the last checkpoint be written last: it holds what the other callbacks have come to know."""
@@ -162,9 +166,12 @@ class VelmCLI(LightningCLI):
         chosen = self.config_init[self.subcommand]
         configs = [Path(str(path)) for path in self._get(self.config, "config", default=None) or []]
         own = next((run for path in reversed(configs) if (run := Run.of_config(path))), None)
-        if chosen.get("resume") == "auto" and self.subcommand == "fit" and not chosen.ckpt_path:
+        requeued = os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
+        if self.subcommand == "fit" and not chosen.ckpt_path and (chosen.resume == "auto" or requeued):
             text = config_text(self._parser(self.subcommand), self.config[self.subcommand])
-            run = own or Run.unfinished(settings.runs, settings.experiment, text) or self._new_run(settings)
+            if own is None and "VELM_RUN_ID" not in os.environ:
+                own = Run.unfinished(settings.runs, settings.experiment, text)
+            run = own or self._new_run(settings)
             os.environ["VELM_RUN_ID"] = run.ident
             chosen.ckpt_path = newest_usable(run.folder)
             return run

@@ -287,3 +287,61 @@ def test_pictures_are_the_same_wherever_they_are_kept(tmp_path, images):
 
 def sample(key, text="red circle", target=None, image=None):
     return Sample(key, tiny.picture(0) if image is None else image, text, target or {"yes": 1.0}, ("yes",))
+
+
+# Pictures that cannot be read
+
+
+@pytest.fixture
+def with_bad_pictures(tmp_path):
+    """Samples whose pictures are files; the second and the third are cut in the middle."""
+    samples = []
+    for sample in tiny.many(8):
+        path = tmp_path / f"{sample.key}.png"
+        Image.fromarray(sample.image.permute(1, 2, 0).numpy()).save(path)
+        samples.append(sample._replace(image=path))
+    for sample in samples[1:3]:
+        sample.image.write_bytes(sample.image.read_bytes()[:300])
+    return samples
+
+
+def of(samples, **arguments):
+    made = MultimodalData(tiny.Samples(train=samples, val=samples), batch_size=4, **arguments)
+    made.transform = ImageTransform(tiny.SIZE)
+    return made
+
+
+@pytest.mark.parametrize("images", ["memory", "disk", "none"])
+def test_a_sample_without_a_readable_picture_may_be_left_out(with_bad_pictures, capsys, tmp_path, images):
+    made = of(with_bad_pictures, images=images, on_bad_image="skip", cache=tmp_path, augment=[FLIPS[0]])
+    keys = [key for batch in train(made) for key in batch.keys]
+    readable = [sample.key for place, sample in enumerate(with_bad_pictures) if place not in (1, 2)]
+    assert sorted(keys) == readable
+    train(made, epoch=1)
+    told = capsys.readouterr().err
+    assert told.count("left out: sample 'train-001': ") == told.count("train-002.png: cannot be read") == 1
+
+
+@pytest.mark.parametrize("images", ["memory", "none"])
+def test_it_is_an_error_otherwise(with_bad_pictures, images):
+    with pytest.raises(InputError, match=r"train-00[12]\.png: cannot be read"):
+        train(of(with_bad_pictures, images=images))
+
+
+def test_an_error_in_mid_epoch_names_the_sample(with_bad_pictures):
+    with pytest.raises(InputError, match=r"sample 'train-001': .*train-001\.png: cannot be read"):
+        of(with_bad_pictures, images="none").split("train").pictured([0, 1])
+
+
+def test_a_batch_may_be_empty(with_bad_pictures, vocabulary):
+    batch = of(with_bad_pictures, images="none", on_bad_image="skip").split("train").pictured([1, 2])
+    assert (batch.size, batch.image.shape, batch.ids.shape) == (0, (0, 3, tiny.SIZE, tiny.SIZE), (0, 0))
+    learner = tiny.fusion()
+    learner.training_step(batch, 0).backward()
+    assert all(parameter.grad.eq(0).all() for parameter in learner.parameters())
+    assert learner.predict_step(batch, 0) == []
+
+
+def test_kept_features_have_no_place_for_pictures_left_out(with_bad_pictures):
+    with pytest.raises(InputError, match=r"data\.on_bad_image=skip does not go with data\.cache_features=true"):
+        of(with_bad_pictures, on_bad_image="skip", cache_features=True)

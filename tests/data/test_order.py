@@ -163,3 +163,20 @@ def test_a_stable_seed_is_the_same_in_any_process_and_on_any_machine():
 def test_stable_seeds_tell_their_parts_apart():
     assert len({stable_seed(1, 11), stable_seed(11, 1), stable_seed(1, 1, 1), stable_seed(111)}) == 4
     assert all(0 <= stable_seed(0, n) < 2**63 for n in range(100))
+
+
+def test_an_order_that_goes_on_leaves_out_what_has_been_seen():
+    whole = TrainOrder(23, 4, seed=5, rank=1, world=2)
+    whole.set_epoch(3)
+    resumed = TrainOrder(23, 4, seed=5, rank=1, world=2)
+    resumed.go_on(3, 1)
+    assert list(resumed) == list(whole)[4:]
+    assert len(resumed) == len(whole), "an epoch has as many steps as before"
+    for order in (whole, resumed):
+        order.set_epoch(4)
+    assert list(resumed) == list(whole)
+
+
+def test_what_an_epoch_leaves_out_is_told():
+    told = TrainOrder(23, 4, seed=0, world=2).said()
+    assert told.startswith("training: 2 steps of 8 samples over 2 processes an epoch; 7 of the 23 samples are left out")

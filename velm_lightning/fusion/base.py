@@ -174,6 +174,10 @@ class Fusion(Recorded, LightningModule, ABC):
         """Put in what rebuilds the model without its config and data."""
         checkpoint.pack(self, checkpoint_)
 
+    def on_load_checkpoint(self, checkpoint_: dict[str, Any]) -> None:
+        """Refuse the checkpoint of another model."""
+        checkpoint.match(self, checkpoint_)
+
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]
         cls, checkpoint_path: str | Path, map_location: Any = "cpu", allow: Sequence[str] = (), **_: Any

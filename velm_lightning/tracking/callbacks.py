@@ -124,6 +124,7 @@ class RunRecord(Callback):
             versions=versions(),
             git=git_revision(),
         )
+        self.run.watch()
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write down sizes and costs that the built model tells."""
@@ -138,21 +139,24 @@ class RunRecord(Callback):
             )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take over the figures up to the step from which a run goes on; say what an epoch leaves out."""
+        """Say where a run goes on, and what an epoch leaves out."""
         if trainer.is_global_zero:
             if trainer.ckpt_path:
                 self.run.update(
                     resumed=[*self.run.record.get("resumed", []), {"step": trainer.global_step, "at": now()}]
                 )
                 print(f"going on after step {trainer.global_step} from {trainer.ckpt_path}")
-            for logger in trainer.loggers:
-                if isinstance(logger, MetricsFile):
-                    logger.resume(trainer.global_step)
             data: Any = getattr(trainer, "datamodule", None)
             if order := getattr(data, "order", None):
                 self.run.update(left_out=order.left_out)
                 if order.left_out:
                     print(order.said())
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Take over the figures up to the step from which the run goes on."""
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsFile) and trainer.state.fn == "fit":
+                logger.resume(checkpoint["global_step"])
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Bring the metrics and the record on disk up to the checkpoint."""

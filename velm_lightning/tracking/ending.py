@@ -1,4 +1,4 @@
-"""The one place that ends a run: signals, processes that die, and losses that are no numbers."""
+"""The one place that ends a run: signals, processes that die, and errors in one of several."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
 from lightning import LightningModule, Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback
-from torch import Tensor
 
 from velm_lightning.tracking.checkpoints import LastCheckpoint, more_follow
-from velm_lightning.types import Batch, InputError
+from velm_lightning.types import InputError
 
 GRACE = 30.0
 """Seconds after which a process that has been told to end, and waits for another one, ends without it."""
@@ -96,7 +95,8 @@ class Signals(Callback):
         self._listen(trainer, patient=True)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Wait no longer."""
+        """Stop after the last epoch, or wait no longer."""
+        self._stop_together(trainer)
         self._listen(trainer, patient=False)
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
@@ -104,8 +104,8 @@ class Signals(Callback):
         if more_follow(trainer):
             self._stop_together(trainer)
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop between two epochs."""
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop between two epochs, when all that the one before has to write has been written."""
         self._stop_together(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -141,64 +141,6 @@ class Signals(Callback):
             self.received = signum
             self.last.save(trainer)
             raise Interrupted(signum)
-
-
-class Losses(Callback):
-    """Finds a loss that is no finite number before it gets into the weights.
-
-    All processes leave out the step together, or stop together.
-
-    Args:
-        on_nan: ``stop`` ends the run with the step, the samples and the learning rate; ``skip`` leaves the step out.
-
-    Attributes:
-        skipped: steps left out so far.
-    """
-
-    def __init__(self, on_nan: Literal["stop", "skip"] = "stop") -> None:
-        self.on_nan, self.skipped = on_nan, 0
-        self._losses: list[tuple[tuple[str, ...], Tensor]] = []
-        self._keys: tuple[str, ...] = ()
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
-        """Know the samples."""
-        self._keys = batch.keys
-
-    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
-        """Know the loss; there are several before one step where gradients are accumulated."""
-        self._losses.append((self._keys, loss.detach()))
-
-    def on_before_optimizer_step(
-        self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer
-    ) -> None:
-        """Look at the losses of this step.
-
-        Raises:
-            InputError: one of them is not finite, in this process or in another.
-        """
-        bad = [(keys, float(loss)) for keys, loss in self._losses if not torch.isfinite(loss)]
-        self._losses = []
-        if not agreed(len(bad), trainer):
-            return
-        rate = optimizer.param_groups[0]["lr"]
-        where = " and ".join(f"{loss} of {shown(keys)}" for keys, loss in bad) or "in another process"
-        told = f"the loss of step {trainer.global_step} is not finite: {where}; learning rate {rate:.3g}"
-        if self.on_nan == "stop":
-            raise InputError(f"{told}: lower the rate, look at these samples, or leave the step out by --on_nan skip")
-        optimizer.zero_grad(set_to_none=True)  # an optimiser leaves alone what has no gradient
-        self.skipped += 1
-        if bad:
-            print(f"left out: {told}", flush=True)
-        for logger in trainer.loggers:
-            logger.log_metrics({"train/skipped_steps": self.skipped}, trainer.fit_loop.epoch_loop._batches_that_stepped)
-
-    def state_dict(self) -> dict[str, int]:
-        """See ``Callback``."""
-        return {"skipped": self.skipped}
-
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """See ``Callback``."""
-        self.skipped = state_dict["skipped"]
 
 
 class Companions(Callback):
@@ -239,11 +181,6 @@ class Companions(Callback):
             if dead and not self._over.wait(self.every):  # unless this one is about to end for the same reason
                 self.died(dead)
                 end_now([child.pid for child in children if child.poll() is None], 1)
-
-
-def shown(keys: tuple[str, ...]) -> str:
-    """Return some of the keys of a batch."""
-    return ", ".join(keys[:8]) + (f" … ({len(keys)} samples)" if len(keys) > 8 else "")
 
 
 def agreed(value: int, trainer: Trainer) -> int:

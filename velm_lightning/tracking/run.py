@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import subprocess
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
+from velm_lightning.tracking import watcher
 from velm_lightning.tracking.whole import write_whole
 from velm_lightning.types import InputError, Row
 
@@ -32,6 +34,7 @@ class Run:
         path = folder / "run.json"
         self.record: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
         self._claim: int | None = None
+        self._watcher: subprocess.Popen[bytes] | None = None
 
     @classmethod
     def create(cls, runs: Path, experiment: str, name: str) -> Run:
@@ -85,8 +88,16 @@ class Run:
         self._claim = descriptor
         return True
 
+    def watch(self) -> None:
+        """Have the run marked as failed when this process dies before it can say anything."""
+        script = [sys.executable, "-I", "-S", watcher.__file__, os.path.abspath(self.folder / "run.json")]
+        self._watcher = subprocess.Popen(script, stdin=subprocess.PIPE, start_new_session=True)
+
     def release(self) -> None:
-        """Let others take the run."""
+        """Let others take the run; it has ended, and its record says how."""
+        if self._watcher is not None:
+            self._watcher.communicate()
+            self._watcher = None
         if self._claim is not None:
             os.close(self._claim)
             self._claim = None

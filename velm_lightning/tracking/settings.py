@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import WandbLogger
-from lightning.pytorch.loggers.logger import rank_zero_experiment  # type: ignore[attr-defined]
 from lightning.pytorch.utilities import rank_zero_only
 
 from velm_lightning.tracking.run import Run
@@ -33,11 +33,8 @@ class Wandb(WandbLogger):
             except (wandb.errors.CommError, wandb.errors.AuthenticationError, wandb.errors.UsageError) as error:
                 wandb.teardown()
                 self._wandb_init["mode"] = "offline"
-                reason = str(error).splitlines()[0]
-                print(
-                    f"W&B cannot be reached ({reason}), so this run is recorded offline;",
-                    later(Path(str(self._save_dir))),
-                )
+                print(f"W&B cannot be reached: {str(error).splitlines()[0]}")
+                print("W&B is recorded offline;", later(Path(str(self.save_dir))))
         return super().experiment
 
 

@@ -33,7 +33,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             raise
         _flush_folder(path.parent)  # after a power cut the name, too, is that of the new file
     except OSError as error:
-        kept = "; the one before is intact" if path.is_file() else ""
+        kept = "; the one before is intact" if os.path.isfile(path) else ""
         raise InputError(
             f"{path} cannot be written: {error.strerror or error}{kept}: free some space there, get the right to "
             "write, or name another folder"
