@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from operator import add
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ Pool = tuple[Tensor, Tensor]
 _NUMBERS = ("one", "two", "three", "four", "five")
 QUESTIONS: dict[str, tuple[str, Callable[[int], int | bool]]] = {
     "what digit is it?": ("read", lambda digit: digit),
-    **{f"what is it plus {word}?": ("plus", lambda digit, k=k: digit + k) for k, word in enumerate(_NUMBERS, 1)},
+    **{f"what is it plus {word}?": ("plus", partial(add, k)) for k, word in enumerate(_NUMBERS, 1)},
     "what is nine minus it?": ("minus", lambda digit: 9 - digit),
     "what is ten minus it?": ("minus", lambda digit: 10 - digit),
     "is it even?": ("compare", lambda digit: digit % 2 == 0),

@@ -108,4 +108,5 @@ def draw_face(bend: float, rng: np.random.Generator, size: int) -> Tensor:
 
 def _cover(outside: Floats, soft: float) -> Floats:
     """Return how much of each pixel lies within a shape, given how far outside of it the pixel lies."""
-    return np.clip(0.5 - outside / soft, 0, 1)
+    covered: Floats = np.clip(0.5 - outside / soft, 0, 1)
+    return covered

@@ -21,13 +21,12 @@ def with_other_pictures(samples: Sequence[Sample], seed: int) -> list[Sample]:
         InputError: the split has fewer than two pictures.
     """
     _, rows = distinct([sample.image for sample in samples])
-    numbers = rows.view(len(samples), -1).unique(dim=0, return_inverse=True)[1]  # (n,): clips count as one picture
-    pictures = {number: sample.image for number, sample in zip(numbers.tolist(), samples, strict=True)}
+    keys = [tuple(row) for row in rows.view(len(samples), -1).tolist()]  # a clip is one picture
+    pictures = {key: sample.image for key, sample in zip(keys, samples, strict=True)}
     if len(pictures) < 2:
         raise InputError("data.incongruent=true needs two different pictures or more in a split, and there is one")
-    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(stable_seed(seed, "incongruent")))
-    other = torch.empty_like(order)
-    other[order] = order.roll(1)
-    return [
-        sample._replace(image=pictures[number]) for sample, number in zip(samples, other[numbers].tolist(), strict=True)
-    ]
+    generator = torch.Generator().manual_seed(stable_seed(seed, "incongruent"))
+    names, order = list(pictures), torch.randperm(len(pictures), generator=generator)
+    places = zip(order.tolist(), order.roll(1).tolist(), strict=True)
+    other = {names[place]: pictures[names[before]] for place, before in places}
+    return [sample._replace(image=other[key]) for key, sample in zip(keys, samples, strict=True)]
