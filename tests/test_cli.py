@@ -169,6 +169,24 @@ def test_a_checkpoint_is_evaluated_in_the_folder_of_its_run(ran, here, command, 
     assert ran.record["status"] == "finished"
 
 
+@pytest.mark.filterwarnings("ignore:The dirpath has changed")
+def test_what_the_wrong_pictures_cost_stands_beside_the_scores_of_the_right_ones(ran, here, capsys):
+    before, rows = ran.record, ran.rows("test")
+    words = ["--ckpt_path", ran.folder / "checkpoints" / "best.ckpt", "--data.incongruent", "true"]
+    assert here("test", "--config", ran.folder / "config.yaml", *words) == 0
+    wrong = ran.rows("test-incongruent")
+    assert [row._replace(prediction="", score=0, confidence=0, loss=0) for row in wrong] == [
+        row._replace(prediction="", score=0, confidence=0, loss=0) for row in rows
+    ]
+    assert any(now.loss != row.loss for now, row in zip(wrong, rows, strict=True))
+    assert ran.rows("test") == rows
+    assert {name: ran.record["scores"][name] for name in before["scores"]} == before["scores"]
+    assert ran.record["scores"]["test-incongruent"]["samples"] == len(rows)
+    assert ran.record["signature"] == before["signature"]
+    assert (ran.folder / "gallery" / "test-incongruent.png").is_file()
+    assert "test-incongruent" in capsys.readouterr().out
+
+
 def test_a_checkpoint_is_asked_without_its_data(ran, here, capsys, tmp_path):
     Image.fromarray(tiny.picture(0).permute(1, 2, 0).numpy()).resize((60, 40)).save(tmp_path / "photo.jpg")
     words = ["--image", "photo.jpg", "--text", "how many red shapes are there?", "--best", "3"]

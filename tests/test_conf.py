@@ -98,13 +98,16 @@ def test_numbers_are_numbers_and_not_words(path):
                 float(leaf)
 
 
-def stand_in(path):
-    """Embedded data of the same kind where those of an experiment are not at hand where the tests run."""
+def of_our_own(path):
+    """Whether the data of an experiment are embedded; others are not at hand where the tests run."""
     kind = read(CONF / read(path)["data"])["dataset"]["class_path"]
-    if kind.startswith("Shape"):
-        return []
-    name = "shape_captions" if kind == "COCOCaptions" else "shape_scenes"
-    return ["--data", CONF / "data" / f"{name}.yaml"]
+    return kind.startswith("Shape") or kind in ("Digits", "FacePosts")
+
+
+def stand_in(path):
+    """Embedded data that an experiment's task can learn from, in the place of its own."""
+    produced = read(path)["model"]["init_args"]["task"]["class_path"] == "Generation"
+    return [] if of_our_own(path) else ["--data", CONF / "data" / f"shape_{'captions' if produced else 'scenes'}.yaml"]
 
 
 @pytest.fixture

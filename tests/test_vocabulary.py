@@ -60,11 +60,17 @@ def test_decoding_ends_at_the_first_end_token_and_leaves_special_tokens_out(voca
 def test_what_was_encoded_is_decoded(kind):
     words = Vocabulary(train_tokenizer(tiny.TEXTS, kind))
     sentence = "ein roter kreis neben dem blauen stern"
-    assert words.decode(words.encode([sentence])[0]).strip() == sentence
+    assert words.decode(words.encode([sentence])[0]) == sentence
 
 
 def test_marks_stand_again_where_one_writes_them(vocabulary):
     assert vocabulary.decode(vocabulary.encode(["is there a red circle ?"])[0]) == "is there a red circle?"
+
+
+@pytest.mark.parametrize("kind", ["word", "bpe"])
+def test_the_case_is_kept_where_asked_for(kind):
+    words = Vocabulary(train_tokenizer(["Der rote Kreis."], kind, lowercase=False))
+    assert words.decode(words.encode(["Der rote Kreis."])[0]) == "Der rote Kreis."
 
 
 def test_byte_pairs_know_every_word():

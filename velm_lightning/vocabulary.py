@@ -71,21 +71,24 @@ class Vocabulary(Recorded):
         pieces = list(ids)
         if self.end in pieces:
             pieces = pieces[: pieces.index(self.end)]
-        return str(self.tokenizer.decode(pieces, skip_special_tokens=True))
+        return str(self.tokenizer.decode(pieces, skip_special_tokens=True)).strip()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the arguments, so that loader workers get it whatever their start method."""
         return type(self), tuple(self._init_args.values())
 
 
-def train_tokenizer(texts: Iterable[str], kind: str = "word", size: int = 10_000, min_count: int = 1) -> str:
-    """Train a lower-casing tokeniser on the training split's texts and return its JSON.
+def train_tokenizer(
+    texts: Iterable[str], kind: str = "word", size: int = 10_000, min_count: int = 1, lowercase: bool = True
+) -> str:
+    """Train a tokeniser on the training split's texts and return its JSON.
 
     Args:
         texts: prompts and sentences of the training split.
         kind: ``word`` (whole words and punctuation marks) or ``bpe`` (byte-pair encoding, Sennrich et al. 2016).
         size: largest number of word pieces.
         min_count: rarer words (or pairs) become unknown (or are not merged).
+        lowercase: read, and so produce, lower-case letters only.
 
     Raises:
         InputError: ``kind`` is neither.
@@ -109,6 +112,7 @@ def train_tokenizer(texts: Iterable[str], kind: str = "word", size: int = 10_000
         tokenizer.decoder = decoders.ByteLevel()
     else:
         raise InputError(f"tokenizer.kind is {kind!r}: choose 'word' or 'bpe', or name a pretrained tokeniser")
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    steps = [normalizers.NFC(), *([normalizers.Lowercase()] if lowercase else [])]
+    tokenizer.normalizer = normalizers.Sequence(steps)
     tokenizer.train_from_iterator(texts, trainer)
     return str(tokenizer.to_str())

@@ -1,5 +1,6 @@
 """Every fault of a file is one sentence that names file, line, value and mend; nothing but InputError comes out."""
 
+import gzip
 import json
 from contextlib import suppress
 from pathlib import Path
@@ -44,6 +45,13 @@ def test_latin1_is_refused_with_its_line_and_a_mend(tmp_path):
 def test_utf16_without_its_mark_and_cut_utf16_are_refused(tmp_path):
     assert "a.txt:1: holds a zero byte" in refused(read_text, written(tmp_path, "a.txt", "ab".encode("utf-16-le")))
     assert "save the file as UTF-8" in refused(read_text, written(tmp_path, "b.txt", "ab".encode("utf-16")[:-1]))
+
+
+def test_packed_files_are_unpacked_and_broken_ones_named(tmp_path):
+    packed = gzip.compress("über\nß".encode())
+    assert read_text(written(tmp_path, "a.txt.gz", packed)) == "über\nß"
+    for broken in (b"plain", packed[:-9], packed[:14] + b"\xff" * 9 + packed[23:]):
+        assert "b.txt.gz: cannot be read" in refused(read_text, written(tmp_path, "b.txt.gz", broken))
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path):

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from velm_lightning.metrics import chrf, meteor_score, sacre_bleu
-from velm_lightning.tasks import Captions, Translations
+from velm_lightning.tasks import Answers, Captions, Exact, Translations, VQAAccuracy
 from velm_lightning.types import Row
 
 SAID = ("ein roter Kreis neben dem Stern.", "Ein blauer Stern", "")
@@ -25,6 +25,17 @@ def test_translations_are_scored_by_sacrebleu():
     assert told[:2] == ["BLEU", "scorer:sacrebleu"]
     assert set(expected.signature.split("|")) < set(told)
     assert "split:test:1f2e" in told
+
+
+def test_answers_are_scored_one_by_one_as_if_chosen_from_a_list():
+    rows = [ROWS[0]._replace(prediction=RIGHT[0]), *ROWS[1:], ROWS[2]._replace(references=())]
+    scored = Answers().score(rows)
+    assert [row.score for row in scored] == pytest.approx([1, 0, 0, math.nan], nan_ok=True)
+    assert Answers().figures(scored) == {"accuracy": pytest.approx(1 / 3)}
+    assert Answers().signature("val").startswith("accuracy|scorer:exact-match")
+    said = ROWS[0]._replace(prediction="two", references=("two", *("three",) * 9))
+    assert [Answers(scorer).score([said])[0].score for scorer in (Exact(), VQAAccuracy())] == [1, pytest.approx(0.3)]
+    assert Answers(VQAAccuracy()).name == VQAAccuracy().name
 
 
 def test_captions_with_meteor_say_how_it_was_matched():

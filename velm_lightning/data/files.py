@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import re
 import reprlib
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
@@ -65,14 +67,15 @@ def inside(root: Path, name: str) -> Path:
 
 
 def read_text(path: Path) -> str:
-    """Return a UTF-8 file, or a UTF-16 one with its byte order mark, without that mark.
+    """Return a UTF-8 file, or a UTF-16 one with its byte order mark, without that mark; ``.gz`` is unpacked.
 
     Raises:
         InputError: there is no such file, or it is in another encoding; the message names the line.
     """
     try:
         data = path.read_bytes()
-    except (OSError, ValueError) as error:
+        data = gzip.decompress(data) if path.suffix == ".gz" else data
+    except (OSError, ValueError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path}: cannot be read ({reason}): check the path") from error
     wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))

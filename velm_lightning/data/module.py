@@ -18,6 +18,7 @@ from velm_lightning.data.collate import Texts
 from velm_lightning.data.features import FeatureStore
 from velm_lightning.data.frozen import Encoder, check_frozen, encoder_key
 from velm_lightning.data.images import ImageStore
+from velm_lightning.data.incongruent import with_other_pictures
 from velm_lightning.data.order import EvaluationOrder, TrainOrder
 from velm_lightning.data.split import Split
 from velm_lightning.data.tokenizing import Tokenizing, TrainedTokenizer
@@ -45,6 +46,8 @@ class MultimodalData(LightningDataModule):
         max_length: longest prompt, and longest target, in word pieces.
         on_bad_image: what to do where a picture cannot be read: ``error`` names its file and the sample; ``skip``
             leaves the sample out, counts it, and puts nothing in its place.
+        incongruent: show every sample another sample's picture in evaluation (Elliott 2018): a model that does not
+            look scores the same. What a run leaves is then called "test-incongruent".
         seed: seed of the training order and of augmentation; follows ``seed_everything`` on the command line.
     """
 
@@ -62,6 +65,7 @@ class MultimodalData(LightningDataModule):
         balance: float = 0.0,
         max_length: int = 64,
         on_bad_image: Literal["error", "skip"] = "error",
+        incongruent: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -82,7 +86,7 @@ class MultimodalData(LightningDataModule):
         self.batch_size, self.workers, self.seed = batch_size, workers, seed
         self.image_mode, self.cache, self.augment = images, cache, list(augment)
         self.max_answers, self.balance, self.max_length = answers, balance, max_length
-        self.cache_features = cache_features
+        self.cache_features, self.incongruent = cache_features, incongruent
         self.transform: ImageTransform | None = None
         self.encoder: Encoder | None = None
         self._splits: dict[str, Split] = {}
@@ -127,6 +131,10 @@ class MultimodalData(LightningDataModule):
         """Return the sentences to produce in a split; none where its targets are answers."""
         return [sample.target for sample in self.dataset.split(name) if isinstance(sample.target, str)]
 
+    def title(self, name: str) -> str:
+        """Return what the figures of a split go by: its name, and whether its pictures are another sample's."""
+        return f"{name}-incongruent" if self.incongruent else name
+
     def fingerprint(self, name: str) -> str:
         """Return 16 hexadecimal digits that change with any key, text, target or reference of a split."""
         digest = blake2b(digest_size=8)
@@ -167,6 +175,8 @@ class MultimodalData(LightningDataModule):
             raise InputError("set data.transform to the model's `transform` before reading batches")
         if name not in self._splits:
             samples = self.samples(name)
+            if self.incongruent and name != "train":
+                samples = with_other_pictures(samples, self.seed)
             pictures = [sample.image for sample in samples]
             mode = self.image_mode if self.encoder is None else "none"
             skip = self.on_bad_image == "skip"
@@ -236,7 +246,13 @@ class MultimodalData(LightningDataModule):
         return order
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """See ``LightningDataModule``."""
+        """See ``LightningDataModule``.
+
+        Raises:
+            InputError: ``incongruent`` is set.
+        """
+        if self.incongruent:
+            raise InputError("data.incongruent=true is for `velm test`, not for training: set it to false")
         split = self.with_features("train")
         self.order = self._resumed(self.train_order())
         return self._loader(split, self.order)

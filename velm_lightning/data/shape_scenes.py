@@ -38,9 +38,9 @@ class Scenes(Dataset):
         self.scenes_in = {"train": train, "val": val, "test": test}
         self.size, self.seed = size, seed
         for key, value in self.scenes_in.items():
-            _at_least(key, value, 0 if key != "train" else 1)
-        _at_least("size", size, 16)
-        _at_least("seed", seed, 0)
+            at_least(key, value, 0 if key != "train" else 1)
+        at_least("size", size, 16)
+        at_least("seed", seed, 0)
         self._images: dict[str, Tensor] = {}
         self._samples: dict[str, list[Sample]] = {}
 
@@ -107,7 +107,7 @@ class ShapeScenes(Scenes):
         seed: int = 0,
     ) -> None:
         super().__init__(train, val, test, size, seed)
-        _at_least("questions_per_scene", questions_per_scene, 1)
+        at_least("questions_per_scene", questions_per_scene, 1)
         self.questions_per_scene = questions_per_scene
 
     def _say(self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor) -> Iterator[Sample]:
@@ -152,7 +152,7 @@ class ShapeStatements(Scenes):
         seed: int = 0,
     ) -> None:
         super().__init__(train, val, test, size, seed)
-        _at_least("statements_per_scene", statements_per_scene, 1)
+        at_least("statements_per_scene", statements_per_scene, 1)
         self.statements_per_scene = statements_per_scene
 
     def _say(self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor) -> Iterator[Sample]:
@@ -174,6 +174,11 @@ class ShapeTranslations(Scenes):
             yield Sample(f"{key}-{place}", image, english, german, (german,), group)
 
 
-def _at_least(key: str, value: int, least: int) -> None:
+def at_least(key: str, value: int, least: int) -> None:
+    """Refuse a number that is too small.
+
+    Raises:
+        InputError: it is; the message names its key.
+    """
     if value < least:
         raise InputError(f"{key}: {value} is too small, give {least} or more")

@@ -19,21 +19,24 @@ class Tokenizing(ABC):
 
 
 class TrainedTokenizer(Tokenizing):
-    """A lower-casing tokeniser trained on the prompts and sentences of the training split.
+    """A tokeniser trained on the prompts and sentences of the training split.
 
     Args:
         kind: ``word`` or ``bpe`` (byte-pair encoding).
         size: largest number of word pieces.
         min_count: rarer words become unknown; rarer pairs are not merged.
+        lowercase: read, and so produce, lower-case letters only; translations keep the case.
     """
 
-    def __init__(self, kind: Literal["word", "bpe"] = "word", size: int = 10_000, min_count: int = 1) -> None:
-        self.kind, self.size, self.min_count = kind, size, min_count
+    def __init__(
+        self, kind: Literal["word", "bpe"] = "word", size: int = 10_000, min_count: int = 1, lowercase: bool = True
+    ) -> None:
+        self.kind, self.size, self.min_count, self.lowercase = kind, size, min_count, lowercase
 
     def tokenizer(self, texts: Sequence[str]) -> dict[str, Any]:
         """See ``Tokenizing.tokenizer``."""
         return {
-            "tokenizer": train_tokenizer(texts, self.kind, self.size, self.min_count),
+            "tokenizer": train_tokenizer(texts, self.kind, self.size, self.min_count, self.lowercase),
             "specials": SPECIALS,
         }
 

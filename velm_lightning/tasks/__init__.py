@@ -5,9 +5,10 @@ from velm_lightning.tasks.classification import Classification
 from velm_lightning.tasks.distillation import Distillation
 from velm_lightning.tasks.generation import Generation
 from velm_lightning.tasks.scorers import Exact, Scorer, VQAAccuracy
-from velm_lightning.tasks.sentences import Captions, SentenceScorer, Translations
+from velm_lightning.tasks.sentences import Answers, Captions, SentenceScorer, Translations
 
 __all__ = [
+    "Answers",
     "Captions",
     "Classification",
     "Distillation",

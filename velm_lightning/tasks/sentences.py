@@ -1,7 +1,8 @@
-"""How produced sentences are scored: captions by the COCO evaluation, translations by sacrebleu."""
+"""How produced sentences are scored: captions by the COCO evaluation, translations by sacrebleu, answers one by one."""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -11,6 +12,8 @@ from velm_lightning.metrics.references import References
 from velm_lightning.metrics.signature import signature_of
 from velm_lightning.metrics.translation import TranslationScore, chrf, sacre_bleu
 from velm_lightning.recipe import Recorded
+from velm_lightning.tasks.rows import mean
+from velm_lightning.tasks.scorers import Exact, Scorer
 from velm_lightning.types import Row
 
 
@@ -106,3 +109,30 @@ class Translations(SentenceScorer):
     def signature(self, split: str) -> str:
         """See ``SentenceScorer.signature``: sacrebleu's fields, with its version."""
         return signature_of("BLEU", split=split, scorer="sacrebleu", **self._told)
+
+
+class Answers(SentenceScorer):
+    """Answers and replies, each right or wrong by itself, scored as if they had been chosen from a list.
+
+    Args:
+        scorer: how one is scored against its references; by default letter for letter.
+    """
+
+    def __init__(self, scorer: Scorer | None = None) -> None:
+        self.scorer = scorer or Exact()
+        self.name = self.scorer.name
+
+    def score(self, rows: Sequence[Row]) -> list[Row]:
+        """See ``SentenceScorer.score``; a row without references has no score."""
+        return [
+            row._replace(score=self.scorer(row.prediction, row.references) if row.references else math.nan)
+            for row in rows
+        ]
+
+    def figures(self, rows: Sequence[Row]) -> dict[str, float]:
+        """See ``SentenceScorer.figures``."""
+        return {self.name: mean(row.score for row in rows)}
+
+    def signature(self, split: str) -> str:
+        """See ``SentenceScorer.signature``."""
+        return self.scorer.signature(split)

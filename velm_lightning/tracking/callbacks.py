@@ -195,13 +195,14 @@ class RunRecord(Callback):
         """Write the rows of all ranks."""
         rows = gather_rows(self.predicted)
         if trainer.is_global_zero:
-            self.run.write_predictions("predict", rows)
+            self.run.write_predictions(trainer.datamodule.title("predict"), rows)  # type: ignore[attr-defined]
 
     def _evaluated(self, trainer: Trainer, pl_module: Any, split: str, final: bool) -> None:
         if not trainer.is_global_zero:
             return
         groups = group_scores(pl_module.rows)
         figures = pl_module.task.figures(pl_module.rows)
+        split = trainer.datamodule.title(split)  # type: ignore[attr-defined]
         logged = {f"{split}/{name}": value for name, value in figures.items()}
         logged |= {f"{split}/group/{name}": score for name, (_, score) in groups.items()}
         data: Any = getattr(trainer, "datamodule", None)
@@ -218,7 +219,9 @@ class RunRecord(Callback):
         fingerprint = split_fingerprint((row.key, row.references) for row in pl_module.rows)
         scores = self.run.record.get("scores", {}) | {split: figures}
         grouped = self.run.record.get("groups", {}) | {split: {name: score for name, (_, score) in groups.items()}}
-        self.run.update(scores=scores, groups=grouped, signature=pl_module.task.signature(f"{split}:{fingerprint}"))
+        self.run.update(scores=scores, groups=grouped)
+        if not trainer.datamodule.incongruent:  # type: ignore[attr-defined]
+            self.run.update(signature=pl_module.task.signature(f"{split}:{fingerprint}"))
 
     def _seen(self, trainer: Trainer, rows: list[Row]) -> dict[str, float]:
         """Return the share of produced sentences that stand word for word in the training split, if it has any."""
@@ -283,7 +286,7 @@ def git_revision() -> str | None:
 def print_scores(run: Run, console: Console | None = None) -> None:
     """Print the figures of a run and the score of every group as a table."""
     record = run.record
-    splits = [split for split in ("val", "test") if split in record.get("scores", {})]
+    splits = sorted(record.get("scores", {}), key=lambda split: (not split.startswith("val"), split))
     table = Table(title=f"{run.ident} · {record.get('signature', '')}", title_justify="left")
     table.add_column("figure")
     for split in splits:
