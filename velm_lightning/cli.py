@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jsonargparse import Namespace
+from jsonargparse import dict_to_namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -102,7 +102,7 @@ class VelmCLI(LightningCLI):
         name = encoder.init_args.get(argument) if argument else None
         if name:
             kind = f"{PretrainedTokenizer.__module__}.{PretrainedTokenizer.__name__}"
-            config.data.tokenizer = Namespace(class_path=kind, init_args=Namespace(name=name))
+            config.data.tokenizer = dict_to_namespace({"class_path": kind, "init_args": {"name": name}})
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer around the folder of this run."""
