@@ -171,7 +171,8 @@ def test_every_encoder_swaps_into_the_experiment(path, words, no_download):
 @parts("weights")
 def test_encoders_of_an_experiment_may_go_without_their_weights(path, words, no_download):
     pretrained = CONF / "daquar_minilm.yaml"
-    made = words("--config", pretrained, "--config", path, *stand_in(pretrained), *FEW)
+    small = ["--model.init_args.image_encoder.init_args.size=32"]
+    made = words("--config", pretrained, "--config", path, *stand_in(pretrained), *FEW, *small)
     assert not made.model.image_encoder.pretrained
     assert not made.model.text_encoder.pretrained
     assert all(parameter.requires_grad for parameter in made.model.parameters())

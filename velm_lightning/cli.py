@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-from jsonargparse import Namespace
+from jsonargparse import dict_to_namespace
 from jsonargparse.typing import NonNegativeInt
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
@@ -131,7 +131,7 @@ class VelmCLI(LightningCLI):
         name = encoder.init_args.get(argument) if argument else None
         if name:
             kind = f"{PretrainedTokenizer.__module__}.{PretrainedTokenizer.__name__}"
-            config.data.tokenizer = Namespace(class_path=kind, init_args=Namespace(name=name))  # type: ignore[no-untyped-call]
+            config.data.tokenizer = dict_to_namespace({"class_path": kind, "init_args": {"name": name}})
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer around the folder of this run."""

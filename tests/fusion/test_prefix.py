@@ -7,8 +7,10 @@ import pytest
 import tiny
 import torch
 
+from velm_lightning import checkpoint
 from velm_lightning.decoding import Beam, Greedy
 from velm_lightning.encoders import MLP, Linear, LoRA, Queries
+from velm_lightning.explain import explain
 from velm_lightning.fusion import EarlyFusion, Fusion, InteractiveFusion, LateFusion, Optimization
 from velm_lightning.tasks import Classification, Generation
 from velm_lightning.tasks.stepping import CachedSteps, UncachedSteps
@@ -132,8 +134,6 @@ def test_decoding_with_a_cache_says_what_it_says_without(kind, fusion, decoding,
 
 @torch.no_grad()
 def test_a_checkpoint_of_a_prefix_with_adapters_stands_alone(sentences, tmp_path):
-    from velm_lightning import checkpoint
-
     model = prefix("llama", lambda: Queries(count=2, heads=2), text_encoder=tiny.pretrained_text("llama", lora=LoRA(2)))
     content = {"state_dict": model.eval().state_dict()}
     checkpoint.pack(model, content)
@@ -154,3 +154,14 @@ def test_too_many_tokens_are_refused_with_the_number_of_positions(batch):
     model = tiny.fusion(EarlyFusion, text_encoder=tiny.pretrained_text("gpt2", config=config), task=Classification())
     with pytest.raises(InputError, match="have 26 tokens, and a gpt2 has 8 positions"):
         model(batch)
+
+
+def test_where_a_prefix_looked_is_told_on_the_grid_of_the_picture(sentences):
+    """Queries are no places of the picture: there is evidence on its own cells, and no map of attention."""
+    answers = ["roter kreis"] * sentences.size
+    for connector, attention in ((Linear, True), (lambda: Queries(count=3, heads=2), False)):
+        model = prefix(connector=connector).eval()
+        maps = explain(model, sentences, answers)
+        assert maps.evidence.shape == (sentences.size, *model.grid)
+        assert maps.evidence.isfinite().all()
+        assert (maps.attention is not None) == attention
