@@ -88,6 +88,7 @@ def test_a_random_sweep_runs_its_cap_whatever_the_workers(sweep):
     assert len({point["x"] for point in one.started()}) == 5
 
 
+@pytest.mark.slow
 def test_bayes_goes_where_it_is_good(sweep):
     one = sweep({"x": {"min": 0.0, "max": 1.0}}, method="bayes", run_cap=18)
     assert one.run("--workers", "2") == 0
@@ -140,7 +141,7 @@ def test_a_trial_that_is_killed_every_time_fails_in_the_end(sweep):
 
 
 def test_a_killed_sweep_goes_on_and_ends_its_orphans(sweep, monkeypatch):
-    """kill -9 of the parent while a trial hangs: its processes are ended, it is run again, and nothing twice."""
+    """kill -9 of the parent while a trial hangs: its processes are ended, it is run again, and nothing else is."""
     one = sweep({"x": {"value": 0.5}, "mode": {"values": ["", "hang", "a"]}})
     command = [sys.executable, "-m", "velm_lightning", *one.words]
     parent = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -192,6 +193,7 @@ def test_an_interrupt_ends_the_trial_and_puts_it_in_line_again(sweep):
     _, err = parent.communicate(timeout=60)
     assert parent.returncode == 130
     assert "the same command goes on from here" in err
+    assert "Traceback" not in err, err
     assert one.states() == {"WAITING": 1}
 
 

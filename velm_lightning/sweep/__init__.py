@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -50,18 +51,16 @@ def _run(study: Any, workers: int) -> None:
     if again:
         print(f"{again} trials of a sweep that was killed are run again")
     stop = threading.Event()
-    threads = [threading.Thread(target=work, args=(study, stop)) for _ in range(workers)]
-    for thread in threads:
-        thread.start()
-    try:
-        for thread in threads:
-            thread.join()
-    except KeyboardInterrupt:
-        print("stopping: the same command goes on from here", file=sys.stderr)
-        stop.set()
-        for thread in threads:
-            thread.join()
-        raise SystemExit(130) from None
+    with ThreadPoolExecutor(workers) as pool:
+        working = [pool.submit(work, study, stop) for _ in range(workers)]
+        try:
+            for one in working:
+                one.result()
+        except KeyboardInterrupt:
+            print("stopping: the same command goes on from here", file=sys.stderr)
+            stop.set()
+    if stop.is_set():
+        raise SystemExit(130)
 
 
 def _by_wandb(options: argparse.Namespace) -> bool:
