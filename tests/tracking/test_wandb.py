@@ -1,0 +1,97 @@
+"""The real W&B client against a server on this machine: what arrives there is what the run was."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from command_line import CONF, FEW, SMALL, velm
+
+from .wandb_server import WandbServer
+
+pytestmark = pytest.mark.slow
+WORDS = [*FEW, *SMALL, "--data.batch_size=2", "--trainer.enable_progress_bar=false", "--trainer.max_epochs=2"]
+WORDS += ["--trainer.log_every_n_steps=1", "--tracking.pictures=2"]
+FIT = ["fit", "--config", str(CONF / "vqa.yaml"), *WORDS]
+
+
+@pytest.fixture
+def server():
+    one = WandbServer()
+    yield one
+    one.close()
+
+
+def wandb(*words, cwd, **environment):
+    command = [sys.executable, "-m", "wandb", *map(str, words)]
+    found = os.environ | environment
+    return subprocess.run(command, cwd=cwd, env=found, capture_output=True, text=True, timeout=100, check=False)
+
+
+def only(folder):
+    (run,) = (folder / "runs" / "vqa").iterdir()
+    return run, json.loads((run / "run.json").read_text())
+
+
+def values(run, name):
+    return [row[name] for row in run["history"] if name in row]
+
+
+def arrived(server, folder):
+    """What the server knows of the one run must be what the folder says."""
+    path, record = only(folder)
+    run = server.runs[record["id"]]
+    assert run["config"]["model"]["value"]["class_path"].endswith("InteractiveFusion")
+    assert run["config"]["seed_everything"]["value"] == 0
+    assert values(run, "val/score")[-1] == record["scores"]["val"]["score"]
+    assert values(run, "test/score") == [record["scores"]["test"]["score"]]
+    steps = len(values(run, "train/loss"))
+    assert steps == record["steps"]
+    assert any("predictions" in name and name.endswith(".table.json") for name in run["files"])
+
+
+def test_a_run_is_told_as_it_goes_on(server, tmp_path):
+    done = velm(*FIT, cwd=tmp_path, **server.environment)
+    assert done.returncode == 0, done.stderr
+    arrived(server, tmp_path)
+
+
+def test_an_offline_run_is_synced_later(server, tmp_path):
+    done = velm(*FIT, cwd=tmp_path, WANDB_MODE="offline")
+    assert done.returncode == 0, done.stderr
+    assert "wandb sync runs/vqa/" in done.stdout
+    assert not server.runs
+    path, _ = only(tmp_path)
+    (offline,) = (path / "wandb").glob("offline-run-*")
+    synced = wandb("sync", offline, cwd=tmp_path, **server.environment)
+    assert synced.returncode == 0, synced.stderr
+    arrived(server, tmp_path)
+
+
+def test_wandbs_own_sweep_and_agent_work_on_our_files(server, tmp_path):
+    """The file as it is shipped, its trial as W&B's server would draw it; only the model is made small."""
+    shutil.copytree(CONF, tmp_path / "conf")
+    found = yaml.safe_load((CONF.parent / "sweeps" / "vqa_fusion.yaml").read_text())
+    file = tmp_path / "vqa_fusion.yaml"
+    script = Path(sys.executable).parent
+    file.write_text(yaml.safe_dump(found | {"command": [*found["command"], *WORDS]}, sort_keys=False))
+    environment = server.environment | {"PATH": f"{script}{os.pathsep}{os.environ['PATH']}"}
+    made = wandb("sweep", "--project", "vqa", file, cwd=tmp_path, **environment)
+    assert made.returncode == 0, made.stderr
+    ((ident, config),) = server.sweeps.items()
+    assert yaml.safe_load(config)["parameters"] == found["parameters"]
+    args = {"seed_everything": 3, "model.class_path": "LateFusion", "tracking.experiment": "vqa_fusion"}
+    job = {"type": "run", "run_id": "trial1", "program": "velm", "args": {key: {"value": args[key]} for key in args}}
+    server.jobs = [job]
+    agent = wandb("agent", f"me/p/{ident}", cwd=tmp_path, **environment)
+    found = list((tmp_path / "runs" / "vqa_fusion").glob("*/run.json"))
+    assert len(found) == 1, agent.stderr
+    record = json.loads(found[0].read_text())
+    assert (record["status"], record["seed"]) == ("finished", 3)
+    assert record["model"]["class_path"].endswith("LateFusion")
+    assert server.runs["trial1"]["sweep"] == ident
+    assert values(server.runs["trial1"], "val/score")[-1] == record["scores"]["val"]["score"]

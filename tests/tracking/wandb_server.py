@@ -1,0 +1,150 @@
+"""A W&B server as far as its client needs one: it takes runs, sweeps and agents, and keeps what it was told."""
+
+import gzip
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+KEY = "0123456789" * 4
+
+
+class WandbServer:
+    """Listens on a port of this machine.
+
+    Attributes:
+        runs: by run id: ``config``, ``history`` (rows), ``summary``, ``files`` (name to bytes), ``sweep``.
+        sweeps: by id: the config as text.
+        jobs: what agents are told next.
+        said: the names of all operations, in order.
+        broken: answer every request with 500.
+    """
+
+    def __init__(self):
+        self.runs, self.sweeps, self.jobs, self.said, self.broken = {}, {}, [], [], False
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *args):
+                pass
+
+            def body(self):
+                if "chunked" in self.headers.get("Transfer-Encoding", ""):
+                    raw = b""
+                    while size := int(self.rfile.readline(), 16):
+                        raw += self.rfile.read(size)
+                        self.rfile.readline()
+                    self.rfile.readline()
+                else:
+                    raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                return gzip.decompress(raw) if self.headers.get("Content-Encoding") == "gzip" else raw
+
+            def answer(self, found, status=200):
+                text = json.dumps(found).encode()
+                self.send_response(500 if server.broken else status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
+
+            def do_GET(self):
+                self.answer({})
+
+            def do_POST(self):
+                body = self.body()
+                if "/file_stream" in self.path:
+                    server.stream(self.path.split("/")[-2], json.loads(body))
+                    self.answer({})
+                elif self.path.endswith("/graphql"):
+                    asked = json.loads(body)
+                    self.answer({"data": server.graphql(asked["query"], asked.get("variables") or {})})
+                else:  # what the client measures of itself
+                    self.answer({})
+
+            def do_PUT(self):
+                _, _, run, name = self.path.split("/", 3)
+                server.run(run)["files"][name.split("?")[0]] = self.body()
+                self.answer({})
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http.daemon_threads = True
+        self.http.handle_error = lambda request, address: None  # a client that is gone
+        self.url = f"http://127.0.0.1:{self.http.server_port}"
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.http.shutdown()
+        self.http.server_close()
+
+    @property
+    def environment(self):
+        """What a client must find in its environment."""
+        return {"WANDB_BASE_URL": self.url, "WANDB_API_KEY": KEY, "WANDB_MODE": "online"}
+
+    def run(self, ident):
+        return self.runs.setdefault(ident, {"config": {}, "history": [], "summary": {}, "files": {}, "sweep": None})
+
+    def stream(self, ident, body):
+        run = self.run(ident)
+        for name, part in (body.get("files") or {}).items():
+            rows = [json.loads(line) for line in part["content"] if name.endswith((".jsonl", ".json"))]
+            if name == "wandb-history.jsonl":
+                run["history"] += rows
+            elif name == "wandb-summary.json":
+                run["summary"].update(rows[-1])
+        run["exit"] = body.get("exitcode", run.get("exit"))
+
+    def graphql(self, query, given):
+        """Answer by the field that is asked for."""
+        name = query.split("(")[0].split("{")[0].split()[-1] if query.split() else ""
+        self.said.append(name)
+        project = {"id": "p", "name": "p", "entityName": "me", "entity": {"id": "e", "name": "me"}, "artifact": None}
+        if "createArtifact(" in query:  # as if it had it already, so that nothing more is sent of it
+            sequence = {"id": "q", "latestArtifact": None}
+            return {"createArtifact": {"artifact": {"id": "a", "state": "COMMITTED", "artifactSequence": sequence}}}
+        if "upsertBucket" in query:
+            return {"upsertBucket": {"bucket": self.bucket(given, project), "inserted": True}}
+        if "createRunFiles" in query:
+            files = [{"name": name, "uploadUrl": f"{self.url}/put/{given['run']}/{name}"} for name in given["files"]]
+            found = {"runID": given["run"], "uploadHeaders": [], "files": files}
+            return {"createRunFiles": found}
+        if "upsertSweep" in query:
+            ident = f"sweep{len(self.sweeps)}"
+            self.sweeps[ident] = given.get("config")
+            found = {"id": ident, "name": ident, "project": project}
+            return {"upsertSweep": {"sweep": found, "configValidationWarnings": []}}
+        if "createAgent" in query:
+            return {"createAgent": {"agent": {"id": "agent"}}}
+        if "agentHeartbeat" in query:
+            running = any(run.get("exit") is None for run in self.runs.values()) or not self.runs
+            commands = [self.jobs.pop(0)] if self.jobs else [] if running else [{"type": "exit"}]
+            return {"agentHeartbeat": {"agent": {"id": "agent"}, "commands": json.dumps(commands)}}
+        if "sweep(" in query:
+            ident = next(iter(self.sweeps), "sweep0")
+            sweep = {"id": ident, "name": ident, "state": "RUNNING", "runCount": 0, "config": self.sweeps.get(ident)}
+            empty = {"edges": [], "pageInfo": {"endCursor": None, "hasNextPage": False}}
+            sweep |= {"method": "grid", "bestLoss": None, "controller": None, "scheduler": None, "description": ""}
+            return {"project": project | {"sweep": sweep | {"runs": empty}}}
+        viewer = {"id": "v", "entity": "me", "username": "me", "flags": "{}", "teams": {"edges": []}}
+        return {
+            "viewer": viewer,
+            "serverInfo": {
+                "cliVersionInfo": {"max_cli_version": "9.9"},
+                "latestLocalVersionInfo": None,
+                "features": [],
+            },
+            "model": {"bucket": None},
+            "project": project,
+        }
+
+    def bucket(self, given, project):
+        ident = given.get("name") or given.get("id")
+        run = self.run(ident)
+        if given.get("config"):
+            run["config"] = json.loads(given["config"])
+        run["sweep"] = given.get("sweep") or run["sweep"]
+        return {
+            "id": ident, "name": ident, "displayName": ident, "description": "", "config": "{}", "sweepName": None,
+            "project": project, "historyLineCount": 0,
+        }  # fmt: skip
