@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import warnings
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 from jsonargparse import dict_to_namespace
 from jsonargparse.typing import NonNegativeInt
@@ -21,9 +19,10 @@ from lightning.pytorch.loggers import Logger
 import velm_lightning.encoders
 import velm_lightning.fusion
 import velm_lightning.tasks  # noqa: F401 - imported, their classes can be named by short names
-from velm_lightning.data import MultimodalData, PretrainedTokenizer, Tokenizing, TrainedTokenizer
+from velm_lightning.data import MultimodalData, PretrainedTokenizer, TrainedTokenizer
 from velm_lightning.fusion import Fusion
-from velm_lightning.recipe import Recorded, find
+from velm_lightning.parser import Parser
+from velm_lightning.recipe import find
 from velm_lightning.tracking.callbacks import Progress, RunRecord, TrainLog, print_scores
 from velm_lightning.tracking.checkpoints import LastCheckpoint, WholeCheckpoints, newest_usable
 from velm_lightning.tracking.ending import Companions, Interrupted, Signals, leave, said
@@ -36,7 +35,7 @@ from velm_lightning.tracking.sweep_trial import SweepTrial
 from velm_lightning.tracking.thumbnails import Thumbnails
 from velm_lightning.tracking.whole import write_whole
 from velm_lightning.trusted import check_configs
-from velm_lightning.types import Dataset, InputError
+from velm_lightning.types import InputError
 
 # Said by libraries to each other, or about what is so by intent; a user can do nothing about them.
 QUIET = (
@@ -53,30 +52,6 @@ def quiet() -> None:
     """Leave out what a user can do nothing about."""
     for message in QUIET:
         warnings.filterwarnings("ignore", message=message)
-
-
-class Parser(LightningArgumentParser):
-    """Lightning's parser, which refuses with one message and the nearest right spelling rather than the whole usage."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{"allow_abbrev": False} | kwargs)  # the beginning of a key is a slip, not the key
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raise what is wrong as an ``InputError``."""
-        known = {option.lstrip("-") for action in self._actions for option in action.option_strings}
-        known |= {kind.__name__ for kind in _kinds(Recorded) | _kinds(Dataset) | _kinds(Tokenizing)}
-        words = re.findall(r"[A-Za-z_][\w.]{3,}", message)
-        near = {word: match for word in words if word not in known for match in get_close_matches(word, known, 1, 0.8)}
-        hints = "".join(f"\ndid you mean {match!r} instead of {word!r}?" for word, match in near.items())
-        raise InputError(f"{message.strip()}{hints}")
-
-
-def _kinds(base: type) -> set[type[Any]]:
-    kinds: set[type[Any]] = {base}
-    derived: type[Any]
-    for derived in base.__subclasses__():
-        kinds |= _kinds(derived)
-    return kinds
 
 
 class VelmCLI(LightningCLI):

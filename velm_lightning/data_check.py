@@ -10,9 +10,9 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
-from velm_lightning.cli import Parser
 from velm_lightning.data import MultimodalData
 from velm_lightning.data.check import check_dataset
+from velm_lightning.parser import Parser
 from velm_lightning.trusted import PACKAGES, check_file
 from velm_lightning.types import InputError
 

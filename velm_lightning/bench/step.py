@@ -28,6 +28,9 @@ from velm_lightning.fusion import Fusion, InteractiveFusion
 from velm_lightning.tasks import Classification
 from velm_lightning.tracking import Run, Tracking
 from velm_lightning.tracking.callbacks import Progress, TrainLog
+from velm_lightning.tracking.checkpoints import LastCheckpoint
+from velm_lightning.tracking.ending import Signals
+from velm_lightning.tracking.losses import Losses
 from velm_lightning.tracking.metrics_file import MetricsFile
 
 
@@ -118,7 +121,7 @@ def velm_turn(model: Fusion, data: MultimodalData, steps: int) -> float:
             use_distributed_sampler=False,
             enable_checkpointing=False,
             enable_model_summary=False,
-            callbacks=[log, Progress(log), clock],
+            callbacks=[log, Progress(log), Losses(), Signals(LastCheckpoint(Path(folder) / "last.ckpt")), clock],
             logger=[MetricsFile(Path(folder) / "metrics.csv"), *([wandb] if wandb else [])],
             accelerator="auto" if torch.cuda.is_available() else "cpu",
         )
