@@ -113,6 +113,7 @@ def velm_turn(model: Fusion, data: MultimodalData, steps: int) -> float:
         record = Run(Path(folder))
         record.record |= {"id": "bench"}
         wandb = Tracking(experiment="bench", wandb="offline").wandb_logger(record, {})
+        signals = Signals(LastCheckpoint(Path(folder) / "last.ckpt"))
         trainer = Trainer(
             max_steps=steps,
             log_every_n_steps=10,
@@ -121,11 +122,12 @@ def velm_turn(model: Fusion, data: MultimodalData, steps: int) -> float:
             use_distributed_sampler=False,
             enable_checkpointing=False,
             enable_model_summary=False,
-            callbacks=[log, Progress(log), Losses(), Signals(LastCheckpoint(Path(folder) / "last.ckpt")), clock],
+            callbacks=[log, Progress(log), Losses(), signals, clock],
             logger=[MetricsFile(Path(folder) / "metrics.csv"), *([wandb] if wandb else [])],
             accelerator="auto" if torch.cuda.is_available() else "cpu",
         )
         trainer.fit(model, datamodule=data)
+        signals.restore()
         if wandb is not None:
             wandb.experiment.finish()
     return clock.step
