@@ -58,7 +58,7 @@ def write(path: Path, text: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "velm compare",
-        description="Compare finished runs: means and 95 %% intervals over seeds, paired tests over seeds and images "
+        description="Compare finished runs: means and 95 % intervals over seeds, paired tests over seeds and images "
         "with Holm's correction, scores by group, costs. Runs that differ in their seed alone are one method.",
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs, of experiments, or patterns of them")
