@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from jsonargparse import dict_to_namespace
+from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeInt
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
@@ -106,7 +106,8 @@ class VelmCLI(LightningCLI):
         name = encoder.init_args.get(argument) if argument else None
         if name:
             kind = f"{PretrainedTokenizer.__module__}.{PretrainedTokenizer.__name__}"
-            config.data.tokenizer = dict_to_namespace({"class_path": kind, "init_args": {"name": name}})
+            own: Any = Namespace(class_path=kind, init_args=Namespace(name=name))  # type: ignore[no-untyped-call]
+            config.data.tokenizer = own
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer around the folder of this run."""

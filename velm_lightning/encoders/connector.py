@@ -33,18 +33,18 @@ class Linear(Connector):
 
     def __init__(self, dropout: float = 0.0) -> None:
         super().__init__()
-        self.dropout = dropout
+        self.drop = nn.Dropout(dropout)
 
     def connect(self, image_dim: int, dim: int) -> None:
         """See ``Connector.connect``."""
-        self.map = nn.Sequential(nn.Dropout(self.dropout), nn.Linear(image_dim, dim), nn.LayerNorm(dim))
+        self.map = nn.Sequential(nn.Linear(image_dim, dim), nn.LayerNorm(dim))
 
     def forward(self, image: Tokens) -> Tokens:
         """See ``Connector.forward``."""
-        return image.with_x(self.map(image.x))
+        return image.with_x(self.map(self.drop(image.x)))
 
 
-class MLP(Linear):
+class MLP(Connector):
     """A network of one hidden layer for each token (ClipCap, Mokady et al. 2021; LLaVA 1.5).
 
     Args:
@@ -53,8 +53,8 @@ class MLP(Linear):
     """
 
     def __init__(self, hidden: int | None = None, dropout: float = 0.0) -> None:
-        super().__init__(dropout)
-        self.hidden = hidden
+        super().__init__()
+        self.hidden, self.dropout = hidden, dropout
 
     def connect(self, image_dim: int, dim: int) -> None:
         """See ``Connector.connect``."""
@@ -62,6 +62,10 @@ class MLP(Linear):
         self.map = nn.Sequential(
             nn.Linear(image_dim, hidden), nn.GELU(), nn.Dropout(self.dropout), nn.Linear(hidden, dim), nn.LayerNorm(dim)
         )
+
+    def forward(self, image: Tokens) -> Tokens:
+        """See ``Connector.forward``."""
+        return image.with_x(self.map(image.x))
 
 
 class Queries(Connector):
