@@ -7,8 +7,8 @@ import faults
 import pytest
 import torch
 from test_resume import WORDS, only_run
-from tracking.stub_server import KEY, Stub
 
+from tracking.stub_server import KEY, Stub
 from velm_lightning.tracking import settings
 
 ONLINE = [*WORDS, "--tracking.wandb=online", "--tracking.pictures=0", "--trainer.max_epochs=1"]
@@ -37,7 +37,7 @@ def finished(folder, without):
     left = only_run(folder)
     assert left.record["status"] == "finished"
     assert all(torch.equal(weight, without[name]) for name, weight in left.weights().items())
-    assert left.predictions().keys() == {"val.jsonl", "test.jsonl"}
+    assert left.predictions().keys() >= {"val.jsonl", "test.jsonl"}
     return left
 
 
