@@ -32,9 +32,7 @@ class Figure(NamedTuple):
     @property
     def agrees(self) -> bool:
         """Whether they are the same."""
-        return math.isclose(self.reported, self.computed, rel_tol=TOLERANCE, abs_tol=TOLERANCE) or (
-            math.isnan(self.reported) and math.isnan(self.computed)
-        )
+        return _same(self.reported, self.computed)
 
 
 def verify(folder: Path, allow: Sequence[str] = ()) -> list[Figure]:

@@ -202,10 +202,10 @@ class RunRecord(Callback):
             return
         groups = group_scores(pl_module.rows)
         figures = pl_module.task.figures(pl_module.rows)
-        split = trainer.datamodule.title(split)  # type: ignore[attr-defined]
+        data: Any = getattr(trainer, "datamodule", None)
+        split = data.title(split)
         logged = {f"{split}/{name}": value for name, value in figures.items()}
         logged |= {f"{split}/group/{name}": score for name, (_, score) in groups.items()}
-        data: Any = getattr(trainer, "datamodule", None)
         if data.on_bad_image == "skip":
             logged[f"{split}/unreadable"] = len(data.samples(split)) - len(pl_module.rows)
         for logger in trainer.loggers:
@@ -215,20 +215,15 @@ class RunRecord(Callback):
             return
         self.run.write_predictions(split, pl_module.rows)
         figures |= {"samples": len(pl_module.rows)}
-        figures |= self._seen(trainer, pl_module.rows)
         fingerprint = split_fingerprint((row.key, row.references) for row in pl_module.rows)
         scores = self.run.record.get("scores", {}) | {split: figures}
         grouped = self.run.record.get("groups", {}) | {split: {name: score for name, (_, score) in groups.items()}}
         self.run.update(scores=scores, groups=grouped)
-        if not trainer.datamodule.incongruent:  # type: ignore[attr-defined]
+        if pl_module.rows and (sentences := data.sentences("train")):  # no score: it takes more than the rows to tell
+            share = diversity([row.prediction for row in pl_module.rows], sentences).seen
+            self.run.update(seen_in_training=self.run.record.get("seen_in_training", {}) | {split: share})
+        if not data.incongruent:
             self.run.update(signature=pl_module.task.signature(f"{split}:{fingerprint}"))
-
-    def _seen(self, trainer: Trainer, rows: list[Row]) -> dict[str, float]:
-        """Return the share of produced sentences that stand word for word in the training split, if it has any."""
-        data: Any = getattr(trainer, "datamodule", None)
-        sentences = data.sentences("train")
-        share = diversity([row.prediction for row in rows], sentences).seen if rows and sentences else None
-        return {} if share is None else {"seen_in_training": share}
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write down what it cost; it is finished once its best checkpoint has been evaluated."""
@@ -294,6 +289,8 @@ def print_scores(run: Run, console: Console | None = None) -> None:
     names = dict.fromkeys(name for split in splits for name in record["scores"][split] if name != "samples")
     for name in names:
         table.add_row(name, *(_shown(record["scores"][split].get(name)) for split in splits))
+    if seen := record.get("seen_in_training"):
+        table.add_row("seen_in_training", *(_shown(seen.get(split)) for split in splits))
     table.add_section()
     for name in dict.fromkeys(name for split in splits for name in record["groups"][split]):
         table.add_row(f"score · {name}", *(_shown(record["groups"][split].get(name)) for split in splits))

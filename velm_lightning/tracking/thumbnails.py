@@ -46,11 +46,11 @@ class Thumbnails(Callback):
         if not trainer.is_global_zero or not self.count or data is None:
             return
         view: Any = data.split(split)
-        lines = [
-            json.dumps({"image": view.texts.pictures[index], "jpeg": jpeg(view.pictured([index]).image[0])}) + "\n"
-            for index in spread(view.texts.pictures, self.count)
+        shown = (view.pictured([index]) for index in spread(view.texts.pictures, self.count))
+        lines = [  # a picture that cannot be read, and may be left out, is
+            json.dumps({"image": one.pictures[0], "jpeg": jpeg(one.image[0])}) + "\n" for one in shown if one.size
         ]
-        write_whole(self.run.folder / "predictions" / f"{split}.pictures.jsonl", "".join(lines))
+        write_whole(self.run.folder / "predictions" / f"{data.title(split)}.pictures.jsonl", "".join(lines))
 
 
 def spread(pictures: list[str], count: int) -> list[int]:
