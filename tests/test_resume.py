@@ -97,6 +97,11 @@ def test_loader_processes_go_on_in_the_middle_of_an_epoch(whole, here, tmp_path)
 # Signals: the fault sends a real one to this process.
 
 
+def going_on(left):
+    """The words that repeat a run from its own config, without the fault that stopped it."""
+    return "fit", "--config", left.folder / "config.yaml", "--trainer.callbacks=null", "--allow=faults"
+
+
 @pytest.mark.parametrize(
     ("place", "step", "stopped_at"),
     [("train", 3, 4), ("train", 5, 6), ("validation", 6, 6), ("train", 17, 18), ("validation", 18, 18)],
@@ -109,17 +114,7 @@ def test_a_run_that_is_told_to_stop_goes_on_with_the_next_batch(whole, here, cap
     left = only_run(tmp_path)
     assert (left.record["status"], left.record["steps"]) == ("interrupted", stopped_at)
     assert torch.load(left.folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == stopped_at
-    assert (
-        here(
-            "fit",
-            "--config",
-            left.folder / "config.yaml",
-            "--trainer.callbacks=null",
-            "--allow=faults",
-            "--ckpt_path=last",
-        )
-        == 0
-    )
+    assert here(*going_on(left), "--ckpt_path=last") == 0
     assert f"going on after step {stopped_at}" in capsys.readouterr().out
     same(left, whole)
 
@@ -134,17 +129,7 @@ def test_a_signal_at_the_very_end_of_an_epoch_loses_nothing_of_it(whole, here, m
         assert here(*WORDS, *words, f"--tracking.runs={folder}/runs") == 128 + 15
         left = only_run(folder)
         assert (left.record["status"], left.record["steps"]) == ("interrupted", step)
-        assert (
-            here(
-                "fit",
-                "--config",
-                left.folder / "config.yaml",
-                "--trainer.callbacks=null",
-                "--allow=faults",
-                "--resume=auto",
-            )
-            == 0
-        )
+        assert here(*going_on(left), "--resume=auto") == 0
         same(left, whole)
 
 
