@@ -83,13 +83,20 @@ class Fusion(Recorded, LightningModule, ABC):
         """Return the fused states (B, N, D) at the places of ``batch.ids``."""
         return self.fuse(self.see(batch.image), self.read(batch.words))
 
+    def couples(self, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
+        """Read the text ``texts[p]`` with the image ``images[p]`` and return the summaries (P, D)."""
+        return self.summary(self.fuse(image.rows(images), text.rows(texts)))
+
     def pairs(self, image: Tokens, text: Tokens) -> Tensor:
         """Read every text with every image and return the summaries (I, T, D)."""
         images, texts = len(image.x), len(text.x)
         every_image = torch.arange(images, device=image.x.device).repeat_interleave(texts)
         every_text = torch.arange(texts, device=text.x.device).repeat(images)
-        summaries = self.summary(self.fuse(image.rows(every_image), text.rows(every_text)))
-        return summaries.view(images, texts, -1)
+        return self.couples(image, text, every_image, every_text).view(images, texts, -1)
+
+    def text_alone(self, text: Tokens) -> Tensor:
+        """Return what the text encoder sums up (B, D) of texts, embedded, that no image is read with."""
+        return self.summary(self.text_encoder.trunk(text))
 
     def looked(self, maps: AttentionMaps, image: Tokens, text: Tokens) -> Tensor | None:
         """Pick from recorded attention how much each word looked at each image token: (B, N, M); none by default."""
@@ -141,7 +148,7 @@ class Fusion(Recorded, LightningModule, ABC):
 
     def _finish(self, split: str) -> None:
         """Bring the rows of all ranks together and compute every figure from them, the same on each rank."""
-        self.rows = self.task.score(gather_rows(self.rows))
+        self.rows = self.task.finish(self, gather_rows(self.rows))
         for name, value in self.task.figures(self.rows).items():
             # For checkpoints, early stopping and the progress bar; loggers get the figures in full precision. Every
             # rank holds the same value, and the maximum keeps it to the last digit.

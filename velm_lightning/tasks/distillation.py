@@ -106,6 +106,10 @@ class Distillation(Task):
         """See ``Task.predict``."""
         return self.task.predict(model, batch)
 
+    def finish(self, model: Model, rows: Sequence[Row]) -> list[Row]:
+        """See ``Task.finish``."""
+        return self.task.finish(model, rows)
+
     def score(self, rows: Sequence[Row]) -> list[Row]:
         """See ``Task.score``."""
         return self.task.score(rows)
