@@ -55,6 +55,12 @@ def translations():
     ]
 
 
+def described():
+    """Prompts of 3, 5 and 2 words that tell of their pictures; nothing is to be produced."""
+    texts = ("a red circle", "how many blue stars ?", "what colour")
+    return [Sample(f"d{i}", picture(i), text, None, ()) for i, text in enumerate(texts)]
+
+
 class Samples(Dataset):
     """Samples that were made beforehand."""
 
