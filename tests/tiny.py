@@ -56,8 +56,8 @@ def translations():
 
 
 def described():
-    """Prompts of 3, 5 and 2 words that tell of their pictures; nothing is to be produced."""
-    texts = ("a red circle", "how many blue stars ?", "what colour")
+    """Prompts of 3, 5 and 2 words, one of them hidden, about pictures; nothing is to be produced."""
+    texts = ("a red [MASK]", "how many [MASK] stars ?", "what [MASK]")
     return [Sample(f"d{i}", picture(i), text, None, ()) for i, text in enumerate(texts)]
 
 

@@ -19,6 +19,7 @@ from velm_lightning.fusion.optimization import Optimization
 from velm_lightning.recipe import Recorded
 from velm_lightning.tasks.base import Task
 from velm_lightning.tasks.rows import gather_rows
+from velm_lightning.transfer import Taken, start_from
 from velm_lightning.types import Batch, ImageTransform, Row, Tokens, Words
 from velm_lightning.vocabulary import Vocabulary
 
@@ -33,6 +34,7 @@ class Fusion(Recorded, LightningModule, ABC):
         task: head, loss and metrics.
         optimization: optimiser and schedule.
         connector: brings image tokens to the width of the text; by default a linear map.
+        init_from: checkpoint of a model whose weights training starts from, where they fit; see ``transfer``.
 
     Attributes:
         modalities: what the model is shown; comparisons hold fusions against the controls, which see one alone.
@@ -48,6 +50,7 @@ class Fusion(Recorded, LightningModule, ABC):
         task: Task,
         optimization: Optimization | None = None,
         connector: Connector | None = None,
+        init_from: Path | None = None,
     ) -> None:
         super().__init__()
         self.vocabulary, self.optimization = vocabulary, optimization or Optimization()
@@ -60,6 +63,8 @@ class Fusion(Recorded, LightningModule, ABC):
         self.connector: nn.Module = connector
         text_encoder.connect(vocabulary)
         task.connect(vocabulary, text_encoder)
+        self.init_from = init_from
+        self.taken: Taken | None = None
         self.rows: list[Row] = []
         self.grad_norm: Tensor | None = None
 
@@ -158,6 +163,11 @@ class Fusion(Recorded, LightningModule, ABC):
             )
 
     # Optimisation.
+
+    def configure_model(self) -> None:
+        """Start from another model's weights, unless an earlier training goes on, whose checkpoint holds its own."""
+        if self.init_from is not None and self.trainer.state.fn == "fit" and not self.trainer.ckpt_path:
+            self.taken = start_from(self, self.init_from)
 
     def configure_optimizers(self) -> Any:
         """See ``Optimization.configure``."""

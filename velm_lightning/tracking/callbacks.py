@@ -137,6 +137,9 @@ class RunRecord(Callback):
                 parameters=sum(p.numel() for p in pl_module.parameters()),
                 trainable=sum(p.numel() for p in pl_module.parameters() if p.requires_grad),
             )
+            if taken := getattr(pl_module, "taken", None):
+                print(taken.said())
+                self.run.update(init_from={"path": taken.path, "sha256": taken.sha256, "left": sorted(taken.left)})
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say where a run goes on, and what an epoch leaves out."""
