@@ -164,9 +164,9 @@ class Fusion(Recorded, LightningModule, ABC):
 
     # Optimisation.
 
-    def configure_model(self) -> None:
+    def on_fit_start(self) -> None:
         """Start from another model's weights, unless an earlier training goes on, whose checkpoint holds its own."""
-        if self.init_from is not None and self.trainer.state.fn == "fit" and not self.trainer.ckpt_path:
+        if self.init_from is not None and not self.trainer.ckpt_path:
             self.taken = start_from(self, self.init_from)
 
     def configure_optimizers(self) -> Any:

@@ -32,7 +32,7 @@ class Compiling(Callback):
 
 def compile_layers(model: nn.Module, backend: str = "inductor") -> None:
     """Let the layers in every ``ModuleList`` of ``model`` be compiled, where they are not yet."""
-    settings: Any = torch._dynamo.config  # type: ignore[attr-defined]
+    settings: Any = torch._dynamo.config
     settings.recompile_limit = max(settings.recompile_limit, VARIANTS)
     for part in model.modules():
         for layer in part if isinstance(part, nn.ModuleList) else ():

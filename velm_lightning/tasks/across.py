@@ -16,7 +16,7 @@ def together(x: Tensor) -> Tensor:
     """
     if not (dist.is_available() and dist.is_initialized()):
         return x
-    joined: Tensor = _Together.apply(x)  # type: ignore[no-untyped-call]
+    joined: Tensor = _Together.apply(x)
     return joined
 
 

@@ -91,6 +91,9 @@ class MaskedLM(Task):
         logits: Tensor = self.head(self.drop(self.turn(model(batch).x[places])))
         return logits
 
+    def _piece(self, index: int) -> str:
+        return str(self.vocabulary.tokenizer.id_to_token(index))
+
     def _chances(self, batch: Batch) -> Tensor:
         """Return random numbers (B, N, 3) between 0 and 1."""
         width = batch.ids.shape[1]
@@ -115,11 +118,10 @@ class MaskedLM(Task):
         told = self._told(model, batch)
         owner = told.places.nonzero()[:, 0].tolist()
         losses = F.cross_entropy(told.logits.float(), told.words, reduction="none").tolist()
-        piece = self.vocabulary.tokenizer.id_to_token
         found: list[list[tuple[str, str, float]]] = [[] for _ in batch.keys]
         best = told.logits.argmax(-1).tolist()
         for row, likely, right, loss in zip(owner, best, told.words.tolist(), losses, strict=True):
-            found[row].append((piece(likely), piece(right), loss))
+            found[row].append((self._piece(likely), self._piece(right), loss))
         rows = []
         for i, told_words in enumerate(found):
             said = " ".join(likely for likely, _, _ in told_words)
@@ -149,9 +151,8 @@ class MaskedLM(Task):
             raise InputError(f"write {sign} in the text where a word is to be found")
         first = masked & (masked.cumsum(1) == 1)
         best = self._logits(model, batch, first).float().softmax(-1).topk(min(count, self.vocabulary.size), dim=-1)
-        piece = self.vocabulary.tokenizer.id_to_token
         return [
-            [(piece(index), value) for index, value in zip(indices, values, strict=True)]
+            [(self._piece(index), value) for index, value in zip(indices, values, strict=True)]
             for indices, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ]
 

@@ -141,8 +141,8 @@ class Gallery:
 
     def _read(self, task: Searcher, model: Model, images: Tensor, texts: Tensor, device: torch.device) -> Tensor:
         """Return what reading pictures (P,) with texts (P,) adds, in double precision."""
-        shown, image_rows = images.unique(return_inverse=True)
-        written, text_rows = texts.unique(return_inverse=True)
+        shown, image_rows = torch.unique(images, return_inverse=True)
+        written, text_rows = torch.unique(texts, return_inverse=True)
         image = Tokens.of_image(self.tokens[shown].to(device))
         text = model.read(_words([self.samples[index].words for index in written.tolist()], device))
         return task.correction(model, image, text, image_rows.to(device), text_rows.to(device)).cpu().double()
@@ -169,7 +169,7 @@ def _words(rows: Sequence[Sequence[int]], device: torch.device) -> Words:
 
 def _shared(queries: Tensor) -> Sequence[Tensor]:
     """Cut queries into chunks, the same at any number of processes, and return this one's."""
-    chunks = queries.split(CHUNK)
+    chunks = torch.split(queries, CHUNK)
     shared = dist.is_available() and dist.is_initialized()
     return chunks[dist.get_rank() :: dist.get_world_size()] if shared else chunks
 

@@ -134,7 +134,7 @@ class Retrieval(Task):
         images = torch.cat([rows, repeated, other_images])
         texts = torch.cat([rows, other_texts, repeated])
         logits = self.correction(model, *pair, images, texts) + alone[images, texts]
-        true, *wrong = logits.split([len(rows), len(repeated), len(repeated)])
+        true, *wrong = torch.split(logits, [len(rows), len(repeated), len(repeated)])
         exists = (~same).any(1)  # a batch may show one picture alone
         losses = [-torch.cat([true[:, None], one.view(len(rows), -1)], 1).log_softmax(1)[:, 0] for one in wrong]
         return ((losses[0] + losses[1]) * exists).mean() / 2
