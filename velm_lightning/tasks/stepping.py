@@ -9,6 +9,7 @@ from torch import Tensor
 
 from velm_lightning.attention import Cache
 from velm_lightning.tasks.model import Model
+from velm_lightning.tasks.packing import PackedLinear
 from velm_lightning.types import Batch, Words
 
 
@@ -31,7 +32,7 @@ class CachedSteps:
 
     def __init__(self, model: Model, batch: Batch, logits: Callable[[Tensor], Tensor], room: int) -> None:
         self.model, self.batch, self.logits = model, batch, logits
-        self.cache, self.written = Cache(room), 0
+        self.cache, self.written, self.fast = Cache(room), 0, PackedLinear()
 
     def start(self) -> Tensor:
         """Return the logits (B, V) of each sample's first word."""
@@ -49,7 +50,8 @@ class CachedSteps:
         self.written += 1
         valid = torch.ones_like(ids, dtype=torch.bool)[:, None]
         words = Words(ids[:, None], valid, torch.full_like(ids, self.written)[:, None])
-        return self.logits(self.model.fuse(None, self.model.read(words, self.cache), self.cache).x[:, 0])
+        with self.fast:
+            return self.logits(self.model.fuse(None, self.model.read(words, self.cache), self.cache).x[:, 0])
 
     def reorder(self, rows: Tensor) -> None:
         """Let rows follow beams."""
