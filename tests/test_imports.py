@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "hub": {"types"},
     "checkpoint": {"types", "recipe"},
     "attention": {"types"},
-    "metrics": {"types"},
+    "metrics": {"types", "hub"},
     "decoding": {"types", "recipe"},
     "encoders": {*BASE, "attention"},
     "tasks": {*BASE, "attention", "checkpoint", "metrics", "decoding", "encoders"},
