@@ -1,6 +1,7 @@
 """Samples, batches and parts so small that everything can be tested with everything."""
 
 import torch
+
 from velm_lightning.data.collate import Texts
 from velm_lightning.encoders import (
     PretrainedImage,
