@@ -99,6 +99,12 @@ class Fusion(Recorded, LightningModule, ABC):
         """Return the vectors (B, D) in which fused states sum up their prompts."""
         return self.text_encoder.summary(states)
 
+    def on_fit_start(self) -> None:
+        """Show the task what it will learn from."""
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if data is not None:
+            self.task.prepare(data.samples("train"))
+
     # Steps. Nothing is logged in the training step: a logging call costs more than many a small model's layer.
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

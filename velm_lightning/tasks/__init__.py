@@ -5,6 +5,7 @@ from velm_lightning.tasks.classification import Classification
 from velm_lightning.tasks.distillation import Distillation
 from velm_lightning.tasks.generation import Generation
 from velm_lightning.tasks.scorers import Exact, Scorer, VQAAccuracy
+from velm_lightning.tasks.self_critical import SelfCritical
 from velm_lightning.tasks.sentences import Answers, Captions, SentenceScorer, Translations
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Generation",
     "HeadTask",
     "Scorer",
+    "SelfCritical",
     "SentenceScorer",
     "Task",
     "Translations",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -15,6 +15,10 @@ class Model(Protocol):
 
     def __call__(self, batch: Batch) -> Tokens:
         """Read a batch: the fused states (B, N, D) at the places of ``batch.ids``."""
+        ...
+
+    def train(self, mode: bool = True) -> Any:
+        """Switch between training and evaluation."""
         ...
 
     def see(self, image: Tensor) -> Tokens:

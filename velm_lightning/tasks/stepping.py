@@ -99,4 +99,4 @@ class UncachedSteps(CachedSteps):
         self._rows(rows)
 
     def _rows(self, rows: Tensor) -> None:
-        self.words, self.image = Words(*(field[rows] for field in self.words)), self.image.rows(rows)
+        self.words, self.image = self.words.rows(rows), self.image.rows(rows)
