@@ -138,7 +138,7 @@ def ours(model: TextOnly, batch: Batch, decoding: Decoding, steps: type[CachedSt
     with torch.no_grad():
         task, words = model.task, model.vocabulary
         assert isinstance(task, Generation)
-        found = decoding(steps(model, batch, task.logits, decoding.max_length), words.end)
+        found = decoding(steps(model, batch, task.logits, decoding.max_length, task.packed(model)), words.end)
     return [sample[0].ids for sample in found]
 
 

@@ -14,6 +14,7 @@ from velm_lightning.decoding import Decoding, Greedy, Hypothesis
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.tasks.base import HeadTask
 from velm_lightning.tasks.model import Model
+from velm_lightning.tasks.packing import PackedLinear, linear_layers
 from velm_lightning.tasks.rows import mean
 from velm_lightning.tasks.sentences import Captions, SentenceScorer
 from velm_lightning.tasks.stepping import CachedSteps, prompts
@@ -44,6 +45,7 @@ class Generation(HeadTask):
         super().__init__()
         self.kind = head
         self.label_smoothing, self.drop = label_smoothing, nn.Dropout(dropout)
+        self._layers: list[PackedLinear] = []
         self.decoding, self.scorer = decoding or Greedy(), scorer or Captions()
 
     def connect(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
@@ -105,8 +107,20 @@ class Generation(HeadTask):
         """Return for each sample the sentences that decoding finds, best first."""
         decoding = decoding or self.decoding
         with torch.no_grad():
-            steps = CachedSteps(model, batch, self.logits, decoding.max_length)
+            steps = CachedSteps(model, batch, self.logits, decoding.max_length, self.packed(model))
             return decoding(steps, self.vocabulary.end, banned=self.silent)
+
+    def packed(self, model: Model) -> list[PackedLinear]:
+        """Return the model's linear layers on packed weights; they are kept while it evaluates."""
+        if not self._layers:
+            self._layers = linear_layers(model)
+        return self._layers
+
+    def train(self, mode: bool = True) -> Generation:
+        """Switch the mode; what evaluation had packed is given up when training begins."""
+        self._layers: list[PackedLinear] = []
+        super().train(mode)
+        return self
 
     @property
     def silent(self) -> set[int]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from velm_lightning.attention import Cache
 from velm_lightning.types import Batch, Tokens, Words
@@ -19,6 +20,10 @@ class Model(Protocol):
 
     def train(self, mode: bool = True) -> Any:
         """Switch between training and evaluation."""
+        ...
+
+    def modules(self) -> Iterator[nn.Module]:
+        """All parts."""
         ...
 
     def see(self, image: Tensor) -> Tokens:

@@ -2,50 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 
-_ROWS = 16  # with fewer, reading the weights takes the time, in whatever order they stand
+from velm_lightning.tasks.model import Model
+
+_ROWS = 4  # with fewer, reading the weights takes the time, in whatever order they stand
 
 
-class PackedLinear(TorchFunctionMode):
-    """Inside, linear layers run on copies of their weights that oneDNN has packed, each made at its first use.
+class PackedLinear:
+    """What a linear layer does, on a copy of its weights that oneDNN has packed, made at the first use.
 
-    On a CPU, ``linear`` packs its weights anew at every call, which weighs as long as the rows are few: with 32 rows a
-    fifth of a layer's time, of a vocabulary's head two fifths. Results differ in rounding alone. Weights must stay as
-    they are, nothing may need a gradient, and what is not a float32 parameter on a CPU goes its usual way.
+    On a CPU, ``linear`` packs its weights anew at every call, which weighs as long as the rows are few: with 8 to 32
+    rows a quarter of a layer's time, of a vocabulary's head half. Results differ in rounding alone. Weights that have
+    changed are packed again; where a gradient is wanted, and for anything but float32 on a CPU, the layer does its own.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.packed: dict[nn.Parameter, Tensor] = {}
+    def __init__(self, layer: nn.Linear) -> None:
+        self.layer = layer
+        self.made_from: tuple[nn.Parameter, int] | None = None  # and its version
+        self.packed: Tensor | None = None
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[Any],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """Do what ``func`` does, in another way where it is a linear layer that gains by it."""
-        if func is F.linear and not kwargs and _gains(*args):
-            return self._linear(*args)
-        return func(*args, **(kwargs or {}))
-
-    def _linear(self, x: Tensor, weight: nn.Parameter, bias: Tensor | None = None) -> Tensor:
-        ops = torch.ops.mkldnn
-        if weight not in self.packed:
-            self.packed[weight] = ops._reorder_linear_weight(weight.detach(), x.shape[:-1].numel())
-        out: Tensor = ops._linear_pointwise(x, self.packed[weight], bias, "none", [], "")
+    def __call__(self, x: Tensor) -> Tensor:
+        """Map (..., in) to (..., out)."""
+        weight, bias, rows = self.layer.weight, self.layer.bias, x.shape[:-1].numel()
+        if rows < _ROWS or not _suits(x) or not _suits(weight):
+            return F.linear(x, weight, bias)
+        made_from = (weight, weight._version)
+        if self.packed is None or self.made_from is None or not _same(self.made_from, made_from):
+            self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), rows)
+            self.made_from = made_from
+        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, bias, "none", [], "")
         return out
 
 
-def _gains(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
-    plain = isinstance(weight, nn.Parameter) and weight.device.type == "cpu" and torch.backends.mkldnn.is_available()
-    alike = x.dtype == weight.dtype == torch.float32 and not torch.is_grad_enabled()
-    return plain and alike and x.shape[:-1].numel() >= _ROWS and not torch.is_autocast_enabled("cpu")
+def linear_layers(model: Model) -> list[PackedLinear]:
+    """Return the model's linear layers, to be run on packed weights; none where torch lacks oneDNN."""
+    if not torch.backends.mkldnn.is_available():
+        return []
+    return [PackedLinear(layer) for layer in model.modules() if type(layer) is nn.Linear]
+
+
+@contextmanager
+def running(layers: Sequence[PackedLinear]) -> Iterator[None]:
+    """Let these layers run on their packed weights inside."""
+    for one in layers:
+        vars(one.layer)["forward"] = one
+    try:
+        yield
+    finally:
+        for one in layers:
+            del vars(one.layer)["forward"]
+
+
+def _suits(x: Tensor) -> bool:
+    plain = x.dtype == torch.float32 and x.device.type == "cpu"
+    return plain and not torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu")
+
+
+def _same(some: tuple[nn.Parameter, int], other: tuple[nn.Parameter, int]) -> bool:
+    return some[0] is other[0] and some[1] == other[1]
