@@ -153,12 +153,28 @@ def test_dropout_acts_in_training_alone(x):
 # The cache of decoding
 
 
-def test_what_grows_is_given_back_whole(x):
+def heads(rows, words=1):
+    """Keys or values of two heads."""
+    return torch.randn(rows, 2, words, 4, dtype=torch.float64)
+
+
+def test_keys_and_values_that_grow_are_given_back_whole():
     owner, cache = nn.Identity(), Cache(room=2)
-    assert torch.equal(cache.grow(owner, x, dim=1)[0], x)
-    word = torch.randn(2, 1, 8, dtype=x.dtype)
-    assert torch.equal(cache.grow(owner, word, dim=1)[0], torch.cat([x, word], dim=1))
-    assert torch.equal(cache.grow(owner, word, dim=1)[0], torch.cat([x, word, word], dim=1))
+    steps = [(heads(2, 3), heads(2, 3)), (heads(2), heads(2)), (heads(2), heads(2))]
+    for count, step in enumerate(steps, 1):
+        found = cache.grow(owner, *step)
+        for grown, parts in zip(found, zip(*steps[:count], strict=True), strict=True):
+            assert torch.equal(grown, torch.cat(parts, dim=2))
+
+
+def test_the_words_of_hypotheses_stand_side_by_side_behind_the_prompt():
+    owner, cache, prompt = nn.Identity(), Cache(room=2), heads(2, 3)
+    cache.grow(owner, prompt, prompt)
+    cache.expand(2)
+    words = heads(4)  # two hypotheses of each sample
+    key, value = cache.grow(owner, words, words)
+    assert torch.equal(key[1], torch.cat([prompt[1], words[2], words[3]], dim=1))
+    assert torch.equal(key, value)
 
 
 def test_places_grow_with_the_tokens(x):
@@ -168,6 +184,20 @@ def test_places_grow_with_the_tokens(x):
     seen = cache.places(owner, word)
     assert seen.block.tolist() == [[0, 0, 0, 1]] * 2
     assert word.sees(seen).int().tolist() == [[[1, 1, 1, 1]], [[1, 1, 0, 1]]]
+
+
+def test_a_hypothesis_sees_the_prompt_and_its_own_past(x):
+    owner, cache = nn.Identity(), Cache(room=2)
+    cache.places(owner, blocks(x[:1], [[0, 0, 0]], valid=[[1, 1, 0]]))
+    cache.expand(2)
+    x = x[:, :1]
+    first, second = blocks(x, [[1], [1]]), blocks(x, [[2], [2]])
+    assert first.sees(cache.places(owner, first)).int().tolist() == [[[1, 1, 0, 1, 0]], [[1, 1, 0, 0, 1]]]
+    cache.reorder(torch.tensor([1, 1]))
+    assert second.sees(cache.places(owner, second)).int().tolist() == [
+        [[1, 1, 0, 0, 1, 1, 0]],
+        [[1, 1, 0, 0, 1, 0, 1]],
+    ]
 
 
 def test_what_is_made_once_is_made_once(x):
@@ -180,31 +210,54 @@ def test_what_is_made_once_is_made_once(x):
     assert len(calls) == 2
 
 
-@pytest.mark.parametrize(("change", "rows"), [("expand", [0, 0, 1, 1]), ("select", [1])])
-def test_rows_of_a_cache_are_repeated_and_left_out(x, change, rows):
-    owner, cache = nn.Identity(), Cache(room=1)
-    cache.grow(owner, x, dim=1)
+def test_rows_of_a_cache_are_repeated_and_left_out(x):
+    owner, cache, prompt = nn.Identity(), Cache(room=2), heads(2)
+    cache.grow(owner, prompt, prompt)
     once(cache, owner, lambda: (x,))
     cache.states[owner] = (x,)
-    cache.expand(2) if change == "expand" else cache.select(torch.tensor(rows))
-    word = torch.randn(len(rows), 1, 8, dtype=x.dtype)
-    assert torch.equal(cache.grow(owner, word, dim=1)[0], torch.cat([x[rows], word], dim=1))
-    assert torch.equal(cache.kept[owner][0], x[rows])
-    assert torch.equal(cache.states[owner][0], x[rows])
-
-
-def test_rows_that_follow_beams_take_their_words_and_states_along(x):
-    owner, cache = nn.Identity(), Cache(room=2)
-    cache.grow(owner, x, dim=1)
     cache.expand(2)
-    words = torch.randn(4, 1, 8, dtype=x.dtype)
-    cache.grow(owner, words, dim=1)
+    words = heads(4)
+    cache.grow(owner, words, words)
+    cache.select(torch.tensor([2, 3]))  # the second sample's
+    word = heads(2)
+    key, _ = cache.grow(owner, word, word)
+    assert torch.equal(key, torch.cat([prompt[1], *words[2:], *word], dim=1)[None])
+    assert torch.equal(cache.kept[owner][0], x[[1, 1]])
+    assert torch.equal(cache.states[owner][0], x[[1, 1]])
+
+
+def test_hypotheses_that_follow_others_take_their_states_along_and_move_no_keys(x):
+    owner, cache, prompt = nn.Identity(), Cache(room=2), heads(2)
+    key, _ = cache.grow(owner, prompt, prompt)
+    cache.expand(2)
+    words = torch.randn(4, 8)
     cache.states[owner] = (words,)
     beams = torch.tensor([1, 1, 3, 2])  # within each sample's two rows
     cache.reorder(beams)
-    nothing = words[:, :0]
-    assert torch.equal(cache.grow(owner, nothing, dim=1)[0], torch.cat([x[[0, 0, 1, 1]], words[beams]], dim=1))
     assert torch.equal(cache.states[owner][0], words[beams])
+    assert torch.equal(cache.grown[owner].all()[0], key)
+
+
+@torch.no_grad()
+def test_hypotheses_that_cross_read_what_they_would_read_alone(context):
+    block, cache = Block(8, 2, cross=True).double(), Cache(room=3)
+    places = nn.Identity()
+    prompt, words = torch.randn(2, 2, 8, dtype=torch.float64), torch.randn(3, 4, 8, dtype=torch.float64)
+    told = blocks(prompt, [[0, 0]] * 2)
+    block(prompt, attention_mask(told, cache.places(places, told)), context, None, cache)
+    cache.expand(2)
+    lines = [[0], [1], [2], [3]]  # which of the first words each hypothesis has said
+    for step, order in enumerate(([0, 1, 2, 3], [1, 1, 3, 2], [1, 0, 2, 2])):
+        if step:
+            cache.reorder(torch.tensor(order))
+            lines = [[*lines[row], place] for place, row in enumerate(order)]
+        text = blocks(words[step, :, None], [[step + 1]] * 4)
+        found = block(text.x, attention_mask(text, cache.places(places, text)), None, None, cache)
+        for row, line in enumerate(lines):
+            said = torch.cat([prompt[row // 2], *(words[at, place][None] for at, place in enumerate(line))])
+            whole = blocks(said[None], [[0, 0, *range(1, step + 2)]])
+            alone = block(whole.x, attention_mask(whole, whole), context[row // 2 : row // 2 + 1])
+            torch.testing.assert_close(found[row, 0], alone[0, -1], **CLOSE)
 
 
 @torch.no_grad()

@@ -1,17 +1,24 @@
-"""Every benchmark runs to its table; what it measures is left to those who run it at its true size."""
+"""Every benchmark runs to its table, and measures the same on both sides; speeds are for those who run it in full."""
+
+import importlib.util
 
 import pytest
+
+from velm_lightning.bench import BENCHES, scoring
+from velm_lightning.metrics import score_captions
 
 SMALL = {
     "fusions": ["--dim=16", "--depth=1", "--size=16", "--batch-size=8", "--steps=1", "--turns=1"],
     "decoding": ["--dim=64", "--depth=1", "--words=50", "--batch-size=2", "--length=4", "--beams=2", "--turns=1"],
     "features": ["--encoder=mobilenet_v3_small", "--size=32", "--dim=16", "--samples=8", "--batch-size=4", "--turns=1"],
+    "scoring": ["--images", "40", "20", "--turns=1"],
     "step": ["--dim=16", "--batch-size=4", "--steps=5", "--turns=1"],
 }
 ROWS = {
     "fusions": ["LateFusion", "EarlyFusion", "InteractiveFusion", "TextOnly", "ImageOnly"],
     "decoding": ["greedy, velm, cached", "greedy, transformers", "beam 2, velm, cached", "beam 2, transformers"],
     "features": ["kept / in memory", "encoder in the loop / kept"],
+    "scoring": [" 20 ", " 40 ", "200"],
     "step": ["velm / bare"],
 }
 
@@ -23,3 +30,26 @@ def test_a_benchmark_prints_its_table(name, here, capsys, monkeypatch):
     assert here("bench", name, *SMALL[name]) == 0
     said = capsys.readouterr().out
     assert all(row in said for row in ROWS[name])
+
+
+def test_every_benchmark_is_tried():
+    assert set(SMALL) == set(BENCHES)
+
+
+def test_drawn_captions_are_like_captions():
+    found = scoring.drawn(300)
+    assert {len(captions) for captions in found.values()} == {6}
+    lengths = [len(caption.split()) for captions in found.values() for caption in captions]
+    assert 10 < sum(lengths) / len(lengths) < 11
+    said = {key: captions[0] for key, captions in found.items()}
+    scores = score_captions(said, {key: captions[1:] for key, captions in found.items()})
+    assert 0.3 < scores["BLEU-1"].corpus < 0.9
+    assert scoring.drawn(300) == found
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pycocoevalcap") is None, reason="pycocoevalcap is not installed")
+def test_pycocoevalcap_finds_the_same_figures():
+    found = scoring.drawn(20)
+    said, references = ({key: captions[part] for key, captions in found.items()} for part in (0, slice(1, None)))
+    ours = {name: score.corpus for name, score in score_captions(said, references).items()}
+    assert scoring.theirs(said, references) == pytest.approx(ours, abs=1e-9)

@@ -70,6 +70,7 @@ def no_download(monkeypatch):
 def one_step(made):
     """The loss of one batch of the data that were built, by the model that was built."""
     made.datamodule.connect(made.model)
+    made.model.task.prepare(made.datamodule.samples("train"))
     batch = next(iter(made.datamodule.train_dataloader()))
     loss = made.model.task.loss(made.model, batch)
     loss.backward()

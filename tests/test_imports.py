@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "checkpoint": {"types", "recipe"},
     "transfer": {*BASE, "checkpoint"},
     "attention": {"types"},
-    "metrics": {"types"},
+    "metrics": {"types", "hub"},
     "decoding": {"types", "recipe"},
     "encoders": {*BASE, "attention"},
     "tasks": {*BASE, "attention", "checkpoint", "metrics", "decoding", "encoders"},

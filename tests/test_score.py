@@ -6,8 +6,12 @@ import math
 from pathlib import Path
 
 import pytest
+import tiny
+from PIL import Image as Pillow
 
 from velm_lightning.__main__ import main
+from velm_lightning.data.decode import read_image
+from velm_lightning.metrics import Clip, clip_score
 from velm_lightning.score import score
 from velm_lightning.types import Row
 
@@ -186,3 +190,25 @@ def test_null_captions_repeated_images_empty_and_missing_files_are_refused(files
     assert "none.json: cannot be read" in refused(capsys, "none.json", *references)
     assert "none.json: cannot be read" in refused(capsys, files[0], "--references", "none.json")
     assert "no/where.json: cannot be written" in refused(capsys, files[0], *references, "--json", "no/where.json")
+
+
+# Pictures
+
+
+def test_captions_are_held_against_their_pictures(files, tmp_path):
+    results, references = files
+    clip, images = tmp_path / "clip", tmp_path / "images"
+    images.mkdir()
+    for key in CAPTIONS:
+        Pillow.fromarray(tiny.picture(key).permute(1, 2, 0).numpy()).save(images / f"COCO_val_{key:012d}.png")
+    tiny.saved_clip(clip)
+    found = figures(results, "--references", references, "--clip", clip, "--images", images)
+    pictures = [read_image(images / f"COCO_val_{key:012d}.png", Clip(str(clip)).transform) for key in CAPTIONS]
+    there = clip_score(pictures, list(CAPTIONS.values()), Clip(str(clip)), list(REFERENCES.values()))
+    assert (found["CLIPScore"], found["RefCLIPScore"]) == pytest.approx((there.clip.corpus, there.ref_clip.corpus))
+    signature = json.loads(Path("figures.json").read_text())["signatures"]["CLIPScore"]
+    assert signature.startswith(f"CLIPScore|scorer:hessel-2021|w:2.5|prompt:A photo depicts|model:{clip}|split:")
+
+
+def test_a_model_without_pictures_sees_nothing(files, capsys):
+    assert "--clip and --images belong together" in refused(capsys, files[0], "--references", files[1], "--clip", "x")

@@ -133,6 +133,26 @@ def pretrained_image(kind, **changes):
     return PretrainedImage(**{"config": IMAGE_CONFIGS[kind], "size": SIZE, "trainable": -1} | changes)
 
 
+def saved_clip(folder):
+    """A CLIP of random weights as a folder of the hub, with its tokeniser and image processor."""
+    from tokenizers import processors
+    from transformers import AutoConfig, CLIPImageProcessor, CLIPModel, PreTrainedTokenizerFast
+
+    words = vocabulary().tokenizer
+    words.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", None, [("[CLS]", 1), ("[SEP]", 2)])
+    names = {"bos": "[CLS]", "eos": "[SEP]", "pad": "[SEP]", "unk": "[UNK]"}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, **{f"{k}_token": name for k, name in names.items()})
+    ids = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}
+    text = {"vocab_size": words.get_vocab_size(), "max_position_embeddings": 8, **ids, **LAYERS}
+    sizes = {"text_config": text, "vision_config": IMAGE_CONFIGS["clip"], "projection_dim": 4}
+    model = CLIPModel(AutoConfig.for_model("clip", **sizes))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter)
+    processor = CLIPImageProcessor(size={"shortest_edge": 20}, crop_size={"height": 16, "width": 16})
+    for part in (tokenizer, model, processor):
+        part.save_pretrained(folder)
+
+
 def fusion(kind=LateFusion, **changes):
     """A fusion of a small CNN and a small Transformer that answers questions."""
     parts = {"vocabulary": vocabulary, "image_encoder": cnn, "text_encoder": transformer, "task": Classification}

@@ -52,84 +52,125 @@ def attention_mask(query: Tokens, key: Tokens) -> Tensor | None:
 
 
 class _Grown:
-    """Tensors that get longer along one dimension, in buffers made once; a sample's rows share the first part."""
+    """Keys and values that get longer by a step, in buffers made once; ``room`` is the most steps."""
 
-    def __init__(self, parts: Sequence[Tensor], dim: int, room: int) -> None:
-        self.dim, self.first, self.length = dim, parts[0].shape[dim], 0
-        shapes = [(*part.shape[:dim], self.first + room, *part.shape[dim + 1 :]) for part in parts]
-        self.buffers = [part.new_empty(shape) for part, shape in zip(parts, shapes, strict=True)]
+    def __init__(self, parts: Sequence[Tensor], room: int) -> None:
+        self.buffers, self.length, self.room = list(parts), parts[0].shape[2], room
 
     def append(self, parts: Sequence[Tensor]) -> list[Tensor]:
-        """Write ``parts`` at the end and return all so far."""
-        added = parts[0].shape[self.dim]
+        """Write ``parts`` (B, heads, N, D) at the end and return all so far (B, heads, M, D)."""
+        end = self.length + parts[0].shape[2]
+        if end > self.buffers[0].shape[2]:
+            self._make_room(self.length + self.room * parts[0].shape[2])
         for buffer, part in zip(self.buffers, parts, strict=True):
-            buffer.narrow(self.dim, self.length, added).copy_(part)
-        self.length += added
-        return [buffer.narrow(self.dim, 0, self.length) for buffer in self.buffers]
+            buffer[:, :, self.length : end] = part
+        self.length = end
+        return self.all()
 
-    def reorder(self, rows: Tensor) -> None:
-        """Let rows follow beams: only what came after the first part differs between a sample's rows."""
-        for buffer in self.buffers:
-            tail = buffer.narrow(self.dim, self.first, self.length - self.first)
-            tail.copy_(tail.index_select(0, rows))
+    def all(self) -> list[Tensor]:
+        """Return what was written."""
+        return [buffer[:, :, : self.length] for buffer in self.buffers]
+
+    def select(self, samples: Tensor) -> None:
+        """Keep these samples."""
+        for written in self.all():
+            written[: len(samples)] = written.index_select(0, samples)
+        self.buffers = [buffer[: len(samples)] for buffer in self.buffers]
+
+    def _make_room(self, length: int) -> None:
+        longer = [part.new_empty(*part.shape[:2], length, part.shape[3]) for part in self.buffers]
+        for buffer, written in zip(longer, self.all(), strict=True):
+            buffer[:, :, : self.length] = written
+        self.buffers = longer
 
 
 class Cache:
     """What decoding keeps of what a model has read, so that a step costs one word; rows are hypotheses.
 
-    Every part that must remember does so under itself: it *grows* what gets longer by a step, *keeps* what is made
-    once for a sample, and holds a *state* that each step replaces.
+    Keys and values belong to a sample: each step adds those of all its hypotheses, and *places* say which of them are
+    a hypothesis' own past. So image and prompt are kept and read once for all hypotheses, and hypotheses that follow
+    another one move no keys. Every part that must remember does so under itself: it *grows* keys and values, *keeps*
+    what is made once for a sample, and holds a *state* that each step replaces.
 
     Args:
         room: the most words that will be added to what is read first.
     """
 
     def __init__(self, room: int) -> None:
-        self.room = room
-        self.grown: dict[nn.Module, _Grown] = {}
+        self.room, self.beams = room, 1  # hypotheses a sample
+        self.grown: dict[nn.Module, _Grown] = {}  # rows are samples, here and in what is shared
+        self.shared: dict[nn.Module, tuple[Tensor, ...]] = {}
+        self.past: dict[nn.Module, tuple[Tensor, ...]] = {}  # rows are hypotheses, here and below
         self.kept: dict[nn.Module, tuple[Tensor, ...]] = {}
         self.states: dict[nn.Module, tuple[Tensor, ...]] = {}
 
-    def grow(self, owner: nn.Module, *parts: Tensor, dim: int) -> list[Tensor]:
-        """Append ``parts`` (R, …) along ``dim`` to what ``owner`` has, and return all of it."""
-        if owner not in self.grown:
-            self.grown[owner] = _Grown(parts, dim, self.room)
-        return self.grown[owner].append(parts)
+    def grow(self, owner: nn.Module, key: Tensor, value: Tensor) -> list[Tensor]:
+        """Append keys and values (R, heads, N, D) to what ``owner`` has; return all of each sample (B, heads, M, D)."""
+        parts = [_side_by_side(part, self.beams) for part in (key, value)]
+        if owner in self.grown:
+            return self.grown[owner].append(parts)
+        self.grown[owner] = _Grown(parts, self.room)
+        return parts
 
     def places(self, owner: nn.Module, tokens: Tokens) -> Tokens:
-        """Return the places of all tokens that ``owner`` has read, these included; their vectors are left out."""
-        valid, block = self.grow(owner, tokens.valid, tokens.block, dim=1)
+        """Return the places (R, M) of all that ``owner`` has read for a sample, these tokens (R, N) included.
+
+        What is not a hypothesis' own past is not valid there; the vectors are left out.
+        """
+        valid, block = tokens.valid, tokens.block
+        if self.beams > 1:
+            own = torch.eye(self.beams, dtype=torch.bool, device=valid.device)  # (K, K)
+            valid = (valid.unflatten(0, (-1, self.beams)) & own).flatten(0, 1)
+            block = block.expand_as(valid)
+        if owner in self.past:
+            valid, block = (torch.cat(pair, dim=1) for pair in zip(self.past[owner], (valid, block), strict=True))
+        self.past[owner] = valid, block
         return Tokens(tokens.x, valid, block)
 
     def expand(self, count: int) -> None:
-        """Repeat every row ``count`` times."""
-        self._each(lambda part: part.repeat_interleave(count, 0))
+        """Let every row become ``count`` hypotheses of one sample; called at most once."""
+        self.beams = count
+        self._each(lambda part: part.repeat_interleave(count, 0), self.past, self.kept, self.states)
 
     def select(self, rows: Tensor) -> None:
-        """Keep the rows named by ``rows`` (R',)."""
-        self._each(lambda part: part.index_select(0, rows))
+        """Keep the rows named by ``rows`` (R',): all those of some samples."""
+        samples = rows[:: self.beams] // self.beams
+        for grown in self.grown.values():
+            grown.select(samples)
+        self._each(lambda part: part.index_select(0, samples), self.shared)
+        self._each(lambda part: part.index_select(0, rows), self.past, self.kept, self.states)
 
     def reorder(self, rows: Tensor) -> None:
-        """Let rows (R,) follow beams, each coming from a row of the same sample."""
-        for grown in self.grown.values():
-            grown.reorder(rows)
-        self.states = {owner: tuple(p.index_select(0, rows) for p in state) for owner, state in self.states.items()}
+        """Let rows (R,) follow hypotheses, each coming from a row of the same sample."""
+        self._each(lambda part: part.index_select(0, rows), self.past, self.states)
 
-    def _each(self, change: Callable[[Tensor], Tensor]) -> None:
-        for grown in self.grown.values():
-            grown.buffers = [change(buffer) for buffer in grown.buffers]
-        for store in (self.kept, self.states):
+    def _each(self, change: Callable[[Tensor], Tensor], *stores: dict[nn.Module, tuple[Tensor, ...]]) -> None:
+        for store in stores:
             for owner, parts in store.items():
                 store[owner] = tuple(change(part) for part in parts)
 
 
 def once(cache: Cache | None, owner: nn.Module, make: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
     """Return what ``make`` gives (R, …); with a cache, what it gave at ``owner``'s first call."""
-    if cache is None:
-        return make()
-    if owner not in cache.kept:
-        cache.kept[owner] = make()
-    return cache.kept[owner]
+    return make() if cache is None else _once(cache.kept, owner, make)
+
+
+def _once(
+    store: dict[nn.Module, tuple[Tensor, ...]], owner: nn.Module, make: Callable[[], tuple[Tensor, ...]]
+) -> tuple[Tensor, ...]:
+    if owner not in store:
+        store[owner] = make()
+    return store[owner]
+
+
+def _side_by_side(x: Tensor, beams: int) -> Tensor:
+    """Put the tokens of a sample's hypotheses (B K, heads, N, D) beside each other: (B, heads, K N, D)."""
+    return x if beams == 1 else x.unflatten(0, (-1, beams)).transpose(1, 2).flatten(2, 3)
+
+
+def _apart(x: Tensor, beams: int) -> Tensor:
+    """Undo ``_side_by_side``."""
+    return x if beams == 1 else x.unflatten(2, (beams, -1)).transpose(1, 2).flatten(0, 1)
 
 
 class Attention(nn.Module):
@@ -154,14 +195,15 @@ class Attention(nn.Module):
         """Let ``x`` (B, N, D) read itself, and what was read before, where ``mask`` (B, 1, N, M) is true."""
         key, value = self.keys_values(x)
         if cache is not None:
-            key, value = cache.grow(self, key, value, dim=2)
+            key, value = cache.grow(self, key, value)
         return self.attend(x, key, value, mask)
 
     def cross(
         self, x: Tensor, context: Tensor | None, mask: Tensor | None = None, cache: Cache | None = None
     ) -> Tensor:
         """Let ``x`` (B, N, D) read ``context`` (B, M, D), or, with a cache, the context that was read first."""
-        key, value = once(cache, self, lambda: self.keys_values(cast(Tensor, context)))
+        store = {} if cache is None else cache.shared
+        key, value = _once(store, self, lambda: self.keys_values(cast(Tensor, context)))
         return self.attend(x, key, value, mask)
 
     def keys_values(self, context: Tensor) -> tuple[Tensor, Tensor]:
@@ -170,13 +212,10 @@ class Attention(nn.Module):
         return self._split(key), self._split(value)
 
     def attend(self, x: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        """Let ``x`` (B, N, D) read ready keys and values."""
-        query = self._split(self.query(x))  # (B, heads, N, D / heads)
-        maps = _recording.get()
-        if maps is not None:
-            maps.append((self, _weights(query, key, mask)))
+        """Let ``x`` (R, N, D) read ready keys and values, of as many rows or of the samples they are hypotheses of."""
+        query = self._split(self.query(x))  # (R, heads, N, D / heads)
         # No dropout on the weights: it would rule out the fused kernel on a CPU; branches are dropped instead.
-        read = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        read = _read(self, query, key, value, mask)
         out: Tensor = self.out(read.transpose(1, 2).flatten(2))
         return out
 
@@ -207,14 +246,30 @@ def attend_heads(
     """
     cache = _decoding.get()
     if cache is not None:
-        key, value = cache.grow(owner, key, value, dim=2)
-    maps, groups = _recording.get(), query.shape[1] // key.shape[1]
+        key, value = cache.grow(owner, key, value)
+    groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+    read = _read(owner, query, key, value, mask, dropout, scaling)
+    return read.transpose(1, 2).contiguous(), None
+
+
+def _read(
+    owner: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+) -> Tensor:
+    """Attend from queries (R, heads, N, D); hypotheses of one sample read its keys (B, heads, M, D) together."""
+    beams = len(query) // max(1, len(key))
+    query, mask = _side_by_side(query, beams), None if mask is None else _side_by_side(mask, beams)
+    maps = _recording.get()
     if maps is not None:
         maps.append((owner, _weights(query, key, mask, scaling)))
-    read = F.scaled_dot_product_attention(query, key, value, mask, dropout, scale=scaling)
-    return read.transpose(1, 2).contiguous(), None
+    return _apart(F.scaled_dot_product_attention(query, key, value, mask, dropout, scale=scaling), beams)
 
 
 def _weights(query: Tensor, key: Tensor, mask: Tensor | None, scaling: float | None = None) -> Tensor:

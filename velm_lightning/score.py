@@ -11,8 +11,11 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from velm_lightning.data.decode import read_image
 from velm_lightning.data.files import show
+from velm_lightning.data.pictures import pictures_in
 from velm_lightning.metrics.captions import NAMES, score_captions
+from velm_lightning.metrics.clip import Clip, clip_score
 from velm_lightning.metrics.meteor import meteor_modules, meteor_name, meteor_score
 from velm_lightning.metrics.references import References
 from velm_lightning.metrics.sanity import Diversity, diversity
@@ -64,6 +67,8 @@ def score(
     tokenise: bool = True,
     with_meteor: bool = False,
     training: Sequence[str] | None = None,
+    clip: Clip | None = None,
+    images: Path | None = None,
 ) -> Scored:
     """Score a caption an image; images without a caption are left out, as in the official evaluation.
 
@@ -74,9 +79,11 @@ def score(
         tokenise: pass both sides through the PTB tokeniser; false where they are tokens joined by blanks.
         with_meteor: compute METEOR too, as far as it can be had without Java.
         training: captions that the system was trained on, to tell how many it repeats.
+        clip: compute CLIPScore and RefCLIPScore too, by this model.
+        images: the folder with the pictures that it looks at; see ``data.pictures``.
 
     Raises:
-        InputError: an image has no references, or METEOR cannot be had.
+        InputError: an image has no references, METEOR cannot be had, or a picture is not there.
     """
     _check(captions, references, split)
     scored = {key: tuple(references[key]) for key in references if key in captions}
@@ -85,11 +92,25 @@ def score(
     if with_meteor:
         modules = meteor_modules()
         figures[meteor_name(modules)] = meteor_score(captions, index, modules, tokenise=tokenise).corpus
+    if clip is not None and images is not None:
+        figures |= _seen(captions, scored, clip, images)
     told = {"split": ":".join(filter(None, (split.replace("|", "_"), split_fingerprint(scored.items()))))}
     told |= {} if tokenise else {"tok": "as-given"}
-    signatures = {name: signature_of(name, **told) for name in figures}
+    by_clip = {"model": clip.name.replace("|", "_")} if clip else {}
+    signatures = {name: signature_of(name, **told, **(by_clip if "CLIP" in name else {})) for name in figures}
     varied = diversity([captions[key] for key in scored], training)
     return Scored(figures, varied, signatures, len(scored), len(references))
+
+
+def _seen(
+    captions: Mapping[str, str], references: Mapping[str, tuple[str, ...]], clip: Clip, images: Path
+) -> dict[str, float]:
+    """Return the figures of captions that are held against their pictures."""
+    files = pictures_in(images, references)
+    pictures = (read_image(path, clip.transform) for path in files.values())
+    found = clip_score(pictures, [captions[key] for key in references], clip, list(references.values()))
+    assert found.ref_clip is not None, "there are references"
+    return {"CLIPScore": found.clip.corpus, "RefCLIPScore": found.ref_clip.corpus}
 
 
 def _check(captions: Mapping[str, str], references: Mapping[str, Sequence[str]], split: str) -> None:
@@ -129,6 +150,8 @@ def main(words: Sequence[str]) -> int:
     if is_text(options.results) and len(results.captions) != len(references):
         told = f"{options.results} has {len(results.captions)} lines, its references have {len(references)}"
         raise InputError(f"{told}: line 3 of the one belongs to line 3 of the others")
+    if (options.clip is None) != (options.images is None):
+        raise InputError("--clip and --images belong together: the model, and the folder of the pictures it looks at")
     training = read_references(options.training) if options.training else None
     found = score(
         results.captions,
@@ -137,6 +160,8 @@ def main(words: Sequence[str]) -> int:
         tokenise=not options.tokenised,
         with_meteor=options.meteor,
         training=[caption for captions in training.values() for caption in captions] if training else None,
+        clip=Clip(options.clip) if options.clip else None,
+        images=options.images,
     )
     found.print(Console())
     if options.json:
@@ -160,6 +185,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--training", **several, help="training captions: tell how many are repeated word for word")
     parser.add_argument("--tokenised", action="store_true", help="both sides are tokens joined by blanks already")
     parser.add_argument("--meteor", action="store_true", help="METEOR too, as far as it can be had without Java")
+    parser.add_argument("--clip", metavar="NAME", help="CLIPScore and RefCLIPScore too: hub name or folder of a CLIP")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="the pictures that --clip looks at")
     parser.add_argument("--json", **files, help="write the figures")
     parser.add_argument("--coco", **files, help="write RESULTS as COCO results, for an evaluation server")
     return parser

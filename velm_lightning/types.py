@@ -175,6 +175,10 @@ class Words(NamedTuple):
     valid: Tensor
     block: Tensor
 
+    def rows(self, index: Tensor) -> Words:
+        """Return the batch rows named by ``index`` (B',): repeats are allowed."""
+        return Words(*(field[index] for field in self))
+
 
 class Row(NamedTuple):
     """One line of an evaluation: every reported figure is computed from such rows.

@@ -79,6 +79,8 @@ def build(options: argparse.Namespace) -> TextOnly:
         text_encoder=text,
         task=Generation(),
     )
+    with torch.no_grad():
+        model.text_encoder.embedding.weight[model.vocabulary.pad] = 0  # so never among the best: nobody need ban it
     turn: Any = model.task.turn  # a layer that GPT-2 does not have: it passes everything through
     nn.init.eye_(turn[0].weight)
     nn.init.zeros_(turn[0].bias)
@@ -136,7 +138,7 @@ def ours(model: TextOnly, batch: Batch, decoding: Decoding, steps: type[CachedSt
     with torch.no_grad():
         task, words = model.task, model.vocabulary
         assert isinstance(task, Generation)
-        found = decoding(steps(model, batch, task.logits, decoding.max_length), words.end, banned=[words.pad])
+        found = decoding(steps(model, batch, task.logits, decoding.max_length, task.packed(model)), words.end)
     return [sample[0].ids for sample in found]
 
 
@@ -149,7 +151,6 @@ def theirs(twin: Any, batch: Batch, length: int, beams: int, words: Vocabulary) 
         num_beams=beams,
         do_sample=False,
         early_stopping=False,
-        suppress_tokens=[words.pad],
     )
     return [[word for word in row if word not in (words.end, words.pad)] for row in said[:, 1:].tolist()]
 

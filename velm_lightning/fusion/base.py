@@ -165,7 +165,10 @@ class Fusion(Recorded, LightningModule, ABC):
     # Optimisation.
 
     def on_fit_start(self) -> None:
-        """Start from another model's weights, unless an earlier training goes on, whose checkpoint holds its own."""
+        """Show the task what it will learn from; start from another model's weights where no earlier training goes on."""
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if data is not None:
+            self.task.prepare(data.samples("train"))
         if self.init_from is not None and not self.trainer.ckpt_path:
             self.taken = start_from(self, self.init_from)
 

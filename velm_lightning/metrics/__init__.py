@@ -13,6 +13,7 @@ from velm_lightning.metrics.captions import (
     score_captions,
 )
 from velm_lightning.metrics.classification import accuracy, f1_by_class, macro_f1
+from velm_lightning.metrics.clip import Clip, CLIPScore, ClipScores, clip_score
 from velm_lightning.metrics.meteor import meteor_modules, meteor_name, meteor_score
 from velm_lightning.metrics.ptb import ptb_tokenise, ptb_tokenise_all
 from velm_lightning.metrics.references import References
@@ -31,7 +32,10 @@ from velm_lightning.metrics.vqa import (
 )
 
 __all__ = [
+    "CLIPScore",
     "CaptionScores",
+    "Clip",
+    "ClipScores",
     "Diversity",
     "References",
     "Score",
@@ -44,6 +48,7 @@ __all__ = [
     "chrf",
     "cider_d",
     "cider_d_rows",
+    "clip_score",
     "diversity",
     "f1_by_class",
     "macro_f1",

@@ -21,6 +21,8 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "ROUGE-L": _CAPTION | {"beta": "1.2"},
     "CIDEr-D": _CAPTION | {"n": "4", "sigma": "6", "df": "scored-images"},
     "METEOR": {"scorer": "meteor-1.5-without-paraphrases", "tok": "ptb-3.4.1+meteor"},
+    "CLIPScore": {"scorer": "hessel-2021", "w": "2.5", "prompt": "A photo depicts"},
+    "RefCLIPScore": {"scorer": "hessel-2021", "w": "2.5", "prompt": "A photo depicts"},
     "VQA accuracy": {"scorer": "vqaEval"},
     "accuracy": {"scorer": "exact-match"},
     "macro-F1": {"scorer": "f1-classes-that-occur"},

@@ -8,6 +8,7 @@ from velm_lightning.tasks.masked import MaskedLM
 from velm_lightning.tasks.mixture import Mixture
 from velm_lightning.tasks.retrieval import Retrieval
 from velm_lightning.tasks.scorers import Exact, Scorer, VQAAccuracy
+from velm_lightning.tasks.self_critical import SelfCritical
 from velm_lightning.tasks.sentences import Answers, Captions, SentenceScorer, Translations
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Mixture",
     "Retrieval",
     "Scorer",
+    "SelfCritical",
     "SentenceScorer",
     "Task",
     "Translations",

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.recipe import Recorded
 from velm_lightning.tasks.model import Model
-from velm_lightning.types import Batch, Row, Tokens
+from velm_lightning.types import Batch, Row, Sample, Tokens
 from velm_lightning.vocabulary import Vocabulary
 
 
@@ -20,6 +20,9 @@ class Task(Recorded, nn.Module, ABC):
     @abstractmethod
     def connect(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
         """Make the head; called once, by the fusion that the task is given to."""
+
+    def prepare(self, samples: Sequence[Sample]) -> None:
+        """Look at the training samples before a training starts; by default nothing is needed of them."""
 
     @abstractmethod
     def loss(self, model: Model, batch: Batch) -> Tensor:

@@ -15,10 +15,11 @@ from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.tasks.base import HeadTask
 from velm_lightning.tasks.heads import own_head, tied_head
 from velm_lightning.tasks.model import Model
+from velm_lightning.tasks.packing import PackedLinear, linear_layers
 from velm_lightning.tasks.rows import mean
 from velm_lightning.tasks.sentences import Captions, SentenceScorer
 from velm_lightning.tasks.stepping import CachedSteps, prompts
-from velm_lightning.types import Batch, InputError, Row, Tokens
+from velm_lightning.types import Batch, InputError, Row, Tokens, Words
 from velm_lightning.vocabulary import Vocabulary
 
 
@@ -45,6 +46,7 @@ class Generation(HeadTask):
         super().__init__()
         self.kind = head
         self.label_smoothing, self.drop = label_smoothing, nn.Dropout(dropout)
+        self._layers: list[PackedLinear] = []
         self.decoding, self.scorer = decoding or Greedy(), scorer or Captions()
 
     def connect(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
@@ -102,12 +104,30 @@ class Generation(HeadTask):
         means: list[float] = (total / owner.bincount(minlength=batch.size)).tolist()
         return means
 
-    def sentences(self, model: Model, batch: Batch) -> list[list[Hypothesis]]:
+    def sentences(self, model: Model, batch: Batch, decoding: Decoding | None = None) -> list[list[Hypothesis]]:
         """Return for each sample the sentences that decoding finds, best first."""
+        decoding = decoding or self.decoding
+        with torch.no_grad():
+            steps = CachedSteps(model, batch, self.logits, decoding.max_length, self.packed(model))
+            return decoding(steps, self.vocabulary.end, banned=self.silent)
+
+    def packed(self, model: Model) -> list[PackedLinear]:
+        """Return the model's linear layers on packed weights; they are kept while it evaluates."""
+        if not self._layers:
+            self._layers = linear_layers(model)
+        return self._layers
+
+    def train(self, mode: bool = True) -> Generation:
+        """Switch the mode; what evaluation had packed is given up when training begins."""
+        self._layers: list[PackedLinear] = []
+        super().train(mode)
+        return self
+
+    @property
+    def silent(self) -> set[int]:
+        """The word pieces that are never said."""
         words = self.vocabulary
-        steps = CachedSteps(model, batch, self.logits, self.decoding.max_length)
-        silent = {words.pad, words.start, words.mask, words.unknown} - {words.end}
-        return self.decoding(steps, words.end, banned=silent)
+        return {words.pad, words.start, words.mask, words.unknown} - {words.end}
 
     def score(self, rows: Sequence[Row]) -> list[Row]:
         """See ``Task.score``."""
@@ -134,8 +154,12 @@ class Generation(HeadTask):
 
     def toward(self, batch: Batch, answers: Sequence[str]) -> Batch:
         """See ``Task.toward``."""
-        words = prompts(batch)
         targets = [[*ids, self.vocabulary.end] for ids in self.vocabulary.encode(answers)]
+        ids, valid, block = self.followed_by(prompts(batch), targets)
+        return batch._replace(ids=ids, valid=valid, block=block)
+
+    def followed_by(self, words: Words, targets: Sequence[Sequence[int]]) -> Words:
+        """Return prompts (R, N) with one target a row right behind, as in training."""
         starts = words.valid.sum(1).tolist()
         room = max(start + len(ids) for start, ids in zip(starts, targets, strict=True)) - words.ids.shape[1]
         ids, valid, block = (F.pad(field, (0, max(0, room))) for field in words)
@@ -143,7 +167,7 @@ class Generation(HeadTask):
             there = slice(start, start + len(target))
             ids[row, there], valid[row, there] = torch.tensor(target, device=ids.device), True
             block[row, there] = torch.arange(1, len(target) + 1, device=ids.device)
-        return batch._replace(ids=ids, valid=valid, block=block)
+        return Words(ids, valid, block)
 
     def signature(self, split: str) -> str:
         """See ``Task.signature``."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.tasks.base import Task
 from velm_lightning.tasks.model import Model
-from velm_lightning.types import Batch, InputError, Row
+from velm_lightning.types import Batch, InputError, Row, Sample
 from velm_lightning.vocabulary import Vocabulary
 
 
@@ -60,6 +60,11 @@ class Mixture(Task):
         """See ``Task.connect``."""
         for _, part in self.each():
             part.connect(vocabulary, text_encoder)
+
+    def prepare(self, samples: Sequence[Sample]) -> None:
+        """See ``Task.prepare``."""
+        for _, part in self.each():
+            part.prepare(samples)
 
     def loss(self, model: Model, batch: Batch) -> Tensor:
         """See ``Task.loss``: the weighted sum."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Iterator
+from typing import Any, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from velm_lightning.attention import Cache
 from velm_lightning.types import Batch, Tokens, Words
@@ -15,6 +16,14 @@ class Model(Protocol):
 
     def __call__(self, batch: Batch) -> Tokens:
         """Read a batch: the fused states (B, N, D) at the places of ``batch.ids``."""
+        ...
+
+    def train(self, mode: bool = True) -> Any:
+        """Switch between training and evaluation."""
+        ...
+
+    def modules(self) -> Iterator[nn.Module]:
+        """All parts."""
         ...
 
     def see(self, image: Tensor) -> Tokens:

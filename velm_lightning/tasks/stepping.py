@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from velm_lightning.attention import Cache
 from velm_lightning.tasks.model import Model
+from velm_lightning.tasks.packing import PackedLinear, running
 from velm_lightning.types import Batch, Words
 
 
@@ -27,11 +28,19 @@ class CachedSteps:
         batch: samples; their targets are not looked at.
         logits: states (B, N, D) to logits (B, N, V).
         room: the most words that will be added.
+        layers: those that run on packed weights.
     """
 
-    def __init__(self, model: Model, batch: Batch, logits: Callable[[Tensor], Tensor], room: int) -> None:
+    def __init__(
+        self,
+        model: Model,
+        batch: Batch,
+        logits: Callable[[Tensor], Tensor],
+        room: int,
+        layers: Sequence[PackedLinear] = (),
+    ) -> None:
         self.model, self.batch, self.logits = model, batch, logits
-        self.cache, self.written = Cache(room), 0
+        self.cache, self.written, self.layers = Cache(room), 0, layers
 
     def start(self) -> Tensor:
         """Return the logits (B, V) of each sample's first word."""
@@ -49,7 +58,8 @@ class CachedSteps:
         self.written += 1
         valid = torch.ones_like(ids, dtype=torch.bool)[:, None]
         words = Words(ids[:, None], valid, torch.full_like(ids, self.written)[:, None])
-        return self.logits(self.model.fuse(None, self.model.read(words, self.cache), self.cache).x[:, 0])
+        with running(self.layers):
+            return self.logits(self.model.fuse(None, self.model.read(words, self.cache), self.cache).x[:, 0])
 
     def reorder(self, rows: Tensor) -> None:
         """Let rows follow beams."""
@@ -97,4 +107,4 @@ class UncachedSteps(CachedSteps):
         self._rows(rows)
 
     def _rows(self, rows: Tensor) -> None:
-        self.words, self.image = Words(*(field[rows] for field in self.words)), self.image.rows(rows)
+        self.words, self.image = self.words.rows(rows), self.image.rows(rows)

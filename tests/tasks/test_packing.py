@@ -1,0 +1,75 @@
+"""Packed weights: the same results, made once, and only where nothing learns and enough rows pass."""
+
+import copy
+
+import pytest
+import tiny
+import torch
+from torch import nn
+
+from velm_lightning.fusion import EarlyFusion
+from velm_lightning.tasks import Generation
+from velm_lightning.tasks.packing import PackedLinear, linear_layers, running
+
+needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch was built without oneDNN")
+X = torch.randn(4, 8, 24)
+
+
+@needs_onednn
+@pytest.mark.parametrize("bias", [True, False])
+@torch.no_grad()
+def test_results_are_the_same_and_weights_are_packed_once(bias):
+    layer = nn.Linear(24, 10, bias)
+    fast = PackedLinear(layer)
+    torch.testing.assert_close(fast(X), layer(X))
+    made = fast.packed
+    torch.testing.assert_close(fast(X[:, 0]), layer(X[:, 0]))
+    assert fast.packed is made
+
+
+@needs_onednn
+@torch.no_grad()
+def test_weights_that_have_changed_are_packed_again():
+    layer = nn.Linear(24, 10)
+    fast = PackedLinear(layer)
+    fast(X)
+    layer.weight.mul_(2)
+    torch.testing.assert_close(fast(X), layer(X))
+    layer.weight = nn.Parameter(torch.ones(10, 24))
+    torch.testing.assert_close(fast(X), layer(X))
+
+
+def test_few_rows_other_precisions_and_gradients_go_their_usual_way():
+    layer, double = nn.Linear(24, 10), nn.Linear(24, 10).double()
+    fast, of_double = PackedLinear(layer), PackedLinear(double)
+    fast(X).sum().backward()
+    assert layer.weight.grad is not None
+    with torch.no_grad():
+        assert torch.equal(fast(X[0, :3]), layer(X[0, :3]))
+        assert of_double(X.double()).dtype == torch.float64
+        with torch.autocast("cpu", torch.bfloat16):
+            assert fast(X).dtype == torch.bfloat16
+    assert fast.packed is None
+    assert of_double.packed is None
+
+
+def test_layers_do_their_own_again_afterwards():
+    model = nn.Sequential(nn.Linear(24, 10), nn.ReLU())
+    layers = linear_layers(model)
+    with running(layers):
+        assert [model[0].forward] == layers
+    assert "forward" not in vars(model[0])
+
+
+@needs_onednn
+def test_packed_weights_are_kept_while_a_model_evaluates():
+    model = tiny.fusion(EarlyFusion, task=Generation()).eval()
+    batch = tiny.batch(tiny.translations() * 2, model.vocabulary)
+    said = model.task.sentences(model, batch)
+    layers = model.task.packed(model)
+    assert any(one.packed is not None for one in layers)
+    assert model.task.sentences(model, batch) == said
+    assert model.task.packed(model) is layers
+    model.train().eval()
+    assert model.task.packed(model) is not layers
+    assert copy.deepcopy(model).task.sentences(model, batch) == said

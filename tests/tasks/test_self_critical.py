@@ -1,0 +1,141 @@
+"""Self-critical training: its rewards, the probability that it raises, and that it raises what it should."""
+
+import pytest
+import tiny
+import torch
+
+from velm_lightning.decoding import Hypothesis
+from velm_lightning.fusion import EarlyFusion, InteractiveFusion, LateFusion
+from velm_lightning.tasks import Generation, SelfCritical
+from velm_lightning.tasks.stepping import prompts
+from velm_lightning.types import InputError
+
+SAMPLES = [
+    sample._replace(text="", target=said, references=(said,))
+    for sample, said in zip(
+        tiny.translations(),
+        ("ein roter kreis neben dem stern", "is there a blue square ?", "how many red stars are there ?"),
+        strict=True,
+    )
+]
+
+
+def model_of(kind=EarlyFusion, dropout=0.0, **task):
+    model = tiny.fusion(kind, text_encoder=tiny.transformer(dim=16, dropout=dropout), task=SelfCritical(**task))
+    model.task.prepare(SAMPLES)
+    return model.train()
+
+
+def batch_of(model):
+    return tiny.batch(SAMPLES, model.vocabulary)
+
+
+def spoken(model, *lines):
+    """Sentences as decoding would give them, one a sample."""
+    return [[Hypothesis(ids, 0.0, 0.0)] for ids in model.vocabulary.encode(lines)]
+
+
+def test_a_perfect_sentence_gets_all_there_is_and_a_wrong_one_nothing():
+    model = model_of()
+    batch = batch_of(model)
+    said = spoken(model, *(sample.target for sample in SAMPLES))
+    assert model.task.rewards(batch, said, 24).flatten().tolist() == pytest.approx([10.0] * 3)
+    said = [said[1], said[2], said[0]]
+    assert (model.task.rewards(batch, said, 24) < 3).all()
+
+
+def test_a_sentence_that_was_cut_gets_less_than_one_that_ended():
+    model = model_of()
+    said = spoken(model, *(sample.target for sample in SAMPLES))
+    longest = max(len(one.ids) for (one,) in said)
+    ended, cut = (model.task.rewards(batch_of(model), said, limit) for limit in (longest + 1, longest))
+    assert [bool(x) for x in (cut < ended).flatten()] == [len(one.ids) == longest for (one,) in said]
+
+
+@pytest.mark.parametrize("kind", [EarlyFusion, InteractiveFusion, LateFusion], ids=lambda kind: kind.__name__)
+@torch.no_grad()
+def test_probabilities_are_those_that_sentences_are_drawn_by(kind):
+    model = model_of(kind, samples=4, max_length=6).eval()
+    batch = batch_of(model)
+    drawn = model.task.sentences(model, batch, model.task.draws)
+    found = model.task.log_probabilities(model, batch, drawn)
+    silent = sorted(model.task.silent)
+    for row, sample in enumerate(drawn):
+        for column, one in enumerate(sample):
+            said = [*one.ids, *([model.vocabulary.end] if len(one.ids) < 6 else [])]
+            words = [model.vocabulary.tokenizer.id_to_token(word) for word in one.ids]
+            told = model.task.toward(batch, [" ".join(words)] * batch.size)
+            start = int(prompts(batch).valid[row].sum()) - 1
+            logits = model.task.logits(model(told).x[row, start : start + len(said)])
+            logits[:, silent] = float("-inf")
+            by_hand = logits.log_softmax(1)[torch.arange(len(said)), said].sum()
+            torch.testing.assert_close(found[row, column], by_hand, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("baseline", ["others", "greedy"])
+def test_the_gradient_is_that_of_the_expected_reward(baseline):
+    """Sentences of one word, whose expected reward can be written out."""
+    model = model_of(baseline=baseline, samples=4000, max_length=1)
+    batch = batch_of(model).first(1)
+    worth = torch.rand(model.vocabulary.size)
+    model.task.rewards = lambda batch, drawn, limit: torch.stack(
+        [torch.stack([worth[one.ids[0] if one.ids else model.vocabulary.end] for one in sample]) for sample in drawn]
+    )
+    bias = model.task.head.bias
+    model.task.loss(model, batch).backward()
+    found = -bias.grad.clone()
+    bias.grad = None
+    model.eval()
+    states = model(batch).x[:, int(prompts(batch).valid.sum()) - 1]
+    logits = model.task.logits(states).index_fill(1, torch.tensor(sorted(model.task.silent)), float("-inf"))
+    (logits.softmax(1) * worth).sum().backward()
+    assert (found - bias.grad).norm() < 0.1 * bias.grad.norm()
+
+
+def test_what_is_said_gets_better():
+    torch.manual_seed(1)
+    model = model_of(samples=10, max_length=9)
+    batch = batch_of(model)
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
+
+    def learn(steps, loss):
+        for _ in range(steps):
+            model.train()
+            optimizer.zero_grad()
+            loss(model, batch).backward()
+            optimizer.step()
+        drawn = model.task.sentences(model.eval(), batch, model.task.draws)
+        return float(model.task.rewards(batch, drawn, 9).mean())
+
+    as_a_captioner = learn(20, lambda model, batch: Generation.loss(model.task.eval(), model, batch))
+    assert learn(30, model.task.loss) > as_a_captioner + 2
+
+
+def test_there_is_no_dropout_while_it_learns_and_training_goes_on_afterwards():
+    model = model_of(dropout=0.5)
+    losses = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        losses.append(model.task.loss(model, batch_of(model)).item())
+        assert model.training
+        assert model.text_encoder.drop.training
+        torch.rand(1)
+    assert losses[0] == losses[1]
+
+
+def test_in_evaluation_it_is_generation():
+    model = model_of().eval()
+    torch.testing.assert_close(
+        model.task.loss(model, batch_of(model)), Generation.loss(model.task, model, batch_of(model))
+    )
+
+
+def test_what_it_cannot_learn_from_is_refused():
+    with pytest.raises(InputError, match=r"task.samples=1 is too few .* at least 2"):
+        SelfCritical(samples=1)
+    assert SelfCritical(samples=1, baseline="greedy").draws.count == 1
+    with pytest.raises(InputError, match="the training samples have none"):
+        SelfCritical().prepare([SAMPLES[0]._replace(references=())])
+    model = tiny.fusion(EarlyFusion, task=SelfCritical())
+    with pytest.raises(InputError, match="call `prepare`"):
+        model.task.loss(model, batch_of(model))
