@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "parser": {*BASE, "data"},
     "cli": {*EVERYTHING, "parser"},
     "ask": EVERYTHING,
-    "bench": EVERYTHING,
+    "bench": {*EVERYTHING, "results"},
     "features": EVERYTHING,
     "results": {"types", "data"},
     "score": {"types", "data", "metrics", "results"},

@@ -165,7 +165,7 @@ class Fusion(Recorded, LightningModule, ABC):
     # Optimisation.
 
     def on_fit_start(self) -> None:
-        """Show the task what it will learn from; start from another model's weights where no earlier training goes on."""
+        """Show the task what it will learn from; where no training goes on, start from another model's weights."""
         data: Any = getattr(self.trainer, "datamodule", None)
         if data is not None:
             self.task.prepare(data.samples("train"))
