@@ -46,6 +46,7 @@ MAY_IMPORT = {
     "results": {"types", "data"},
     "score": {"types", "data", "metrics", "results"},
     "data_check": {*EVERYTHING, "parser"},
+    "probe": {*EVERYTHING, "data_check"},
     "verify": EVERYTHING,
     "sweep": {"errors"},
     "compare": {"errors"},
