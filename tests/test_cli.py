@@ -303,6 +303,7 @@ def test_the_package_runs_as_a_module_and_by_both_names():
     assert Path(sys.modules["velm_lightning.__main__"].__file__).name == "__main__.py"
 
 
+@pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning")
 def test_what_a_run_owes_to_image_and_text_is_kept_with_it(ran, here, capsys):
     assert here("probe", ran.folder, "--shuffles", "1") == 0
     found = json.loads((ran.folder / "probe.json").read_text())

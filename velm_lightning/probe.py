@@ -173,7 +173,8 @@ def probe(
     indices = range(len(view))[:: max(1, -(-len(view) // limit))] if limit else range(len(view))
     prober = Prober(model, view, indices, data.batch_size, seed)
     score = prober.score()
-    shuffled, missing = {}, {}
+    shuffled: dict[str, Shuffled] = {}
+    missing: dict[str, list[float]] = {}
     for modality in MODALITIES:
         if prober.has[modality]:
             scores = [prober.shuffled(modality, turn) for turn in range(shuffles)]

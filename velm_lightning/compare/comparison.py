@@ -235,10 +235,12 @@ def estimate(runs: Sequence[RunFolder], watts: float | None, price: float | None
     Raises:
         InputError: one of them is not above 0.
     """
-    for key, name, per_hour in (("kwh", "watts", None if watts is None else watts / 1000), ("price", "price", price)):
-        if per_hour is not None and per_hour <= 0:
-            raise InputError(f"--{name} must be above 0")
-        for run in runs if per_hour is not None else ():
+    for key, option, per_hour in (("kwh", "watts", watts and watts / 1000), ("price", "price", price)):
+        if per_hour is None:
+            continue
+        if per_hour <= 0:
+            raise InputError(f"--{option} must be above 0")
+        for run in runs:
             run.record[key] = run.cost("device_minutes") / 60 * per_hour
 
 
