@@ -309,6 +309,6 @@ def test_what_a_run_owes_to_image_and_text_is_kept_with_it(ran, here, capsys):
     found = json.loads((ran.folder / "probe.json").read_text())
     assert found["split"] == "test"
     assert set(found["shuffled"]) == {"image", "text"}
-    assert "share of the score" in capsys.readouterr().out
+    assert "shuffled" in capsys.readouterr().out
     assert here("probe", ran.folder, "--shuffles", "0") == 2
     assert "--shuffles 0 must be at least 1" in capsys.readouterr().err
