@@ -52,6 +52,8 @@ def arrived(server, folder):
     steps = len(values(run, "train/loss"))
     assert steps == record["steps"]
     assert any("predictions" in name and name.endswith(".table.json") for name in run["files"])
+    for name in ("run.json", "config.yaml", "metrics.csv", "predictions/test.jsonl"):
+        assert run["files"][f"{record['id']}/{name}"] == (path / name).read_bytes(), name
 
 
 def test_a_run_is_told_as_it_goes_on(server, tmp_path):

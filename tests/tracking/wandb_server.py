@@ -3,9 +3,16 @@
 import gzip
 import json
 import threading
+from hashlib import md5
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote
 
 KEY = "0123456789" * 4
+
+
+def _pages(nodes):
+    page = {"endCursor": None, "hasNextPage": False}
+    return {"edges": [{"node": node, "cursor": "c"} for node in nodes], "pageInfo": page}
 
 
 class WandbServer:
@@ -40,15 +47,21 @@ class WandbServer:
                 return gzip.decompress(raw) if self.headers.get("Content-Encoding") == "gzip" else raw
 
             def answer(self, found):
-                text = json.dumps(found).encode()
+                self.send(json.dumps(found).encode(), "application/json")
+
+            def send(self, content, kind="application/octet-stream"):
                 self.send_response(200)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(text)))
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(text)
+                self.wfile.write(content)
 
             def do_GET(self):
-                self.answer({})
+                if self.path.startswith("/get/"):
+                    _, _, run, name = self.path.split("/", 3)
+                    self.send(server.runs[run]["files"][unquote(name)])
+                else:
+                    self.answer({})
 
             def do_POST(self):
                 body = self.body()
@@ -119,6 +132,10 @@ class WandbServer:
             running = any(run.get("exit") is None for run in self.runs.values()) or not self.runs
             commands = [self.jobs.pop(0)] if self.jobs else [] if running else [{"type": "exit"}]
             return {"agentHeartbeat": {"agent": {"id": "agent"}, "commands": json.dumps(commands)}}
+        if "query Runs(" in query:
+            return {"project": {"internalId": "1", "runCount": len(self.runs), "readOnly": False} | self.listed()}
+        if "query RunFiles(" in query:
+            return {"project": {"internalId": "1", "run": self.files_of(given["name"])}}
         if "sweep(" in query:
             ident = next(iter(self.sweeps), "sweep0")
             sweep = {"id": ident, "name": ident, "state": "RUNNING", "runCount": 0, "config": self.sweeps.get(ident)}
@@ -136,6 +153,26 @@ class WandbServer:
             "model": {"bucket": None},
             "project": project,
         }
+
+    def listed(self):
+        """The runs as the client's public interface reads them."""
+        empty = ("sweepName", "group", "jobType", "commit", "heartbeatAt", "description", "notes")
+        user = {"name": "me", "username": "me"}
+        shared = dict.fromkeys(empty) | {"projectId": "1", "tags": [], "state": "finished", "user": user}
+        shared |= {"readOnly": False, "createdAt": "2026-01-01T00:00:00", "historyLineCount": 0}
+        nodes = [shared | {"id": ident, "name": ident, "displayName": ident} for ident in self.runs]
+        return {"runs": _pages(nodes)}
+
+    def files_of(self, ident):
+        files = self.runs[ident]["files"]
+        nodes = [
+            {
+                "id": name, "name": name, "url": f"{self.url}/get/{ident}/{name}", "directUrl": "", "mimetype": "",
+                "sizeBytes": len(content), "updatedAt": "2026-01-01T00:00:00", "md5": md5(content).hexdigest(),
+            }
+            for name, content in files.items()
+        ]  # fmt: skip
+        return {"fileCount": len(nodes), "files": _pages(nodes)}
 
     def bucket(self, given, project):
         ident = given.get("name") or given.get("id")

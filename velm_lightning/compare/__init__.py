@@ -19,7 +19,7 @@ def main(words: Sequence[str]) -> int:
     from velm_lightning.compare.reading import read_runs
     from velm_lightning.compare.tables import latex, markdown, print_tables, table_of_runs
 
-    runs, left = read_runs(_places(options.runs))
+    runs, left = read_runs(_places(options.runs, options.fetched))
     estimate(runs, options.watts, options.price)
     found = compare(runs, left, options.split, options.controls)
     print_tables(found, Console())
@@ -34,12 +34,16 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def _places(names: Sequence[str]) -> list[Path]:
-    """Return what shell patterns name."""
+def _places(names: Sequence[str], fetched: Path) -> list[Path]:
+    """Return what shell patterns name, and where the runs of W&B projects were fetched to."""
+    from velm_lightning.compare.remote import PREFIX, fetch
+
     found = []
     for name in names:
-        matches = sorted(glob(name)) or [name]
-        found += [Path(match) for match in matches]
+        if name.startswith(PREFIX):
+            found.append(fetch(name, fetched))
+        else:
+            found += [Path(match) for match in sorted(glob(name)) or [name]]
     return found
 
 
@@ -62,7 +66,12 @@ def _parser() -> argparse.ArgumentParser:
         description="Compare finished runs: means and 95 % intervals over seeds, paired tests over seeds and images "
         "with Holm's correction, scores by group, costs. Runs that differ in their seed alone are one method.",
     )
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs, of experiments, or patterns of them")
+    parser.add_argument(
+        "runs", nargs="+", metavar="RUN", help="folders of runs, of experiments, or patterns; wandb:entity/project"
+    )
+    parser.add_argument(
+        "--fetched", type=Path, default=Path("runs") / "wandb", metavar="DIR", help="where runs from W&B are kept"
+    )
     parser.add_argument("--split", choices=["val", "test"], help="test where all runs have it, else val")
     parser.add_argument("--controls", nargs="*", default=[], metavar="CLASS", help="models that are controls besides")
     parser.add_argument("--watts", type=float, help="mean power of a device with its share of the machine: adds kWh")

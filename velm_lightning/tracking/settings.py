@@ -132,10 +132,22 @@ def close_wandb(run: Run) -> None:
     if wandb is None or wandb.run is None:
         return
     try:
+        _send_folder(wandb.run, run.folder)
         wandb.finish()
     except Exception as error:
         print(f"W&B has not got all of this run ({error});", later(run.folder))
     wandb.teardown()
+
+
+KEPT = ("run.json", "config.yaml", "metrics.csv", "predictions/*.jsonl")
+"""What W&B gets of a run's folder, so that runs are compared from there as from here."""
+
+
+def _send_folder(wandb_run: Any, folder: Path) -> None:
+    folder = folder.resolve()
+    for pattern in KEPT:
+        if any(folder.glob(pattern)):
+            wandb_run.save(f"{folder}/{pattern}", base_path=str(folder.parent), policy="now")
 
 
 @rank_zero_only

@@ -1,0 +1,79 @@
+"""Runs at W&B, read by its real client from a server on this machine, are compared as those on disk are."""
+
+import shutil
+
+import pytest
+from tracking.wandb_server import WandbServer
+
+from velm_lightning.compare import remote
+from velm_lightning.compare.comparison import compare
+from velm_lightning.compare.reading import read_runs
+from velm_lightning.errors import InputError
+
+from .made import fusions
+
+wandb = pytest.importorskip("wandb")
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    one = WandbServer()
+    for name, value in one.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "cache"))
+    yield one
+    one.close()
+    wandb.teardown()
+
+
+@pytest.fixture
+def there(server, tmp_path):
+    """Three methods with two seeds each, sent to the server as a run sends its folder."""
+    folder = fusions(tmp_path / "runs", seeds=2)
+    for run in folder.iterdir():
+        files = {f"{run.name}/{path.relative_to(run)}": path.read_bytes() for path in run.rglob("*") if path.is_file()}
+        server.run(run.name)["files"] |= files | {"output.log": b"said"}
+    return folder
+
+
+def test_runs_are_compared_from_there_as_from_here(there, tmp_path):
+    found = compare(*read_runs([remote.fetch("wandb:me/p", tmp_path / "fetched")]))
+    here = compare(*read_runs([there]))
+    assert [one.score for one in found.results] == [one.score for one in here.results]
+    assert [pair.p for pair in found.pairs] == [pair.p for pair in here.pairs]
+    assert not list((tmp_path / "fetched").rglob("output.log")), "what is not of the folder is left there"
+
+
+def test_what_is_here_already_is_not_fetched_again(server, there, tmp_path):
+    folder = remote.fetch("wandb:me/p", tmp_path / "fetched")
+    (first, *_) = sorted(folder.iterdir())
+    shutil.rmtree(first)
+    for run in server.runs.values():
+        run["files"] = {name: content for name, content in run["files"].items() if name.startswith(first.name)} or {
+            name: content[:-1] + b"?"
+            for name, content in run["files"].items()  # of the same size: not looked at
+        }
+    remote.fetch("wandb:me/p", tmp_path / "fetched")
+    assert len(read_runs([folder])[0]) == 6
+
+
+def test_a_name_that_leads_out_of_its_folder_is_not_written(server, tmp_path):
+    server.run("r1")["files"] |= {"r1/../../out.txt": b"x", "/r1/abs.txt": b"x"}
+    with pytest.raises(InputError, match="holds the files of a velm run"):
+        remote.fetch("wandb:me/p", tmp_path / "fetched")
+    assert not list(tmp_path.rglob("out.txt"))
+
+
+@pytest.mark.parametrize("place", ["wandb:", "wandb:me", "wandb:a/b/c/d", "wandb:me//x"])
+def test_a_place_that_is_none_is_refused(place, tmp_path):
+    with pytest.raises(InputError, match="write wandb:entity/project"):
+        remote.fetch(place, tmp_path)
+
+
+def test_a_server_that_is_gone_is_told_in_a_sentence(server, tmp_path, monkeypatch):
+    server.close()
+    monkeypatch.setattr(remote, "SECONDS", 1)
+    with pytest.raises(InputError, match="cannot be read: .*check the name and `wandb login`"):
+        remote.fetch("wandb:me/p", tmp_path)

@@ -1,0 +1,58 @@
+"""Runs that lie at W&B: every run sends its folder along, and here it is fetched back to be read like any other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from velm_lightning.errors import InputError
+
+PREFIX = "wandb:"
+SECONDS = 20
+"""How long an answer of W&B is waited for."""
+
+
+def fetch(place: str, into: Path) -> Path:
+    """Fetch the runs of a W&B project, or one run, and return the folder that holds their folders.
+
+    What has been fetched before and has not changed since is left as it is.
+
+    Args:
+        place: ``wandb:entity/project`` or ``wandb:entity/project/run``.
+        into: where to; the project gets a folder in it.
+
+    Raises:
+        InputError: the place is malformed, W&B does not answer or knows no such place, or no run there has files.
+    """
+    words = place.removeprefix(PREFIX).strip("/").split("/")
+    if len(words) not in (2, 3) or not all(words):
+        raise InputError(f"{place}: write wandb:entity/project or wandb:entity/project/run")
+    import wandb
+
+    folder = into / words[0] / words[1]
+    faults = (wandb.errors.Error, ValueError, OSError)  # of the client, of what it is told, of the network
+    try:
+        api: Any = wandb.Api(timeout=SECONDS)
+        runs = [api.run("/".join(words))] if len(words) == 3 else api.runs("/".join(words))
+        found = [path for run in runs for path in _files_of(run, folder)]
+    except faults as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{place} cannot be read: {reason}: check the name and `wandb login`") from error
+    if not found:
+        raise InputError(f"{place}: no run there holds the files of a velm run")
+    return folder
+
+
+def _files_of(run: Any, folder: Path) -> Iterator[Path]:
+    """Fetch the files of a run's folder; only plain names below it are written."""
+    for file in run.files():
+        parts = Path(file.name).parts
+        if parts[0] != run.id or ".." in parts or Path(file.name).is_absolute():
+            continue
+        path = folder / file.name
+        if not path.is_file() or path.stat().st_size != file.size:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file.download(root=os.fspath(folder), replace=True).close()
+        yield path
