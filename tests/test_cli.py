@@ -301,3 +301,13 @@ def test_the_package_runs_as_a_module_and_by_both_names():
     scripts = {point.name: point.value for point in entry_points(group="console_scripts") if "velm" in point.value}
     assert scripts == dict.fromkeys(("velm", "LightningCLI"), "velm_lightning.__main__:main")
     assert Path(sys.modules["velm_lightning.__main__"].__file__).name == "__main__.py"
+
+
+def test_what_a_run_owes_to_image_and_text_is_kept_with_it(ran, here, capsys):
+    assert here("probe", ran.folder, "--shuffles", "1") == 0
+    found = json.loads((ran.folder / "probe.json").read_text())
+    assert found["split"] == "test"
+    assert set(found["shuffled"]) == {"image", "text"}
+    assert "share of the score" in capsys.readouterr().out
+    assert here("probe", ran.folder, "--shuffles", "0") == 2
+    assert "--shuffles 0 must be at least 1" in capsys.readouterr().err

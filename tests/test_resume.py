@@ -1,8 +1,10 @@
 """A run that was stopped anywhere goes on as if it had not been: the same losses, figures and files, bit by bit."""
 
 import csv
+import hashlib
 import json
 import os
+import shutil
 import signal
 
 import faults
@@ -233,3 +235,22 @@ def test_what_an_epoch_leaves_out_is_said(here, capsys, tmp_path):
     assert here(*WORDS, "--trainer.max_epochs=1", "--test_after_fit=false") == 0
     assert "6 steps of 4 samples an epoch; 2 of the 26 samples are left out, others in each" in capsys.readouterr().out
     assert only_run(tmp_path).record["left_out"] == 2
+
+
+def test_a_run_that_started_from_another_goes_on_without_it(whole, here, tmp_path, capsys):
+    """Its own checkpoint holds all; where it started from is written down, and read once."""
+    source = tmp_path / "source.ckpt"
+    shutil.copy(whole.folder / "checkpoints" / "best.ckpt", source)
+    assert here(*WORDS, f"--model.init_from={source}", "--trainer.max_epochs=1") == 0
+    first = only_run(tmp_path)
+    assert first.record["init_from"] == {
+        "path": str(source), "sha256": hashlib.sha256(source.read_bytes()).hexdigest(), "left": []
+    }  # fmt: skip
+    assert first.metrics()[0] != whole.metrics()[0]
+    minutes = first.record["minutes"]
+    source.unlink()
+    assert here("fit", "--config", first.folder / "config.yaml", "--trainer.max_epochs=2", "--ckpt_path=last") == 0
+    assert first.record["steps"] == 2 * STEPS // 3
+    assert first.record["minutes"] > minutes
+    assert here(*WORDS, f"--model.init_from={source}") == 2
+    assert "source.ckpt does not exist" in capsys.readouterr().err

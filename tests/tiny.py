@@ -55,6 +55,12 @@ def translations():
     ]
 
 
+def described():
+    """Prompts of 3, 5 and 2 words, one of them hidden, about pictures; nothing is to be produced."""
+    texts = ("a red [MASK]", "how many [MASK] stars ?", "what [MASK]")
+    return [Sample(f"d{i}", picture(i), text, None, ()) for i, text in enumerate(texts)]
+
+
 class Samples(Dataset):
     """Samples that were made beforehand."""
 

@@ -18,6 +18,7 @@ COMMANDS = {
     "score": ("velm_lightning.score", "score a file of captions, of any system, as the COCO evaluation does"),
     "sweep": ("velm_lightning.sweep", "search fusions, seeds and settings by a sweep file"),
     "compare": ("velm_lightning.compare", "compare finished runs: statistics, tables, a dashboard"),
+    "probe": ("velm_lightning.probe", "measure how much a model owes to the image and to the text"),
     "verify": ("velm_lightning.verify", "compute a run's figures anew from its predictions"),
     "bench": ("velm_lightning.bench", "measure speed"),
 }

@@ -36,7 +36,12 @@ class _Seen:
         self.model, self.image = model, image
 
     def __call__(self, batch: Batch) -> Tokens:
-        return self.model.fuse(self.model.connector(self.image), self.model.read(batch.words))
+        return self.model.fuse(self.see(batch.image), self.model.read(batch.words))
+
+    def see(self, image: Tensor) -> Tokens:
+        """Return the tokens that were given, brought to the width of the text."""
+        tokens: Tokens = self.model.connector(self.image)
+        return tokens
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.model, name)
@@ -57,8 +62,7 @@ def explain(model: Fusion, batch: Batch, answers: Sequence[str]) -> Maps:
     if image.x.shape[1]:
         with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):  # its RNNs have no backward in eval mode
             leaf = cells.x.detach().requires_grad_()
-            loss = model.task.loss(_Seen(model, cells.with_x(leaf)), model.task.toward(batch, answers))
-            (slope,) = torch.autograd.grad(-loss, leaf)
+            (slope,) = torch.autograd.grad(model.task.support(_Seen(model, cells.with_x(leaf)), batch, answers), leaf)
         evidence = (leaf.detach() * slope).sum(-1).relu()
     if attention is not None and attention.shape[1] != cells.x.shape[1]:
         attention = None  # what was looked at are not places of the picture

@@ -78,6 +78,11 @@ class Tokens(NamedTuple):
         """Return the batch rows named by ``index`` (B',): repeats are allowed."""
         return Tokens(self.x[index], self.valid[index], self.block[index])
 
+    def mean(self) -> Tensor:
+        """Return the mean (B, D) of the valid tokens, zeros where there is none."""
+        weight = self.valid[..., None].to(self.x.dtype)
+        return (self.x * weight).sum(1) / weight.sum(1).clamp(min=1)
+
     @staticmethod
     def of_image(x: Tensor) -> Tokens:
         """Return ``x`` (B, N, D) as valid tokens of block 0."""

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from velm_lightning.__main__ import main
-from velm_lightning.compare.comparison import compare
+from velm_lightning.compare.comparison import compare, estimate
+from velm_lightning.compare.figures import panels
 from velm_lightning.compare.grouping import short_names
 from velm_lightning.compare.reading import RunFolder, read_runs
 from velm_lightning.compare.tables import latex, markdown, short, table_of_runs
@@ -250,6 +251,54 @@ def test_samples_without_a_score_are_left_out(tmp_path):
     scores = RunFolder(folder).scores("test")
     assert len(scores.keys) == 150
     assert set(scores.values) == {1.0}
+
+
+# What a method owes to its modalities, and what it costs
+
+
+def probed(folder, cost, split="test", shares=(0.0, 1.0)):
+    """A probe of a run whose score falls by ``cost`` when images are exchanged, and to half when none is left."""
+    shuffled = {"image": {"scores": [0.6 - cost], "cost": cost, "perceptual": cost / 0.6}}
+    found = {"split": split, "shuffled": shuffled, "shares": list(shares), "missing": {"image": [0.6, 0.3]}}
+    (folder / "probe.json").write_text(json.dumps(found))
+
+
+def test_what_a_method_owes_to_the_image_is_the_mean_of_its_probes(tmp_path):
+    for seed, cost in enumerate((0.2, 0.3)):
+        probed(run(tmp_path, seed=seed), cost)
+    run(tmp_path, "TextOnly")
+    found = compared(tmp_path)
+    owed = {one.method.name: one.probe for one in found.results}
+    assert owed["TextOnly"] == {}
+    assert owed["LateFusion"]["image"].cost.value == pytest.approx(0.25)
+    assert owed["LateFusion"]["image"].missing == [0.6, 0.3]
+    assert "| LateFusion | image | 0.2500" in markdown(found)
+    (panel,) = (one for one in panels(found) if one.title == "Missing modalities")
+    assert panel.variants["image"]["data"][0]["y"] == [0.6, 0.3]
+
+
+@pytest.mark.parametrize("changed", [{"split": "val"}, {"shares": (0.0, 0.5)}])
+def test_probes_that_are_not_alike_are_not_averaged(tmp_path, changed):
+    probed(run(tmp_path, seed=0), 0.2)
+    probed(run(tmp_path, seed=1), 0.2, **changed)
+    assert compared(tmp_path).results[0].probe == {}
+
+
+def test_a_run_that_was_not_probed_leaves_its_method_without(tmp_path):
+    probed(run(tmp_path, seed=0), 0.2)
+    (run(tmp_path, seed=1) / "probe.json").write_text("{}")
+    assert compared(tmp_path).results[0].probe == {}
+
+
+def test_energy_and_price_follow_from_the_minutes_of_the_devices(tmp_path):
+    run(tmp_path, record={"device_minutes": 90.0})
+    runs, _ = read_runs([tmp_path])
+    estimate(runs, watts=200, price=3.0)
+    costs = compare(runs).results[0].costs
+    assert costs["kwh"] == pytest.approx(0.3)
+    assert costs["price"] == pytest.approx(4.5)
+    with pytest.raises(InputError, match="--watts must be above 0"):
+        estimate(runs, watts=0, price=None)
 
 
 # Outputs

@@ -8,6 +8,7 @@ from importlib import import_module
 
 BENCHES = {
     "step": "a training step of velm beside a bare PyTorch loop",
+    "fusions": "what each fusion costs: training and inference throughput, utilisation",
     "decoding": "words a second, with and without the cache, beside transformers.generate",
     "scoring": "captions scored, and how that grows with the images",
     "features": "an epoch on kept features beside tensors in memory and the encoder in the loop",

@@ -15,11 +15,12 @@ def main(words: Sequence[str]) -> int:
     options = _parser().parse_args(list(words)[1:])
     from rich.console import Console
 
-    from velm_lightning.compare.comparison import compare
+    from velm_lightning.compare.comparison import compare, estimate
     from velm_lightning.compare.reading import read_runs
     from velm_lightning.compare.tables import latex, markdown, print_tables, table_of_runs
 
     runs, left = read_runs(_places(options.runs))
+    estimate(runs, options.watts, options.price)
     found = compare(runs, left, options.split, options.controls)
     print_tables(found, Console())
     for path, make in ((options.markdown, markdown), (options.csv, table_of_runs), (options.latex, latex)):
@@ -64,6 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs, of experiments, or patterns of them")
     parser.add_argument("--split", choices=["val", "test"], help="test where all runs have it, else val")
     parser.add_argument("--controls", nargs="*", default=[], metavar="CLASS", help="models that are controls besides")
+    parser.add_argument("--watts", type=float, help="mean power of a device with its share of the machine: adds kWh")
+    parser.add_argument("--price", type=float, help="price of an hour of a device: adds what a run costs")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a dashboard that works without a network")
     parser.add_argument("--title", default="Comparison of fusions", help="title of the dashboard")
     parser.add_argument("--markdown", type=Path, metavar="FILE")

@@ -43,6 +43,7 @@ def panels(found: Comparison) -> list[Panel]:
         _heat(found),
         _parallel(found),
         _budgets(found, colours),
+        _missing(found, colours),
     ]
     return [panel for panel in drawn if panel.variants]
 
@@ -274,3 +275,21 @@ def _budgets(found: Comparison, colours: dict[str, str]) -> Panel:
     layout = _layout("trials", "expected best score on val", height=380)
     caption = "What the best of k trials is expected to reach: compare fusions at the same k (Dodge et al. 2019)."
     return Panel("Score by budget", caption, {"val": {"data": traces, "layout": layout}} if traces else {})
+
+
+def _missing(found: Comparison, colours: dict[str, str]) -> Panel:
+    dashes, variants = _dashes(found), {}
+    for modality in dict.fromkeys(name for one in found.results for name in one.probe):
+        traces = [
+            {
+                "type": "scatter", "mode": "lines+markers", "x": one.probe[modality].shares,
+                "y": one.probe[modality].missing, "name": _safe(one.method.name),
+                "line": {"color": colours[one.method.fusion], "dash": dashes[one.method.name]},
+            }
+            for one in found.results[:MOST_LINES]
+            if modality in one.probe
+        ]  # fmt: skip
+        layout = _layout(f"share of samples without {modality}", f"score on {found.split}", height=380)
+        layout["xaxis"]["tickformat"] = ".0%"
+        variants[modality] = {"data": traces, "layout": layout}
+    return Panel("Missing modalities", "Mean over seeds, as `velm probe` measured it.", variants)

@@ -102,6 +102,15 @@ class RunFolder:
                             values.append(float(value))
         return found
 
+    @cached_property
+    def probe(self) -> dict[str, Any]:
+        """What ``velm probe`` found of it; empty where it was not probed, or in another form than this version's."""
+        try:
+            found = read_json(self.folder / "probe.json")
+        except InputError:
+            return {}
+        return found if {"split", "shuffled", "shares", "missing"} <= found.keys() else {}
+
     def rows(self, split: str) -> list[dict[str, Any]]:
         """Return the prediction rows of a split.
 

@@ -35,6 +35,15 @@ def sheets(found: Comparison) -> list[Sheet]:
     if found.pairs:
         head = ["better", "worse", "difference [95 % interval]", "p (Holm)", "seeds", ""]
         several.append(Sheet("paired differences", head, [_pair(pair) for pair in found.pairs], 2))
+    probed = [one for one in found.results if one.probe]
+    if probed:
+        head = ["method", "shuffled", "costs ± 95 %", "share of the score", "all missing"]
+        rows = [
+            [_named(one), name, _spread(owed.cost), f"{owed.perceptual:.1%}", f"{owed.missing[-1]:.4f}"]
+            for one in probed
+            for name, owed in one.probe.items()
+        ]
+        several.append(Sheet("what each modality is worth", head, rows, 2))
     names = list(dict.fromkeys(name for one in found.results for name in one.groups))
     if names:
         rows = [[_named(one), *(_spread(one.groups.get(name)) for name in names)] for one in found.results]

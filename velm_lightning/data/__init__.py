@@ -1,5 +1,6 @@
 """One data module for every fusion and task; one file a dataset."""
 
+from velm_lightning.data.caption_pairs import CaptionPairs
 from velm_lightning.data.coco_captions import COCOCaptions
 from velm_lightning.data.digits import Digits
 from velm_lightning.data.face_posts import FacePosts
@@ -19,6 +20,7 @@ __all__ = [
     "NLVR",
     "COCOCaptions",
     "Digits",
+    "CaptionPairs",
     "FacePosts",
     "FlickrTokens",
     "JSONLines",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import torch
 
@@ -22,11 +22,20 @@ def with_other_pictures(samples: Sequence[Sample], seed: int) -> list[Sample]:
     """
     _, rows = distinct([sample.image for sample in samples])
     keys = [tuple(row) for row in rows.view(len(samples), -1).tolist()]  # a clip is one picture
-    pictures = {key: sample.image for key, sample in zip(keys, samples, strict=True)}
-    if len(pictures) < 2:
+    if len(set(keys)) < 2:
         raise InputError("data.incongruent=true needs two different pictures or more in a split, and there is one")
-    generator = torch.Generator().manual_seed(stable_seed(seed, "incongruent"))
-    names, order = list(pictures), torch.randperm(len(pictures), generator=generator)
-    places = zip(order.tolist(), order.roll(1).tolist(), strict=True)
-    other = {names[place]: pictures[names[before]] for place, before in places}
-    return [sample._replace(image=other[key]) for key, sample in zip(keys, samples, strict=True)]
+    places = exchanged(keys, stable_seed(seed, "incongruent"))
+    return [sample._replace(image=samples[place].image) for sample, place in zip(samples, places, strict=True)]
+
+
+def exchanged(things: Sequence[Hashable], seed: int) -> list[int]:
+    """Return for each place one that holds another thing: things change places in one random cycle.
+
+    Places that held the same thing still do, and no thing stays unless it is the only one.
+    """
+    first = {thing: place for place, thing in reversed(list(enumerate(things)))}
+    names = list(dict.fromkeys(things))
+    order = torch.randperm(len(names), generator=torch.Generator().manual_seed(seed))
+    turns = zip(order.tolist(), order.roll(1).tolist(), strict=True)
+    other = {names[place]: first[names[before]] for place, before in turns}
+    return [other[thing] for thing in things]

@@ -1,6 +1,7 @@
 """Where the image meets the text: early, late and interactive fusion, and the two controls."""
 
 from velm_lightning.fusion.base import Fusion
+from velm_lightning.fusion.compiling import Compiling
 from velm_lightning.fusion.controls import ImageOnly, TextOnly
 from velm_lightning.fusion.early import EarlyFusion
 from velm_lightning.fusion.interactive import InteractiveFusion
@@ -10,6 +11,7 @@ from velm_lightning.fusion.optimization import Optimization
 from velm_lightning.fusion.unfreezing import GradualUnfreezing
 
 __all__ = [
+    "Compiling",
     "Concat",
     "EarlyFusion",
     "Fusion",

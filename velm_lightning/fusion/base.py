@@ -19,6 +19,7 @@ from velm_lightning.fusion.optimization import Optimization
 from velm_lightning.recipe import Recorded
 from velm_lightning.tasks.base import Task
 from velm_lightning.tasks.rows import gather_rows
+from velm_lightning.transfer import Taken, start_from
 from velm_lightning.types import Batch, ImageTransform, Row, Tokens, Words
 from velm_lightning.vocabulary import Vocabulary
 
@@ -33,6 +34,7 @@ class Fusion(Recorded, LightningModule, ABC):
         task: head, loss and metrics.
         optimization: optimiser and schedule.
         connector: brings image tokens to the width of the text; by default a linear map.
+        init_from: checkpoint of a model whose weights training starts from, where they fit; see ``transfer``.
 
     Attributes:
         modalities: what the model is shown; comparisons hold fusions against the controls, which see one alone.
@@ -48,6 +50,7 @@ class Fusion(Recorded, LightningModule, ABC):
         task: Task,
         optimization: Optimization | None = None,
         connector: Connector | None = None,
+        init_from: Path | None = None,
     ) -> None:
         super().__init__()
         self.vocabulary, self.optimization = vocabulary, optimization or Optimization()
@@ -60,6 +63,8 @@ class Fusion(Recorded, LightningModule, ABC):
         self.connector: nn.Module = connector
         text_encoder.connect(vocabulary)
         task.connect(vocabulary, text_encoder)
+        self.init_from = init_from
+        self.taken: Taken | None = None
         self.rows: list[Row] = []
         self.grad_norm: Tensor | None = None
 
@@ -83,13 +88,20 @@ class Fusion(Recorded, LightningModule, ABC):
         """Return the fused states (B, N, D) at the places of ``batch.ids``."""
         return self.fuse(self.see(batch.image), self.read(batch.words))
 
+    def couples(self, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
+        """Read the text ``texts[p]`` with the image ``images[p]`` and return the summaries (P, D)."""
+        return self.summary(self.fuse(image.rows(images), text.rows(texts)))
+
     def pairs(self, image: Tokens, text: Tokens) -> Tensor:
         """Read every text with every image and return the summaries (I, T, D)."""
         images, texts = len(image.x), len(text.x)
         every_image = torch.arange(images, device=image.x.device).repeat_interleave(texts)
         every_text = torch.arange(texts, device=text.x.device).repeat(images)
-        summaries = self.summary(self.fuse(image.rows(every_image), text.rows(every_text)))
-        return summaries.view(images, texts, -1)
+        return self.couples(image, text, every_image, every_text).view(images, texts, -1)
+
+    def text_alone(self, text: Tokens) -> Tensor:
+        """Return what the text encoder sums up (B, D) of texts, embedded, that no image is read with."""
+        return self.summary(self.text_encoder.trunk(text))
 
     def looked(self, maps: AttentionMaps, image: Tokens, text: Tokens) -> Tensor | None:
         """Pick from recorded attention how much each word looked at each image token: (B, N, M); none by default."""
@@ -98,12 +110,6 @@ class Fusion(Recorded, LightningModule, ABC):
     def summary(self, states: Tokens) -> Tensor:
         """Return the vectors (B, D) in which fused states sum up their prompts."""
         return self.text_encoder.summary(states)
-
-    def on_fit_start(self) -> None:
-        """Show the task what it will learn from."""
-        data: Any = getattr(self.trainer, "datamodule", None)
-        if data is not None:
-            self.task.prepare(data.samples("train"))
 
     # Steps. Nothing is logged in the training step: a logging call costs more than many a small model's layer.
 
@@ -147,7 +153,7 @@ class Fusion(Recorded, LightningModule, ABC):
 
     def _finish(self, split: str) -> None:
         """Bring the rows of all ranks together and compute every figure from them, the same on each rank."""
-        self.rows = self.task.score(gather_rows(self.rows))
+        self.rows = self.task.finish(self, gather_rows(self.rows))
         for name, value in self.task.figures(self.rows).items():
             # For checkpoints, early stopping and the progress bar; loggers get the figures in full precision. Every
             # rank holds the same value, and the maximum keeps it to the last digit.
@@ -157,6 +163,14 @@ class Fusion(Recorded, LightningModule, ABC):
             )
 
     # Optimisation.
+
+    def on_fit_start(self) -> None:
+        """Show the task what it will learn from; where no training goes on, start from another model's weights."""
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if data is not None:
+            self.task.prepare(data.samples("train"))
+        if self.init_from is not None and not self.trainer.ckpt_path:
+            self.taken = start_from(self, self.init_from)
 
     def configure_optimizers(self) -> Any:
         """See ``Optimization.configure``."""

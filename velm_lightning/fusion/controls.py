@@ -50,6 +50,10 @@ class ImageOnly(EarlyFusion):
         states = super().fuse(image, self._hide(text), cache)
         return text.with_x(states.x)
 
+    def text_alone(self, text: Tokens) -> Tensor:
+        """See ``Fusion.text_alone``: of hidden words."""
+        return super().text_alone(self._hide(text))
+
     def _hide(self, text: Tokens) -> Tokens:
         prompt = text.block == 0
         kept = prompt & text.valid

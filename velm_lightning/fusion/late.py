@@ -31,17 +31,10 @@ class LateFusion(Fusion):
     def fuse(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
         """See ``Fusion.fuse``."""
         states = self.text_encoder.trunk(text, cache)
-        (pooled,) = once(cache, self, lambda: (pool(cast(Tokens, image)),))
+        (pooled,) = once(cache, self, lambda: (cast(Tokens, image).mean(),))
         return states.with_x(self.merge(pooled[:, None], states.x))
 
-    def pairs(self, image: Tokens, text: Tokens) -> Tensor:
-        """See ``Fusion.pairs``; each image and each text is encoded once."""
-        summaries = self.summary(self.text_encoder.trunk(text))
-        merged: Tensor = self.merge(pool(image)[:, None], summaries[None])
+    def couples(self, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
+        """See ``Fusion.couples``; each image and each text is encoded once."""
+        merged: Tensor = self.merge(image.mean()[images], self.text_alone(text)[texts])
         return merged
-
-
-def pool(tokens: Tokens) -> Tensor:
-    """Return the mean (B, D) of the valid tokens."""
-    weight = tokens.valid[..., None].to(tokens.x.dtype)
-    return (tokens.x * weight).sum(1) / weight.sum(1)

@@ -26,6 +26,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "VQA accuracy": {"scorer": "vqaEval"},
     "accuracy": {"scorer": "exact-match"},
     "macro-F1": {"scorer": "f1-classes-that-occur"},
+    "mean recall": {"scorer": "R@1,5,10-both-ways", "ties": "against"},
     "R@k": {"scorer": "any-relevant", "ties": "against"},
 }
 """What is known of each figure without being told."""

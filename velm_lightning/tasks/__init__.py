@@ -4,6 +4,9 @@ from velm_lightning.tasks.base import HeadTask, Task
 from velm_lightning.tasks.classification import Classification
 from velm_lightning.tasks.distillation import Distillation
 from velm_lightning.tasks.generation import Generation
+from velm_lightning.tasks.masked import MaskedLM
+from velm_lightning.tasks.mixture import Mixture
+from velm_lightning.tasks.retrieval import Retrieval
 from velm_lightning.tasks.scorers import Exact, Scorer, VQAAccuracy
 from velm_lightning.tasks.self_critical import SelfCritical
 from velm_lightning.tasks.sentences import Answers, Captions, SentenceScorer, Translations
@@ -16,6 +19,9 @@ __all__ = [
     "Exact",
     "Generation",
     "HeadTask",
+    "MaskedLM",
+    "Mixture",
+    "Retrieval",
     "Scorer",
     "SelfCritical",
     "SentenceScorer",

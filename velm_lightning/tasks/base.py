@@ -36,6 +36,10 @@ class Task(Recorded, nn.Module, ABC):
         """Fill in scores that depend on the whole table; by default they are there already."""
         return list(rows)
 
+    def finish(self, model: Model, rows: Sequence[Row]) -> list[Row]:
+        """Turn the rows that all processes predicted into the table of an evaluation, the same on each of them."""
+        return self.score(rows)
+
     @abstractmethod
     def figures(self, rows: Sequence[Row]) -> dict[str, float]:
         """Compute every reported figure from rows; ``score`` is the headline, higher is better."""
@@ -47,6 +51,10 @@ class Task(Recorded, nn.Module, ABC):
     @abstractmethod
     def toward(self, batch: Batch, answers: Sequence[str]) -> Batch:
         """Return the batch as if ``answers``, one a sample, were its targets."""
+
+    def support(self, model: Model, batch: Batch, answers: Sequence[str]) -> Tensor:
+        """Return how strongly the model holds ``answers``, one a sample: a scalar whose slope shows the evidence."""
+        return -self.loss(model, self.toward(batch, answers))
 
     @abstractmethod
     def signature(self, split: str) -> str:

@@ -15,7 +15,7 @@ from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.recipe import Recorded, rebuilding, recipe
 from velm_lightning.tasks.base import HeadTask, Task
 from velm_lightning.tasks.model import Model
-from velm_lightning.types import Batch, InputError, Row
+from velm_lightning.types import Batch, InputError, Row, Sample
 from velm_lightning.vocabulary import Vocabulary
 
 
@@ -79,6 +79,10 @@ class Distillation(Task):
             raise InputError(f"task.teacher {self.path} learned {type(teacher.task).__name__}: it gives no answers")
         return teacher
 
+    def prepare(self, samples: Sequence[Sample]) -> None:
+        """See ``Task.prepare``."""
+        self.task.prepare(samples)
+
     def loss(self, model: Model, batch: Batch) -> Tensor:
         """See ``Task.loss``; outside of training, and where no teacher was read, the task's own."""
         if not self.training or not self._teacher:
@@ -105,6 +109,10 @@ class Distillation(Task):
     def predict(self, model: Model, batch: Batch) -> list[Row]:
         """See ``Task.predict``."""
         return self.task.predict(model, batch)
+
+    def finish(self, model: Model, rows: Sequence[Row]) -> list[Row]:
+        """See ``Task.finish``."""
+        return self.task.finish(model, rows)
 
     def score(self, rows: Sequence[Row]) -> list[Row]:
         """See ``Task.score``."""

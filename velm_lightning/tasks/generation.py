@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from velm_lightning.decoding import Decoding, Greedy, Hypothesis
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.tasks.base import HeadTask
+from velm_lightning.tasks.heads import own_head, tied_head
 from velm_lightning.tasks.model import Model
 from velm_lightning.tasks.packing import PackedLinear, linear_layers
 from velm_lightning.tasks.rows import mean
@@ -55,7 +56,7 @@ class Generation(HeadTask):
             InputError: the text encoder's own head is asked for, and it has none.
         """
         self.vocabulary = vocabulary
-        self.turn, self.head = _own_head(text_encoder) if self.kind == "own" else _tied_head(text_encoder)
+        self.turn, self.head = own_head(text_encoder) if self.kind == "own" else tied_head(text_encoder)
 
     def logits(self, states: Tensor) -> Tensor:
         """Turn states (..., D) into logits (..., V)."""
@@ -179,19 +180,3 @@ def _wanted(batch: Batch) -> Tensor:
     if not bool(wanted.any()):
         raise InputError("generation needs sentences to produce, and the samples have none: check `target`")
     return wanted
-
-
-def _tied_head(text_encoder: TextEncoder) -> tuple[nn.Module, nn.Module]:
-    dim, embedding = text_encoder.dim, text_encoder.embedding
-    turn = nn.Sequential(nn.Linear(dim, embedding.embedding_dim), nn.LayerNorm(embedding.embedding_dim))
-    head = nn.Linear(embedding.embedding_dim, embedding.num_embeddings)
-    head.weight = embedding.weight
-    nn.init.zeros_(head.bias)
-    return turn, head
-
-
-def _own_head(text_encoder: TextEncoder) -> tuple[nn.Module, nn.Module]:
-    found = text_encoder.vocabulary_head
-    if found is None:
-        raise InputError(f"task.head is 'own', but {type(text_encoder).__name__} has no vocabulary head: use 'tied'")
-    return nn.Identity(), found

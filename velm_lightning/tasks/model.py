@@ -38,6 +38,14 @@ class Model(Protocol):
         """Let the text read the image; with a cache, the image comes with the prompt only."""
         ...
 
+    def text_alone(self, text: Tokens) -> Tensor:
+        """Summaries (B, D) of embedded texts that no image is read with."""
+        ...
+
+    def couples(self, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
+        """Summaries (P, D) of the texts numbered ``texts`` (P,), each read with the image numbered by ``images``."""
+        ...
+
     def pairs(self, image: Tokens, text: Tokens) -> Tensor:
         """Summaries (I, T, D) of every text read with every image."""
         ...

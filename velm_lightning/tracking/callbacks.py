@@ -104,8 +104,7 @@ class RunRecord(Callback):
             return
         data: Any = getattr(trainer, "datamodule", None)
         self.started = time.monotonic()
-        if trainer.ckpt_path:
-            self.minutes_before = self.run.record.get("minutes", 0.0)
+        self.minutes_before = self.run.record.get("minutes", 0.0)  # where an earlier run goes on
         self.run.folder.mkdir(parents=True, exist_ok=True)
         if not self.run.claim():
             raise InputError(f"another process is at work on {self.run.folder}: wait for its end, or start a new run")
@@ -146,6 +145,9 @@ class RunRecord(Callback):
                     resumed=[*self.run.record.get("resumed", []), {"step": trainer.global_step, "at": now()}]
                 )
                 print(f"going on after step {trainer.global_step} from {trainer.ckpt_path}")
+            if taken := getattr(pl_module, "taken", None):
+                print(taken.said())
+                self.run.update(init_from={"path": taken.path, "sha256": taken.sha256, "left": sorted(taken.left)})
             data: Any = getattr(trainer, "datamodule", None)
             if order := getattr(data, "order", None):
                 self.run.update(left_out=order.left_out)

@@ -1,0 +1,288 @@
+"""Retrieval: what pairs are drawn together, which wrong ones teach, and how a whole split is searched."""
+
+import math
+
+import pytest
+import tiny
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch.nn import functional as F
+
+from velm_lightning.data import CaptionPairs
+from velm_lightning.fusion import EarlyFusion, ImageOnly, InteractiveFusion, LateFusion, TextOnly
+from velm_lightning.metrics.retrieval import recall_at
+from velm_lightning.tasks import Retrieval
+from velm_lightning.tasks.ranking import CHUNK, Direction
+from velm_lightning.tasks.retrieval import rank_of
+from velm_lightning.types import InputError, Row, Sample
+
+FUSIONS = [EarlyFusion, InteractiveFusion, LateFusion, TextOnly, ImageOnly]
+WORDS = ("red", "blue", "how many", "is there", "circle", "what colour", "square ?", "left of the")
+
+
+def pairs(count, texts=1):
+    """Pictures with a few texts each."""
+    return [
+        Sample(f"p{i}-{j}", picture, f"{WORDS[i % 8]} {WORDS[(i // 8 + j + 1) % 8]}", None, ())
+        for i, picture in enumerate(map(tiny.picture, range(count)))
+        for j in range(texts)
+    ]
+
+
+def model_of(kind=LateFusion, **arguments):
+    torch.manual_seed(0)
+    extra = {"depth": 1, "heads": 2} if kind is InteractiveFusion else {}
+    return tiny.fusion(kind, vocabulary=tiny.vocabulary(answers=()), task=Retrieval(width=6, **arguments), **extra)
+
+
+def evaluated(model, samples, size=3):
+    model.eval()
+    rows = []
+    with torch.no_grad():
+        whole = tiny.batch(samples, model.vocabulary)
+        for start in range(0, len(samples), size):
+            rows += model.task.predict(model, whole._make(field[start : start + size] for field in whole))
+        return model.task.finish(model, sorted(rows))
+
+
+def similarity(model, samples):
+    batch = tiny.batch(samples, model.vocabulary)
+    found = model.task.vectors(model, model.see(batch.image), model.read(batch.words))
+    return model.task.similarity(*found)
+
+
+# The loss.
+
+
+def contrast(model, names, images, texts):
+    return model.task._contrast(images, texts, torch.tensor(names))
+
+
+def unit(*shape):
+    return F.normalize(torch.randn(*shape), dim=-1)
+
+
+def test_the_softmax_contrast_is_cross_entropy_both_ways():
+    model, images, texts = model_of(temperature=0.5), unit(4, 6), unit(4, 6)
+    logits, right = images @ texts.T / 0.5, torch.arange(4)
+    expected = (F.cross_entropy(logits, right) + F.cross_entropy(logits.T, right)) / 2
+    torch.testing.assert_close(contrast(model, [0, 1, 2, 3], images, texts), expected)
+
+
+def test_the_sigmoid_contrast_judges_each_pair_by_itself():
+    model, images, texts = model_of(contrast="sigmoid", temperature=0.5), unit(3, 6), unit(3, 6)
+    logits = images @ texts.T / 0.5 - 10
+    sign = 2 * torch.eye(3) - 1
+    expected = -F.logsigmoid(sign * logits).sum() / 3
+    torch.testing.assert_close(contrast(model, [0, 1, 2], images, texts), expected)
+
+
+def test_texts_of_one_picture_are_each_others_pairs():
+    model, images, texts = model_of(temperature=1.0), unit(3, 6), unit(3, 6)
+    images[1] = images[0]
+    logits = images @ texts.T
+    share = torch.tensor([[0.5, 0.5, 0], [0.5, 0.5, 0], [0, 0, 1]])
+    expected = (F.cross_entropy(logits, share) + F.cross_entropy(logits.T, share)) / 2
+    torch.testing.assert_close(contrast(model, [7, 7, 8], images, texts), expected)
+
+
+def test_hard_negatives_are_of_other_pictures_and_the_more_similar_the_likelier():
+    task = model_of(negatives=200).task
+    logits = torch.tensor([[9.0, 9.0, 4.0, 0.0]] * 4)
+    names = torch.tensor([1, 1, 2, 3])
+    drawn = task._hard(logits, names[:, None] == names)
+    assert not set(drawn[0].tolist()) & {0, 1}
+    assert (drawn[0] == 2).sum() > (drawn[0] == 3).sum()
+    assert set(drawn[2].tolist()) <= {0, 1, 3}
+
+
+def test_a_picture_alone_in_its_batch_has_nothing_to_be_told_from(vocabulary):
+    model = model_of(EarlyFusion)
+    batch = tiny.batch(pairs(1, texts=3), model.vocabulary)
+    loss = model.task.loss(model, batch)
+    loss.backward()
+    assert loss.isfinite()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize("kind", [EarlyFusion, InteractiveFusion, LateFusion])
+def test_a_few_pairs_are_learned_by_heart(kind):
+    model, samples = model_of(kind), pairs(6)
+    batch = tiny.batch(samples, model.vocabulary)
+    optimizer = torch.optim.Adam(model.parameters(), 0.003)
+    for _ in range(200):
+        optimizer.zero_grad()
+        model.task.loss(model, batch).backward()
+        optimizer.step()
+    assert model.task.figures(evaluated(model, samples))["score"] == 1
+
+
+# The search.
+
+
+@pytest.mark.parametrize("kind", FUSIONS)
+def test_every_text_and_every_picture_has_its_rank(kind):
+    rows = evaluated(model_of(kind), pairs(4, texts=2))
+    assert [row.group for row in rows] == ["text to image"] * 8 + ["image to text"] * 4
+    assert all(1 <= rank_of(row) <= (4 if row.group == "text to image" else 7) for row in rows)
+    assert all(row.score == 1 / rank_of(row) for row in rows)
+    assert len({row.key for row in rows}) == 12
+    assert {row.image for row in rows} == {f"p{i}-0" for i in range(4)}
+
+
+def test_two_towers_rank_by_similarity_alone():
+    model, samples = model_of(shortlist=0), pairs(5)
+    rows = {row.key: rank_of(row) for row in evaluated(model, samples)}
+    with torch.no_grad():
+        logits = similarity(model, samples)
+    for i in range(5):
+        assert rows[f"p{i}-0"] == 1 + int((logits[:, i] > logits[i, i]).sum())
+        assert rows[f"picture of p{i}-0"] == 1 + int((logits[i] > logits[i, i]).sum())
+
+
+@pytest.mark.parametrize("kind", [EarlyFusion, InteractiveFusion, LateFusion])
+def test_only_the_shortlist_is_put_in_another_order(kind):
+    """What reading together says of pairs beyond the shortlist does not count; within it, it decides."""
+    samples = pairs(6)
+    alone = {row.key: rank_of(row) for row in evaluated(model_of(kind, shortlist=0), samples)}
+    model = model_of(kind, shortlist=3)
+    with torch.no_grad():
+        model.task.match[-1].weight.mul_(1000)
+    both = {row.key: rank_of(row) for row in evaluated(model, samples)}
+    assert all((alone[key] <= 3) == (both[key] <= 3) for key in alone)
+    assert all(alone[key] == both[key] for key in alone if alone[key] > 3)
+    assert alone != both
+
+
+@pytest.mark.parametrize("kind", [EarlyFusion, LateFusion])
+def test_with_a_shortlist_of_all_the_fused_pairs_decide(kind):
+    model, samples = model_of(kind, shortlist=99), pairs(5)
+    rows = {row.key: rank_of(row) for row in evaluated(model, samples)}
+    batch = tiny.batch(samples, model.vocabulary)
+    with torch.no_grad():
+        logits = similarity(model, samples)
+        logits = logits + model.task.match(model.pairs(model.see(batch.image), model.read(batch.words)))[..., 0]
+    assert [rows[f"p{i}-0"] for i in range(5)] == [1 + int((logits[:, i] > logits[i, i]).sum()) for i in range(5)]
+
+
+def test_how_a_split_is_cut_into_batches_and_chunks_changes_nothing(monkeypatch):
+    samples = pairs(8)
+    whole = evaluated(model_of(EarlyFusion), samples, size=8)
+    monkeypatch.setattr("velm_lightning.tasks.ranking.CHUNK", 3)
+    assert [row[:5] for row in evaluated(model_of(EarlyFusion), samples, size=1)] == [row[:5] for row in whole]
+    assert CHUNK > 8
+
+
+def test_folds_are_searched_by_themselves_and_averaged():
+    model, samples = model_of(fold=2, shortlist=0), pairs(4)
+    rows = evaluated(model, samples)
+    halves = [evaluated(model_of(shortlist=0), part) for part in (samples[:2], samples[2:])]
+    expected = [model.task.figures(half) for half in halves]
+    found = model.task.figures(rows)
+    assert {row.group for row in rows} == {f"{d.value}, fold {n}" for d in Direction for n in (1, 2)}
+    assert found == {name: (expected[0][name] + expected[1][name]) / 2 for name in found}
+
+
+def test_figures_are_recalls_and_median_ranks_of_both_directions():
+    nothing = (math.nan,) * 3
+    ranks = {"text to image": [1, 2, 7, 30], "image to text": [1, 1, 12]}
+    rows = [
+        Row(f"{group} {i}", group, "", f"rank {rank}; first: x", ("x",), *nothing)
+        for group, found in ranks.items()
+        for i, rank in enumerate(found)
+    ]
+    figures = Retrieval().figures(rows)
+    expected = {group: recall_at([rank - 1 for rank in found]) for group, found in ranks.items()}
+    assert figures["text_to_image_r5"] == expected["text to image"]["R@5"] == 0.5
+    assert figures["image_to_text_r1"] == pytest.approx(2 / 3)
+    assert figures["text_to_image_median_rank"] == 4.5
+    recalls = [expected[group][f"R@{k}"] for group in ranks for k in (1, 5, 10)]
+    assert figures["score"] == pytest.approx(sum(recalls) / 6)
+
+
+@pytest.mark.parametrize(("kind", "asked"), [(TextOnly, "image to text"), (ImageOnly, "text to image")])
+def test_a_control_finds_the_same_whatever_it_is_asked(kind, asked):
+    """What it cannot see is all alike to it."""
+    rows = evaluated(model_of(kind), pairs(4))
+    assert len({row.prediction.partition("first: ")[2] for row in rows if row.group == asked}) == 1
+
+
+def test_scores_are_computed_anew_from_stored_rows():
+    model = model_of()
+    rows = evaluated(model, pairs(3))
+    assert model.task.score([row._replace(score=math.nan) for row in rows]) == rows
+
+
+def test_a_row_of_another_task_is_refused():
+    with pytest.raises(InputError, match="'red' tells no rank"):
+        rank_of(Row("k", "", "", "red", (), 0.0, 0.0, 0.0))
+
+
+@pytest.mark.parametrize("wrong", [{"temperature": 0}, {"matching": 0}, {"negatives": 0}, {"fold": 0}])
+def test_arguments_out_of_range_are_refused(wrong):
+    with pytest.raises(InputError, match=f"task.{next(iter(wrong))}="):
+        Retrieval(**wrong)
+
+
+# Several processes.
+
+
+def work(rank, store, results):
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+    samples = pairs(5, texts=2)
+    model = model_of()
+    part = samples[:4] if rank == 0 else samples[4:]  # of two sizes, and the third picture is on both
+    images, texts, names = vectors(len(samples))
+    own = slice(0, 4) if rank == 0 else slice(4, 10)
+    images, texts = images[own].requires_grad_(), texts[own].requires_grad_()
+    loss = model.task._contrast(images, texts, names[own])
+    (loss * (own.stop - own.start) / 5).backward()  # weighed as the mean over processes will be
+    rows = evaluated(model_of(EarlyFusion), part, size=2)
+    torch.save((loss.detach(), images.grad, texts.grad, [tuple(row) for row in rows]), f"{results}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def vectors(count):
+    torch.manual_seed(1)
+    return unit(count, 6), unit(count, 6), torch.arange(count) // 2
+
+
+@pytest.mark.slow
+def test_two_processes_contrast_the_pairs_of_both_and_search_as_one(tmp_path):
+    mp.spawn(work, args=(tmp_path / "store", tmp_path), nprocs=2)
+    (loss0, images0, texts0, rows0), (loss1, images1, texts1, rows1) = (
+        torch.load(tmp_path / f"{rank}.pt", weights_only=False) for rank in range(2)
+    )
+    images, texts, names = vectors(10)
+    images.requires_grad_(), texts.requires_grad_()
+    whole = model_of().task._contrast(images, texts, names)
+    whole.backward()
+    torch.testing.assert_close(0.4 * loss0 + 0.6 * loss1, whole.detach())
+    torch.testing.assert_close(torch.cat([images0, images1]) / 2, images.grad)
+    torch.testing.assert_close(torch.cat([texts0, texts1]) / 2, texts.grad)
+    alone = [tuple(row) for row in evaluated(model_of(EarlyFusion), pairs(5, texts=2), size=2)]
+    assert [row[:6] for row in rows0] == [row[:6] for row in rows1] == [row[:6] for row in alone]
+
+
+# The data.
+
+
+def captioned(key, count, target=True):
+    texts = tuple(f"{key} {i}" for i in range(count))
+    return Sample(key, tiny.picture(0), "", texts[0] if target else None, texts, "g")
+
+
+def test_every_caption_becomes_a_pair():
+    data = CaptionPairs(tiny.Samples(train=[captioned("a", 3), captioned("b", 3)], test=[captioned("c", 3)]))
+    assert [(s.key, s.text, s.target, s.references) for s in data.split("train")] == [
+        ("a", "a 0", None, ()), ("b", "b 0", None, ()),
+    ]  # fmt: skip
+    assert [(s.key, s.text) for s in data.split("test")] == [(f"c#{i}", f"c {i}") for i in range(3)]
+    assert data.split("val") == []
+
+
+def test_an_evaluation_may_take_a_few_captions_of_each_picture():
+    data = CaptionPairs(tiny.Samples(test=[captioned("c", 5)]), captions=2)
+    assert len(data.split("test")) == 2

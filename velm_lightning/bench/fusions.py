@@ -1,0 +1,163 @@
+"""What each fusion costs: training and inference throughput, memory and utilisation, with the same encoders.
+
+The fusions take turns within one process, so that what else the machine does falls on each; throughputs are medians
+over the turns, and the ratio to late fusion is taken turn by turn. Utilisation is the floating-point operations of a
+training step (three times a forward pass) over what the same device does in large matrix products of the same
+precision, measured beside it: no figure of a data sheet enters.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from velm_lightning.cost import flops
+from velm_lightning.data import MultimodalData, ShapeScenes
+from velm_lightning.encoders import SmallViT, TransformerText
+from velm_lightning.fusion import EarlyFusion, Fusion, ImageOnly, InteractiveFusion, LateFusion, TextOnly
+from velm_lightning.fusion.compiling import compile_layers
+from velm_lightning.tasks import Classification
+from velm_lightning.types import Batch
+
+FUSIONS: tuple[type[Fusion], ...] = (LateFusion, EarlyFusion, InteractiveFusion, TextOnly, ImageOnly)
+FORWARD_AND_BACKWARD = 3
+WARM_UP = 2
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--dim", type=int, default=256, help="width of all layers (256)")
+    parser.add_argument("--depth", type=int, default=4, help="layers of each encoder (4)")
+    parser.add_argument("--size", type=int, default=64, help="side of a picture in pixels (64: 64 image tokens)")
+    parser.add_argument("--batch-size", type=int, default=64, help="samples in a batch (64)")
+    parser.add_argument("--steps", type=int, default=5, help="steps in a turn (5)")
+    parser.add_argument("--turns", type=int, default=5, help="turns of each (5)")
+    parser.add_argument("--bf16", action="store_true", help="train and infer under bf16 autocast")
+    parser.add_argument("--compile", action="store_true", help="compile the layers of encoders and fusions")
+
+
+class Entry(NamedTuple):
+    """One fusion with what was measured of it: seconds a training step and a forward pass, turn by turn."""
+
+    model: Fusion
+    flops: int
+    training: list[float]
+    inference: list[float]
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure and print."""
+    torch.manual_seed(0)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    data = MultimodalData(ShapeScenes(train=options.batch_size, val=1, test=1, size=options.size))
+    autocast = partial(torch.autocast, device.type, torch.bfloat16, enabled=options.bf16)
+    entries, batch = [], None
+    for kind in FUSIONS:
+        model = build(kind, data, options)
+        if batch is None:
+            data.connect(model)
+            batch = data.split("train").pictured(range(options.batch_size)).to(device)
+        entries.append(Entry(model.to(device), flops(model.to(device), batch.first(8)), [], []))
+        if options.compile:
+            compile_layers(model)
+    assert batch is not None
+    peak = []
+    for turn in range(options.turns + 1):  # the first turn warms up
+        speed = matmul_speed(device, torch.bfloat16 if options.bf16 else torch.float32)
+        taken = [measure(entry.model, batch, options.steps, autocast) for entry in entries]
+        if turn:
+            peak.append(speed)
+            for entry, (training, inference) in zip(entries, taken, strict=True):
+                entry.training.append(training)
+                entry.inference.append(inference)
+    report(entries, batch.size, statistics.median(peak), device)
+
+
+def build(kind: type[Fusion], data: MultimodalData, options: argparse.Namespace) -> Fusion:
+    """Return a fusion of a Vision Transformer and a Transformer."""
+    heads = max(1, options.dim // 64)
+    return kind(
+        vocabulary=data.vocabulary,
+        image_encoder=SmallViT(options.size, patch=8, dim=options.dim, depth=options.depth, heads=heads),
+        text_encoder=TransformerText(options.dim, options.depth, heads, dropout=0.0),
+        task=Classification(dropout=0.0),
+    )
+
+
+def measure(
+    model: Fusion, batch: Batch, steps: int, autocast: Callable[[], AbstractContextManager[None]]
+) -> tuple[float, float]:
+    """Return the seconds of a training step, optimiser included, and of a forward pass."""
+    optimizer = model.optimization.configure(model, steps)["optimizer"]
+
+    def train() -> None:
+        optimizer.zero_grad()
+        with autocast():
+            loss = model.task.loss(model, batch)
+        torch.autograd.backward(loss)
+        optimizer.step()
+
+    def infer() -> None:
+        with torch.inference_mode(), autocast():
+            model(batch)
+
+    model.train()
+    training = seconds(train, steps)
+    model.eval()
+    return training, seconds(infer, steps)
+
+
+def seconds(call: Callable[[], object], count: int) -> float:
+    """Return the seconds of one call, as the mean of ``count`` after a few that are not counted."""
+    for _ in range(WARM_UP):
+        call()
+    _wait()
+    started = time.perf_counter()
+    for _ in range(count):
+        call()
+    _wait()
+    return (time.perf_counter() - started) / count
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def matmul_speed(device: torch.device, dtype: torch.dtype) -> float:
+    """Return the floating-point operations a second of large matrix products."""
+    side = 8192 if device.type == "cuda" else 1024
+    a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    return 2 * side**3 / seconds(lambda: a @ b, 5)
+
+
+def report(entries: list[Entry], samples: int, peak: float, device: torch.device) -> None:
+    """Print a row a fusion."""
+    where = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    table = Table(title=f"batches of {samples}; matrix products reach {peak / 1e12:.2f} TFLOP/s on {where}")
+    names = ("", "parameters", "FLOPs/sample", "training/s", "inference/s", "step / late", "utilisation")
+    for name in names:
+        table.add_column(name, justify="right" if name else "left")
+    late = entries[0]
+    for entry in entries:
+        step = statistics.median(entry.training)
+        ratios = [a / b for a, b in zip(entry.training, late.training, strict=True)]
+        table.add_row(
+            type(entry.model).__name__,
+            f"{sum(p.numel() for p in entry.model.parameters()) / 1e6:.2f}M",
+            f"{entry.flops / 1e6:,.0f}M",
+            f"{samples / step:,.0f}",
+            f"{samples / statistics.median(entry.inference):,.0f}",
+            f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
+            f"{FORWARD_AND_BACKWARD * entry.flops * samples / step / peak:.0%}",
+        )
+    Console().print(table)

@@ -1,0 +1,42 @@
+"""Tensors of all processes side by side, with gradients that find their way back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def together(x: Tensor) -> Tensor:
+    """Return the rows (R, …) of all processes, in their order; ``x`` (B, …) may have another B on each.
+
+    The gradient of a process's own rows is the sum of what all processes make of them. Without processes, ``x``.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return x
+    joined: Tensor = _Together.apply(x)
+    return joined
+
+
+class _Together(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        world = dist.get_world_size()
+        count = torch.tensor([len(x)], device=x.device)
+        counts = [torch.empty_like(count) for _ in range(world)]
+        dist.all_gather(counts, count)
+        sizes = [int(one) for one in counts]
+        padded = x.new_zeros(max(sizes), *x.shape[1:])
+        padded[: len(x)] = x
+        parts = [torch.empty_like(padded) for _ in range(world)]
+        dist.all_gather(parts, padded)
+        ctx.own = slice(sum(sizes[: dist.get_rank()]), sum(sizes[: dist.get_rank() + 1]))
+        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> Tensor:
+        whole = slopes[0].contiguous()
+        dist.all_reduce(whole)
+        return whole[ctx.own]

@@ -1,0 +1,123 @@
+"""A mixture: several tasks learned at once from the same samples, as in pretraining."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from velm_lightning.encoders.base import TextEncoder
+from velm_lightning.tasks.base import Task
+from velm_lightning.tasks.model import Model
+from velm_lightning.types import Batch, InputError, Row, Sample
+from velm_lightning.vocabulary import Vocabulary
+
+
+class Mixture(Task):
+    """The weighted sum of tasks (UNITER, Chen et al. 2020; ALBEF, Li et al. 2021).
+
+    The rows of the headline's task keep their keys, those of the others begin with the task's name; figures begin with
+    the name of their task.
+
+    Args:
+        tasks: tasks by name.
+        weights: weight of a task's loss by its name, 1 where it is not named.
+        headline: the task whose score is the mixture's; by default the first.
+
+    Raises:
+        InputError: there is no task, a weight is not above 0, or a name is of no task.
+    """
+
+    def __init__(
+        self, tasks: Mapping[str, Task], weights: Mapping[str, float] | None = None, headline: str | None = None
+    ) -> None:
+        super().__init__()
+        weights = dict(weights or {})
+        if not tasks:
+            raise InputError("task.tasks is empty: name at least one task")
+        unknown = sorted({*weights, *([headline] if headline else [])} - set(tasks))
+        if unknown:
+            raise InputError(f"task.weights or task.headline names {unknown[0]!r}: choose among {', '.join(tasks)}")
+        if low := [name for name, weight in weights.items() if weight <= 0]:
+            raise InputError(f"task.weights.{low[0]}={weights[low[0]]} must be above 0: leave the task out instead")
+        self.parts = nn.ModuleDict(tasks)
+        self.weights = {name: weights.get(name, 1.0) for name in tasks}
+        self.headline = headline or next(iter(tasks))
+
+    def each(self) -> Iterator[tuple[str, Task]]:
+        """Yield the tasks with their names."""
+        for name, part in self.parts.items():
+            assert isinstance(part, Task)
+            yield name, part
+
+    @property
+    def first(self) -> Task:
+        """The headline's task."""
+        return dict(self.each())[self.headline]
+
+    def connect(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
+        """See ``Task.connect``."""
+        for _, part in self.each():
+            part.connect(vocabulary, text_encoder)
+
+    def prepare(self, samples: Sequence[Sample]) -> None:
+        """See ``Task.prepare``."""
+        for _, part in self.each():
+            part.prepare(samples)
+
+    def loss(self, model: Model, batch: Batch) -> Tensor:
+        """See ``Task.loss``: the weighted sum."""
+        return torch.stack([self.weights[name] * part.loss(model, batch) for name, part in self.each()]).sum()
+
+    def predict(self, model: Model, batch: Batch) -> list[Row]:
+        """See ``Task.predict``: the rows of all tasks."""
+        return [row for name, part in self.each() for row in self._named(name, part.predict(model, batch))]
+
+    def _named(self, name: str, rows: Sequence[Row]) -> list[Row]:
+        """Write the task's name into its rows."""
+        return [
+            row._replace(
+                key=row.key if name == self.headline else f"{name}: {row.key}",
+                group=f"{name}: {row.group}" if row.group else name,
+            )
+            for row in rows
+        ]
+
+    def _own(self, name: str, rows: Sequence[Row]) -> list[Row]:
+        """Pick the rows of a task and take its name out of them."""
+        mine = [row for row in rows if row.group.partition(": ")[0] == name]
+        keys = [row.key if name == self.headline else row.key.removeprefix(f"{name}: ") for row in mine]
+        return [row._replace(key=key, group=row.group.partition(": ")[2]) for row, key in zip(mine, keys, strict=True)]
+
+    def finish(self, model: Model, rows: Sequence[Row]) -> list[Row]:
+        """See ``Task.finish``."""
+        return [
+            row for name, part in self.each() for row in self._named(name, part.finish(model, self._own(name, rows)))
+        ]
+
+    def score(self, rows: Sequence[Row]) -> list[Row]:
+        """See ``Task.score``; the rows stand in the order of their tasks."""
+        return [row for name, part in self.each() for row in self._named(name, part.score(self._own(name, rows)))]
+
+    def figures(self, rows: Sequence[Row]) -> dict[str, float]:
+        """See ``Task.figures``."""
+        found = {name: part.figures(self._own(name, rows)) for name, part in self.each()}
+        named = {f"{name}_{figure}": value for name, one in found.items() for figure, value in one.items()}
+        return {"score": found[self.headline]["score"], **named}
+
+    def answer(self, model: Model, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
+        """See ``Task.answer``: the headline's."""
+        return self.first.answer(model, batch, count)
+
+    def toward(self, batch: Batch, answers: Sequence[str]) -> Batch:
+        """See ``Task.toward``: the headline's."""
+        return self.first.toward(batch, answers)
+
+    def support(self, model: Model, batch: Batch, answers: Sequence[str]) -> Tensor:
+        """See ``Task.support``: the headline's."""
+        return self.first.support(model, batch, answers)
+
+    def signature(self, split: str) -> str:
+        """See ``Task.signature``: the headline's."""
+        return self.first.signature(split)

@@ -1,0 +1,132 @@
+"""Starting a model from another's checkpoint: what fits is taken, the rest is named."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from velm_lightning import checkpoint
+from velm_lightning.recipe import recipe
+from velm_lightning.types import InputError
+from velm_lightning.vocabulary import Vocabulary
+
+
+class Taken(NamedTuple):
+    """What a model was started from.
+
+    Attributes:
+        path: the checkpoint.
+        sha256: of its content.
+        whole: names of the weights that were taken as they are.
+        rows: weights of which some rows were taken, those of shared words or answers: how many of how many.
+        left: weights that stay at their initial values, with the reason.
+    """
+
+    path: str
+    sha256: str
+    whole: list[str]
+    rows: dict[str, tuple[int, int]]
+    left: dict[str, str]
+
+    def said(self) -> str:
+        """Say it in a few lines."""
+        lines = [f"started from {self.path}: {len(self.whole)} weights taken, {len(self.left)} left as they were"]
+        lines += [f"  {name}: {count} of {total} rows" for name, (count, total) in self.rows.items()]
+        reasons = Counter((".".join(name.split(".")[:2]), reason) for name, reason in self.left.items())
+        lines += [f"  left: {part} ({count}): {reason}" for (part, reason), count in reasons.items()]
+        return "\n".join(lines)
+
+
+class _Named(NamedTuple):
+    """The lists that rows of weights stand for."""
+
+    words: Sequence[str]
+    answers: Sequence[str]
+
+
+def start_from(model: Any, path: Path) -> Taken:
+    """Put the weights of a checkpoint into ``model`` where name and shape agree.
+
+    Of weights with a row a word, or a row an answer, the rows of shared words or answers are taken, wherever they
+    stand. Out of a ``Mixture`` comes the part of the kind that the model is to learn.
+
+    Args:
+        model: a fusion.
+        path: of any fusion's checkpoint.
+
+    Raises:
+        InputError: the checkpoint cannot be read, or nothing in it fits.
+    """
+    found = checkpoint.read(path)
+    source: Mapping[str, Tensor] = _renamed(found["state_dict"], found["velm"]["model"], recipe(model))
+    before, now = _names(found["velm"]["model"]), _own_names(model.vocabulary)
+    taken = Taken(str(path), hashlib.sha256(path.read_bytes()).hexdigest(), [], {}, {})
+    own: dict[str, Tensor] = model.state_dict()
+    for name, weight in own.items():
+        given = source.get(name)
+        if given is None:
+            taken.left[name] = "the checkpoint has none"
+        elif lists := _rows_of(name, weight, given, before, now):
+            taken.rows[name] = _copy_rows(weight, given, *lists), len(weight)
+        elif given.shape != weight.shape:
+            taken.left[name] = f"is {tuple(weight.shape)} here, {tuple(given.shape)} there"
+        else:
+            weight.copy_(given)
+            taken.whole.append(name)
+    if not taken.whole and not taken.rows:
+        raise InputError(
+            f"init_from {path}: nothing in it fits the model: give its encoders the same classes and sizes"
+        )
+    return taken
+
+
+def _renamed(state: Mapping[str, Tensor], there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Give the part of a mixture that is of the wanted kind the names that it would have alone."""
+    before, wanted = (one["init_args"]["task"] for one in (there, here))
+    parts = before["init_args"].get("tasks", {})
+    name = next((name for name, part in parts.items() if part["class_path"] == wanted["class_path"]), None)
+    if name is None:
+        return dict(state)
+    prefix = f"task.parts.{name}."
+    return {f"task.{key.removeprefix(prefix)}" if key.startswith(prefix) else key: one for key, one in state.items()}
+
+
+def _names(there: Mapping[str, Any]) -> _Named:
+    given = there["init_args"]["vocabulary"]["init_args"]
+    return _Named(_words(Tokenizer.from_str(given["tokenizer"])), given["answers"])
+
+
+def _own_names(vocabulary: Vocabulary) -> _Named:
+    return _Named(_words(vocabulary.tokenizer), vocabulary.answers)
+
+
+def _words(tokenizer: Tokenizer) -> list[str]:
+    return [word for word, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])]
+
+
+def _rows_of(
+    name: str, weight: Tensor, given: Tensor, before: _Named, now: _Named
+) -> tuple[Sequence[str], Sequence[str]] | None:
+    """Return the lists that the rows of a weight stand for there and here, if they do and the lists differ."""
+    if weight.ndim == 0 or weight.shape[1:] != given.shape[1:] or not name.startswith(("text_encoder.", "task.")):
+        return None
+    for there, here in zip(before, now, strict=True):
+        if there and here and len(weight) == len(here) and len(given) == len(there):
+            return None if list(there) == list(here) else (there, here)
+    return None
+
+
+def _copy_rows(weight: Tensor, given: Tensor, there: Sequence[str], here: Sequence[str]) -> int:
+    places = {name: row for row, name in enumerate(there)}
+    shared = [(row, places[name]) for row, name in enumerate(here) if name in places]
+    if shared:
+        to, of = (torch.tensor(rows, device=weight.device) for rows in zip(*shared, strict=True))
+        weight[to] = given.to(weight)[of]
+    return len(shared)
