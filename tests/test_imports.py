@@ -14,7 +14,7 @@ from velm_lightning.__main__ import COMMANDS
 ROOT = Path(velm_lightning.__file__).parent
 BASE = {"types", "recipe", "vocabulary", "hub"}
 MODEL = {*BASE, "attention", "checkpoint", "metrics", "decoding", "encoders", "tasks"}
-EVERYTHING = {*MODEL, "fusion", "data", "results", "explain", "cost", "tracking", "trusted", "cli", "sweep", "compare"}
+EVERYTHING = {*MODEL, "fusion", "data", "explain", "cost", "tracking", "trusted", "cli", "sweep", "compare"}
 
 # What each part of the package may import besides itself. A new part gets a line here.
 MAY_IMPORT = {
