@@ -41,9 +41,14 @@ class PackedLinear:
 
 
 def linear_layers(model: Model) -> list[PackedLinear]:
-    """Return the model's linear layers, to be run on packed weights; none where torch lacks oneDNN."""
-    there = hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    return [PackedLinear(layer) for layer in model.modules() if there and type(layer) is nn.Linear]
+    """Return the model's linear layers, to be run on packed weights; none where torch lacks oneDNN.
+
+    Those in compiled layers are left out, for the compiler has its own ways.
+    """
+    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        return []
+    compiled = {part for whole in model.modules() if whole._compiled_call_impl is not None for part in whole.modules()}
+    return [PackedLinear(layer) for layer in model.modules() if type(layer) is nn.Linear and layer not in compiled]
 
 
 @contextmanager
