@@ -120,7 +120,7 @@ class Cache:
         valid, block = tokens.valid, tokens.block
         if self.beams > 1:
             own = torch.eye(self.beams, dtype=torch.bool, device=valid.device)  # (K, K)
-            valid = (valid.unflatten(0, (-1, self.beams)) & own).flatten(0, 1)
+            valid = (valid.view(-1, self.beams, 1) & own).flatten(0, 1)
             block = block.expand_as(valid)
         if owner in self.past:
             valid, block = (torch.cat(pair, dim=1) for pair in zip(self.past[owner], (valid, block), strict=True))
@@ -165,12 +165,13 @@ def _once(
 
 def _side_by_side(x: Tensor, beams: int) -> Tensor:
     """Put the tokens of a sample's hypotheses (B K, heads, N, D) beside each other: (B, heads, K N, D)."""
-    return x if beams == 1 else x.unflatten(0, (-1, beams)).transpose(1, 2).flatten(2, 3)
+    return x if beams == 1 else x.view(-1, beams, *x.shape[1:]).transpose(1, 2).flatten(2, 3)
 
 
 def _apart(x: Tensor, beams: int) -> Tensor:
     """Undo ``_side_by_side``."""
-    return x if beams == 1 else x.unflatten(2, (beams, -1)).transpose(1, 2).flatten(0, 1)
+    samples, heads, _, dim = x.shape
+    return x if beams == 1 else x.view(samples, heads, beams, -1, dim).transpose(1, 2).flatten(0, 1)
 
 
 class Attention(nn.Module):

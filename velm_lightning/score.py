@@ -67,8 +67,7 @@ def score(
     tokenise: bool = True,
     with_meteor: bool = False,
     training: Sequence[str] | None = None,
-    clip: Clip | None = None,
-    images: Path | None = None,
+    seen: tuple[Clip, Path] | None = None,
 ) -> Scored:
     """Score a caption an image; images without a caption are left out, as in the official evaluation.
 
@@ -79,8 +78,8 @@ def score(
         tokenise: pass both sides through the PTB tokeniser; false where they are tokens joined by blanks.
         with_meteor: compute METEOR too, as far as it can be had without Java.
         training: captions that the system was trained on, to tell how many it repeats.
-        clip: compute CLIPScore and RefCLIPScore too, by this model.
-        images: the folder with the pictures that it looks at; see ``data.pictures``.
+        seen: compute CLIPScore and RefCLIPScore too, by this model on the pictures in this folder; see
+            ``data.pictures``.
 
     Raises:
         InputError: an image has no references, METEOR cannot be had, or a picture is not there.
@@ -92,17 +91,17 @@ def score(
     if with_meteor:
         modules = meteor_modules()
         figures[meteor_name(modules)] = meteor_score(captions, index, modules, tokenise=tokenise).corpus
-    if clip is not None and images is not None:
-        figures |= _seen(captions, scored, clip, images)
+    if seen is not None:
+        figures |= _by_clip(captions, scored, *seen)
     told = {"split": ":".join(filter(None, (split.replace("|", "_"), split_fingerprint(scored.items()))))}
     told |= {} if tokenise else {"tok": "as-given"}
-    by_clip = {"model": clip.name.replace("|", "_")} if clip else {}
-    signatures = {name: signature_of(name, **told, **(by_clip if "CLIP" in name else {})) for name in figures}
+    model = {"model": seen[0].name.replace("|", "_")} if seen is not None else {}
+    signatures = {name: signature_of(name, **told, **(model if "CLIP" in name else {})) for name in figures}
     varied = diversity([captions[key] for key in scored], training)
     return Scored(figures, varied, signatures, len(scored), len(references))
 
 
-def _seen(
+def _by_clip(
     captions: Mapping[str, str], references: Mapping[str, tuple[str, ...]], clip: Clip, images: Path
 ) -> dict[str, float]:
     """Return the figures of captions that are held against their pictures."""
@@ -160,8 +159,7 @@ def main(words: Sequence[str]) -> int:
         tokenise=not options.tokenised,
         with_meteor=options.meteor,
         training=[caption for captions in training.values() for caption in captions] if training else None,
-        clip=Clip(options.clip) if options.clip else None,
-        images=options.images,
+        seen=(Clip(options.clip), options.images) if options.clip else None,
     )
     found.print(Console())
     if options.json:

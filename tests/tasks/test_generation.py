@@ -1,6 +1,7 @@
 """Sentences from every fusion: the loss, decoding with and without the cache, and the figures of a table."""
 
 import math
+from functools import partial
 
 import pytest
 import tiny
@@ -16,7 +17,9 @@ from velm_lightning.types import InputError, Row
 
 FUSIONS = (EarlyFusion, LateFusion, InteractiveFusion, TextOnly, ImageOnly)
 every_fusion = pytest.mark.parametrize("kind", FUSIONS, ids=lambda kind: kind.__name__)
-every_text = pytest.mark.parametrize("text", [tiny.transformer, tiny.recurrent], ids=["transformer", "recurrent"])
+TEXTS = {"transformer": tiny.transformer, "recurrent": tiny.recurrent} | {
+    kind: partial(tiny.pretrained_text, kind) for kind in ("gpt2", "llama", "bert")
+}
 
 
 def model_of(kind=EarlyFusion, text=tiny.transformer, **task):
@@ -44,7 +47,7 @@ def batch_of(model):
 
 
 @every_fusion
-@every_text
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 @pytest.mark.parametrize("decoding", [Greedy(max_length=7), Beam(beams=3, max_length=7)], ids=["greedy", "beam"])
 def test_the_cache_changes_no_word_and_no_score(kind, text, decoding):
     model = model_of(kind, text)

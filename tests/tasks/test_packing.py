@@ -62,6 +62,13 @@ def test_layers_do_their_own_again_afterwards():
 
 
 @needs_onednn
+def test_compiled_layers_are_left_alone():
+    model = nn.Sequential(nn.Sequential(nn.Linear(24, 10)), nn.Linear(10, 10))
+    model[0].compile(backend="eager")
+    assert [one.layer for one in linear_layers(model)] == [model[1]]
+
+
+@needs_onednn
 def test_packed_weights_are_kept_while_a_model_evaluates():
     model = tiny.fusion(EarlyFusion, task=Generation()).eval()
     batch = tiny.batch(tiny.translations() * 2, model.vocabulary)

@@ -3,13 +3,18 @@
 import pytest
 import tiny
 import torch
+from lightning import Trainer
 
+from velm_lightning import checkpoint
+from velm_lightning.data import MultimodalData
 from velm_lightning.decoding import Hypothesis
 from velm_lightning.fusion import EarlyFusion, InteractiveFusion, LateFusion
 from velm_lightning.tasks import Generation, SelfCritical
 from velm_lightning.tasks.stepping import prompts
 from velm_lightning.types import InputError
 
+QUIET = pytest.mark.filterwarnings("ignore::UserWarning:lightning", "ignore:.*isinstance")
+LAYER = "text_encoder.model.encoder.layer."
 SAMPLES = [
     sample._replace(text="", target=said, references=(said,))
     for sample, said in zip(
@@ -139,3 +144,26 @@ def test_what_it_cannot_learn_from_is_refused():
     model = tiny.fusion(EarlyFusion, task=SelfCritical())
     with pytest.raises(InputError, match="call `prepare`"):
         model.task.loss(model, batch_of(model))
+
+
+@QUIET
+def test_a_training_shows_it_the_references_and_starts_from_a_captioner(tmp_path):
+    captioner = tiny.fusion(EarlyFusion, text_encoder=tiny.transformer(dim=16), task=Generation())
+    content = {"state_dict": captioner.state_dict()}
+    checkpoint.pack(captioner, content)
+    torch.save(content, tmp_path / "captioner.ckpt")
+    data = MultimodalData(tiny.Samples(train=SAMPLES, val=SAMPLES), batch_size=3)
+    model = tiny.fusion(
+        EarlyFusion,
+        vocabulary=captioner.vocabulary,
+        text_encoder=tiny.transformer(dim=16),
+        task=SelfCritical(samples=3, max_length=5),
+        init_from=tmp_path / "captioner.ckpt",
+    )
+    Trainer(
+        max_steps=1, default_root_dir=tmp_path, accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False, limit_val_batches=0,
+    ).fit(model, datamodule=data)  # fmt: skip
+    assert not model.taken.left
+    drawn = model.task.sentences(model.eval(), batch_of(model), model.task.draws)
+    assert model.task.rewards(batch_of(model), drawn, 5).shape == (3, 3)

@@ -13,6 +13,7 @@ import importlib.util
 import statistics
 import time
 from collections.abc import Callable
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,11 @@ def drawn(images: int, captions: int = 6, vocabulary: int = 10_000) -> Captions:
     own = random.integers(vocabulary, size=(images, 1, 12))
     own = np.take_along_axis(own.repeat(captions, 1), random.integers(12, size=words.shape), axis=2)
     words = np.where(random.random(words.shape) < 0.5, words, own)
+    spelt = ["".join(letters) for letters in islice(product("aeioustnrl", repeat=4), vocabulary)]
     lengths = random.binomial(20, 0.525, (images, captions)).clip(min=1)
     return {
         str(image): tuple(
-            " ".join(f"w{word}" for word in words[image, caption, : lengths[image, caption]]) + "."
+            " ".join(spelt[word] for word in words[image, caption, : lengths[image, caption]]) + "."
             for caption in range(captions)
         )
         for image in range(images)

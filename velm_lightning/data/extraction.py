@@ -24,6 +24,7 @@ SHARD = 256
 """Pictures in a file: what an interruption can cost, and what a process takes on at a time."""
 
 _BATCH = 32
+_PIXELS = 2**18  # in a batch on a CPU: activations above 32 MB are fresh memory in every layer, and its zeroing costs
 
 Sources = Mapping[bytes, Path | Tensor]
 """Digests of contents, each with a picture that has it."""
@@ -83,9 +84,10 @@ class Extraction:
             InputError: a picture cannot be read, or its tokens do not fit float16.
         """
         device, found = device_of(self.encoder), []
+        size = _BATCH if device.type != "cpu" else max(1, min(_BATCH, _PIXELS // self.encoder.transform.size**2))
         with threads() as pool, at_rest(self.encoder):
             read = pool.map(lambda digest: self._read(digest, sources[digest]), pictures)
-            while batch := list(islice(read, _BATCH)):
+            while batch := list(islice(read, size)):
                 found.append(self.encoder(torch.stack(batch).to(device)).x.half().cpu())
             tokens = torch.cat(found)
         good = tokens.isfinite().flatten(1).all(1)

@@ -119,7 +119,7 @@ class Generation(HeadTask):
 
     def train(self, mode: bool = True) -> Generation:
         """Switch the mode; what evaluation had packed is given up when training begins."""
-        self._layers: list[PackedLinear] = []
+        self._layers = []
         super().train(mode)
         return self
 

@@ -24,27 +24,31 @@ class PackedLinear:
 
     def __init__(self, layer: nn.Linear) -> None:
         self.layer = layer
-        self.made_from: tuple[nn.Parameter, int] | None = None  # and its version
         self.packed: Tensor | None = None
+        self.made_from: tuple[Tensor, int] = (layer.weight, -1)  # and its version
 
     def __call__(self, x: Tensor) -> Tensor:
         """Map (..., in) to (..., out)."""
         weight, bias, rows = self.layer.weight, self.layer.bias, x.shape[:-1].numel()
         if rows < _ROWS or not _suits(x) or not _suits(weight):
             return F.linear(x, weight, bias)
-        made_from = (weight, weight._version)
-        if self.packed is None or self.made_from is None or not _same(self.made_from, made_from):
+        made_from, version = self.made_from
+        if weight is not made_from or weight._version != version:
             self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), rows)
-            self.made_from = made_from
+            self.made_from = weight, weight._version
         out: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, bias, "none", [], "")
         return out
 
 
 def linear_layers(model: Model) -> list[PackedLinear]:
-    """Return the model's linear layers, to be run on packed weights; none where torch lacks oneDNN."""
-    if not torch.backends.mkldnn.is_available():
+    """Return the model's linear layers, to be run on packed weights; none where torch lacks oneDNN.
+
+    Those in compiled layers are left out, for the compiler has its own ways.
+    """
+    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return []
-    return [PackedLinear(layer) for layer in model.modules() if type(layer) is nn.Linear]
+    compiled = {part for whole in model.modules() if whole._compiled_call_impl is not None for part in whole.modules()}
+    return [PackedLinear(layer) for layer in model.modules() if type(layer) is nn.Linear and layer not in compiled]
 
 
 @contextmanager
@@ -62,7 +66,3 @@ def running(layers: Sequence[PackedLinear]) -> Iterator[None]:
 def _suits(x: Tensor) -> bool:
     plain = x.dtype == torch.float32 and x.device.type == "cpu"
     return plain and not torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu")
-
-
-def _same(some: tuple[nn.Parameter, int], other: tuple[nn.Parameter, int]) -> bool:
-    return some[0] is other[0] and some[1] == other[1]
