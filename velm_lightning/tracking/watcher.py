@@ -7,6 +7,7 @@ holds open. Whatever ends the run, ``kill -9`` too, closes the pipe.
 import json
 import os
 import sys
+from contextlib import suppress
 
 
 def main(path: str) -> None:
@@ -24,4 +25,5 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    with suppress(OSError):  # a disk that is full, or gone: a record that nobody is at work on says enough
+        main(sys.argv[1])
