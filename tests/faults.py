@@ -1,5 +1,6 @@
 """Faults that happen at a certain step of a run: callbacks to be named in a command line."""
 
+import contextlib
 import os
 import signal
 import time
@@ -83,6 +84,25 @@ class Slow(Callback):
         if not trainer.global_step:
             print(f"pid {os.getpid()} rank {trainer.global_rank}", flush=True)
         time.sleep(self.seconds)
+
+
+class FullDisk(Fault):
+    """Nothing can be written any more.
+
+    Args:
+        file: what takes all the space.
+    """
+
+    def __init__(self, step: int, file: str) -> None:
+        super().__init__(step)
+        self.file = file
+
+    def happen(self, trainer):
+        with open(self.file, "wb", buffering=0) as file:
+            for size in (2**16, 2**10, 1):
+                with contextlib.suppress(OSError):
+                    while True:
+                        file.write(bytes(size))
 
 
 HAPPENING = print

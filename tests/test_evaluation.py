@@ -93,6 +93,6 @@ def test_figures_are_the_same_at_any_number_of_processes(kind, tmp_path):
     assert [row[0] for row in rows] == sorted({row[0] for row in rows})
     assert len(rows) == COUNT
     if kind == "captions":
-        assert {"BLEU-4", "CIDEr-D"} <= figures.keys()
+        assert {"bleu_4", "cider_d"} <= figures.keys()
     else:
         assert 0 < figures["score"] < 1, "some are right and some are wrong"

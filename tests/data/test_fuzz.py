@@ -74,7 +74,7 @@ def sound(dataset, folder, split):
             for sample in read(split):
                 assert isinstance(sample.key, str)
                 assert sample.key
-                "{0.key} {0.text} {0.target} {0.references} {0.group}".format(sample).encode()
+                f"{sample.key} {sample.text} {sample.target} {sample.references} {sample.group}".encode()
                 images = sample.image if isinstance(sample.image, tuple) else (sample.image,)
                 assert all(image.resolve().is_relative_to(folder.resolve()) for image in images)
                 for text in (sample.key, sample.text, *sample.references, sample.group, *(sample.target or ())):
