@@ -42,15 +42,23 @@ class Fault(Callback):
 
 
 class Signal(Fault):
-    """A signal to this process; ``KILL`` leaves it no time for anything."""
+    """A signal to this process; ``KILL`` leaves it no time for anything.
 
-    def __init__(self, step: int, name: str = "KILL", rank: int = 0, place: str = "train", times: int = 1) -> None:
+    Args:
+        once: a file by which a run that goes on knows that it has happened.
+    """
+
+    def __init__(
+        self, step: int, name: str = "KILL", rank: int = 0, place: str = "train", once: str | None = None
+    ) -> None:
         super().__init__(step, rank, place)
-        self.signum, self.times = signal.Signals[f"SIG{name}"], times
+        self.signum, self.once = signal.Signals[f"SIG{name}"], once
+        self.happened = bool(once and os.path.exists(once))
 
     def happen(self, trainer):
-        for _ in range(self.times):
-            os.kill(os.getpid(), self.signum)
+        if self.once:
+            open(self.once, "x").close()
+        os.kill(os.getpid(), self.signum)
 
 
 class Crash(Fault):

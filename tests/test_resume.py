@@ -162,7 +162,7 @@ def test_signals_are_as_before_when_a_run_has_ended(whole):
 @pytest.mark.parametrize(("step", "workers"), [(5, 0), (12, 2)])
 def test_a_killed_run_goes_on_by_the_same_command(whole, tmp_path, step, workers):
     words = [*WORDS, "--save_every_n_steps=2", f"--data.workers={workers}", "--resume=auto"]
-    words += fault("Signal", step=step)
+    words += fault("Signal", step=step, once="happened")
     here = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
     assert velm(*words, cwd=tmp_path, **here).returncode == -signal.SIGKILL
     left = only_run(tmp_path)

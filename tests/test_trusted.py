@@ -54,7 +54,8 @@ def test_nor_may_a_file_for_a_part_of_it_whatever_its_name(harmful, here, capsys
     [
         (b"data: [1\n", "theirs.yaml:2: not YAML at column 1"),
         (b"a: 1\nb: \xfc\n", "theirs.yaml:2: byte 0xfc is not UTF-8"),
-        (b"[" * 1500, "theirs.yaml: is nested too deep"),
+        (b"a: 2020-13-45\n", "theirs.yaml: cannot be read as a config (month must be"),
+        (b"[" * 1500, "theirs.yaml: cannot be read as a config (maximum recursion"),
     ],
 )
 def test_a_config_that_is_no_config_is_named_with_its_line(here, capsys, tmp_path, content, told):

@@ -39,7 +39,7 @@ _NOISE = re.compile(
 
 def sentence(message: str) -> tuple[str, list[str]]:
     """Return a message of many lines as one, without what a user can do nothing with, and the hints that are in it."""
-    message = re.sub(r"\n *Given value: (?!NestedArg)(.*)", r" (given: \1)", message)
+    message = re.sub(r"\n *Given value: (?!NestedArg)(.*)", r"\n(given: \1)", message)
     lines = [line for part in message.splitlines() if (line := part.strip().removeprefix("- "))]
     hints = [line for line in lines if line.startswith("did you mean")]
     kept = dict.fromkeys(line for line in lines if line not in hints and not _NOISE.match(line))

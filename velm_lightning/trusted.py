@@ -51,8 +51,8 @@ def check_file(path: Path, allowed: set[str], seen: frozenset[Path] = frozenset(
         if path.suffix not in _SUFFIXES and seen:
             return
         raise
-    except RecursionError as error:
-        raise InputError(f"{path}: is nested too deep for a config: write it plainer") from error
+    except (RecursionError, ValueError) as error:  # nested too deep; a date that does not exist
+        raise InputError(f"{path}: cannot be read as a config ({error}): write it plainer") from error
     except yaml.YAMLError as error:
         if path.suffix not in _SUFFIXES and seen:
             return  # a file of another kind

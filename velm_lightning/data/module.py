@@ -181,10 +181,16 @@ class MultimodalData(LightningDataModule):
                 samples = with_other_pictures(samples, self.seed)
             pictures = [sample.image for sample in samples]
             mode = self.image_mode if self.encoder is None else "none"
-            skip = self.on_bad_image == "skip"
-            limits = {"max_pixels": self.max_pixels, "strict": not skip}
-            store = ImageStore(pictures, self.transform, mode=mode, cache_dir=self.cache, **limits)
+            store = ImageStore(
+                pictures,
+                self.transform,
+                mode=mode,
+                cache_dir=self.cache,
+                max_pixels=self.max_pixels,
+                strict=self.on_bad_image == "error",
+            )
             augment = self.augment if name == "train" else []
+            skip = self.on_bad_image == "skip"
             self._splits[name] = Split(Texts(samples, self.vocabulary), store, augment, self.seed, skip)
         return self._splits[name]
 

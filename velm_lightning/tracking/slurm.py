@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 from lightning import Trainer
-from lightning.fabric.plugins.environments import SLURMEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
 
 def requeue_signal(trainer: Trainer) -> int | None:

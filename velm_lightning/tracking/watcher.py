@@ -19,11 +19,14 @@ def main(path: str) -> None:
         record = json.load(file)
     if record.get("status") == "running":
         part = f"{os.path.dirname(path)}/.run.json.{os.getpid()}.part"
-        with open(part, "w", encoding="utf-8") as file:
-            file.write(json.dumps(record | {"status": "failed"}, indent=2) + "\n")
-        os.replace(part, path)
+        try:
+            with open(part, "w", encoding="utf-8") as file:
+                file.write(json.dumps(record | {"status": "failed"}, indent=2) + "\n")
+            os.replace(part, path)
+        except OSError:  # a disk that is full, or gone: a record that nobody is at work on says enough
+            with suppress(OSError):
+                os.unlink(part)
 
 
 if __name__ == "__main__":
-    with suppress(OSError):  # a disk that is full, or gone: a record that nobody is at work on says enough
-        main(sys.argv[1])
+    main(sys.argv[1])
