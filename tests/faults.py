@@ -1,5 +1,6 @@
 """Faults that happen at a certain step of a run: callbacks to be named in a command line."""
 
+import contextlib
 import os
 import signal
 import time
@@ -41,15 +42,23 @@ class Fault(Callback):
 
 
 class Signal(Fault):
-    """A signal to this process; ``KILL`` leaves it no time for anything."""
+    """A signal to this process; ``KILL`` leaves it no time for anything.
 
-    def __init__(self, step: int, name: str = "KILL", rank: int = 0, place: str = "train", times: int = 1) -> None:
+    Args:
+        once: a file by which a run that goes on knows that it has happened.
+    """
+
+    def __init__(
+        self, step: int, name: str = "KILL", rank: int = 0, place: str = "train", once: str | None = None
+    ) -> None:
         super().__init__(step, rank, place)
-        self.signum, self.times = signal.Signals[f"SIG{name}"], times
+        self.signum, self.once = signal.Signals[f"SIG{name}"], once
+        self.happened = bool(once and os.path.exists(once))
 
     def happen(self, trainer):
-        for _ in range(self.times):
-            os.kill(os.getpid(), self.signum)
+        if self.once:
+            open(self.once, "x").close()
+        os.kill(os.getpid(), self.signum)
 
 
 class Crash(Fault):
@@ -83,6 +92,25 @@ class Slow(Callback):
         if not trainer.global_step:
             print(f"pid {os.getpid()} rank {trainer.global_rank}", flush=True)
         time.sleep(self.seconds)
+
+
+class FullDisk(Fault):
+    """Nothing can be written any more.
+
+    Args:
+        file: what takes all the space.
+    """
+
+    def __init__(self, step: int, file: str) -> None:
+        super().__init__(step)
+        self.file = file
+
+    def happen(self, trainer):
+        with open(self.file, "wb", buffering=0) as file:
+            for size in (2**16, 2**10, 1):
+                with contextlib.suppress(OSError):
+                    while True:
+                        file.write(bytes(size))
 
 
 HAPPENING = print

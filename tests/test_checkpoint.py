@@ -7,6 +7,8 @@ import zipfile
 import pytest
 import tiny
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from lightning import Trainer
 from torch import nn
 
@@ -131,6 +133,43 @@ def test_a_later_format_is_refused_with_the_mend(content, tmp_path):
     content["velm"]["format"] = 99
     with pytest.raises(InputError, match="format 99, this version reads 1: use the version"):
         checkpoint.read(saved(content, tmp_path))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda found: found["velm"].pop("format"),
+        lambda found: found.update(velm=3),
+        lambda found: found["velm"].update(format=0),
+        lambda found: found["velm"].pop("model"),
+        lambda found: found.pop("state_dict"),
+        lambda found: found["state_dict"].popitem(),
+        lambda found: found["velm"]["model"]["init_args"].update(of_an_older_version=1),
+        lambda found: found["velm"]["model"].update(class_path=7),
+        lambda found: found["velm"]["model"]["init_args"].pop("task"),
+    ],
+    ids=range(9),
+)
+def test_what_an_older_version_may_have_written_is_refused_by_name(content, tmp_path, spoil):
+    spoil(content)
+    with pytest.raises(InputError, match=r"checkpoint .*model\.ckpt"):
+        Fusion.load_from_checkpoint(saved(content, tmp_path))
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_damaged_files_are_read_or_refused_and_nothing_else(tmp_path, data):
+    """The weights are small, so that what is changed is mostly the pickle, or the archive's own tables."""
+    path = saved({"velm": {"format": 1, "model": {}}, "state_dict": {"w": torch.zeros(1)}, "a": [1.5, "x"]}, tmp_path)
+    whole = bytearray(path.read_bytes())
+    for at in data.draw(st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=6)):
+        whole[at] = data.draw(st.integers(0, 255))
+    path.write_bytes(whole)
+    try:
+        assert "state_dict" in checkpoint.read(path)
+    except InputError as error:
+        assert "model.ckpt" in str(error)  # noqa: PT017
+        assert "\n" not in str(error)  # noqa: PT017
 
 
 def test_a_foreign_class_is_refused_and_may_be_allowed(content, tmp_path, monkeypatch):

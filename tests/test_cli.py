@@ -10,6 +10,7 @@ import tiny
 import torch
 import yaml
 from command_line import CONF, FEW, SMALL, velm
+from data.pictures import smooth
 from PIL import Image
 from test_checkpoint import Payload
 
@@ -209,32 +210,29 @@ def refused(here, capsys, *words):
     captured = capsys.readouterr()
     assert "Traceback" not in captured.err
     assert captured.err.count("velm: error: ") == 1
+    assert captured.err[captured.err.index("velm: error: ") :].count("\n") == 1, "one line"
     return captured.err
 
 
 @pytest.mark.parametrize(
     ("words", "named", "meant"),
     [
-        (["--data.batchsize=4"], "batchsize", None),
-        (["--trainer.max_epcohs=4"], "max_epcohs", None),
-        (["--trainer.max_epoch=4"], "max_epoch", None),
-        (["--model.init_args.dropuot=0.1"], "dropuot", None),
+        (["--data.batchsize=4"], "data.batchsize", "data.batch_size"),
+        (["--trainer.max_epcohs=4"], "trainer.max_epcohs", "trainer.max_epochs"),
+        (["--trainer.max_epoch=4"], "trainer.max_epoch", "trainer.max_epochs"),
+        (["--model.init_args.dropuot=0.1"], "dropuot", "dropout"),
+        (["--model.init_args.image_encoder.init_args.widhts=[8]"], "widhts", "widths"),
         (["--model=LateFusoin"], "LateFusoin", "LateFusion"),
         (["--model.init_args.image_encoder=SmalCNN"], "SmalCNN", "SmallCNN"),
         (["--data.dataset=ShapeScens"], "ShapeScens", "ShapeScenes"),
+        (["--config", "mine.yaml"], "data.batch_siez", "data.batch_size"),
     ],
     ids=lambda value: value[0].lstrip("-") if isinstance(value, list) else "",
 )
-def test_a_misspelt_key_or_class_is_named_without_a_stack_trace(here, capsys, words, named, meant):
-    message = refused(here, capsys, *FIT, *words)
-    assert named in message
-    if meant:
-        assert f"did you mean {meant!r} instead of {named!r}?" in message
-
-
-def test_a_misspelt_key_in_a_file_is_named(here, capsys, tmp_path):
+def test_a_misspelt_key_or_class_is_named_with_the_right_spelling(here, capsys, tmp_path, words, named, meant):
     (tmp_path / "mine.yaml").write_text("data:\n  batch_siez: 4\n")
-    assert "batch_siez" in refused(here, capsys, *FIT, "--config", "mine.yaml")
+    message = refused(here, capsys, *FIT, *words)
+    assert f"did you mean {meant!r} instead of {named!r}?" in message
 
 
 def test_a_missing_config_is_named(here, capsys):
@@ -279,6 +277,25 @@ def test_a_missing_picture_is_named(here, capsys, tmp_path):
     val = ["--data.dataset.init_args.val=train.jsonl"]
     few = [word for word in TINY if "dataset" not in word]
     assert "missing.png" in refused(here, capsys, "fit", *VQA, *words, *val, *few)
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [lines[0]] * 40 + [lines[1]]))
+    process = ["--data.images=none", "--data.workers=1"]
+    told = refused(here, capsys, "fit", *VQA, *words, *val, *few, *process)
+    assert "velm: error: sample '40': missing.png: there is no such image file: mend its name" in told
+
+
+def test_a_check_of_data_prints_every_fault_that_is_asked_for(here, capsys, tmp_path):
+    rows = [{"image": f"{n}.png", "text": "what?", "answers": "a cat"} for n in range(25)]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    smooth(40, 30).save(tmp_path / "0.png")
+    config = {"dataset": {"class_path": "JSONLines", "init_args": {"train": "train.jsonl"}}, "max_pixels": 1000}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(config))
+    assert here("data", "check", "own.yaml") == 1
+    told = capsys.readouterr().out
+    assert "train.jsonl:1: 0.png: claims 40 x 30 pixels, more than max_pixels = 1000" in told
+    assert "5 more: --all prints them" in told
+    assert here("data", "check", "own.yaml", "--all") == 1
+    told = capsys.readouterr().out
+    assert all(f"train.jsonl:{n + 1}: {n}.png" in told for n in range(25))
 
 
 # The list of commands

@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "": set(),
     "errors": set(),
     "types": {"errors"},
-    "trusted": {"types"},
+    "trusted": {"types", "data"},
     "recipe": {"types"},
     "vocabulary": {"types", "recipe"},
     "hub": {"types"},

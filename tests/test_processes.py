@@ -10,7 +10,7 @@ import time
 import pytest
 import torch
 from command_line import ROOT
-from test_resume import WORDS, fault, only_run, same
+from test_resume import WORDS, fault, only_run, same, wait_for_the_mark
 
 pytestmark = pytest.mark.slow
 
@@ -61,14 +61,6 @@ def alive(pid):
     return True
 
 
-def wait_for_the_mark(folder):
-    """Nobody of the run is left to mark it, so it takes a moment."""
-    until = time.monotonic() + 20
-    while only_run(folder).record["status"] != "failed":
-        assert time.monotonic() < until
-        time.sleep(0.1)
-
-
 def last(folder):
     return torch.load(only_run(folder).folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
 
@@ -79,6 +71,7 @@ def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     started = Started(folder, *TWO)
     assert started.process.wait(300) == 0, started.log.read_text()
+    assert "3 steps of 8 samples over 2 processes an epoch; 2 of the 26 samples are left out" in started.log.read_text()
     return only_run(folder)
 
 
@@ -100,20 +93,13 @@ def test_a_killed_process_takes_the_other_with_it(tmp_path, rank):
 
 
 @pytest.mark.parametrize(("rank", "name"), [(0, "TERM"), (1, "TERM"), (1, "INT")])
-def test_a_signal_to_any_process_stops_both_after_the_batch_and_the_run_goes_on(whole, tmp_path, rank, name):
+def test_a_signal_to_any_process_stops_both_after_the_batch(tmp_path, rank, name):
     started = Started(tmp_path, *TWO, *SLOW)
     os.kill(started.pids()[rank], signal.Signals[f"SIG{name}"])
     code, status = started.end(within=60)
     assert (code in (128 + 15, 128 + 2), status) == (True, "interrupted")
     left = only_run(tmp_path)
     assert last(tmp_path) == left.record["steps"] > 0
-    if name == "INT":
-        config = left.folder / "config.yaml"
-        resumed = Started(
-            tmp_path, "fit", "--config", config, "--trainer.callbacks=null", "--allow=faults", "--ckpt_path=last"
-        )
-        assert resumed.process.wait(300) == 0, resumed.log.read_text()
-        same(left, whole)
 
 
 def test_a_second_ctrl_c_ends_at_once(tmp_path):
@@ -126,17 +112,24 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path):
     assert (code != 0, status) == (True, "interrupted")
 
 
-def test_a_process_alone_is_killed_and_its_run_can_be_gone_on_with(tmp_path):
-    done = Started(tmp_path, *WORDS, "--save_every_n_steps=2", *fault("Signal", step=5))
-    assert done.process.wait(300) == -signal.SIGKILL
-    assert last(tmp_path) == 4
-    wait_for_the_mark(tmp_path)
-    assert only_run(tmp_path).record["steps"] == 4
-
-
-def test_both_processes_killed_at_once_leave_a_failed_run(tmp_path):
-    started = Started(tmp_path, *TWO, *SLOW)
+def test_both_processes_killed_at_once_go_on_by_the_same_command(whole, tmp_path):
+    words = [*TWO, "--resume=auto", "--trainer.callbacks+=faults.Slow", "--trainer.callbacks.seconds=0.25"]
+    started = Started(tmp_path, *words)
     for pid in started.pids().values():
         os.kill(pid, signal.SIGKILL)
-    started.process.wait(10)
     wait_for_the_mark(tmp_path)
+    assert started.end(within=10) == (-signal.SIGKILL, "failed")
+    step = last(tmp_path)
+    resumed = Started(tmp_path, *words)
+    assert resumed.process.wait(300) == 0, resumed.log.read_text()
+    assert f"going on after step {step} " in resumed.log.read_text()
+    same(only_run(tmp_path), whole)
+
+
+def test_a_loss_that_is_no_number_in_one_process_stops_both_and_its_samples_are_named(tmp_path):
+    started = Started(tmp_path, *TWO, *fault("Poison", step=2, rank=1))
+    assert started.process.wait(300) == 2
+    assert started.end(within=60) == (2, "failed")
+    told = started.log.read_text()
+    assert "the loss of step 2 is not finite: nan of train-" in told
+    assert "Traceback" not in told

@@ -6,11 +6,13 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import time
 
 import faults
 import pytest
 import torch
-from command_line import CONF, SMALL
+from command_line import CONF, ROOT, SMALL, velm
 
 from velm_lightning.tracking.run import Run
 
@@ -51,6 +53,14 @@ class Left:
 def only_run(folder):
     (found,) = (folder / "runs" / "vqa").iterdir()
     return Left(found)
+
+
+def wait_for_the_mark(folder):
+    """Nobody of a killed run is left to mark it, so it takes a moment."""
+    until = time.monotonic() + 20
+    while only_run(folder).record["status"] != "failed":
+        assert time.monotonic() < until
+        time.sleep(0.1)
 
 
 def fault(kind, **arguments):
@@ -147,6 +157,25 @@ def test_signals_are_as_before_when_a_run_has_ended(whole):
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
+# Killed, and gone on with from a shell
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("step", "workers"), [(5, 0), (12, 2)])
+def test_a_killed_run_goes_on_by_the_same_command(whole, tmp_path, step, workers):
+    words = [*WORDS, "--save_every_n_steps=2", f"--data.workers={workers}", "--resume=auto"]
+    words += fault("Signal", step=step, once="happened")
+    here = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    assert velm(*words, cwd=tmp_path, **here).returncode == -signal.SIGKILL
+    left = only_run(tmp_path)
+    wait_for_the_mark(tmp_path)
+    done = velm(*words, cwd=tmp_path, **here)
+    assert done.returncode == 0, done.stderr
+    assert f"going on after step {step // 2 * 2}" in done.stdout
+    same(only_run(tmp_path), whole)
+    assert only_run(tmp_path).record["id"] == left.record["id"]
+
+
 # --resume auto
 
 
@@ -178,6 +207,35 @@ def test_a_requeued_job_goes_on_by_itself(whole, here, monkeypatch, tmp_path):
     same(only_run(tmp_path), whole)
 
 
+def test_a_preempted_job_stops_after_the_step_is_queued_again_and_goes_on(whole, here, capfd, monkeypatch, tmp_path):
+    """Lightning's SLURM plugin and a ``scontrol`` that writes down what it is asked."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "scontrol").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n')
+    (tmp_path / "bin" / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    job = {"JOB_ID": 77, "JOB_NAME": "velm", "NTASKS": 1, "PROCID": 0, "LOCALID": 0, "NODEID": 0, "RESTART_COUNT": 0}
+    for name, value in job.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    words = [*WORDS, *fault("Signal", step=7, name="USR1")]
+    assert here(*words) == 128 + signal.SIGUSR1
+    left = only_run(tmp_path)
+    assert (left.record["status"], left.record["steps"]) == ("interrupted", 8)
+    assert (tmp_path / "asked").read_text() == "requeue 77\n"
+    assert "velm: job 77 is back in the queue" in capfd.readouterr().err
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert here(*words) == 0
+    same(only_run(tmp_path), whole)
+
+
+def test_a_record_that_somebody_has_spoilt_is_named_and_not_in_the_way(here, capsys, tmp_path):
+    spoilt = tmp_path / "runs" / "vqa" / "old"
+    spoilt.mkdir(parents=True)
+    (spoilt / "run.json").write_text('{"id": "ol')
+    assert Run.unfinished(tmp_path / "runs", "vqa", "") is None
+    assert here("verify", spoilt) == 2
+    assert "run.json cannot be read" in capsys.readouterr().err
+
+
 def test_a_run_that_somebody_is_at_work_on_is_left_alone(here, capsys, tmp_path):
     with pytest.raises(ArithmeticError):
         here(*WORDS, *fault("Crash", step=7))
@@ -204,6 +262,58 @@ def test_another_batch_size_cannot_go_on_within_an_epoch(here, capsys, tmp_path)
     words = ["fit", "--config", only_run(tmp_path).folder / "config.yaml", "--trainer.callbacks=null", "--allow=faults"]
     assert here(*words, "--ckpt_path=last", "--data.batch_size=5") == 2
     assert "within an epoch of 4 samples a step, now a step has 5" in capsys.readouterr().err
+
+
+# Disks
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """Mount a disk of a few megabytes, or one that may only be read."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(options):
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except OSError as error:
+            pytest.skip(f"nothing can be mounted here: {error}")
+        if done.returncode:
+            pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")
+        mounted.append(folder)
+        return folder
+
+    mounted = []
+    yield mount
+    for one in mounted:
+        subprocess.run(["umount", one], check=True)
+
+
+def test_a_run_on_a_full_disk_ends_with_its_name_and_goes_on_when_there_is_space(whole, disk, here, capfd, tmp_path):
+    folder = disk("size=4m")
+    words = [*WORDS, f"--tracking.runs={folder}/runs", "--save_every_n_steps=2"]
+    assert here(*words, *fault("FullDisk", step=7, file=folder / "filler")) == 2
+    told = capfd.readouterr().err
+    assert f"velm: error: {folder}/runs/vqa/" in told
+    assert "cannot be written: No space left on device; the one before is intact: free some space there" in told
+    assert "Traceback" not in told
+    left = only_run(folder)
+    assert torch.load(left.folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 6
+    assert not list(folder.glob("**/.*.part"))
+    (folder / "filler").unlink()
+    config = left.folder / "config.yaml"
+    assert here("fit", "--config", config, "--trainer.callbacks=null", "--allow=faults", "--resume=auto") == 0
+    same(only_run(folder), whole)
+
+
+def test_a_run_that_may_not_write_is_told_where(disk, here, capsys):
+    folder = disk("ro")
+    for wandb in ("off", "offline"):
+        assert here(*WORDS, f"--tracking.runs={folder}/runs", f"--tracking.wandb={wandb}") == 2
+        told = capsys.readouterr().err
+        assert f"velm: error: {folder}/runs/vqa/" in told
+        assert "cannot be written: Read-only file system: free some space there, get the right to write" in told
 
 
 # Losses that are no numbers

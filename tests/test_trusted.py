@@ -39,6 +39,33 @@ def test_a_config_may_not_name_foreign_code(harmful, here, capsys, tmp_path, tex
     assert not harmful.exists()
 
 
+@pytest.mark.parametrize("words", [["--data", "theirs.yaml"], ["--model=theirs.yaml"], ["--config=outer.yaml"]])
+def test_nor_may_a_file_for_a_part_of_it_whatever_its_name(harmful, here, capsys, tmp_path, words):
+    (tmp_path / "theirs.yaml").write_text("class_path: harmful.Fusion\n")
+    (tmp_path / "theirs.part").write_text("class_path: harmful.Fusion\n")
+    (tmp_path / "outer.yaml").write_text("model: theirs.part\n")
+    assert here("fit", *words) == 2
+    assert "names code outside the allowed packages, which was not imported" in capsys.readouterr().err
+    assert not harmful.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"data: [1\n", "theirs.yaml:2: not YAML at column 1"),
+        (b"a: 1\nb: \xfc\n", "theirs.yaml:2: byte 0xfc is not UTF-8"),
+        (b"a: 2020-13-45\n", "theirs.yaml: cannot be read as a config (month must be"),
+        (b"[" * 1500, "theirs.yaml: cannot be read as a config (maximum recursion"),
+    ],
+)
+def test_a_config_that_is_no_config_is_named_with_its_line(here, capsys, tmp_path, content, told):
+    (tmp_path / "theirs.yaml").write_bytes(content)
+    assert here("fit", "--config", "theirs.yaml") == 2
+    message = capsys.readouterr().err
+    assert told in message
+    assert message.count("\n") == 1
+
+
 def test_what_is_allowed_passes(harmful, tmp_path):
     path = tmp_path / "theirs.yaml"
     path.write_text("model: harmful.Fusion\n")

@@ -37,16 +37,18 @@ def read(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
         found = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(f"checkpoint {path} holds more than weights and plain values, so it was not read") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"checkpoint {path} is cut off or not a checkpoint: {reason}") from error
+    except Exception as error:  # damaged pickles raise a dozen kinds
+        raise InputError(f"checkpoint {path} is cut off or not a checkpoint: {_first_line(error)}") from error
     if not isinstance(found, dict) or "velm" not in found:
         raise InputError(f"checkpoint {path} was not written by velm_lightning")
-    if found["velm"]["format"] != FORMAT:
+    ours = found["velm"] if isinstance(found["velm"], dict) else {}
+    if ours.get("format") != FORMAT:
         raise InputError(
-            f"checkpoint {path} has format {found['velm']['format']}, this version reads {FORMAT}: "
+            f"checkpoint {path} has format {ours.get('format')}, this version reads {FORMAT}: "
             "use the version of velm_lightning that wrote it"
         )
+    if not isinstance(ours.get("model"), dict) or not isinstance(found.get("state_dict"), dict):
+        raise InputError(f"checkpoint {path} lacks its model or its weights: was it written by velm_lightning?")
     return found
 
 
@@ -89,7 +91,18 @@ def load(path: Path, kind: type[Part], map_location: Any = "cpu", allow: Sequenc
         model = build(found["velm"]["model"], allow)
     except InputError as error:
         raise InputError(f"checkpoint {path}: {error}") from error
+    except (TypeError, AttributeError) as error:  # arguments that the class does not have, or no longer has
+        raise InputError(
+            f"checkpoint {path}: its model cannot be built ({error}): use the version of velm_lightning that wrote it"
+        ) from error
     if not isinstance(model, kind):
         raise InputError(f"checkpoint {path} holds a {type(model).__name__}, not a {kind.__name__}")
-    model.load_state_dict(found["state_dict"])
+    try:
+        model.load_state_dict(found["state_dict"])
+    except (RuntimeError, TypeError) as error:  # how torch says that names or sizes differ
+        raise InputError(f"checkpoint {path}: its weights do not fit its model ({_first_line(error)})") from error
     return model.eval()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

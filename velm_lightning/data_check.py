@@ -12,6 +12,7 @@ from rich.console import Console
 
 from velm_lightning.data import MultimodalData
 from velm_lightning.data.check import check_dataset
+from velm_lightning.data.report import SHOWN
 from velm_lightning.parser import Parser
 from velm_lightning.trusted import PACKAGES, check_file
 from velm_lightning.types import InputError
@@ -56,8 +57,9 @@ def main(words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser("velm data", description="Check the data that a config names.")
     parser.add_argument("action", choices=["check"])
     parser.add_argument("config", type=Path, help="a config, or a file of its data section")
+    parser.add_argument("--all", action="store_true", help="print every problem, not the first 20 of a kind")
     options, others = parser.parse_known_args(list(words)[1:])
     data = data_of(options.config, others)
-    report = check_dataset(data.dataset, data.max_answers)
-    report.print(Console())
+    report = check_dataset(data.dataset, data.max_answers, max_pixels=data.max_pixels)
+    report.print(Console(), shown=len(report.problems) if options.all else SHOWN)
     return 0 if report.ok else 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from argparse import ArgumentParser
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
@@ -20,13 +21,38 @@ class Parser(LightningArgumentParser):
         super().__init__(*args, **{"allow_abbrev": False} | kwargs)  # the beginning of a key is a slip, not the key
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raise what is wrong as an ``InputError``."""
-        known = {option.lstrip("-") for action in self._actions for option in action.option_strings}
-        known |= {kind.__name__ for kind in _kinds(Recorded) | _kinds(Dataset) | _kinds(Tokenizing)}
-        words = re.findall(r"[A-Za-z_][\w.]{3,}", message)
-        near = {word: match for word in words if word not in known for match in get_close_matches(word, known, 1, 0.8)}
-        hints = "".join(f"\ndid you mean {match!r} instead of {word!r}?" for word, match in near.items())
-        raise InputError(f"{message.strip()}{hints}")
+        """Raise what is wrong as an ``InputError`` of one line."""
+        said, hints = sentence(message)
+        known = _options(self) | {kind.__name__ for base in (Recorded, Dataset, Tokenizing) for kind in _kinds(base)}
+        for word in () if hints else re.findall(r"[A-Za-z_][\w.]{3,}", message):
+            if word not in known:
+                near = get_close_matches(word, known, 1, 0.8)
+                hints += [f"did you mean {match!r} instead of {word!r}?" for match in near]
+        raise InputError("; ".join([said, *dict.fromkeys(hints)]))
+
+
+_NOISE = re.compile(
+    r"Subtypes:|Errors:|Given value type:|Given value: NestedArg|Does not validate against any of the Union subtypes|"
+    r"Expected a <class 'NoneType'>|Expected a path but .* either not accessible or invalid"
+)
+
+
+def sentence(message: str) -> tuple[str, list[str]]:
+    """Return a message of many lines as one, without what a user can do nothing with, and the hints that are in it."""
+    message = re.sub(r"\n *Given value: (?!NestedArg)(.*)", r"\n(given: \1)", message)
+    lines = [line for part in message.splitlines() if (line := part.strip().removeprefix("- "))]
+    hints = [line for line in lines if line.startswith("did you mean")]
+    kept = dict.fromkeys(line for line in lines if line not in hints and not _NOISE.match(line))
+    return " ".join(kept) or "the arguments cannot be used", hints
+
+
+def _options(parser: ArgumentParser) -> set[str]:
+    """Return the names of all options, those of subcommands too."""
+    known = {option.lstrip("-") for action in parser._actions for option in action.option_strings}
+    for action in parser._actions:
+        if isinstance(action.choices, dict):
+            known |= {name for inner in action.choices.values() for name in _options(inner)}
+    return known
 
 
 def _kinds(base: type) -> set[type[Any]]:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from velm_lightning.data.files import read_text
 from velm_lightning.recipe import build
 from velm_lightning.tasks.base import Task
 from velm_lightning.tasks.rows import group_scores
@@ -79,12 +80,14 @@ def read_rows(path: Path) -> list[Row]:
     if not path.is_file():
         raise InputError(f"{path} does not exist: was it moved?")
     rows = []
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(path).split("\n"), 1):
+        if not line:
+            continue
         try:
             found = json.loads(line)
             whole = {name: math.nan if found[name] is None else found[name] for name in ("score", "confidence", "loss")}
             rows.append(Row(**found | whole | {"references": tuple(found["references"])}))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise InputError(f"{path}:{number}: is no prediction: {error}") from error
     return rows
 

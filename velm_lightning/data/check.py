@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from velm_lightning.data.decode import read_image
+from velm_lightning.data.decode import MAX_PIXELS, read_image
 from velm_lightning.data.located import FileDataset, Located
 from velm_lightning.data.report import Figures, Problem, Report
 from velm_lightning.types import SPLITS, Dataset, ImageTransform, InputError, Sample
@@ -24,7 +24,13 @@ __all__ = ["Problem", "Report", "check_dataset"]
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
 
 
-def check_dataset(dataset: Dataset, answers: int | None = None, size: int = 32, progress: bool = True) -> Report:
+def check_dataset(
+    dataset: Dataset,
+    answers: int | None = None,
+    size: int = 32,
+    progress: bool = True,
+    max_pixels: int = MAX_PIXELS,
+) -> Report:
     """Read every row and every picture of a dataset and report what is wrong.
 
     Args:
@@ -32,6 +38,7 @@ def check_dataset(dataset: Dataset, answers: int | None = None, size: int = 32, 
         answers: how many of the most frequent training answers can be chosen; all by default.
         size: side to which pictures are decoded; a small one is faster.
         progress: show a bar while the pictures are read.
+        max_pixels: a picture whose header claims more is at fault.
     """
     problems: list[Problem] = []
     read = {name: _read(dataset, name, problems) for name in SPLITS}
@@ -41,7 +48,7 @@ def check_dataset(dataset: Dataset, answers: int | None = None, size: int = 32, 
         problems.extend(_keys(found))
         problems.extend(_texts(found))
     users = _users(read)
-    contents = _contents(users, ImageTransform(size), problems, progress)
+    contents = _contents(users, lambda image: read_image(image, ImageTransform(size), max_pixels), problems, progress)
     problems.extend(_shared(users, contents))
     weights = Counter[str]()
     for _, sample in read["train"]:
@@ -105,13 +112,16 @@ def _users(read: Mapping[str, list[Located]]) -> dict[tuple[str, object], _User]
 
 
 def _contents(
-    users: Mapping[tuple[str, object], _User], transform: ImageTransform, problems: list[Problem], progress: bool
+    users: Mapping[tuple[str, object], _User],
+    read: Callable[[Path | Tensor], Tensor],
+    problems: list[Problem],
+    progress: bool,
 ) -> list[str | None]:
     """Return a digest of each picture's content; nothing for one that cannot be read."""
 
     def digest(user: _User) -> str | InputError:
         try:
-            read_image(user.image, transform)
+            read(user.image)
             content = user.image.read_bytes() if isinstance(user.image, Path) else user.image.numpy().tobytes()
             return hashlib.blake2b(content, digest_size=16).hexdigest()
         except InputError as error:

@@ -17,10 +17,10 @@ from torch.utils.data import DataLoader
 from velm_lightning.data.collate import Texts
 from velm_lightning.data.features import FeatureStore
 from velm_lightning.data.frozen import Encoder, check_frozen, encoder_key
-from velm_lightning.data.images import ImageStore
+from velm_lightning.data.images import MAX_PIXELS, ImageStore
 from velm_lightning.data.incongruent import with_other_pictures
 from velm_lightning.data.order import EvaluationOrder, TrainOrder
-from velm_lightning.data.split import Split
+from velm_lightning.data.split import Loader, Split
 from velm_lightning.data.tokenizing import Tokenizing, TrainedTokenizer
 from velm_lightning.types import Batch, Dataset, ImageTransform, InputError, Sample
 from velm_lightning.vocabulary import Vocabulary
@@ -46,6 +46,7 @@ class MultimodalData(LightningDataModule):
         max_length: longest prompt, and longest target, in word pieces.
         on_bad_image: what to do where a picture cannot be read: ``error`` names its file and the sample; ``skip``
             leaves the sample out, counts it, and puts nothing in its place.
+        max_pixels: a picture whose header claims more is refused before it is decoded.
         incongruent: show every sample another sample's picture in evaluation (Elliott 2018): a model that does not
             look scores the same. What a run leaves is then called "test-incongruent".
         seed: seed of the training order and of augmentation; follows ``seed_everything`` on the command line.
@@ -65,6 +66,7 @@ class MultimodalData(LightningDataModule):
         balance: float = 0.0,
         max_length: int = 64,
         on_bad_image: Literal["error", "skip"] = "error",
+        max_pixels: int = MAX_PIXELS,
         incongruent: bool = False,
         seed: int = 0,
     ) -> None:
@@ -81,7 +83,7 @@ class MultimodalData(LightningDataModule):
                 "data.on_bad_image=skip does not go with data.cache_features=true: remove the pictures that "
                 "`velm data check` lists"
             )
-        self.on_bad_image = on_bad_image
+        self.on_bad_image, self.max_pixels = on_bad_image, max_pixels
         self.dataset, self.tokenizing = dataset, tokenizer or TrainedTokenizer()
         self.batch_size, self.workers, self.seed = batch_size, workers, seed
         self.image_mode, self.cache, self.augment = images, cache, list(augment)
@@ -179,9 +181,16 @@ class MultimodalData(LightningDataModule):
                 samples = with_other_pictures(samples, self.seed)
             pictures = [sample.image for sample in samples]
             mode = self.image_mode if self.encoder is None else "none"
-            skip = self.on_bad_image == "skip"
-            store = ImageStore(pictures, self.transform, mode=mode, cache_dir=self.cache, strict=not skip)
+            store = ImageStore(
+                pictures,
+                self.transform,
+                mode=mode,
+                cache_dir=self.cache,
+                max_pixels=self.max_pixels,
+                strict=self.on_bad_image == "error",
+            )
             augment = self.augment if name == "train" else []
+            skip = self.on_bad_image == "skip"
             self._splits[name] = Split(Texts(samples, self.vocabulary), store, augment, self.seed, skip)
         return self._splits[name]
 
@@ -274,7 +283,7 @@ class MultimodalData(LightningDataModule):
         return self._loader(split, EvaluationOrder(len(split), self.batch_size, *self._place()))
 
     def _loader(self, split: Split, order: TrainOrder | EvaluationOrder) -> DataLoader[Batch]:
-        return DataLoader(
+        return Loader(
             split,
             batch_size=order.batch_size,
             sampler=order,

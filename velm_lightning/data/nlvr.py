@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from velm_lightning.data.captioned import identity
 from velm_lightning.data.columns import sentence
-from velm_lightning.data.files import Row, fault, inside, read_rows, show
+from velm_lightning.data.files import Row, clean_text, fault, inside, read_rows, show
 from velm_lightning.data.located import FileDataset, Located, add
 from velm_lightning.types import InputError, Sample
 
@@ -59,15 +60,20 @@ class NLVR(FileDataset):
         missing = [field for field in ("identifier", "sentence") if field not in row.values]
         if missing:
             raise InputError(f"{row.where}: has no {', '.join(missing)}: is it an official file?")
-        identifier, directory = str(row.values["identifier"]), str(row.values.get("directory", ""))
+        identifier = identity(row.values["identifier"], "identifier", row.where)
+        directory = clean_text(str(row.values.get("directory", "")))
         pair = identifier.rpartition("-")[0]
         fields = {"split": split, "directory": directory, "identifier": identifier, "pair": pair, "order": order}
         try:
             frames = tuple(inside(self.images, name.format(**fields)) for name in self.pictures)
-        except KeyError as error:
-            raise InputError(f"pictures: {{{error.args[0]}}} is none of {', '.join(fields)}") from None
         except InputError as error:
             raise InputError(f"{row.where}: image {error}") from error
+        except KeyError as error:
+            raise InputError(f"pictures: {{{error.args[0]}}} is none of {', '.join(fields)}") from None
+        except (IndexError, AttributeError, ValueError) as error:
+            raise InputError(
+                f"pictures: {list(self.pictures)} cannot be filled ({error}): see its description"
+            ) from None
         key = f"{identifier}-{order}" if self.orders > 1 else identifier
         image = frames if len(frames) > 1 else frames[0]
         text = sentence(row.values["sentence"], "sentence", row)

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-_SHOWN = 20  # messages of one kind that are printed; the report has all
+SHOWN = 20
+"""Messages of one kind that are printed unless all are asked for."""
 
 
 class Problem(NamedTuple):
@@ -44,7 +45,7 @@ class Report:
         """Whether nothing must be mended."""
         return not self.problems
 
-    def print(self, console: Console) -> None:
+    def print(self, console: Console, shown: int = SHOWN) -> None:
         """Print tables of the splits and of their groups, then the problems."""
         console.print(self._sizes())
         groups = Counter[str]()
@@ -52,17 +53,17 @@ class Report:
             groups.update(figures.groups)
         if groups.keys() - {""}:
             table = Table("group", *self.splits, title="Samples by group")
-            for group, _ in groups.most_common(_SHOWN):
+            for group, _ in groups.most_common(SHOWN):
                 table.add_row(group or "(none)", *(f"{one.groups[group]:,}" for one in self.splits.values()))
             console.print(table)
         for note in self.notes:
             console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
         for kind, count in Counter(problem.kind for problem in self.problems).items():
             console.print(f"{count} {'problem' if count == 1 else 'problems'} with {kind}:", style="bold red")
-            for problem in [one for one in self.problems if one.kind == kind][:_SHOWN]:
+            for problem in [one for one in self.problems if one.kind == kind][:shown]:
                 console.print(f"  {problem.message}", markup=False, highlight=False, soft_wrap=True)
-            if count > _SHOWN:
-                console.print(f"  … and {count - _SHOWN} more")
+            if count > shown:
+                console.print(f"  … and {count - shown} more: --all prints them")
         if self.ok:
             console.print("nothing to mend", style="bold green")
 

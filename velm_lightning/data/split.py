@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, get_worker_info
 from torch.utils.data import Dataset as TorchDataset
 
 from velm_lightning.data.collate import Texts
@@ -14,6 +15,16 @@ from velm_lightning.data.features import FeatureStore
 from velm_lightning.data.images import ImageStore
 from velm_lightning.data.order import Place, stable_seed
 from velm_lightning.types import Batch, InputError
+
+
+class Loader(DataLoader[Batch]):
+    """A loader whose processes hand over what is wrong with a picture as it is, without a trace of where they were."""
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        for batch in super().__iter__():
+            if isinstance(batch, InputError):
+                raise batch
+            yield batch
 
 
 class Split(TorchDataset[Batch]):
@@ -44,8 +55,17 @@ class Split(TorchDataset[Batch]):
     def __len__(self) -> int:
         return len(self.texts.samples)
 
-    def __getitems__(self, places: list[Place]) -> Batch:
-        """Read one batch at once."""
+    def __getitems__(self, places: list[Place]) -> Batch | InputError:
+        """Read one batch at once; a loader process returns what is wrong with it, for ``Loader`` to raise."""
+        try:
+            return self.read(places)
+        except InputError as error:
+            if get_worker_info() is None:
+                raise
+            return error
+
+    def read(self, places: list[Place]) -> Batch:
+        """Return the batch of the samples at ``places``, augmented, or their features."""
         indices = [index for _, index in places]
         if self.features is not None:
             return self.texts.batch(indices, self.features.fetch(indices))

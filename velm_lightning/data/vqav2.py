@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from velm_lightning.data.captioned import identity
 from velm_lightning.data.columns import sentence, soft_weights
-from velm_lightning.data.files import Row, fault, read_json, show
+from velm_lightning.data.files import Row, clean_text, fault, read_json, show
 from velm_lightning.data.located import FileDataset, Located, add, check_holdout, held_out
 from velm_lightning.types import InputError, Sample
 
@@ -82,7 +83,7 @@ class VQAv2(FileDataset):
         answers = dict(self._annotations(source.annotations, problems)) if source.annotations else None
         asked = set()
         for row in _records(source.questions, "questions", ("question_id", "image_id", "question"), problems):
-            asked.add(str(row.values["question_id"]))
+            asked.add(row.values["question_id"])
             try:
                 add(found, Located(row.where, self._sample(row, answers, source)))
             except InputError as error:
@@ -94,7 +95,7 @@ class VQAv2(FileDataset):
         return list(found.values())
 
     def _sample(self, row: Row, answers: Mapping[str, Row] | None, source: _Source) -> Sample:
-        key, image = str(row.values["question_id"]), row.values["image_id"]
+        key, image = row.values["question_id"], row.values["image_id"]
         if isinstance(image, bool) or not isinstance(image, int) or not 0 <= image < 10**12:
             raise InputError(f"{row.where}: image_id {show(image)} is not a COCO image number")
         picture, text = source.picture(image), sentence(row.values["question"], "question", row)
@@ -110,12 +111,12 @@ class VQAv2(FileDataset):
             raise InputError(f"{annotation.where}: image_id differs from the question's {image}: mend one of them")
         references = _answers(annotation)
         weights = soft_weights([answer.strip().lower() for answer in references])
-        return Sample(key, picture, text, weights, references, str(annotation.values.get(self.group, "")))
+        return Sample(key, picture, text, weights, references, clean_text(str(annotation.values.get(self.group, ""))))
 
     def _annotations(self, path: Path, problems: list[str] | None) -> Iterator[tuple[str, Row]]:
         seen: set[str] = set()
         for row in _records(path, "annotations", ("question_id", "image_id", "answers"), problems):
-            key = str(row.values["question_id"])
+            key = row.values["question_id"]
             if key in seen:
                 fault(InputError(f"{row.where}: this question is annotated twice: remove one"), problems)
             seen.add(key)
@@ -134,11 +135,16 @@ def _records(path: Path, name: str, fields: Sequence[str], problems: list[str] |
             fault(InputError(f"{path}: {name} item {number} has no {', '.join(missing)}: {show(record)}"), problems)
         else:
             key = record["question_id"]
-            yield Row(f"{path}: question_id {key if isinstance(key, int) else show(key)}", record)
+            where = f"{path}: question_id {key if isinstance(key, int) else show(key)}"
+            try:
+                record["question_id"] = identity(key, "question_id", where)
+                yield Row(where, record)
+            except InputError as error:
+                fault(error, problems)
 
 
 def _answers(row: Row) -> tuple[str, ...]:
-    """Return what the annotators said, as they wrote it."""
+    """Return what the annotators said, each on one plain line, as the official evaluation reads it."""
     entries: Any = row.values["answers"]
     if not isinstance(entries, list) or not entries:
         raise InputError(f'{row.where}: answers are {show(entries)}: give a list of {{"answer": …}}')
@@ -146,8 +152,13 @@ def _answers(row: Row) -> tuple[str, ...]:
     for entry in entries:
         if not isinstance(entry, dict) or not isinstance(entry.get("answer"), str):
             raise InputError(f'{row.where}: an answer is {show(entry)}: write {{"answer": "yes"}}')
-        found.append(sys.intern(entry["answer"]))  # a few thousand answers fill millions of places
+        found.append(_clean(entry["answer"]))
     return tuple(found)
+
+
+@lru_cache(2**16)  # a few thousand answers fill millions of places
+def _clean(answer: str) -> str:
+    return clean_text(answer)
 
 
 def _name(sample: Sample) -> str:

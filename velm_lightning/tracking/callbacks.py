@@ -6,6 +6,7 @@ import platform
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Any, cast
 
@@ -23,7 +24,7 @@ from velm_lightning.tasks.rows import gather_rows, group_scores
 from velm_lightning.tracking.ending import Interrupted
 from velm_lightning.tracking.metrics_file import MetricsFile
 from velm_lightning.tracking.run import Run, now
-from velm_lightning.tracking.whole import remove_parts
+from velm_lightning.tracking.whole import make_folder, remove_parts
 from velm_lightning.types import Batch, InputError, Row
 
 
@@ -105,7 +106,7 @@ class RunRecord(Callback):
         data: Any = getattr(trainer, "datamodule", None)
         self.started = time.monotonic()
         self.minutes_before = self.run.record.get("minutes", 0.0)  # where an earlier run goes on
-        self.run.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.run.folder)
         if not self.run.claim():
             raise InputError(f"another process is at work on {self.run.folder}: wait for its end, or start a new run")
         remove_parts(self.run.folder)
@@ -235,10 +236,11 @@ class RunRecord(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Write down that it did not end well; whichever process fails first does."""
         stopped = isinstance(exception, KeyboardInterrupt | Interrupted)
-        if trainer.state.fn == "fit" or self.run.record.get("status") == "running":
-            self.run.mark("interrupted" if stopped else "failed")
-        if trainer.is_global_zero and trainer.state.fn == "fit":
-            self.run.update(ended=now(), **self._cost(trainer))
+        with suppress(InputError):  # where nothing can be written any more, the reason for the end is worth telling
+            if trainer.state.fn == "fit" or self.run.record.get("status") == "running":
+                self.run.mark("interrupted" if stopped else "failed")
+            if trainer.is_global_zero and trainer.state.fn == "fit":
+                self.run.update(ended=now(), **self._cost(trainer))
 
     def _cost(self, trainer: Trainer) -> dict[str, Any]:
         minutes = self.minutes_before + (time.monotonic() - self.started) / 60

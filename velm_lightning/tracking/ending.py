@@ -22,6 +22,8 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback
 
 from velm_lightning.tracking.checkpoints import LastCheckpoint, more_follow
+from velm_lightning.tracking.second_interrupt import SecondInterrupt
+from velm_lightning.tracking.slurm import requeue, requeue_signal
 from velm_lightning.types import InputError
 
 GRACE = 30.0
@@ -44,7 +46,8 @@ class Signals(Callback):
     """Lets SIGTERM and Ctrl-C, sent to any process of a run, stop all of them after the current batch.
 
     In training, the processes agree after which step they stop, and write ``last.ckpt``. Before the first batch a run
-    ends where it is, and so it does on a second Ctrl-C.
+    ends where it is, and so it does on a second Ctrl-C, whatever it is doing. SLURM's announcement of a pre-emption
+    stops a run in the same way, and puts its job back into the queue.
 
     Args:
         last: what keeps ``last.ckpt``.
@@ -54,7 +57,8 @@ class Signals(Callback):
     def __init__(self, last: LastCheckpoint, at_once: Callable[[], None] = lambda: None) -> None:
         self.last, self.at_once = last, at_once
         self.received: int | None = None
-        self._interrupts, self._patient = 0, False
+        self._patient = False
+        self._second = SecondInterrupt(self._end_at_once)
         self._children: list[int] = []
         self._others: list[int] = []
         self._before: dict[int, Any] = {}
@@ -64,21 +68,20 @@ class Signals(Callback):
         self._children, self._patient = children_of(trainer), patient
         self._others = self._children or parent_of(trainer)
         if threading.current_thread() is threading.main_thread():
-            for signum in (signal.SIGTERM, signal.SIGINT):
+            preempted = requeue_signal(trainer)
+            for signum in filter(None, (signal.SIGTERM, signal.SIGINT, preempted)):
                 found = signal.signal(signum, self._on_signal)
                 self._before.setdefault(signum, found)
+            self._second.listen()
 
     def restore(self) -> None:
         """Give the signals back."""
+        self._second.restore()
         for signum, handler in self._before.items():
             signal.signal(signum, handler)
         self._before = {}
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
-        self._interrupts += signum == signal.SIGINT
-        if self._interrupts > 1:
-            self.at_once()
-            end_now(self._children, 128 + signum)
         if self.received is None:
             self.received = signum
             for other in self._others:  # as SIGTERM, which never counts as a second Ctrl-C
@@ -86,6 +89,11 @@ class Signals(Callback):
                     os.kill(other, signal.SIGTERM)
             if not self._patient:
                 raise Interrupted(signum)
+
+    def _end_at_once(self) -> None:
+        with suppress(InputError):  # a full disk is no reason to stay
+            self.at_once()
+        end_now(self._children, 128 + signal.SIGINT)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Listen."""
@@ -141,6 +149,8 @@ class Signals(Callback):
         if signum:
             self.received = signum
             self.last.save(trainer)
+            if signum == requeue_signal(trainer) and trainer.is_global_zero:
+                requeue()
             raise Interrupted(signum)
 
 

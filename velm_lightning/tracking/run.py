@@ -27,12 +27,14 @@ class Run:
     Attributes:
         folder: the folder.
         record: what ``run.json`` holds.
+
+    Raises:
+        InputError: ``run.json`` is there and cannot be read.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        path = folder / "run.json"
-        self.record: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        self.record = _record(folder / "run.json")
         self._claim: int | None = None
         self._watcher: subprocess.Popen[bytes] | None = None
 
@@ -62,7 +64,11 @@ class Run:
     def unfinished(cls, runs: Path, experiment: str, config: str) -> Run | None:
         """Find the newest run of an experiment that has this config, was not finished, and nobody is at work on."""
         found = sorted((runs / experiment).glob("*/run.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-        for run in (cls(path.parent) for path in found):
+        for path in found:
+            try:
+                run = cls(path.parent)
+            except InputError:
+                continue  # a record that somebody has spoilt: not what is looked for
             own = run.folder / "config.yaml"
             same = own.is_file() and own.read_text("utf-8") == config
             if same and run.record.get("status") != "finished" and run.claim():
@@ -124,6 +130,18 @@ class Run:
         lines = (json.dumps(plain(row), ensure_ascii=False) + "\n" for row in rows)
         write_whole(path, "".join(lines))
         return path
+
+
+def _record(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read ({error}): mend it, or remove the run") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path} holds no record of a run: mend it, or remove the run")
+    return found
 
 
 def plain(row: Row) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from velm_lightning.tracking.run import Run
+from velm_lightning.tracking.whole import make_folder
 
 START, END = 8, 30
 """Seconds that a run waits for the W&B server in the beginning, and for the last upload in the end."""
@@ -73,7 +74,7 @@ class Tracking:
         """Return the logger of a run, or none where W&B is left out."""
         if self.wandb == "off" or os.environ.get("WANDB_MODE") == "disabled":
             return None
-        run.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(run.folder)
         os.environ.setdefault("WANDB_SILENT", "true")  # read when its service starts, before any settings are
         return Wandb(
             project=self.project or self.experiment,

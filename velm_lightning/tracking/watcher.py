@@ -7,6 +7,7 @@ holds open. Whatever ends the run, ``kill -9`` too, closes the pipe.
 import json
 import os
 import sys
+from contextlib import suppress
 
 
 def main(path: str) -> None:
@@ -18,9 +19,13 @@ def main(path: str) -> None:
         record = json.load(file)
     if record.get("status") == "running":
         part = f"{os.path.dirname(path)}/.run.json.{os.getpid()}.part"
-        with open(part, "w", encoding="utf-8") as file:
-            file.write(json.dumps(record | {"status": "failed"}, indent=2) + "\n")
-        os.replace(part, path)
+        try:
+            with open(part, "w", encoding="utf-8") as file:
+                file.write(json.dumps(record | {"status": "failed"}, indent=2) + "\n")
+            os.replace(part, path)
+        except OSError:  # a disk that is full, or gone: a record that nobody is at work on says enough
+            with suppress(OSError):
+                os.unlink(part)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,7 +19,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     Raises:
         InputError: the file cannot be written; the message names it, the reason and the mend.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -33,11 +34,28 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             raise
         _flush_folder(path.parent)  # after a power cut the name, too, is that of the new file
     except OSError as error:
-        kept = "; the one before is intact" if os.path.isfile(path) else ""
-        raise InputError(
-            f"{path} cannot be written: {error.strerror or error}{kept}: free some space there, get the right to "
-            "write, or name another folder"
-        ) from error
+        raise refusal(path, error) from error
+
+
+def refusal(path: Path, error: OSError) -> InputError:
+    """Return what a user is told of a file or folder that cannot be written."""
+    kept = "; the one before is intact" if os.path.isfile(path) else ""
+    return InputError(
+        f"{path} cannot be written: {error.strerror or error}{kept}: free some space there, get the right to "
+        "write, or name another folder"
+    )
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it.
+
+    Raises:
+        InputError: as ``replacing``.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise refusal(path, error) from error
 
 
 def _flush_folder(folder: Path) -> None:

@@ -1,0 +1,32 @@
+"""Jobs of SLURM that are told to make room: they stop after a step, and are put back into the queue."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+from lightning import Trainer
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+
+
+def requeue_signal(trainer: Trainer) -> int | None:
+    """Return the signal by which SLURM announces a pre-emption; nothing elsewhere, or with ``auto_requeue: false``."""
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    environment = environment or trainer._accelerator_connector.cluster_environment
+    if not isinstance(environment, SLURMEnvironment) or not environment.auto_requeue:
+        return None
+    return environment.requeue_signal or signal.SIGUSR1
+
+
+def requeue() -> None:
+    """Put this job back into the queue; the next start of the same command goes on by itself."""
+    array = os.environ.get("SLURM_ARRAY_JOB_ID")
+    job = f"{array}_{os.environ.get('SLURM_ARRAY_TASK_ID')}" if array else os.environ.get("SLURM_JOB_ID", "")
+    try:
+        code = subprocess.run(["scontrol", "requeue", job], check=False).returncode
+    except OSError as error:
+        code = error.errno or 1
+    told = "back in the queue" if not code else f"not put back into the queue (scontrol: {code}); queue it again"
+    print(f"velm: job {job} is {told}", file=sys.stderr, flush=True)
