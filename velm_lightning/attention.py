@@ -176,7 +176,7 @@ class Attention(nn.Module):
         if maps is not None:
             maps.append((self, _weights(query, key, mask)))
         # No dropout on the weights: it would rule out the fused kernel on a CPU; branches are dropped instead.
-        read = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        read = _read(query, key, value, mask)
         out: Tensor = self.out(read.transpose(1, 2).flatten(2))
         return out
 
@@ -213,8 +213,21 @@ def attend_heads(
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
     if maps is not None:
         maps.append((owner, _weights(query, key, mask, scaling)))
-    read = F.scaled_dot_product_attention(query, key, value, mask, dropout, scale=scaling)
-    return read.transpose(1, 2).contiguous(), None
+    return _read(query, key, value, mask, dropout, scaling).transpose(1, 2).contiguous(), None
+
+
+def _read(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float = 0.0, scaling: float | None = None
+) -> Tensor:
+    """Attend by torch's fused kernel, on a CPU in no less than single precision.
+
+    With gradients in half precision that kernel is four times slower there, at the lengths of captions and questions.
+    """
+    if query.device.type != "cpu":
+        return F.scaled_dot_product_attention(query, key, value, mask, dropout, scale=scaling)
+    wide = [part.float() if part.dtype.itemsize < 4 else part for part in (query, key, value)]
+    with torch.autocast("cpu", enabled=False):
+        return F.scaled_dot_product_attention(*wide, mask, dropout, scale=scaling).to(value.dtype)
 
 
 def _weights(query: Tensor, key: Tensor, mask: Tensor | None, scaling: float | None = None) -> Tensor:
