@@ -225,9 +225,9 @@ def _read(
     """
     if query.device.type != "cpu":
         return F.scaled_dot_product_attention(query, key, value, mask, dropout, scale=scaling)
-    wide = [part.float() if part.dtype.itemsize < 4 else part for part in (query, key, value)]
+    q, k, v = (part.float() if part.dtype.itemsize < 4 else part for part in (query, key, value))
     with torch.autocast("cpu", enabled=False):
-        return F.scaled_dot_product_attention(*wide, mask, dropout, scale=scaling).to(value.dtype)
+        return F.scaled_dot_product_attention(q, k, v, mask, dropout, scale=scaling).to(value.dtype)
 
 
 def _weights(query: Tensor, key: Tensor, mask: Tensor | None, scaling: float | None = None) -> Tensor:
