@@ -106,7 +106,7 @@ def _network(name: str, weights: models.WeightsEnum | None) -> nn.Module:
     except OSError as error:
         raise InputError(f"the weights {weights} of {name} cannot be had: {error}; put them at {file}") from error
     except (RuntimeError, EOFError, UnpicklingError) as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(f"{file}: cannot be loaded as {weights}: {reason}; remove it, or put the right one") from error
     return loaded
 
