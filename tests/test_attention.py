@@ -69,6 +69,28 @@ def test_keys_and_values_made_beforehand_give_the_same(attention, x, context):
     torch.testing.assert_close(attention.attend(x, key, value, None), attention.cross(x, context), **CLOSE)
 
 
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_on_a_cpu_half_precision_attends_in_single_precision(kind, x, context, monkeypatch):
+    """There the fused kernel's way back is four times slower in half precision, under autocast as well."""
+    seen = []
+    attend = torch.nn.functional.scaled_dot_product_attention
+    monkeypatch.setattr(
+        torch.nn.functional,
+        "scaled_dot_product_attention",
+        lambda *given, **options: seen.append([part.dtype for part in given[:3]]) or attend(*given, **options),
+    )
+    attention, x, context = Attention(8, 2), x.float(), context.float()
+    whole = attention.cross(x, context)
+    with torch.autocast("cpu", dtype=kind):
+        half = attention.cross(x, context)
+    assert half.dtype == kind
+    torch.testing.assert_close(half.float(), whole, atol=0.02, rtol=0.02)
+    half = attention.to(kind).cross(x.to(kind), context.to(kind))
+    assert half.dtype == kind
+    torch.testing.assert_close(half.float(), whole, atol=0.02, rtol=0.02)
+    assert seen == [[torch.float32] * 3] * 3
+
+
 def test_heads_that_do_not_divide_the_width_are_refused():
     with pytest.raises(InputError, match="heads=3 does not divide dim=8"):
         Attention(8, 3)

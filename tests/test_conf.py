@@ -59,6 +59,7 @@ def no_download(monkeypatch):
     """Published weights are replaced by random ones."""
     get_model = torchvision.models.get_model
     monkeypatch.setattr(torchvision.models, "get_model", lambda name, weights=None: get_model(name))
+    monkeypatch.setattr(encoders.torchvision_cnn, "check_file", lambda file: None)
     configuration, model = hub.configuration, hub.model
     monkeypatch.setattr(hub, "configuration", lambda name, given=None: configuration(None, STAND_INS.get(name, given)))
     monkeypatch.setattr(hub, "model", lambda auto, config, name: model(auto, config, None))
@@ -174,9 +175,10 @@ def test_encoders_of_an_experiment_may_go_without_their_weights(path, words, no_
     pretrained = CONF / "daquar_minilm.yaml"
     small = ["--model.init_args.image_encoder.init_args.size=32"]
     made = words("--config", pretrained, "--config", path, *stand_in(pretrained), *FEW, *small)
-    assert not made.model.image_encoder.pretrained
-    assert not made.model.text_encoder.pretrained
-    assert all(parameter.requires_grad for parameter in made.model.parameters())
+    image, text = made.model.image_encoder, made.model.text_encoder
+    assert not text.pretrained
+    assert image.pretrained == image.frozen == path.stem.endswith("_text")
+    assert all(p.requires_grad for name, p in made.model.named_parameters() if not name.startswith("image_encoder."))
     assert isinstance(made.datamodule.tokenizing, PretrainedTokenizer)
     assert one_step(made).isfinite()
 
@@ -194,6 +196,19 @@ def test_a_visual_prefix_learns_its_mapping_alone(words, no_download):
     one_step(made)
     assert {name.split(".")[0] for name, p in made.model.named_parameters() if p.grad is not None} == {"connector"}
     assert {name.split(".")[0] for name, p in made.model.named_parameters() if p.requires_grad} == {"connector"}
+
+
+@parts("tuning")
+def test_a_visual_prefix_may_let_its_language_model_learn_too(path, words, no_download):
+    made = words("--config", CONF / "prefix.yaml", "--config", path, *stand_in(CONF / "prefix.yaml"), *FEW)
+    assert one_step(made).isfinite()
+    language = dict(made.model.text_encoder.named_parameters())
+    learned = {name for name, p in language.items() if p.grad is not None}
+    adapters = {name for name in language if ".lora_" in name}
+    assert bool(adapters) == (path.stem == "lora")
+    assert learned == (adapters or set(language))
+    assert all(p.grad is not None for p in made.model.connector.parameters())
+    assert all(p.grad is None for p in made.model.image_encoder.parameters())
 
 
 @parts("data")

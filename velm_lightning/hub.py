@@ -19,6 +19,13 @@ _BOOKKEEPING = ("_name_or_path", "_model_name_or_path", "transformers_version", 
 _LABELS = ("id2label", "label2id", "problem_type")
 
 
+def offline() -> bool:
+    """Say whether nothing may be downloaded."""
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+
+    return bool(HF_HUB_OFFLINE)
+
+
 def configuration(name: str | None, changes: Mapping[str, Any] | None = None) -> Any:
     """Return a model's configuration.
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torchvision import models
 
+from velm_lightning import hub
 from velm_lightning.encoders import TorchvisionCNN, torchvision_cnn
 from velm_lightning.recipe import build, recipe
 from velm_lightning.types import ImageTransform, InputError
@@ -25,6 +26,7 @@ def published(monkeypatch):
         return get_model(name)
 
     monkeypatch.setattr(models, "get_model", bare)
+    monkeypatch.setattr(torchvision_cnn, "check_file", lambda file: None)
     return calls
 
 
@@ -32,7 +34,13 @@ def pictures(size):
     return torch.randint(0, 256, (2, 3, size, size), dtype=torch.uint8)
 
 
-@pytest.mark.parametrize(("name", "dim"), [("resnet18", 512), ("regnet_y_400mf", 440), (NAME, 576)])
+@pytest.mark.parametrize(
+    ("name", "dim"),
+    [
+        ("resnet18", 512), ("regnet_y_400mf", 440), (NAME, 576), ("vgg11", 512), ("efficientnet_b0", 1280),
+        ("convnext_tiny", 768), ("densenet121", 1024),
+    ],
+)  # fmt: skip
 def test_the_last_feature_cells_of_each_family_are_the_tokens(name, dim):
     encoder = TorchvisionCNN(name, weights=None, size=64)
     assert (encoder.dim, encoder.grid) == (dim, (2, 2))
@@ -125,10 +133,62 @@ def test_what_does_not_exist_is_refused_by_name(arguments, message):
         TorchvisionCNN(size=64, **arguments)
 
 
-def test_weights_that_cannot_be_had_name_the_file_to_put_there(monkeypatch):
-    def offline(name, weights=None):
+# Files of weights
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    """Where torchvision looks for a network's weights."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    path = tmp_path / "hub" / "checkpoints" / "squeezenet1_1-b8a52dc0.pth"
+    path.parent.mkdir(parents=True)
+    return path
+
+
+def squeezenet():
+    return TorchvisionCNN("squeezenet1_1", weights="DEFAULT", size=64)
+
+
+def test_weights_are_read_from_their_file(file, monkeypatch):
+    monkeypatch.setattr(torchvision_cnn, "check_file", lambda _: None)  # random ones are not the published
+    network = models.squeezenet1_1()
+    torch.save(network.state_dict(), file)
+    encoder = squeezenet()
+    assert encoder.pretrained
+    assert torch.equal(encoder.state_dict()["trunk.features.0.weight"], network.features[0].weight)
+
+
+def test_a_file_that_is_not_the_published_one_is_refused(file):
+    torch.save(models.squeezenet1_1().state_dict(), file)
+    with pytest.raises(InputError, match=r"squeezenet1_1-b8a52dc0\.pth: was cut off or changed, .*: remove it"):
+        squeezenet()
+
+
+class Trap:
+    """What must never come to life when weights are read."""
+
+    def __reduce__(self):
+        return (exec, ("raise SystemExit('code of a weights file ran')",))
+
+
+def test_code_in_a_file_of_weights_does_not_run(file, monkeypatch):
+    monkeypatch.setattr(torchvision_cnn, "check_file", lambda _: None)  # 8 digits are soon forged
+    torch.save({"features.0.weight": Trap()}, file)
+    with pytest.raises(InputError, match=r"b8a52dc0\.pth: cannot be loaded as .*IMAGENET1K_V1"):
+        squeezenet()
+
+
+def test_without_a_network_nothing_is_downloaded(file, monkeypatch):
+    monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *_, **__: pytest.fail("a download was begun"))
+    with pytest.raises(InputError, match=r"nothing is downloaded with HF_HUB_OFFLINE=1; put them at .*b8a52dc0\.pth"):
+        squeezenet()
+
+
+def test_weights_that_cannot_be_had_name_the_file_to_put_there(file, monkeypatch):
+    def offline(*_, **__):
         raise OSError("no route to host")
 
-    monkeypatch.setattr(torchvision_cnn.models, "get_model", offline)
-    with pytest.raises(InputError, match=r"mobilenet_v3_small cannot be had: no route to host; put them at .*\.pth"):
-        TorchvisionCNN(NAME, weights="DEFAULT")
+    monkeypatch.setattr(hub, "offline", lambda: False)
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    with pytest.raises(InputError, match=r"squeezenet1_1 cannot be had: no route to host; put them at .*b8a52dc0\.pth"):
+        squeezenet()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import file_digest
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Literal
 
 import torch
@@ -11,6 +15,7 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.feature_extraction import create_feature_extractor
 
+from velm_lightning import hub
 from velm_lightning.encoders.base import ImageEncoder
 from velm_lightning.recipe import rebuilding
 from velm_lightning.types import ImageTransform, InputError
@@ -23,7 +28,8 @@ class TorchvisionCNN(ImageEncoder):
     """The feature cells of a torchvision classifier (ResNet, VGG, MobileNet, EfficientNet, ConvNeXt …).
 
     The weights' own preprocessing becomes the encoder's transform, which the data module follows. Parts that are frozen
-    stay in evaluation mode, so that batch-norm statistics stay put.
+    stay in evaluation mode, so that batch-norm statistics stay put. Of a file of weights tensors alone are read, and
+    only if its content is what its name says; with ``HF_HUB_OFFLINE=1`` none is downloaded.
 
     Args:
         name: model name as ``torchvision.models.get_model`` knows it, such as ``resnet50``.
@@ -92,12 +98,49 @@ def _network(name: str, weights: models.WeightsEnum | None) -> nn.Module:
     if weights is None or rebuilding():
         bare: nn.Module = models.get_model(name)
         return bare
+    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
     try:
-        loaded: nn.Module = models.get_model(name, weights=weights)
+        check_file(file)
+        with _tensors_alone():
+            loaded: nn.Module = models.get_model(name, weights=weights)
     except OSError as error:
-        file = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
         raise InputError(f"the weights {weights} of {name} cannot be had: {error}; put them at {file}") from error
+    except (RuntimeError, EOFError, UnpicklingError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(f"{file}: cannot be loaded as {weights}: {reason}; remove it, or put the right one") from error
     return loaded
+
+
+def check_file(file: Path) -> None:
+    """Refuse a file of weights other than the published one, whose name holds the start of its SHA-256.
+
+    Raises:
+        InputError: the file was cut off or changed.
+        OSError: there is none, and nothing may be downloaded.
+    """
+    if not file.is_file():
+        if hub.offline():
+            raise OSError("there is no such file, and nothing is downloaded with HF_HUB_OFFLINE=1")
+        return
+    with file.open("rb") as content:
+        found = file_digest(content, "sha256").hexdigest()
+    published = torch.hub.HASH_REGEX.search(file.name)
+    if published and not found.startswith(published[1]):
+        raise InputError(f"{file}: was cut off or changed, for its SHA-256 starts with {found[:8]}: remove it")
+
+
+@contextmanager
+def _tensors_alone() -> Iterator[None]:
+    """Let files of weights be read as tensors and nothing else, which torchvision does not ask for."""
+    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        if before is not None:
+            os.environ[name] = before
 
 
 def _transform(weights: models.WeightsEnum | None, size: int | None) -> ImageTransform:
