@@ -97,6 +97,10 @@ class Scene(NamedTuple):
         options = (describe(thing, attributes) for attributes in mentioned)
         return next((words for words in options if self.count(words) == 1), None)
 
+    def named(self, *mentioned: str) -> list[tuple[Thing, Words]]:
+        """Return the things that one of these descriptions tells from all others, with the first that does."""
+        return [(thing, words) for thing in self.things if (words := self.name(thing, *mentioned))]
+
 
 DIRECTIONS: dict[str, Callable[[Thing, Thing], bool]] = {
     "left of": lambda a, b: a.column < b.column,
