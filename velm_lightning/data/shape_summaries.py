@@ -45,7 +45,7 @@ class ShapeSummaries(Dataset):
         """See ``Dataset.split``; the two pictures of a sample are views of one tensor."""
         if name not in self._samples:
             pictures = self.scenes.images(name)
-            pairs = pictures.unflatten(0, (-1, 2)) if len(pictures) else ()
+            pairs = pictures.view(len(pictures) // 2, 2, *pictures.shape[1:])
             self._samples[name] = [self._report(name, number, pair.unbind()) for number, pair in enumerate(pairs)]
         return self._samples[name]
 
