@@ -3,10 +3,15 @@
 from collections import Counter, defaultdict
 
 import pytest
+import tiny
 import torch
 
-from velm_lightning.data import ShapeClips
+from velm_lightning.data import MultimodalData, ShapeClipCaptions, ShapeClips
 from velm_lightning.data.images import ImageStore
+from velm_lightning.decoding import Greedy
+from velm_lightning.encoders import FrameStack
+from velm_lightning.fusion import EarlyFusion, InteractiveFusion, LateFusion
+from velm_lightning.tasks import Generation
 from velm_lightning.types import ImageTransform, InputError
 
 SPLITS = ("train", "val", "test")
@@ -149,3 +154,45 @@ def test_same_seed_same_clips_and_batches_are_one_gather(data):
 def test_one_frame_is_refused():
     with pytest.raises(InputError, match="frames: 1"):
         ShapeClips(frames=1)
+
+
+# Captions
+
+
+@pytest.fixture(scope="module")
+def told():
+    return ShapeClipCaptions(train=60, val=20, test=10, size=16)
+
+
+@pytest.mark.parametrize("name", SPLITS)
+def test_captions_say_of_each_thing_what_it_is_and_does(told, name):
+    for sample in told.split(name):
+        clip = clip_of(told, sample)
+        things = clip.frames[0].things
+        right = {f"a {t.colour} {t.shape} {step(clip, place)}" for place, t in enumerate(things)}
+        assert sample.text == ""
+        assert {frozenset(caption.removesuffix(".").split(", ")) for caption in sample.references} == {frozenset(right)}
+        assert len(set(sample.references)) == 2
+        assert all("stays" in caption.split(", ")[-1] for caption in sample.references)
+        assert sample.group == {"l": "sideways", "r": "sideways", "u": "upright", "d": "upright"}[step(clip, 0)[6]]
+
+
+def test_training_learns_every_caption_and_evaluation_asks_once(told):
+    assert Counter(sample.target for sample in told.split("train")) == Counter(
+        caption for sample in told.split("train")[::2] for caption in sample.references
+    )
+    assert [len(told.split(name)) for name in SPLITS] == [120, 20, 10]
+    assert torch.equal(told.images("val"), ShapeClips(train=60, val=20, test=10, size=16).images("val"))
+
+
+@pytest.mark.parametrize("kind", [EarlyFusion, InteractiveFusion, LateFusion])
+def test_every_fusion_writes_about_clips_as_about_pictures(told, kind):
+    data = MultimodalData(ShapeClipCaptions(train=8, val=4, test=1, size=16), batch_size=4)
+    encoder = FrameStack(frames=3, size=16, widths=(8, 8), dim=12)
+    task = Generation(decoding=Greedy(max_length=6))
+    model = tiny.fusion(kind, vocabulary=data.vocabulary, image_encoder=encoder, task=task).eval()
+    data.connect(model)
+    rows = [row for batch in data.val_dataloader() for row in task.predict(model, batch)]
+    assert [row.key for row in rows] == [sample.key for sample in data.samples("val")]
+    assert all(row.loss > 0 for row in rows)
+    assert task.figures(task.score(rows))["bleu_4"] >= 0

@@ -222,18 +222,27 @@ def holds(scene, statement):
     return answer(scene, f"what {'colour' if value in COLOURS else 'shape'} is {which}?") == value
 
 
+def masculine(scene, words):
+    (thing,) = fitting(scene, words)
+    return thing.shape in ("circle", "star")
+
+
 def test_german_follows_the_gender_of_what_is_seen():
     data = ShapeTranslations(train=300, size=16)
     seen = {"one": Counter(), "named": Counter()}
     for sample in data.split("train"):
         assert sample.references == (sample.target,)
         seen[sample.group][sample.text.split()[0]] += 1
-        if sample.group == "one":
-            (subject,) = fitting(scene_of(data, sample), re.match("the (.+?) one", sample.text)[1])
-            masculine = subject.shape in ("circle", "star")
-            assert sample.target.startswith("der " if masculine else "das ")
-            seen[sample.group][masculine] += 1
-    assert min(seen["one"][True], seen["one"][False]) > 50
+        there = []
+        if m := re.match("the (.+?) one ", sample.text):
+            there = [masculine(scene_of(data, sample), m[1])]
+            assert sample.target.startswith("der " if there[0] else "das ")
+        elif sample.text.startswith("we see"):
+            there = [masculine(scene_of(data, sample), words) for words in re.findall(r"\ba (.+?) one\b", sample.text)]
+            assert re.findall(r"\bein(?:en)?\b", sample.target) == ["einen" if he else "ein" for he in there]
+        seen[sample.group].update(there)
+    assert min(seen["one"][True], seen["one"][False]) > 200
+    assert seen["one"]["we"] > 200
     assert seen["named"]["there"] == 300
 
 
@@ -243,3 +252,15 @@ def test_german_grammar():
     assert german(red, "the", "dative", "star") == "dem großen roten Stern"
     assert german(Words(colour="purple", shape="square"), "a", "nominative", "square") == "ein violettes Quadrat"
     assert german(Words(colour="blue"), "the", "nominative", "square") == "das blaue"
+
+
+@pytest.mark.parametrize("most", [1, 2, 4])
+def test_scenes_have_one_thing_to_as_many_as_wanted(most):
+    data = ShapeStatements(train=300, size=16, most=most)
+    assert {len(data.scene("train", index).things) for index in range(300)} == set(range(1, most + 1))
+
+
+def test_no_things_and_more_than_there_is_room_for_are_refused():
+    for most in (0, 5):
+        with pytest.raises(InputError, match=f"most: {most} is not a number of things from 1 to 4"):
+            ShapeTranslations(most=most)

@@ -92,6 +92,24 @@ class ShapeClips(Dataset):
                 yield Sample(f"{key}-{place}-{asked}", frames, text, {answer: 1.0}, (answer,), group)
 
 
+class ShapeClipCaptions(ShapeClips):
+    """The clips of `ShapeClips` with captions, to produce with no prompt: "a red star moves left, a blue circle …".
+
+    Two captions tell of the two things that move, in either order, then of the one that stays. In ``train`` there is
+    a sample a caption, in ``val`` and ``test`` one a clip; all carry both as references. The groups are the axes.
+    """
+
+    def _ask(self, key: str, frames: tuple[Tensor, ...], clip: Clip) -> Iterator[Sample]:
+        clauses = [
+            f"a {thing.colour} {thing.shape} {f'moves {way}' if way else 'stays'}"
+            for thing, way in zip(clip.frames[0].things, clip.ways, strict=True)
+        ]
+        captions = tuple(", ".join((*order, clauses[2])) + "." for order in (clauses[:2], clauses[1::-1]))
+        group = "sideways" if clip.ways[0] in WAYS[0] else "upright"
+        for place, caption in enumerate(captions if key.startswith("train") else captions[:1]):
+            yield Sample(f"{key}-{place}", frames, "", caption, captions, group)
+
+
 def draw_clip(rng: np.random.Generator, split: str, frames: int) -> Clip:
     """Draw a clip that only ``split`` can hold; no two things have a colour or a shape in common."""
     while True:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from velm_lightning.data.shape_scenes import Scenes, at_least
 from velm_lightning.data.shapes.dialogues import talk
-from velm_lightning.data.shapes.scene import Scene
+from velm_lightning.data.shapes.scene import MOST, Scene
 from velm_lightning.types import Sample
 
 
@@ -26,6 +26,7 @@ class ShapeDialogues(Scenes):
         dialogues_per_scene: how many dialogues are held about a scene, if it allows as many.
         size: side of the square pictures in pixels.
         seed: another seed gives other scenes.
+        most: most things in a scene.
     """
 
     def __init__(
@@ -36,8 +37,9 @@ class ShapeDialogues(Scenes):
         dialogues_per_scene: int = 6,
         size: int = 64,
         seed: int = 0,
+        most: int = MOST,
     ) -> None:
-        super().__init__(train, val, test, size, seed)
+        super().__init__(train, val, test, size, seed, most)
         at_least("dialogues_per_scene", dialogues_per_scene, 1)
         self.dialogues_per_scene = dialogues_per_scene
 

@@ -17,7 +17,7 @@ from velm_lightning.data.shapes.captions import captions
 from velm_lightning.data.shapes.german import sentences
 from velm_lightning.data.shapes.questions import ask, state
 from velm_lightning.data.shapes.render import render
-from velm_lightning.data.shapes.scene import Scene, draw, generator
+from velm_lightning.data.shapes.scene import FEWEST, MOST, Scene, draw, generator
 from velm_lightning.types import SPLITS, Dataset, InputError, Sample
 
 _SCENE, _PICTURE, _LANGUAGE = range(3)
@@ -32,21 +32,26 @@ class Scenes(Dataset):
         test: number of scenes in the test split.
         size: side of the square pictures in pixels.
         seed: another seed gives other scenes.
+        most: most things in a scene: fewer make it easier to tell which is meant.
     """
 
-    def __init__(self, train: int = 3000, val: int = 500, test: int = 500, size: int = 64, seed: int = 0) -> None:
+    def __init__(
+        self, train: int = 3000, val: int = 500, test: int = 500, size: int = 64, seed: int = 0, most: int = MOST
+    ) -> None:
         self.scenes_in = {"train": train, "val": val, "test": test}
-        self.size, self.seed = size, seed
+        self.size, self.seed, self.most = size, seed, most
         for key, value in self.scenes_in.items():
             at_least(key, value, 0 if key != "train" else 1)
         at_least("size", size, 16)
         at_least("seed", seed, 0)
+        if not FEWEST <= most <= MOST:
+            raise InputError(f"most: {most} is not a number of things from {FEWEST} to {MOST}")
         self._images: dict[str, Tensor] = {}
         self._samples: dict[str, list[Sample]] = {}
 
     def scene(self, name: str, index: int) -> Scene:
         """Return what is in one picture of the split ``name``."""
-        return draw(generator(self.seed, name, index, _SCENE), name)
+        return draw(generator(self.seed, name, index, _SCENE), name, self.most)
 
     def images(self, name: str) -> Tensor:
         """Return the pictures of the split ``name``, (S, 3, size, size) uint8: rendered once, then kept."""
@@ -140,6 +145,7 @@ class ShapeStatements(Scenes):
         statements_per_scene: how many statements are made about a scene, if it allows as many.
         size: side of the square pictures in pixels.
         seed: another seed gives other scenes.
+        most: most things in a scene.
     """
 
     def __init__(
@@ -150,8 +156,9 @@ class ShapeStatements(Scenes):
         statements_per_scene: int = 8,
         size: int = 64,
         seed: int = 0,
+        most: int = MOST,
     ) -> None:
-        super().__init__(train, val, test, size, seed)
+        super().__init__(train, val, test, size, seed, most)
         at_least("statements_per_scene", statements_per_scene, 1)
         self.statements_per_scene = statements_per_scene
 

@@ -3,6 +3,7 @@
 from velm_lightning.encoders.base import ImageEncoder, TextEncoder
 from velm_lightning.encoders.cnn import SmallCNN
 from velm_lightning.encoders.connector import MLP, Connector, Linear, Queries
+from velm_lightning.encoders.frame_stack import FrameStack
 from velm_lightning.encoders.lora import LoRA
 from velm_lightning.encoders.pretrained_image import PretrainedImage
 from velm_lightning.encoders.pretrained_text import PretrainedText
@@ -15,6 +16,7 @@ from velm_lightning.encoders.vit import SmallViT
 __all__ = [
     "MLP",
     "Connector",
+    "FrameStack",
     "ImageEncoder",
     "Linear",
     "LoRA",

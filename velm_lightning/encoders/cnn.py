@@ -40,8 +40,7 @@ class SmallCNN(ImageEncoder):
         if rest or not side:
             raise InputError(f"size={size} is not a multiple of {2 ** len(widths)}, which {len(widths)} stages need")
         self.dim, self.grid = dim, (side, side)
-        channels = [3, *widths]
-        self.stages = nn.Sequential(*(_Stage(a, b) for a, b in zip(channels, widths, strict=False)))
+        self.stages = stages(3, widths)
         self.out = nn.Sequential(nn.Linear(widths[-1], dim), nn.LayerNorm(dim))
         self.position = nn.Parameter(torch.randn(side * side, dim) * 0.5)
 
@@ -50,3 +49,8 @@ class SmallCNN(ImageEncoder):
         cells = self.stages(pixels.contiguous(memory_format=torch.channels_last))  # (B, C, h, w)
         tokens: Tensor = self.out(cells.flatten(2).transpose(1, 2)) + self.position
         return tokens
+
+
+def stages(inputs: int, widths: Sequence[int]) -> nn.Sequential:
+    """Return stages of these widths, the first of which reads ``inputs`` channels."""
+    return nn.Sequential(*(_Stage(a, b) for a, b in zip([inputs, *widths], widths, strict=False)))

@@ -63,18 +63,20 @@ def german(words: Words, article: str, case: str, shape: str) -> str:
 
 
 def sentences(scene: Scene, rng: np.random.Generator) -> list[Pair]:
-    """Return three sentences: one counts and one relates things by their names, one says "the red one" if it can."""
+    """Return up to four sentences: two name things by their shapes, two say "the red one", if the scene allows it."""
     pairs = [_count(scene, rng)]
     for group, mentioned in (
         ("named", ("shape", "colour shape", "size colour shape")),
         ("one", ("colour", "size colour")),
     ):
-        named = [(thing, words) for thing in scene.things if (words := scene.name(thing, *mentioned))]
+        named = scene.named(*mentioned)
         options = [
             (*a, way, *b) for way, holds in DIRECTIONS.items() for a in named for b in named if holds(a[0], b[0])
         ]
         if options:
             pairs.append(_relate(*pick(rng, options), group))
+    if named := scene.named("colour", "size colour"):
+        pairs.append(_see([named[place] for place in rng.permutation(len(named))[:3].tolist()]))
     return pairs
 
 
@@ -85,6 +87,18 @@ def _relate(a: Thing, first: Words, direction: str, b: Thing, second: Words, gro
         f"{subject} ist {_DIRECTIONS[direction]} {place}.",
         group,
     )
+
+
+def _see(named: list[tuple[Thing, Words]]) -> Pair:
+    """List things without their nouns: "we see a red one and a blue one", *einen roten und ein blaues*."""
+    english = [f"a {words.noun(anything='one')}" for _, words in named]
+    seen = [german(words, "a", "accusative", thing.shape) for thing, words in named]
+    return Pair(f"we see {_listed(english, 'and')}.", f"wir sehen {_listed(seen, 'und')}.", "one")
+
+
+def _listed(parts: list[str], last: str) -> str:
+    """Return "a, b and c", where ``last`` is "and"."""
+    return f" {last} ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
 
 
 def _count(scene: Scene, rng: np.random.Generator) -> Pair:

@@ -80,7 +80,7 @@ def count(which: int, scene: Scene, rng: np.random.Generator) -> Question | None
 def attribute(asked: str, scene: Scene, rng: np.random.Generator) -> Question | None:
     """Ask "what colour is the large circle?" or "what shape is the red thing?" about a thing that this tells apart."""
     other = _OTHER[asked]
-    named = _named(scene, other, f"size {other}")
+    named = scene.named(other, f"size {other}")
     if not named:
         return None
     chosen, words = pick(rng, named)
@@ -93,14 +93,9 @@ def place(asked: str, scene: Scene, rng: np.random.Generator) -> Question:
     return _open(asked, f"the thing {thing.place}", thing, "attribute")
 
 
-def _named(scene: Scene, *mentioned: str) -> list[tuple[Thing, Words]]:
-    """Return the things that one of these descriptions tells from all others, with the first that does."""
-    return [(thing, words) for thing in scene.things if (words := scene.name(thing, *mentioned))]
-
-
 def whether(scene: Scene, rng: np.random.Generator) -> Question | None:
     """Ask "is the red circle left of the star?" about two things that lie so, or the other way round."""
-    named = _named(scene, pick(rng, ("colour", "shape")), "colour shape", "size colour shape")
+    named = scene.named(pick(rng, ("colour", "shape")), "colour shape", "size colour shape")
     options = [
         (a, direction, b)
         for direction, holds in DIRECTIONS.items()
@@ -122,7 +117,7 @@ def beside(asked: str, scene: Scene, rng: np.random.Generator) -> Question | Non
     other = _OTHER[asked]
     options = [
         (found[0], direction, words)
-        for thing, words in _named(scene, other, f"size {other}")
+        for thing, words in scene.named(other, f"size {other}")
         for direction, holds in DIRECTIONS.items()
         if len(found := [one for one in scene.things if holds(one, thing)]) == 1
     ]

@@ -97,6 +97,10 @@ class Scene(NamedTuple):
         options = (describe(thing, attributes) for attributes in mentioned)
         return next((words for words in options if self.count(words) == 1), None)
 
+    def named(self, *mentioned: str) -> list[tuple[Thing, Words]]:
+        """Return the things that one of these descriptions tells from all others, with the first that does."""
+        return [(thing, words) for thing in self.things if (words := self.name(thing, *mentioned))]
+
 
 DIRECTIONS: dict[str, Callable[[Thing, Thing], bool]] = {
     "left of": lambda a, b: a.column < b.column,
@@ -141,9 +145,9 @@ def generator(seed: int, split: str, index: int, stream: int) -> np.random.Gener
     return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, SPLITS.index(split), index, stream))))
 
 
-def draw(rng: np.random.Generator, split: str) -> Scene:
+def draw(rng: np.random.Generator, split: str, most: int = MOST) -> Scene:
     """Draw a scene that only ``split`` can hold: what lies in which cell decides which split a scene belongs to."""
-    colours, shapes, counted = _colours_and_shapes(rng)
+    colours, shapes, counted = _colours_and_shapes(rng, most)
     sizes = rng.integers(len(SIZES), size=len(colours))
     for _ in range(20):
         cells = rng.permutation(GRID * GRID)[: len(colours)]
@@ -151,7 +155,7 @@ def draw(rng: np.random.Generator, split: str) -> Scene:
         if zlib.crc32(content[:, cells.argsort()].tobytes()) % len(SPLITS) == SPLITS.index(split):
             break
     else:
-        return draw(rng, split)
+        return draw(rng, split, most)
     rows, columns = np.divmod(cells, GRID)
     centres = (np.stack([columns, rows]) + 0.5) / GRID + rng.uniform(-JITTER, JITTER, (2, len(cells)))
     attributes = zip(sizes.tolist(), colours.tolist(), shapes.tolist(), *centres.tolist(), strict=True)
@@ -159,16 +163,16 @@ def draw(rng: np.random.Generator, split: str) -> Scene:
 
 
 def _colours_and_shapes(
-    rng: np.random.Generator,
+    rng: np.random.Generator, most: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], tuple[Words, ...]]:
     """Draw counts, then colours and shapes with exactly those counts: of a colour and of a shape, or of a pair."""
-    first, second = (int(k) for k in rng.integers(HIGHEST_COUNT + 1, size=2))
+    first, second = (int(k) for k in rng.integers(min(HIGHEST_COUNT, most) + 1, size=2))
     colour, shape = int(rng.integers(len(COLOURS))), int(rng.integers(len(SHAPES)))
     if rng.random() < 0.33:
-        things = int(rng.integers(max(FEWEST, first), MOST + 1))
+        things = int(rng.integers(max(FEWEST, first), most + 1))
         pairs = _exactly(rng, first, things, colour * len(SHAPES) + shape, len(COLOURS) * len(SHAPES))
         return *np.divmod(pairs, len(SHAPES)), (Words(colour=COLOURS[colour], shape=SHAPES[shape]),)
-    things = int(rng.integers(max(FEWEST, first, second), MOST + 1))
+    things = int(rng.integers(max(FEWEST, first, second), most + 1))
     colours, shapes = (
         _exactly(rng, first, things, colour, len(COLOURS)),
         _exactly(rng, second, things, shape, len(SHAPES)),

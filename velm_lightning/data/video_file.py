@@ -1,0 +1,77 @@
+"""Frames of a video file, decoded once by PyAV (extra ``video``) and kept as pictures, so that all else sees files."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from velm_lightning.types import InputError
+
+
+def keep_frames(video: Path, wanted: int, folder: Path) -> tuple[Path, ...]:
+    """Return ``wanted`` frames of a video as PNG files, spread over its length; they are made where they are missing.
+
+    They lie in a folder of their own below ``folder``, whose name changes with the video's path, size and time. It is
+    written beside and renamed, so that a half-written one is never taken for whole.
+
+    Raises:
+        InputError: PyAV is missing, the file is missing or no video, or the frames cannot be written.
+    """
+    try:
+        state = video.stat()
+    except OSError:
+        raise InputError(f"{video}: there is no such clip: mend its name or remove its rows") from None
+    name = blake2b(repr((str(video.resolve()), state.st_size, state.st_mtime_ns, wanted)).encode(), digest_size=12)
+    kept = folder / name.hexdigest()
+    paths = tuple(kept / f"{part:04d}.png" for part in range(wanted))
+    if not kept.is_dir():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _write(video, paths)
+        except OSError as error:
+            reason = error.strerror or error
+            raise InputError(f"{kept}: frames cannot be written ({reason}): name another folder as cache") from error
+    return paths
+
+
+def _write(video: Path, paths: tuple[Path, ...]) -> None:
+    kept = paths[0].parent
+    aside = Path(tempfile.mkdtemp(dir=kept.parent))
+    try:
+        for path, picture in zip(paths, pictures(video, len(paths)), strict=True):
+            picture.save(aside / path.name)
+        aside.chmod(0o755)
+        if not kept.exists():  # another process may have been as fast
+            aside.rename(kept)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def pictures(video: Path, wanted: int) -> Iterator[Any]:
+    """Yield the Pillow pictures in the middles of ``wanted`` equal parts of a video, upright.
+
+    Raises:
+        InputError: PyAV is missing, or the file is no video, or it is cut.
+    """
+    try:
+        import av
+    except ImportError:
+        raise InputError(f"{video}: video files need PyAV: pip install velm-lightning[video]") from None
+    try:
+        with av.open(str(video)) as file:
+            count = sum(1 for packet in file.demux(file.streams.video[0]) if packet.size)
+        places = [(2 * part + 1) * count // (2 * wanted) for part in range(wanted)]
+        with av.open(str(video)) as file:
+            for number, frame in enumerate(file.decode(file.streams.video[0])):
+                if number in places:
+                    picture = frame.to_image().rotate(frame.rotation, expand=True)
+                    yield from [picture] * places.count(number)
+                    places = [place for place in places if place != number]
+    except (av.FFmpegError, IndexError) as error:
+        raise InputError(f"{video}: cannot be read as a video ({error}): replace the file") from error
+    if places:
+        raise InputError(f"{video}: ends before frame {places[0]} of {count}: replace the file")
