@@ -12,6 +12,7 @@ from velm_lightning.data.multi30k import Multi30k
 from velm_lightning.data.nlvr import NLVR
 from velm_lightning.data.shape_clips import ShapeClips
 from velm_lightning.data.shape_dialogues import ShapeDialogues
+from velm_lightning.data.shape_drawings import ShapeDrawings
 from velm_lightning.data.shape_scenes import ShapeCaptions, ShapeScenes, ShapeStatements, ShapeTranslations
 from velm_lightning.data.tokenizing import PretrainedTokenizer, Tokenizing, TrainedTokenizer
 from velm_lightning.data.vqav2 import VQAv2
@@ -31,6 +32,7 @@ __all__ = [
     "ShapeCaptions",
     "ShapeClips",
     "ShapeDialogues",
+    "ShapeDrawings",
     "ShapeScenes",
     "ShapeStatements",
     "ShapeTranslations",
