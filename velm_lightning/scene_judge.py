@@ -44,7 +44,7 @@ class SceneJudge(Judge):
     """
 
     def __init__(
-        self, size: int = 32, scenes: int = 2500, epochs: int = 5, seed: int = 0, cache: Path | None = None
+        self, size: int = 32, scenes: int = 2000, epochs: int = 4, seed: int = 0, cache: Path | None = None
     ) -> None:
         if min(scenes, epochs) < 1:
             raise InputError(f"judge.scenes={scenes} and judge.epochs={epochs} must be at least 1")
@@ -106,7 +106,9 @@ class SceneJudge(Judge):
         return network, accuracy
 
     def _key(self) -> str:
-        return hashlib.sha256(repr((_VERSION, self.size, self.scenes, self.epochs, self.seed)).encode()).hexdigest()[:16]
+        return hashlib.sha256(repr((_VERSION, self.size, self.scenes, self.epochs, self.seed)).encode()).hexdigest()[
+            :16
+        ]
 
     @torch.inference_mode(False)
     @torch.enable_grad()
@@ -166,7 +168,7 @@ def _cells(scene: Scene) -> list[int]:
     return cells
 
 
-def _fitted(pictures: Tensor, kinds: Tensor, epochs: int, batch: int = 64) -> _Network:
+def _fitted(pictures: Tensor, kinds: Tensor, epochs: int, batch: int = 32) -> _Network:
     """Return a network that has learned to say ``kinds``."""
     network, steps = _Network(), epochs * -(-len(kinds) // batch)
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0.01)

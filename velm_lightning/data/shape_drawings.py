@@ -30,9 +30,12 @@ class ShapeDrawings(Scenes):
     def scene(self, name: str, index: int) -> Scene:
         """See ``Scenes.scene``."""
         rng = generator(self.seed, name, index, _DRAWING)
+        if rng.random() < 1 / 3:
+            return Scene(_things(1, rng), ())
+        direction = pick(rng, tuple(DIRECTIONS))
         while True:
-            scene = _drawn(rng)
-            if len(scene.things) == 1 or part_of(scene) == name:
+            things = _things(2, rng)
+            if DIRECTIONS[direction](*things) and part_of(scene := Scene(things, ())) == name:
                 return scene
 
     def _say(self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor) -> Iterator[Sample]:
@@ -40,15 +43,10 @@ class ShapeDrawings(Scenes):
         yield Sample(key, image, asked, None, (asked,), group)
 
 
-def _drawn(rng: np.random.Generator) -> Scene:
-    """Draw one or two things, the first lying as the caption says to the second."""
-    kinds = rng.permutation(len(COLOURS) * len(SHAPES))[: 1 if rng.random() < 1 / 3 else 2]
-    direction = pick(rng, tuple(DIRECTIONS))
-    while True:
-        cells = rng.permutation(GRID * GRID)[: len(kinds)]
-        things = tuple(_thing(kind, cell, rng) for kind, cell in zip(kinds.tolist(), cells.tolist(), strict=True))
-        if len(things) == 1 or DIRECTIONS[direction](*things):
-            return Scene(things, ())
+def _things(count: int, rng: np.random.Generator) -> tuple[Thing, ...]:
+    """Draw things that differ in colour or shape, each in a cell of its own."""
+    kinds, cells = (rng.permutation(options)[:count].tolist() for options in (len(COLOURS) * len(SHAPES), GRID * GRID))
+    return tuple(_thing(kind, cell, rng) for kind, cell in zip(kinds, cells, strict=True))
 
 
 def _thing(kind: int, cell: int, rng: np.random.Generator) -> Thing:

@@ -30,9 +30,7 @@ class Flow(Recorded):
         InputError: there is no step.
     """
 
-    def __init__(
-        self, steps: int = 12, guidance: float = 2.0, method: Literal["euler", "midpoint"] = "euler"
-    ) -> None:
+    def __init__(self, steps: int = 12, guidance: float = 2.0, method: Literal["euler", "midpoint"] = "euler") -> None:
         if steps < 1:
             raise InputError(f"flow.steps={steps}: take at least 1 step")
         self.steps, self.guidance, self.method = steps, guidance, method
