@@ -13,6 +13,7 @@ COMMANDS = {
     "test": ("velm_lightning.cli", "evaluate on the test split"),
     "predict": ("velm_lightning.cli", "write predictions"),
     "ask": ("velm_lightning.ask", "ask a checkpoint about a picture"),
+    "draw": ("velm_lightning.draw", "draw pictures from a caption"),
     "data": ("velm_lightning.data_check", "check the data that a config names"),
     "features": ("velm_lightning.features", "run a frozen image encoder once over all pictures"),
     "score": ("velm_lightning.score", "score a file of captions, of any system, as the COCO evaluation does"),

@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import Logger
 
 import velm_lightning.encoders
 import velm_lightning.fusion
+import velm_lightning.scene_judge
 import velm_lightning.tasks  # noqa: F401 - imported, their classes can be named by short names
 from velm_lightning.data import MultimodalData, PretrainedTokenizer, TrainedTokenizer
 from velm_lightning.fusion import Fusion

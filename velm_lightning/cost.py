@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from velm_lightning.tasks.base import Task
 from velm_lightning.tasks.model import Model
 from velm_lightning.types import Batch
 
@@ -20,7 +21,8 @@ def flops(model: Model, batch: Batch) -> int:
     no count, are not.
     """
     assert isinstance(model, nn.Module)
-    training = model.training
+    task, training = model.task, model.training
+    assert isinstance(task, Task)
     model.eval()
     with (
         torch.no_grad(),
@@ -29,7 +31,7 @@ def flops(model: Model, batch: Batch) -> int:
             torch.nn.attention.SDPBackend.MATH  # written out as matrix products, so that no kernel goes uncounted
         ),
     ):
-        model(batch)
+        task.once(model, batch)
     model.train(training)
     return int(counter.get_total_flops() // batch.size)
 

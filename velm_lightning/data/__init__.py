@@ -13,6 +13,7 @@ from velm_lightning.data.multi30k import Multi30k
 from velm_lightning.data.nlvr import NLVR
 from velm_lightning.data.shape_clips import ShapeClipCaptions, ShapeClips
 from velm_lightning.data.shape_dialogues import ShapeDialogues
+from velm_lightning.data.shape_drawings import ShapeDrawings
 from velm_lightning.data.shape_scenes import ShapeCaptions, ShapeScenes, ShapeStatements, ShapeTranslations
 from velm_lightning.data.shape_summaries import ShapeSummaries
 from velm_lightning.data.tokenizing import PretrainedTokenizer, Tokenizing, TrainedTokenizer
@@ -35,6 +36,7 @@ __all__ = [
     "ShapeClipCaptions",
     "ShapeClips",
     "ShapeDialogues",
+    "ShapeDrawings",
     "ShapeScenes",
     "ShapeStatements",
     "ShapeSummaries",

@@ -2,7 +2,8 @@
 
 from velm_lightning.decoding.base import Decoding, Hypothesis, Steps
 from velm_lightning.decoding.beam import Beam
+from velm_lightning.decoding.flow import Flow
 from velm_lightning.decoding.rules import Allowed, PrefixTrie
 from velm_lightning.decoding.walk import Greedy, Sampling
 
-__all__ = ["Allowed", "Beam", "Decoding", "Greedy", "Hypothesis", "PrefixTrie", "Sampling", "Steps"]
+__all__ = ["Allowed", "Beam", "Decoding", "Flow", "Greedy", "Hypothesis", "PrefixTrie", "Sampling", "Steps"]

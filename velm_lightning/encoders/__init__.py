@@ -5,6 +5,7 @@ from velm_lightning.encoders.cnn import SmallCNN
 from velm_lightning.encoders.connector import MLP, Connector, Linear, Queries
 from velm_lightning.encoders.frame_stack import FrameStack
 from velm_lightning.encoders.lora import LoRA
+from velm_lightning.encoders.patches import Patches
 from velm_lightning.encoders.pretrained_image import PretrainedImage
 from velm_lightning.encoders.pretrained_text import PretrainedText
 from velm_lightning.encoders.recurrent import RecurrentText
@@ -20,6 +21,7 @@ __all__ = [
     "ImageEncoder",
     "Linear",
     "LoRA",
+    "Patches",
     "PretrainedImage",
     "PretrainedText",
     "Queries",

@@ -3,6 +3,7 @@
 from velm_lightning.tasks.base import HeadTask, Task
 from velm_lightning.tasks.classification import Classification
 from velm_lightning.tasks.distillation import Distillation
+from velm_lightning.tasks.drawing import Drawing
 from velm_lightning.tasks.generation import Generation
 from velm_lightning.tasks.masked import MaskedLM
 from velm_lightning.tasks.mixture import Mixture
@@ -16,6 +17,7 @@ __all__ = [
     "Captions",
     "Classification",
     "Distillation",
+    "Drawing",
     "Exact",
     "Generation",
     "HeadTask",

@@ -28,6 +28,10 @@ class Task(Recorded, nn.Module, ABC):
     def loss(self, model: Model, batch: Batch) -> Tensor:
         """Return the scalar training loss of a batch."""
 
+    def once(self, model: Model, batch: Batch) -> None:
+        """Let ``model`` read a batch once, as in a training step: what a pass costs is counted on it."""
+        model(batch)
+
     @abstractmethod
     def predict(self, model: Model, batch: Batch) -> list[Row]:
         """Return one scored row a sample."""
@@ -39,6 +43,14 @@ class Task(Recorded, nn.Module, ABC):
     def finish(self, model: Model, rows: Sequence[Row]) -> list[Row]:
         """Turn the rows that all processes predicted into the table of an evaluation, the same on each of them."""
         return self.score(rows)
+
+    def beside(self) -> dict[str, float]:
+        """Return figures of the last evaluation that it takes more than rows to tell; they are reported, not scored."""
+        return {}
+
+    def drawn(self, model: Model, batch: Batch) -> Tensor | None:
+        """Return uint8 pictures (B, 3, H, W) that the model makes of a batch, to be shown; none where it makes none."""
+        return None
 
     @abstractmethod
     def figures(self, rows: Sequence[Row]) -> dict[str, float]:

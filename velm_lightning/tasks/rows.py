@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import torch.distributed as dist
 
 from velm_lightning.types import Row
 
+T = TypeVar("T")
+
+
+def everywhere(part: T) -> list[T]:
+    """Return what each of the processes gives, in their order, on all of them."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return [part]
+    parts = [part] * dist.get_world_size()
+    dist.all_gather_object(parts, part)
+    return parts
+
 
 def gather_rows(rows: Sequence[Row]) -> list[Row]:
     """Bring the rows of all ranks together on every rank, sorted by key: the same table at any world size."""
-    if dist.is_available() and dist.is_initialized():
-        parts: list[list[Row]] = [[] for _ in range(dist.get_world_size())]
-        dist.all_gather_object(parts, list(rows))
-        rows = [row for part in parts for row in part]
-    return sorted(rows, key=lambda row: row.key)
+    return sorted((row for part in everywhere(list(rows)) for row in part), key=lambda row: row.key)
 
 
 def mean(values: Iterable[float]) -> float:

@@ -204,10 +204,11 @@ class RunRecord(Callback):
         if not trainer.is_global_zero:
             return
         groups = group_scores(pl_module.rows)
-        figures = pl_module.task.figures(pl_module.rows)
+        figures, beside = pl_module.task.figures(pl_module.rows), pl_module.task.beside()
         data: Any = getattr(trainer, "datamodule", None)
         split = data.title(split)
         logged = {f"{split}/{name}": value for name, value in figures.items()}
+        logged |= {f"{split}/{name}": value for name, value in beside.items()}
         logged |= {f"{split}/group/{name}": score for name, (_, score) in groups.items()}
         if data.on_bad_image == "skip":
             logged[f"{split}/unreadable"] = len(data.samples(split)) - len(pl_module.rows)
@@ -222,6 +223,8 @@ class RunRecord(Callback):
         scores = self.run.record.get("scores", {}) | {split: figures}
         grouped = self.run.record.get("groups", {}) | {split: {name: score for name, (_, score) in groups.items()}}
         self.run.update(scores=scores, groups=grouped)
+        if beside:
+            self.run.update(beside=self.run.record.get("beside", {}) | {split: beside})
         if pl_module.rows and (sentences := data.sentences("train")):  # no score: it takes more than the rows to tell
             share = diversity([row.prediction for row in pl_module.rows], sentences).seen
             self.run.update(seen_in_training=self.run.record.get("seen_in_training", {}) | {split: share})
@@ -295,6 +298,9 @@ def print_scores(run: Run, console: Console | None = None) -> None:
         table.add_row(name, *(_shown(record["scores"][split].get(name)) for split in splits))
     if seen := record.get("seen_in_training"):
         table.add_row("seen_in_training", *(_shown(seen.get(split)) for split in splits))
+    beside = record.get("beside", {})
+    for name in dict.fromkeys(name for split in splits for name in beside.get(split, ())):
+        table.add_row(name, *(_shown(beside.get(split, {}).get(name)) for split in splits))
     table.add_section()
     for name in dict.fromkeys(name for split in splits for name in record["groups"][split]):
         table.add_row(f"score · {name}", *(_shown(record["groups"][split].get(name)) for split in splits))

@@ -30,7 +30,7 @@ class Shown(NamedTuple):
 
     Attributes:
         picture: (H, W, 3) pixels.
-        looked: the same with attention or evidence laid over it, where it was made.
+        looked: the same with attention or evidence laid over it, where it was made; or what the model drew.
         row: prompt, prediction, references and score.
     """
 
@@ -80,14 +80,23 @@ class Gallery(Callback):
         view = data.split(split)
         batch: Batch = view.pictured(range(min(self.count, len(view))))
         rows = {row.key: row for row in model.rows}
-        heats = self._looked(model, batch, rows)
+        drawn = self._drawn(model, batch)
+        heats = self._looked(model, batch, rows) if drawn is None else torch.empty(0)
         shown = []
         for index, key in enumerate(batch.keys):
             if key in rows:
                 picture = batch.image[index] if batch.image.ndim == 4 else batch.image[index, 0]
                 looked = heat_picture(picture, heats[index]) if index < len(heats) else None
+                looked = looked if drawn is None else drawn[index].permute(1, 2, 0).numpy()
                 shown.append(Shown(picture.permute(1, 2, 0).numpy(), looked, rows[key]))
         return shown
+
+    def _drawn(self, model: Fusion, batch: Batch) -> torch.Tensor | None:
+        training = model.training
+        model.eval()
+        drawn = model.task.drawn(model, batch.to(model.device))
+        model.train(training)
+        return None if drawn is None else drawn.cpu()
 
     def _looked(self, model: Fusion, batch: Batch, rows: dict[str, Row]) -> torch.Tensor:
         count = next((i for i, key in enumerate(batch.keys) if key not in rows), batch.size)
