@@ -102,3 +102,18 @@ def test_batch_norms_running_statistics_are_shared_before_they_are_used(tmp_path
         losses = [row["val/loss"] for row in csv.DictReader(file) if row["val/loss"]]
     assert len(losses) == 2, "after the epoch, and of the checkpoint in the end"
     assert losses[0] == losses[1]
+
+
+def test_every_process_starts_from_the_weights_of_another_run(by_two, tmp_path):
+    """At a learning rate of 0 both processes evaluate with what they started from, whatever they were drawn with."""
+    source = by_two / "checkpoints" / "best.ckpt"
+    rate = ["--model.init_args.optimization=Optimization", "--model.init_args.optimization.init_args.learning_rate=0"]
+    words = [*rate, "--seed_everything=5", f"--model.init_from={source}"]
+    done = run(
+        "fit", *WORDS, *VIT, "--data.batch_size=4", "--trainer.max_epochs=1", *words, *processes(2), cwd=tmp_path
+    )
+    (started,) = (tmp_path / "runs" / "vqa").iterdir()
+    assert done.stdout.count("started from") == 1
+    assert (record(started)["world_size"], record(started)["init_from"]["left"]) == (2, [])
+    assert record(started)["scores"]["val"] == record(by_two)["scores"]["val"]
+    assert rows(started, "val") == rows(by_two, "val")

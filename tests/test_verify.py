@@ -4,10 +4,12 @@ import json
 import math
 
 import pytest
+import tiny
+import torch
 
 from velm_lightning.__main__ import main
 from velm_lightning.recipe import recipe
-from velm_lightning.tasks import Classification, Generation
+from velm_lightning.tasks import Classification, Generation, MaskedLM, Mixture, Retrieval
 from velm_lightning.tasks.rows import group_scores
 from velm_lightning.tracking.run import Run
 from velm_lightning.types import InputError, Row
@@ -55,6 +57,21 @@ def test_a_prediction_that_was_changed_is_found(folder):
     change(folder / "predictions" / "val.jsonl", "a blue star", "a green star")
     wrong = {one.name for one in verify(folder) if not one.agrees}
     assert {"score", "score · a", "samples with another score, as b"} <= wrong
+
+
+def test_every_task_of_a_mixture_is_computed_anew(tmp_path):
+    words = tiny.vocabulary(answers=())
+    model = tiny.fusion(vocabulary=words, task=Mixture({"words": MaskedLM(), "pairs": Retrieval(width=6)})).eval()
+    with torch.no_grad():
+        rows = model.task.finish(model, sorted(model.task.predict(model, tiny.batch(tiny.described(), words))))
+    evaluated(tmp_path, model.task, rows)
+    figures = verify(tmp_path)
+    assert all(one.agrees for one in figures)
+    assert {"words_score", "words_loss", "pairs_score", "score · pairs: text to image"} <= {one.name for one in figures}
+    change(tmp_path / "predictions" / "val.jsonl", '"prediction": "rank ', '"prediction": "rank 1')
+    wrong = {one.name for one in verify(tmp_path) if not one.agrees}
+    assert any(name.startswith("pairs_") for name in wrong)
+    assert not any(name.startswith("words_") for name in wrong)
 
 
 def test_a_row_that_is_gone_is_found(folder):

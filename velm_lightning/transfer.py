@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 from tokenizers import Tokenizer
-from torch import Tensor
+from torch import Tensor, nn
 
 from velm_lightning import checkpoint
 from velm_lightning.recipe import recipe
@@ -44,6 +44,9 @@ class Taken(NamedTuple):
         return "\n".join(lines)
 
 
+_Lists = tuple[Sequence[str], Sequence[str]]
+
+
 class _Named(NamedTuple):
     """The lists that rows of weights stand for."""
 
@@ -66,14 +69,14 @@ def start_from(model: Any, path: Path) -> Taken:
     """
     found = checkpoint.read(path)
     source: Mapping[str, Tensor] = _renamed(found["state_dict"], found["velm"]["model"], recipe(model))
-    before, now = _names(found["velm"]["model"]), _own_names(model.vocabulary)
+    listed = _listed(model, _names(found["velm"]["model"]), _own_names(model.vocabulary))
     taken = Taken(str(path), hashlib.sha256(path.read_bytes()).hexdigest(), [], {}, {})
     own: dict[str, Tensor] = model.state_dict()
     for name, weight in own.items():
         given = source.get(name)
         if given is None:
             taken.left[name] = "the checkpoint has none"
-        elif lists := _rows_of(name, weight, given, before, now):
+        elif lists := _rows_of(weight, given, listed.get(name.rpartition(".")[0])):
             taken.rows[name] = _copy_rows(weight, given, *lists), len(weight)
         elif given.shape != weight.shape:
             taken.left[name] = f"is {tuple(weight.shape)} here, {tuple(given.shape)} there"
@@ -111,16 +114,31 @@ def _words(tokenizer: Tokenizer) -> list[str]:
     return [word for word, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])]
 
 
-def _rows_of(
-    name: str, weight: Tensor, given: Tensor, before: _Named, now: _Named
-) -> tuple[Sequence[str], Sequence[str]] | None:
+def _listed(model: Any, before: _Named, now: _Named) -> dict[str, _Lists]:
+    """Return the layers with a row a word or a row an answer, and the lists of these there and here.
+
+    Words have rows in the embedding and where it is shared, answers in the last layer of a task's head. Sizes alone
+    would not tell: a hidden layer may be as wide as the vocabulary is long.
+    """
+    layers: dict[str, nn.Module] = dict(model.named_modules(remove_duplicate=False))
+    found = {}
+    for name, layer in layers.items():
+        above = layers.get(name.rpartition(".")[0])
+        last = not isinstance(above, nn.Sequential) or above[-1] is layer
+        if getattr(layer, "weight", None) is model.text_encoder.embedding.weight:
+            found[name] = before.words, now.words
+        elif last and isinstance(layer, nn.Linear) and name.startswith("task."):
+            found[name] = before.answers, now.answers
+    return found
+
+
+def _rows_of(weight: Tensor, given: Tensor, lists: _Lists | None) -> _Lists | None:
     """Return the lists that the rows of a weight stand for there and here, if they do and the lists differ."""
-    if weight.ndim == 0 or weight.shape[1:] != given.shape[1:] or not name.startswith(("text_encoder.", "task.")):
+    if lists is None or weight.shape[1:] != given.shape[1:]:
         return None
-    for there, here in zip(before, now, strict=True):
-        if there and here and len(weight) == len(here) and len(given) == len(there):
-            return None if list(there) == list(here) else (there, here)
-    return None
+    there, here = lists
+    stand = bool(there and here) and len(weight) == len(here) and len(given) == len(there)
+    return lists if stand and list(there) != list(here) else None
 
 
 def _copy_rows(weight: Tensor, given: Tensor, there: Sequence[str], here: Sequence[str]) -> int:

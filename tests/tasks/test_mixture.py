@@ -87,3 +87,9 @@ def test_names_and_weights_are_checked(wrong, told):
 def test_a_mixture_of_nothing_is_refused():
     with pytest.raises(InputError, match="task.tasks is empty"):
         Mixture({})
+
+
+@pytest.mark.parametrize("name", ["train", "a: b", "a.b"])
+def test_a_name_that_weights_and_rows_cannot_carry_is_refused(name):
+    with pytest.raises(InputError, match=f"names a task '{name}'"):
+        Mixture({name: MaskedLM()})

@@ -16,7 +16,7 @@ from velm_lightning.attention import AttentionMaps, Cache
 from velm_lightning.encoders import ImageEncoder, TextEncoder
 from velm_lightning.encoders.connector import Connector, Linear
 from velm_lightning.fusion.optimization import Optimization
-from velm_lightning.recipe import Recorded
+from velm_lightning.recipe import Recorded, rebuilding
 from velm_lightning.tasks.base import Task
 from velm_lightning.tasks.rows import gather_rows
 from velm_lightning.transfer import Taken, start_from
@@ -63,7 +63,7 @@ class Fusion(Recorded, LightningModule, ABC):
         self.connector: nn.Module = connector
         text_encoder.connect(vocabulary)
         task.connect(vocabulary, text_encoder)
-        self.init_from = init_from
+        self.init_from = None if rebuilding() else init_from  # the weights of a rebuilt model are its own
         self.taken: Taken | None = None
         self.rows: list[Row] = []
         self.grad_norm: Tensor | None = None

@@ -26,7 +26,7 @@ class Mixture(Task):
         headline: the task whose score is the mixture's; by default the first.
 
     Raises:
-        InputError: there is no task, a weight is not above 0, or a name is of no task.
+        InputError: there is no task, a weight is not above 0, or a name is of no task or cannot be a task's.
     """
 
     def __init__(
@@ -36,6 +36,8 @@ class Mixture(Task):
         weights = dict(weights or {})
         if not tasks:
             raise InputError("task.tasks is empty: name at least one task")
+        if odd := [name for name in tasks if not name.isidentifier() or hasattr(nn.ModuleDict, name)]:
+            raise InputError(f"task.tasks names a task {odd[0]!r}: take a word that is no method of a module")
         unknown = sorted({*weights, *([headline] if headline else [])} - set(tasks))
         if unknown:
             raise InputError(f"task.weights or task.headline names {unknown[0]!r}: choose among {', '.join(tasks)}")
