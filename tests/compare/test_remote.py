@@ -1,13 +1,15 @@
-"""Runs at W&B, read by its real client from a server on this machine, are compared as those on disk are."""
+"""Runs at W&B, read by its real client from a server on this machine, and reports that are sent there."""
 
+import json
 import shutil
 
 import pytest
 from tracking.wandb_server import WandbServer
 
-from velm_lightning.compare import remote
+from velm_lightning.compare import remote, report
 from velm_lightning.compare.comparison import compare
 from velm_lightning.compare.reading import read_runs
+from velm_lightning.compare.tables import markdown
 from velm_lightning.errors import InputError
 
 from .made import fusions
@@ -77,3 +79,30 @@ def test_a_server_that_is_gone_is_told_in_a_sentence(server, tmp_path, monkeypat
     monkeypatch.setattr(remote, "SECONDS", 1)
     with pytest.raises(InputError, match="cannot be read: .*check the name and `wandb login`"):
         remote.fetch("wandb:me/p", tmp_path)
+
+
+# Reports
+
+
+def test_a_report_holds_the_same_numbers_and_panels_of_the_runs(server, tmp_path):
+    pytest.importorskip("wandb_workspaces")
+    found = compare(*read_runs([fusions(tmp_path, seeds=2)]))
+    address = report.send(found, "me/p", "Where should the image meet the text?")
+    assert address.startswith("http")
+    (saved,) = server.reports
+    assert saved["displayName"] == "Where should the image meet the text?"
+    spec = json.loads(saved["spec"])
+    text = json.dumps(spec)
+    assert json.dumps(markdown(found))[1:60] in text
+    assert "test/score" in text
+    assert "parallel" in text.lower()
+
+
+def test_a_report_that_cannot_be_saved_is_told_in_a_sentence(server, tmp_path):
+    pytest.importorskip("wandb_workspaces")
+    found = compare(*read_runs([fusions(tmp_path, seeds=1)]))
+    with pytest.raises(InputError, match="--report me: write entity/project"):
+        report.send(found, "me", "")
+    server.graphql = lambda query, given: {"project": None, "viewer": {"entity": "me"}}
+    with pytest.raises(InputError, match="W&B has not taken it"):
+        report.send(found, "me/gone", "")

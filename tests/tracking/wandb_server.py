@@ -15,6 +15,13 @@ def _pages(nodes):
     return {"edges": [{"node": node, "cursor": "c"} for node in nodes], "pageInfo": page}
 
 
+def _view(given, project):
+    user = {"username": "me", "name": "me", "photoUrl": None, "admin": False}
+    times = {"updatedAt": "2026-01-01", "createdAt": "2026-01-01", "coverUrl": None}
+    kept = {name: given.get(name) for name in ("name", "displayName", "description", "spec")}
+    return {"id": "Vmlldzox", "type": "runs", "user": user, "project": project, "entityName": "me"} | kept | times
+
+
 class WandbServer:
     """Listens on a port of this machine.
 
@@ -23,10 +30,11 @@ class WandbServer:
         sweeps: by id: the config as text.
         jobs: what agents are told next.
         said: the names of all operations, in order.
+        reports: what reports were saved, as they came.
     """
 
     def __init__(self):
-        self.runs, self.sweeps, self.jobs, self.said = {}, {}, [], []
+        self.runs, self.sweeps, self.jobs, self.said, self.reports = {}, {}, [], [], []
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -111,7 +119,8 @@ class WandbServer:
         """Answer by the field that is asked for."""
         name = query.split("(")[0].split("{")[0].split()[-1] if query.split() else ""
         self.said.append(name)
-        project = {"id": "p", "name": "p", "entityName": "me", "entity": {"id": "e", "name": "me"}, "artifact": None}
+        project = {"id": "p", "internalId": "1", "name": "p", "entityName": "me", "artifact": None}
+        project |= {"entity": {"id": "e", "name": "me"}, "createdAt": "2026-01-01", "isBenchmark": False, "user": None}
         if "createArtifact(" in query:  # as if it had it already, so that nothing more is sent of it
             sequence = {"id": "q", "latestArtifact": None}
             return {"createArtifact": {"artifact": {"id": "a", "state": "COMMITTED", "artifactSequence": sequence}}}
@@ -132,6 +141,11 @@ class WandbServer:
             running = any(run.get("exit") is None for run in self.runs.values()) or not self.runs
             commands = [self.jobs.pop(0)] if self.jobs else [] if running else [{"type": "exit"}]
             return {"agentHeartbeat": {"agent": {"id": "agent"}, "commands": json.dumps(commands)}}
+        if "upsertView" in query:
+            self.reports.append(given)
+            return {"upsertView": {"view": _view(given, project), "inserted": True}}
+        if "query GetProjects(" in query:
+            return {"models": _pages([project])}
         if "query Runs(" in query:
             return {"project": {"internalId": "1", "runCount": len(self.runs), "readOnly": False} | self.listed()}
         if "query RunFiles(" in query:

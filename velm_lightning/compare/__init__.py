@@ -26,6 +26,10 @@ def main(words: Sequence[str]) -> int:
     for path, make in ((options.markdown, markdown), (options.csv, table_of_runs), (options.latex, latex)):
         if path:
             write(path, make(found))
+    if options.report:
+        from velm_lightning.compare.report import send
+
+        print(f"report: {send(found, options.report, options.title)}")
     if options.html:
         from velm_lightning.compare.page import page
 
@@ -77,7 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--watts", type=float, help="mean power of a device with its share of the machine: adds kWh")
     parser.add_argument("--price", type=float, help="price of an hour of a device: adds what a run costs")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a dashboard that works without a network")
-    parser.add_argument("--title", default="Comparison of fusions", help="title of the dashboard")
+    parser.add_argument("--title", default="Comparison of fusions", help="title of dashboard and report")
+    parser.add_argument("--report", metavar="ENTITY/PROJECT", help="save a W&B report there (extra `reports`)")
     parser.add_argument("--markdown", type=Path, metavar="FILE")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="one line a run, every figure in full")
     parser.add_argument("--latex", type=Path, metavar="FILE", help="tables for booktabs")
