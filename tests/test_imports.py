@@ -41,6 +41,7 @@ MAY_IMPORT = {
     "parser": {*BASE, "data"},
     "cli": {*EVERYTHING, "parser"},
     "ask": EVERYTHING,
+    "search": EVERYTHING,
     "bench": {*EVERYTHING, "results"},
     "features": EVERYTHING,
     "results": {"types", "data"},

@@ -13,6 +13,7 @@ COMMANDS = {
     "test": ("velm_lightning.cli", "evaluate on the test split"),
     "predict": ("velm_lightning.cli", "write predictions"),
     "ask": ("velm_lightning.ask", "ask a checkpoint about a picture"),
+    "search": ("velm_lightning.search", "find the pictures of a folder that go with a text"),
     "data": ("velm_lightning.data_check", "check the data that a config names"),
     "features": ("velm_lightning.features", "run a frozen image encoder once over all pictures"),
     "score": ("velm_lightning.score", "score a file of captions, of any system, as the COCO evaluation does"),
