@@ -43,6 +43,7 @@ MAY_IMPORT = {
     "cli": {*EVERYTHING, "parser", "scene_judge"},
     "ask": EVERYTHING,
     "draw": EVERYTHING,
+    "search": EVERYTHING,
     "bench": {*EVERYTHING, "results"},
     "features": EVERYTHING,
     "results": {"types", "data"},

@@ -14,6 +14,7 @@ COMMANDS = {
     "predict": ("velm_lightning.cli", "write predictions"),
     "ask": ("velm_lightning.ask", "ask a checkpoint about a picture"),
     "draw": ("velm_lightning.draw", "draw pictures from a caption"),
+    "search": ("velm_lightning.search", "find the pictures of a folder that go with a text"),
     "data": ("velm_lightning.data_check", "check the data that a config names"),
     "features": ("velm_lightning.features", "run a frozen image encoder once over all pictures"),
     "score": ("velm_lightning.score", "score a file of captions, of any system, as the COCO evaluation does"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from velm_lightning.data.pictures import pictures_in
+from velm_lightning.data.pictures import picture_files, pictures_in
 from velm_lightning.types import InputError
 
 
@@ -12,6 +12,13 @@ def folder(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     return tmp_path
+
+
+def test_the_pictures_of_a_folder_are_its_picture_files_in_order(folder):
+    (folder / "album.jpg").mkdir()
+    (folder / "album.jpg" / "a.webp").touch()
+    names = ["007.JPG", "album.jpg/a.webp", "b.png", "val/COCO_val2014_000000000042.jpg"]
+    assert picture_files(folder) == [folder / name for name in names]
 
 
 @pytest.mark.parametrize(

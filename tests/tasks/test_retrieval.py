@@ -174,6 +174,27 @@ def test_how_a_split_is_cut_into_batches_and_chunks_changes_nothing(monkeypatch)
     assert CHUNK > 8
 
 
+@pytest.mark.parametrize(("shortlist", "tokens"), [(0, 0), (3, 16)])
+def test_what_an_evaluation_keeps_is_no_larger_than_it_needs(shortlist, tokens):
+    """A process sends it to the others: views would bring whole batches along."""
+    model = model_of(shortlist=shortlist)
+    with torch.no_grad():
+        model.task.predict(model, tiny.batch(pairs(4, texts=2), model.vocabulary))
+    held = list(model.task._held.values())
+    parts = [one.vector for one in held] + [part for one in held if one.shown for part in one.shown]
+    assert [part.untyped_storage().nbytes() for part in parts] == [part.nbytes for part in parts]
+    assert [one.shown[1].shape[0] for one in held if one.shown] == [tokens] * 4
+
+
+def test_a_picture_names_all_its_texts():
+    rows = evaluated(model_of(), pairs(3, texts=2))
+    texts = {row.key: row.references for row in rows if row.group == "image to text"}
+    expected = {}
+    for sample in pairs(3, texts=2):
+        expected.setdefault(f"picture of {sample.key[:2]}-0", []).append(sample.text)
+    assert texts == {key: tuple(found) for key, found in expected.items()}
+
+
 def test_folds_are_searched_by_themselves_and_averaged():
     model, samples = model_of(fold=2, shortlist=0), pairs(4)
     rows = evaluated(model, samples)

@@ -22,14 +22,22 @@ def pictures_in(folder: Path, ids: Iterable[str]) -> dict[str, Path]:
     Raises:
         InputError: there is no such folder, or an id has no file there, or several.
     """
+    files: dict[str, set[Path]] = {}
+    for path in picture_files(folder):
+        for name in _names(path.relative_to(folder)):
+            files.setdefault(name, set()).add(path)
+    return {key: _only(files.get(key, set()), key, folder) for key in ids}
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """Return the picture files of a folder and its subfolders, in the order of their names.
+
+    Raises:
+        InputError: there is no such folder.
+    """
     if not folder.is_dir():
         raise InputError(f"--images {folder}: there is no such folder")
-    files: dict[str, set[Path]] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in _SUFFIXES:
-            for name in _names(path.relative_to(folder)):
-                files.setdefault(name, set()).add(path)
-    return {key: _only(files.get(key, set()), key, folder) for key in ids}
+    return [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in _SUFFIXES and path.is_file()]
 
 
 def _names(path: Path) -> Iterator[str]:

@@ -87,6 +87,9 @@ class Gallery:
         shown |= {one.name: one.shown for one in self.samples if one.shown and one.key == one.name}
         self.names = list(dict.fromkeys(one.name for one in self.samples))
         place = {name: index for index, name in enumerate(self.names)}
+        self.written: dict[str, list[str]] = {name: [] for name in self.names}  # the texts of each picture
+        for one in self.samples:
+            self.written[one.name].append(one.text)
         self.owner = torch.tensor([place[one.name] for one in self.samples])  # (T,) which picture each text is of
         self.images = torch.stack([shown[name][0] for name in self.names])  # (I, W)
         self.tokens = torch.stack([shown[name][1] for name in self.names])  # (I, N, D)
@@ -155,8 +158,7 @@ class Gallery:
             return Row(one.key, group, one.text, said, (one.name,), nothing, nothing, nothing, one.name)
         name = self.names[found.query]
         said = f"rank {found.rank}; first: {self.samples[found.first].text}"
-        texts = tuple(one.text for one in self.samples if one.name == name)
-        return Row(f"picture of {name}", group, "", said, texts, nothing, nothing, nothing, name)
+        return Row(f"picture of {name}", group, "", said, tuple(self.written[name]), nothing, nothing, nothing, name)
 
 
 def _words(rows: Sequence[Sequence[int]], device: torch.device) -> Words:

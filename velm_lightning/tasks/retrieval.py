@@ -156,8 +156,9 @@ class Retrieval(Task):
             first = key == name or name not in self._pictures  # a picture is kept once
             self._pictures.add(name)
             words = batch.ids[i][batch.valid[i] & (batch.block[i] == 0)].tolist()
-            shown = (images[i].cpu(), image.x[i].cpu()) if first else None
-            self._held[key] = Held(key, batch.prompts[i], name, texts[i].cpu(), words, shown)
+            tokens = image.x[i] if self.shortlist else image.x[i, :0]  # read with a query, or not needed again
+            shown = (_kept(images[i]), _kept(tokens)) if first else None
+            self._held[key] = Held(key, batch.prompts[i], name, _kept(texts[i]), words, shown)
         nothing = math.nan
         return [
             Row(key, "", text, "", (name,), nothing, nothing, nothing, name)
@@ -222,6 +223,11 @@ def rank_of(row: Row) -> int:
     if found is None:
         raise InputError(f"sample {row.key!r}: {row.prediction!r} tells no rank: the row is of another task")
     return int(found[1])
+
+
+def _kept(row: Tensor) -> Tensor:
+    """Copy a row to the CPU: a view would keep, and send to other processes, the whole batch it is of."""
+    return row.detach().cpu().clone()
 
 
 def _number(name: str) -> int:
