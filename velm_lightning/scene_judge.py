@@ -32,7 +32,7 @@ _SIDE = 16 * GRID  # pixels at which the network looks
 class SceneJudge(Judge):
     """Says which coloured shape lies in which cell of a scene: "red circle in the top left, blue star in the centre".
 
-    It is trained once on pictures of `ShapeScenes`, of up to four things, which takes some seconds; its weights are kept
+    It is trained once on pictures of `ShapeScenes`, of up to four things, in some seconds; its weights are kept
     in the user's cache folder. Its accuracy is the share of *test* pictures of which it says all cells rightly.
 
     Args:

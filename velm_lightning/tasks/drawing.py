@@ -238,7 +238,7 @@ class _Given(nn.Module):
 
 
 def distance(pairs: Sequence[tuple[Tensor, Tensor]]) -> float:
-    """Return the Fréchet distance (Heusel et al. 2017) of features (F,), real and drawn; NaN for less than two pairs."""
+    """Return the Fréchet distance (Heusel et al. 2017) of features (F,), real and drawn; NaN below two pairs."""
     if len(pairs) < 2:
         return math.nan
     metric = FrechetInceptionDistance(feature=_Given(len(pairs[0][0])))
