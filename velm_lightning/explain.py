@@ -22,7 +22,8 @@ class Maps(NamedTuple):
 
     Attributes:
         attention: (B, h, w) share of the last layer's attention, mean over heads; none where nothing attends to images.
-        evidence: (B, h, w) Grad-CAM on the image tokens (Selvaraju et al. 2017): how much each spoke for the answer.
+        evidence: (B, h, w) Grad-CAM on the image tokens (Selvaraju et al. 2017): how much each spoke for the answer;
+            none where the task does not look at the picture.
     """
 
     attention: Tensor | None
@@ -62,8 +63,9 @@ def explain(model: Fusion, batch: Batch, answers: Sequence[str]) -> Maps:
     if image.x.shape[1]:
         with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):  # its RNNs have no backward in eval mode
             leaf = cells.x.detach().requires_grad_()
-            (slope,) = torch.autograd.grad(model.task.support(_Seen(model, cells.with_x(leaf)), batch, answers), leaf)
-        evidence = (leaf.detach() * slope).sum(-1).relu()
+            held = model.task.support(_Seen(model, cells.with_x(leaf)), batch, answers)
+            (slope,) = torch.autograd.grad(held, leaf, allow_unused=True)
+        evidence = None if slope is None else (leaf.detach() * slope).sum(-1).relu()
     if attention is not None and attention.shape[1] != cells.x.shape[1]:
         attention = None  # what was looked at are not places of the picture
     model.train(training)

@@ -32,7 +32,7 @@ _SIDE = 16 * GRID  # pixels at which the network looks
 class SceneJudge(Judge):
     """Says which coloured shape lies in which cell of a scene: "red circle in the top left, blue star in the centre".
 
-    It is trained once on pictures of `ShapeScenes`, of up to four things, which takes some seconds; weights are kept
+    It is trained once on pictures of `ShapeScenes`, of up to four things, in some seconds; its weights are kept
     in the user's cache folder. Its accuracy is the share of *test* pictures of which it says all cells rightly.
 
     Args:
@@ -174,7 +174,9 @@ def _fitted(pictures: Tensor, kinds: Tensor, epochs: int, batch: int = 32) -> _N
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps + 1)
     for _ in range(epochs):
-        for chosen in torch.randperm(len(kinds)).split(batch):
+        order = torch.randperm(len(kinds))
+        for start in range(0, len(kinds), batch):
+            chosen = order[start : start + batch]
             logits, _ = network(pictures[chosen])
             loss = F.cross_entropy(logits.flatten(0, 1), kinds[chosen].flatten())
             optimizer.zero_grad()
