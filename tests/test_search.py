@@ -174,7 +174,7 @@ def test_the_best_pictures_are_printed_and_drawn(velm, folder, tmp_path):
     expected = index_of(model_of(), folder).best(TEXT, 3)
     assert code == 0
     assert lines[0] == "7 pictures, 7 encoded now"
-    assert [line.split("  ")[-1] for line in lines[1:4]] == [str(hit.picture) for hit in expected]
+    assert [line.split("  ")[-1] for line in lines[2:5]] == [str(hit.picture) for hit in expected]
     with Image.open(tmp_path / "out" / "found.png") as sheet:
         assert sheet.width > sheet.height / 2
     assert velm(*words)[1] == ["7 pictures, 0 encoded now", *lines[1:]]

@@ -191,8 +191,10 @@ def main(words: Sequence[str]) -> int:
     hits = index.best(options.text, options.top)
     skipped = f", {len(every) - len(pictures)} unreadable" if len(every) > len(pictures) else ""
     print(f"{len(pictures):,} pictures, {index.made:,} encoded now{skipped}")
+    print("  alone  together  picture")  # the shortlist stands first, in the order of the second column
     for hit in hits:
-        print(f"{hit.similarity:7.3f}  {hit.picture}")
+        together = "" if hit.together is None else f"{hit.together:8.2f}"
+        print(f"{hit.similarity:7.3f}  {together:>8}  {hit.picture}")
     if options.sheet is not None:
         draw(options.sheet, options.text, hits, model.transform)
         print(f"contact sheet: {options.sheet}")
