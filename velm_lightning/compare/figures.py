@@ -13,6 +13,7 @@ from velm_lightning.compare.comparison import COSTS, Comparison, Result, setting
 from velm_lightning.compare.grouping import shown
 from velm_lightning.compare.reading import RunFolder
 from velm_lightning.compare.statistics import pareto
+from velm_lightning.compare.tables import short
 
 COLOURS = ("#3366cc", "#dc6900", "#2a9d5c", "#b5338a", "#7a5cc7", "#8a6d3b", "#17a2b8", "#c0392b", "#6b7280", "#4d7c0f")
 MOST_LINES, MOST_POINTS = 30, 300
@@ -62,7 +63,7 @@ def _safe(text: str) -> str:
 def _layout(x: str = "", y: str = "", **more: Any) -> Figure:
     axes: Figure = {
         "xaxis": {"title": {"text": x}, "automargin": True},
-        "yaxis": {"title": {"text": y}, "automargin": True},
+        "yaxis": {"title": {"text": y}, "automargin": True, "ticklabelstandoff": 6},
     }
     return axes | {"margin": {"l": 60, "r": 20, "t": 20, "b": 50}, "hovermode": "closest", **more}
 
@@ -193,7 +194,7 @@ def _heat(found: Comparison) -> Panel:
     z = [[one.groups[name].value if name in one.groups else None for name in names] for one in best]
     heat = {
         "type": "heatmap", "z": z, "x": [_safe(name) for name in names], "y": [_safe(one.method.name) for one in best],
-        "colorscale": "Blues", "reversescale": False, "texttemplate": "%{z:.3f}" if len(names) <= 15 else "",
+        "colorscale": [[0, "#f3f6fb"], [1, "#3d6bb3"]], "ygap": 2, "xgap": 2, "texttemplate": "%{z:.3f}" if len(names) <= 15 else "",
     }  # fmt: skip
     layout = _layout(height=110 + 34 * len(best))
     return Panel(
@@ -251,11 +252,18 @@ def _axis(name: str, values: Sequence[Any]) -> _Axis:
     logarithmic = low > 0 and high / low >= 50
     scaled = [math.log(value) if logarithmic else float(value) for value in numbers]
     start, width = min(scaled), (max(scaled) - min(scaled)) or 1.0
-    marks = sorted(set(numbers)) if len(set(numbers)) <= 6 else [low, high]
-    ticks = [((math.log(mark) if logarithmic else mark) - start, mark) for mark in marks]
-    return _Axis(
-        _safe(name), [(value - start) / width for value in scaled], [(at / width, f"{mark:.4g}") for at, mark in ticks]
-    )
+    marks = _apart(sorted(set(zip(scaled, numbers, strict=True))), width)
+    ticks = [((place - start) / width, short(mark)) for place, mark in marks]
+    return _Axis(_safe(name), [(value - start) / width for value in scaled], ticks)
+
+
+def _apart(marks: Sequence[tuple[float, float]], width: float) -> list[tuple[float, float]]:
+    """Return the marks, lowest first, that can be read beside those kept already; the highest is always kept."""
+    kept = [marks[-1]]
+    for mark in marks[:-1]:
+        if all(abs(mark[0] - other[0]) >= 0.06 * width for other in kept):
+            kept.append(mark)
+    return sorted(kept)
 
 
 def _shade(place: float) -> str:
@@ -272,7 +280,8 @@ def _budgets(found: Comparison, colours: dict[str, str]) -> Panel:
         }
         for fusion, curve in found.budgets.items()
     ]  # fmt: skip
-    layout = _layout("trials", "expected best score on val", height=380)
+    layout = _layout("trials", "expected best score on val", height=380, showlegend=True)
+    layout["xaxis"]["dtick"] = max(1, max((len(curve) for curve in found.budgets.values()), default=1) // 10)
     caption = "What the best of k trials is expected to reach: compare fusions at the same k (Dodge et al. 2019)."
     return Panel("Score by budget", caption, {"val": {"data": traces, "layout": layout}} if traces else {})
 
