@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from velm_lightning.compare.comparison import COSTS, Comparison, Result, settings_of
+from velm_lightning.compare.comparison import Comparison, Result, settings_of
 from velm_lightning.compare.grouping import shown
 from velm_lightning.compare.reading import RunFolder
 from velm_lightning.compare.statistics import pareto
+from velm_lightning.compare.worth import COSTS
 
 COLOURS = ("#3366cc", "#dc6900", "#2a9d5c", "#b5338a", "#7a5cc7", "#8a6d3b", "#17a2b8", "#c0392b", "#6b7280", "#4d7c0f")
 MOST_LINES, MOST_POINTS = 30, 300
