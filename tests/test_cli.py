@@ -326,6 +326,6 @@ def test_what_a_run_owes_to_image_and_text_is_kept_with_it(ran, here, capsys):
     found = json.loads((ran.folder / "probe.json").read_text())
     assert found["split"] == "test"
     assert set(found["shuffled"]) == {"image", "text"}
-    assert "shuffled" in capsys.readouterr().out
+    assert f"probe: {ran.folder}" in capsys.readouterr().out.replace("\n", "")
     assert here("probe", ran.folder, "--shuffles", "0") == 2
     assert "--shuffles 0 must be at least 1" in capsys.readouterr().err

@@ -139,7 +139,7 @@ class Prober:
             yield texts.batch(self.indices[part], image)
 
     def _shown(self, indices: Sequence[int]) -> Tensor:
-        return self.split.__getitems__([(0, index) for index in indices]).image
+        return self.split.read([(0, index) for index in indices]).image
 
     def _mean(self, like: Tensor) -> Tensor:
         """Return the mean image, or the mean features, of the split."""

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from velm_lightning.__main__ import main
-from velm_lightning.compare.comparison import compare, estimate
+from velm_lightning.compare.comparison import compare
 from velm_lightning.compare.figures import panels
 from velm_lightning.compare.grouping import short_names
 from velm_lightning.compare.reading import RunFolder, read_runs
 from velm_lightning.compare.tables import latex, markdown, short, table_of_runs
+from velm_lightning.compare.worth import estimate
 from velm_lightning.errors import InputError
 
 from .made import fusions, run

@@ -90,7 +90,7 @@ def test_words_on_both_sides_and_the_picture_tell_a_hidden_word(kind):
     assert torch.allclose(logits(batch._replace(image=255 - batch.image)), before) == (kind is TextOnly)
 
 
-@pytest.mark.parametrize("kind", FUSIONS)
+@pytest.mark.parametrize("kind", [LateFusion, *(pytest.param(kind, marks=pytest.mark.slow) for kind in FUSIONS[:2])])
 def test_what_only_the_picture_tells_is_learned(kind):
     colours = ("red", "blue")
     samples = [Sample(f"s{i}", tiny.picture(i % 2), f"a {colours[i % 2]} circle", None, ()) for i in range(4)]

@@ -106,7 +106,9 @@ def test_a_picture_alone_in_its_batch_has_nothing_to_be_told_from(vocabulary):
     assert all(p.grad is not None for p in model.parameters())
 
 
-@pytest.mark.parametrize("kind", [EarlyFusion, InteractiveFusion, LateFusion])
+@pytest.mark.parametrize(
+    "kind", [LateFusion, *(pytest.param(kind, marks=pytest.mark.slow) for kind in (EarlyFusion, InteractiveFusion))]
+)
 def test_a_few_pairs_are_learned_by_heart(kind):
     model, samples = model_of(kind), pairs(6)
     batch = tiny.batch(samples, model.vocabulary)

@@ -65,13 +65,26 @@ def test_a_run_is_told_as_it_goes_on(server, tmp_path):
 def test_an_offline_run_is_synced_later(server, tmp_path):
     done = velm(*FIT, cwd=tmp_path, WANDB_MODE="offline")
     assert done.returncode == 0, done.stderr
-    assert "wandb sync runs/vqa/" in done.stdout
+    assert "wandb sync --include-online runs/vqa/" in done.stdout
     assert not server.runs
     path, _ = only(tmp_path)
     (offline,) = (path / "wandb").glob("offline-run-*")
     synced = wandb("sync", offline, cwd=tmp_path, **server.environment)
     assert synced.returncode == 0, synced.stderr
     arrived(server, tmp_path)
+
+
+def test_a_run_that_goes_on_is_one_run_there_with_every_step_once(server, tmp_path):
+    assert velm(*FIT, "--trainer.max_epochs=1", cwd=tmp_path, **server.environment).returncode == 0
+    path, _ = only(tmp_path)
+    more = ["--config", path / "config.yaml", "--trainer.max_epochs=2", "--ckpt_path=last"]
+    done = velm("fit", *more, cwd=tmp_path, **server.environment)
+    assert done.returncode == 0, done.stderr
+    ((ident, run),) = server.runs.items()
+    assert ident == path.name
+    steps = [row["trainer/global_step"] for row in run["history"] if "train/loss" in row]
+    assert len(steps) == json.loads((path / "run.json").read_text())["steps"]
+    assert steps == sorted(set(steps))
 
 
 def test_wandbs_own_sweep_and_agent_work_on_our_files(server, tmp_path):

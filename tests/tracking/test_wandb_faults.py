@@ -9,6 +9,8 @@ import torch
 from test_resume import WORDS, only_run
 
 from tracking.stub_server import KEY, Stub
+from tracking.test_wandb import values, wandb
+from tracking.wandb_server import WandbServer
 from velm_lightning.tracking import settings
 
 ONLINE = [*WORDS, "--tracking.wandb=online", "--tracking.pictures=0", "--trainer.max_epochs=1"]
@@ -27,10 +29,14 @@ def server(monkeypatch):
     stub = Stub()
     for name, value in (("WANDB_BASE_URL", stub.url), ("WANDB_API_KEY", KEY), ("WANDB_ERROR_REPORTING", "false")):
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(settings, "START", 2)
-    monkeypatch.setattr(settings, "END", 2)
     yield stub
     stub.close()
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(settings, "START", 2)
+    monkeypatch.setattr(settings, "END", 2)
 
 
 def finished(folder, without):
@@ -48,27 +54,40 @@ def test_a_run_is_reported_under_its_own_id(server, here, tmp_path, without):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", ["error", "hang"])
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("fault", ["error", "hang", "refuse"])
 def test_a_server_that_does_not_answer_is_not_waited_for(server, here, capsys, tmp_path, without, fault):
     server.fault = fault
+    if fault == "refuse":
+        server.close()
     begun = time.monotonic()
     assert here(*ONLINE) == 0
     assert time.monotonic() - begun < 60
     left = finished(tmp_path, without)
     printed = capsys.readouterr().out
     assert "W&B cannot be reached: " in printed
-    assert f"W&B is recorded offline; later: wandb sync {left.folder.relative_to(tmp_path)}/wandb/*run-*" in printed
+    assert (
+        f"W&B is recorded offline; later: wandb sync --include-online {left.folder.relative_to(tmp_path)}/wandb/*run-*"
+        in printed
+    )
     assert list(left.folder.glob("wandb/offline-run-*/*.wandb"))
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("fault", ["error", "hang"])
 def test_a_server_that_vanishes_leaves_everything_on_disk(server, here, capsys, monkeypatch, tmp_path, without, fault):
     monkeypatch.setattr(faults, "HAPPENING", lambda: setattr(server, "fault", fault))
     assert here(*ONLINE, "--trainer.callbacks+=faults.Happening", "--trainer.callbacks.step=2") == 0
     left = finished(tmp_path, without)
     assert "W&B has not got all of this run" in capsys.readouterr().out
-    assert list(left.folder.glob("wandb/run-*/*.wandb"))
+    (kept,) = left.folder.glob("wandb/run-*")
+    later = WandbServer()
+    synced = wandb("sync", "--include-online", kept, cwd=tmp_path, **later.environment)
+    later.close()
+    assert synced.returncode == 0, synced.stderr
+    (run,) = later.runs.values()
+    assert values(run, "test/score") == [left.record["scores"]["test"]["score"]]
 
 
 def test_the_patience_is_short():

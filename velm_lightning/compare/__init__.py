@@ -15,9 +15,10 @@ def main(words: Sequence[str]) -> int:
     options = _parser().parse_args(list(words)[1:])
     from rich.console import Console
 
-    from velm_lightning.compare.comparison import compare, estimate
+    from velm_lightning.compare.comparison import compare
     from velm_lightning.compare.reading import read_runs
     from velm_lightning.compare.tables import latex, markdown, print_tables, table_of_runs
+    from velm_lightning.compare.worth import estimate
 
     runs, left = read_runs(_places(options.runs, options.fetched))
     estimate(runs, options.watts, options.price)

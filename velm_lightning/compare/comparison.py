@@ -22,35 +22,11 @@ from velm_lightning.compare.statistics import (
     resampled_means,
     seed_interval,
 )
+from velm_lightning.compare.worth import COSTS, Owed, owed
 from velm_lightning.errors import InputError
 
-COSTS = {
-    "parameters": "parameters",
-    "flops_per_sample": "FLOPs",
-    "samples_per_second": "samples/s",
-    "peak_memory_mib": "peak MiB",
-    "device_minutes": "minutes",
-    "kwh": "kWh",
-    "price": "price",
-}
 MOST = 10
 """Methods that are compared each with each; of more, the best of every fusion are, chosen on validation data."""
-
-
-class Owed(NamedTuple):
-    """What a method owes to a modality.
-
-    Attributes:
-        cost: how much the score falls when the modality is exchanged among the samples, over seeds.
-        perceptual: the same as a share of the score (Gat et al. 2021).
-        shares: shares of the samples from which the modality is missing.
-        missing: the mean scores at these shares.
-    """
-
-    cost: Interval
-    perceptual: float
-    shares: list[float]
-    missing: list[float]
 
 
 class Result(NamedTuple):
@@ -203,45 +179,8 @@ def _result(method: Method, split: str, boards: dict[str, _Board]) -> Result:
         {name: _mean([run.figure(split, name) for run in method.runs]) for name in names},
         {name: seed_interval([float(means[row]) for row in rows]) for name, means in board.groups.items()},
         {name: _mean([run.cost(name) for run in method.runs]) for name in COSTS},
-        _owed(method, split),
+        owed(method, split),
     )
-
-
-def _owed(method: Method, split: str) -> dict[str, Owed]:
-    """Return what a method owes to the modalities that all its runs were probed for on a split, at the same shares."""
-    probes = [run.probe for run in method.runs if run.probe.get("split") == split]
-    if len(probes) < len(method.runs) or len({tuple(one["shares"]) for one in probes}) > 1:
-        return {}
-    return {
-        modality: Owed(
-            seed_interval([one["shuffled"][modality]["cost"] for one in probes]),
-            _mean([one["shuffled"][modality]["perceptual"] for one in probes]),
-            list(probes[0]["shares"]),
-            [_mean(scores) for scores in zip(*(one["missing"][modality] for one in probes), strict=True)],
-        )
-        for modality in probes[0]["shuffled"]
-        if all(modality in one["shuffled"] for one in probes)
-    }
-
-
-def estimate(runs: Sequence[RunFolder], watts: float | None, price: float | None) -> None:
-    """Add to the records what the runs took in energy and money, by the minutes of their devices.
-
-    Args:
-        runs: the runs.
-        watts: mean power of a device with its share of the machine.
-        price: of an hour of a device.
-
-    Raises:
-        InputError: one of them is not above 0.
-    """
-    for key, option, per_hour in (("kwh", "watts", watts and watts / 1000), ("price", "price", price)):
-        if per_hour is None:
-            continue
-        if per_hour <= 0:
-            raise InputError(f"--{option} must be above 0")
-        for run in runs:
-            run.record[key] = run.cost("device_minutes") / 60 * per_hour
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -9,14 +9,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from velm_lightning.compare.comparison import COSTS, Comparison, Result, settings_of
+from velm_lightning.compare.comparison import Comparison, Result, settings_of
 from velm_lightning.compare.grouping import shown
 from velm_lightning.compare.reading import RunFolder
 from velm_lightning.compare.statistics import pareto
 from velm_lightning.compare.tables import short
+from velm_lightning.compare.worth import COSTS
 
 COLOURS = ("#3366cc", "#dc6900", "#2a9d5c", "#b5338a", "#7a5cc7", "#8a6d3b", "#17a2b8", "#c0392b", "#6b7280", "#4d7c0f")
-MOST_LINES, MOST_POINTS = 30, 300
+MOST_LINES, MOST_POINTS, MOST_LETTERS = 30, 300, 44
 Figure = dict[str, Any]
 
 
@@ -60,6 +61,15 @@ def _safe(text: str) -> str:
     return html.escape(text, quote=False)
 
 
+def _label(one: Result, found: Comparison) -> str:
+    """Return a method's name as the pictures show it: cut where it is long, with its place in the table of scores."""
+    name = one.method.name
+    if len(name) > MOST_LETTERS:
+        place = [other.method.name for other in found.results].index(name) + 1
+        name = f"{name[: MOST_LETTERS - 6].rstrip(' ·')} … ({place})"
+    return _safe(name)
+
+
 def _layout(x: str = "", y: str = "", **more: Any) -> Figure:
     axes: Figure = {
         "xaxis": {"title": {"text": x}, "automargin": True},
@@ -73,7 +83,7 @@ def _bars(found: Comparison, colours: dict[str, str]) -> Panel:
     bar = {
         "type": "bar",
         "orientation": "h",
-        "y": [_safe(one.method.name) for one in shown_results],
+        "y": [_label(one, found) for one in shown_results],
         "x": [one.score.value for one in shown_results],
         "error_x": {"type": "data", "array": [_finite(one.score.half) for one in shown_results], "color": "#444"},
         "marker": {
@@ -101,7 +111,7 @@ def _curves(found: Comparison, colours: dict[str, str]) -> Panel:
         traces = [
             trace
             for one in found.results[:MOST_LINES]
-            for trace in _band(one, name, colours[one.method.fusion], dashes[one.method.name])
+            for trace in _band(one, name, _label(one, found), colours[one.method.fusion], dashes[one.method.name])
         ]
         if traces:
             layout = _layout("step", name, height=420, legend=legend)
@@ -119,7 +129,7 @@ def _dashes(found: Comparison) -> dict[str, str]:
     return dashes
 
 
-def _band(one: Result, name: str, colour: str, dash: str) -> list[Figure]:
+def _band(one: Result, name: str, label: str, colour: str, dash: str) -> list[Figure]:
     curves = [_in_training(run, name) for run in one.method.runs]
     common = set.intersection(*(set(curve) for curve in curves))
     if not common:
@@ -132,7 +142,7 @@ def _band(one: Result, name: str, colour: str, dash: str) -> list[Figure]:
         "mode": "lines" if len(steps) > 30 else "lines+markers",
         "legendgroup": one.method.name,
     }
-    drawn = {"name": _safe(one.method.name), "line": {"color": colour, "dash": dash}}
+    drawn = {"name": label, "line": {"color": colour, "dash": dash}}
     line = shared | drawn | {"x": steps, "y": values.mean(0).tolist()}
     if len(curves) < 2:
         return [line]
@@ -170,7 +180,7 @@ def _pareto(found: Comparison, colours: dict[str, str]) -> Panel:
         front = pareto(x if cheap_is_low else [-value for value in x], y)
         dots = {
             "type": "scatter", "mode": "markers+text", "x": x, "y": y,
-            "text": [_safe(one.method.name) if len(known) <= 12 else "" for one in known], "textposition": "top center",
+            "text": [_label(one, found) if len(known) <= 12 else "" for one in known], "textposition": _beside(x),
             "hovertext": [_safe(one.method.name) for one in known], "cliponaxis": False,
             "error_y": {"type": "data", "array": [_finite(one.score.half) for one in known], "thickness": 1},
             "marker": {"size": 11, "color": [colours[one.method.fusion] for one in known]}, "showlegend": False,
@@ -186,6 +196,13 @@ def _pareto(found: Comparison, colours: dict[str, str]) -> Panel:
     )
 
 
+def _beside(x: Sequence[float]) -> list[str]:
+    """Return where the name of each dot stands: inwards of the first and of the last, so that none is cut."""
+    low, width = min(x), (max(x) - min(x)) or 1.0
+    places = [(value - low) / width for value in x]
+    return ["middle right" if at < 0.25 else "middle left" if at > 0.75 else "top center" for at in places]
+
+
 def _heat(found: Comparison) -> Panel:
     names = list(dict.fromkeys(name for one in found.results for name in one.groups))
     best = found.results[:MOST_LINES][::-1]
@@ -193,8 +210,9 @@ def _heat(found: Comparison) -> Panel:
         return Panel("", "", {})
     z = [[one.groups[name].value if name in one.groups else None for name in names] for one in best]
     heat = {
-        "type": "heatmap", "z": z, "x": [_safe(name) for name in names], "y": [_safe(one.method.name) for one in best],
-        "colorscale": [[0, "#f3f6fb"], [1, "#3d6bb3"]], "ygap": 2, "xgap": 2, "texttemplate": "%{z:.3f}" if len(names) <= 15 else "",
+        "type": "heatmap", "z": z, "x": [_safe(name) for name in names], "y": [_label(one, found) for one in best],
+        "colorscale": [[0, "#f3f6fb"], [1, "#3d6bb3"]], "texttemplate": "%{z:.3f}" if len(names) <= 15 else "",
+        "xgap": 2, "ygap": 2,
     }  # fmt: skip
     layout = _layout(height=110 + 34 * len(best))
     return Panel(
@@ -292,7 +310,7 @@ def _missing(found: Comparison, colours: dict[str, str]) -> Panel:
         traces = [
             {
                 "type": "scatter", "mode": "lines+markers", "x": one.probe[modality].shares,
-                "y": one.probe[modality].missing, "name": _safe(one.method.name),
+                "y": one.probe[modality].missing, "name": _label(one, found),
                 "line": {"color": colours[one.method.fusion], "dash": dashes[one.method.name]},
             }
             for one in found.results[:MOST_LINES]

@@ -8,10 +8,11 @@ from importlib.resources import files
 from statistics import median
 from typing import Any
 
-from velm_lightning.compare.comparison import COSTS, Comparison
+from velm_lightning.compare.comparison import Comparison
 from velm_lightning.compare.figures import panels
 from velm_lightning.compare.grouping import short_names, shown
 from velm_lightning.compare.tables import sheets
+from velm_lightning.compare.worth import COSTS
 from velm_lightning.errors import InputError
 
 MOST_METHODS = 12

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 from velm_lightning.compare.comparison import Comparison
@@ -24,7 +25,7 @@ def send(found: Comparison, project: str, title: str) -> str:
     if len(words) != 2 or not all(words):
         raise InputError(f"--report {project}: write entity/project")
     try:
-        import wandb_workspaces.reports.v2 as reports
+        reports: Any = import_module("wandb_workspaces.reports.v2")
     except ImportError as error:
         raise InputError("--report needs wandb-workspaces: pip install velm-lightning[reports]") from error
     import requests

@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from velm_lightning.compare.comparison import COSTS, Comparison, Pair, Result, points
+from velm_lightning.compare.comparison import Comparison, Pair, Result, points
 from velm_lightning.compare.statistics import Interval
+from velm_lightning.compare.worth import COSTS
 
 
 class Sheet(NamedTuple):

@@ -211,7 +211,8 @@ class RunRecord(Callback):
         logged |= {f"{split}/{name}": value for name, value in beside.items()}
         logged |= {f"{split}/group/{name}": score for name, (_, score) in groups.items()}
         if data.on_bad_image == "skip":
-            logged[f"{split}/unreadable"] = len(data.samples(split)) - len(pl_module.rows)
+            found = {row.key for row in pl_module.rows}
+            logged[f"{split}/unreadable"] = sum(one.key not in found for one in data.samples(split))
         for logger in trainer.loggers:
             logger.log_metrics(logged, logged_step(trainer))
             logger.save()

@@ -159,4 +159,4 @@ def say_offline(run: Run) -> None:
 
 def later(folder: Path) -> str:
     """Return how what is on disk gets to W&B later."""
-    return f"later: wandb sync {folder}/wandb/*run-*"
+    return f"later: wandb sync --include-online {folder}/wandb/*run-*"
