@@ -274,6 +274,14 @@ def test_every_model_is_searched_with_the_same_budget(sweep, tmp_path):
     assert Counter(point["model"] for point in one.started()) == {"a": 2, "b": 2}
 
 
+def test_what_mattered_is_told_of_what_was_searched(sweep, capsys):
+    one = sweep({"x": {"values": [0.1, 0.3, 0.6, 0.9]}, "other": {"values": ["a", "b"]}, "fixed": {"value": 3}})
+    one.run()
+    shares = dict(reversed(line.split()[1:]) for line in capsys.readouterr().out.splitlines() if "importance" in line)
+    assert shares.keys() == {"x", "other"}
+    assert float(shares["x"].rstrip("%")) > float(shares["other"].rstrip("%"))
+
+
 def test_showing_and_rehearsing_run_nothing(sweep, capsys):
     one = sweep({"x": {"values": [0.5, 0.25]}})
     assert one.run("--dry") == 0

@@ -72,7 +72,8 @@ def show(study: Any) -> bool:
             last = (trial.user_attrs["error"].splitlines() or [""])[-1]
             console.print(Text(f"trial {trial.number} failed: {last} (see {study.folder_of(trial) / 'log.txt'})"))
     for name, share in importances(study).items():
-        console.print(Text(f"importance {share:6.1%}  {name}"))
+        if name in searched:
+            console.print(Text(f"importance {share:6.1%}  {name}"))
     return any(trial.state == TrialState.COMPLETE for trial in trials)
 
 

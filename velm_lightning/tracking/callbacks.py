@@ -253,7 +253,7 @@ class RunRecord(Callback):
             "epochs": trainer.current_epoch,
             "minutes": round(minutes, 3),
             "device_minutes": round(minutes * trainer.world_size, 3),
-            "samples_per_second": round(self.train_log.throughput, 1),
+            "samples_per_second": round(self.train_log.throughput, 1) or None,  # a run may be too short to tell
             "peak_memory_mib": round(peak_memory() / 2**20),
         }
 
