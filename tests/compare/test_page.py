@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from velm_lightning.compare.comparison import compare
+from velm_lightning.compare.figures import panels
 from velm_lightning.compare.page import for_script, gallery, page
 from velm_lightning.compare.reading import read_runs
 
@@ -64,6 +65,23 @@ def test_the_gallery_holds_what_every_method_said(found):
     assert len(shown["samples"]) == 40, "of each of the ten pictures kept, four questions"
     assert all(len(sample["said"]) == 4 for sample in shown["samples"])
     assert shown["right"] == 0.5
+
+
+def test_long_names_are_cut_on_pictures_and_still_tell_methods_apart(tmp_path):
+    for rate in (0.1, 0.2):
+        run(tmp_path, optimizer__a_setting_with_a_name_that_leaves_no_room_for_bars=rate)
+    found = compare(*read_runs([tmp_path]))
+    (bars, *_) = panels(found)
+    labels = bars.variants["score"]["data"][0]["y"]
+    assert len(set(labels)) == 2
+    assert all(len(label) < 50 for label in labels)
+
+
+def test_costs_that_nobody_has_are_no_columns(tmp_path):
+    run(tmp_path, record={"peak_memory_mib": None})
+    text = page(compare(*read_runs([tmp_path])), "")
+    assert "peak MiB" not in text
+    assert "samples/s" in text
 
 
 def test_runs_without_pictures_have_no_gallery(tmp_path):

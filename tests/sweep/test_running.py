@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,10 @@ from optuna.trial import TrialState
 
 from velm_lightning.__main__ import main
 from velm_lightning.errors import InputError
+from velm_lightning.sweep.processes import working
 from velm_lightning.sweep.spec import read_spec
 from velm_lightning.sweep.study import Study
+from velm_lightning.sweep.worker import recover, run_record
 
 TRIAL = str(Path(__file__).with_name("trial.py"))
 
@@ -140,34 +143,89 @@ def test_a_trial_that_is_killed_every_time_fails_in_the_end(sweep):
     assert len(one.started()) == 3
 
 
-def test_a_killed_sweep_goes_on_and_ends_its_orphans(sweep, monkeypatch):
-    """kill -9 of the parent while a trial hangs: its processes are ended, it is run again, and nothing else is."""
-    one = sweep({"x": {"value": 0.5}, "mode": {"values": ["", "hang", "a"]}})
+def killed(one, begun):
+    """Start the sweep as a process, and kill -9 it as soon as so many trials have begun."""
     command = [sys.executable, "-m", "velm_lightning", *one.words]
     parent = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    end = time.monotonic() + 60
-    while len(one.started()) < 2 and time.monotonic() < end:
-        time.sleep(0.05)
+    until(lambda: len(one.started()) >= begun)
     parent.kill()
     parent.wait()
-    monkeypatch.setattr("velm_lightning.sweep.worker.run_trial", lambda *args: pytest.fail("only recovering"))
+
+
+def until(happened):
+    end = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_a_killed_sweep_goes_on_to_its_end_and_ends_its_orphans(sweep):
+    """kill -9 of the parent while a trial hangs: its processes are ended, it is run again, and nothing else is."""
+    one = sweep({"x": {"value": 0.5}, "mode": {"values": ["", "hang once", "a"]}})
+    killed(one, begun=2)
     study = one.study()
     (hanging,) = study.trials(TrialState.RUNNING)
-    orphans = list(working(study.folder_of(hanging)))
-    assert len(orphans) == 1
-    assert study.recover() == 1
-    assert not running(orphans[0])
-    monkeypatch.undo()
-    (again,) = [trial for trial in study.trials(TrialState.WAITING) if "attempt" in trial.user_attrs]
-    assert again.system_attrs["fixed_params"] == hanging.params
-    counted = [json.loads(trial.system_attrs["fixed_params"]["mode"]) for trial in study.trials(TrialState.WAITING)]
-    assert sorted(counted) == ["a", "hang"]
+    (orphan,) = working(study.folder_of(hanging))
+    assert one.run() == 0
+    assert not running(orphan)
+    assert one.states() == {"COMPLETE": 3}
+    assert Counter(point["mode"] for point in one.started()) == {"": 1, "hang once": 2, "a": 1}
 
 
-def working(folder):
-    from velm_lightning.sweep.study import _working
+def test_a_trial_that_finishes_without_its_sweep_is_not_run_again(sweep):
+    one = sweep({"x": {"value": 0.5}, "mode": {"values": ["wait", "a"]}})
+    killed(one, begun=1)
+    study = one.study()
+    (waiting,) = study.trials(TrialState.RUNNING)
+    Path(f"{one.log}.go").touch()
+    until(lambda: run_record(study.folder_of(waiting)))
+    assert one.run() == 0
+    assert one.states() == {"COMPLETE": 2}
+    assert Counter(point["mode"] for point in one.started()) == {"wait": 1, "a": 1}
 
-    return _working(folder)
+
+@pytest.mark.parametrize("last", ["set_trial_user_attr", "create_new_trial", "set_trial_state_values"])
+def test_a_kill_while_a_trial_is_put_in_line_again_loses_and_doubles_nothing(sweep, monkeypatch, last):
+    """The storage dies after one of its writes of giving a trial up; then the sweep is gone on with."""
+    one = sweep({"x": {"values": [0.25, 0.5]}})
+    study = one.study()
+    study.next()
+    monkeypatch.setattr("velm_lightning.sweep.study.gone", lambda who: True)
+
+    call = getattr(study.optuna._storage, last)
+
+    def then_die(*words, **more):
+        call(*words, **more)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as dying:
+        dying.setattr(study.optuna._storage, last, then_die)
+        with pytest.raises(KeyboardInterrupt):
+            recover(study)
+    assert one.run() == 0
+    assert one.states() == {"COMPLETE": 2}
+    assert sorted(point["x"] for point in one.started()) == [0.25, 0.5]
+
+
+def test_a_trial_that_was_taken_but_never_signed_is_run_again(sweep, monkeypatch):
+    one = sweep({"x": {"values": [0.25, 0.5]}})
+    study = one.study()
+    study.optuna.ask()  # and then killed
+    assert recover(study) == 0, "it may just be about to sign"
+    monkeypatch.setattr("velm_lightning.sweep.study.UNSIGNED", timedelta())
+    assert one.run() == 0
+    assert one.states() == {"COMPLETE": 2}
+
+
+def test_a_grid_that_was_put_in_line_twice_is_run_once(sweep):
+    """Two machines begin a sweep at once, or the first is killed before it has written that it began."""
+    one = sweep({"x": {"values": [0.25, 0.5]}})
+    study = one.study()
+    for point in study.spec.points():
+        study.optuna.enqueue_trial({key: json.dumps(value) for key, value in point.items()})
+    assert one.run() == 0
+    assert one.states() == {"COMPLETE": 2}
+    assert [point["x"] for point in one.started()] == [0.25, 0.5]
 
 
 def running(pid):
@@ -200,7 +258,7 @@ def test_an_interrupt_ends_the_trial_and_puts_it_in_line_again(sweep):
 def test_the_trials_of_a_living_sweep_are_left_alone(sweep):
     study = sweep({"x": {"values": [0.5, 0.6]}}).study()
     study.next()
-    assert study.recover() == 0
+    assert recover(study) == 0
     assert len(study.trials(TrialState.RUNNING)) == 1
 
 

@@ -1,6 +1,6 @@
 """Stands in for ``velm fit`` in a sweep's tests: says what a trial says, through the same files, without training.
 
-Its settings: ``x``, the score it goes towards; ``mode``: fail, die, hang, or linger on after some evaluations.
+Its settings: ``x``, the score it goes towards; ``mode``: fail, die, hang, or wait for a file.
 """
 
 import json
@@ -22,8 +22,11 @@ if mode == "fail":
 if mode == "die" or (mode == "die once" and not Path(f"{os.environ['SWEEP_LOG']}.died").exists()):
     Path(f"{os.environ['SWEEP_LOG']}.died").touch()
     os.kill(os.getpid(), 9)
-if mode == "hang":
+if mode == "hang" or (mode == "hang once" and not Path(f"{os.environ['SWEEP_LOG']}.hung").exists()):
+    Path(f"{os.environ['SWEEP_LOG']}.hung").touch()
     time.sleep(120)
+while mode == "wait" and not Path(f"{os.environ['SWEEP_LOG']}.go").exists():
+    time.sleep(0.01)
 status = "finished"
 for epoch in range(1, 5):
     with (folder / "values.jsonl").open("a") as file:

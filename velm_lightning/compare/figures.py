@@ -13,10 +13,11 @@ from velm_lightning.compare.comparison import Comparison, Result, settings_of
 from velm_lightning.compare.grouping import shown
 from velm_lightning.compare.reading import RunFolder
 from velm_lightning.compare.statistics import pareto
+from velm_lightning.compare.tables import short
 from velm_lightning.compare.worth import COSTS
 
 COLOURS = ("#3366cc", "#dc6900", "#2a9d5c", "#b5338a", "#7a5cc7", "#8a6d3b", "#17a2b8", "#c0392b", "#6b7280", "#4d7c0f")
-MOST_LINES, MOST_POINTS = 30, 300
+MOST_LINES, MOST_POINTS, MOST_LETTERS = 30, 300, 44
 Figure = dict[str, Any]
 
 
@@ -60,10 +61,19 @@ def _safe(text: str) -> str:
     return html.escape(text, quote=False)
 
 
+def _label(one: Result, found: Comparison) -> str:
+    """Return a method's name as the pictures show it: cut where it is long, with its place in the table of scores."""
+    name = one.method.name
+    if len(name) > MOST_LETTERS:
+        place = [other.method.name for other in found.results].index(name) + 1
+        name = f"{name[: MOST_LETTERS - 6].rstrip(' ·')} … ({place})"
+    return _safe(name)
+
+
 def _layout(x: str = "", y: str = "", **more: Any) -> Figure:
     axes: Figure = {
         "xaxis": {"title": {"text": x}, "automargin": True},
-        "yaxis": {"title": {"text": y}, "automargin": True},
+        "yaxis": {"title": {"text": y}, "automargin": True, "ticklabelstandoff": 6},
     }
     return axes | {"margin": {"l": 60, "r": 20, "t": 20, "b": 50}, "hovermode": "closest", **more}
 
@@ -73,7 +83,7 @@ def _bars(found: Comparison, colours: dict[str, str]) -> Panel:
     bar = {
         "type": "bar",
         "orientation": "h",
-        "y": [_safe(one.method.name) for one in shown_results],
+        "y": [_label(one, found) for one in shown_results],
         "x": [one.score.value for one in shown_results],
         "error_x": {"type": "data", "array": [_finite(one.score.half) for one in shown_results], "color": "#444"},
         "marker": {
@@ -101,7 +111,7 @@ def _curves(found: Comparison, colours: dict[str, str]) -> Panel:
         traces = [
             trace
             for one in found.results[:MOST_LINES]
-            for trace in _band(one, name, colours[one.method.fusion], dashes[one.method.name])
+            for trace in _band(one, name, _label(one, found), colours[one.method.fusion], dashes[one.method.name])
         ]
         if traces:
             layout = _layout("step", name, height=420, legend=legend)
@@ -119,7 +129,7 @@ def _dashes(found: Comparison) -> dict[str, str]:
     return dashes
 
 
-def _band(one: Result, name: str, colour: str, dash: str) -> list[Figure]:
+def _band(one: Result, name: str, label: str, colour: str, dash: str) -> list[Figure]:
     curves = [_in_training(run, name) for run in one.method.runs]
     common = set.intersection(*(set(curve) for curve in curves))
     if not common:
@@ -132,7 +142,7 @@ def _band(one: Result, name: str, colour: str, dash: str) -> list[Figure]:
         "mode": "lines" if len(steps) > 30 else "lines+markers",
         "legendgroup": one.method.name,
     }
-    drawn = {"name": _safe(one.method.name), "line": {"color": colour, "dash": dash}}
+    drawn = {"name": label, "line": {"color": colour, "dash": dash}}
     line = shared | drawn | {"x": steps, "y": values.mean(0).tolist()}
     if len(curves) < 2:
         return [line]
@@ -170,7 +180,7 @@ def _pareto(found: Comparison, colours: dict[str, str]) -> Panel:
         front = pareto(x if cheap_is_low else [-value for value in x], y)
         dots = {
             "type": "scatter", "mode": "markers+text", "x": x, "y": y,
-            "text": [_safe(one.method.name) if len(known) <= 12 else "" for one in known], "textposition": "top center",
+            "text": [_label(one, found) if len(known) <= 12 else "" for one in known], "textposition": _beside(x),
             "hovertext": [_safe(one.method.name) for one in known], "cliponaxis": False,
             "error_y": {"type": "data", "array": [_finite(one.score.half) for one in known], "thickness": 1},
             "marker": {"size": 11, "color": [colours[one.method.fusion] for one in known]}, "showlegend": False,
@@ -186,6 +196,13 @@ def _pareto(found: Comparison, colours: dict[str, str]) -> Panel:
     )
 
 
+def _beside(x: Sequence[float]) -> list[str]:
+    """Return where the name of each dot stands: inwards of the first and of the last, so that none is cut."""
+    low, width = min(x), (max(x) - min(x)) or 1.0
+    places = [(value - low) / width for value in x]
+    return ["middle right" if at < 0.25 else "middle left" if at > 0.75 else "top center" for at in places]
+
+
 def _heat(found: Comparison) -> Panel:
     names = list(dict.fromkeys(name for one in found.results for name in one.groups))
     best = found.results[:MOST_LINES][::-1]
@@ -193,8 +210,9 @@ def _heat(found: Comparison) -> Panel:
         return Panel("", "", {})
     z = [[one.groups[name].value if name in one.groups else None for name in names] for one in best]
     heat = {
-        "type": "heatmap", "z": z, "x": [_safe(name) for name in names], "y": [_safe(one.method.name) for one in best],
-        "colorscale": "Blues", "reversescale": False, "texttemplate": "%{z:.3f}" if len(names) <= 15 else "",
+        "type": "heatmap", "z": z, "x": [_safe(name) for name in names], "y": [_label(one, found) for one in best],
+        "colorscale": [[0, "#f3f6fb"], [1, "#3d6bb3"]], "texttemplate": "%{z:.3f}" if len(names) <= 15 else "",
+        "xgap": 2, "ygap": 2,
     }  # fmt: skip
     layout = _layout(height=110 + 34 * len(best))
     return Panel(
@@ -252,11 +270,18 @@ def _axis(name: str, values: Sequence[Any]) -> _Axis:
     logarithmic = low > 0 and high / low >= 50
     scaled = [math.log(value) if logarithmic else float(value) for value in numbers]
     start, width = min(scaled), (max(scaled) - min(scaled)) or 1.0
-    marks = sorted(set(numbers)) if len(set(numbers)) <= 6 else [low, high]
-    ticks = [((math.log(mark) if logarithmic else mark) - start, mark) for mark in marks]
-    return _Axis(
-        _safe(name), [(value - start) / width for value in scaled], [(at / width, f"{mark:.4g}") for at, mark in ticks]
-    )
+    marks = _apart(sorted(set(zip(scaled, numbers, strict=True))), width)
+    ticks = [((place - start) / width, short(mark)) for place, mark in marks]
+    return _Axis(_safe(name), [(value - start) / width for value in scaled], ticks)
+
+
+def _apart(marks: Sequence[tuple[float, float]], width: float) -> list[tuple[float, float]]:
+    """Return the marks, lowest first, that can be read beside those kept already; the highest is always kept."""
+    kept = [marks[-1]]
+    for mark in marks[:-1]:
+        if all(abs(mark[0] - other[0]) >= 0.06 * width for other in kept):
+            kept.append(mark)
+    return sorted(kept)
 
 
 def _shade(place: float) -> str:
@@ -273,7 +298,8 @@ def _budgets(found: Comparison, colours: dict[str, str]) -> Panel:
         }
         for fusion, curve in found.budgets.items()
     ]  # fmt: skip
-    layout = _layout("trials", "expected best score on val", height=380)
+    layout = _layout("trials", "expected best score on val", height=380, showlegend=True)
+    layout["xaxis"]["dtick"] = max(1, max((len(curve) for curve in found.budgets.values()), default=1) // 10)
     caption = "What the best of k trials is expected to reach: compare fusions at the same k (Dodge et al. 2019)."
     return Panel("Score by budget", caption, {"val": {"data": traces, "layout": layout}} if traces else {})
 
@@ -284,7 +310,7 @@ def _missing(found: Comparison, colours: dict[str, str]) -> Panel:
         traces = [
             {
                 "type": "scatter", "mode": "lines+markers", "x": one.probe[modality].shares,
-                "y": one.probe[modality].missing, "name": _safe(one.method.name),
+                "y": one.probe[modality].missing, "name": _label(one, found),
                 "line": {"color": colours[one.method.fusion], "dash": dashes[one.method.name]},
             }
             for one in found.results[:MOST_LINES]

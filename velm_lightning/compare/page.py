@@ -64,8 +64,10 @@ def _without_nan(data: Any) -> Any:
 
 def _runs(found: Comparison) -> dict[str, Any]:
     """Return the table of runs: what sets each apart, its score, what it cost."""
-    names = short_names(list(dict.fromkeys(key for one in found.results for key in one.method.settings)))
-    head = ["run", "fusion", "seed", *names.values(), f"score on {found.split}", *COSTS.values()]
+    differing = dict.fromkeys(key for one in found.results for key in one.method.settings)
+    names = short_names([key for key in differing if key != "model.class_path"])  # that is the fusion
+    costs = [name for name in COSTS if any(not math.isnan(run.cost(name)) for run in found.runs)]
+    head = ["run", "fusion", "seed", *names.values(), f"score on {found.split}", *(COSTS[name] for name in costs)]
     rows = [
         [
             run.ident,
@@ -73,7 +75,7 @@ def _runs(found: Comparison) -> dict[str, Any]:
             run.seed,
             *(shown(one.method.settings[key]) if key in one.method.settings else "" for key in names),
             run.figure(found.split),
-            *(run.cost(name) for name in COSTS),
+            *(run.cost(name) for name in costs),
         ]
         for one in found.results
         for run in one.method.runs

@@ -16,7 +16,7 @@ COSTS = {
     "parameters": "parameters",
     "flops_per_sample": "FLOPs",
     "samples_per_second": "samples/s",
-    "peak_memory_mib": "MiB",
+    "peak_memory_mib": "peak MiB",
     "device_minutes": "minutes",
     "kwh": "kWh",
     "price": "price",

@@ -45,9 +45,9 @@ def main(words: Sequence[str]) -> int:
 
 def _run(study: Any, workers: int) -> None:
     """Run a study with several workers; an interrupt ends their trials, which are put in line again."""
-    from velm_lightning.sweep.worker import work
+    from velm_lightning.sweep.worker import recover, work
 
-    again = study.recover()
+    again = recover(study)
     if again:
         print(f"{again} trials of a sweep that was killed are run again")
     stop = threading.Event()

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import socket
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +13,12 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from velm_lightning.errors import InputError
+from velm_lightning.sweep.processes import gone, identity
 from velm_lightning.sweep.spec import Config, Parameter, Spec
 
-MARK = "VELM_SWEEP_TRIAL"
-"""Environment variable of a trial's processes: the folder through which they and the sweep talk."""
-
 ATTEMPTS = 3  # of a trial whose processes are killed
+UNSIGNED = timedelta(minutes=1)
+"""How long a trial may be taken without a word of who took it: so long only where that process was killed meanwhile."""
 
 
 class Study:
@@ -67,20 +64,27 @@ class Study:
 
     def next(self) -> tuple[Trial, Config] | None:
         """Take the next trial, with its values; none where the budget is spent."""
-        if self.spec.method == "grid" and not self.trials(TrialState.WAITING):
-            return None
-        trial = self.optuna.ask()
-        for name, value in identity().items():
-            trial.set_user_attr(name, value)
-        fresh = not self._wanted(trial)
-        spent = fresh if self.spec.method == "grid" else self._place(trial) >= (self.spec.cap or 0)
-        if spent:  # several asked for the last one at once
+        grid = self.spec.method == "grid"
+        while not grid or self.trials(TrialState.WAITING):
+            trial = self.optuna.ask()
+            trial.set_user_attr("worker", identity())
+            if not self._too_many(trial):
+                config = {one.key: self._suggest(trial, one) for one in self.spec.parameters}
+                trial.set_user_attr("config", config)
+                return trial, config
             trial.set_user_attr("surplus", True)
             self.optuna.tell(trial, state=TrialState.FAIL)
-            return None
-        config = {one.key: self._suggest(trial, one) for one in self.spec.parameters}
-        trial.set_user_attr("config", config)
-        return trial, config
+            if not grid:
+                return None
+        return None
+
+    def _too_many(self, trial: Trial) -> bool:
+        """Say whether others took the last trials at the same time, or put this point of the grid in line before."""
+        if self.spec.method != "grid":
+            return self._place(trial) >= (self.spec.cap or 0)
+        wanted = self._wanted(trial)
+        earlier = (one.system_attrs.get("fixed_params") for one in self.trials() if one.number < trial.number)
+        return not wanted or wanted in earlier
 
     def _place(self, trial: Trial) -> int:
         """Return how many trials that count came before: storages number trials atomically."""
@@ -105,9 +109,9 @@ class Study:
         """Return the folder of a trial."""
         return (self.folder / f"{self.spec.name}-{trial.number:04d}").resolve()
 
-    def finished(self, trial: Trial, value: float) -> None:
+    def finished(self, trial: Trial | FrozenTrial, value: float) -> None:
         """Write down the figure that a trial reached."""
-        self.optuna.tell(trial, value)
+        self.optuna.tell(trial.number, value)
 
     def pruned(self, trial: Trial) -> None:
         """Write down that a trial was stopped early."""
@@ -122,27 +126,31 @@ class Study:
         """Put a trial whose processes were killed in line again, unless that happened too often."""
         attempt = int(trial.user_attrs.get("attempt", 1))
         final = attempt >= ATTEMPTS
-        storage, ident = self.optuna._storage, trial._trial_id
-        storage.set_trial_user_attr(ident, "error" if final else "lost", error)
+        self.note(trial, "error" if final else "lost", error)
+        known = (one.user_attrs.get("again") for one in self.optuna.get_trials(deepcopy=False))
+        if not final and trial.number not in known:  # in line before it is done with: a kill in between loses nothing
+            again = {"attempt": attempt + 1, "again": trial.number}
+            self.optuna.enqueue_trial(self._wanted(trial) | trial.params, user_attrs=again)
         self.optuna.tell(trial.number, state=TrialState.FAIL)
-        if not final:
-            self.optuna.enqueue_trial(self._wanted(trial) | trial.params, user_attrs={"attempt": attempt + 1})
+
+    def note(self, trial: Trial | FrozenTrial, key: str, value: Any) -> None:
+        """Write a word on a trial that this or another process took."""
+        self.optuna._storage.set_trial_user_attr(trial._trial_id, key, value)
 
     def _wanted(self, trial: Trial | FrozenTrial) -> dict[str, Any]:
         """Return the values that a trial was put in line with."""
         found: dict[str, Any] = self.optuna._storage.get_trial(trial._trial_id).system_attrs.get("fixed_params", {})
         return dict(found)
 
-    def recover(self) -> int:
-        """End what a killed sweep of this machine left running, put its trials in line again, and return their number.
-
-        Trials of a sweep that is still alive, here or elsewhere, are left alone.
-        """
-        gone = [trial for trial in self.trials(TrialState.RUNNING) if abandoned(trial.user_attrs)]
-        for trial in gone:
-            end_processes(self.folder_of(trial))
-            self.lost(trial, "the sweep was killed")
-        return len(gone)
+    def abandoned(self) -> list[FrozenTrial]:
+        """Return the trials whose sweep was killed; those of a sweep that is alive, here or elsewhere, are not."""
+        now = datetime.now()
+        found = []
+        for trial in self.trials(TrialState.RUNNING):
+            who = trial.user_attrs.get("worker")
+            if gone(who) if who else now - (trial.datetime_start or now) > UNSIGNED:
+                found.append(trial)
+        return found
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
         """Return the trials that count, or those in some states."""
@@ -181,50 +189,6 @@ def _sampler(spec: Spec) -> Any:
     if spec.method == "bayes":
         return optuna.samplers.TPESampler(constant_liar=True)
     return optuna.samplers.RandomSampler()
-
-
-# Processes: who works on a trial, and ending those whom nobody waits for.
-
-
-def identity() -> dict[str, Any]:
-    """Return what tells this process from all others."""
-    return {"host": socket.gethostname(), "pid": os.getpid(), "born": born(os.getpid())}
-
-
-def born(pid: int) -> str:
-    """Return when a process began, as the kernel tells it; empty where it is gone or the kernel does not tell."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return ""
-
-
-def abandoned(who: dict[str, Any]) -> bool:
-    """Say whether the process that took a trial is gone; of other machines nothing is known."""
-    if who.get("host") != socket.gethostname():
-        return False
-    try:
-        os.kill(who["pid"], 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return bool(born(who["pid"]) != who["born"])
-
-
-def end_processes(folder: Path) -> None:
-    """Kill every process of this machine that works on the trial in ``folder``."""
-    for pid in _working(folder):
-        with suppress(OSError):
-            os.kill(pid, signal.SIGKILL)
-
-
-def _working(folder: Path) -> Iterator[int]:
-    wanted = f"{MARK}={folder}".encode()
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        with suppress(OSError):
-            if wanted in path.read_bytes().split(b"\0"):
-                yield int(path.parent.name)
 
 
 def best(trials: Sequence[FrozenTrial], maximize: bool) -> list[FrozenTrial]:

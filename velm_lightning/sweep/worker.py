@@ -15,8 +15,9 @@ from typing import Any
 
 from optuna.trial import Trial
 
+from velm_lightning.sweep.processes import MARK, end_processes
 from velm_lightning.sweep.spec import Config
-from velm_lightning.sweep.study import MARK, Study, end_processes
+from velm_lightning.sweep.study import Study
 
 POLL = 0.1  # seconds between looks at a trial
 WAITS = "VELM_SWEEP_WAITS"
@@ -29,6 +30,26 @@ def work(study: Study, stop: threading.Event, say: Any = print) -> None:
         trial, config = taken
         say(f"trial {trial.number}: {json.dumps(config)}")
         say(f"trial {trial.number}: {run_trial(study, trial, config, stop)}")
+
+
+def recover(study: Study) -> int:
+    """End what a killed sweep of this machine left running, and return how many trials are put in line again.
+
+    A trial that finished without its sweep keeps its figure, and is not run again.
+    """
+    again = 0
+    for trial in study.abandoned():
+        folder = study.folder_of(trial)
+        end_processes(folder)
+        record = run_record(folder)
+        value = reached(record, study.spec.metric, folder)
+        if record.get("status") == "finished" and not math.isnan(value):
+            study.note(trial, "run", record.get("id", ""))
+            study.finished(trial, value)
+        else:
+            study.lost(trial, "the sweep was killed")
+            again += 1
+    return again
 
 
 def run_trial(study: Study, trial: Trial, config: Config, stop: threading.Event) -> str:
