@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from velm_lightning.attention import Attention, Block, Cache, attention_mask, once, record_attention
+from velm_lightning.attention import Attention, Block, attention_mask, record_attention
+from velm_lightning.kv_cache import Cache, once
 from velm_lightning.types import InputError, Tokens
 
 CLOSE = {"atol": 1e-12, "rtol": 0.0}

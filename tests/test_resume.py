@@ -364,3 +364,8 @@ def test_a_run_that_started_from_another_goes_on_without_it(whole, here, tmp_pat
     assert first.record["minutes"] > minutes
     assert here(*WORDS, f"--model.init_from={source}") == 2
     assert "source.ckpt does not exist" in capsys.readouterr().err
+
+
+def test_a_run_that_ends_before_its_first_evaluation_is_evaluated_in_the_end(here, tmp_path):
+    assert here(*WORDS, "--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=5") == 0
+    assert only_run(tmp_path).record["scores"].keys() == {"val", "test"}

@@ -204,8 +204,10 @@ class VelmCLI(LightningCLI):
         print(f"velm: error: {who} has died, so this one ends too", file=sys.stderr, flush=True)
 
     def after_fit(self) -> None:
-        """Evaluate the best checkpoint, so that a run ends with its figures."""
+        """Evaluate the best checkpoint, so that a run ends with its figures; the last, where none was evaluated yet."""
         best = self.trainer.checkpoint_callback.best_model_path  # type: ignore[union-attr]
+        if not best and self.last.path.is_file():
+            best = str(self.last.path)
         if self.run.record.get("status") == "pruned":
             return
         if best and self._get(self.config, "test_after_fit") and not getattr(self.trainer, "fast_dev_run", False):

@@ -13,7 +13,6 @@ import torch
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from velm_lightning import checkpoint
-from velm_lightning.attention import Cache
 from velm_lightning.fusion import (
     Concat,
     EarlyFusion,
@@ -28,6 +27,7 @@ from velm_lightning.fusion import (
     TensorProduct,
     TextOnly,
 )
+from velm_lightning.kv_cache import Cache
 from velm_lightning.recipe import recipe
 from velm_lightning.tasks import Classification, Generation, MaskedLM, Mixture, Retrieval
 from velm_lightning.types import Tokens, Words

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from velm_lightning.attention import Cache
+from velm_lightning.kv_cache import Cache
 from velm_lightning.recipe import Recorded
 from velm_lightning.types import ImageTransform, Tokens, Words
 from velm_lightning.vocabulary import Vocabulary

@@ -10,10 +10,11 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from velm_lightning import hub
-from velm_lightning.attention import Cache, attend_heads, decoding_with
+from velm_lightning.attention import attend_heads, decoding_with
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.encoders.lora import LoRA
 from velm_lightning.encoders.sections import sections_of
+from velm_lightning.kv_cache import Cache
 from velm_lightning.recipe import rebuilding
 from velm_lightning.types import InputError, Tokens, Words
 from velm_lightning.vocabulary import Vocabulary

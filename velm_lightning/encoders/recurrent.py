@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from velm_lightning.attention import Cache
 from velm_lightning.encoders.base import TextEncoder
+from velm_lightning.kv_cache import Cache
 from velm_lightning.types import Tokens, Words
 from velm_lightning.vocabulary import Vocabulary
 

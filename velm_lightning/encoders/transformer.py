@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from velm_lightning.attention import Block, Cache, attention_mask
+from velm_lightning.attention import Block, attention_mask
 from velm_lightning.encoders.base import TextEncoder
+from velm_lightning.kv_cache import Cache
 from velm_lightning.types import InputError, Tokens, Words
 from velm_lightning.vocabulary import Vocabulary
 

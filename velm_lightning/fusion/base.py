@@ -12,10 +12,11 @@ from lightning import LightningModule
 from torch import Tensor, nn
 
 from velm_lightning import checkpoint
-from velm_lightning.attention import AttentionMaps, Cache
+from velm_lightning.attention import AttentionMaps
 from velm_lightning.encoders import ImageEncoder, TextEncoder
 from velm_lightning.encoders.connector import Connector, Linear
 from velm_lightning.fusion.optimization import Optimization
+from velm_lightning.kv_cache import Cache
 from velm_lightning.recipe import Recorded, rebuilding
 from velm_lightning.tasks.base import Task
 from velm_lightning.tasks.rows import gather_rows

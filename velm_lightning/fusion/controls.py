@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from velm_lightning.attention import Cache
 from velm_lightning.fusion.base import Fusion
 from velm_lightning.fusion.early import EarlyFusion
+from velm_lightning.kv_cache import Cache
 from velm_lightning.types import Tokens
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from velm_lightning.attention import AttentionMaps, Cache
+from velm_lightning.attention import AttentionMaps
 from velm_lightning.fusion.base import Fusion
+from velm_lightning.kv_cache import Cache
 from velm_lightning.types import Tokens
 
 

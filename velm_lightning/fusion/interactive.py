@@ -6,8 +6,9 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from velm_lightning.attention import AttentionMaps, Block, Cache, attention_mask, once
+from velm_lightning.attention import AttentionMaps, Block, attention_mask
 from velm_lightning.fusion.base import Fusion
+from velm_lightning.kv_cache import Cache, once
 from velm_lightning.types import Tokens
 
 

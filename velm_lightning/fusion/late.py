@@ -6,9 +6,9 @@ from typing import Any, cast
 
 from torch import Tensor
 
-from velm_lightning.attention import Cache, once
 from velm_lightning.fusion.base import Fusion
 from velm_lightning.fusion.merge import Concat, Merge
+from velm_lightning.kv_cache import Cache, once
 from velm_lightning.types import Tokens
 
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from velm_lightning.attention import Cache
+from velm_lightning.kv_cache import Cache
 from velm_lightning.types import Batch, Tokens, Words
 
 

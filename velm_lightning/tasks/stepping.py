@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from velm_lightning.attention import Cache
+from velm_lightning.kv_cache import Cache
 from velm_lightning.tasks.model import Model
 from velm_lightning.tasks.packing import PackedLinear, running
 from velm_lightning.types import Batch, Words
