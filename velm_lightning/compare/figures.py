@@ -148,6 +148,7 @@ def _band(one: Result, name: str, label: str, colour: str, dash: str) -> list[Fi
         return [line]
     edges = {"y": [*values.max(0).tolist(), *values.min(0).tolist()[::-1]], "x": [*steps, *steps[::-1]]}
     fill = {
+        "mode": "lines",
         "fill": "toself",
         "fillcolor": _faint(colour),
         "line": {"width": 0},
