@@ -35,7 +35,8 @@ def sheets(found: Comparison) -> list[Sheet]:
     several = [Sheet(f"score on {found.split}", head, rows)]
     if found.pairs:
         head = ["better", "worse", "difference [95 % interval]", "p (Holm)", "seeds", ""]
-        several.append(Sheet("paired differences", head, [_pair(pair) for pair in found.pairs], 2))
+        title = "paired differences (an interval is of its pair alone, p is corrected for all)"
+        several.append(Sheet(title, head, [_pair(pair) for pair in found.pairs], 2))
     probed = [one for one in found.results if one.probe]
     if probed:
         head = ["method", "shuffled", "costs ± 95 %", "share of the score", "all missing"]
