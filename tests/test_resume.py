@@ -85,7 +85,9 @@ def whole(tmp_path_factory, here_in):
     return only_run(folder)
 
 
-@pytest.mark.parametrize("step", [1, 7, 12, 17], ids="after {} steps".format)
+@pytest.mark.parametrize(
+    "step", [7, *(pytest.param(step, marks=pytest.mark.slow) for step in (1, 12, 17))], ids="after {} steps".format
+)
 def test_a_run_that_broke_off_goes_on_to_the_same_losses(whole, here, tmp_path, step):
     with pytest.raises(ArithmeticError):
         here(*WORDS, *fault("Crash", step=step), "--save_every_n_steps=1" if step % 2 else "--save_every_n_steps=0")
@@ -98,6 +100,7 @@ def test_a_run_that_broke_off_goes_on_to_the_same_losses(whole, here, tmp_path, 
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine with one core
+@pytest.mark.slow
 def test_loader_processes_go_on_in_the_middle_of_an_epoch(whole, here, tmp_path):
     with pytest.raises(ArithmeticError):
         here(*WORDS, "--data.workers=2", *fault("Crash", step=9), "--save_every_n_steps=4")
@@ -179,6 +182,7 @@ def test_a_killed_run_goes_on_by_the_same_command(whole, tmp_path, step, workers
 # --resume auto
 
 
+@pytest.mark.slow
 def test_auto_starts_a_run_where_there_is_none_and_goes_on_where_one_is_unfinished(whole, here, capsys, tmp_path):
     words = [*WORDS, "--resume=auto", "--save_every_n_steps=4", *fault("Signal", step=9, name="INT")]
     assert here(*words) == 128 + 2
@@ -347,6 +351,7 @@ def test_what_an_epoch_leaves_out_is_said(here, capsys, tmp_path):
     assert only_run(tmp_path).record["left_out"] == 2
 
 
+@pytest.mark.slow
 def test_a_run_that_started_from_another_goes_on_without_it(whole, here, tmp_path, capsys):
     """Its own checkpoint holds all; where it started from is written down, and read once."""
     source = tmp_path / "source.ckpt"

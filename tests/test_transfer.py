@@ -183,6 +183,7 @@ def test_a_checkpoint_of_another_program_is_refused(tmp_path):
         start_from(tiny.fusion(), tmp_path / "other.ckpt")
 
 
+@pytest.mark.slow
 def test_what_is_pretrained_from_a_config_starts_a_run_of_another(here, tmp_path):
     """Masked words and pairs of captions first, then questions: other words, another task, the same encoders."""
     small = [*(word for word in SMALL if word.startswith("--model")), "--model.init_args.depth=1"]

@@ -48,6 +48,7 @@ def test_runs_are_compared_from_there_as_from_here(there, tmp_path):
     assert not list((tmp_path / "fetched").rglob("output.log")), "what is not of the folder is left there"
 
 
+@pytest.mark.slow
 def test_what_is_here_already_is_not_fetched_again(server, there, tmp_path):
     folder = remote.fetch("wandb:me/p", tmp_path / "fetched")
     (first, *_) = sorted(folder.iterdir())

@@ -25,6 +25,7 @@ def test_a_fault_while_writing_leaves_the_old_file(tmp_path):
     assert [found.name for found in tmp_path.iterdir()] == ["file.txt"]
 
 
+@pytest.mark.slow
 def test_a_writer_that_is_killed_leaves_the_old_file(tmp_path):
     path = tmp_path / "file.txt"
     write_whole(path, "old")

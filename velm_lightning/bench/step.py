@@ -32,6 +32,7 @@ from velm_lightning.tracking.checkpoints import LastCheckpoint
 from velm_lightning.tracking.ending import Signals
 from velm_lightning.tracking.losses import Losses
 from velm_lightning.tracking.metrics_file import MetricsFile
+from velm_lightning.tracking.settings import close_wandb
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -128,8 +129,7 @@ def velm_turn(model: Fusion, data: MultimodalData, steps: int) -> float:
         )
         trainer.fit(model, datamodule=data)
         signals.restore()
-        if wandb is not None:
-            wandb.experiment.finish()
+        close_wandb(record)
     return clock.step
 
 
