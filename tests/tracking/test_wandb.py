@@ -62,6 +62,15 @@ def test_a_run_is_told_as_it_goes_on(server, tmp_path):
     arrived(server, tmp_path)
 
 
+def test_two_processes_are_one_run_there(server, tmp_path):
+    ddp = ["--config", str(CONF / "trainer" / "ddp_cpu.yaml"), "--data.batch_size=1"]
+    done = velm(*FIT, *ddp, cwd=tmp_path, **server.environment)
+    assert done.returncode == 0, done.stderr
+    assert len(server.runs) == 1
+    arrived(server, tmp_path)
+    assert only(tmp_path)[1]["world_size"] == 2
+
+
 def test_an_offline_run_is_synced_later(server, tmp_path):
     done = velm(*FIT, cwd=tmp_path, WANDB_MODE="offline")
     assert done.returncode == 0, done.stderr
