@@ -1,7 +1,12 @@
 """Runs at W&B, read by its real client from a server on this machine, and reports that are sent there."""
 
+import contextlib
 import json
+import os
 import shutil
+import signal
+import time
+from pathlib import Path
 
 import pytest
 from tracking.wandb_server import WandbServer
@@ -11,6 +16,7 @@ from velm_lightning.compare.comparison import compare
 from velm_lightning.compare.reading import read_runs
 from velm_lightning.compare.tables import markdown
 from velm_lightning.errors import InputError
+from velm_lightning.wandb_service import end_service
 
 from .made import fusions
 
@@ -27,7 +33,7 @@ def server(monkeypatch, tmp_path):
     monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "cache"))
     yield one
     one.close()
-    wandb.teardown()
+    end_service()
 
 
 @pytest.fixture
@@ -80,6 +86,30 @@ def test_a_server_that_is_gone_is_told_in_a_sentence(server, tmp_path, monkeypat
     monkeypatch.setattr(remote, "SECONDS", 1)
     with pytest.raises(InputError, match="cannot be read: .*check the name and `wandb login`"):
         remote.fetch("wandb:me/p", tmp_path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked for in /proc")
+def test_a_service_that_does_not_end_is_left_behind(server, there, tmp_path):
+    wandb.Api(timeout=5)
+    (service,) = _services_of_this_process()
+    os.kill(service, signal.SIGSTOP)
+    try:
+        start = time.monotonic()
+        end_service(0.2)
+        assert time.monotonic() - start < 5
+        assert list(remote.fetch("wandb:me/p", tmp_path / "fetched").iterdir()), "the next one is another"
+    finally:
+        os.kill(service, signal.SIGKILL)
+
+
+def _services_of_this_process():
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            parent = (folder / "stat").read_text().rsplit(")", 1)[1].split()[1]
+            if int(parent) == os.getpid() and b"wandb-core" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return found
 
 
 # Reports

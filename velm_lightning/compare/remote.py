@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from velm_lightning.errors import InputError
+from velm_lightning.wandb_service import end_service
 
 PREFIX = "wandb:"
 SECONDS = 20
@@ -40,6 +41,8 @@ def fetch(place: str, into: Path) -> Path:
     except faults as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{place} cannot be read: {reason}: check the name and `wandb login`") from error
+    finally:
+        end_service()
     if not found:
         raise InputError(f"{place}: no run there holds the files of a velm run")
     return folder

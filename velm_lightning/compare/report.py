@@ -8,6 +8,7 @@ from typing import Any
 from velm_lightning.compare.comparison import Comparison
 from velm_lightning.compare.tables import markdown
 from velm_lightning.errors import InputError
+from velm_lightning.wandb_service import end_service
 
 
 def send(found: Comparison, project: str, title: str) -> str:
@@ -34,12 +35,14 @@ def send(found: Comparison, project: str, title: str) -> str:
     try:
         report = reports.Report(entity=words[0], project=words[1], title=title, blocks=_blocks(reports, found, *words))
         report.save()  # where there is no such project, the client stumbles over an answer without one
+        return str(report.url)
     except (wandb.errors.Error, requests.RequestException, ValueError, KeyError, TypeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
             f"--report {project}: W&B has not taken it: {reason}: check the name and `wandb login`"
         ) from error
-    return str(report.url)
+    finally:
+        end_service()
 
 
 def _blocks(reports: Any, found: Comparison, entity: str, project: str) -> list[Any]:

@@ -25,6 +25,7 @@ from velm_lightning.tracking.checkpoints import LastCheckpoint, more_follow
 from velm_lightning.tracking.second_interrupt import SecondInterrupt
 from velm_lightning.tracking.slurm import requeue, requeue_signal
 from velm_lightning.types import InputError
+from velm_lightning.wandb_service import end_service
 
 GRACE = 30.0
 """Seconds after which a process that has been told to end, and waits for another one, ends without it."""
@@ -234,8 +235,7 @@ def leave(error: BaseException, trainer: Trainer) -> NoReturn:
         traceback.print_exception(error)
     elif trainer.is_global_zero:
         print(said(error), file=sys.stderr)
-    if "wandb" in sys.modules:
-        sys.modules["wandb"].teardown(exit_code=code)
+    end_service(GRACE, code)
     sys.stdout.flush()
     sys.stderr.flush()
     end_now(children, code)

@@ -14,6 +14,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from velm_lightning.tracking.run import Run
 from velm_lightning.tracking.whole import make_folder
+from velm_lightning.wandb_service import end_service
 
 START, END = 8, 30
 """Seconds that a run waits for the W&B server in the beginning, and for the last upload in the end."""
@@ -32,7 +33,7 @@ class Wandb(WandbLogger):
             try:
                 return super().experiment
             except (wandb.errors.CommError, wandb.errors.AuthenticationError, wandb.errors.UsageError) as error:
-                wandb.teardown()
+                end_service()
                 self._wandb_init["mode"] = "offline"
                 print(f"W&B cannot be reached: {str(error).splitlines()[0]}")
                 print("W&B is recorded offline;", later(Path(str(self.save_dir))))
@@ -137,7 +138,7 @@ def close_wandb(run: Run) -> None:
         wandb.finish()
     except Exception as error:
         print(f"W&B has not got all of this run ({error});", later(run.folder))
-    wandb.teardown()
+    end_service(END)
 
 
 KEPT = ("run.json", "config.yaml", "metrics.csv", "predictions/*.jsonl")
