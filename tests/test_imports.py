@@ -12,7 +12,7 @@ import velm_lightning
 from velm_lightning.__main__ import COMMANDS
 
 ROOT = Path(velm_lightning.__file__).parent
-BASE = {"types", "recipe", "vocabulary", "hub"}
+BASE = {"types", "stable", "recipe", "vocabulary", "hub"}
 MODEL = {*BASE, "kv_cache", "attention", "checkpoint", "metrics", "decoding", "encoders", "tasks"}
 EVERYTHING = {*MODEL, "fusion", "data", "explain", "cost", "tracking", "trusted", "cli", "sweep", "compare"}
 
@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "errors": set(),
     "wandb_service": set(),
     "types": {"errors"},
+    "stable": set(),
     "trusted": {"types", "data"},
     "recipe": {"types"},
     "vocabulary": {"types", "recipe"},
@@ -31,7 +32,7 @@ MAY_IMPORT = {
     "kv_cache": {"types"},
     "attention": {"types", "kv_cache"},
     "metrics": {"types", "hub"},
-    "decoding": {"types", "recipe"},
+    "decoding": {"types", "stable", "recipe"},
     "encoders": {*BASE, "kv_cache", "attention"},
     "tasks": {*BASE, "kv_cache", "attention", "checkpoint", "metrics", "decoding", "encoders"},
     "cost": {"types", "tasks"},

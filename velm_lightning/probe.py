@@ -22,10 +22,10 @@ from torch import Tensor
 
 from velm_lightning.data import MultimodalData
 from velm_lightning.data.incongruent import exchanged
-from velm_lightning.data.order import stable_seed
 from velm_lightning.data.split import Split
 from velm_lightning.data_check import data_of
 from velm_lightning.fusion import Fusion
+from velm_lightning.stable import stable_generator, stable_number
 from velm_lightning.tasks.rows import gather_rows
 from velm_lightning.tracking.run import Run
 from velm_lightning.tracking.whole import write_whole
@@ -100,7 +100,7 @@ class Prober:
     def shuffled(self, modality: Modality, turn: int) -> float:
         """Return the score when a modality is exchanged among the samples, another way at each ``turn``."""
         names = self.split.texts.pictures if modality == "image" else self.split.texts.prompt_ids
-        order = exchanged([str(names[i]) for i in self.indices], stable_seed(self.seed, modality, turn))
+        order = exchanged([str(names[i]) for i in self.indices], stable_number(self.seed, modality, turn))
         other = [self.indices[place] for place in order]
         if modality == "image":
             return self._score(self._batches(pictures=other))
@@ -108,7 +108,7 @@ class Prober:
 
     def missing(self, modality: Modality, share: float) -> float:
         """Return the score when a modality is missing from a share of the samples; larger shares hold smaller ones."""
-        lot = torch.rand(len(self.indices), generator=torch.Generator().manual_seed(stable_seed(self.seed, modality)))
+        lot = torch.rand(len(self.indices), generator=stable_generator(self.seed, modality))
         gone = torch.zeros(len(self.indices), dtype=torch.bool)
         gone[lot.argsort()[: round(share * len(self.indices))]] = True
         if modality == "image":

@@ -11,7 +11,7 @@ from torch import nn
 from torchvision.transforms import v2
 
 from velm_lightning.data import MultimodalData
-from velm_lightning.data.order import stable_seed
+from velm_lightning.stable import stable_number
 from velm_lightning.types import ImageTransform, InputError, Sample
 
 FLIPS = (v2.RandomHorizontalFlip(0.5), v2.RandomCrop(tiny.SIZE, padding=2))
@@ -164,7 +164,7 @@ def test_augmentation_is_drawn_from_a_seed_that_anybody_can_compute():
             return torch.randint_like(image, 256)
 
     for key, image in pictures(train(data(augment=[Noise()], seed=5), epoch=3)).items():
-        generator = torch.Generator().manual_seed(stable_seed(5, 3, key))
+        generator = torch.Generator().manual_seed(stable_number(5, 3, key))
         assert torch.equal(image, torch.randint(0, 256, image.shape, dtype=torch.uint8, generator=generator))
 
 

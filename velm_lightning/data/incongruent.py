@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 import torch
 
 from velm_lightning.data.images import distinct
-from velm_lightning.data.order import stable_seed
+from velm_lightning.stable import stable_number
 from velm_lightning.types import InputError, Sample
 
 
@@ -24,7 +24,7 @@ def with_other_pictures(samples: Sequence[Sample], seed: int) -> list[Sample]:
     keys = [tuple(row) for row in rows.view(len(samples), -1).tolist()]  # a clip is one picture
     if len(set(keys)) < 2:
         raise InputError("data.incongruent=true needs two different pictures or more in a split, and there is one")
-    places = exchanged(keys, stable_seed(seed, "incongruent"))
+    places = exchanged(keys, stable_number(seed, "incongruent"))
     return [sample._replace(image=samples[place].image) for sample, place in zip(samples, places, strict=True)]
 
 

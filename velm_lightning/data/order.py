@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from hashlib import blake2b
 
 import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from velm_lightning.stable import stable_generator
 from velm_lightning.types import InputError
 
 Place = tuple[int, int]
@@ -77,7 +77,7 @@ class TrainOrder(Sampler[Place]):
 
     def permutation(self, epoch: int) -> Tensor:
         """Return the order (count,) of all ranks in ``epoch``."""
-        generator = torch.Generator().manual_seed(stable_seed(self.seed, epoch))
+        generator = stable_generator(self.seed, epoch)
         if self.weights is not None:
             return torch.multinomial(self.weights, self.count, replacement=True, generator=generator)
         return torch.randperm(self.count, generator=generator)
@@ -126,9 +126,3 @@ def _fitting(use: str, count: int, batch_size: int, world: int) -> int:
     if count < world:
         raise InputError(f"the {use} split has {count} samples for {world} processes: use fewer devices, or more data")
     return min(batch_size, count // world)
-
-
-def stable_seed(*parts: object) -> int:
-    """Return a 63-bit number that depends on ``parts`` alone, in any process and on any machine."""
-    digest = blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1

@@ -13,7 +13,8 @@ from torch.utils.data import Dataset as TorchDataset
 from velm_lightning.data.collate import Texts
 from velm_lightning.data.features import FeatureStore
 from velm_lightning.data.images import ImageStore
-from velm_lightning.data.order import Place, stable_seed
+from velm_lightning.data.order import Place
+from velm_lightning.stable import stable_number
 from velm_lightning.types import Batch, InputError
 
 
@@ -99,7 +100,7 @@ class Split(TorchDataset[Batch]):
         pictures = []
         with torch.random.fork_rng(devices=[]):
             for key, picture in zip(batch.keys, batch.image, strict=True):
-                torch.default_generator.manual_seed(stable_seed(self.seed, epoch, key))
+                torch.default_generator.manual_seed(stable_number(self.seed, epoch, key))
                 for transform in self.augment:
                     picture = transform(picture)
                 pictures.append(picture)

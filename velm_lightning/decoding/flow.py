@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from hashlib import blake2b
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from velm_lightning.recipe import Recorded
+from velm_lightning.stable import stable_generator
 from velm_lightning.types import InputError
 
 Velocity = Callable[[Tensor, Tensor], Tensor]
@@ -61,14 +61,9 @@ def between(noise: Tensor, data: Tensor, time: Tensor) -> Tensor:
 
 def keyed_noise(keys: Sequence[str], shape: tuple[int, ...]) -> Tensor:
     """Return standard normal noise (B, *shape), each sample's a function of its key alone."""
-    return torch.stack([torch.randn(shape, generator=_generator(key)) for key in keys])
+    return torch.stack([torch.randn(shape, generator=stable_generator(key)) for key in keys])
 
 
 def keyed_times(keys: Sequence[str]) -> Tensor:
     """Return times (B,) between 0 and 1, each a function of its key alone."""
-    return torch.cat([torch.rand(1, generator=_generator(f"time of {key}")) for key in keys])
-
-
-def _generator(key: str) -> torch.Generator:
-    seed = int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big") >> 1
-    return torch.Generator().manual_seed(seed)
+    return torch.cat([torch.rand(1, generator=stable_generator(f"time of {key}")) for key in keys])

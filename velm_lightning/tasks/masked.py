@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from hashlib import blake2b
 from typing import NamedTuple
 
 import torch
@@ -13,6 +12,7 @@ from torch.nn import functional as F
 
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.metrics.signature import signature_of
+from velm_lightning.stable import stable_generator
 from velm_lightning.tasks.base import Task
 from velm_lightning.tasks.heads import tied_head
 from velm_lightning.tasks.model import Model
@@ -101,8 +101,7 @@ class MaskedLM(Task):
             return torch.rand(batch.size, width, 3, device=batch.ids.device)
         rows = []
         for key in batch.keys:  # drawn for a fixed width, so that padding changes nothing
-            seed = int.from_bytes(blake2b(key.encode(), digest_size=7).digest(), "big")
-            rows.append(torch.rand(4096, 3, generator=torch.Generator().manual_seed(seed))[:width])
+            rows.append(torch.rand(4096, 3, generator=stable_generator(key))[:width])
         return torch.stack(rows).to(batch.ids.device)
 
     def _places(self, batch: Batch, chances: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from hashlib import blake2b
 from typing import Literal
 
 import torch
@@ -15,6 +14,7 @@ from torch.nn import functional as F
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.metrics.retrieval import recall_of_folds
 from velm_lightning.metrics.signature import signature_of
+from velm_lightning.stable import stable_number
 from velm_lightning.tasks.across import together
 from velm_lightning.tasks.base import Task
 from velm_lightning.tasks.model import Model
@@ -110,7 +110,7 @@ class Retrieval(Task):
         """See ``Task.loss``: over the pairs of all processes."""
         image, text = model.see(batch.image), model.read(batch.words)
         images, texts = self.vectors(model, image, text)
-        names = torch.tensor([_number(name) for name in batch.pictures], device=images.device)
+        names = torch.tensor([stable_number(name) for name in batch.pictures], device=images.device)
         alone = self._contrast(images, texts, names)
         return alone + self.matching * self._matching(model, (image, text), self.similarity(images, texts), names)
 
@@ -228,8 +228,3 @@ def rank_of(row: Row) -> int:
 def _kept(row: Tensor) -> Tensor:
     """Copy a row to the CPU: a view would keep, and send to other processes, the whole batch it is of."""
     return row.detach().cpu().clone()
-
-
-def _number(name: str) -> int:
-    """Return 63 bits that stand for a name, in every process the same."""
-    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big") >> 1
