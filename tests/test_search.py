@@ -1,15 +1,19 @@
 """``velm search``: the folder is encoded once, every picture is looked at, and the best are read with the text."""
 
+import sys
+
 import pytest
 import tiny
 import torch
 from PIL import Image
+from torch.nn import functional as F
 
-from velm_lightning import checkpoint, search
+from velm_lightning import checkpoint, nearest
 from velm_lightning.__main__ import main
 from velm_lightning.data.images import read_image
 from velm_lightning.data.pictures import picture_files
 from velm_lightning.fusion import EarlyFusion, ImageOnly, InteractiveFusion, LateFusion, TextOnly
+from velm_lightning.nearest import Nearest, NearestByGraph
 from velm_lightning.search import PictureIndex
 from velm_lightning.tasks import Classification, Mixture, Retrieval
 from velm_lightning.types import InputError, Sample
@@ -93,8 +97,52 @@ def test_fewer_are_shown_than_are_read_together(folder):
 def test_looking_in_chunks_finds_the_same(folder, monkeypatch):
     index = index_of(model_of(shortlist=0), folder)
     whole = names(index.best(TEXT, 5))
-    monkeypatch.setattr(search, "CHUNK", 2)
+    monkeypatch.setattr(nearest, "CHUNK", 2)
     assert names(index.best(TEXT, 5)) == whole
+
+
+def test_a_graph_finds_the_same_among_few_and_is_kept(folder):
+    pytest.importorskip("faiss")
+    model, cache = model_of(shortlist=0), folder.parent / "cache"
+    all_of_them = index_of(model, folder).best(TEXT, 7)
+    graphs = [PictureIndex(model, picture_files(folder), cache, NearestByGraph) for _ in range(2)]
+    (file,) = cache.rglob("*.hnsw")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-9])
+    graphs.append(PictureIndex(model, picture_files(folder), cache, NearestByGraph))
+    assert file.read_bytes() == whole, "a damaged one is made anew"
+    for graph in graphs:
+        found = graph.best(TEXT, 7)
+        assert names(found) == names(all_of_them)
+        assert [hit.similarity for hit in found] == pytest.approx([hit.similarity for hit in all_of_them], abs=1e-6)
+
+
+def test_a_graph_misses_few_of_many(tmp_path):
+    pytest.importorskip("faiss")
+    store = Store(F.normalize(torch.randn(3000, 16), dim=1).half()[:, None], tmp_path)
+    queries = F.normalize(torch.randn(50, 1, 16), dim=2)
+    graph, every = NearestByGraph(store), Nearest(store)
+    shared = [len({*graph(query, 10)[0]} & {*every(query, 10)[0]}) for query in queries]
+    assert sum(shared) >= 0.98 * 500
+
+
+class Store:
+    """What ``FeatureStore`` is to a search."""
+
+    def __init__(self, vectors, folder):
+        self.vectors, self.folder = vectors, folder
+
+    def __len__(self):
+        return len(self.vectors)
+
+    def fetch(self, indices):
+        return self.vectors[indices.start : indices.stop]
+
+
+def test_a_missing_library_is_named_with_the_extra_that_brings_it(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(InputError, match=r"pip install velm-lightning\[faiss\]"):
+        PictureIndex(model_of(), picture_files(folder), folder.parent / "cache", NearestByGraph)
 
 
 def test_a_retrieval_learned_in_a_mixture_searches_as_well(folder):

@@ -18,12 +18,10 @@ from velm_lightning.data.features import FeatureStore
 from velm_lightning.data.images import read_image
 from velm_lightning.data.pictures import picture_files
 from velm_lightning.fusion import Fusion
+from velm_lightning.nearest import Nearest, NearestByGraph
 from velm_lightning.recipe import Recorded
 from velm_lightning.tasks.retrieval import Retrieval
 from velm_lightning.types import ImageTransform, InputError, Sample, Tokens, Words
-
-CHUNK = 65_536
-"""Pictures compared at once."""
 
 _SIDE = 256  # of a picture on a sheet
 
@@ -70,7 +68,7 @@ class PictureVectors(Recorded, nn.Module):
 
 
 class PictureIndex:
-    """The vectors of pictures, kept on disk by content of picture and model; a search looks at every one of them.
+    """The vectors of pictures, kept on disk by content of picture and model.
 
     On disk they are float16. What a text looks like alone gives a shortlist, which the model then reads together with
     the text, as its evaluation does.
@@ -79,6 +77,7 @@ class PictureIndex:
         model: see ``PictureVectors``.
         pictures: files.
         cache_dir: where the vectors lie; see ``FeatureStore``.
+        nearest: how vectors near another are found: among all of them, or by a graph.
 
     Attributes:
         made: how many pictures were new.
@@ -87,10 +86,16 @@ class PictureIndex:
         InputError: the model cannot search, a picture cannot be read, or the vectors cannot be written.
     """
 
-    def __init__(self, model: Fusion, pictures: Sequence[Path], cache_dir: Path | None = None) -> None:
+    def __init__(
+        self,
+        model: Fusion,
+        pictures: Sequence[Path],
+        cache_dir: Path | None = None,
+        nearest: type[Nearest] = Nearest,
+    ) -> None:
         self.encoder = PictureVectors(model.eval())
-        self.pictures, self._vectors = list(pictures), FeatureStore(pictures, self.encoder, cache_dir)
-        self.made = self._vectors.made
+        vectors = FeatureStore(pictures, self.encoder, cache_dir)
+        self.pictures, self.made, self._nearest = list(pictures), vectors.made, nearest(vectors)
 
     @torch.inference_mode()
     def best(self, text: str, top: int) -> list[Hit]:
@@ -102,17 +107,6 @@ class PictureIndex:
         places, cosines = self._nearest(vector, max(top, task.shortlist))
         hits = [Hit(self.pictures[i], one, None) for i, one in zip(places, cosines, strict=True)]
         return [*self._read(hits[: task.shortlist], words), *hits[task.shortlist :]][:top]
-
-    def _nearest(self, vector: Tensor, count: int) -> tuple[list[int], list[float]]:
-        """Return numbers and cosines of the nearest pictures; of equals, the first named."""
-        places, cosines = torch.empty(0, dtype=torch.long), torch.empty(0)
-        for start in range(0, len(self.pictures), CHUNK):
-            numbers = torch.arange(start, min(start + CHUNK, len(self.pictures)))
-            found = self._vectors.fetch(numbers.tolist())[:, 0].to(vector.device).float()  # (C, W)
-            places, cosines = torch.cat([places, numbers]), torch.cat([cosines, (found @ vector[0]).cpu()])
-            cosines, order = (one[:count] for one in cosines.sort(descending=True, stable=True))
-            places = places[order]
-        return places.tolist(), cosines.tolist()
 
     def _read(self, hits: Sequence[Hit], words: Words) -> Sequence[Hit]:
         """Put the shortlist into the order of what reading each picture together with the text says."""
@@ -173,6 +167,9 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--sheet", type=Path, help="draw the pictures that were found into this file")
     parser.add_argument("--cache", type=Path, help="where the vectors of pictures are kept")
     parser.add_argument(
+        "--approximate", action="store_true", help="look through a graph, for very many pictures (extra faiss)"
+    )
+    parser.add_argument(
         "--on_bad_image", choices=["error", "skip"], default="error", help="skip: try every picture, pass over bad ones"
     )
     parser.add_argument("--allow", nargs="*", default=[], help="packages whose classes the checkpoint may name")
@@ -187,7 +184,8 @@ def main(words: Sequence[str]) -> int:
         pictures = list(readable(every, model.transform))
     if not pictures:
         raise InputError(f"--images {options.images}: there is no picture in this folder that can be read")
-    index = PictureIndex(model.to("cuda" if torch.cuda.is_available() else "cpu"), pictures, options.cache)
+    model = model.to("cuda" if torch.cuda.is_available() else "cpu")
+    index = PictureIndex(model, pictures, options.cache, NearestByGraph if options.approximate else Nearest)
     hits = index.best(options.text, options.top)
     skipped = f", {len(every) - len(pictures)} unreadable" if len(every) > len(pictures) else ""
     print(f"{len(pictures):,} pictures, {index.made:,} encoded now{skipped}")
