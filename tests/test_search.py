@@ -13,7 +13,7 @@ from velm_lightning.__main__ import main
 from velm_lightning.data.images import read_image
 from velm_lightning.data.pictures import picture_files
 from velm_lightning.fusion import EarlyFusion, ImageOnly, InteractiveFusion, LateFusion, TextOnly
-from velm_lightning.nearest import Nearest, NearestByGraph
+from velm_lightning.nearest import Nearest, NearestByCells
 from velm_lightning.search import PictureIndex
 from velm_lightning.tasks import Classification, Mixture, Retrieval
 from velm_lightning.types import InputError, Sample
@@ -101,29 +101,31 @@ def test_looking_in_chunks_finds_the_same(folder, monkeypatch):
     assert names(index.best(TEXT, 5)) == whole
 
 
-def test_a_graph_finds_the_same_among_few_and_is_kept(folder):
+def test_cells_hold_the_same_and_are_kept(folder):
     pytest.importorskip("faiss")
     model, cache = model_of(shortlist=0), folder.parent / "cache"
     all_of_them = index_of(model, folder).best(TEXT, 7)
-    graphs = [PictureIndex(model, picture_files(folder), cache, NearestByGraph) for _ in range(2)]
-    (file,) = cache.rglob("*.hnsw")
+    found = [PictureIndex(model, picture_files(folder), cache, NearestByCells) for _ in range(2)]
+    (file,) = cache.rglob("*.cells")
     whole = file.read_bytes()
     file.write_bytes(whole[:-9])
-    graphs.append(PictureIndex(model, picture_files(folder), cache, NearestByGraph))
-    assert file.read_bytes() == whole, "a damaged one is made anew"
-    for graph in graphs:
-        found = graph.best(TEXT, 7)
-        assert names(found) == names(all_of_them)
-        assert [hit.similarity for hit in found] == pytest.approx([hit.similarity for hit in all_of_them], abs=1e-6)
+    found.append(PictureIndex(model, picture_files(folder), cache, NearestByCells))
+    assert file.read_bytes() == whole, "a damaged file is made anew"
+    for index in found:
+        hits = index.best(TEXT, 7)
+        assert names(hits) == names(all_of_them)
+        assert [hit.similarity for hit in hits] == pytest.approx([hit.similarity for hit in all_of_them], abs=1e-6)
 
 
-def test_a_graph_misses_few_of_many(tmp_path):
+def test_the_nearest_cells_miss_few_of_many(tmp_path):
     pytest.importorskip("faiss")
-    store = Store(F.normalize(torch.randn(3000, 16), dim=1).half()[:, None], tmp_path)
-    queries = F.normalize(torch.randn(50, 1, 16), dim=2)
-    graph, every = NearestByGraph(store), Nearest(store)
-    shared = [len({*graph(query, 10)[0]} & {*every(query, 10)[0]}) for query in queries]
-    assert sum(shared) >= 0.98 * 500
+    centres = F.normalize(torch.randn(40, 16), dim=1)
+    near = F.normalize(centres[torch.randint(40, (3050,))] + torch.randn(3050, 16) / 12, dim=1).half()
+    store = Store(near[:3000, None], tmp_path)
+    cells, every = NearestByCells(store), Nearest(store)
+    assert cells.cells.nprobe < cells.cells.nlist / 20
+    shared = [len({*cells(query[None], 10)[0]} & {*every(query[None], 10)[0]}) for query in near[3000:].float()]
+    assert sum(shared) >= 0.9 * 500
 
 
 class Store:
@@ -136,13 +138,13 @@ class Store:
         return len(self.vectors)
 
     def fetch(self, indices):
-        return self.vectors[indices.start : indices.stop]
+        return self.vectors[torch.tensor(indices)]
 
 
 def test_a_missing_library_is_named_with_the_extra_that_brings_it(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(InputError, match=r"pip install velm-lightning\[faiss\]"):
-        PictureIndex(model_of(), picture_files(folder), folder.parent / "cache", NearestByGraph)
+        PictureIndex(model_of(), picture_files(folder), folder.parent / "cache", NearestByCells)
 
 
 def test_a_retrieval_learned_in_a_mixture_searches_as_well(folder):

@@ -1,4 +1,4 @@
-"""The vectors nearest to another: among all of them, or quickly through a graph."""
+"""The vectors nearest to another: among all of them, or quickly in the nearest cells."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from velm_lightning.types import InputError
 CHUNK = 65_536
 """Vectors compared at once."""
 
-_CHECK = 16  # bytes before a graph on disk that tell whether it is whole
-_LINKS, _BUILDING, _LOOKING = 32, 128, 128
+_CHECK = 16  # bytes before the cells on disk that tell whether they are whole
+_FEWEST, _LEARNED = 39, 64  # vectors a cell, at least, and of those from which the cells are learned
+_SHARE = 32  # of the cells, one in so many is looked into
 
 Found = tuple[list[int], list[float]]
 """Numbers and cosines of the nearest vectors, best first."""
@@ -54,16 +55,16 @@ class Nearest:
             yield start, self.store.fetch(numbers)[:, 0].float()
 
 
-class NearestByGraph(Nearest):
-    """Walks a graph of neighbours (HNSW, Malkov & Yashunin 2018, by FAISS), and may miss some: for large galleries.
+class NearestByCells(Nearest):
+    """Looks into the nearest cells of the gallery alone (an inverted file, by FAISS), and may miss some.
 
-    The graph is kept beside the vectors that it is of.
+    For very large galleries: the cells are found once, and kept beside the vectors that they are of.
 
     Args:
         store: unit vectors as features of one token, (B, 1, W).
 
     Raises:
-        InputError: FAISS is not installed, or the graph cannot be written.
+        InputError: FAISS is not installed, or the cells cannot be written.
     """
 
     def __init__(self, store: FeatureStore) -> None:
@@ -75,34 +76,38 @@ class NearestByGraph(Nearest):
         name = blake2b(digest_size=_CHECK)
         for _, vectors in self.chunks():
             name.update(vectors.numpy().tobytes())
-        path = store.folder / f"{name.hexdigest()}.hnsw"
-        self.graph = self._read(path) or self._build(path)
+        path = store.folder / f"{name.hexdigest()}.cells"
+        self.cells = self._read(path) or self._build(path)
+        self.cells.nprobe = max(1, self.cells.nlist // _SHARE)
 
     def __call__(self, vector: Tensor, count: int) -> Found:
         """Return about the ``count`` nearest to ``vector`` (1, W)."""
-        self.graph.hnsw.efSearch = max(_LOOKING, 2 * count)
-        cosines, places = self.graph.search(vector.cpu().float().numpy(), min(count, len(self.store)))
-        return places[0].tolist(), cosines[0].tolist()
+        cosines, places = self.cells.search(vector.cpu().float().numpy(), min(count, len(self.store)))
+        there = places[0] >= 0  # fewer where the cells hold fewer
+        return places[0][there].tolist(), cosines[0][there].tolist()
 
     def _read(self, path: Path) -> Any:
-        """Return the graph on disk, or nothing where there is no whole one."""
+        """Return the cells on disk, or nothing where there is no whole one."""
         content = path.read_bytes() if path.exists() else b""
         if len(content) <= _CHECK or content[:_CHECK] != blake2b(content[_CHECK:], digest_size=_CHECK).digest():
             return None
         return self._faiss.deserialize_index(np.frombuffer(content, np.uint8, offset=_CHECK))
 
     def _build(self, path: Path) -> Any:
-        graph = None
+        count = len(self.store)
+        lists = max(1, min(round(4 * count**0.5), count // _FEWEST))
+        sample = torch.linspace(0, count - 1, min(count, lists * _LEARNED)).long().tolist()
+        known = self.store.fetch(sample)[:, 0].float().numpy()
+        flat, half = self._faiss.IndexFlatIP(known.shape[1]), self._faiss.ScalarQuantizer.QT_fp16
+        cells = self._faiss.IndexIVFScalarQuantizer(flat, known.shape[1], lists, half, self._faiss.METRIC_INNER_PRODUCT)
+        cells.train(known)
         for _, vectors in self.chunks():
-            if graph is None:
-                graph = self._faiss.IndexHNSWFlat(vectors.shape[1], _LINKS, self._faiss.METRIC_INNER_PRODUCT)
-                graph.hnsw.efConstruction = _BUILDING
-            graph.add(vectors.numpy())
-        content = self._faiss.serialize_index(graph).tobytes()
+            cells.add(vectors.numpy())
+        content = self._faiss.serialize_index(cells).tobytes()
         try:
             with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.stem, delete=False) as file:
                 file.write(blake2b(content, digest_size=_CHECK).digest() + content)
             os.replace(file.name, path)
         except OSError as error:
             raise InputError(f"{path} cannot be written ({error.strerror or error}): free some space") from error
-        return graph
+        return cells

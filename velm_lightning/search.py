@@ -18,7 +18,7 @@ from velm_lightning.data.features import FeatureStore
 from velm_lightning.data.images import read_image
 from velm_lightning.data.pictures import picture_files
 from velm_lightning.fusion import Fusion
-from velm_lightning.nearest import Nearest, NearestByGraph
+from velm_lightning.nearest import Nearest, NearestByCells
 from velm_lightning.recipe import Recorded
 from velm_lightning.tasks.retrieval import Retrieval
 from velm_lightning.types import ImageTransform, InputError, Sample, Tokens, Words
@@ -77,7 +77,7 @@ class PictureIndex:
         model: see ``PictureVectors``.
         pictures: files.
         cache_dir: where the vectors lie; see ``FeatureStore``.
-        nearest: how vectors near another are found: among all of them, or by a graph.
+        nearest: how vectors near another are found: among all of them, or in the nearest cells.
 
     Attributes:
         made: how many pictures were new.
@@ -167,7 +167,9 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--sheet", type=Path, help="draw the pictures that were found into this file")
     parser.add_argument("--cache", type=Path, help="where the vectors of pictures are kept")
     parser.add_argument(
-        "--approximate", action="store_true", help="look through a graph, for very many pictures (extra faiss)"
+        "--approximate",
+        action="store_true",
+        help="look into the nearest cells alone (extra faiss)",
     )
     parser.add_argument(
         "--on_bad_image", choices=["error", "skip"], default="error", help="skip: try every picture, pass over bad ones"
@@ -185,7 +187,7 @@ def main(words: Sequence[str]) -> int:
     if not pictures:
         raise InputError(f"--images {options.images}: there is no picture in this folder that can be read")
     model = model.to("cuda" if torch.cuda.is_available() else "cpu")
-    index = PictureIndex(model, pictures, options.cache, NearestByGraph if options.approximate else Nearest)
+    index = PictureIndex(model, pictures, options.cache, NearestByCells if options.approximate else Nearest)
     hits = index.best(options.text, options.top)
     skipped = f", {len(every) - len(pictures)} unreadable" if len(every) > len(pictures) else ""
     print(f"{len(pictures):,} pictures, {index.made:,} encoded now{skipped}")
