@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
-from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,6 +17,7 @@ from rich.table import Table
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from velm_lightning.bench.turns import in_short, in_turns, ratios
 from velm_lightning.decoding import Beam, Decoding, Greedy
 from velm_lightning.encoders import SmallCNN, TransformerText
 from velm_lightning.fusion import TextOnly
@@ -59,11 +58,11 @@ def run(options: argparse.Namespace) -> None:
             "velm, uncached": partial(ours, model, batch, decoding, UncachedSteps),
             "transformers": partial(theirs, twin, batch, length, beams, model.vocabulary),
         }
-        times, said = measure(list(ways.values()), options.turns)
+        times, said = in_turns(list(ways.values()), options.turns)
         for way, taken, found in zip(ways, times, said, strict=True):
             speed = options.batch_size * length / statistics.median(taken)
             table.add_row(
-                f"{name}, {way}", f"{speed:,.0f}", ratios(taken, times[0]), f"{agreement(said[0], found):.0%}"
+                f"{name}, {way}", f"{speed:,.0f}", in_short(ratios(taken, times[0])), f"{agreement(said[0], found):.0%}"
             )
         table.add_section()
     Console().print(table)
@@ -153,25 +152,6 @@ def theirs(twin: Any, batch: Batch, length: int, beams: int, words: Vocabulary) 
         early_stopping=False,
     )
     return [[word for word in row if word not in (words.end, words.pad)] for row in said[:, 1:].tolist()]
-
-
-def measure(ways: Sequence[Callable[[], Sentences]], turns: int) -> tuple[list[list[float]], list[Sentences]]:
-    """Return the seconds of each way, turn by turn, and what each said; the first turn warms up."""
-    times: list[list[float]] = [[] for _ in ways]
-    said: list[Sentences] = [[] for _ in ways]
-    for turn in range(turns + 1):
-        for place, way in enumerate(ways):
-            started = time.perf_counter()
-            said[place] = way()
-            if turn:
-                times[place].append(time.perf_counter() - started)
-    return times, said
-
-
-def ratios(slow: list[float], fast: list[float]) -> str:
-    """Return the median, and the range, of ratios taken turn by turn."""
-    found = [a / b for a, b in zip(slow, fast, strict=True)]
-    return f"{statistics.median(found):.2f} ({min(found):.2f}-{max(found):.2f})"
 
 
 def agreement(some: Sentences, others: Sentences) -> float:

@@ -9,7 +9,6 @@ what is kept.
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
 import time
 from collections.abc import Sequence
@@ -19,11 +18,10 @@ from typing import Any
 
 import torch
 from lightning import seed_everything
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from velm_lightning.bench.turns import ratios, show
 from velm_lightning.data import MultimodalData, ShapeScenes
 from velm_lightning.data.split import Split
 from velm_lightning.encoders import TorchvisionCNN, TransformerText
@@ -130,17 +128,14 @@ def report(model: Fusion, kept: Split, times: dict[str, list[float]]) -> None:
     tokens = kept.features.fetch([0])
     size = tokens.nbytes * len(kept) / 1e6
     title = f"an epoch of {len(kept)} samples, {tuple(tokens.shape[1:])} tokens, {size:.0f} MB of features"
-    table = Table(title=f"{title}, {model.device}, {torch.get_num_threads()} threads")
-    for name in ("", "median", "min", "max"):
-        table.add_column(name, justify="right")
     memory, found, encoder = (times[name] for name in ("memory", "kept", "encoder"))
-    for name, values in (
-        ("tensors in memory, s", memory),
-        ("features kept on disk, s", found),
-        ("encoder in the loop, s", encoder),
-        ("kept / in memory", [a / b for a, b in zip(found, memory, strict=True)]),
-        ("encoder in the loop / kept", [a / b for a, b in zip(encoder, found, strict=True)]),
-    ):
-        shown = (statistics.median(values), min(values), max(values))
-        table.add_row(name, *(f"{value:.3f}" for value in shown))
-    Console().print(table)
+    show(
+        f"{title}, {model.device}, {torch.get_num_threads()} threads",
+        {
+            "tensors in memory, s": memory,
+            "features kept on disk, s": found,
+            "encoder in the loop, s": encoder,
+            "kept / in memory": ratios(found, memory),
+            "encoder in the loop / kept": ratios(encoder, found),
+        },
+    )

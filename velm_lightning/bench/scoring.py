@@ -11,7 +11,6 @@ import argparse
 import importlib
 import importlib.util
 import statistics
-import time
 from collections.abc import Callable
 from itertools import islice, product
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from velm_lightning.bench.turns import in_short, in_turns, ratios
 from velm_lightning.metrics.captions import score_captions
 from velm_lightning.metrics.references import References
 from velm_lightning.results import read_references
@@ -73,7 +73,7 @@ def drawn(images: int, captions: int = 6, vocabulary: int = 10_000) -> Captions:
 
 
 def measured(said: dict[str, str], references: Captions, turns: int, compared: bool) -> list[str]:
-    """Return a row of the table; the first turn is left out where there are several, for it warms up."""
+    """Return a row of the table."""
     index = References(references)
     ways: list[Callable[[], Figures]] = [
         lambda: {name: score.corpus for name, score in score_captions(said, references).items()},
@@ -81,24 +81,11 @@ def measured(said: dict[str, str], references: Captions, turns: int, compared: b
     ]
     if compared:
         ways.append(lambda: theirs(said, references))
-    times: list[list[float]] = [[] for _ in ways]
-    for turn in range(turns + 1):
-        found = []
-        for place, way in enumerate(ways):
-            started = time.perf_counter()
-            found.append(way())
-            if turn:
-                times[place].append(time.perf_counter() - started)
-        for other in found[1:]:
-            assert all(abs(other[name] - value) < 1e-9 for name, value in found[0].items()), "the same figures"
+    times, found = in_turns(ways, turns)
+    for other in found[1:]:
+        assert all(abs(other[name] - value) < 1e-9 for name, value in found[0].items()), "the same figures"
     row = [f"{len(said):,}", f"{sum(map(len, references.values())):,}", *(f"{statistics.median(t):.2f}" for t in times)]
-    return [*row, *(ratios(times[2], ours) for ours in times[:2])] if compared else row
-
-
-def ratios(slow: list[float], fast: list[float]) -> str:
-    """Return the median, and the range, of ratios taken turn by turn."""
-    found = [a / b for a, b in zip(slow, fast, strict=True)]
-    return f"{statistics.median(found):.1f} ({min(found):.1f}-{max(found):.1f})"
+    return [*row, *(in_short(ratios(times[2], ours), 1) for ours in times[:2])] if compared else row
 
 
 def theirs(said: dict[str, str], references: Captions) -> Figures:

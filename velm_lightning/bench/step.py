@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -17,10 +16,9 @@ from typing import Any
 import torch
 from lightning import LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback
-from rich.console import Console
-from rich.table import Table
 from torch import nn
 
+from velm_lightning.bench.turns import ratios, show
 from velm_lightning.cli import quiet
 from velm_lightning.data import MultimodalData, ShapeScenes
 from velm_lightning.encoders import SmallCNN, TransformerText
@@ -135,18 +133,13 @@ def velm_turn(model: Fusion, data: MultimodalData, steps: int) -> float:
 
 def report(model: Fusion, bare: list[float], with_velm: list[float]) -> None:
     """Print times, their ratio and the fixed cost of a step."""
-    ratios = [b / a for a, b in zip(bare, with_velm, strict=True)]
-    extra = [1e3 * (b - a) for a, b in zip(bare, with_velm, strict=True)]
     size = sum(p.numel() for p in model.parameters()) / 1e6
-    table = Table(title=f"a training step, {size:.1f}M parameters, {torch.get_num_threads()} threads")
-    for name in ("", "median", "min", "max"):
-        table.add_column(name, justify="right")
-    for name, values in (
-        ("bare loop, ms/step", [1e3 * value for value in bare]),
-        ("velm fit, ms/step", [1e3 * value for value in with_velm]),
-        ("fixed cost, ms/step", extra),
-        ("velm / bare", ratios),
-    ):
-        shown = (statistics.median(values), min(values), max(values))
-        table.add_row(name, *(f"{value:.3f}" for value in shown))
-    Console().print(table)
+    show(
+        f"a training step, {size:.1f}M parameters, {torch.get_num_threads()} threads",
+        {
+            "bare loop, ms/step": [1e3 * value for value in bare],
+            "velm fit, ms/step": [1e3 * value for value in with_velm],
+            "fixed cost, ms/step": [1e3 * (b - a) for a, b in zip(bare, with_velm, strict=True)],
+            "velm / bare": ratios(with_velm, bare),
+        },
+    )
