@@ -46,7 +46,7 @@ MAY_IMPORT = {
     "cli": {*EVERYTHING, "parser", "scene_judge"},
     "ask": EVERYTHING,
     "draw": EVERYTHING,
-    "nearest": {*BASE, "data"},
+    "nearest": {*BASE, "data", "tracking"},
     "search": {*EVERYTHING, "nearest"},
     "bench": {*EVERYTHING, "results"},
     "features": EVERYTHING,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
 from hashlib import blake2b
 from importlib import import_module
@@ -15,6 +13,7 @@ import torch
 from torch import Tensor
 
 from velm_lightning.data.features import FeatureStore
+from velm_lightning.tracking.whole import write_whole
 from velm_lightning.types import InputError
 
 CHUNK = 65_536
@@ -104,10 +103,5 @@ class NearestByCells(Nearest):
         for _, vectors in self.chunks():
             cells.add(vectors.numpy())
         content = self._faiss.serialize_index(cells).tobytes()
-        try:
-            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.stem, delete=False) as file:
-                file.write(blake2b(content, digest_size=_CHECK).digest() + content)
-            os.replace(file.name, path)
-        except OSError as error:
-            raise InputError(f"{path} cannot be written ({error.strerror or error}): free some space") from error
+        write_whole(path, blake2b(content, digest_size=_CHECK).digest() + content)
         return cells
