@@ -9,7 +9,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from velm_lightning.tracking.ending import agreed
+from velm_lightning.tracking.ending import agreed, told_to_all
 from velm_lightning.types import Batch, InputError
 
 
@@ -51,13 +51,14 @@ class Losses(Callback):
         if not agreed(len(bad), trainer):
             return
         rate = optimizer.param_groups[0]["lr"]
-        where = " and ".join(f"{loss} of {shown(keys)}" for keys, loss in bad) or "in another process"
+        found = [f"{loss} of {shown(keys)}" for keys, loss in bad]
+        where = " and ".join(one for found in told_to_all(found, trainer) for one in found)
         told = f"the loss of step {trainer.global_step} is not finite: {where}; learning rate {rate:.3g}"
         if self.on_nan == "stop":
             raise InputError(f"{told}: lower the rate, look at these samples, or leave the step out by --on_nan skip")
         optimizer.zero_grad(set_to_none=True)  # an optimiser leaves alone what has no gradient
         self.skipped += 1
-        if bad:
+        if trainer.is_global_zero:
             print(f"left out: {told}", flush=True)
         for logger in trainer.loggers:
             logger.log_metrics({"train/skipped_steps": self.skipped}, trainer.fit_loop.epoch_loop._batches_that_stepped)
