@@ -21,16 +21,28 @@ def data():
     return ShapeDialogues(train=300, val=100, test=50, size=16)
 
 
+def told(asked, thing):
+    """What a reply says of a thing that was asked for as in "what shape is", "what colour is" or "where is"."""
+    if asked == "where":
+        return thing.place
+    return f"a {thing.shape}" if asked == "what shape" else thing.colour
+
+
 def reply(scene, text):
     """Reply by parsing the words: shares nothing with the code that talked."""
-    if m := re.fullmatch(r"is there a (.+)\? yes\. (?:what (colour|shape) is it|(where) is it)\?", text):
-        (thing,) = fitting(scene, m[1])
-        value = thing.place if m[3] else getattr(thing, m[2])
-        return f"it is a {value}." if m[2] == "shape" else f"it is {value}."
-    m = re.fullmatch(r"how many (.+) are there\? (\w+)\. how many of them are (\w+)\?", text)
-    them = fitting(scene, m[1])
-    assert len(them) == NUMBERS.index(m[2])
-    return f"{NUMBERS[len([one for one in fitting(scene, m[3]) if one in them])]} of them."
+    if m := re.fullmatch(r"how many ([\w ]+) are there\?", text):
+        return NUMBERS[len(fitting(scene, m[1]))]
+    if m := re.fullmatch(r"(what \w+|where) is the ([\w ]+)\?", text):
+        (thing,) = fitting(scene, m[2])
+        return told(m[1], thing)
+    first, replied, question = re.fullmatch(r"([^?]+\?) ([^.]+)\. (.+)", text).groups()
+    assert replied == reply(scene, first)
+    if m := re.fullmatch(r"(what \w+|where) is it\?", question):
+        (thing,) = fitting(scene, re.search(r" is the (.+)\?", first)[1])
+        return told(m[1], thing)
+    them = fitting(scene, re.search(r"how many ([\w ]+) are", first)[1])
+    of_a_kind = fitting(scene, re.fullmatch(r"how many of them are (\w+)\?", question)[1])
+    return NUMBERS[len([one for one in of_a_kind if one in them])]
 
 
 @pytest.mark.parametrize("name", SPLITS)
@@ -40,9 +52,9 @@ def test_every_reply_is_right(data, name):
         assert sample.references == (sample.target,)
 
 
-def test_both_ways_of_referring_back_occur(data):
+def test_first_turns_and_both_ways_of_referring_back_occur(data):
     groups = Counter(sample.group for sample in data.split("train"))
-    assert set(groups) == {"it", "them"}
+    assert set(groups) == {"first", "it", "them"}
     assert min(groups.values()) > 100
     assert len({s.key for name in SPLITS for s in data.split(name)}) == sum(len(data.split(name)) for name in SPLITS)
 
@@ -54,7 +66,7 @@ def test_the_picture_and_the_last_turn_alone_do_not_determine_the_reply():
         scene = draw(np.random.default_rng(seed), "test")
         replies = defaultdict(Counter)
         for exchange in talk(scene, np.random.default_rng(seed), 1000):
-            replies[exchange.question][exchange.reply] += 1
+            replies[exchange.second.question][exchange.second.reply] += 1
         for counted in replies.values():
             hits, total = hits + max(counted.values()), total + counted.total()
             assert len(counted) > 1, (scene, replies)

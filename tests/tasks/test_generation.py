@@ -12,6 +12,7 @@ from velm_lightning.decoding import Beam, Greedy
 from velm_lightning.fusion import EarlyFusion, ImageOnly, InteractiveFusion, LateFusion, TextOnly
 from velm_lightning.metrics.captions import score_captions
 from velm_lightning.tasks import Generation
+from velm_lightning.tasks.sentences import Answers, Captions, Translations
 from velm_lightning.tasks.stepping import CachedSteps, UncachedSteps, prompts
 from velm_lightning.types import InputError, Row
 
@@ -140,6 +141,16 @@ def test_rows_get_their_score_from_the_whole_table_and_figures_are_the_metrics_o
     assert figures["bleu_4"] == pytest.approx(expected["BLEU-4"].corpus)
     assert figures["words_used"] == 7
     assert figures["mean_length"] == pytest.approx((3 + 6 + 1) / 3)
+
+
+@pytest.mark.parametrize("scorer", [Captions, Translations, Answers])
+def test_what_is_said_of_a_sample_without_references_has_no_score(scorer):
+    task = model_of(scorer=scorer()).task
+    rows = [Row(key, "", "", "a red circle", (), math.nan, 1.0, 0.5) for key in "abc"]
+    assert all(math.isnan(row.score) for row in task.score(rows))
+    scored = task.score([rows[0], rows[1]._replace(references=("a red circle",)), rows[2]])
+    assert [row.key for row in scored] == ["a", "b", "c"]
+    assert [math.isnan(row.score) for row in scored] == [True, False, True]
 
 
 def test_an_answer_can_be_put_in_place_of_the_target(batch):

@@ -14,10 +14,11 @@ from velm_lightning.types import Sample
 
 
 class ShapeDialogues(Scenes):
-    """Replies in the second turn of a dialogue about a scene, whose first turn says what "it" or "them" stands for.
+    """Replies in both turns of dialogues about a scene; in the second, the first says what "it" or "them" stands for.
 
-    "is there a red thing? yes. where is it?" - "it is in the top left." In the group ``it`` the first turn names one
-    thing, in ``them`` some. The arguments are those of `Scenes`, and:
+    "what shape is the red thing?" - "a star"; "what shape is the red thing? a star. where is it?" - "in the top left".
+    As in VisDial (Das et al. 2017) every turn is a sample, in training and in evaluation: in the group ``first`` there
+    is no history, in ``it`` it names one thing, in ``them`` some. The arguments are those of `Scenes`, and:
 
     Args:
         train: number of scenes in the training split.
@@ -44,5 +45,12 @@ class ShapeDialogues(Scenes):
         self.dialogues_per_scene = dialogues_per_scene
 
     def _say(self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor) -> Iterator[Sample]:
-        for place, (history, question, reply, group) in enumerate(talk(scene, rng, self.dialogues_per_scene)):
-            yield Sample(f"{key}-{place}", image, f"{history} {question}", reply, (reply,), group)
+        begun = set()
+        for place, (first, second, group) in enumerate(talk(scene, rng, self.dialogues_per_scene)):
+            if first not in begun:  # several dialogues may begin alike
+                begun.add(first)
+                yield Sample(f"{key}-{place}-1", image, first.question, first.reply, (first.reply,), "first")
+            history = f"{first.question} {first.reply}."
+            yield Sample(
+                f"{key}-{place}-2", image, f"{history} {second.question}", second.reply, (second.reply,), group
+            )

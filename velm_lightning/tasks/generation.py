@@ -130,8 +130,10 @@ class Generation(HeadTask):
         return {words.pad, words.start, words.mask, words.unknown} - {words.end}
 
     def score(self, rows: Sequence[Row]) -> list[Row]:
-        """See ``Task.score``."""
-        return self.scorer.score(rows)
+        """See ``Task.score``; a row without references has no score."""
+        answered = [row for row in rows if row.references]
+        scored = iter(self.scorer.score(answered) if answered else [])
+        return [next(scored) if row.references else row for row in rows]
 
     def figures(self, rows: Sequence[Row]) -> dict[str, float]:
         """See ``Task.figures``: the scorer's, and what tells a model that always says the same."""

@@ -100,8 +100,8 @@ class MaskedLM(Task):
         if self.training:
             return torch.rand(batch.size, width, 3, device=batch.ids.device)
         rows = []
-        for key in batch.keys:  # drawn for a fixed width, so that padding changes nothing
-            rows.append(torch.rand(4096, 3, generator=stable_generator(key))[:width])
+        for key in batch.keys:  # drawn in order, so that padding changes nothing
+            rows.append(torch.rand(width, 3, generator=stable_generator(key)))
         return torch.stack(rows).to(batch.ids.device)
 
     def _places(self, batch: Batch, chances: Tensor) -> Tensor:

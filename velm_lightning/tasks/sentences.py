@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -24,7 +23,7 @@ class SentenceScorer(Recorded, ABC):
 
     @abstractmethod
     def score(self, rows: Sequence[Row]) -> list[Row]:
-        """Return the rows with the headline metric of each sample."""
+        """Return the rows, each of which has references, with the headline metric of each sample."""
 
     @abstractmethod
     def figures(self, rows: Sequence[Row]) -> dict[str, float]:
@@ -123,11 +122,8 @@ class Answers(SentenceScorer):
         self.name = self.scorer.name
 
     def score(self, rows: Sequence[Row]) -> list[Row]:
-        """See ``SentenceScorer.score``; a row without references has no score."""
-        return [
-            row._replace(score=self.scorer(row.prediction, row.references) if row.references else math.nan)
-            for row in rows
-        ]
+        """See ``SentenceScorer.score``."""
+        return [row._replace(score=self.scorer(row.prediction, row.references)) for row in rows]
 
     def figures(self, rows: Sequence[Row]) -> dict[str, float]:
         """See ``SentenceScorer.figures``."""

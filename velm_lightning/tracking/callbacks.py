@@ -194,9 +194,9 @@ class RunRecord(Callback):
         """Keep the rows of a batch."""
         self.predicted += outputs
 
-    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the rows of all ranks."""
-        rows = gather_rows(self.predicted)
+    def on_predict_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Write the rows of all ranks, as the task finishes them: those of a search get their ranks here."""
+        rows = pl_module.task.finish(pl_module, gather_rows(self.predicted))
         if trainer.is_global_zero:
             self.run.write_predictions(trainer.datamodule.title("predict"), rows)  # type: ignore[attr-defined]
 

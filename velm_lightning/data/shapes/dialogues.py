@@ -10,51 +10,56 @@ import numpy as np
 from velm_lightning.data.shapes.questions import NUMBERS
 from velm_lightning.data.shapes.scene import Scene, Thing, Words, describe, vocabulary
 
-_ASKED = {"colour": "what colour is it?", "shape": "what shape is it?", "place": "where is it?"}
+_ASKED = {"colour": "what colour is {}?", "shape": "what shape is {}?", "place": "where is {}?"}
+
+
+class Turn(NamedTuple):
+    """A question and its right reply."""
+
+    question: str
+    reply: str
 
 
 class Exchange(NamedTuple):
-    """Two turns: what was asked and replied, what is asked now, the right reply, and the word that refers back."""
+    """Two turns, and the word by which the second refers to the first."""
 
-    history: str
-    question: str
-    reply: str
+    first: Turn
+    second: Turn
     group: str
 
 
 def talk(scene: Scene, rng: np.random.Generator, number: int) -> list[Exchange]:
     """Return up to ``number`` exchanges: fewer where the scene does not allow as many.
 
-    A question is asked only where, after another first turn about the same scene, it has another reply.
+    The second question is asked only where, after another first turn about the same scene, it has another reply.
     """
     options = [*_about_it(scene), *_about_them(scene)]
     replies: dict[str, set[str]] = {}
     for one in options:
-        replies.setdefault(one.question, set()).add(one.reply)
-    options = [one for one in options if len(replies[one.question]) > 1]
+        replies.setdefault(one.second.question, set()).add(one.second.reply)
+    options = [one for one in options if len(replies[one.second.question]) > 1]
     shuffled = [options[place] for place in rng.permutation(len(options)).tolist()]
     groups = ([one for one in shuffled if one.group == group] for group in ("them", "it"))
     return [one for pair in zip_longest(*groups) for one in pair if one][:number]
 
 
 def _about_it(scene: Scene) -> list[Exchange]:
-    """Name a thing in the first turn, then ask about "it"."""
+    """Ask one thing about a thing in the first turn, and another about "it" in the second."""
     found = []
     for thing in scene.things:
         for mentioned in ("colour", "shape", "size shape", "size colour"):
             words = describe(thing, mentioned)
             if scene.count(words) != 1:
                 continue
-            for asked, question in _ASKED.items():
-                if asked not in mentioned:
-                    history = f"is there a {words.noun(anything='thing')}? yes."
-                    found.append(Exchange(history, question, _reply(thing, asked), "it"))
+            open_ = [asked for asked in _ASKED if asked not in mentioned]
+            first = {asked: _ask(asked, thing, f"the {words.noun(anything='thing')}") for asked in open_}
+            found += [Exchange(first[a], _ask(b, thing, "it"), "it") for a in open_ for b in open_ if a != b]
     return found
 
 
-def _reply(thing: Thing, asked: str) -> str:
+def _ask(asked: str, thing: Thing, called: str) -> Turn:
     value = str(getattr(thing, asked))
-    return f"it is a {value}." if asked == "shape" else f"it is {value}."
+    return Turn(_ASKED[asked].format(called), f"a {value}" if asked == "shape" else value)
 
 
 def _about_them(scene: Scene) -> list[Exchange]:
@@ -64,11 +69,11 @@ def _about_them(scene: Scene) -> list[Exchange]:
         many = scene.count(words)
         if many < 2:
             continue
-        history = f"how many {words.noun(plural=True, anything='thing')} are there? {NUMBERS[many]}."
+        first = Turn(f"how many {words.noun(plural=True, anything='thing')} are there?", NUMBERS[many])
         for asked in ("colour", "shape"):
             for kind in dict.fromkeys(getattr(thing, asked) for thing in scene.things if not getattr(words, asked)):
                 both = scene.count(words._replace(**{asked: kind}))
                 noun = kind if asked == "colour" else f"{kind}s"
-                reply = f"{NUMBERS[both] if both else 'none'} of them."
-                found.append(Exchange(history, f"how many of them are {noun}?", reply, "them"))
+                second = Turn(f"how many of them are {noun}?", NUMBERS[both] if both else "none")
+                found.append(Exchange(first, second, "them"))
     return found
