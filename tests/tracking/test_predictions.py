@@ -1,0 +1,47 @@
+"""What ``velm predict`` leaves: the rows as an evaluation would finish them, whatever the task."""
+
+import json
+
+import pytest
+import tiny
+import torch
+from lightning import Trainer
+
+from velm_lightning.data import CaptionPairs, MultimodalData
+from velm_lightning.tasks import Generation, Retrieval
+from velm_lightning.tracking.callbacks import RunRecord, TrainLog
+from velm_lightning.tracking.run import Run
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*(isinstance.treespec|many workers|eval mode)")
+
+
+def predicted(folder, task, samples):
+    torch.manual_seed(0)
+    data = MultimodalData(samples, batch_size=2)
+    run = Run.create(folder, "predict", "tiny")
+    trainer = Trainer(
+        accelerator="cpu",
+        logger=False,
+        callbacks=RunRecord(run, TrainLog()),
+        default_root_dir=folder,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.predict(tiny.fusion(vocabulary=data.vocabulary, task=task), data, return_predictions=False)
+    return [json.loads(line) for line in (run.folder / "predictions" / "predict.jsonl").read_text().splitlines()]
+
+
+def test_the_rows_of_a_search_hold_its_ranks(tmp_path):
+    samples = [one._replace(text="", references=(one.target,)) for one in tiny.translations()]
+    pairs = CaptionPairs(tiny.Samples(train=samples, test=samples))
+    rows = predicted(tmp_path, Retrieval(width=6), pairs)
+    assert {row["group"] for row in rows} == {"text to image", "image to text"}
+    for row in rows:
+        assert row["score"] == 1 / int(row["prediction"].split()[1].rstrip(";"))
+
+
+def test_sentences_for_samples_without_references_have_no_score(tmp_path):
+    bare = [sample._replace(target=None, references=()) for sample in tiny.translations()]
+    rows = predicted(tmp_path, Generation(), tiny.Samples(train=tiny.translations(), test=bare))
+    assert [row["key"] for row in rows] == sorted(sample.key for sample in bare)
+    assert all(row["score"] is None for row in rows)
