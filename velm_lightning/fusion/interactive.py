@@ -53,7 +53,14 @@ class InteractiveFusion(Fusion):
 
         An image token never sees a target word, so that what the image became with the prompt stands for every step.
         """
-        text = self.text_encoder.trunk(text, cache)
+        return self._interact(image, self.text_encoder.trunk(text, cache), cache)
+
+    def couples(self, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
+        """See ``Fusion.couples``; each text is encoded once."""
+        return self.summary(self._interact(image.rows(images), self.text_encoder.trunk(text).rows(texts)))
+
+    def _interact(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
+        """Let texts that have been encoded and images read each other, pair by pair."""
         own = attention_mask(text, text if cache is None else cache.places(self, text))
         seen = Tokens(text.x, *once(cache, self, lambda: cast(Tokens, image)[1:]))
         cross = attention_mask(text, seen)
