@@ -53,7 +53,7 @@ def read_whole(model, folder):
                        model.vocabulary)  # fmt: skip
     with torch.no_grad():
         image, text = model.see(batch.image), model.read(batch.words)
-        images, texts = model.task.vectors(model, image, text)
+        images, texts = model.task.vectors(model, image, model.alone(text))
         fused = model.task.match(model.summary(model.fuse(image, text)))[:, 0]
         kept = images.half().float()  # as on disk
         return kept @ texts[0], fused + model.task.similarity(images, texts)[:, 0]

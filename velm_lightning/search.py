@@ -103,7 +103,7 @@ class PictureIndex:
         model, task = self.encoder.model, self.encoder.task
         sample = Sample("query", Path(), text, None, ())
         words = Texts([sample], model.vocabulary).batch([0], torch.empty(1)).to(model.device).words
-        vector = task.text_vectors(model, model.read(words))  # (1, W)
+        vector = task.text_vectors(model, model.alone(model.read(words)))  # (1, W)
         places, cosines = self._nearest(vector, max(top, task.shortlist))
         hits = [Hit(self.pictures[i], one, None) for i, one in zip(places, cosines, strict=True)]
         return [*self._read(hits[: task.shortlist], words), *hits[task.shortlist :]][:top]
@@ -114,7 +114,7 @@ class PictureIndex:
             return hits
         model, task = self.encoder.model, self.encoder.task
         shown = torch.stack([read_image(hit.picture, model.transform) for hit in hits]).to(model.device)
-        image, text = model.see(shown), model.read(words)
+        image, text = model.see(shown), model.alone(model.read(words))
         rows = torch.arange(len(hits), device=model.device)
         images, texts = task.vectors(model, image, text)
         logits = task.similarity(images, texts)[:, 0] + task.correction(model, image, text, rows, rows * 0)

@@ -48,7 +48,7 @@ def evaluated(model, samples, size=3):
 
 def similarity(model, samples):
     batch = tiny.batch(samples, model.vocabulary)
-    found = model.task.vectors(model, model.see(batch.image), model.read(batch.words))
+    found = model.task.vectors(model, model.see(batch.image), model.alone(model.read(batch.words)))
     return model.task.similarity(*found)
 
 
@@ -104,6 +104,15 @@ def test_a_picture_alone_in_its_batch_has_nothing_to_be_told_from(vocabulary):
     loss.backward()
     assert loss.isfinite()
     assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize(("kind", "passed"), [(LateFusion, [5]), (InteractiveFusion, [5]), (EarlyFusion, [5, 15])])
+def test_each_text_passes_the_trunk_once_unless_it_meets_the_image_before(kind, passed, monkeypatch):
+    model, rows = model_of(kind), []
+    trunk = model.text_encoder.trunk
+    monkeypatch.setattr(model.text_encoder, "trunk", lambda text, cache=None: rows.append(len(text.x)) or trunk(text))
+    model.task.loss(model, tiny.batch(pairs(5), model.vocabulary))
+    assert rows == passed  # early fusion reads five alone, then each with its image and two wrong pairs
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from velm_lightning.fusion.interactive import InteractiveFusion
 from velm_lightning.fusion.late import LateFusion
 from velm_lightning.fusion.merge import Concat, Gate, LowRankBilinear, Merge, Product, Sum, TensorProduct
 from velm_lightning.fusion.optimization import Optimization
+from velm_lightning.fusion.trunk_first import TrunkFirst
 from velm_lightning.fusion.unfreezing import GradualUnfreezing
 
 __all__ = [
@@ -27,4 +28,5 @@ __all__ = [
     "Sum",
     "TensorProduct",
     "TextOnly",
+    "TrunkFirst",
 ]

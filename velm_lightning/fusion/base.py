@@ -89,20 +89,24 @@ class Fusion(Recorded, LightningModule, ABC):
         """Return the fused states (B, N, D) at the places of ``batch.ids``."""
         return self.fuse(self.see(batch.image), self.read(batch.words))
 
+    def alone(self, text: Tokens) -> Tokens:
+        """Read embedded texts as far as they can be read before any image is there; here, no further."""
+        return text
+
+    def text_alone(self, text: Tokens) -> Tensor:
+        """Return what the text encoder sums up (B, D) of texts that ``alone`` has read, and no image is read with."""
+        return self.summary(self.text_encoder.trunk(text))
+
     def couples(self, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
-        """Read the text ``texts[p]`` with the image ``images[p]`` and return the summaries (P, D)."""
+        """Read the text ``texts[p]`` of those ``alone`` has read with ``images[p]``; return the summaries (P, D)."""
         return self.summary(self.fuse(image.rows(images), text.rows(texts)))
 
     def pairs(self, image: Tokens, text: Tokens) -> Tensor:
-        """Read every text with every image and return the summaries (I, T, D)."""
+        """Read every embedded text with every image and return the summaries (I, T, D)."""
         images, texts = len(image.x), len(text.x)
         every_image = torch.arange(images, device=image.x.device).repeat_interleave(texts)
         every_text = torch.arange(texts, device=text.x.device).repeat(images)
-        return self.couples(image, text, every_image, every_text).view(images, texts, -1)
-
-    def text_alone(self, text: Tokens) -> Tensor:
-        """Return what the text encoder sums up (B, D) of texts, embedded, that no image is read with."""
-        return self.summary(self.text_encoder.trunk(text))
+        return self.couples(image, self.alone(text), every_image, every_text).view(images, texts, -1)
 
     def looked(self, maps: AttentionMaps, image: Tokens, text: Tokens) -> Tensor | None:
         """Pick from recorded attention how much each word looked at each image token: (B, N, M); none by default."""

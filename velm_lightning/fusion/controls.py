@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from velm_lightning.fusion.base import Fusion
 from velm_lightning.fusion.early import EarlyFusion
+from velm_lightning.fusion.trunk_first import TrunkFirst
 from velm_lightning.kv_cache import Cache
 from velm_lightning.types import Tokens
 
 
-class TextOnly(Fusion):
+class TextOnly(TrunkFirst):
     """The same text encoder without the image: what a fusion must beat before it can be said to see."""
 
     modalities = ("text",)
@@ -27,9 +27,9 @@ class TextOnly(Fusion):
         weight = self.text_encoder.embedding.weight
         return Tokens.of_image(weight.new_zeros(len(image), 0, self.text_encoder.dim))
 
-    def fuse(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
-        """See ``Fusion.fuse``."""
-        return self.text_encoder.trunk(text, cache)
+    def meet(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
+        """See ``TrunkFirst.meet``: there is none."""
+        return text
 
 
 class ImageOnly(EarlyFusion):

@@ -7,12 +7,12 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from velm_lightning.attention import AttentionMaps, Block, attention_mask
-from velm_lightning.fusion.base import Fusion
+from velm_lightning.fusion.trunk_first import TrunkFirst
 from velm_lightning.kv_cache import Cache, once
 from velm_lightning.types import Tokens
 
 
-class InteractiveFusion(Fusion):
+class InteractiveFusion(TrunkFirst):
     """Each side is encoded alone, then layers of cross-attention let them read each other.
 
     With ``co_attention`` both sides are updated (LXMERT, Tan & Bansal 2019; METER, Dou et al. 2022); without, only the
@@ -48,19 +48,11 @@ class InteractiveFusion(Fusion):
         )
         self.norm = nn.LayerNorm(dim)
 
-    def fuse(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
-        """See ``Fusion.fuse``.
+    def meet(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
+        """See ``TrunkFirst.meet``.
 
         An image token never sees a target word, so that what the image became with the prompt stands for every step.
         """
-        return self._interact(image, self.text_encoder.trunk(text, cache), cache)
-
-    def couples(self, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
-        """See ``Fusion.couples``; each text is encoded once."""
-        return self.summary(self._interact(image.rows(images), self.text_encoder.trunk(text).rows(texts)))
-
-    def _interact(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
-        """Let texts that have been encoded and images read each other, pair by pair."""
         own = attention_mask(text, text if cache is None else cache.places(self, text))
         seen = Tokens(text.x, *once(cache, self, lambda: cast(Tokens, image)[1:]))
         cross = attention_mask(text, seen)

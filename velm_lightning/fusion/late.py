@@ -6,13 +6,13 @@ from typing import Any, cast
 
 from torch import Tensor
 
-from velm_lightning.fusion.base import Fusion
 from velm_lightning.fusion.merge import Concat, Merge
+from velm_lightning.fusion.trunk_first import TrunkFirst
 from velm_lightning.kv_cache import Cache, once
 from velm_lightning.types import Tokens
 
 
-class LateFusion(Fusion):
+class LateFusion(TrunkFirst):
     """The trunk never sees the image; each of its states is merged with the image's mean vector afterwards.
 
     At the summary this is the two-tower classifier (Antol et al. 2015; MUTAN, Ben-younes et al. 2017), at every
@@ -28,13 +28,12 @@ class LateFusion(Fusion):
         self.merge = merge or Concat()
         self.merge.connect(self.text_encoder.dim)
 
-    def fuse(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
-        """See ``Fusion.fuse``."""
-        states = self.text_encoder.trunk(text, cache)
+    def meet(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
+        """See ``TrunkFirst.meet``."""
         (pooled,) = once(cache, self, lambda: (cast(Tokens, image).mean(),))
-        return states.with_x(self.merge(pooled[:, None], states.x))
+        return text.with_x(self.merge(pooled[:, None], text.x))
 
     def couples(self, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
-        """See ``Fusion.couples``; each image and each text is encoded once."""
-        merged: Tensor = self.merge(image.mean()[images], self.text_alone(text)[texts])
+        """See ``Fusion.couples``: vector to vector."""
+        merged: Tensor = self.merge(image.mean()[images], self.summary(text)[texts])
         return merged

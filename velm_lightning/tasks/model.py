@@ -38,12 +38,16 @@ class Model(Protocol):
         """Let the text read the image; with a cache, the image comes with the prompt only."""
         ...
 
+    def alone(self, text: Tokens) -> Tokens:
+        """Embedded texts, read as far as they can be before any image is there."""
+        ...
+
     def text_alone(self, text: Tokens) -> Tensor:
-        """Summaries (B, D) of embedded texts that no image is read with."""
+        """Summaries (B, D) of texts that ``alone`` has read, and no image is read with."""
         ...
 
     def couples(self, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
-        """Summaries (P, D) of the texts numbered ``texts`` (P,), each read with the image numbered by ``images``."""
+        """Summaries (P, D) of the texts numbered ``texts`` (P,) of those ``alone`` has read, each with an image."""
         ...
 
     def pairs(self, image: Tokens, text: Tokens) -> Tensor:

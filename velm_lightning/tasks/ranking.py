@@ -147,7 +147,7 @@ class Gallery:
         shown, image_rows = torch.unique(images, return_inverse=True)
         written, text_rows = torch.unique(texts, return_inverse=True)
         image = Tokens.of_image(self.tokens[shown].to(device))
-        text = model.read(_words([self.samples[index].words for index in written.tolist()], device))
+        text = model.alone(model.read(_words([self.samples[index].words for index in written.tolist()], device)))
         return task.correction(model, image, text, image_rows.to(device), text_rows.to(device)).cpu().double()
 
     def _row(self, direction: Direction, group: str, found: Found) -> Row:

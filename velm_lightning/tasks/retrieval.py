@@ -85,7 +85,7 @@ class Retrieval(Task):
         self.match = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.LayerNorm(dim), nn.Linear(dim, 1, bias=False))
 
     def vectors(self, model: Model, image: Tokens, text: Tokens) -> tuple[Tensor, Tensor]:
-        """Return the unit vectors (I, W) of images and (T, W) of texts, each seen alone."""
+        """Return the unit vectors (I, W) of images and (T, W) of texts that ``alone`` has read, each seen alone."""
         return self.image_vectors(image), self.text_vectors(model, text)
 
     def image_vectors(self, image: Tokens) -> Tensor:
@@ -93,7 +93,7 @@ class Retrieval(Task):
         return F.normalize(self.image(image.mean()), dim=-1)
 
     def text_vectors(self, model: Model, text: Tokens) -> Tensor:
-        """Return the unit vectors (T, W) of texts."""
+        """Return the unit vectors (T, W) of texts that ``alone`` has read."""
         return F.normalize(self.text(model.text_alone(text)), dim=-1)
 
     def similarity(self, images: Tensor, texts: Tensor) -> Tensor:
@@ -102,13 +102,13 @@ class Retrieval(Task):
         return logits if self.shift is None else logits + self.shift
 
     def correction(self, model: Model, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
-        """Return what reading pairs (P,) together adds to their similarity."""
+        """Return what reading pairs (P,) together adds to their similarity; ``alone`` has read the texts."""
         found: Tensor = self.match(model.couples(image, text, images, texts))[:, 0]
         return found
 
     def loss(self, model: Model, batch: Batch) -> Tensor:
         """See ``Task.loss``: over the pairs of all processes."""
-        image, text = model.see(batch.image), model.read(batch.words)
+        image, text = model.see(batch.image), model.alone(model.read(batch.words))
         images, texts = self.vectors(model, image, text)
         names = torch.tensor([stable_number(name) for name in batch.pictures], device=images.device)
         alone = self._contrast(images, texts, names)
@@ -151,7 +151,7 @@ class Retrieval(Task):
     def predict(self, model: Model, batch: Batch) -> list[Row]:
         """See ``Task.predict``; ranks come with the whole table."""
         image = model.see(batch.image)
-        images, texts = self.vectors(model, image, model.read(batch.words))
+        images, texts = self.vectors(model, image, model.alone(model.read(batch.words)))
         for i, (key, name) in enumerate(zip(batch.keys, batch.pictures, strict=True)):
             first = key == name or name not in self._pictures  # a picture is kept once
             self._pictures.add(name)
@@ -198,7 +198,7 @@ class Retrieval(Task):
         return [found[:count] for found in both]
 
     def _own(self, model: Model, batch: Batch) -> Tensor:
-        image, text = model.see(batch.image), model.read(batch.words)
+        image, text = model.see(batch.image), model.alone(model.read(batch.words))
         rows = torch.arange(batch.size, device=image.x.device)
         images, texts = self.vectors(model, image, text)
         return self.correction(model, image, text, rows, rows) + self.similarity(images, texts).diagonal()
