@@ -11,8 +11,8 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
 
 from velm_lightning.data import MultimodalData
-from velm_lightning.fusion import LateFusion
-from velm_lightning.tasks import Classification, Generation
+from velm_lightning.fusion import EarlyFusion, InteractiveFusion, LateFusion
+from velm_lightning.tasks import Classification, Generation, Retrieval
 from velm_lightning.tasks.scorers import VQAAccuracy
 from velm_lightning.types import Sample
 
@@ -96,3 +96,16 @@ def test_figures_are_the_same_at_any_number_of_processes(kind, tmp_path):
         assert {"bleu_4", "cider_d"} <= figures.keys()
     else:
         assert 0 < figures["score"] < 1, "some are right and some are wrong"
+
+
+@pytest.mark.parametrize("kind", [EarlyFusion, InteractiveFusion, LateFusion])
+def test_a_search_reads_its_shortlist_in_the_precision_of_the_steps(kind, tmp_path):
+    pairs = [one._replace(target=None) for one in sentences(5)]
+    data = MultimodalData(tiny.Samples(train=pairs, val=pairs), batch_size=2)
+    model = tiny.fusion(kind, vocabulary=data.vocabulary, task=Retrieval(width=6))
+    trainer = Trainer(
+        accelerator="cpu", precision="bf16-mixed", logger=False, default_root_dir=tmp_path,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.validate(model, data, verbose=False)
+    assert {row.group for row in model.rows} == {"text to image", "image to text"}

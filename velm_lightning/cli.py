@@ -24,16 +24,18 @@ from velm_lightning.data import MultimodalData, PretrainedTokenizer, TrainedToke
 from velm_lightning.fusion import Fusion
 from velm_lightning.parser import Parser
 from velm_lightning.recipe import find
-from velm_lightning.tracking.callbacks import Progress, RunRecord, TrainLog, print_scores
 from velm_lightning.tracking.checkpoints import LastCheckpoint, WholeCheckpoints, newest_usable
 from velm_lightning.tracking.ending import Companions, Interrupted, Signals, leave, said
 from velm_lightning.tracking.gallery import Gallery
 from velm_lightning.tracking.losses import Losses
 from velm_lightning.tracking.metrics_file import MetricsFile
+from velm_lightning.tracking.record import RunRecord
 from velm_lightning.tracking.run import Run, now
+from velm_lightning.tracking.scores import print_scores
 from velm_lightning.tracking.settings import Tracking, close_wandb, say_offline
 from velm_lightning.tracking.sweep_trial import SweepTrial
 from velm_lightning.tracking.thumbnails import Thumbnails
+from velm_lightning.tracking.train_log import Progress, TrainLog
 from velm_lightning.tracking.whole import write_whole
 from velm_lightning.trusted import check_configs
 from velm_lightning.types import InputError

@@ -25,12 +25,12 @@ from velm_lightning.encoders import SmallCNN, TransformerText
 from velm_lightning.fusion import Fusion, InteractiveFusion
 from velm_lightning.tasks import Classification
 from velm_lightning.tracking import Run, Tracking
-from velm_lightning.tracking.callbacks import Progress, TrainLog
 from velm_lightning.tracking.checkpoints import LastCheckpoint
 from velm_lightning.tracking.ending import Signals
 from velm_lightning.tracking.losses import Losses
 from velm_lightning.tracking.metrics_file import MetricsFile
 from velm_lightning.tracking.settings import close_wandb
+from velm_lightning.tracking.train_log import Progress, TrainLog
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

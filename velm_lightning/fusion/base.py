@@ -156,9 +156,14 @@ class Fusion(Recorded, LightningModule, ABC):
         """Log the figures of the test split."""
         self._finish("test")
 
+    def finished(self, rows: Sequence[Row]) -> list[Row]:
+        """Bring the rows of all ranks together and finish the table, in the precision of the steps."""
+        with self.trainer.precision_plugin.forward_context():
+            return self.task.finish(self, gather_rows(rows))
+
     def _finish(self, split: str) -> None:
-        """Bring the rows of all ranks together and compute every figure from them, the same on each rank."""
-        self.rows = self.task.finish(self, gather_rows(self.rows))
+        """Compute every figure of an evaluation from its rows, the same on each rank."""
+        self.rows = self.finished(self.rows)
         for name, value in self.task.figures(self.rows).items():
             # For checkpoints, early stopping and the progress bar; loggers get the figures in full precision. Every
             # rank holds the same value, and the maximum keeps it to the last digit.

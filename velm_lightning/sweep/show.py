@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from velm_lightning.sweep.spec import Config, Parameter, Spec
+from velm_lightning.sweep.parameter import Parameter
+from velm_lightning.sweep.spec import Config, Spec
 
 SAMPLES = 5
 

@@ -13,8 +13,9 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from velm_lightning.errors import InputError
+from velm_lightning.sweep.parameter import Parameter
 from velm_lightning.sweep.processes import gone, identity
-from velm_lightning.sweep.spec import Config, Parameter, Spec
+from velm_lightning.sweep.spec import Config, Spec
 
 ATTEMPTS = 3  # of a trial whose processes are killed
 UNSIGNED = timedelta(minutes=1)

@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from velm_lightning.tracking.ending import agreed, told_to_all
+from velm_lightning.tracking.train_log import logged_step
 from velm_lightning.types import Batch, InputError
 
 
@@ -61,7 +62,7 @@ class Losses(Callback):
         if trainer.is_global_zero:
             print(f"left out: {told}", flush=True)
         for logger in trainer.loggers:
-            logger.log_metrics({"train/skipped_steps": self.skipped}, trainer.fit_loop.epoch_loop._batches_that_stepped)
+            logger.log_metrics({"train/skipped_steps": self.skipped}, logged_step(trainer))
 
     def state_dict(self) -> dict[str, int]:
         """See ``Callback``."""

@@ -1,4 +1,4 @@
-"""What is written down while a run goes on."""
+"""What a run is and what came out of it, written down while it goes on."""
 
 from __future__ import annotations
 
@@ -11,81 +11,19 @@ from importlib.metadata import version
 from typing import Any, cast
 
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, RichProgressBar
-from rich.console import Console
-from rich.table import Table
-from torch import Tensor
+from lightning.pytorch.callbacks import Callback
 
 from velm_lightning.cost import flops, peak_memory
 from velm_lightning.metrics.sanity import diversity
 from velm_lightning.metrics.signature import split_fingerprint
 from velm_lightning.recipe import recipe
-from velm_lightning.tasks.rows import gather_rows, group_scores
+from velm_lightning.tasks.rows import group_scores
 from velm_lightning.tracking.ending import Interrupted
 from velm_lightning.tracking.metrics_file import MetricsFile
 from velm_lightning.tracking.run import Run, now
+from velm_lightning.tracking.train_log import TrainLog, logged_step
 from velm_lightning.tracking.whole import make_folder, remove_parts
-from velm_lightning.types import Batch, InputError, Row
-
-
-class TrainLog(Callback):
-    """Logs loss, learning rate, gradient norm and throughput every ``log_every_n_steps`` steps, and nothing between.
-
-    The loggers are called directly: ``self.log`` would cost more than a small model's layer at every step.
-    """
-
-    def __init__(self) -> None:
-        self.samples, self.since = 0, time.perf_counter()
-        self.unreadable, self.throughput = 0, 0.0
-        self.loss = float("nan")
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock: time spent in validation does not count."""
-        self.samples, self.since = 0, time.perf_counter()
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
-    ) -> None:
-        """Count the batch; log where it is time."""
-        self.samples += batch.size
-        order = getattr(getattr(trainer, "datamodule", None), "order", None)
-        self.unreadable += order.batch_size - batch.size if order else 0
-        if trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
-            return
-        self.loss = float(outputs["loss"])
-        elapsed = time.perf_counter() - self.since
-        self.throughput = self.samples * trainer.world_size / elapsed
-        self.samples, self.since = 0, time.perf_counter()
-        found = {
-            "train/loss": self.loss,
-            "train/learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
-            "train/samples_per_second": self.throughput,
-            "epoch": trainer.current_epoch,
-        }
-        if self.unreadable:
-            found["train/unreadable"] = self.unreadable
-        norm = getattr(pl_module, "grad_norm", None)
-        if isinstance(norm, Tensor):
-            found["train/grad_norm"] = float(norm)
-        for logger in trainer.loggers:
-            logger.log_metrics(found, logged_step(trainer))
-            logger.save()
-
-
-class Progress(RichProgressBar):
-    """Lightning's bar, redrawn a few times a second rather than at every step, with the loss that was logged last."""
-
-    def __init__(self, log: TrainLog, refresh_rate: int = 10) -> None:
-        super().__init__(refresh_rate=refresh_rate)
-        self.train_log = log
-
-    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        """Add the loss."""
-        items = super().get_metrics(trainer, pl_module)
-        items.pop("v_num", None)
-        if self.train_log.loss == self.train_log.loss:
-            items["loss"] = round(self.train_log.loss, 4)
-        return items
+from velm_lightning.types import InputError, Row
 
 
 class RunRecord(Callback):
@@ -196,7 +134,7 @@ class RunRecord(Callback):
 
     def on_predict_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Write the rows of all ranks, as the task finishes them: those of a search get their ranks here."""
-        rows = pl_module.task.finish(pl_module, gather_rows(self.predicted))
+        rows = pl_module.finished(self.predicted)
         if trainer.is_global_zero:
             self.run.write_predictions(trainer.datamodule.title("predict"), rows)  # type: ignore[attr-defined]
 
@@ -258,11 +196,6 @@ class RunRecord(Callback):
         }
 
 
-def logged_step(trainer: Trainer) -> int:
-    """Return the step that Lightning's own entries carry at this moment."""
-    return int(trainer.fit_loop.epoch_loop._batches_that_stepped)
-
-
 def summary_of(model: Any) -> dict[str, Any]:
     """Return the classes and arguments of a model, its vocabulary left out."""
     written = recipe(model)
@@ -284,29 +217,3 @@ def git_revision() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")
-
-
-def print_scores(run: Run, console: Console | None = None) -> None:
-    """Print the figures of a run and the score of every group as a table."""
-    record = run.record
-    splits = sorted(record.get("scores", {}), key=lambda split: (not split.startswith("val"), split))
-    table = Table(title=f"{run.ident} · {record.get('signature', '')}", title_justify="left")
-    table.add_column("figure")
-    for split in splits:
-        table.add_column(f"{split} ({record['scores'][split]['samples']})", justify="right")
-    names = dict.fromkeys(name for split in splits for name in record["scores"][split] if name != "samples")
-    for name in names:
-        table.add_row(name, *(_shown(record["scores"][split].get(name)) for split in splits))
-    if seen := record.get("seen_in_training"):
-        table.add_row("seen_in_training", *(_shown(seen.get(split)) for split in splits))
-    beside = record.get("beside", {})
-    for name in dict.fromkeys(name for split in splits for name in beside.get(split, ())):
-        table.add_row(name, *(_shown(beside.get(split, {}).get(name)) for split in splits))
-    table.add_section()
-    for name in dict.fromkeys(name for split in splits for name in record["groups"][split]):
-        table.add_row(f"score · {name}", *(_shown(record["groups"][split].get(name)) for split in splits))
-    (console or Console()).print(table)
-
-
-def _shown(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"

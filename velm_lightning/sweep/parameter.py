@@ -1,0 +1,174 @@
+"""One value that a sweep searches: its distribution, read from a sweep file and checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+from velm_lightning.errors import InputError
+
+_UNIT_EDGE = 1e-9
+_INSIDE = {"int_uniform", "uniform", "q_uniform"}
+_EXPONENTS = {"log_uniform", "q_log_uniform", "inv_log_uniform"}
+_LOGARITHMIC = {"log_uniform_values", "q_log_uniform_values", "inv_log_uniform_values"}
+_NORMAL = {"normal", "q_normal", "log_normal", "q_log_normal"}
+DISTRIBUTIONS = (
+    _INSIDE | _EXPONENTS | _LOGARITHMIC | _NORMAL | {"constant", "categorical", "categorical_w_probabilities"}
+)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One value that is searched, or fixed.
+
+    Attributes:
+        key: its dotted key.
+        kind: one of ``DISTRIBUTIONS``.
+        values: what can be chosen, where it is a choice.
+        weights: the probabilities of the choices, if they are not alike.
+        low: smallest value, or for ``log_uniform`` its exponent.
+        high: the largest.
+        mu: the mean of a normal distribution.
+        sigma: its standard deviation.
+        q: values are rounded to multiples of it; 0 leaves them.
+    """
+
+    key: str
+    kind: str
+    values: tuple[Any, ...] = ()
+    weights: tuple[float, ...] = ()
+    low: float = 0.0
+    high: float = 1.0
+    mu: float = 0.0
+    sigma: float = 1.0
+    q: float = 0.0
+
+    def grid(self) -> tuple[Any, ...]:
+        """Return every value, in order.
+
+        Raises:
+            InputError: there are infinitely many.
+        """
+        if self.values:
+            return self.values
+        step = 1 if self.kind == "int_uniform" else self.q
+        if self.kind not in ("int_uniform", "q_uniform") or not step:
+            raise InputError(f"parameters.{self.key}: a grid needs `values`, not a {self.kind} distribution")
+        count = math.floor((self.high - self.low) / step + 1e-9) + 1
+        return tuple(self._rounded(self.low + place * step) for place in range(count))
+
+    def at(self, share: float) -> Any:
+        """Return the value below which ``share`` of the distribution lies, 0…1: its inverse CDF."""
+        share = min(1 - _UNIT_EDGE, max(_UNIT_EDGE, share))
+        if self.kind == "categorical_w_probabilities":
+            total, reached = sum(self.weights), 0.0
+            for value, weight in zip(self.values, self.weights, strict=True):
+                reached += weight / total
+                if share < reached:
+                    return value
+            return self.values[-1]
+        value = NormalDist(self.mu, self.sigma).inv_cdf(share)
+        return self._rounded(math.exp(value) if "log" in self.kind else value)
+
+    def bounds(self) -> tuple[float, float, bool]:
+        """Return the smallest and the largest value, and whether the search is by their logarithms."""
+        if self.kind in _EXPONENTS:
+            low, high = (-self.high, -self.low) if self.kind.startswith("inv_") else (self.low, self.high)
+            return math.exp(low), math.exp(high), True
+        return self.low, self.high, self.kind in _LOGARITHMIC
+
+    def rounded(self, value: float) -> Any:
+        """Return a number between the bounds as the command gets it."""
+        return self._rounded(value)
+
+    def _rounded(self, value: float) -> Any:
+        if self.kind == "int_uniform":
+            return round(value)
+        if not self.q:
+            return value
+        steps = round(value / self.q) * self.q
+        return int(steps) if float(self.q).is_integer() else round(steps, 12)
+
+
+def parameters_of(found: Mapping[str, Any], prefix: str = "") -> Iterator[Parameter]:
+    """Yield the parameters of a sweep file, nested ones under dotted keys.
+
+    Raises:
+        InputError: one cannot be used; the message names its key and the mend.
+    """
+    for name, about in found.items():
+        key = f"{prefix}{name}"
+        if isinstance(about, dict) and isinstance(about.get("parameters"), dict):
+            yield from parameters_of(about["parameters"], f"{key}.")
+        elif isinstance(about, dict):
+            yield _parameter(key, about)
+        else:
+            raise InputError(f"parameters.{key}: {about!r} needs `value`, `values` or a distribution")
+
+
+def _parameter(key: str, about: Mapping[str, Any]) -> Parameter:
+    if "value" in about:
+        return Parameter(key, "constant", (about["value"],))
+    if "values" in about:
+        return _choice(key, about)
+    numbers = {name: _number(key, name, about[name]) for name in ("min", "max", "mu", "sigma", "q") if name in about}
+    kind = about.get("distribution") or _implied(key, about)
+    if kind not in DISTRIBUTIONS:
+        raise InputError(f"parameters.{key}.distribution: {kind!r} is not one of {', '.join(sorted(DISTRIBUTIONS))}")
+    if kind.startswith("q_") or kind == "q_log_uniform_values":
+        numbers.setdefault("q", 1)
+    elif "q" in numbers:
+        raise InputError(f"parameters.{key}.q: a {kind} distribution has none: use q_{kind}")
+    if kind not in _NORMAL:
+        _check_bounds(key, kind, numbers)
+    names = {"min": "low", "max": "high"}
+    return Parameter(key, kind, **{names.get(name, name): value for name, value in numbers.items()})  # type: ignore[arg-type]
+
+
+def _choice(key: str, about: Mapping[str, Any]) -> Parameter:
+    values, weights = about["values"], about.get("probabilities")
+    if not isinstance(values, list) or not values:
+        raise InputError(f"parameters.{key}.values: {values!r} must be a list of one or more")
+    if weights is None:
+        return Parameter(key, "categorical", tuple(values))
+    if len(weights) != len(values) or min(weights) < 0 or not math.isclose(sum(weights), 1, abs_tol=1e-6):
+        raise InputError(f"parameters.{key}.probabilities: {weights!r} must be one a value and sum to 1")
+    return Parameter(key, "categorical_w_probabilities", tuple(values), tuple(map(float, weights)))
+
+
+def _implied(key: str, about: Mapping[str, Any]) -> str:
+    if "mu" in about or "sigma" in about:
+        return "normal"
+    if "min" not in about or "max" not in about:
+        raise InputError(
+            f"parameters.{key}: {dict(about)!r} needs `value`, `values`, `min` and `max`, or a distribution"
+        )
+    return "int_uniform" if all(isinstance(about[name], int) for name in ("min", "max")) else "uniform"
+
+
+def _number(key: str, name: str, value: Any) -> float:
+    if isinstance(value, str):
+        try:
+            float(value)
+        except ValueError:
+            pass
+        else:
+            raise InputError(f"parameters.{key}.{name}: YAML reads {value!r} as text: write it as {float(value)!r}"
+                             + (" with a point: 1.0e-5" if "e" in value.lower() else ""))  # fmt: skip
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InputError(f"parameters.{key}.{name}: {value!r} must be a number")
+    return value
+
+
+def _check_bounds(key: str, kind: str, numbers: Mapping[str, float]) -> None:
+    if "min" not in numbers or "max" not in numbers:
+        raise InputError(f"parameters.{key}: a {kind} distribution needs min and max")
+    low, high = numbers["min"], numbers["max"]
+    if low > high or (kind in _LOGARITHMIC and low <= 0):
+        rule = "0 < min <= max" if kind in _LOGARITHMIC else "min <= max"
+        raise InputError(f"parameters.{key}: min {low} and max {high} of a {kind} distribution must be {rule}")
+    if kind in _EXPONENTS and high > 300:
+        raise InputError(f"parameters.{key}.max: {high} is an exponent of e in {kind}: use {kind}_values")
