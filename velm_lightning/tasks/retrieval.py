@@ -45,7 +45,8 @@ class Retrieval(Task):
         matching: weight of the fused pairs in the loss, above 0.
         negatives: hard negatives of each text and of each picture.
         shortlist: how many results of a search are read with the query; 0 takes the two towers alone.
-        fold: number of pictures that are ranked among themselves, as 1,000 for COCO's 1K protocol; none takes all.
+        fold: number of pictures that are ranked among themselves, in the order of their keys, as 1,000 for COCO's 1K
+            protocol; none takes all.
 
     Raises:
         InputError: an argument is out of its range.
