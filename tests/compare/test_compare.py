@@ -54,6 +54,18 @@ def test_settings_that_differ_within_a_fusion_are_in_its_name(tmp_path):
     assert names == {"LateFusion · lr=0.001", "LateFusion · lr=0.0003", "EarlyFusion"}
 
 
+def test_runs_that_start_from_the_seeds_of_another_method_are_one_method(tmp_path):
+    for seed in range(2):
+        for start in (None, "early", "late"):
+            path = start and f"/elsewhere/runs/pretrain/{start}fusion-s{seed}-0a{seed}b2c/checkpoints/best.ckpt"
+            run(tmp_path, seed=seed, model__init_args__init_from=path)
+    assert {one.method.name: len(one.method.runs) for one in compared(tmp_path).results} == {
+        "LateFusion · init_from=—": 2,
+        "LateFusion · init_from=pretrain/earlyfusion": 2,
+        "LateFusion · init_from=pretrain/latefusion": 2,
+    }
+
+
 def test_where_a_run_is_kept_or_how_it_is_loaded_makes_no_other_method(tmp_path):
     run(tmp_path, seed=0)
     run(tmp_path, seed=1, data__workers=2, tracking__tags=["a"])

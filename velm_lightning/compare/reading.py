@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -201,6 +202,9 @@ def _folders(place: Path) -> Iterator[Path]:
     yield from sorted(found)
 
 
+# runs/vqa/latefusion-s0-1f2e3d/checkpoints/best.ckpt: what names the method is vqa/latefusion.
+_CHECKPOINT = re.compile(r"^(?:.*/)?([^/]+/[^/]+)-s\d+-[0-9a-f]{6}/checkpoints/[^/]+\.ckpt$")
+
 # Settings that do not change what is learned; all others tell configurations apart.
 _IRRELEVANT = (
     "seed_everything",
@@ -222,9 +226,9 @@ _IRRELEVANT = (
 
 
 def choices(run: RunFolder) -> dict[str, Any]:
-    """Return the settings of a run that decide what it learns, its seed left out."""
+    """Return the settings of a run that decide what it learns, its seed left out, and those of runs it starts from."""
     return {
-        key: value
+        key: _CHECKPOINT.sub(r"\1", value) if isinstance(value, str) else value
         for key, value in run.config.items()
         if not any(key == name or key.startswith(f"{name}.") for name in _IRRELEVANT)
     }
