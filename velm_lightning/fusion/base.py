@@ -98,7 +98,10 @@ class Fusion(Recorded, LightningModule, ABC):
         return self.summary(self.text_encoder.trunk(text))
 
     def couples(self, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
-        """Read the text ``texts[p]`` of those ``alone`` has read with ``images[p]``; return the summaries (P, D)."""
+        """Read the text ``texts[p]`` with the image ``images[p]`` and return the summaries (P, D).
+
+        Texts are what ``alone`` has made of them.
+        """
         return self.summary(self.fuse(image.rows(images), text.rows(texts)))
 
     def pairs(self, image: Tokens, text: Tokens) -> Tensor:

@@ -47,7 +47,10 @@ class Model(Protocol):
         ...
 
     def couples(self, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
-        """Summaries (P, D) of the texts numbered ``texts`` (P,) of those ``alone`` has read, each with an image."""
+        """Summaries (P, D) of the texts numbered ``texts`` (P,), each read with the image numbered by ``images`` (P,).
+
+        ``alone`` has read the texts.
+        """
         ...
 
     def pairs(self, image: Tokens, text: Tokens) -> Tensor:
