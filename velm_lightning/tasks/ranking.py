@@ -14,6 +14,7 @@ from torch import Tensor
 
 from velm_lightning.metrics.retrieval import best_ranks
 from velm_lightning.tasks.model import Model
+from velm_lightning.tasks.rows import everywhere
 from velm_lightning.types import Row, Tokens, Words
 
 CHUNK = 32
@@ -101,11 +102,7 @@ class Gallery:
     def of(cls, keys: set[str], held: Mapping[str, Held], fold: int | None) -> Gallery:
         """Bring together what every process holds of the samples named by ``keys``."""
         mine = [one for key, one in held.items() if key in keys]
-        if dist.is_available() and dist.is_initialized():
-            parts: list[list[Held]] = [[] for _ in range(dist.get_world_size())]
-            dist.all_gather_object(parts, mine)
-            mine = [one for part in parts for one in part]
-        return cls(mine, fold)
+        return cls([one for part in everywhere(mine) for one in part], fold)
 
     def search(self, task: Searcher, model: Model, direction: Direction) -> list[Row]:
         """Look with every query of a direction; the processes share the work, and each returns all rows."""
@@ -116,7 +113,8 @@ class Gallery:
             texts = torch.isin(self.owner, pictures).nonzero()[:, 0]
             queries, items = (texts, pictures) if direction is Direction.IMAGES else (pictures, texts)
             found = [one for chunk in _shared(queries) for one in self._ranked(task, model, direction, chunk, items)]
-            rows += [self._row(direction, group, one) for one in _gathered(found)]
+            everything = sorted(one for part in everywhere(found) for one in part)
+            rows += [self._row(direction, group, one) for one in everything]
         return rows
 
     def _ranked(
@@ -174,14 +172,6 @@ def _shared(queries: Tensor) -> Sequence[Tensor]:
     chunks = torch.split(queries, CHUNK)
     shared = dist.is_available() and dist.is_initialized()
     return chunks[dist.get_rank() :: dist.get_world_size()] if shared else chunks
-
-
-def _gathered(found: list[Found]) -> list[Found]:
-    if dist.is_available() and dist.is_initialized():
-        parts: list[list[Found]] = [[] for _ in range(dist.get_world_size())]
-        dist.all_gather_object(parts, found)
-        found = [one for part in parts for one in part]
-    return sorted(found)
 
 
 def _natural(key: str) -> list[tuple[int, str]]:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from types import FrameType
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
@@ -26,8 +26,6 @@ from velm_lightning.tracking.second_interrupt import SecondInterrupt
 from velm_lightning.tracking.slurm import requeue, requeue_signal
 from velm_lightning.types import InputError
 from velm_lightning.wandb_service import end_service
-
-T = TypeVar("T")
 
 GRACE = 30.0
 """Seconds after which a process that has been told to end, and waits for another one, ends without it."""
@@ -204,15 +202,6 @@ def agreed(value: int, trainer: Trainer) -> int:
     found = torch.tensor(value)
     dist.all_reduce(found, dist.ReduceOp.MAX, group=_hosts())
     return int(found)
-
-
-def told_to_all(value: T, trainer: Trainer) -> list[T]:
-    """Return the ``value`` of every process, by rank, to all of them: whichever ends first can tell the whole."""
-    if trainer.world_size == 1:
-        return [value]
-    found: list[Any] = [None] * trainer.world_size
-    dist.all_gather_object(found, value, group=_hosts())
-    return found
 
 
 @cache

@@ -9,7 +9,8 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from velm_lightning.tracking.ending import agreed, told_to_all
+from velm_lightning.tasks.rows import everywhere
+from velm_lightning.tracking.ending import agreed
 from velm_lightning.tracking.train_log import logged_step
 from velm_lightning.types import Batch, InputError
 
@@ -52,8 +53,8 @@ class Losses(Callback):
         if not agreed(len(bad), trainer):
             return
         rate = optimizer.param_groups[0]["lr"]
-        found = [f"{loss} of {shown(keys)}" for keys, loss in bad]
-        where = " and ".join(one for found in told_to_all(found, trainer) for one in found)
+        mine = [f"{loss} of {shown(keys)}" for keys, loss in bad]
+        where = " and ".join(one for part in everywhere(mine) for one in part)  # whoever ends first tells all
         told = f"the loss of step {trainer.global_step} is not finite: {where}; learning rate {rate:.3g}"
         if self.on_nan == "stop":
             raise InputError(f"{told}: lower the rate, look at these samples, or leave the step out by --on_nan skip")
