@@ -58,7 +58,7 @@ class Parameter:
         if self.kind not in ("int_uniform", "q_uniform") or not step:
             raise InputError(f"parameters.{self.key}: a grid needs `values`, not a {self.kind} distribution")
         count = math.floor((self.high - self.low) / step + 1e-9) + 1
-        return tuple(self._rounded(self.low + place * step) for place in range(count))
+        return tuple(self.rounded(self.low + place * step) for place in range(count))
 
     def at(self, share: float) -> Any:
         """Return the value below which ``share`` of the distribution lies, 0…1: its inverse CDF."""
@@ -71,7 +71,7 @@ class Parameter:
                     return value
             return self.values[-1]
         value = NormalDist(self.mu, self.sigma).inv_cdf(share)
-        return self._rounded(math.exp(value) if "log" in self.kind else value)
+        return self.rounded(math.exp(value) if "log" in self.kind else value)
 
     def bounds(self) -> tuple[float, float, bool]:
         """Return the smallest and the largest value, and whether the search is by their logarithms."""
@@ -82,9 +82,6 @@ class Parameter:
 
     def rounded(self, value: float) -> Any:
         """Return a number between the bounds as the command gets it."""
-        return self._rounded(value)
-
-    def _rounded(self, value: float) -> Any:
         if self.kind == "int_uniform":
             return round(value)
         if not self.q:
