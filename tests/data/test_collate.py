@@ -6,7 +6,7 @@ import pytest
 import tiny
 import torch
 
-from velm_lightning.data.collate import Texts, known_answers, picture_names
+from velm_lightning.data.collate import Texts, cut_targets, known_answers, picture_names
 from velm_lightning.types import Sample
 
 PICTURES = torch.zeros(3, 3, tiny.SIZE, tiny.SIZE, dtype=torch.uint8)
@@ -76,6 +76,16 @@ def test_fields_have_their_types():
 def test_prompt_and_sentence_are_each_cut_at_the_longest_length():
     batch = collated(sample("is there a red circle", "is there a red circle"), words=tiny.vocabulary(max_length=2))
     assert batch.block.tolist() == [[0, 0, 0, 0, 1, 2, 3]]
+
+
+def test_a_target_may_be_cut_after_its_first_words_and_then_has_no_end(vocabulary):
+    batch = collated(sample("a", "ein roter kreis"), sample("a red circle", "ein"), sample("a", None))
+    cut = cut_targets(batch, 2, vocabulary.pad)
+    assert pieces(cut, 0, vocabulary) == ["[CLS]", "a", "[SEP]", "ein", "roter", "[PAD]", "[PAD]"]
+    assert pieces(cut, 1, vocabulary) == ["[CLS]", "a", "red", "circle", "[SEP]", "ein", "[SEP]"]
+    assert cut.block.tolist() == [[0, 0, 0, 1, 2, 0, 0], [0, 0, 0, 0, 0, 1, 2], [0] * 7]
+    assert cut.valid.sum(1).tolist() == [5, 7, 3]
+    assert all(map(torch.equal, cut_targets(batch, 4, vocabulary.pad)[1:6], batch[1:6]))
 
 
 def test_answers_are_weights_over_the_vocabularys():

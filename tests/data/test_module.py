@@ -1,5 +1,6 @@
 """The one data module: batches, vocabulary, and an order and augmentation that no worker, rank or fusion changes."""
 
+import re
 from collections import Counter
 from types import SimpleNamespace
 
@@ -175,6 +176,14 @@ def test_augmentation_leaves_the_random_state_of_training_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_targets_grow_in_the_first_epochs_of_training_alone():
+    splits = {name: [s._replace(target="a red circle") for s in tiny.many(8, name)] for name in ("train", "val")}
+    made = data(dataset=tiny.Samples(**splits), target_lengths=[1, 3])
+    longest = [max(int(batch.block.max()) for batch in train(made, epoch)) for epoch in range(4)]
+    assert longest == [1, 3, 4, 4]  # its end is the fourth
+    assert {int(batch.block.max()) for batch in made.val_dataloader()} == {4}
+
+
 def test_evaluation_is_not_augmented():
     made = data(augment=FLIPS)
     for name in ("val", "test"):
@@ -261,10 +270,10 @@ def test_splits_that_are_missing_are_said_to_be_so():
 # Refusals
 
 
-@pytest.mark.parametrize("arguments", [{"batch_size": 0}, {"workers": -1}])
+@pytest.mark.parametrize("arguments", [{"batch_size": 0}, {"workers": -1}, {"target_lengths": [4, 0]}])
 def test_numbers_that_make_no_sense_are_refused(arguments):
     (name, value) = next(iter(arguments.items()))
-    with pytest.raises(InputError, match=f"data.{name}={value}"):
+    with pytest.raises(InputError, match=re.escape(f"data.{name}={value}")):
         data(**arguments)
 
 

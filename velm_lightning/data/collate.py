@@ -62,6 +62,14 @@ class Texts:
         )
 
 
+def cut_targets(batch: Batch, longest: int, pad: int) -> Batch:
+    """Leave out what comes after the first ``longest`` word pieces of a target; nothing takes the place of its end."""
+    valid = batch.valid & (batch.block <= longest)
+    width = int(valid.sum(1).max())
+    ids, block = batch.ids.masked_fill(~valid, pad), batch.block * valid
+    return batch._replace(ids=ids[:, :width], valid=valid[:, :width], block=block[:, :width])
+
+
 def picture_names(samples: Sequence[Sample]) -> list[str]:
     """Return the name of each sample's picture: the key of the first sample that shows the same."""
     first: dict[Hashable, str] = {}

@@ -44,6 +44,8 @@ class MultimodalData(LightningDataModule):
         balance: exponent of the training order's frequencies: 0 shows every sample once an epoch, 1 draws every answer
             equally often.
         max_length: longest prompt, and longest target, in word pieces.
+        target_lengths: how many word pieces of a target are learned in the first epochs, one number an epoch, before
+            all are (sequence length warmup, Li et al. 2022).
         on_bad_image: what to do where a picture cannot be read: ``error`` names its file and the sample; ``skip``
             leaves the sample out, counts it, and puts nothing in its place.
         max_pixels: a picture whose header claims more is refused before it is decoded.
@@ -65,6 +67,7 @@ class MultimodalData(LightningDataModule):
         answers: int = 3000,
         balance: float = 0.0,
         max_length: int = 64,
+        target_lengths: Sequence[int] = (),
         on_bad_image: Literal["error", "skip"] = "error",
         max_pixels: int = MAX_PIXELS,
         incongruent: bool = False,
@@ -73,6 +76,8 @@ class MultimodalData(LightningDataModule):
         super().__init__()
         if batch_size < 1 or workers < 0:
             raise InputError(f"data.batch_size={batch_size} must be at least 1, data.workers={workers} at least 0")
+        if any(length < 1 for length in target_lengths):
+            raise InputError(f"data.target_lengths={list(target_lengths)}: an epoch learns at least 1 word piece")
         if cache_features and augment:
             raise InputError(
                 f"data.cache_features=true keeps one set of features a picture, but data.augment has {len(augment)} "
@@ -88,7 +93,7 @@ class MultimodalData(LightningDataModule):
         self.batch_size, self.workers, self.seed = batch_size, workers, seed
         self.image_mode, self.cache, self.augment = images, cache, list(augment)
         self.max_answers, self.balance, self.max_length = answers, balance, max_length
-        self.cache_features, self.incongruent = cache_features, incongruent
+        self.cache_features, self.incongruent, self.target_lengths = cache_features, incongruent, target_lengths
         self.transform: ImageTransform | None = None
         self.encoder: Encoder | None = None
         self._splits: dict[str, Split] = {}
@@ -189,9 +194,9 @@ class MultimodalData(LightningDataModule):
                 max_pixels=self.max_pixels,
                 strict=self.on_bad_image == "error",
             )
-            augment = self.augment if name == "train" else []
+            augment, lengths = (self.augment, self.target_lengths) if name == "train" else ([], ())
             skip = self.on_bad_image == "skip"
-            self._splits[name] = Split(Texts(samples, self.vocabulary), store, augment, self.seed, skip)
+            self._splits[name] = Split(Texts(samples, self.vocabulary), store, augment, lengths, self.seed, skip)
         return self._splits[name]
 
     def with_features(self, name: str) -> Split:

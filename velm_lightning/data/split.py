@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, get_worker_info
 from torch.utils.data import Dataset as TorchDataset
 
-from velm_lightning.data.collate import Texts
+from velm_lightning.data.collate import Texts, cut_targets
 from velm_lightning.data.features import FeatureStore
 from velm_lightning.data.images import ImageStore
 from velm_lightning.data.order import Place
@@ -39,6 +39,7 @@ class Split(TorchDataset[Batch]):
         texts: prompts, targets and answers.
         images: pictures.
         augment: transforms of uint8 pictures.
+        target_lengths: how many word pieces of a target the first epochs see.
         seed: seed of augmentation.
         skip: leave samples out whose picture cannot be read, instead of raising what is wrong with it.
 
@@ -47,9 +48,16 @@ class Split(TorchDataset[Batch]):
     """
 
     def __init__(
-        self, texts: Texts, images: ImageStore, augment: Sequence[nn.Module], seed: int, skip: bool = False
+        self,
+        texts: Texts,
+        images: ImageStore,
+        augment: Sequence[nn.Module] = (),
+        target_lengths: Sequence[int] = (),
+        seed: int = 0,
+        skip: bool = False,
     ) -> None:
         self.texts, self.images, self.augment, self.seed, self.skip = texts, images, augment, seed, skip
+        self.target_lengths = target_lengths
         self.features: FeatureStore | None = None
         self._told: set[str] = set()
 
@@ -66,13 +74,16 @@ class Split(TorchDataset[Batch]):
             return error
 
     def read(self, places: list[Place]) -> Batch:
-        """Return the batch of the samples at ``places``, augmented, or their features."""
-        indices = [index for _, index in places]
+        """Return the batch of the samples at ``places``, as their epoch wants it."""
+        epoch, indices = places[0][0], [index for _, index in places]
         if self.features is not None:
-            return self.texts.batch(indices, self.features.fetch(indices))
-        batch = self.pictured(indices)
-        if self.augment and batch.size:
-            batch = batch._replace(image=self._augmented(batch, places[0][0]))
+            batch = self.texts.batch(indices, self.features.fetch(indices))
+        else:
+            batch = self.pictured(indices)
+            if self.augment and batch.size:
+                batch = batch._replace(image=self._augmented(batch, epoch))
+        if epoch < len(self.target_lengths) and batch.size:
+            batch = cut_targets(batch, self.target_lengths[epoch], self.texts.vocabulary.pad)
         return batch
 
     def pictured(self, indices: Sequence[int]) -> Batch:
