@@ -9,12 +9,12 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from velm_lightning import checkpoint as safe
+from velm_lightning.tasks.rows import everywhere
 from velm_lightning.tracking.whole import replacing
 from velm_lightning.types import InputError
 
@@ -86,11 +86,7 @@ class LastCheckpoint(Checkpoint):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the random states of all processes, and let an evaluation that is under way be done anew."""
-        states: list[Any] = [random_state()]
-        if dist.is_available() and dist.is_initialized():
-            states = [None] * dist.get_world_size()
-            dist.all_gather_object(states, random_state())
-        checkpoint["velm_random"] = states
+        checkpoint["velm_random"] = everywhere(random_state())
         if trainer.validating:
             repeat_validation(checkpoint["loops"]["fit_loop"])
 
