@@ -235,6 +235,12 @@ def test_a_misspelt_key_or_class_is_named_with_the_right_spelling(here, capsys, 
     assert f"did you mean {meant!r} instead of {named!r}?" in message
 
 
+def test_without_a_config_what_is_missing_is_named(here, capsys):
+    assert "data.dataset and model must be given: name a config" in refused(here, capsys, "fit")
+    message = refused(here, capsys, "fit", "--data", CONF / "data" / "shape_scenes.yaml")
+    assert "velm: error: model must be given" in message
+
+
 def test_a_missing_config_is_named(here, capsys):
     assert "nowhere.yaml" in refused(here, capsys, "fit", "--config", "nowhere.yaml")
 
