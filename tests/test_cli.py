@@ -159,6 +159,14 @@ def test_the_config_of_a_run_repeats_it_to_the_last_digit(ran, here, tmp_path):
     assert untimed == [{k: v for k, v in row.items() if k != "train/samples_per_second"} for row in ran.metrics()]
 
 
+def test_a_run_of_a_few_steps_ends_with_figures_too(here, tmp_path):
+    assert here(*FIT, "--trainer.max_steps=1", f"--tracking.runs={tmp_path}") == 0  # and no evaluation before its end
+    (folder,) = (tmp_path / "vqa").iterdir()
+    record = Ran(folder, "").record
+    assert (record["status"], record["steps"]) == ("finished", 1)
+    assert record["scores"].keys() == {"val", "test"}
+
+
 @pytest.mark.parametrize(("command", "split"), [("validate", "val"), ("test", "test")])
 def test_a_checkpoint_is_evaluated_in_the_folder_of_its_run(ran, here, command, split):
     rows, scores = ran.rows(split), ran.record["scores"]

@@ -48,6 +48,7 @@ QUIET = (
     r".*Found .* module\(s\) in eval mode",
     r".*Checkpoint directory .* exists and is not empty",
     r".*your dataloader is not resumable",
+    r".*could not find the monitored key",  # before the first evaluation; after it, an error
 )
 
 
@@ -91,6 +92,7 @@ class VelmCLI(LightningCLI):
                 "early_stopping.monitor": "val/score",
                 "early_stopping.mode": "max",
                 "early_stopping.patience": 10,
+                "early_stopping.check_on_train_epoch_end": False,  # there may be no evaluation: with max_steps, say
             }
         )
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
