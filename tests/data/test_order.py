@@ -51,6 +51,10 @@ def test_the_order_is_a_function_of_seed_and_epoch():
     assert all(a != b for i, a in enumerate(orders) for b in orders[:i])
 
 
+def test_every_epoch_may_repeat_the_first():
+    assert train(50, 5, epoch=3, seed=1, repeated=True) == train(50, 5, epoch=0, seed=1)
+
+
 def test_an_epoch_can_be_drawn_without_those_before_it():
     order = TrainOrder(50, 5, seed=1)
     for epoch in range(3):

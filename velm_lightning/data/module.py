@@ -227,7 +227,8 @@ class MultimodalData(LightningDataModule):
             counts = torch.tensor(self.vocabulary.counts)
             firsts = [max(found, key=lambda item: item[1])[0] if found else 0 for found in split.texts.answers]
             weights = counts[firsts] ** -self.balance
-        return TrainOrder(len(split), self.batch_size, self.seed, *self._place(), weights)
+        repeated = bool(getattr(self.trainer, "overfit_batches", 0))  # some batches, again and again
+        return TrainOrder(len(split), self.batch_size, self.seed, *self._place(), weights, repeated)
 
     def state_dict(self) -> dict[str, int]:
         """Return how far the training order has been followed: all that a run needs to go on with its next batch."""

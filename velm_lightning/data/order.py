@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
-from torch.utils.data import Sampler
+from torch.utils.data import SequentialSampler
 
 from velm_lightning.stable import stable_generator
 from velm_lightning.types import InputError
@@ -18,7 +18,7 @@ SPREAD = 16
 """Number of batches that even a small split is cut into for evaluation, so that as many processes find one each."""
 
 
-class TrainOrder(Sampler[Place]):
+class TrainOrder(SequentialSampler):  # so that Lightning, asked to overfit, leaves it in its place
     """The training order of one rank.
 
     The order of an epoch is one permutation, drawn from (seed, epoch) alone and cut into batches of
@@ -32,6 +32,7 @@ class TrainOrder(Sampler[Place]):
         rank: this process.
         world: number of processes.
         weights: (count,) relative frequencies to draw with, with replacement; none: each sample once an epoch.
+        repeated: every epoch has the order of the first.
 
     Attributes:
         begin: epoch and batch from which a run goes on: in that epoch, earlier batches have been seen already.
@@ -41,10 +42,18 @@ class TrainOrder(Sampler[Place]):
     """
 
     def __init__(
-        self, count: int, batch_size: int, seed: int, rank: int = 0, world: int = 1, weights: Tensor | None = None
+        self,
+        count: int,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        weights: Tensor | None = None,
+        repeated: bool = False,
     ) -> None:
         self.batch_size = _fitting("training", count, batch_size, world)
         self.count, self.seed, self.rank, self.world, self.weights = count, seed, rank, world, weights
+        self.repeated = repeated
         self.steps = count // (self.batch_size * world)
         self.epoch, self.begin = 0, (0, 0)
 
@@ -77,12 +86,12 @@ class TrainOrder(Sampler[Place]):
 
     def permutation(self, epoch: int) -> Tensor:
         """Return the order (count,) of all ranks in ``epoch``."""
-        generator = stable_generator(self.seed, epoch)
+        generator = stable_generator(self.seed, 0 if self.repeated else epoch)
         if self.weights is not None:
             return torch.multinomial(self.weights, self.count, replacement=True, generator=generator)
         return torch.randperm(self.count, generator=generator)
 
-    def __iter__(self) -> Iterator[Place]:
+    def __iter__(self) -> Iterator[Place]:  # type: ignore[override]
         epoch = self.epoch
         seen = self.begin[1] if epoch == self.begin[0] else 0
         whole = self.permutation(epoch)[: self.steps * self.together]
@@ -93,7 +102,7 @@ class TrainOrder(Sampler[Place]):
         return self.steps * self.batch_size
 
 
-class EvaluationOrder(Sampler[Place]):
+class EvaluationOrder(SequentialSampler):
     """Every sample once, none repeated: a rank takes every ``world``-th batch of the split.
 
     The batches are the same at any number of processes, and so is every figure, to the last digit. So that there is
@@ -115,7 +124,7 @@ class EvaluationOrder(Sampler[Place]):
         batches = range(count)[:: self.batch_size]
         self.indices = [i for start in batches[rank::world] for i in range(start, min(start + self.batch_size, count))]
 
-    def __iter__(self) -> Iterator[Place]:
+    def __iter__(self) -> Iterator[Place]:  # type: ignore[override]
         return ((0, index) for index in self.indices)
 
     def __len__(self) -> int:
