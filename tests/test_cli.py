@@ -259,6 +259,11 @@ def test_without_a_config_what_is_missing_is_named(here, capsys):
     assert "velm: error: model must be given" in message
 
 
+def test_what_lightning_refuses_is_one_line_too(here, capsys, tmp_path):
+    words = [*FIT, "--trainer.enable_checkpointing=false", f"--tracking.runs={tmp_path}"]
+    assert "enable_checkpointing=False" in refused(here, capsys, *words)
+
+
 def test_a_missing_config_is_named(here, capsys):
     assert "nowhere.yaml" in refused(here, capsys, "fit", "--config", "nowhere.yaml")
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeInt
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -281,6 +282,8 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("velm: stopped by SIGINT", file=sys.stderr)
         return 130
+    except MisconfigurationException as error:
+        raise InputError(" ".join(str(error).split())) from error
     return 0
 
 

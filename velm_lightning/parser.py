@@ -23,9 +23,8 @@ class Parser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise what is wrong as an ``InputError`` of one line."""
         said, hints = sentence(message)
-        missing = re.match(r"the following arguments are required: (.*)", said)
-        if missing:
-            names = re.sub(r"\b(fit|validate|test|predict)\.", "", missing[1]).replace(", ", " and ")
+        if missing := _MISSING.fullmatch(said):
+            names = re.sub(r"\w+\.(\S+)", r"\1", missing[1]).replace(", ", " and ")
             raise InputError(f"{names} must be given: name a config, as in `--config conf/vqa.yaml`, or set them")
         known = _options(self) | {kind.__name__ for base in (Recorded, Dataset, Tokenizing) for kind in _kinds(base)}
         for word in () if hints else re.findall(r"[A-Za-z_][\w.]{3,}", message):
@@ -35,6 +34,7 @@ class Parser(LightningArgumentParser):
         raise InputError("; ".join([said, *dict.fromkeys(hints)]))
 
 
+_MISSING = re.compile(r"the following arguments are required: ((?:(?:fit|validate|test|predict)\.\S+ ?)+)")
 _NOISE = re.compile(
     r"Subtypes:|Errors:|Given value type:|Given value: NestedArg|Does not validate against any of the Union subtypes|"
     r"Expected a <class 'NoneType'>|Expected a path but .* either not accessible or invalid"
