@@ -1,0 +1,71 @@
+"""How a figure came about: the mean over seeds, step by step."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from velm_lightning.compare.comparison import Comparison, Result
+from velm_lightning.compare.panel import MOST_LINES, Figure, Panel, dashes_of, label, layout_of
+from velm_lightning.compare.reading import RunFolder
+
+MOST_POINTS = 300
+
+
+def curves(found: Comparison, colours: dict[str, str]) -> Panel:
+    """Draw every figure that was logged, by step, a line a method."""
+    names = dict.fromkeys(name for run in found.runs for name in run.curves if "/group/" not in name)
+    wanted = [name for name in names if name.startswith(("val/", "train/"))]
+    wanted.sort(key=lambda name: (name != "val/score", not name.startswith("val/"), name))
+    dashes, legend = dashes_of(found), {"orientation": "h", "y": 1.02, "yanchor": "bottom"}
+    variants = {}
+    for name in wanted:
+        traces = [
+            trace
+            for one in found.results[:MOST_LINES]
+            for trace in _band(one, name, label(one, found), colours[one.method.fusion], dashes[one.method.name])
+        ]
+        if traces:
+            layout = layout_of("step", name, height=420, legend=legend)
+            variants[name] = {"data": traces, "layout": layout}
+    return Panel("Curves", "Mean over seeds; the band spans the smallest and the largest seed.", variants)
+
+
+def _band(one: Result, name: str, label: str, colour: str, dash: str) -> list[Figure]:
+    curves = [_in_training(run, name) for run in one.method.runs]
+    common = set.intersection(*(set(curve) for curve in curves))
+    if not common:
+        return []
+    steps = sorted(common)
+    steps = steps[:: -(-len(steps) // MOST_POINTS)]
+    values = np.array([[curve[step] for step in steps] for curve in curves])
+    shared = {
+        "type": "scatter",
+        "mode": "lines" if len(steps) > 30 else "lines+markers",
+        "legendgroup": one.method.name,
+    }
+    drawn = {"name": label, "line": {"color": colour, "dash": dash}}
+    line = shared | drawn | {"x": steps, "y": values.mean(0).tolist()}
+    if len(curves) < 2:
+        return [line]
+    edges = {"y": [*values.max(0).tolist(), *values.min(0).tolist()[::-1]], "x": [*steps, *steps[::-1]]}
+    fill = {
+        "mode": "lines",
+        "fill": "toself",
+        "fillcolor": _faint(colour),
+        "line": {"width": 0},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+    return [shared | edges | fill, line]
+
+
+def _faint(colour: str) -> str:
+    red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.18)"
+
+
+def _in_training(run: RunFolder, name: str) -> dict[float, float]:
+    """Return a curve by step, without the final evaluation of the best checkpoint."""
+    steps, values = run.curves.get(name, ([], []))
+    end = run.cost("steps")
+    return {step: value for step, value in zip(steps, values, strict=True) if not step >= end}

@@ -1,0 +1,81 @@
+"""Which settings led to which scores: parallel coordinates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from velm_lightning.compare.comparison import Comparison, settings_of
+from velm_lightning.compare.grouping import shown
+from velm_lightning.compare.panel import Panel, layout_of, safe
+from velm_lightning.compare.tables import short
+from velm_lightning.compare.worth import COSTS
+
+
+def parallel(found: Comparison) -> Panel:
+    """Draw parallel coordinates as plain lines: plotly's own need WebGL, which not every browser has."""
+    settings = {name: values for name, values in settings_of(found.results).items() if len(set(map(str, values))) > 1}
+    if not settings or len(found.results) < 3:
+        return Panel("", "", {})
+    scores = [one.score.value for one in found.results]
+    axes = [_axis(name, values) for name, values in settings.items()]
+    axes += [_axis(COSTS["parameters"], [one.costs["parameters"] for one in found.results])]
+    axes += [_axis(f"score on {found.split}", scores)]
+    lines = [
+        {
+            "type": "scatter", "mode": "lines", "showlegend": False, "name": "",
+            "x": list(range(len(axes))), "y": [axis.places[row] for axis in axes], "text": safe(one.method.name),
+            "hovertemplate": f"%{{text}}: {one.score.value:.4f}", "line": {"color": _shade(axes[-1].places[row])},
+        }
+        for row, one in reversed(list(enumerate(found.results[:200])))
+    ]  # fmt: skip
+    beside = {"showarrow": False, "xanchor": "left", "xshift": 4, "bgcolor": "rgba(255,255,255,0.7)"}
+    ticks = [beside | {"x": place, "y": y, "text": text} for place, axis in enumerate(axes) for y, text in axis.ticks]
+    layout = layout_of(height=440, annotations=ticks)
+    layout["xaxis"] |= {
+        "tickvals": list(range(len(axes))), "ticktext": [axis.name for axis in axes], "side": "top", "showgrid": True,
+        "gridcolor": "#888", "range": [-0.1, len(axes) - 0.6],
+    }  # fmt: skip
+    layout["yaxis"] |= {"visible": False}
+    caption = "One line a method, the darker the better; it crosses each axis at its setting."
+    return Panel("Settings", caption, {"settings": {"data": lines, "layout": layout}})
+
+
+class _Axis(NamedTuple):
+    """One of the parallel axes: where each method crosses it, 0…1, and its ticks."""
+
+    name: str
+    places: list[float]
+    ticks: list[tuple[float, str]]
+
+
+def _axis(name: str, values: Sequence[Any]) -> _Axis:
+    numbers = [value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
+    if len(numbers) < len(values) or not all(map(math.isfinite, numbers)):
+        kinds = sorted({shown(value) for value in values})
+        step = 1 / max(1, len(kinds) - 1)
+        places = [kinds.index(shown(value)) * step for value in values]
+        return _Axis(safe(name), places, [(place * step, safe(kind)[:24]) for place, kind in enumerate(kinds)])
+    low, high = min(numbers), max(numbers)
+    logarithmic = low > 0 and high / low >= 50
+    scaled = [math.log(value) if logarithmic else float(value) for value in numbers]
+    start, width = min(scaled), (max(scaled) - min(scaled)) or 1.0
+    marks = _apart(sorted(set(zip(scaled, numbers, strict=True))), width)
+    ticks = [((place - start) / width, short(mark)) for place, mark in marks]
+    return _Axis(safe(name), [(value - start) / width for value in scaled], ticks)
+
+
+def _apart(marks: Sequence[tuple[float, float]], width: float) -> list[tuple[float, float]]:
+    """Return the marks, lowest first, that can be read beside those kept already; the highest is always kept."""
+    kept = [marks[-1]]
+    for mark in marks[:-1]:
+        if all(abs(mark[0] - other[0]) >= 0.06 * width for other in kept):
+            kept.append(mark)
+    return sorted(kept)
+
+
+def _shade(place: float) -> str:
+    """Return a colour from pale to dark blue for 0…1."""
+    red, green, blue = (round(pale + place * (dark - pale)) for pale, dark in ((200, 20), (216, 60), (240, 140)))
+    return f"rgb({red},{green},{blue})"
