@@ -36,6 +36,10 @@ class _Grown:
             written[: len(samples)] = written.index_select(0, samples)
         self.buffers = [buffer[: len(samples)] for buffer in self.buffers]
 
+    def take(self, samples: Tensor) -> None:
+        """Go on with copies of these samples, each as often as it is named."""
+        self.buffers = [written.index_select(0, samples) for written in self.all()]
+
     def _make_room(self, length: int) -> None:
         longer = [part.new_empty(*part.shape[:2], length, part.shape[3]) for part in self.buffers]
         for buffer, written in zip(longer, self.all(), strict=True):
@@ -85,6 +89,12 @@ class Cache:
             valid, block = (torch.cat(pair, dim=1) for pair in zip(self.past[owner], (valid, block), strict=True))
         self.past[owner] = valid, block
         return Tokens(tokens.x, valid, block)
+
+    def take(self, rows: Tensor) -> None:
+        """Go on from the rows named by ``rows`` (R',), each as often as it is named; before ``expand``."""
+        for grown in self.grown.values():
+            grown.take(rows)
+        self._each(lambda part: part.index_select(0, rows), self.shared, self.past, self.kept, self.states)
 
     def expand(self, count: int) -> None:
         """Let every row become ``count`` hypotheses of one sample; called at most once."""

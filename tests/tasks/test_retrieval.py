@@ -115,6 +115,20 @@ def test_each_text_passes_the_trunk_once_unless_it_meets_the_image_before(kind, 
     assert rows == passed  # early fusion reads five alone, then each with its image and two wrong pairs
 
 
+def test_a_causal_trunk_reads_each_image_once_and_goes_on_from_there_with_its_texts():
+    model, read = tiny.fusion(EarlyFusion, text_encoder=tiny.recurrent(), task=Retrieval(width=6)), []
+    trunk = model.text_encoder.trunk
+    model.text_encoder.trunk = lambda tokens, cache=None: read.append(tuple(tokens.x.shape[:2])) or trunk(tokens, cache)
+    batch = tiny.batch(pairs(3), model.vocabulary)
+    image, text = model.see(batch.image), model.read(batch.words)
+    found = model.couples(image, text, torch.tensor([0, 2, 2, 0]), torch.tensor([0, 1, 2, 2]))
+    assert read == [(2, image.x.shape[1]), (4, text.x.shape[1])]
+    one_by_one = [model.couples(image, text, torch.tensor([i]), torch.tensor([t])) for i, t in ((0, 0), (2, 1))]
+    torch.testing.assert_close(found[:2], torch.cat(one_by_one))
+    found.sum().backward()
+    assert all(p.grad is not None for part in (model.image_encoder, trunk.__self__) for p in part.parameters())
+
+
 @pytest.mark.parametrize(
     "kind", [LateFusion, *(pytest.param(kind, marks=pytest.mark.slow) for kind in (EarlyFusion, InteractiveFusion))]
 )

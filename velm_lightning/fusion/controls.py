@@ -54,6 +54,10 @@ class ImageOnly(EarlyFusion):
         """See ``Fusion.text_alone``: of hidden words."""
         return super().text_alone(self._hide(text))
 
+    def couples(self, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
+        """See ``Fusion.couples``: with hidden words."""
+        return super().couples(image, self._hide(text), images, texts)
+
     def _hide(self, text: Tokens) -> Tokens:
         prompt = text.block == 0
         kept = prompt & text.valid

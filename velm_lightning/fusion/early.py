@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from velm_lightning.attention import AttentionMaps
@@ -21,9 +22,21 @@ class EarlyFusion(Fusion):
         """See ``Fusion.fuse``."""
         if image is None:
             return self.text_encoder.trunk(text, cache)
-        image = image.with_x(image.x * self.text_encoder.scale)
-        states = self.text_encoder.trunk(Tokens.cat([image, text]), cache)
+        states = self.text_encoder.trunk(Tokens.cat([self._scaled(image), text]), cache)
         return text.with_x(states.x[:, image.x.shape[1] :])
+
+    def couples(self, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
+        """See ``Fusion.couples``; a causal trunk reads each image once, for all the texts that follow it."""
+        if not self.text_encoder.causal:
+            return super().couples(image, text, images, texts)
+        shown, rows = torch.unique(images, return_inverse=True)
+        cache = Cache(room=1)
+        self.text_encoder.trunk(self._scaled(image.rows(shown)), cache)
+        cache.take(rows)
+        return self.summary(self.text_encoder.trunk(text.rows(texts), cache))
+
+    def _scaled(self, image: Tokens) -> Tokens:
+        return image.with_x(image.x * self.text_encoder.scale)
 
     def looked(self, maps: AttentionMaps, image: Tokens, text: Tokens) -> Tensor | None:
         """See ``Fusion.looked``: the last self-attention of the trunk, from words to image tokens."""
