@@ -82,7 +82,8 @@ def test_every_sample_is_scored_once(by_two, split):
 def test_two_processes_learn_what_one_learns_from_batches_of_twice_the_size(by_one, by_two):
     alone, together = (torch.load(run / "checkpoints" / "last.ckpt", weights_only=True) for run in (by_one, by_two))
     for name, weight in alone["state_dict"].items():
-        torch.testing.assert_close(together["state_dict"][name], weight, atol=1e-4, rtol=1e-3)
+        # Where a gradient is nearly nothing, Adam makes a step of its rounding.
+        torch.testing.assert_close(together["state_dict"][name], weight, atol=5e-4, rtol=1e-3)
     assert record(by_two)["scores"]["val"]["loss"] == pytest.approx(record(by_one)["scores"]["val"]["loss"], rel=1e-4)
 
 

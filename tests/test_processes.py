@@ -122,7 +122,8 @@ def test_both_processes_killed_at_once_go_on_by_the_same_command(whole, tmp_path
     step = last(tmp_path)
     resumed = Started(tmp_path, *words)
     assert resumed.process.wait(300) == 0, resumed.log.read_text()
-    assert f"going on after step {step} " in resumed.log.read_text()
+    (found,) = re.findall(r"going on after step (\d+) ", resumed.log.read_text())
+    assert int(found) >= step  # best.ckpt is newer where the signal came between the two
     same(only_run(tmp_path), whole)
 
 
