@@ -30,22 +30,22 @@ def curves(found: Comparison, colours: dict[str, str]) -> Panel:
     return Panel("Curves", "Mean over seeds; the band spans the smallest and the largest seed.", variants)
 
 
-def _band(one: Result, name: str, label: str, colour: str, dash: str) -> list[Figure]:
-    curves = [_in_training(run, name) for run in one.method.runs]
-    common = set.intersection(*(set(curve) for curve in curves))
+def _band(one: Result, name: str, title: str, colour: str, dash: str) -> list[Figure]:
+    lines = [_in_training(run, name) for run in one.method.runs]
+    common = set.intersection(*(set(curve) for curve in lines))
     if not common:
         return []
     steps = sorted(common)
     steps = steps[:: -(-len(steps) // MOST_POINTS)]
-    values = np.array([[curve[step] for step in steps] for curve in curves])
+    values = np.array([[curve[step] for step in steps] for curve in lines])
     shared = {
         "type": "scatter",
         "mode": "lines" if len(steps) > 30 else "lines+markers",
         "legendgroup": one.method.name,
     }
-    drawn = {"name": label, "line": {"color": colour, "dash": dash}}
+    drawn = {"name": title, "line": {"color": colour, "dash": dash}}
     line = shared | drawn | {"x": steps, "y": values.mean(0).tolist()}
-    if len(curves) < 2:
+    if len(lines) < 2:
         return [line]
     edges = {"y": [*values.max(0).tolist(), *values.min(0).tolist()[::-1]], "x": [*steps, *steps[::-1]]}
     fill = {
