@@ -81,3 +81,5 @@ def test_packed_weights_are_kept_while_a_model_evaluates():
     assert model.task.packed(model) is not layers
     again = copy.deepcopy(model).task.sentences(model, batch)  # other places in memory: another rounding
     assert [one.ids for found in again for one in found] == [one.ids for found in said for one in found]
+    likely = [[one.log_probability for found in each for one in found] for each in (again, said)]
+    assert likely[0] == pytest.approx(likely[1], rel=1e-6)
