@@ -181,23 +181,49 @@ def heads(rows, words=1):
     return torch.randn(rows, 2, words, 4, dtype=torch.float64)
 
 
+def read(cache, owner, *parts):
+    """Let ``owner`` read one more token a row, whose keys and values are these."""
+    rows = len(parts[0])
+    tokens = blocks(torch.zeros(rows, parts[0].shape[2], 1), [[0] * parts[0].shape[2]] * rows)
+    seen = cache.places(owner, tokens)
+    return seen, cache.grow(owner, parts[0], parts[-1])
+
+
 def test_keys_and_values_that_grow_are_given_back_whole():
     owner, cache = nn.Identity(), Cache(room=2)
     steps = [(heads(2, 3), heads(2, 3)), (heads(2), heads(2)), (heads(2), heads(2))]
     for count, step in enumerate(steps, 1):
-        found = cache.grow(owner, *step)
+        _, found = read(cache, owner, *step)
         for grown, parts in zip(found, zip(*steps[:count], strict=True), strict=True):
             assert torch.equal(grown, torch.cat(parts, dim=2))
 
 
 def test_the_words_of_hypotheses_stand_side_by_side_behind_the_prompt():
     owner, cache, prompt = nn.Identity(), Cache(room=2), heads(2, 3)
-    cache.grow(owner, prompt, prompt)
+    read(cache, owner, prompt)
     cache.expand(2)
     words = heads(4)  # two hypotheses of each sample
-    key, value = cache.grow(owner, words, words)
+    _, (key, value) = read(cache, owner, words)
     assert torch.equal(key[1], torch.cat([prompt[1], words[2], words[3]], dim=1))
     assert torch.equal(key, value)
+
+
+def test_words_that_no_hypothesis_descends_from_are_written_over():
+    owner, cache, prompt = nn.Identity(), Cache(room=4), heads(2)
+    read(cache, owner, prompt)
+    cache.expand(2)
+    first, second, third = heads(4), heads(4), heads(4)
+    read(cache, owner, first)
+    cache.reorder(torch.tensor([1, 1, 2, 3]))  # the first sample's hypotheses both follow its second
+    seen, (key, _) = read(cache, owner, second)
+    assert torch.equal(key[0, :, :4], torch.cat([prompt[0], second[0], first[1], second[1]], dim=1))
+    assert torch.equal(key[1], torch.cat([prompt[1], first[2], first[3], second[2], second[3]], dim=1))
+    assert seen.valid.int().tolist() == [[1, 1, 1, 0, 0], [1, 0, 1, 1, 0], [1, 1, 0, 1, 0], [1, 0, 1, 0, 1]]
+    cache.reorder(torch.tensor([0, 1, 2, 2]))
+    _, (key, _) = read(cache, owner, third)
+    assert torch.equal(key[0], torch.cat([prompt[0], second[0], first[1], second[1], third[0], third[1]], dim=1))
+    assert torch.equal(key[1, :, :5], torch.cat([prompt[1], first[2], third[2], second[2], third[3]], dim=1))
+    assert not bool(key[1, :, 5].any())  # a number, and nobody's
 
 
 def test_places_grow_with_the_tokens(x):
@@ -215,12 +241,9 @@ def test_a_hypothesis_sees_the_prompt_and_its_own_past(x):
     cache.expand(2)
     x = x[:, :1]
     first, second = blocks(x, [[1], [1]]), blocks(x, [[2], [2]])
-    assert first.sees(cache.places(owner, first)).int().tolist() == [[[1, 1, 0, 1, 0]], [[1, 1, 0, 0, 1]]]
+    assert first.sees(cache.places(owner, first)).int().tolist() == [[[1, 1, 1, 0]], [[1, 1, 0, 1]]]
     cache.reorder(torch.tensor([1, 1]))
-    assert second.sees(cache.places(owner, second)).int().tolist() == [
-        [[1, 1, 0, 0, 1, 1, 0]],
-        [[1, 1, 0, 0, 1, 0, 1]],
-    ]
+    assert second.sees(cache.places(owner, second)).int().tolist() == [[[1, 1, 1, 1, 0]], [[1, 1, 0, 1, 1]]]
 
 
 def test_what_is_made_once_is_made_once(x):
@@ -235,15 +258,15 @@ def test_what_is_made_once_is_made_once(x):
 
 def test_rows_of_a_cache_are_repeated_and_left_out(x):
     owner, cache, prompt = nn.Identity(), Cache(room=2), heads(2)
-    cache.grow(owner, prompt, prompt)
+    read(cache, owner, prompt)
     once(cache, owner, lambda: (x,))
     cache.states[owner] = (x,)
     cache.expand(2)
     words = heads(4)
-    cache.grow(owner, words, words)
+    read(cache, owner, words)
     cache.select(torch.tensor([2, 3]))  # the second sample's
     word = heads(2)
-    key, _ = cache.grow(owner, word, word)
+    _, (key, _) = read(cache, owner, word)
     assert torch.equal(key, torch.cat([prompt[1], *words[2:], *word], dim=1)[None])
     assert torch.equal(cache.kept[owner][0], x[[1, 1]])
     assert torch.equal(cache.states[owner][0], x[[1, 1]])
@@ -251,7 +274,7 @@ def test_rows_of_a_cache_are_repeated_and_left_out(x):
 
 def test_hypotheses_that_follow_others_take_their_states_along_and_move_no_keys(x):
     owner, cache, prompt = nn.Identity(), Cache(room=2), heads(2)
-    key, _ = cache.grow(owner, prompt, prompt)
+    _, (key, _) = read(cache, owner, prompt)
     cache.expand(2)
     words = torch.randn(4, 8)
     cache.states[owner] = (words,)

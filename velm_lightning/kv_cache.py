@@ -3,27 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from velm_lightning.types import Tokens
 
 
+class _Free(NamedTuple):
+    """Where the next words of the hypotheses go: places that are no hypothesis' past any more, or new ones."""
+
+    index: Tensor  # (B, K)
+    width: int  # how many places there are then
+
+    @staticmethod
+    def of(valid: Tensor, beams: int) -> _Free:
+        """Return the first free places, given which ones (R, M) are a hypothesis' own past."""
+        free = F.pad(~valid.view(-1, beams, valid.shape[1]).any(1), (0, beams), value=True)  # (B, M + K)
+        index = free.int().argsort(dim=1, descending=True, stable=True)[:, :beams]
+        return _Free(index, max(valid.shape[1], int(index.max()) + 1))
+
+
 class _Grown:
-    """Keys and values that get longer by a step, in buffers made once; ``room`` is the most steps."""
+    """Keys and values of all that was read, in buffers made once; ``room`` is the most steps."""
 
     def __init__(self, parts: Sequence[Tensor], room: int) -> None:
         self.buffers, self.length, self.room = list(parts), parts[0].shape[2], room
 
-    def append(self, parts: Sequence[Tensor]) -> list[Tensor]:
-        """Write ``parts`` (B, heads, N, D) at the end and return all so far (B, heads, M, D)."""
-        end = self.length + parts[0].shape[2]
-        if end > self.buffers[0].shape[2]:
-            self._make_room(self.length + self.room * parts[0].shape[2])
+    def write(self, parts: Sequence[Tensor], free: _Free | None) -> list[Tensor]:
+        """Write ``parts`` (B, heads, N, D) to free places, or at the end; return all so far (B, heads, M, D)."""
+        start, self.length = self.length, free.width if free else self.length + parts[0].shape[2]
+        if self.length > self.buffers[0].shape[2]:
+            self._make_room(start, start + self.room * parts[0].shape[2])
         for buffer, part in zip(self.buffers, parts, strict=True):
-            buffer[:, :, self.length : end] = part
-        self.length = end
+            if free is None:
+                buffer[:, :, start : self.length] = part
+            else:
+                buffer[:, :, start : self.length] = 0.0  # a sample that needs fewer places must find numbers there
+                buffer[torch.arange(len(part), device=part.device)[:, None], :, free.index] = part.transpose(1, 2)
         return self.all()
 
     def all(self) -> list[Tensor]:
@@ -40,10 +59,10 @@ class _Grown:
         """Go on with copies of these samples, each as often as it is named."""
         self.buffers = [written.index_select(0, samples) for written in self.all()]
 
-    def _make_room(self, length: int) -> None:
+    def _make_room(self, written: int, length: int) -> None:
         longer = [part.new_empty(*part.shape[:2], length, part.shape[3]) for part in self.buffers]
-        for buffer, written in zip(longer, self.all(), strict=True):
-            buffer[:, :, : self.length] = written
+        for buffer, part in zip(longer, self.buffers, strict=True):
+            buffer[:, :, :written] = part[:, :, :written]
         self.buffers = longer
 
 
@@ -52,7 +71,8 @@ class Cache:
 
     Keys and values belong to a sample: each step adds those of all its hypotheses, and *places* say which of them are
     a hypothesis' own past. So image and prompt are kept and read once for all hypotheses, and hypotheses that follow
-    another one move no keys. Every part that must remember does so under itself: it *grows* keys and values, *keeps*
+    another one move no keys. What is nobody's past any more is written over: the hypotheses of a beam search soon
+    descend from one another, so that few of the words that they ever said live on. Every part that must remember does so under itself: it *grows* keys and values, *keeps*
     what is made once for a sample, and holds a *state* that each step replaces.
 
     Args:
@@ -61,19 +81,12 @@ class Cache:
 
     def __init__(self, room: int) -> None:
         self.room, self.beams = room, 1  # hypotheses a sample
+        self.free: _Free | None = None  # where what ``places`` was told of last is written; at the end if nothing
         self.grown: dict[nn.Module, _Grown] = {}  # rows are samples, here and in what is shared
         self.shared: dict[nn.Module, tuple[Tensor, ...]] = {}
         self.past: dict[nn.Module, tuple[Tensor, ...]] = {}  # rows are hypotheses, here and below
         self.kept: dict[nn.Module, tuple[Tensor, ...]] = {}
         self.states: dict[nn.Module, tuple[Tensor, ...]] = {}
-
-    def grow(self, owner: nn.Module, key: Tensor, value: Tensor) -> list[Tensor]:
-        """Append keys and values (R, heads, N, D) to what ``owner`` has; return all of each sample (B, heads, M, D)."""
-        parts = [side_by_side(part, self.beams) for part in (key, value)]
-        if owner in self.grown:
-            return self.grown[owner].append(parts)
-        self.grown[owner] = _Grown(parts, self.room)
-        return parts
 
     def places(self, owner: nn.Module, tokens: Tokens) -> Tokens:
         """Return the places (R, M) of all that ``owner`` has read for a sample, these tokens (R, N) included.
@@ -81,14 +94,29 @@ class Cache:
         What is not a hypothesis' own past is not valid there; the vectors are left out.
         """
         valid, block = tokens.valid, tokens.block
-        if self.beams > 1:
-            own = torch.eye(self.beams, dtype=torch.bool, device=valid.device)  # (K, K)
-            valid = (valid.view(-1, self.beams, 1) & own).flatten(0, 1)
-            block = block.expand_as(valid)
-        if owner in self.past:
-            valid, block = (torch.cat(pair, dim=1) for pair in zip(self.past[owner], (valid, block), strict=True))
+        past = self.past.get(owner, (valid[:, :0], block[:, :0]))
+        if self.beams == 1:
+            self.free = None
+            valid, block = (torch.cat(pair, dim=1) for pair in zip(past, (valid, block), strict=True))
+        else:
+            self.free = _Free.of(past[0], self.beams)
+            here, more = self.free.index.reshape(-1, 1), self.free.width - past[0].shape[1]
+            valid, block = (
+                F.pad(old, (0, more)).scatter(1, here, new) for old, new in zip(past, (valid, block), strict=True)
+            )
         self.past[owner] = valid, block
         return Tokens(tokens.x, valid, block)
+
+    def grow(self, owner: nn.Module, key: Tensor, value: Tensor) -> list[Tensor]:
+        """Add keys and values (R, heads, N, D) of the tokens that ``places`` was told of last.
+
+        Return all that ``owner`` has of each sample (B, heads, M, D).
+        """
+        parts = [side_by_side(part, self.beams) for part in (key, value)]
+        if owner in self.grown:
+            return self.grown[owner].write(parts, self.free)
+        self.grown[owner] = _Grown(parts, self.room)
+        return parts
 
     def take(self, rows: Tensor) -> None:
         """Go on from the rows named by ``rows`` (R',), each as often as it is named; before ``expand``."""
