@@ -15,54 +15,58 @@ from velm_lightning.types import Tokens
 class _Free(NamedTuple):
     """Where the next words of the hypotheses go: places that are no hypothesis' past any more, or new ones."""
 
-    index: Tensor  # (B, K)
+    sample: Tensor  # (B, 1)
+    place: Tensor  # (B, K)
     width: int  # how many places there are then
 
     @staticmethod
     def of(valid: Tensor, beams: int) -> _Free:
         """Return the first free places, given which ones (R, M) are a hypothesis' own past."""
         free = F.pad(~valid.view(-1, beams, valid.shape[1]).any(1), (0, beams), value=True)  # (B, M + K)
-        index = free.int().argsort(dim=1, descending=True, stable=True)[:, :beams]
-        return _Free(index, max(valid.shape[1], int(index.max()) + 1))
+        place = free.int().argsort(dim=1, descending=True, stable=True)[:, :beams]
+        sample = torch.arange(len(place), device=place.device)[:, None]
+        return _Free(sample, place, max(valid.shape[1], int(place.max()) + 1))
 
 
 class _Grown:
-    """Keys and values of all that was read, in buffers made once; ``room`` is the most steps."""
+    """Keys and values of all that was read, in buffers (B, M, heads, D) made once; ``room`` is the most steps."""
 
     def __init__(self, parts: Sequence[Tensor], room: int) -> None:
-        self.buffers, self.length, self.room = list(parts), parts[0].shape[2], room
+        self.buffers, self.length, self.room = [part.transpose(1, 2) for part in parts], parts[0].shape[2], room
 
     def write(self, parts: Sequence[Tensor], free: _Free | None) -> list[Tensor]:
         """Write ``parts`` (B, heads, N, D) to free places, or at the end; return all so far (B, heads, M, D)."""
         start, self.length = self.length, free.width if free else self.length + parts[0].shape[2]
-        if self.length > self.buffers[0].shape[2]:
+        if self.length > self.buffers[0].shape[1]:
             self._make_room(start, start + self.room * parts[0].shape[2])
         for buffer, part in zip(self.buffers, parts, strict=True):
             if free is None:
-                buffer[:, :, start : self.length] = part
-            else:
-                buffer[:, :, start : self.length] = 0.0  # a sample that needs fewer places must find numbers there
-                buffer[torch.arange(len(part), device=part.device)[:, None], :, free.index] = part.transpose(1, 2)
+                buffer[:, start : self.length] = part.transpose(1, 2)
+                continue
+            if self.length > start:
+                buffer[:, start : self.length] = 0.0  # a sample that needs fewer places must find numbers there
+            buffer[free.sample, free.place] = part.transpose(1, 2)
         return self.all()
 
     def all(self) -> list[Tensor]:
-        """Return what was written."""
-        return [buffer[:, :, : self.length] for buffer in self.buffers]
+        """Return what was written (B, heads, M, D)."""
+        return [buffer[:, : self.length].transpose(1, 2) for buffer in self.buffers]
 
     def select(self, samples: Tensor) -> None:
         """Keep these samples."""
-        for written in self.all():
+        for buffer in self.buffers:
+            written = buffer[:, : self.length]
             written[: len(samples)] = written.index_select(0, samples)
         self.buffers = [buffer[: len(samples)] for buffer in self.buffers]
 
     def take(self, samples: Tensor) -> None:
         """Go on with copies of these samples, each as often as it is named."""
-        self.buffers = [written.index_select(0, samples) for written in self.all()]
+        self.buffers = [buffer[:, : self.length].index_select(0, samples) for buffer in self.buffers]
 
     def _make_room(self, written: int, length: int) -> None:
-        longer = [part.new_empty(*part.shape[:2], length, part.shape[3]) for part in self.buffers]
-        for buffer, part in zip(longer, self.buffers, strict=True):
-            buffer[:, :, :written] = part[:, :, :written]
+        longer = [buffer.new_empty(len(buffer), length, *buffer.shape[2:]) for buffer in self.buffers]
+        for buffer, old in zip(longer, self.buffers, strict=True):
+            buffer[:, :written] = old[:, :written]
         self.buffers = longer
 
 
@@ -72,8 +76,10 @@ class Cache:
     Keys and values belong to a sample: each step adds those of all its hypotheses, and *places* say which of them are
     a hypothesis' own past. So image and prompt are kept and read once for all hypotheses, and hypotheses that follow
     another one move no keys. What is nobody's past any more is written over: the hypotheses of a beam search soon
-    descend from one another, so that few of the words that they ever said live on. Every part that must remember does so under itself: it *grows* keys and values, *keeps*
-    what is made once for a sample, and holds a *state* that each step replaces.
+    descend from one another, so that few of the words that they ever said live on.
+
+    Every part that must remember does so under itself: it *grows* keys and values, *keeps* what is made once for a
+    sample, and holds a *state* that each step replaces.
 
     Args:
         room: the most words that will be added to what is read first.
@@ -100,7 +106,7 @@ class Cache:
             valid, block = (torch.cat(pair, dim=1) for pair in zip(past, (valid, block), strict=True))
         else:
             self.free = _Free.of(past[0], self.beams)
-            here, more = self.free.index.reshape(-1, 1), self.free.width - past[0].shape[1]
+            here, more = self.free.place.reshape(-1, 1), self.free.width - past[0].shape[1]
             valid, block = (
                 F.pad(old, (0, more)).scatter(1, here, new) for old, new in zip(past, (valid, block), strict=True)
             )
