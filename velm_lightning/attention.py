@@ -44,9 +44,14 @@ def decoding_with(cache: Cache | None) -> Iterator[None]:
         _decoding.reset(token)
 
 
-def attention_mask(query: Tokens, key: Tokens) -> Tensor | None:
-    """Return (B, 1, N, M) bool, or nothing where all is visible, so that the unmasked kernels are used."""
+def attention_mask(query: Tokens, key: Tokens, causal: bool = False) -> Tensor | None:
+    """Return (B, 1, N, M) bool, or nothing where all is visible, so that the unmasked kernels are used.
+
+    ``causal`` hides, within a block too, what stands further right; the queries are the last N of the M keys.
+    """
     mask = query.sees(key)
+    if causal:
+        mask = mask.tril(mask.shape[2] - mask.shape[1])
     if not torch.compiler.is_compiling() and bool(mask.all()):
         return None
     return mask[:, None]

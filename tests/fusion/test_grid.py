@@ -55,6 +55,7 @@ IMAGE_ENCODERS = {
 }
 TEXT_ENCODERS = {
     "transformer": tiny.transformer,
+    "causal": lambda: tiny.transformer(causal=True),
     "lstm": lambda: tiny.recurrent(cell="lstm"),
     "gru": lambda: tiny.recurrent(cell="gru", depth=2),
     **{kind: partial(tiny.pretrained_text, kind) for kind in ("bert", "gpt2", "llama")},
@@ -75,7 +76,8 @@ GRID += [  # models of transformers: each with a fusion of every family, and two
     for fusion in ("early", "late-gate", "interactive-co", "text-only", "image-only")
     for image, text in (("hf-vit", "bert"), ("clip", "gpt2"), ("resnet", "llama"))
 ]
-GRID += [(fusion, *pair) for fusion in ("early", "late-sum") for pair in (("siglip", "bert"), ("dinov2", "llama"))]
+PAIRS = (("siglip", "bert"), ("dinov2", "llama"), ("cnn", "causal"))
+GRID += [(fusion, *pair) for fusion in ("early", "late-sum") for pair in PAIRS]
 # Parts for the class token of CLIP, the pooled vector of SigLIP, the masks of DINOv2: our tokens do not depend on them.
 UNREAD = ("image_encoder.model.post_layernorm.", "image_encoder.model.head.", ".mask_token")
 CLOSE = {"atol": 1e-10, "rtol": 0.0}  # the models below compute in double precision

@@ -1,7 +1,7 @@
 """Words a second with and without the cache, beside ``transformers.generate`` on a GPT-2 of the same size.
 
-Both models have the same weights and must say the same words; they take turns within one process, and the ratios are
-taken turn by turn.
+Both models have the same weights and must say the same words, which differ from sample to sample and step to step;
+they take turns within one process, and the ratios are taken turn by turn.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--depth", type=int, default=6, help="layers (6)")
     parser.add_argument("--words", type=int, default=10_000, help="size of the vocabulary (10,000)")
     parser.add_argument("--batch-size", type=int, default=32, help="sentences at once (32)")
+    parser.add_argument(
+        "--prompt", type=int, default=10, help="words before it (10: the visual prefix of conf/prefix.yaml)"
+    )
     parser.add_argument("--length", type=int, default=32, help="words in a sentence (32)")
     parser.add_argument("--beams", type=int, default=5, help="beams of the beam search (5)")
     parser.add_argument("--turns", type=int, default=5, help="turns of each (5)")
@@ -46,9 +49,9 @@ def run(options: argparse.Namespace) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = build(options).to(device).eval()
     twin = gpt2_of(model).to(device).eval()
-    batch = prompts(options.batch_size).to(device)
+    batch = prompts(options.batch_size, options.prompt, options.words).to(device)
     length = options.length
-    table = Table(title=f"{count(model):.1f}M parameters (GPT-2: {count(twin):.1f}M), {where(device)}, {length} words")
+    table = Table(title=f"{count(model):.1f}M parameters (GPT-2: {count(twin):.1f}M), {where(device)}, {options.prompt} + {length} words")
     for name in ("", "words/s", "cached velm / this", "same words"):
         table.add_column(name, justify="right")
     beam = Beam(options.beams, early_stopping=False, max_length=length)
@@ -69,19 +72,24 @@ def run(options: argparse.Namespace) -> None:
 
 
 def build(options: argparse.Namespace) -> TextOnly:
-    """Return a captioner that sees no picture, so that it can be compared with a language model."""
+    """Return a causal captioner that sees no picture, so that it can be compared with a language model.
+
+    Its weights are random, so that it would say its last word over and over: ``turn``, a layer that GPT-2 does not
+    have, moves every feature by one place, so that each word points to another one.
+    """
     words = (f"w{i}" for i in range(options.words - len(SPECIALS)))
-    text = TransformerText(options.dim, options.depth, options.dim // 64, 0.0, max_positions=options.length + 1)
+    longest = options.prompt + options.length
+    text = TransformerText(options.dim, options.depth, options.dim // 64, 0.0, max_positions=longest, causal=True)
     model = TextOnly(
         vocabulary=Vocabulary(train_tokenizer(words, size=options.words)),
         image_encoder=SmallCNN(size=16, widths=(8,), dim=8),
         text_encoder=text,
         task=Generation(),
     )
+    turn: Any = model.task.turn
     with torch.no_grad():
         model.text_encoder.embedding.weight[model.vocabulary.pad] = 0  # so never among the best: nobody need ban it
-    turn: Any = model.task.turn  # a layer that GPT-2 does not have: it passes everything through
-    nn.init.eye_(turn[0].weight)
+        turn[0].weight.copy_(torch.eye(options.dim).roll(1, dims=0))
     nn.init.zeros_(turn[0].bias)
     return model
 
@@ -105,7 +113,7 @@ def gpt2_of(model: TextOnly) -> Any:
     with torch.no_grad():
         twin.transformer.wte.weight.copy_(text.embedding.weight * text.dim**0.5)
         twin.transformer.wpe.weight.copy_(text.position)
-        twin.lm_head.weight.copy_(text.embedding.weight)
+        twin.lm_head.weight.copy_(text.embedding.weight.roll(-1, dims=1))  # what ``turn`` does
         twin.transformer.ln_f.load_state_dict(text.norm.state_dict())
         for theirs_, ours_ in zip(twin.transformer.h, text.layers, strict=True):
             theirs_.ln_1.load_state_dict(ours_.norm_self.state_dict())
@@ -124,9 +132,9 @@ def _fill(layer: Any, *parts: nn.Linear) -> None:
     layer.bias.copy_(torch.cat([part.bias for part in parts]))
 
 
-def prompts(size: int) -> Batch:
-    """Return samples whose prompts are one word each, different everywhere, and whose pictures nobody looks at."""
-    ids = torch.arange(size)[:, None] + len(SPECIALS)
+def prompts(size: int, length: int, words: int) -> Batch:
+    """Return samples whose prompts are words drawn at random, and whose pictures nobody looks at."""
+    ids = torch.randint(len(SPECIALS), words, (size, length))
     empty, valid = ("",) * size, torch.ones_like(ids).bool()
     image, answers = torch.zeros(size, 3, 16, 16, dtype=torch.uint8), torch.zeros(size, 0)
     return Batch(empty, image, ids, valid, torch.zeros_like(ids), answers, empty, ((),) * size, empty, empty)
@@ -151,7 +159,7 @@ def theirs(twin: Any, batch: Batch, length: int, beams: int, words: Vocabulary) 
         do_sample=False,
         early_stopping=False,
     )
-    return [[word for word in row if word not in (words.end, words.pad)] for row in said[:, 1:].tolist()]
+    return [[word for word in row if word not in (words.end, words.pad)] for row in said[:, batch.ids.shape[1] :].tolist()]
 
 
 def agreement(some: Sentences, others: Sentences) -> float:

@@ -13,7 +13,7 @@ from velm_lightning.vocabulary import Vocabulary
 
 
 class TransformerText(TextEncoder):
-    """A pre-norm Transformer with learned positions; the block rule makes it bidirectional on the prompt.
+    """A pre-norm Transformer with learned positions, bidirectional on the prompt by the block rule, or causal.
 
     Args:
         dim: width of a token.
@@ -21,15 +21,20 @@ class TransformerText(TextEncoder):
         heads: attention heads; divides ``dim``.
         dropout: dropout on embeddings, in attention and branches.
         max_positions: longest sequence of word pieces, prompt and target together.
+        causal: read the prompt from left to right too, as GPT does: the model of a language model, from scratch.
     """
 
-    causal = False
-
     def __init__(
-        self, dim: int = 128, depth: int = 2, heads: int = 4, dropout: float = 0.1, max_positions: int = 256
+        self,
+        dim: int = 128,
+        depth: int = 2,
+        heads: int = 4,
+        dropout: float = 0.1,
+        max_positions: int = 256,
+        causal: bool = False,
     ) -> None:
         super().__init__()
-        self.dim = dim
+        self.dim, self.causal = dim, causal
         self.position = nn.Parameter(torch.randn(max_positions, dim) * 0.5)
         self.drop = nn.Dropout(dropout)
         self.layers = nn.ModuleList(Block(dim, heads, dropout) for _ in range(depth))
@@ -67,7 +72,7 @@ class TransformerText(TextEncoder):
     def trunk(self, tokens: Tokens, cache: Cache | None = None) -> Tokens:
         """See ``TextEncoder.trunk``."""
         seen = tokens if cache is None else cache.places(self, tokens)
-        x, mask = tokens.x, attention_mask(tokens, seen)
+        x, mask = tokens.x, attention_mask(tokens, seen, self.causal)
         for layer in self.layers:
             x = layer(x, mask, cache=cache)
         return tokens.with_x(self.norm(x))

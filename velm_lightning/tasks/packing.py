@@ -12,14 +12,16 @@ from torch.nn import functional as F
 from velm_lightning.tasks.model import Model
 
 _ROWS = 4  # with fewer, reading the weights takes the time, in whatever order they stand
+_SMALL = 400_000  # weights below which calling oneDNN costs more than its order saves
 
 
 class PackedLinear:
-    """What a linear layer does, on a copy of its weights that oneDNN has packed, made at the first use.
+    """What a linear layer does, on a copy of its weights in the order of reading, made at the first use.
 
-    On a CPU, ``linear`` packs its weights anew at every call, which weighs as long as the rows are few: with 8 to 32
-    rows a quarter of a layer's time, of a vocabulary's head half. Results differ in rounding alone. Weights that have
-    changed are packed again; where a gradient is wanted, and for anything but float32 on a CPU, the layer does its own.
+    On a CPU, ``linear`` orders its weights anew at every call, which weighs as long as the rows are few: with 8 to 32
+    rows a quarter of a layer's time, of a vocabulary's head half. A large layer's copy is packed by oneDNN, a small
+    one's transposed. Results differ in rounding alone. Weights that have changed are copied again; where a gradient is
+    wanted, and for anything but float32 on a CPU, the layer does its own.
     """
 
     def __init__(self, layer: nn.Linear) -> None:
@@ -33,10 +35,16 @@ class PackedLinear:
         if rows < _ROWS or not _suits(x) or not _suits(weight):
             return F.linear(x, weight, bias)
         made_from, version = self.made_from
-        if weight is not made_from or weight._version != version:
-            self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), rows)
+        small = weight.numel() < _SMALL
+        if self.packed is None or weight is not made_from or weight._version != version:
+            own = weight.detach()
+            self.packed = own.t().contiguous() if small else torch.ops.mkldnn._reorder_linear_weight(own, rows)
             self.made_from = weight, weight._version
-        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, bias, "none", [], "")
+        if small:
+            flat = x.reshape(rows, -1)
+            out = flat @ self.packed if bias is None else torch.addmm(bias, flat, self.packed)
+            return out.view(*x.shape[:-1], -1)
+        out = torch.ops.mkldnn._linear_pointwise(x, self.packed, bias, "none", [], "")
         return out
 
 
