@@ -163,7 +163,8 @@ def _fused(
 
     With gradients in half precision that kernel is four times slower there, at the lengths of captions and questions.
     """
-    if query.device.type != "cpu":
+    plain = query.dtype == key.dtype == value.dtype and value.dtype.itemsize >= 4
+    if not query.is_cpu or (plain and not torch.is_autocast_enabled("cpu")):
         return F.scaled_dot_product_attention(query, key, value, mask, dropout, scale=scaling)
     q, k, v = (part.float() if part.dtype.itemsize < 4 else part for part in (query, key, value))
     with torch.autocast("cpu", enabled=False):
@@ -176,6 +177,13 @@ def _weights(query: Tensor, key: Tensor, mask: Tensor | None, scaling: float | N
         logits = logits.masked_fill(~mask, float("-inf"))
     weights: Tensor = logits.softmax(-1).detach()
     return weights
+
+
+class FeedForward(nn.Sequential):
+    """Two linear layers with a GELU between them, ``inner`` wide (Vaswani et al. 2017; Hendrycks & Gimpel 2016)."""
+
+    def __init__(self, dim: int, inner: int) -> None:
+        super().__init__(nn.Linear(dim, inner), nn.GELU(), nn.Linear(inner, dim))
 
 
 class Block(nn.Module):
@@ -206,7 +214,7 @@ class Block(nn.Module):
         self.norm_cross = nn.LayerNorm(dim) if cross else None
         self.gate = nn.Parameter(torch.zeros(1)) if cross and gated else None
         self.norm_out = nn.LayerNorm(dim)
-        self.feed_forward = nn.Sequential(nn.Linear(dim, expansion * dim), nn.GELU(), nn.Linear(expansion * dim, dim))
+        self.feed_forward = FeedForward(dim, expansion * dim)
         self.drop = nn.Dropout(dropout)
 
     def forward(

@@ -7,24 +7,43 @@ import tiny
 import torch
 from torch import nn
 
+from velm_lightning.attention import FeedForward
 from velm_lightning.fusion import EarlyFusion
-from velm_lightning.tasks import Generation
-from velm_lightning.tasks.packing import PackedLinear, linear_layers, running
+from velm_lightning.tasks import Generation, packing
+from velm_lightning.tasks.packing import PackedFeedForward, PackedLinear, packed_layers, running
 
 needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch was built without oneDNN")
 X = torch.randn(4, 8, 24)
 
 
 @needs_onednn
+@pytest.mark.parametrize("gelu", [True, False])
 @pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("small", [0, packing._SMALL])
 @torch.no_grad()
-def test_results_are_the_same_and_weights_are_packed_once(bias):
+def test_results_are_the_same_and_weights_are_packed_once(small, bias, gelu, monkeypatch):
+    monkeypatch.setattr(packing, "_SMALL", small)
     layer = nn.Linear(24, 10, bias)
-    fast = PackedLinear(layer)
-    torch.testing.assert_close(fast(X), layer(X))
+    fast, slow = PackedLinear(layer, gelu), nn.Sequential(layer, nn.GELU()) if gelu else layer
+    torch.testing.assert_close(fast(X), slow(X))
     made = fast.packed
-    torch.testing.assert_close(fast(X[:, 0]), layer(X[:, 0]))
+    torch.testing.assert_close(fast(X[:, 0]), slow(X[:, 0]))
     assert fast.packed is made
+    torch.testing.assert_close(fast(X[0, :2]), slow(X[0, :2]))  # too few rows
+
+
+@needs_onednn
+@torch.no_grad()
+def test_a_feed_forward_runs_as_one():
+    model = nn.Sequential(FeedForward(24, 48), nn.Linear(24, 10))
+    want = model(X)
+    layers = packed_layers(model)
+    assert [one.layer for one in layers] == [model[0], model[1]]
+    with running(layers):
+        torch.testing.assert_close(model(X), want)
+    whole = layers[0]
+    assert isinstance(whole, PackedFeedForward)
+    assert whole.first.packed is not None
 
 
 @needs_onednn
@@ -55,7 +74,7 @@ def test_few_rows_other_precisions_and_gradients_go_their_usual_way():
 
 def test_layers_do_their_own_again_afterwards():
     model = nn.Sequential(nn.Linear(24, 10), nn.ReLU())
-    layers = linear_layers(model)
+    layers = packed_layers(model)
     with running(layers):
         assert [model[0].forward] == layers
     assert "forward" not in vars(model[0])
@@ -65,7 +84,7 @@ def test_layers_do_their_own_again_afterwards():
 def test_compiled_layers_are_left_alone():
     model = nn.Sequential(nn.Sequential(nn.Linear(24, 10)), nn.Linear(10, 10))
     model[0].compile(backend="eager")
-    assert [one.layer for one in linear_layers(model)] == [model[1]]
+    assert [one.layer for one in packed_layers(model)] == [model[1]]
 
 
 @needs_onednn
@@ -74,7 +93,7 @@ def test_packed_weights_are_kept_while_a_model_evaluates():
     batch = tiny.batch(tiny.translations() * 2, model.vocabulary)
     said = model.task.sentences(model, batch)
     layers = model.task.packed(model)
-    assert any(one.packed is not None for one in layers)
+    assert any(isinstance(one, PackedLinear) and one.packed is not None for one in layers)
     assert model.task.sentences(model, batch) == said
     assert model.task.packed(model) is layers
     model.train().eval()

@@ -51,7 +51,8 @@ def run(options: argparse.Namespace) -> None:
     twin = gpt2_of(model).to(device).eval()
     batch = prompts(options.batch_size, options.prompt, options.words).to(device)
     length = options.length
-    table = Table(title=f"{count(model):.1f}M parameters (GPT-2: {count(twin):.1f}M), {where(device)}, {options.prompt} + {length} words")
+    sizes = f"{count(model):.1f}M parameters (GPT-2: {count(twin):.1f}M)"
+    table = Table(title=f"{sizes}, {where(device)}, {options.prompt} + {length} words")
     for name in ("", "words/s", "cached velm / this", "same words"):
         table.add_column(name, justify="right")
     beam = Beam(options.beams, early_stopping=False, max_length=length)
@@ -159,7 +160,8 @@ def theirs(twin: Any, batch: Batch, length: int, beams: int, words: Vocabulary) 
         do_sample=False,
         early_stopping=False,
     )
-    return [[word for word in row if word not in (words.end, words.pad)] for row in said[:, batch.ids.shape[1] :].tolist()]
+    sentences = said[:, batch.ids.shape[1] :].tolist()
+    return [[word for word in row if word not in (words.end, words.pad)] for row in sentences]
 
 
 def agreement(some: Sentences, others: Sentences) -> float:

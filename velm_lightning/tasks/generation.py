@@ -15,7 +15,7 @@ from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.tasks.base import HeadTask
 from velm_lightning.tasks.heads import own_head, tied_head
 from velm_lightning.tasks.model import Model
-from velm_lightning.tasks.packing import PackedLinear, linear_layers
+from velm_lightning.tasks.packing import Packed, packed_layers
 from velm_lightning.tasks.rows import mean
 from velm_lightning.tasks.sentences import Captions, SentenceScorer
 from velm_lightning.tasks.stepping import CachedSteps, prompts
@@ -46,7 +46,7 @@ class Generation(HeadTask):
         super().__init__()
         self.kind = head
         self.label_smoothing, self.drop = label_smoothing, nn.Dropout(dropout)
-        self._layers: list[PackedLinear] = []
+        self._layers: list[Packed] = []
         self.decoding, self.scorer = decoding or Greedy(), scorer or Captions()
 
     def connect(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
@@ -111,10 +111,10 @@ class Generation(HeadTask):
             steps = CachedSteps(model, batch, self.logits, decoding.max_length, self.packed(model))
             return decoding(steps, self.vocabulary.end, banned=self.silent)
 
-    def packed(self, model: Model) -> list[PackedLinear]:
+    def packed(self, model: Model) -> list[Packed]:
         """Return the model's linear layers on packed weights; they are kept while it evaluates."""
         if not self._layers:
-            self._layers = linear_layers(model)
+            self._layers = packed_layers(model)
         return self._layers
 
     def train(self, mode: bool = True) -> Generation:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from velm_lightning.attention import FeedForward
 from velm_lightning.tasks.model import Model
 
 _ROWS = 4  # with fewer, reading the weights takes the time, in whatever order they stand
@@ -22,18 +24,22 @@ class PackedLinear:
     rows a quarter of a layer's time, of a vocabulary's head half. A large layer's copy is packed by oneDNN, a small
     one's transposed. Results differ in rounding alone. Weights that have changed are copied again; where a gradient is
     wanted, and for anything but float32 on a CPU, the layer does its own.
+
+    Args:
+        layer: the layer.
+        gelu: whether a GELU follows it; oneDNN does that in passing.
     """
 
-    def __init__(self, layer: nn.Linear) -> None:
-        self.layer = layer
+    def __init__(self, layer: nn.Linear, gelu: bool = False) -> None:
+        self.layer, self.gelu = layer, gelu
         self.packed: Tensor | None = None
         self.made_from: tuple[Tensor, int] = (layer.weight, -1)  # and its version
 
     def __call__(self, x: Tensor) -> Tensor:
         """Map (..., in) to (..., out)."""
         weight, bias, rows = self.layer.weight, self.layer.bias, x.shape[:-1].numel()
-        if rows < _ROWS or not _suits(x) or not _suits(weight):
-            return F.linear(x, weight, bias)
+        if rows < _ROWS or not _suits(x, weight):
+            return self._finished(F.linear(x, weight, bias))
         made_from, version = self.made_from
         small = weight.numel() < _SMALL
         if self.packed is None or weight is not made_from or weight._version != version:
@@ -43,24 +49,46 @@ class PackedLinear:
         if small:
             flat = x.reshape(rows, -1)
             out = flat @ self.packed if bias is None else torch.addmm(bias, flat, self.packed)
-            return out.view(*x.shape[:-1], -1)
-        out = torch.ops.mkldnn._linear_pointwise(x, self.packed, bias, "none", [], "")
-        return out
+            return self._finished(out.view(*x.shape[:-1], -1))
+        after = "gelu" if self.gelu else "none"
+        done: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, bias, after, [], "none")
+        return done
+
+    def _finished(self, x: Tensor) -> Tensor:
+        return F.gelu(x) if self.gelu else x
 
 
-def linear_layers(model: Model) -> list[PackedLinear]:
-    """Return the model's linear layers, to be run on packed weights; none where torch lacks oneDNN.
+class PackedFeedForward:
+    """What a feed-forward does, on packed weights."""
 
-    Those in compiled layers are left out, for the compiler has its own ways.
+    def __init__(self, layer: FeedForward) -> None:
+        first, last = cast(nn.Linear, layer[0]), cast(nn.Linear, layer[2])
+        self.layer, self.first, self.last = layer, PackedLinear(first, gelu=True), PackedLinear(last)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Map (..., D) to (..., D)."""
+        return self.last(self.first(x))
+
+
+Packed = PackedLinear | PackedFeedForward
+
+
+def packed_layers(model: Model) -> list[Packed]:
+    """Return the model's feed-forwards and other linear layers on packed weights; none where torch lacks oneDNN.
+
+    Compiled layers are left out, for the compiler has its own ways.
     """
     if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return []
-    compiled = {part for whole in model.modules() if whole._compiled_call_impl is not None for part in whole.modules()}
-    return [PackedLinear(layer) for layer in model.modules() if type(layer) is nn.Linear and layer not in compiled]
+    left_out = {part for whole in model.modules() if whole._compiled_call_impl is not None for part in whole.modules()}
+    whole = [part for part in model.modules() if type(part) is FeedForward and part not in left_out]
+    left_out.update(layer for part in whole for layer in part)
+    single = [part for part in model.modules() if type(part) is nn.Linear and part not in left_out]
+    return [*map(PackedFeedForward, whole), *map(PackedLinear, single)]
 
 
 @contextmanager
-def running(layers: Sequence[PackedLinear]) -> Iterator[None]:
+def running(layers: Sequence[Packed]) -> Iterator[None]:
     """Let these layers run on their packed weights inside."""
     for one in layers:
         vars(one.layer)["forward"] = one
@@ -71,6 +99,6 @@ def running(layers: Sequence[PackedLinear]) -> Iterator[None]:
             del vars(one.layer)["forward"]
 
 
-def _suits(x: Tensor) -> bool:
-    plain = x.dtype == torch.float32 and x.device.type == "cpu"
+def _suits(x: Tensor, weight: Tensor) -> bool:
+    plain = x.dtype == torch.float32 == weight.dtype and x.is_cpu and weight.is_cpu
     return plain and not torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from velm_lightning.kv_cache import Cache
 from velm_lightning.tasks.model import Model
-from velm_lightning.tasks.packing import PackedLinear, running
+from velm_lightning.tasks.packing import Packed, running
 from velm_lightning.types import Batch, Words
 
 
@@ -37,7 +37,7 @@ class CachedSteps:
         batch: Batch,
         logits: Callable[[Tensor], Tensor],
         room: int,
-        layers: Sequence[PackedLinear] = (),
+        layers: Sequence[Packed] = (),
     ) -> None:
         self.model, self.batch, self.logits = model, batch, logits
         self.cache, self.written, self.layers = Cache(room), 0, layers
