@@ -18,8 +18,9 @@ from velm_lightning.types import InputError, Row
 
 FUSIONS = (EarlyFusion, LateFusion, InteractiveFusion, TextOnly, ImageOnly)
 every_fusion = pytest.mark.parametrize("kind", FUSIONS, ids=lambda kind: kind.__name__)
-TEXTS = {"transformer": tiny.transformer, "recurrent": tiny.recurrent} | {
-    kind: partial(tiny.pretrained_text, kind) for kind in ("gpt2", "llama", "bert")
+TEXTS = {"transformer": tiny.transformer, "causal": partial(tiny.transformer, causal=True)} | {
+    "recurrent": tiny.recurrent,
+    **{kind: partial(tiny.pretrained_text, kind) for kind in ("gpt2", "llama", "bert")},
 }
 
 
@@ -49,7 +50,7 @@ def batch_of(model):
 
 @every_fusion
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
-@pytest.mark.parametrize("decoding", [Greedy(max_length=7), Beam(beams=3, max_length=7)], ids=["greedy", "beam"])
+@pytest.mark.parametrize("decoding", [Greedy(max_length=7), Beam(beams=3, max_length=12)], ids=["greedy", "beam"])
 def test_the_cache_changes_no_word_and_no_score(kind, text, decoding):
     model = model_of(kind, text)
     cached, plain = sentences(decoding, CachedSteps, model), sentences(decoding, UncachedSteps, model)
