@@ -182,7 +182,7 @@ def heads(rows, words=1):
 
 
 def read(cache, owner, *parts):
-    """Let ``owner`` read one more token a row, whose keys and values are these."""
+    """Let ``owner`` read more tokens, whose keys and values (rows, heads, words, D) are these."""
     rows = len(parts[0])
     tokens = blocks(torch.zeros(rows, parts[0].shape[2], 1), [[0] * parts[0].shape[2]] * rows)
     seen = cache.places(owner, tokens)

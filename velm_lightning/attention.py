@@ -45,13 +45,8 @@ def decoding_with(cache: Cache | None) -> Iterator[None]:
 
 
 def attention_mask(query: Tokens, key: Tokens, causal: bool = False) -> Tensor | None:
-    """Return (B, 1, N, M) bool, or nothing where all is visible, so that the unmasked kernels are used.
-
-    ``causal`` hides, within a block too, what stands further right; the queries are the last N of the M keys.
-    """
-    mask = query.sees(key)
-    if causal:
-        mask = mask.tril(mask.shape[2] - mask.shape[1])
+    """Return (B, 1, N, M) bool, or nothing where all is visible, so that the unmasked kernels are used."""
+    mask = query.sees(key, causal)
     if not torch.compiler.is_compiling() and bool(mask.all()):
         return None
     return mask[:, None]
@@ -163,8 +158,7 @@ def _fused(
 
     With gradients in half precision that kernel is four times slower there, at the lengths of captions and questions.
     """
-    plain = query.dtype == key.dtype == value.dtype and value.dtype.itemsize >= 4
-    if not query.is_cpu or (plain and not torch.is_autocast_enabled("cpu")):
+    if query.device.type != "cpu":
         return F.scaled_dot_product_attention(query, key, value, mask, dropout, scale=scaling)
     q, k, v = (part.float() if part.dtype.itemsize < 4 else part for part in (query, key, value))
     with torch.autocast("cpu", enabled=False):

@@ -36,16 +36,16 @@ class _Grown:
 
     def write(self, parts: Sequence[Tensor], free: _Free | None) -> list[Tensor]:
         """Write ``parts`` (B, heads, N, D) to free places, or at the end; return all so far (B, heads, M, D)."""
-        start, self.length = self.length, free.width if free else self.length + parts[0].shape[2]
-        if self.length > self.buffers[0].shape[1]:
-            self._make_room(start, start + self.room * parts[0].shape[2])
+        end = free.width if free else self.length + parts[0].shape[2]
+        if end > self.buffers[0].shape[1]:
+            self._make_room(self.length + self.room * parts[0].shape[2])
         for buffer, part in zip(self.buffers, parts, strict=True):
             if free is None:
-                buffer[:, start : self.length] = part.transpose(1, 2)
-                continue
-            if self.length > start:
-                buffer[:, start : self.length] = 0.0  # a sample that needs fewer places must find numbers there
-            buffer[free.sample, free.place] = part.transpose(1, 2)
+                buffer[:, self.length : end] = part.transpose(1, 2)
+            else:
+                buffer[:, self.length : end] = 0.0  # a sample that needs fewer places must find numbers there
+                buffer[free.sample, free.place] = part.transpose(1, 2)
+        self.length = end
         return self.all()
 
     def all(self) -> list[Tensor]:
@@ -63,10 +63,10 @@ class _Grown:
         """Go on with copies of these samples, each as often as it is named."""
         self.buffers = [buffer[:, : self.length].index_select(0, samples) for buffer in self.buffers]
 
-    def _make_room(self, written: int, length: int) -> None:
+    def _make_room(self, length: int) -> None:
         longer = [buffer.new_empty(len(buffer), length, *buffer.shape[2:]) for buffer in self.buffers]
         for buffer, old in zip(longer, self.buffers, strict=True):
-            buffer[:, :written] = old[:, :written]
+            buffer[:, : self.length] = old[:, : self.length]
         self.buffers = longer
 
 

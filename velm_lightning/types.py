@@ -66,9 +66,13 @@ class Tokens(NamedTuple):
     valid: Tensor
     block: Tensor
 
-    def sees(self, other: Tokens) -> Tensor:
-        """Return (B, N, M) bool: which token of ``other`` each token of ``self`` may look at."""
-        return (other.block[:, None, :] <= self.block[:, :, None]) & other.valid[:, None, :]
+    def sees(self, other: Tokens, causal: bool = False) -> Tensor:
+        """Return (B, N, M) bool: which token of ``other`` each token of ``self`` may look at.
+
+        ``causal`` hides, within a block too, what stands further right; ``self`` is the last N of the M then.
+        """
+        seen = (other.block[:, None, :] <= self.block[:, :, None]) & other.valid[:, None, :]
+        return seen.tril(seen.shape[2] - seen.shape[1]) if causal else seen
 
     def with_x(self, x: Tensor) -> Tokens:
         """Return the same places carrying other vectors (B, N, D')."""

@@ -55,7 +55,7 @@ IMAGE_ENCODERS = {
 }
 TEXT_ENCODERS = {
     "transformer": tiny.transformer,
-    "causal": lambda: tiny.transformer(causal=True),
+    "causal": partial(tiny.transformer, causal=True),
     "lstm": lambda: tiny.recurrent(cell="lstm"),
     "gru": lambda: tiny.recurrent(cell="gru", depth=2),
     **{kind: partial(tiny.pretrained_text, kind) for kind in ("bert", "gpt2", "llama")},

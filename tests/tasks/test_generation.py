@@ -18,7 +18,9 @@ from velm_lightning.types import InputError, Row
 
 FUSIONS = (EarlyFusion, LateFusion, InteractiveFusion, TextOnly, ImageOnly)
 every_fusion = pytest.mark.parametrize("kind", FUSIONS, ids=lambda kind: kind.__name__)
-TEXTS = {"transformer": tiny.transformer, "causal": partial(tiny.transformer, causal=True)} | {
+TEXTS = {
+    "transformer": tiny.transformer,
+    "causal": partial(tiny.transformer, causal=True),
     "recurrent": tiny.recurrent,
     **{kind: partial(tiny.pretrained_text, kind) for kind in ("gpt2", "llama", "bert")},
 }

@@ -115,18 +115,11 @@ class PretrainedText(TextEncoder):
         with decoding_with(cache):
             states = self.model(
                 inputs_embeds=tokens.x,
-                attention_mask=self._mask(tokens, seen),
+                attention_mask=tokens.sees(seen, self.causal)[:, None],
                 position_ids=self._places(tokens, seen),
                 use_cache=False,
             )
         return tokens.with_x(states.last_hidden_state)
-
-    def _mask(self, tokens: Tokens, seen: Tokens) -> Tensor:
-        """Return (B, 1, N, M) bool: the block rule, from left to right in a causal model."""
-        mask = tokens.sees(seen)
-        if self.causal:
-            mask = mask.tril(mask.shape[2] - mask.shape[1])
-        return mask[:, None]
 
     def _places(self, tokens: Tokens, seen: Tokens) -> Tensor:
         """Return (B, N): how many valid tokens stand before each, whatever the padding between them."""

@@ -33,7 +33,7 @@ class PackedLinear:
     def __init__(self, layer: nn.Linear, gelu: bool = False) -> None:
         self.layer, self.gelu = layer, gelu
         self.packed: Tensor | None = None
-        self.made_from: tuple[Tensor, int] = (layer.weight, -1)  # and its version
+        self.made_from: tuple[Tensor, int] = (layer.weight, layer.weight._version)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Map (..., in) to (..., out)."""
@@ -44,12 +44,10 @@ class PackedLinear:
         small = weight.numel() < _SMALL
         if self.packed is None or weight is not made_from or weight._version != version:
             own = weight.detach()
-            self.packed = own.t().contiguous() if small else torch.ops.mkldnn._reorder_linear_weight(own, rows)
+            self.packed = own.t().contiguous().t() if small else torch.ops.mkldnn._reorder_linear_weight(own, rows)
             self.made_from = weight, weight._version
         if small:
-            flat = x.reshape(rows, -1)
-            out = flat @ self.packed if bias is None else torch.addmm(bias, flat, self.packed)
-            return self._finished(out.view(*x.shape[:-1], -1))
+            return self._finished(F.linear(x, self.packed, bias))
         after = "gelu" if self.gelu else "none"
         done: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, bias, after, [], "none")
         return done
