@@ -125,6 +125,16 @@ def test_the_passes_over_the_vocabulary_are_exact(words, count):
     assert torch.allclose(log_total(logits), logits.logsumexp(1))
 
 
+@pytest.mark.parametrize("shift", [[0.0, 0.0], [0.0, 500.0], [-500.0, 0.0]])
+def test_a_total_is_exact_where_exponentials_overflow_or_vanish(shift):
+    logits = torch.randn(2, 300, generator=generator()) + torch.tensor(shift)[:, None]
+    torch.testing.assert_close(log_total(logits), logits.double().logsumexp(1).float())
+
+
+def test_where_nothing_is_allowed_the_total_is_a_number():
+    assert torch.isfinite(log_total(torch.full((1, 300), -math.inf))).all()
+
+
 @pytest.mark.parametrize("wrong", [{"temperature": 0.0}, {"top_k": -1}, {"top_p": 0.0}, {"count": 0}])
 def test_wrong_options_are_named(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
