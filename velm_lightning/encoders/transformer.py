@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from velm_lightning.attention import Block, attention_mask
 from velm_lightning.encoders.base import TextEncoder
@@ -51,23 +52,28 @@ class TransformerText(TextEncoder):
         Raises:
             InputError: the sequence is longer than ``max_positions``.
         """
-        ids = words.ids
-        position, longest = self.position[: ids.shape[1]], ids.shape[1]
-        if cache is not None:
+        if cache is None:
+            self._check(words.ids.shape[1])
+            position = self.position[: words.ids.shape[1]]
+        else:
             place = self._places(words.valid, cache)
-            position, longest = self.position[place.clamp(max=len(self.position) - 1)], int(place.max()) + 1
-        if longest > len(self.position):
+            self._check(int(place.max()) + 1)
+            position = F.embedding(place, self.position)
+        return Tokens(self.drop(self.embedding(words.ids) * self.dim**0.5 + position), words.valid, words.block)
+
+    def _check(self, length: int) -> None:
+        if length > len(self.position):
             raise InputError(
-                f"a text of {longest} word pieces exceeds max_positions={len(self.position)}: "
+                f"a text of {length} word pieces exceeds max_positions={len(self.position)}: "
                 "raise it, or lower data.max_length"
             )
-        return Tokens(self.drop(self.embedding(ids) * self.dim**0.5 + position), words.valid, words.block)
 
     def _places(self, valid: Tensor, cache: Cache) -> Tensor:
         """Return (R, N): how many words stand before each, whatever the padding between prompt and target."""
         before = cache.states.get(self, (valid.new_zeros(len(valid), dtype=torch.long),))[0]
-        cache.states[self] = (before + valid.sum(1),)
-        return (before[:, None] + valid.cumsum(1) - 1).clamp(min=0)
+        upto = before[:, None] + valid.cumsum(1)
+        cache.states[self] = (upto[:, -1],)
+        return (upto - 1).clamp(min=0)
 
     def trunk(self, tokens: Tokens, cache: Cache | None = None) -> Tokens:
         """See ``TextEncoder.trunk``."""
