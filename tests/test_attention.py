@@ -53,11 +53,14 @@ def test_it_is_scaled_dot_product_attention(attention, x, context):
     torch.testing.assert_close(attention.cross(x, context), by_definition(attention, x, context), **CLOSE)
 
 
-def test_it_reads_only_where_the_mask_is_true(attention, x, context):
+def test_it_reads_only_where_the_mask_is_true_or_adds_nothing(attention, x, context):
     mask = torch.rand(2, 1, 3, 5) > 0.5
     mask[..., 0] = True  # every query sees something
     assert not mask.all()
-    torch.testing.assert_close(attention.cross(x, context, mask), by_definition(attention, x, context, mask), **CLOSE)
+    expected = by_definition(attention, x, context, mask)
+    torch.testing.assert_close(attention.cross(x, context, mask), expected, **CLOSE)
+    added = torch.zeros(mask.shape, dtype=x.dtype).masked_fill(~mask, float("-inf"))
+    torch.testing.assert_close(attention.cross(x, context, added), expected, **CLOSE)
 
 
 def test_without_a_context_it_reads_itself(attention, x):
@@ -65,9 +68,10 @@ def test_without_a_context_it_reads_itself(attention, x):
     torch.testing.assert_close(attention(x, mask), by_definition(attention, x, x, mask), **CLOSE)
 
 
-def test_keys_and_values_made_beforehand_give_the_same(attention, x, context):
-    key, value = attention.keys_values(context)
-    torch.testing.assert_close(attention.attend(x, key, value, None), attention.cross(x, context), **CLOSE)
+def test_a_context_that_was_read_first_is_read_again(attention, x, context):
+    cache = Cache(room=1)
+    attention.cross(x, context, cache=cache)
+    assert torch.equal(attention.cross(x + 1, None, cache=cache), attention.cross(x + 1, context))
 
 
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
@@ -111,7 +115,8 @@ def test_a_mask_follows_the_block_rule_for_every_head(x):
     text = blocks(x, [[0, 0, 1], [0, 1, 2]])
     mask = attention_mask(text, text)
     assert mask.shape == (2, 1, 3, 3)
-    assert torch.equal(mask[:, 0], text.sees(text))
+    assert torch.equal(mask[:, 0] == 0, text.sees(text))
+    assert torch.equal(mask[:, 0] == float("-inf"), ~text.sees(text))
 
 
 def test_one_padded_sample_is_enough_for_a_mask(x):
@@ -178,13 +183,13 @@ def test_dropout_acts_in_training_alone(x):
 
 def heads(rows, words=1):
     """Keys or values of two heads."""
-    return torch.randn(rows, 2, words, 4, dtype=torch.float64)
+    return torch.randn(rows, words, 2, 4, dtype=torch.float64)
 
 
 def read(cache, owner, *parts):
-    """Let ``owner`` read more tokens, whose keys and values (rows, heads, words, D) are these."""
+    """Let ``owner`` read more tokens, whose keys and values (rows, words, …) are these."""
     rows = len(parts[0])
-    tokens = blocks(torch.zeros(rows, parts[0].shape[2], 1), [[0] * parts[0].shape[2]] * rows)
+    tokens = blocks(torch.zeros(rows, parts[0].shape[1], 1), [[0] * parts[0].shape[1]] * rows)
     seen = cache.places(owner, tokens)
     return seen, cache.grow(owner, parts[0], parts[-1])
 
@@ -195,7 +200,7 @@ def test_keys_and_values_that_grow_are_given_back_whole():
     for count, step in enumerate(steps, 1):
         _, found = read(cache, owner, *step)
         for grown, parts in zip(found, zip(*steps[:count], strict=True), strict=True):
-            assert torch.equal(grown, torch.cat(parts, dim=2))
+            assert torch.equal(grown, torch.cat(parts, dim=1))
 
 
 def test_the_words_of_hypotheses_stand_side_by_side_behind_the_prompt():
@@ -204,7 +209,7 @@ def test_the_words_of_hypotheses_stand_side_by_side_behind_the_prompt():
     cache.expand(2)
     words = heads(4)  # two hypotheses of each sample
     _, (key, value) = read(cache, owner, words)
-    assert torch.equal(key[1], torch.cat([prompt[1], words[2], words[3]], dim=1))
+    assert torch.equal(key[1], torch.cat([prompt[1], words[2], words[3]]))
     assert torch.equal(key, value)
 
 
@@ -216,14 +221,14 @@ def test_words_that_no_hypothesis_descends_from_are_written_over():
     read(cache, owner, first)
     cache.reorder(torch.tensor([1, 1, 2, 3]))  # the first sample's hypotheses both follow its second
     seen, (key, _) = read(cache, owner, second)
-    assert torch.equal(key[0, :, :4], torch.cat([prompt[0], second[0], first[1], second[1]], dim=1))
-    assert torch.equal(key[1], torch.cat([prompt[1], first[2], first[3], second[2], second[3]], dim=1))
+    assert torch.equal(key[0, :4], torch.cat([prompt[0], second[0], first[1], second[1]]))
+    assert torch.equal(key[1], torch.cat([prompt[1], first[2], first[3], second[2], second[3]]))
     assert seen.valid.int().tolist() == [[1, 1, 1, 0, 0], [1, 0, 1, 1, 0], [1, 1, 0, 1, 0], [1, 0, 1, 0, 1]]
     cache.reorder(torch.tensor([0, 1, 2, 2]))
     _, (key, _) = read(cache, owner, third)
-    assert torch.equal(key[0], torch.cat([prompt[0], second[0], first[1], second[1], third[0], third[1]], dim=1))
-    assert torch.equal(key[1, :, :5], torch.cat([prompt[1], first[2], third[2], second[2], third[3]], dim=1))
-    assert not bool(key[1, :, 5].any())  # a number, and nobody's
+    assert torch.equal(key[0], torch.cat([prompt[0], second[0], first[1], second[1], third[0], third[1]]))
+    assert torch.equal(key[1, :5], torch.cat([prompt[1], first[2], third[2], second[2], third[3]]))
+    assert not bool(key[1, 5].any())  # a number, and nobody's
 
 
 def test_places_grow_with_the_tokens(x):
@@ -267,7 +272,7 @@ def test_rows_of_a_cache_are_repeated_and_left_out(x):
     cache.select(torch.tensor([2, 3]))  # the second sample's
     word = heads(2)
     _, (key, _) = read(cache, owner, word)
-    assert torch.equal(key, torch.cat([prompt[1], *words[2:], *word], dim=1)[None])
+    assert torch.equal(key, torch.cat([prompt[1], *words[2:], *word])[None])
     assert torch.equal(cache.kept[owner][0], x[[1, 1]])
     assert torch.equal(cache.states[owner][0], x[[1, 1]])
 
@@ -328,14 +333,17 @@ def test_recorded_weights_are_shares_of_what_may_be_seen(attention, x):
     assert module is attention
     assert weights.shape == (2, 2, 3, 3)
     torch.testing.assert_close(weights.sum(-1), torch.ones(2, 2, 3, dtype=torch.float64), **CLOSE)
-    assert torch.equal(weights > 0, mask.expand(2, 2, 3, 3))
+    assert torch.equal(weights > 0, (mask == 0).expand(2, 2, 3, 3))
     assert not weights.requires_grad
+    with record_attention() as again:
+        attention(x, mask == 0)
+    assert torch.equal(again[0][1], weights)
 
 
 def test_recorded_weights_explain_the_result(attention, x, context):
     with record_attention() as maps:
         out = attention.cross(x, context)
-    _, value = attention.keys_values(context)
+    value = attention.key_value(context)[..., 8:].view(2, 5, 2, 4).transpose(1, 2)
     read = maps[0][1] @ value
     torch.testing.assert_close(attention.out(read.transpose(1, 2).flatten(2)), out, **CLOSE)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from velm_lightning.kv_cache import Cache, apart, kept_in, side_by_side
+from velm_lightning.kv_cache import Cache, kept_in
 from velm_lightning.types import InputError, Tokens
 
 AttentionMaps = list[tuple[nn.Module, Tensor]]
@@ -45,11 +45,14 @@ def decoding_with(cache: Cache | None) -> Iterator[None]:
 
 
 def attention_mask(query: Tokens, key: Tokens, causal: bool = False) -> Tensor | None:
-    """Return (B, 1, N, M) bool, or nothing where all is visible, so that the unmasked kernels are used."""
-    mask = query.sees(key, causal)
-    if not torch.compiler.is_compiling() and bool(mask.all()):
-        return None
-    return mask[:, None]
+    """Return (B, 1, N, M), 0 where a token may look and -inf elsewhere; nothing where all is visible.
+
+    Numbers that are added to the logits, because of booleans every layer's kernel would make them anew.
+    """
+    seen = query.sees(key, causal)
+    if not torch.compiler.is_compiling() and bool(seen.all()):
+        return None  # the unmasked kernels are faster
+    return torch.zeros_like(seen, dtype=query.x.dtype).masked_fill_(~seen, float("-inf"))[:, None]
 
 
 class Attention(nn.Module):
@@ -71,34 +74,34 @@ class Attention(nn.Module):
         self.query, self.key_value, self.out = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim), nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, mask: Tensor | None = None, cache: Cache | None = None) -> Tensor:
-        """Let ``x`` (B, N, D) read itself, and what was read before, where ``mask`` (B, 1, N, M) is true."""
-        key, value = self.keys_values(x)
+        """Let ``x`` (B, N, D) read itself, and what was read before, where ``mask`` (B, 1, N, M) allows it."""
+        query, key_value = self.projections(x)
         if cache is not None:
-            key, value = cache.grow(self, key, value)
-        return self.attend(x, key, value, mask)
+            (key_value,) = cache.grow(self, key_value)
+        return self._attend(query, key_value, mask)
 
     def cross(
         self, x: Tensor, context: Tensor | None, mask: Tensor | None = None, cache: Cache | None = None
     ) -> Tensor:
         """Let ``x`` (B, N, D) read ``context`` (B, M, D), or, with a cache, the context that was read first."""
         store = {} if cache is None else cache.shared
-        key, value = kept_in(store, self, lambda: self.keys_values(cast(Tensor, context)))
-        return self.attend(x, key, value, mask)
+        (key_value,) = kept_in(store, self, lambda: (self.key_value(cast(Tensor, context)),))
+        return self._attend(self.query(x), key_value, mask)
 
-    def keys_values(self, context: Tensor) -> tuple[Tensor, Tensor]:
-        """Return keys and values of ``context`` (B, M, D), each (B, heads, M, D / heads)."""
-        key, value = self.key_value(context).chunk(2, dim=-1)
-        return self._split(key), self._split(value)
+    def projections(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the queries (B, N, D) of ``x`` (B, N, D), and its keys beside its values (B, N, 2 D)."""
+        return self.query(x), self.key_value(x)
 
-    def attend(self, x: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        """Let ``x`` (R, N, D) read ready keys and values, of as many rows or of the samples they are hypotheses of."""
-        query = self._split(self.query(x))  # (R, heads, N, D / heads)
+    def _attend(self, query: Tensor, key_value: Tensor, mask: Tensor | None) -> Tensor:
+        """Let queries (R, N, D) read keys and values (B, M, 2 D) of as many rows, or of their samples."""
         # No dropout on the weights: it would rule out the fused kernel on a CPU; branches are dropped instead.
-        read = _read(self, query, key, value, mask)
+        key, value = key_value.chunk(2, dim=-1)
+        read = _read(self, self._split(query), self._split(key), self._split(value), mask)
         out: Tensor = self.out(read.transpose(1, 2).flatten(2))
         return out
 
     def _split(self, x: Tensor) -> Tensor:
+        """Give each head its part: (B, heads, N, D / heads)."""
         return x.view(*x.shape[:-1], self.heads, -1).transpose(1, 2)
 
 
@@ -119,13 +122,13 @@ def attend_heads(
         query: (B, heads, N, D).
         key: (B, groups, M, D); each group is read by heads / groups heads.
         value: (B, groups, M, D).
-        mask: (B, 1, N, M) bool, true where a token may look.
+        mask: (B, 1, N, M), true where a token may look, or numbers to add to the logits.
         dropout: dropout of the weights.
         scaling: factor of the logits, if not ``D ** -0.5``.
     """
     cache = _decoding.get()
     if cache is not None:
-        key, value = cache.grow(owner, key, value)
+        key, value = (x.transpose(1, 2) for x in cache.grow(owner, key.transpose(1, 2), value.transpose(1, 2)))
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
@@ -144,11 +147,22 @@ def _read(
 ) -> Tensor:
     """Attend from queries (R, heads, N, D); hypotheses of one sample read its keys (B, heads, M, D) together."""
     beams = len(query) // max(1, len(key))
-    query, mask = side_by_side(query, beams), None if mask is None else side_by_side(mask, beams)
+    query, mask = _side_by_side(query, beams), None if mask is None else _side_by_side(mask, beams)
     maps = _recording.get()
     if maps is not None:
         maps.append((owner, _weights(query, key, mask, scaling)))
-    return apart(_fused(query, key, value, mask, dropout, scaling), beams)
+    return _apart(_fused(query, key, value, mask, dropout, scaling), beams)
+
+
+def _side_by_side(x: Tensor, beams: int) -> Tensor:
+    """Put the tokens of a sample's hypotheses (B K, heads, N, D) beside each other: (B, heads, K N, D)."""
+    return x if beams == 1 else x.view(-1, beams, *x.shape[1:]).transpose(1, 2).flatten(2, 3)
+
+
+def _apart(x: Tensor, beams: int) -> Tensor:
+    """Undo ``_side_by_side``."""
+    samples, heads, _, dim = x.shape
+    return x if beams == 1 else x.view(samples, heads, beams, -1, dim).transpose(1, 2).flatten(0, 1)
 
 
 def _fused(
@@ -158,17 +172,19 @@ def _fused(
 
     With gradients in half precision that kernel is four times slower there, at the lengths of captions and questions.
     """
-    if query.device.type != "cpu":
+    lower = query.dtype.itemsize < 4 or torch.is_autocast_enabled("cpu")
+    if query.device.type != "cpu" or not lower:
         return F.scaled_dot_product_attention(query, key, value, mask, dropout, scale=scaling)
     q, k, v = (part.float() if part.dtype.itemsize < 4 else part for part in (query, key, value))
+    added = mask.float() if mask is not None and mask.is_floating_point() else mask
     with torch.autocast("cpu", enabled=False):
-        return F.scaled_dot_product_attention(q, k, v, mask, dropout, scale=scaling).to(value.dtype)
+        return F.scaled_dot_product_attention(q, k, v, added, dropout, scale=scaling).to(value.dtype)
 
 
 def _weights(query: Tensor, key: Tensor, mask: Tensor | None, scaling: float | None = None) -> Tensor:
     logits = query @ key.transpose(-1, -2) * (scaling or query.shape[-1] ** -0.5)
     if mask is not None:
-        logits = logits.masked_fill(~mask, float("-inf"))
+        logits = logits.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else logits + mask
     weights: Tensor = logits.softmax(-1).detach()
     return weights
 
@@ -220,10 +236,15 @@ class Block(nn.Module):
         cache: Cache | None = None,
     ) -> Tensor:
         """Update ``x`` (B, N, D), reading ``context`` (B, M, D); masks are (B, 1, N, N) and (B, 1, N, M)."""
-        x = x + self.drop(self.self_attention(self.norm_self(x), mask, cache))
+        x = x + self._dropped(self.self_attention(self.norm_self(x), mask, cache))
         has_context = context is not None or cache is not None
         if self.cross_attention is not None and self.norm_cross is not None and has_context:
-            read = self.drop(self.cross_attention.cross(self.norm_cross(x), context, context_mask, cache))
+            read = self._dropped(self.cross_attention.cross(self.norm_cross(x), context, context_mask, cache))
             x = x + (read if self.gate is None else read * self.gate.tanh())
-        out: Tensor = x + self.drop(self.feed_forward(self.norm_out(x)))
-        return out
+        return x + self._dropped(self.feed_forward(self.norm_out(x)))
+
+    def _dropped(self, branch: Tensor) -> Tensor:
+        if not self.training:  # a step of decoding is so short that three calls which do nothing are 1 % of it
+            return branch
+        dropped: Tensor = self.drop(branch)
+        return dropped

@@ -29,28 +29,29 @@ class _Free(NamedTuple):
 
 
 class _Grown:
-    """Keys and values of all that was read, in buffers (B, M, heads, D) made once; ``room`` is the most steps."""
+    """Keys and values of all that was read, in buffers (B, M, …) made once; ``room`` is the most steps."""
 
     def __init__(self, parts: Sequence[Tensor], room: int) -> None:
-        self.buffers, self.length, self.room = [part.transpose(1, 2) for part in parts], parts[0].shape[2], room
+        self.buffers, self.length, self.room = list(parts), parts[0].shape[1], room
 
     def write(self, parts: Sequence[Tensor], free: _Free | None) -> list[Tensor]:
-        """Write ``parts`` (B, heads, N, D) to free places, or at the end; return all so far (B, heads, M, D)."""
-        end = free.width if free else self.length + parts[0].shape[2]
+        """Write ``parts`` (B, N, …) to free places, or at the end; return all so far (B, M, …)."""
+        end = free.width if free else self.length + parts[0].shape[1]
         if end > self.buffers[0].shape[1]:
-            self._make_room(self.length + self.room * parts[0].shape[2])
+            self._make_room(self.length + self.room * parts[0].shape[1])
         for buffer, part in zip(self.buffers, parts, strict=True):
             if free is None:
-                buffer[:, self.length : end] = part.transpose(1, 2)
-            else:
-                buffer[:, self.length : end] = 0.0  # a sample that needs fewer places must find numbers there
-                buffer[free.sample, free.place] = part.transpose(1, 2)
+                buffer[:, self.length : end] = part
+                continue
+            if end > self.length:  # a sample that needs fewer places must find numbers there
+                buffer[:, self.length : end] = 0.0
+            buffer[free.sample, free.place] = part
         self.length = end
         return self.all()
 
     def all(self) -> list[Tensor]:
-        """Return what was written (B, heads, M, D)."""
-        return [buffer[:, : self.length].transpose(1, 2) for buffer in self.buffers]
+        """Return what was written (B, M, …)."""
+        return [buffer[:, : self.length] for buffer in self.buffers]
 
     def select(self, samples: Tensor) -> None:
         """Keep these samples."""
@@ -113,16 +114,17 @@ class Cache:
         self.past[owner] = valid, block
         return Tokens(tokens.x, valid, block)
 
-    def grow(self, owner: nn.Module, key: Tensor, value: Tensor) -> list[Tensor]:
-        """Add keys and values (R, heads, N, D) of the tokens that ``places`` was told of last.
+    def grow(self, owner: nn.Module, *parts: Tensor) -> list[Tensor]:
+        """Add keys and values (R, N, …), in one tensor or several, of the tokens that ``places`` was told of last.
 
-        Return all that ``owner`` has of each sample (B, heads, M, D).
+        Return all that ``owner`` has of each sample (B, M, …).
         """
-        parts = [side_by_side(part, self.beams) for part in (key, value)]
+        if self.beams > 1:
+            parts = tuple(part.reshape(-1, self.beams * part.shape[1], *part.shape[2:]) for part in parts)
         if owner in self.grown:
             return self.grown[owner].write(parts, self.free)
         self.grown[owner] = _Grown(parts, self.room)
-        return parts
+        return list(parts)
 
     def take(self, rows: Tensor) -> None:
         """Go on from the rows named by ``rows`` (R',), each as often as it is named; before ``expand``."""
@@ -165,14 +167,3 @@ def kept_in(
     if owner not in store:
         store[owner] = make()
     return store[owner]
-
-
-def side_by_side(x: Tensor, beams: int) -> Tensor:
-    """Put the tokens of a sample's hypotheses (B K, heads, N, D) beside each other: (B, heads, K N, D)."""
-    return x if beams == 1 else x.view(-1, beams, *x.shape[1:]).transpose(1, 2).flatten(2, 3)
-
-
-def apart(x: Tensor, beams: int) -> Tensor:
-    """Undo ``side_by_side``."""
-    samples, heads, _, dim = x.shape
-    return x if beams == 1 else x.view(samples, heads, beams, -1, dim).transpose(1, 2).flatten(0, 1)

@@ -143,10 +143,9 @@ def prompts(size: int, length: int, words: int) -> Batch:
 
 def ours(model: TextOnly, batch: Batch, decoding: Decoding, steps: type[CachedSteps]) -> Sentences:
     """Decode by this package."""
-    with torch.no_grad():
-        task, words = model.task, model.vocabulary
-        assert isinstance(task, Generation)
-        found = decoding(steps(model, batch, task.logits, decoding.max_length, task.packed(model)), words.end)
+    task, words = model.task, model.vocabulary
+    assert isinstance(task, Generation)
+    found = decoding(steps(model, batch, task.logits, decoding.max_length, task.packed(model)), words.end)
     return [sample[0].ids for sample in found]
 
 

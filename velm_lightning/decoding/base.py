@@ -102,7 +102,7 @@ class Decoding(Recorded, ABC):
             InputError: a word is outside of the vocabulary, or an allowed sequence longer than ``max_length``.
         """
         rules = Rules(end, self.max_length, self.min_length, self.no_repeat_ngram, banned, allowed)
-        with torch.no_grad():
+        with torch.inference_mode():
             return self.search(steps, rules, generator)
 
     @abstractmethod

@@ -65,7 +65,8 @@ class Beam(Decoding):
         for length in range(1, self.max_length + 1):
             grown = self._grow(live, logits.float(), length, rules)
             ended = (grown.words[:, :, length - 1] == rules.end) | (length == self.max_length)
-            finished = grown.finish(finished, ended, length, self.length_penalty)
+            if bool(ended.any()):
+                finished = grown.finish(finished, ended, length, self.length_penalty)
             live, parent = grown.go_on(live, ended)
             done = self._done(live, finished, length)
             if bool(done.any()):

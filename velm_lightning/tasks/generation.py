@@ -15,7 +15,7 @@ from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.tasks.base import HeadTask
 from velm_lightning.tasks.heads import own_head, tied_head
 from velm_lightning.tasks.model import Model
-from velm_lightning.tasks.packing import Packed, packed_layers
+from velm_lightning.tasks.packing import Packing
 from velm_lightning.tasks.rows import mean
 from velm_lightning.tasks.sentences import Captions, SentenceScorer
 from velm_lightning.tasks.stepping import CachedSteps, prompts
@@ -46,7 +46,7 @@ class Generation(HeadTask):
         super().__init__()
         self.kind = head
         self.label_smoothing, self.drop = label_smoothing, nn.Dropout(dropout)
-        self._layers: list[Packed] = []
+        self._packing: Packing | None = None
         self.decoding, self.scorer = decoding or Greedy(), scorer or Captions()
 
     def connect(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
@@ -107,19 +107,18 @@ class Generation(HeadTask):
     def sentences(self, model: Model, batch: Batch, decoding: Decoding | None = None) -> list[list[Hypothesis]]:
         """Return for each sample the sentences that decoding finds, best first."""
         decoding = decoding or self.decoding
-        with torch.no_grad():
-            steps = CachedSteps(model, batch, self.logits, decoding.max_length, self.packed(model))
-            return decoding(steps, self.vocabulary.end, banned=self.silent)
+        steps = CachedSteps(model, batch, self.logits, decoding.max_length, self.packed(model))
+        return decoding(steps, self.vocabulary.end, banned=self.silent)
 
-    def packed(self, model: Model) -> list[Packed]:
-        """Return the model's linear layers on packed weights; they are kept while it evaluates."""
-        if not self._layers:
-            self._layers = packed_layers(model)
-        return self._layers
+    def packed(self, model: Model) -> Packing:
+        """Return the model's layers on packed weights; they are kept while it evaluates, as long as nothing changes."""
+        if self._packing is None or not self._packing.is_of(model):
+            self._packing = Packing(model)
+        return self._packing
 
     def train(self, mode: bool = True) -> Generation:
         """Switch the mode; what evaluation had packed is given up when training begins."""
-        self._layers = []
+        self._packing = None
         super().train(mode)
         return self
 

@@ -26,6 +26,10 @@ class Model(Protocol):
         """All parts."""
         ...
 
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """All weights."""
+        ...
+
     def see(self, image: Tensor) -> Tokens:
         """Turn pictures into image tokens in the width of the text."""
         ...

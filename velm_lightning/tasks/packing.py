@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from velm_lightning.attention import FeedForward
+from velm_lightning.attention import Attention, FeedForward
 from velm_lightning.tasks.model import Model
 
 _ROWS = 4  # with fewer, reading the weights takes the time, in whatever order they stand
@@ -22,35 +22,39 @@ class PackedLinear:
 
     On a CPU, ``linear`` orders its weights anew at every call, which weighs as long as the rows are few: with 8 to 32
     rows a quarter of a layer's time, of a vocabulary's head half. A large layer's copy is packed by oneDNN, a small
-    one's transposed. Results differ in rounding alone. Weights that have changed are copied again; where a gradient is
-    wanted, and for anything but float32 on a CPU, the layer does its own.
+    one's transposed. Results differ in rounding alone.
 
     Args:
-        layer: the layer.
-        gelu: whether a GELU follows it; oneDNN does that in passing.
+        layers: the layer; or several that read the same, whose results then stand side by side.
+        gelu: whether a GELU follows; oneDNN does that in passing.
     """
 
-    def __init__(self, layer: nn.Linear, gelu: bool = False) -> None:
-        self.layer, self.gelu = layer, gelu
+    name = "forward"
+
+    def __init__(self, *layers: nn.Linear, gelu: bool = False) -> None:
+        self.layer, self.layers, self.gelu = layers[0], layers, gelu
         self.packed: Tensor | None = None
-        self.made_from: tuple[Tensor, int] = (layer.weight, layer.weight._version)
+        self.bias: Tensor | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
         """Map (..., in) to (..., out)."""
-        weight, bias, rows = self.layer.weight, self.layer.bias, x.shape[:-1].numel()
-        if rows < _ROWS or not _suits(x, weight):
-            return self._finished(F.linear(x, weight, bias))
-        made_from, version = self.made_from
-        small = weight.numel() < _SMALL
-        if self.packed is None or weight is not made_from or weight._version != version:
-            own = weight.detach()
-            self.packed = own.t().contiguous().t() if small else torch.ops.mkldnn._reorder_linear_weight(own, rows)
-            self.made_from = weight, weight._version
-        if small:
-            return self._finished(F.linear(x, self.packed, bias))
+        rows = x.shape[:-1].numel()
+        if rows < _ROWS:
+            return self._finished(torch.cat([F.linear(x, one.weight, one.bias) for one in self.layers], dim=-1))
+        if self.packed is None:
+            self._pack(rows)
+        packed = cast(Tensor, self.packed)
+        if not packed.is_mkldnn:
+            return self._finished(F.linear(x, packed, self.bias))
         after = "gelu" if self.gelu else "none"
-        done: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, bias, after, [], "none")
+        done: Tensor = torch.ops.mkldnn._linear_pointwise(x, packed, self.bias, after, [], "none")
         return done
+
+    def _pack(self, rows: int) -> None:
+        weight = torch.cat(tuple(one.weight for one in self.layers))
+        small = weight.numel() < _SMALL
+        self.packed = weight.t().contiguous().t() if small else torch.ops.mkldnn._reorder_linear_weight(weight, rows)
+        self.bias = None if self.layer.bias is None else torch.cat(tuple(one.bias for one in self.layers))
 
     def _finished(self, x: Tensor) -> Tensor:
         return F.gelu(x) if self.gelu else x
@@ -58,6 +62,8 @@ class PackedLinear:
 
 class PackedFeedForward:
     """What a feed-forward does, on packed weights."""
+
+    name = "forward"
 
     def __init__(self, layer: FeedForward) -> None:
         first, last = cast(nn.Linear, layer[0]), cast(nn.Linear, layer[2])
@@ -68,35 +74,66 @@ class PackedFeedForward:
         return self.last(self.first(x))
 
 
-Packed = PackedLinear | PackedFeedForward
+class PackedProjections:
+    """Queries, keys and values of tokens that read themselves, in one product on packed weights."""
+
+    name = "projections"
+
+    def __init__(self, layer: Attention) -> None:
+        self.layer, self.joined = layer, PackedLinear(layer.query, layer.key_value)
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Map (..., D) to (..., D) and (..., 2 D)."""
+        query, key_value = self.joined(x).split_with_sizes([x.shape[-1], 2 * x.shape[-1]], dim=-1)
+        return query, key_value
 
 
-def packed_layers(model: Model) -> list[Packed]:
-    """Return the model's feed-forwards and other linear layers on packed weights; none where torch lacks oneDNN.
+Packed = PackedLinear | PackedFeedForward | PackedProjections
+_KINDS: dict[type[nn.Module], Callable[[Any], Packed]] = {
+    nn.Linear: PackedLinear,
+    FeedForward: PackedFeedForward,
+    Attention: PackedProjections,
+}
 
-    Compiled layers are left out, for the compiler has its own ways.
+
+class Packing:
+    """A model's feed-forwards, projections and other linear layers on packed weights.
+
+    None where torch lacks oneDNN, and for anything but float32 on a CPU. Compiled layers are left out, for the
+    compiler has its own ways.
     """
-    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-        return []
-    left_out = {part for whole in model.modules() if whole._compiled_call_impl is not None for part in whole.modules()}
-    whole = [part for part in model.modules() if type(part) is FeedForward and part not in left_out]
-    left_out.update(layer for part in whole for layer in part)
-    single = [part for part in model.modules() if type(part) is nn.Linear and part not in left_out]
-    return [*map(PackedFeedForward, whole), *map(PackedLinear, single)]
 
+    def __init__(self, model: Model) -> None:
+        self.made_from = _state(model)
+        self.layers = _packed(model) if hasattr(torch.ops.mkldnn, "_linear_pointwise") else []
 
-@contextmanager
-def running(layers: Sequence[Packed]) -> Iterator[None]:
-    """Let these layers run on their packed weights inside."""
-    for one in layers:
-        vars(one.layer)["forward"] = one
-    try:
-        yield
-    finally:
+    def is_of(self, model: Model) -> bool:
+        """Say whether the model's weights are still those that were packed."""
+        return self.made_from == _state(model)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Let the model run on packed weights inside; not where a gradient or a lower precision is wanted."""
+        plain = torch.is_grad_enabled() or torch.is_autocast_enabled("cpu")
+        layers = [] if plain else self.layers
         for one in layers:
-            del vars(one.layer)["forward"]
+            vars(one.layer)[one.name] = one
+        try:
+            yield
+        finally:
+            for one in layers:
+                del vars(one.layer)[one.name]
 
 
-def _suits(x: Tensor, weight: Tensor) -> bool:
-    plain = x.dtype == torch.float32 == weight.dtype and x.is_cpu and weight.is_cpu
-    return plain and not torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu")
+def _state(model: Model) -> dict[nn.Parameter, tuple[int, int]]:
+    return {weight: (weight.data_ptr(), weight._version) for weight in model.parameters()}
+
+
+def _packed(model: Model) -> list[Packed]:
+    compiled = {part for whole in model.modules() if whole._compiled_call_impl is not None for part in whole.modules()}
+    layers: list[Any] = [part for part in model.modules() if type(part) in _KINDS and part not in compiled]
+    return [_KINDS[type(layer)](layer) for layer in layers if all(_suits(weight) for weight in layer.parameters())]
+
+
+def _suits(weight: Tensor) -> bool:
+    return weight.dtype == torch.float32 and weight.is_cpu

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
 
 from velm_lightning.kv_cache import Cache
 from velm_lightning.tasks.model import Model
-from velm_lightning.tasks.packing import Packed, running
+from velm_lightning.tasks.packing import Packing
 from velm_lightning.types import Batch, Words
 
 
@@ -28,7 +29,7 @@ class CachedSteps:
         batch: samples; their targets are not looked at.
         logits: states (B, N, D) to logits (B, N, V).
         room: the most words that will be added.
-        layers: those that run on packed weights.
+        packing: the layers that run on packed weights.
     """
 
     def __init__(
@@ -37,10 +38,10 @@ class CachedSteps:
         batch: Batch,
         logits: Callable[[Tensor], Tensor],
         room: int,
-        layers: Sequence[Packed] = (),
+        packing: Packing | None = None,
     ) -> None:
         self.model, self.batch, self.logits = model, batch, logits
-        self.cache, self.written, self.layers = Cache(room), 0, layers
+        self.cache, self.written, self.packing = Cache(room), 0, packing
 
     def start(self) -> Tensor:
         """Return the logits (B, V) of each sample's first word."""
@@ -58,7 +59,7 @@ class CachedSteps:
         self.written += 1
         valid = torch.ones_like(ids, dtype=torch.bool)[:, None]
         words = Words(ids[:, None], valid, torch.full_like(ids, self.written)[:, None])
-        with running(self.layers):
+        with self.packing.running() if self.packing else nullcontext():
             return self.logits(self.model.fuse(None, self.model.read(words, self.cache), self.cache).x[:, 0])
 
     def reorder(self, rows: Tensor) -> None:
