@@ -126,7 +126,7 @@ class Packing:
 
 
 def _state(model: Model) -> dict[nn.Parameter, tuple[int, int]]:
-    return {weight: (weight.data_ptr(), weight._version) for weight in model.parameters()}
+    return {weight: (weight.data_ptr(), weight._version) for weight in model.parameters() if _suits(weight)}
 
 
 def _packed(model: Model) -> list[Packed]:
