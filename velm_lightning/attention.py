@@ -47,7 +47,7 @@ def decoding_with(cache: Cache | None) -> Iterator[None]:
 def attention_mask(query: Tokens, key: Tokens, causal: bool = False) -> Tensor | None:
     """Return (B, 1, N, M), 0 where a token may look and -inf elsewhere; nothing where all is visible.
 
-    Numbers that are added to the logits, because of booleans every layer's kernel would make them anew.
+    These numbers are added to the logits; given booleans instead, every layer's kernel would make them anew.
     """
     seen = query.sees(key, causal)
     if not torch.compiler.is_compiling() and bool(seen.all()):
