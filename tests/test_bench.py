@@ -13,6 +13,7 @@ SMALL = {
     "features": ["--encoder=mobilenet_v3_small", "--size=32", "--dim=16", "--samples=8", "--batch-size=4", "--turns=1"],
     "scoring": ["--images", "40", "20", "--turns=1"],
     "step": ["--dim=16", "--batch-size=4", "--steps=5", "--turns=1"],
+    "statistics": ["--draws=4", "--tables", "gap"],
 }
 ROWS = {
     "fusions": ["LateFusion", "EarlyFusion", "InteractiveFusion", "TextOnly", "ImageOnly"],
@@ -20,6 +21,7 @@ ROWS = {
     "features": ["kept / in memory", "encoder in the loop / kept"],
     "scoring": [" 20 ", " 40 ", "200"],
     "step": ["velm / bare"],
+    "statistics": ["| seeds | normal | two modes, 1:1 |", "| 8 | "],
 }
 
 

@@ -4,11 +4,13 @@ import base64
 import io
 import json
 import zlib
+from pathlib import Path
 
 import numpy as np
 import yaml
 from PIL import Image
 
+ROOT = Path(__file__).parents[2]
 IMAGES, QUESTIONS = 40, 4
 HOSTILE = '</script><img src=x onerror="document.title=1">&<b>'
 

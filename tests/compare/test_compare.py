@@ -122,8 +122,8 @@ def test_a_large_gap_is_clear_and_a_small_one_is_inside_the_noise(tmp_path):
 
 def test_a_fusion_that_does_not_beat_the_control_is_named(tmp_path):
     notes = " ".join(compared(fusions(tmp_path, seeds=4)).notes)
-    assert "Do not beat the control TextOnly by more than their interval: LateFusion." in notes
-    assert "Inside the noise, 1 of 3 pairs: TextOnly over LateFusion." in notes
+    assert "Not shown to beat the better control, TextOnly: LateFusion." in notes
+    assert "Open, 1 of 3 pairs: TextOnly over LateFusion (needs more images)." in notes
 
 
 def test_of_two_controls_the_better_one_counts(tmp_path):
@@ -132,7 +132,7 @@ def test_of_two_controls_the_better_one_counts(tmp_path):
         run(tmp_path, "ImageOnly", seed, 0.7)
         run(tmp_path, "LateFusion", seed, 0.5)
     notes = " ".join(compared(tmp_path).notes)
-    assert "Do not beat the control ImageOnly by more than their interval: LateFusion." in notes
+    assert "Not shown to beat the better control, ImageOnly: LateFusion." in notes
 
 
 def test_other_models_can_be_called_controls(tmp_path):
@@ -253,7 +253,7 @@ def test_rows_that_name_no_picture_are_doubted(tmp_path):
     path = folder / "predictions" / "test.jsonl"
     found = [json.loads(line) for line in path.read_text().splitlines()]
     path.write_text("".join(json.dumps(row | {"image": ""}) + "\n" for row in found))
-    assert any(note.startswith("Samples are taken to show a picture each") for note in compared(tmp_path).notes)
+    assert any(note.startswith("Each sample is taken to have an image of its own") for note in compared(tmp_path).notes)
 
 
 def test_samples_without_a_score_are_left_out(tmp_path):

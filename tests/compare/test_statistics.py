@@ -1,46 +1,43 @@
-"""The statistics, against scipy and on simulated data whose truth is known.
-
-The simulations draw 600 experiments; a rate of 5 % is then measured to within 2.7 points three times out of four
-hundred (three standard errors of 0.9), and a test fails only outside of that.
-"""
+"""The statistics, against values by hand, by scipy, and on simulated comparisons whose truth is known."""
 
 import numpy as np
 import pytest
-from scipy import stats
+import yaml
+from scipy import optimize, stats
 
+from velm_lightning.bench.simulation import Truth, exponential, normal, rates, same, two_modes
+from velm_lightning.bench.statistics import TABLES
+from velm_lightning.compare.measures import Measured
 from velm_lightning.compare.statistics import (
     Table,
     difference,
     expected_best,
+    family_p,
     holm,
+    image_interval,
+    least_seeds,
     pareto,
-    resampled_means,
     seed_interval,
-    t_p,
-    t_quantile,
+    seeds_needed,
 )
+from velm_lightning.compare.student import joint_p, t_p, t_quantile
 
-EXPERIMENTS, IMAGES = 600, 60
+from .made import ROOT
 
-
-def experiment(rng, seeds, gap=0.0, over_seeds=0.01, over_images=0.05, noise=0.35):
-    """Scores of A's runs, then of B's, on images with one to six questions: seeds, images and chance each play in."""
-    images = np.repeat(np.arange(IMAGES), rng.integers(1, 7, IMAGES))
-    shared = rng.normal(0, 0.2, IMAGES)[images]  # how hard an image is for both
-    runs = []
-    for mean in (gap, 0.0):
-        own = rng.normal(0, over_images / np.sqrt(2), IMAGES)[images]
-        for _ in range(seeds):
-            runs.append(mean + shared + own + rng.normal(0, over_seeds) + rng.normal(0, noise, len(images)))
-    return Table.of(np.array(runs), images)
+A, B = [0.75, 0.70, 0.80], [0.70, 0.60, 0.65]  # three seeds each: differences 0.05, 0.10, 0.15
+IMAGE_EFFECT = [0.3, -0.1, -0.1, -0.1]  # of four images, on the difference
 
 
-def differences(seeds, paired, count=EXPERIMENTS, **truth):
-    rng = np.random.default_rng(0)
-    for _ in range(count):
-        table = experiment(rng, seeds, **truth)
-        resampled = resampled_means(table, draws=300)
-        yield difference(table, resampled, range(seeds), range(seeds, 2 * seeds), paired)
+def table(a=A, b=B, effect=IMAGE_EFFECT):
+    """A's runs, then B's; images move the runs of A only, all alike."""
+    influence = np.array([effect] * len(a) + [[0.0] * len(effect)] * len(b))
+    return Table(np.array([*a, *b]), influence)
+
+
+def compared(paired=True, **words):
+    made = table(**words)
+    arm = len(words.get("a", A))
+    return difference(made, range(arm), range(arm, len(made.values)), paired)
 
 
 # Student's t
@@ -49,9 +46,9 @@ def differences(seeds, paired, count=EXPERIMENTS, **truth):
 @pytest.mark.parametrize("freedom", [1, 2, 3.7, 10, 100, 1e4])
 def test_student_t_is_scipys(freedom):
     for t in (0.0, 0.5, 2.0, -3.0, 6.0):
-        assert t_p(t, freedom) == pytest.approx(2 * stats.t.sf(abs(t), freedom), abs=1e-6)
-    for q in (0.5, 0.9, 0.975):
-        assert t_quantile(q, freedom) == pytest.approx(stats.t.ppf(q, freedom), rel=1e-4, abs=1e-6)
+        assert t_p(t, freedom) == pytest.approx(2 * stats.t.sf(abs(t), freedom), abs=1e-7)
+    for q in (0.5, 0.9, 0.975, 0.99995):
+        assert t_quantile(q, freedom) == pytest.approx(stats.t.ppf(q, freedom), rel=1e-5, abs=1e-6)
 
 
 def test_the_interval_over_seeds_is_scipys():
@@ -68,82 +65,192 @@ def test_equal_seeds_have_an_interval_of_no_width():
     assert seed_interval([0.5, 0.5, 0.5]) == (0.5, 0.5, 0.5)
 
 
-# The bootstrap
+# The interval of a difference
 
 
-def test_scores_are_summed_up_by_image():
-    table = Table.of(np.array([[1.0, 2.0, 3.0], [0.0, 0.5, 1.0]]), np.array([0, 1, 0]))
-    assert table.sums.tolist() == [[4.0, 2.0], [1.0, 0.5]]
-    assert table.counts.tolist() == [2, 1]
-    assert table.means.tolist() == [2.0, 0.5]
+def test_the_interval_joins_seeds_and_images():
+    over_seeds = stats.t.ppf(0.975, 2) * np.std([0.05, 0.10, 0.15], ddof=1) / np.sqrt(3)
+    over_images = stats.t.ppf(0.975, 3) * np.std(IMAGE_EFFECT, ddof=1) / np.sqrt(4)
+    found = compared()
+    assert found.interval.value == pytest.approx(0.1)
+    assert found.interval.half == pytest.approx(np.hypot(over_seeds, over_images), rel=1e-5)
 
 
-def test_the_bootstrap_of_single_images_is_scipys():
-    scores = np.random.default_rng(1).normal(0.5, 0.3, (2, 80))
-    table = Table.of(scores, np.arange(80))
-    gap = resampled_means(table, draws=4000)
-    ours = (gap[:, 0] - gap[:, 1]).std(ddof=1)
-    theirs = stats.bootstrap((scores[0] - scores[1],), np.mean, n_resamples=4000, rng=0).standard_error
-    assert ours == pytest.approx(theirs, rel=0.05)
+def test_independent_arms_count_the_seeds_of_the_smaller_one():
+    found = compared(paired=False, b=[0.70, 0.60, 0.65, 0.61])
+    error = np.sqrt(np.var(A, ddof=1) / 3 + np.var([0.70, 0.60, 0.65, 0.61], ddof=1) / 4)
+    over_images = stats.t.ppf(0.975, 3) * np.std(IMAGE_EFFECT, ddof=1) / np.sqrt(4)
+    assert found.interval.half == pytest.approx(np.hypot(stats.t.ppf(0.975, 2) * error, over_images), rel=1e-5)
+    assert (found.seeds, found.paired) == (3, False)
 
 
-def test_questions_about_one_image_are_drawn_together():
-    """Eight equal answers to one picture are one piece of evidence: the error is that of 50 pictures, not of 400."""
-    scores = np.random.default_rng(2).normal(0.5, 0.3, 50)
-    by_image = Table.of(np.repeat(scores, 8)[None], np.repeat(np.arange(50), 8))
-    error = resampled_means(by_image, draws=4000)[:, 0].std(ddof=1)
-    assert error == pytest.approx(scores.std() / np.sqrt(50), rel=0.05)
+def test_seeds_that_agree_by_chance_leave_the_images_interval():
+    found = compared(a=[0.80, 0.80, 0.80], b=[0.70, 0.70, 0.70])
+    assert found.interval.half == pytest.approx(stats.t.ppf(0.975, 3) * np.std(IMAGE_EFFECT, ddof=1) / 2, rel=1e-5)
 
 
-def test_draws_that_do_not_fit_at_once_are_the_same_number(monkeypatch):
-    table = Table.of(np.ones((1, 30)), np.arange(30))
-    monkeypatch.setattr("velm_lightning.compare.statistics._CHUNK", 100)
-    assert resampled_means(table, draws=7).tolist() == [[1.0]] * 7
+def test_images_that_agree_leave_the_interval_over_seeds():
+    found = compared(effect=[0.0] * 4)
+    low, high = stats.t.interval(0.95, 2, 0.1, stats.sem([0.05, 0.10, 0.15]))
+    assert found.interval == pytest.approx((0.1, low, high), rel=1e-5)
+    assert found.p == pytest.approx(stats.ttest_1samp([0.05, 0.10, 0.15], 0).pvalue, rel=1e-4)
 
 
-# The paired test
+def test_p_is_the_level_at_which_the_interval_touches_zero():
+    first, second, value = 0.0008, 0.0003, 0.13
+
+    def above(level):
+        return stats.t.isf(level / 2, 4) ** 2 * first + stats.t.isf(level / 2, 39) ** 2 * second - value**2
+
+    assert joint_p(value, first, 4, second, 39) == pytest.approx(optimize.brentq(above, 1e-9, 1), rel=1e-4)
 
 
-@pytest.mark.parametrize(("seeds", "paired"), [(3, True), (5, True), (5, False), (3, False)])
-def test_where_there_is_no_difference_one_in_twenty_is_found(seeds, paired):
-    rate = np.mean([found.p < 0.05 for found in differences(seeds, paired)])
-    assert 0.025 <= rate <= 0.077
+def test_p_is_below_five_per_cent_exactly_if_the_interval_excludes_zero():
+    rng = np.random.default_rng(0)
+    found = [compared(a=0.75 + rng.normal(0, 0.03, 3), effect=rng.normal(0, 0.02, 4)) for _ in range(60)]
+    excluded = [abs(one.interval.value) > one.interval.half for one in found]
+    assert [one.p < 0.05 for one in found] == excluded
+    assert 0 < sum(excluded) < 60
 
 
-@pytest.mark.parametrize("truth", [{"over_seeds": 0.05, "noise": 0.05}, {"over_seeds": 0.0, "over_images": 0.0}])
-def test_neither_seeds_alone_nor_noise_alone_mislead_it(truth):
-    rate = np.mean([found.p < 0.05 for found in differences(4, True, **truth)])
-    assert 0.02 <= rate <= 0.077
-
-
-def test_intervals_hold_the_true_difference_at_their_rate():
-    kept = [found.interval.low <= 0.03 <= found.interval.high for found in differences(5, True, gap=0.03)]
-    assert 0.923 <= np.mean(kept) <= 0.977
-
-
-def test_a_clear_difference_is_found():
-    assert np.mean([found.p < 0.05 for found in differences(5, True, count=100, gap=0.1)]) > 0.95
-
-
-def test_one_seed_tells_of_other_images_only():
-    (found,) = differences(1, True, count=1)
+def test_one_seed_is_judged_over_images_only():
+    found = compared(a=[0.75], b=[0.70])
     assert found.seeds == 1
-    assert np.isfinite(found.interval.half)
+    assert found.interval.half == pytest.approx(stats.t.ppf(0.975, 3) * np.std(IMAGE_EFFECT, ddof=1) / 2, rel=1e-5)
+
+
+def test_one_image_allows_no_interval():
+    found = compared(effect=[0.0])
+    assert (found.interval.half, found.p) == (np.inf, 1.0)
 
 
 def test_runs_that_agree_everywhere_do_not_differ():
-    table = Table.of(np.ones((4, 20)), np.arange(20))
-    found = difference(table, resampled_means(table, draws=50), [0, 1], [2, 3], True)
-    assert (found.interval, found.p) == ((0.0, 0.0, 0.0), 1.0)
+    found = compared(a=[1.0, 1.0], b=[1.0, 1.0], effect=[0.0] * 4)
+    assert (found.interval, found.p) == ((1.0 - 1.0, 0.0, 0.0), 1.0)
 
 
-# Several comparisons, budgets and costs
+def test_samples_of_one_image_are_one_piece_of_evidence():
+    """Eight equal answers about each of 50 images: the error is that of 50 images, not of 400."""
+    scores = np.random.default_rng(2).normal(0.5, 0.3, 50)
+    effects = np.repeat(scores - scores.mean(), 8) / 400
+    by_image = Table.of([Measured(scores.mean(), effects)], np.repeat(np.arange(50), 8))
+    assert image_interval(by_image, 0).half == pytest.approx(stats.t.ppf(0.975, 49) * stats.sem(scores), rel=1e-5)
+
+
+# The family
 
 
 def test_holm_multiplies_the_smallest_most_and_never_turns_the_order():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([0.5, 0.9]) == [1.0, 1.0]
-    assert holm([]) == []
+    assert holm([[0.5, 0.9], [0.01, 0.02]]).tolist() == [[1.0, 1.0], [0.02, 0.02]]
+    assert holm([]).tolist() == []
+
+
+def test_pairs_with_too_few_seeds_are_no_tests():
+    assert family_p([0.01, 0.02, 0.001], [5, 5, 2], 3) == pytest.approx([0.02, 0.02, np.nan], nan_ok=True)
+
+
+@pytest.mark.parametrize(("methods", "seeds"), [(2, 3), (3, 4), (4, 4), (5, 5), (8, 5), (9, 6), (10, 6)])
+def test_a_claim_needs_seeds_by_the_number_of_methods(methods, seeds):
+    assert least_seeds(methods) == seeds
+
+
+def test_least_seeds_is_where_coins_rarely_part_methods():
+    """Counted over all outcomes: one method's runs all show heads and another's all tails."""
+    heads = np.array(np.meshgrid(*[range(16)] * 4)).reshape(4, -1)  # four methods, four seeds: 16 outcomes each
+    parted = (heads == 15).any(0) & (heads == 0).any(0)
+    assert parted.mean() == pytest.approx(1 - 2 * (15 / 16) ** 4 + (14 / 16) ** 4)
+    assert parted.mean() < 0.05
+
+
+def test_shipped_sweeps_have_the_seeds_that_claims_need():
+    for path in (ROOT / "sweeps").glob("*.yaml"):
+        found = yaml.safe_load(path.read_text())
+        if found["method"] == "grid":
+            lists = {key: len(one["values"]) for key, one in found["parameters"].items() if "values" in one}
+            seeds = lists.pop("seed_everything")
+            assert seeds >= max(5, least_seeds(int(np.prod(list(lists.values()))))), path
+
+
+# How many seeds would decide
+
+
+def needed(found, tests=1, least=3):
+    return seeds_needed(found, tests, least)
+
+
+def test_needed_seeds_are_the_first_with_a_power_of_80_per_cent():
+    found = compared(a=[0.75, 0.60, 0.80], effect=[0.004, -0.004, 0.002, -0.002])
+    value, over_seeds = found.interval.value, np.var([0.05, 0.0, 0.15], ddof=1)
+    over_images = np.var([0.004, -0.004, 0.002, -0.002], ddof=1) / 4
+
+    def decided(seeds):
+        half = np.hypot(
+            stats.t.ppf(0.995, seeds - 1) * np.sqrt(over_seeds / seeds), stats.t.ppf(0.995, 3) * np.sqrt(over_images)
+        )
+        return value > half + stats.norm.ppf(0.8) * np.sqrt(over_seeds / seeds + over_images)
+
+    assert needed(found, tests=5) == next(seeds for seeds in range(3, 99) if decided(seeds))
+
+
+def test_needed_seeds_are_never_below_those_of_a_claim():
+    assert needed(compared(a=[0.9, 0.9, 0.91], b=[0.5, 0.5, 0.5], effect=[0.0] * 4), least=5) == 5
+
+
+def test_needed_seeds_above_fifty_are_not_counted():
+    assert needed(compared(a=[0.75, 0.60, 0.61], effect=[0.0] * 4)) == 51
+
+
+def test_no_number_of_seeds_makes_up_for_images():
+    assert needed(compared(effect=[3.0, -1.0, -1.0, -1.0])) == np.inf
+
+
+def test_one_seed_does_not_show_how_many_are_needed():
+    assert np.isnan(needed(compared(a=[0.75], b=[0.70])))
+
+
+# Simulated comparisons; all cells are in `velm bench statistics`
+
+
+def test_two_seeds_claim_nothing():
+    assert rates(same(two_modes(0.5), 5, 2), 50).false == 0
+
+
+def test_a_true_gap_is_found():
+    assert rates(Truth([normal(1)] * 2, [5, 5], [10, 0]), 200).found > 0.95
+
+
+CRITICAL = {
+    "two modes, 2 methods, 3 seeds": same(two_modes(0.5), 2, 3, 0.5),
+    "two modes, 4 methods, 4 seeds": same(two_modes(0.5), 4, 4, 0.5),
+    "two modes, 8 methods, 5 seeds": same(two_modes(0.5), 8, 5, 0.5),
+    "two modes, 2 methods, 8 seeds": same(two_modes(0.5), 2, 8, 0.5),
+    "two modes 1:4, 5 methods, 5 seeds": same(two_modes(0.2), 5, 5, 0.5),
+    "no seed variance, 2 methods, 8 seeds": same(normal(0), 2, 8),
+    "much seed variance, 2 methods, 3 seeds": same(normal(10**0.5), 2, 3),
+    "much seed variance, 5 methods, 5 seeds": same(normal(10**0.5), 5, 5),
+    "skewed, unequal seeds": Truth([exponential] * 2, [3, 8], [0, 0], 0.5, paired=False),
+    "two modes, unequal seeds": Truth([two_modes(0.5)] * 3, [4, 5, 8], [0, 0, 0], 0.5),
+    "one method is ahead": Truth([two_modes(0.5)] * 5, [5] * 5, [10, 0, 0, 0, 0], 0.5),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("truth", CRITICAL.values(), ids=CRITICAL)
+def test_false_claims_and_misses_stay_within_bounds(truth):
+    found = rates(truth, 20_000)
+    assert found.false <= 0.055
+    assert found.covered >= 0.945
+
+
+def test_the_page_shows_the_tables_that_the_command_prints():
+    page = (ROOT / "docs" / "statistics.md").read_text()
+    assert "velm bench statistics" in page
+    for rows in TABLES.values():
+        assert f"| {' | '.join(next(rows(1)))} |" in page
+
+
+# Budgets and costs
 
 
 def test_the_expected_best_of_k_is_the_mean_over_all_choices_of_k():

@@ -22,7 +22,7 @@ def main(words: Sequence[str]) -> int:
 
     runs, left = read_runs(_places(options.runs, options.fetched))
     estimate(runs, options.watts, options.price)
-    found = compare(runs, left, options.split, options.controls)
+    found = compare(runs, left, options.split, options.controls, options.metric)
     print_tables(found, Console())
     for path, make in ((options.markdown, markdown), (options.csv, table_of_runs), (options.latex, latex)):
         if path:
@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "velm compare",
         description="Compare finished runs: means and 95 % intervals over seeds, paired tests over seeds and images "
-        "with Holm's correction, scores by group, costs. Runs that differ in their seed alone are one method.",
+        "with Holm's correction, scores by group, costs. Runs that differ only in their seed are one method.",
     )
     parser.add_argument(
         "runs", nargs="+", metavar="RUN", help="folders of runs, of experiments, or patterns; wandb:entity/project"
@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         "--fetched", type=Path, default=Path("runs") / "wandb", metavar="DIR", help="where runs from W&B are kept"
     )
     parser.add_argument("--split", choices=["val", "test"], help="test where all runs have it, else val")
+    parser.add_argument("--metric", metavar="NAME", help="the figure to compare by; by default what the runs monitor")
     parser.add_argument("--controls", nargs="*", default=[], metavar="CLASS", help="models that are controls besides")
     parser.add_argument("--watts", type=float, help="mean power of a device with its share of the machine: adds kWh")
     parser.add_argument("--price", type=float, help="price of an hour of a device: adds what a run costs")

@@ -4,72 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from velm_lightning.compare.grouping import Method, confounders, methods, short_names, shown
+from velm_lightning.compare.grouping import Method, methods, short_names
+from velm_lightning.compare.measures import Measure, Metric, measure, metric_of
+from velm_lightning.compare.notes import notes_on
+from velm_lightning.compare.pairs import Family, Pair, all_pairs, chosen
 from velm_lightning.compare.reading import Left, RunFolder, Scores
-from velm_lightning.compare.statistics import (
-    Array,
-    Difference,
-    Interval,
-    Table,
-    difference,
-    expected_best,
-    holm,
-    resampled_means,
-    seed_interval,
-)
-from velm_lightning.compare.worth import COSTS, Owed, owed
+from velm_lightning.compare.result import Result, mean
+from velm_lightning.compare.statistics import Interval, Table, expected_best, image_interval, seed_interval
+from velm_lightning.compare.worth import COSTS, owed
 from velm_lightning.errors import InputError
-
-MOST = 10
-"""Methods that are compared each with each; of more, the best of every fusion are, chosen on validation data."""
-
-
-class Result(NamedTuple):
-    """What there is to say of one method.
-
-    Attributes:
-        method: what it is and its runs.
-        score: the mean over seeds, with its interval; over images alone where there is one seed.
-        validation: the mean score on the validation split.
-        figures: the means of all figures of the split.
-        groups: the mean score of every group of samples, over seeds.
-        costs: the means of what it costs, named as in ``COSTS``.
-        probe: what it owes to each modality, where all its runs were probed.
-    """
-
-    method: Method
-    score: Interval
-    validation: float
-    figures: dict[str, float]
-    groups: dict[str, Interval]
-    costs: dict[str, float]
-    probe: dict[str, Owed]
-
-
-class Pair(NamedTuple):
-    """Two methods and how they differ; ``a`` is the better.
-
-    Attributes:
-        a: the better.
-        b: the other.
-        difference: A less B.
-        p: the p-value, corrected for all pairs by Holm.
-    """
-
-    a: Result
-    b: Result
-    difference: Difference
-    p: float
-
-    @property
-    def clear(self) -> bool:
-        """Whether the difference is more than chance explains, at 5 % over all pairs."""
-        return self.p < 0.05
 
 
 class Comparison(NamedTuple):
@@ -77,16 +24,23 @@ class Comparison(NamedTuple):
 
     Attributes:
         split: which samples.
+        metric: the figure that methods are compared by.
+        tested: the figure whose differences are tested: the same, or the mean sample score if it cannot be computed
+            from single samples.
         results: the methods, best first.
         pairs: the paired tests.
+        family: which pairs are tested together.
         notes: what a reader must know, a sentence each.
         left: folders that were left out.
-        budgets: for each fusion the expected best validation score of 1, 2, … trials.
+        budgets: for each fusion the expected best validation figure of 1, 2, … trials.
     """
 
     split: str
+    metric: Metric
+    tested: str
     results: list[Result]
     pairs: list[Pair]
+    family: Family
     notes: list[str]
     left: list[Left]
     budgets: dict[str, list[float]]
@@ -96,29 +50,47 @@ class Comparison(NamedTuple):
         """All runs."""
         return [run for result in self.results for run in result.method.runs]
 
+    @property
+    def control(self) -> Result | None:
+        """The better control."""
+        return next((one for one in self.results if one.method.control), None)
+
+    @property
+    def against_control(self) -> list[Pair]:
+        """The pairs of the better control with every method that is none; they belong to the family of all pairs."""
+        best = self.control
+        return [
+            pair
+            for pair in self.pairs
+            if (pair.a is best or pair.b is best) and not (pair.a.method.control and pair.b.method.control)
+        ]
+
 
 class _Board(NamedTuple):
-    """The scores of all runs on one set of samples."""
+    """The figures of all runs on one set of samples."""
 
     table: Table
-    resampled: Array
-    rows: dict[int, int]  # of a run, by its identity
-    groups: dict[str, Array]  # mean score (R,) of each group of samples
+    groups: dict[str, list[float]]  # of each run, by the name of a group of samples
 
 
 def compare(
-    runs: Sequence[RunFolder], left: Sequence[Left] = (), split: str | None = None, controls: Sequence[str] = ()
+    runs: Sequence[RunFolder],
+    left: Sequence[Left] = (),
+    split: str | None = None,
+    controls: Sequence[str] = (),
+    metric: str | None = None,
 ) -> Comparison:
     """Compare runs.
 
     Args:
         runs: finished runs.
         left: folders that were left out, to be named.
-        split: whose figures; by default ``test`` where all runs have it, else ``val``.
+        split: whose figures; by default ``test`` if all runs have it, else ``val``.
         controls: classes that are controls besides those whose record tells so.
+        metric: the figure that is compared; by default the one that the runs monitor.
 
     Raises:
-        InputError: no run has the split.
+        InputError: no run has the split, or not every run has the metric.
     """
     split = split or ("test" if all("test" in run.record["scores"] for run in runs) else "val")
     scores, left = _scores(runs, split, list(left))
@@ -126,12 +98,19 @@ def compare(
     if not kept:
         told = "".join(f"\n{one.folder}: {one.why}" for one in left)
         raise InputError(f"none of {len(runs) + len(left)} runs can be compared on {split!r}{told}")
-    boards = {data: _board([run for run in kept if run.data == data], scores) for data in {run.data for run in kept}}
-    found = methods(kept, controls)
-    results = sorted((_result(one, split, boards) for one in found), key=lambda one: -one.score.value)
-    pairs = _pairs(results, boards)
-    notes = [*_doubts(kept, scores, results, split), *_findings(results, pairs)]
-    return Comparison(split, results, pairs, notes, left, _budgets(results))
+    by = metric_of(kept, split, metric)
+    tested, figure = measure(by.name, [scores[id(run)] for run in kept], [run.figure(split, by.name) for run in kept])
+    alike = {data: [run for run in kept if run.data == data] for data in dict.fromkeys(run.data for run in kept)}
+    boards = {data: _board([scores[id(run)] for run in same], figure) for data, same in alike.items()}
+    rows = {id(run): row for same in alike.values() for row, run in enumerate(same)}
+    results = [
+        _result(one, split, by, tested == by.name, boards[one.runs[0].data], rows) for one in methods(kept, controls)
+    ]
+    results.sort(key=lambda one: -by.sign * one.score.value)
+    tables = {data: board.table for data, board in boards.items()}
+    pairs, family = all_pairs(chosen(results, by.sign), tables, rows, by.sign)
+    found = Comparison(split, by, tested, results, pairs, family, [], left, _budgets(results, by.sign))
+    return found._replace(notes=notes_on(found, scores))
 
 
 def _scores(runs: Sequence[RunFolder], split: str, left: list[Left]) -> tuple[dict[int, Scores], list[Left]]:
@@ -155,122 +134,39 @@ def _scores(runs: Sequence[RunFolder], split: str, left: list[Left]) -> tuple[di
     return found, left
 
 
-def _board(runs: Sequence[RunFolder], scores: dict[int, Scores]) -> _Board:
-    first = scores[id(runs[0])]
-    values = np.stack([scores[id(run)].values for run in runs])
-    table = Table.of(values, np.unique(np.array(first.images), return_inverse=True)[1])
-    groups = np.array(first.groups)
-    means = {str(name): values[:, groups == name].mean(1) for name in np.unique(groups) if name}
-    return _Board(table, resampled_means(table), {id(run): row for row, run in enumerate(runs)}, means)
+def _board(scores: Sequence[Scores], tested: Measure) -> _Board:
+    first = scores[0]
+    table = Table.of([tested(one) for one in scores], np.unique(np.array(first.images), return_inverse=True)[1])
+    names = sorted({name for name in first.groups if name})
+    return _Board(table, {name: [tested(one.of_group(name)).value for one in scores] for name in names})
 
 
-def _result(method: Method, split: str, boards: dict[str, _Board]) -> Result:
-    board = boards[method.runs[0].data]
-    rows = [board.rows[id(run)] for run in method.runs]
-    score = seed_interval([run.figure(split) for run in method.runs])
-    if len(rows) == 1:
-        low, high = np.quantile(board.resampled[:, rows[0]] - board.table.means[rows[0]], [0.025, 0.975])
-        score = Interval(score.value, score.value + float(low), score.value + float(high))
+def _result(method: Method, split: str, metric: Metric, exact: bool, board: _Board, rows: dict[int, int]) -> Result:
+    """Return what there is to say about a method; ``exact`` if the metric itself is tested over images."""
+    own = [rows[id(run)] for run in method.runs]
+    score = seed_interval([run.figure(split, metric.name) for run in method.runs])
     names = dict.fromkeys(name for run in method.runs for name in run.record["scores"][split] if name != "samples")
     return Result(
-        method,
-        score,
-        _mean([run.figure("val") for run in method.runs]),
-        {name: _mean([run.figure(split, name) for run in method.runs]) for name in names},
-        {name: seed_interval([float(means[row]) for row in rows]) for name, means in board.groups.items()},
-        {name: _mean([run.cost(name) for run in method.runs]) for name in COSTS},
-        owed(method, split),
+        method=method,
+        score=image_interval(board.table, own[0]) if exact and len(own) == 1 else score,
+        validation=mean([run.figure("val", metric.name) for run in method.runs]),
+        figures={name: mean([run.figure(split, name) for run in method.runs]) for name in names},
+        groups={name: seed_interval([values[row] for row in own]) for name, values in board.groups.items()},
+        costs={name: mean([run.cost(name) for run in method.runs]) for name in COSTS},
+        probe=owed(method, split),
     )
 
 
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values))
-
-
-def _pairs(results: Sequence[Result], boards: dict[str, _Board]) -> list[Pair]:
-    chosen = list(results) if len(results) <= MOST else _best_of_each(results)
-    compared = [
-        (a, b, _difference(boards[a.method.runs[0].data], a.method.runs, b.method.runs))
-        for a, b in combinations(chosen, 2)
-        if a.method.runs[0].data == b.method.runs[0].data
-    ]
-    corrected = holm([found.p for _, _, found in compared])
-    return [Pair(a, b, found, p) for (a, b, found), p in zip(compared, corrected, strict=True)]
-
-
-def _best_of_each(results: Sequence[Result]) -> list[Result]:
-    best: dict[str, Result] = {}
-    for one in results:
-        found = best.get(one.method.fusion)
-        if found is None or one.validation > found.validation:
-            best[one.method.fusion] = one
-    return sorted(best.values(), key=lambda one: -one.score.value)
-
-
-def _difference(board: _Board, a: Sequence[RunFolder], b: Sequence[RunFolder]) -> Difference:
-    """Compare by common seeds; with less than two of them, as independent runs."""
-    by_seed = [{run.seed: board.rows[id(run)] for run in runs} for runs in (a, b)]
-    common = [seed for seed in by_seed[0] if seed in by_seed[1]]
-    paired = len(common) > 1 or (len(common) == 1 and min(len(a), len(b)) == 1)
-    rows_a, rows_b = ([one[seed] for seed in common] if paired else list(one.values()) for one in by_seed)
-    return difference(board.table, board.resampled, rows_a, rows_b, paired)
-
-
-def _budgets(results: Sequence[Result]) -> dict[str, list[float]]:
+def _budgets(results: Sequence[Result], sign: int) -> dict[str, list[float]]:
     """Return curves for the fusions that were searched: those with several configurations."""
     trials: dict[str, list[float]] = {}
     for one in results:
-        trials.setdefault(one.method.fusion, []).append(one.validation)
+        trials.setdefault(one.method.fusion, []).append(sign * one.validation)
     return {
-        fusion: expected_best([value for value in values if value == value])
+        fusion: [sign * value for value in expected_best([value for value in values if value == value])]
         for fusion, values in trials.items()
         if len(values) > 1
     }
-
-
-def _doubts(runs: Sequence[RunFolder], scores: dict[int, Scores], results: Sequence[Result], split: str) -> list[str]:
-    """Return what stands against reading the table as it is."""
-    notes = []
-    if len({run.data for run in runs}) > 1:
-        told = ", ".join(sorted({run.ident for run in runs if run.data != runs[0].data})[:4])
-        notes.append(f"Not paired, for data fingerprints or scorers differ: {told} against {runs[0].ident}.")
-    for key, values in confounders([one.method for one in results]).items():
-        told = ", ".join(f"{fusion} {shown(value)}" for fusion, value in values.items())
-        notes.append(f"Not on equal footing: {next(iter(short_names([key]).values()))} is {told}.")
-    single = [one.method.name for one in results if len(one.method.runs) == 1]
-    if single:
-        told = f"{len(single)} methods" if len(single) > 3 else ", ".join(single)
-        notes.append(f"One seed only ({told}): such intervals tell of other images, not of other seeds.")
-    if any(found.images == found.keys for found in scores.values()) and len(next(iter(scores.values())).keys) > 1:
-        notes.append("Samples are taken to show a picture each: where several share one, intervals are too narrow.")
-    odd = [run.ident for run in runs if abs(run.figure(split) - _mean_of(scores[id(run)])) > 1e-6]
-    if odd:
-        notes.append("The headline figure is no mean of sample scores; paired tests are of the samples' mean score.")
-    if len(results) > MOST:
-        notes.append(f"Of {len(results)} methods, the best of each fusion on validation data are tested in pairs.")
-    return notes
-
-
-def _mean_of(found: Scores) -> float:
-    return float(found.values.mean()) if len(found.values) else float("nan")
-
-
-def _findings(results: Sequence[Result], pairs: Sequence[Pair]) -> list[str]:
-    """Return which gaps are inside the noise, and which fusions do not beat the better control."""
-    notes = []
-    noisy = [pair for pair in pairs if not pair.clear and not (pair.a.method.control and pair.b.method.control)]
-    if noisy:
-        told = "; ".join(f"{pair.a.method.name} over {pair.b.method.name}" for pair in noisy[:3])
-        rest = f"; and {len(noisy) - 3} more" if len(noisy) > 3 else ""
-        notes.append(f"Inside the noise, {len(noisy)} of {len(pairs)} pairs: {told}{rest}.")
-    best = next((one for one in results if one.method.control), None)
-    against = {id(pair.a if pair.b is best else pair.b): pair for pair in pairs if best in (pair.a, pair.b)}
-    tested = [(one, against[id(one)]) for one in results if id(one) in against and not one.method.control]
-    equal = [one.method.name for one, pair in tested if pair.a is best or pair.difference.interval.low <= 0]
-    if best is not None and equal:
-        told = f"Do not beat the control {best.method.name} by more than their interval: {', '.join(equal)}"
-        notes.append(f"{told}. Nothing shows that image and text are both used there.")
-    return notes
 
 
 def points(interval: Interval) -> str:

@@ -15,7 +15,7 @@ def curves(found: Comparison, colours: dict[str, str]) -> Panel:
     """Draw every figure that was logged, by step, a line a method."""
     names = dict.fromkeys(name for run in found.runs for name in run.curves if "/group/" not in name)
     wanted = [name for name in names if name.startswith(("val/", "train/"))]
-    wanted.sort(key=lambda name: (name != "val/score", not name.startswith("val/"), name))
+    wanted.sort(key=lambda name: (name != f"val/{found.metric.name}", not name.startswith("val/"), name))
     dashes, legend = dashes_of(found), {"orientation": "h", "y": 1.02, "yanchor": "bottom"}
     variants = {}
     for name in wanted:

@@ -10,6 +10,7 @@ from velm_lightning.compare.curves import curves
 from velm_lightning.compare.panel import MOST_LINES, Panel, colours_of, dashes_of, finite, label, layout_of, safe
 from velm_lightning.compare.parallel import parallel
 from velm_lightning.compare.statistics import pareto
+from velm_lightning.compare.tables import SEEDS_ONLY
 from velm_lightning.compare.worth import COSTS
 
 
@@ -42,8 +43,8 @@ def _bars(found: Comparison, colours: dict[str, str]) -> Panel:
         },
         "hovertemplate": "%{y}: %{x:.4f} ± %{error_x.array:.4f}<extra></extra>",
     }
-    layout = layout_of(f"score on {found.split}", height=90 + 34 * len(shown_results))
-    caption = "Means with 95 % intervals: over seeds, or over images where there is one seed. Controls are pale."
+    layout = layout_of(f"{found.metric.name} on {found.split}", height=90 + 34 * len(shown_results))
+    caption = f"Means with {SEEDS_ONLY}. Controls are pale."
     return Panel("Scores", caption, {"score": {"data": [bar], "layout": layout}})
 
 
@@ -55,7 +56,7 @@ def _pareto(found: Comparison, colours: dict[str, str]) -> Panel:
             continue
         cheap_is_low = key != "samples_per_second"
         x, y = [one.costs[key] for one in known], [one.score.value for one in known]
-        front = pareto(x if cheap_is_low else [-value for value in x], y)
+        front = pareto(x if cheap_is_low else [-value for value in x], [found.metric.sign * value for value in y])
         dots = {
             "type": "scatter", "mode": "markers+text", "x": x, "y": y,
             "text": [label(one, found) if len(known) <= 12 else "" for one in known], "textposition": _beside(x),
@@ -67,11 +68,13 @@ def _pareto(found: Comparison, colours: dict[str, str]) -> Panel:
             "type": "scatter", "mode": "lines", "x": [x[i] for i in front], "y": [y[i] for i in front],
             "line": {"dash": "dot", "color": "#999"}, "hoverinfo": "skip", "showlegend": False,
         }  # fmt: skip
-        layout = layout_of(title, f"score on {found.split}", height=420)
+        layout = layout_of(title, f"{found.metric.name} on {found.split}", height=420)
         variants[title] = {"data": [line, dots], "layout": layout}
-    return Panel(
-        "Score against cost", "The dotted line joins what no other method beats at its cost or less.", variants
+    caption = (
+        "The dotted line joins the means that no other mean beats at its cost or less; it is no test. Error bars are "
+        f"{SEEDS_ONLY}."
     )
+    return Panel("Score against cost", caption, variants)
 
 
 def _beside(x: Sequence[float]) -> list[str]:
@@ -95,7 +98,7 @@ def _heat(found: Comparison) -> Panel:
     layout = layout_of(height=110 + 34 * len(best))
     return Panel(
         "Score by group of samples",
-        f"Mean over seeds, on {found.split}.",
+        f"Means of {found.tested} over seeds, on {found.split}, without intervals: the table of groups has them.",
         {"score": {"data": [heat], "layout": layout}},
     )
 
@@ -108,9 +111,10 @@ def _budgets(found: Comparison, colours: dict[str, str]) -> Panel:
         }
         for fusion, curve in found.budgets.items()
     ]  # fmt: skip
-    layout = layout_of("trials", "expected best score on val", height=380, showlegend=True)
+    layout = layout_of("trials", f"expected best {found.metric.name} on val", height=380, showlegend=True)
     layout["xaxis"]["dtick"] = max(1, max((len(curve) for curve in found.budgets.values()), default=1) // 10)
-    caption = "What the best of k trials is expected to reach: compare fusions at the same k (Dodge et al. 2019)."
+    caption = "What the best of k trials is expected to reach: compare fusions at the same k (Dodge et al. 2019). "
+    caption += "The curves are expectations over the trials at hand, without intervals."
     return Panel("Score by budget", caption, {"val": {"data": traces, "layout": layout}} if traces else {})
 
 
@@ -129,4 +133,4 @@ def _missing(found: Comparison, colours: dict[str, str]) -> Panel:
         layout = layout_of(f"share of samples without {modality}", f"score on {found.split}", height=380)
         layout["xaxis"]["tickformat"] = ".0%"
         variants[modality] = {"data": traces, "layout": layout}
-    return Panel("Missing modalities", "Mean over seeds, as `velm probe` measured it.", variants)
+    return Panel("Missing modalities", "Means over seeds, without intervals, as `velm probe` measured them.", variants)

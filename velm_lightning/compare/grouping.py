@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from velm_lightning.compare.reading import RunFolder, choices, several, short_class
+from velm_lightning.compare.reading import RunFolder, choices, is_place, several, short_class
 
 Settings = dict[str, Any]
 _SILENT = ("init_args", "class_path", "model", "data", "trainer")
@@ -37,7 +38,7 @@ def methods(runs: Sequence[RunFolder], controls: Sequence[str] = ()) -> list[Met
         runs: the runs.
         controls: classes that are controls, besides those whose record tells so.
     """
-    chosen = {id(run): choices(run) for run in runs}
+    chosen = _without_shared_folders({id(run): choices(run) for run in runs})
     differing = [key for key in _keys(chosen.values()) if several(found.get(key) for found in chosen.values())]
     grouped: dict[str, list[RunFolder]] = {}
     for run in runs:
@@ -81,6 +82,36 @@ def confounders(found: Sequence[Method]) -> dict[str, Settings]:
 
 def _keys(found: Iterable[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(key for settings in found for key in settings))
+
+
+def _without_shared_folders(chosen: dict[int, Settings]) -> dict[int, Settings]:
+    """Cut every path to the shortest end that tells it from the others of its key: no name holds a whole path."""
+    for key in _keys(chosen.values()):
+        paths = {text for settings in chosen.values() for text in _texts(settings.get(key)) if is_place(text)}
+        if paths:
+            short = _shortest_ends(paths)
+            for settings in chosen.values():
+                if key in settings:
+                    settings[key] = _replaced(settings[key], short)
+    return chosen
+
+
+def _texts(value: Any) -> list[str]:
+    return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)]
+
+
+def _replaced(value: Any, by: Mapping[str, str]) -> Any:
+    if isinstance(value, list):
+        return [_replaced(one, by) for one in value]
+    return by.get(value, value) if isinstance(value, str) else value
+
+
+def _shortest_ends(paths: Iterable[str]) -> dict[str, str]:
+    parts = {path: [part for part in re.split(r"[\\/]+", path) if part] for path in paths}
+    length = 1
+    while len({tuple(one[-length:]) for one in parts.values()}) < len({tuple(one) for one in parts.values()}):
+        length += 1
+    return {path: "/".join(one[-length:]) for path, one in parts.items()}
 
 
 def _names(firsts: Sequence[RunFolder], chosen: Mapping[int, Settings], differing: Sequence[str]) -> dict[int, str]:

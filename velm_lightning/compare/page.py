@@ -67,14 +67,21 @@ def _runs(found: Comparison) -> dict[str, Any]:
     differing = dict.fromkeys(key for one in found.results for key in one.method.settings)
     names = short_names([key for key in differing if key != "model.class_path"])  # that is the fusion
     costs = [name for name in COSTS if any(not math.isnan(run.cost(name)) for run in found.runs)]
-    head = ["run", "fusion", "seed", *names.values(), f"score on {found.split}", *(COSTS[name] for name in costs)]
+    head = [
+        "run",
+        "fusion",
+        "seed",
+        *names.values(),
+        f"{found.metric.name} on {found.split}",
+        *(COSTS[name] for name in costs),
+    ]
     rows = [
         [
             run.ident,
             run.fusion,
             run.seed,
             *(shown(one.method.settings[key]) if key in one.method.settings else "" for key in names),
-            run.figure(found.split),
+            run.figure(found.split, found.metric.name),
             *(run.cost(name) for name in costs),
         ]
         for one in found.results

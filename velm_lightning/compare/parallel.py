@@ -21,7 +21,7 @@ def parallel(found: Comparison) -> Panel:
     scores = [one.score.value for one in found.results]
     axes = [_axis(name, values) for name, values in settings.items()]
     axes += [_axis(COSTS["parameters"], [one.costs["parameters"] for one in found.results])]
-    axes += [_axis(f"score on {found.split}", scores)]
+    axes += [_axis(f"{found.metric.name} on {found.split}", scores)]
     lines = [
         {
             "type": "scatter", "mode": "lines", "showlegend": False, "name": "",

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,12 +28,27 @@ class Scores(NamedTuple):
         images: N names of pictures; a sample's own key where the file names none.
         groups: N names of groups.
         values: (N,) scores.
+        losses: (N,) losses, NaN for samples without one.
+        predictions: N predictions.
+        references: the references of each sample.
     """
 
     keys: tuple[str, ...]
     images: tuple[str, ...]
     groups: tuple[str, ...]
     values: NDArray[np.float64]
+    losses: NDArray[np.float64]
+    predictions: tuple[str, ...]
+    references: tuple[tuple[str, ...], ...]
+
+    def of_group(self, name: str) -> Scores:
+        """Return the samples of one group."""
+        chosen = [place for place, group in enumerate(self.groups) if group == name]
+        return Scores(*(_pick(column, chosen) for column in self))
+
+
+def _pick(column: Any, places: list[int]) -> Any:
+    return column[places] if isinstance(column, np.ndarray) else tuple(column[place] for place in places)
 
 
 class RunFolder:
@@ -81,6 +96,12 @@ class RunFolder:
     def figure(self, split: str, name: str = "score") -> float:
         """Return a figure of a split, NaN where there is none."""
         return float(self.record["scores"].get(split, {}).get(name, MISSING))
+
+    @property
+    def monitored(self) -> tuple[str, bool]:
+        """The figure by which its checkpoint was chosen, and whether lower is better."""
+        name = str(self.config.get("checkpoint.monitor") or "val/score")
+        return name.removeprefix("val/"), self.config.get("checkpoint.mode") == "min"
 
     def cost(self, name: str) -> float:
         """Return a number of the record, NaN where there is none."""
@@ -145,6 +166,9 @@ class RunFolder:
                 tuple(row.get("image") or row["key"] for row in kept),
                 tuple(row["group"] for row in kept),
                 np.array([row["score"] for row in kept], float),
+                np.array([row.get("loss") for row in kept], float),  # null becomes NaN
+                tuple(str(row.get("prediction", "")) for row in kept),
+                tuple(tuple(map(str, row.get("references") or ())) for row in kept),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"predictions/{split}.jsonl has rows that are no predictions: {error}") from error
@@ -225,13 +249,33 @@ _IRRELEVANT = (
 )
 
 
+# Where data lie decides nothing: the fingerprints state which data they are.
+_PLACES = re.compile(r"data\..*\.root")
+
+
 def choices(run: RunFolder) -> dict[str, Any]:
     """Return the settings of a run that decide what it learns, its seed left out, and those of runs it starts from."""
     return {
-        key: _CHECKPOINT.sub(r"\1", value) if isinstance(value, str) else value
+        key: _without_place(key, value)
         for key, value in run.config.items()
-        if not any(key == name or key.startswith(f"{name}.") for name in _IRRELEVANT)
+        if not any(key == name or key.startswith(f"{name}.") for name in _IRRELEVANT) and not _PLACES.fullmatch(key)
     }
+
+
+def _without_place(key: str, value: Any) -> Any:
+    """Return a setting without the folder that its data or its run lie in."""
+    if isinstance(value, list):
+        return [_without_place(key, one) for one in value]
+    if not isinstance(value, str):
+        return value
+    if key.startswith("data.") and is_place(value):
+        return PurePath(value).name
+    return _CHECKPOINT.sub(r"\1", value)
+
+
+def is_place(text: str) -> bool:
+    """Say whether a setting is a path that starts at a root, at home, or above the working folder."""
+    return text.startswith(("/", "~", "../", "./", "\\\\")) or bool(re.match(r"[A-Za-z]:[\\/]", text))
 
 
 def flat(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -46,12 +46,12 @@ def send(found: Comparison, project: str, title: str) -> str:
 
 
 def _blocks(reports: Any, found: Comparison, entity: str, project: str) -> list[Any]:
-    split = found.split
+    split, metric = found.split, found.metric.name
     keys = list(dict.fromkeys(key for one in found.results for key in one.method.settings))
-    columns = [*(f"config:{key}" for key in keys[:8]), f"summary:{split}/score"]
+    columns = [*(f"config:{key}" for key in keys[:8]), f"summary:{split}/{metric}"]
     panels = [
-        reports.LinePlot(x="Step", y=["val/score"], title="val/score"),
-        reports.BarPlot(metrics=[f"{split}/score"], title=f"{split}/score"),
+        reports.LinePlot(x="Step", y=[f"val/{metric}"], title=f"val/{metric}"),
+        reports.BarPlot(metrics=[f"{split}/{metric}"], title=f"{split}/{metric}"),
         reports.ParallelCoordinatesPlot(columns=[reports.ParallelCoordinatesPlotColumn(one) for one in columns]),
     ]
     runs = reports.Runset(entity=entity, project=project, name="runs of this project")

@@ -1,4 +1,4 @@
-"""What can be said of means over a few seeds and many samples: intervals, paired differences, Holm, best of k, Pareto.
+"""What can be said of means over a few seeds and many samples; docs/statistics.md states it and how far it holds.
 
 Two sources of chance part a score from what the method is worth: the seed it was trained with, and the images it was
 asked about. Both are in every difference reported here.
@@ -7,23 +7,26 @@ asked about. Both are in every difference reported here.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
-from math import comb, sqrt
-from typing import NamedTuple
+from math import comb, inf, nan, sqrt
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-DRAWS = 2000
-"""Bootstrap draws: the standard error then has a Monte-Carlo error of 1.6 %."""
+from velm_lightning.compare.measures import Measured
+from velm_lightning.compare.student import Array, joint_half_width, joint_p, t_quantile
 
-_CHUNK = 4_000_000  # numbers drawn at once
-_ANGLES = 20_001
+LEVEL = 0.05
+"""Chance of a false claim in a family of comparisons, and of an interval that misses."""
+
+MOST_SEEDS = 50
+"""Most seeds that ``seeds_needed`` looks at."""
+
+_POWER = 0.8416  # the normal quantile of a power of 80 %
 
 
 class Interval(NamedTuple):
-    """An estimate with its 95 % confidence interval; infinite where nothing can be said."""
+    """An estimate with its 95 % confidence interval; infinite if nothing can be said."""
 
     value: float
     low: float
@@ -35,155 +38,210 @@ class Interval(NamedTuple):
         return (self.high - self.low) / 2
 
 
-class Difference(NamedTuple):
-    """How much better A is than B.
+class Table(NamedTuple):
+    """One figure of R runs on the same samples, and how it varies with the C images.
 
     Attributes:
-        interval: the mean difference and its interval.
-        p: two-sided p-value of no difference, for this pair alone.
-        seeds: how many seeds were compared; 1 tells nothing of other seeds, only of other images.
+        values: (R,) the figure.
+        influence: (R, C) by how much C times the share of an image in it is above an average image's; each row sums to
+            0, and the variance of a row by C is the variance of the figure over images.
+    """
+
+    values: Array
+    influence: Array
+
+    @staticmethod
+    def of(measured: Sequence[Measured], images: NDArray[np.intp]) -> Table:
+        """Sum up the effects of samples by the image number (N,) of each."""
+        clusters = int(images.max()) + 1 if len(images) else 0
+        rows = [clusters * np.bincount(images, one.effects, clusters) for one in measured]
+        return Table(np.array([one.value for one in measured]), np.array(rows))
+
+    @property
+    def images(self) -> int:
+        """How many images there are."""
+        return int(self.influence.shape[1])
+
+
+class Spread(NamedTuple):
+    """A difference A - B and its two sources of chance; numbers, or arrays of one shape.
+
+    Attributes:
+        value: the difference of the means.
+        over_seeds: its squared standard error over seeds.
+        over_images: its squared standard error over images.
+        seeds: the pairs of seeds, or the seeds of the arm that has fewer.
+        images: the images.
+    """
+
+    value: Any
+    over_seeds: Any
+    over_images: Any
+    seeds: int
+    images: int
+
+    def half_width(self, level: float = LEVEL) -> Any:
+        """Return half of the interval that misses with probability ``level``; infinite if a source is unknown.
+
+        One seed tells nothing about other seeds: the interval is then of these two models, over images.
+        """
+        if self.images < 2:
+            return np.full(np.shape(self.value), inf)
+        return joint_half_width(level, self.over_seeds, self.seeds - 1, self.over_images, self.images - 1)
+
+    def p(self) -> Any:
+        """Return the level at which the interval just touches 0: the two-sided p-value of this pair by itself."""
+        if self.images < 2:
+            return np.ones(np.shape(self.value))
+        return joint_p(self.value, self.over_seeds, self.seeds - 1, self.over_images, self.images - 1)
+
+
+def spread(a: Array, b: Array, image_effect: Array, paired: bool) -> Spread:
+    """Return a difference and its sources of chance.
+
+    Args:
+        a: (…, Sa) the figure of each run of A.
+        b: (…, Sb) of each run of B.
+        image_effect: (…, C) influence of each image on the mean of A less that on the mean of B.
+        paired: run i of A and run i of B have one seed; else the arms are independent.
+    """
+    seeds = min(a.shape[-1], b.shape[-1])
+    over_seeds: Any = np.zeros(a.shape[:-1])
+    if seeds > 1:
+        arms = (a - b,) if paired else (a, b)
+        over_seeds = sum(np.var(arm, axis=-1, ddof=1) / arm.shape[-1] for arm in arms)
+    images = image_effect.shape[-1]
+    over_images = np.square(image_effect).sum(-1) / (images * max(1, images - 1))
+    return Spread(a.mean(-1) - b.mean(-1), over_seeds, over_images, seeds, images)
+
+
+class Difference(NamedTuple):
+    """By how much A is above B.
+
+    Attributes:
+        interval: the mean difference and its interval, of this pair by itself.
+        p: two-sided p-value of no difference, of this pair by itself.
+        seeds: pairs of seeds, or the seeds of the arm that has fewer; 1 tells nothing about other seeds.
         paired: whether A and B were compared seed by seed.
+        spread: the sources of chance.
+        noise: the part of the squared standard error over images that shrinks with the number of seeds.
     """
 
     interval: Interval
     p: float
     seeds: int
     paired: bool
+    spread: Spread
+    noise: float
 
 
-class Table(NamedTuple):
-    """The scores of R runs on the same samples, summed up by image.
-
-    Attributes:
-        sums: (R, C) sum of the scores of each image's samples.
-        counts: (C,) samples of each image.
-    """
-
-    sums: Array
-    counts: Array
-
-    @property
-    def means(self) -> Array:
-        """The mean score (R,) of each run."""
-        means: Array = self.sums.sum(1) / self.counts.sum()
-        return means
-
-    @staticmethod
-    def of(scores: Array, images: NDArray[np.intp]) -> Table:
-        """Sum up scores (R, N) by the image number (N,) of each sample."""
-        clusters = int(images.max()) + 1 if len(images) else 0
-        sums: Array = np.stack([np.bincount(images, row, clusters) for row in scores]).astype(float)
-        return Table(sums, np.bincount(images, minlength=clusters).astype(float))
-
-
-def resampled_means(table: Table, seed: int = 0, draws: int = DRAWS) -> Array:
-    """Return the mean of every run (draws, R) as if the images had been drawn anew: bootstrap by cluster.
-
-    All runs see the same draws, so that differences between columns are paired.
-    """
-    rng, clusters = np.random.default_rng(seed), len(table.counts)
-    at_once, found = max(1, _CHUNK // max(1, clusters)), []
-    for start in range(0, draws, at_once):
-        count = min(at_once, draws - start)
-        picks = rng.integers(clusters, size=(count, clusters)) + np.arange(count)[:, None] * clusters
-        weights = np.bincount(picks.ravel(), minlength=count * clusters).reshape(count, clusters).astype(float)
-        found.append(weights @ table.sums.T / (weights @ table.counts)[:, None])
-    return np.concatenate(found)
-
-
-def difference(table: Table, resampled: Array, a: Sequence[int], b: Sequence[int], paired: bool) -> Difference:
-    r"""Compare the runs ``a`` with the runs ``b``, rows of ``table``.
-
-    The variance of the difference is that of a crossed design, seeds x images: the variance over seeds, plus the
-    bootstrap variance over images less the part of it that is noise of single runs, which the seeds' variance holds
-    already (Owen 2007 on why drawing both at once counts it three times). Drawing three seeds anew would understate
-    their spread by a third, so their part is taken exactly; Student's t has Satterthwaite's degrees of freedom.
+def difference(table: Table, a: Sequence[int], b: Sequence[int], paired: bool) -> Difference:
+    """Compare the runs ``a`` with the runs ``b``, rows of ``table``; one set of runs gives sign, interval and p.
 
     Args:
-        table: scores by image.
-        resampled: ``resampled_means(table)``.
+        table: the figure of every run.
         a: rows of A.
         b: rows of B.
-        paired: row ``a[i]`` has the seed of row ``b[i]``; else the runs are taken as independent.
+        paired: row ``a[i]`` has the seed of row ``b[i]``; else the arms are independent.
     """
-    means, images = table.means, len(table.counts)
-    value = float(means[a].mean() - means[b].mean())
-    over_images = _variance(resampled[:, a].mean(1) - resampled[:, b].mean(1))
-    if min(len(a), len(b)) < 2:
-        return Difference(*_tested(value, over_images, images - 1), 1, paired)
-    influence = (table.sums - means[:, None] * table.counts) / table.counts.mean()  # (R, C), each row sums to 0
-    if paired:
-        parts = [(means[a] - means[b], influence[a] - influence[b])]
-    else:
-        parts = [(means[a], influence[a]), (means[b], influence[b])]
-    spreads = [_variance(one) / len(one) for one, _ in parts]
-    over_seeds = sum(spreads)
-    over_images = max(0.0, over_images - sum(_noise(one) for _, one in parts))
-    freedom = sum(spread**2 / (len(one) - 1) for spread, (one, _) in zip(spreads, parts, strict=True))
-    freedom += over_images**2 / max(1, images - 1)
-    variance = float(over_seeds + over_images)
-    return Difference(*_tested(value, variance, variance**2 / freedom if freedom else 1), min(len(a), len(b)), paired)
-
-
-def _variance(values: Array) -> float:
-    return float(np.var(values, ddof=1))
+    of_a, of_b = table.influence[list(a)], table.influence[list(b)]
+    found = spread(table.values[list(a)], table.values[list(b)], of_a.mean(0) - of_b.mean(0), paired)
+    noise = sum(_noise(arm) for arm in ((of_a - of_b,) if paired else (of_a, of_b)))
+    value, half = float(found.value), float(found.half_width())
+    return Difference(Interval(value, value - half, value + half), float(found.p()), found.seeds, paired, found, noise)
 
 
 def _noise(influence: Array) -> float:
     """Return the variance of the mean over seeds (S, C) that is due to seeds answering single images differently."""
     seeds, images = influence.shape
     rest = influence - influence.mean(0)
-    return float(np.square(rest).sum() / ((seeds - 1) * max(1, images - 1) * seeds * images))
+    return float(np.square(rest).sum() / (max(1, seeds - 1) * max(1, images - 1) * seeds * images))
 
 
-def _tested(value: float, variance: float, freedom: float) -> tuple[Interval, float]:
-    error = sqrt(variance)
-    half = t_quantile(0.975, freedom) * error
-    if not error:
-        return Interval(value, value, value), 1.0 if not value else 0.0
-    return Interval(value, value - half, value + half), t_p(value / error, freedom)
+def least_seeds(methods: int) -> int:
+    """Return how many seeds a claim needs in a comparison of so many methods.
+
+    A method may learn suddenly, so that each run ends at one of two values. With few seeds, some of several equally
+    good methods then show the upper value only and others the lower only, with no spread that would warn. This returns
+    the smallest number of seeds at which that happens in less than 5 % of comparisons, if both values are equally
+    frequent: 3 for two methods, 4 for up to four, 5 for up to eight, 6 for up to ten.
+    """
+    seeds = 2
+    while 1 - 2 * (1 - 2.0**-seeds) ** methods + (1 - 2.0 ** (1 - seeds)) ** methods > LEVEL:
+        seeds += 1
+    return seeds
+
+
+def seeds_needed(found: Difference, tests: int, least: int) -> float:
+    """Return with how many seeds a pair would be decided, if the differences and spreads seen are the true ones.
+
+    Args:
+        found: the pair.
+        tests: pairs in the family: the first of them is tested at 5 % divided by their number.
+        least: the fewest seeds that any claim needs.
+
+    Returns:
+        The smallest number with a power of 80 %, ``MOST_SEEDS`` + 1 for any above ``MOST_SEEDS``; NaN if there is one
+        seed, whose spread is unknown; infinity if no number of seeds decides it, so that more images are needed.
+    """
+    if found.seeds < 2:
+        return nan
+    value, over_seeds, over_images, seeds, images = found.spread
+    fixed, level = max(0.0, over_images - found.noise), LEVEL / max(1, tests)
+    if images < 2 or abs(value) <= _reach(Spread(value, 0.0, fixed, 10**6, images), level):
+        return inf
+    for count in range(least, MOST_SEEDS + 1):
+        then = Spread(value, over_seeds * seeds / count, fixed + found.noise * seeds / count, count, images)
+        if abs(value) > _reach(then, level):
+            return count
+    return MOST_SEEDS + 1
+
+
+def _reach(found: Spread, level: float) -> float:
+    """Return the difference that is claimed with a power of 80 %."""
+    return float(found.half_width(level) + _POWER * np.sqrt(found.over_seeds + found.over_images))
 
 
 def seed_interval(values: Sequence[float]) -> Interval:
     """Return mean and 95 % interval over seeds by Student's t; unbounded for one seed."""
     mean = float(np.mean(values))
     if len(values) < 2:
-        return Interval(mean, -np.inf, np.inf)
-    return _tested(mean, _variance(np.asarray(values, float)) / len(values), len(values) - 1)[0]
+        return Interval(mean, -inf, inf)
+    half = t_quantile(1 - LEVEL / 2, len(values) - 1) * float(np.std(values, ddof=1)) / sqrt(len(values))
+    return Interval(mean, mean - half, mean + half)
 
 
-@lru_cache(maxsize=1024)
-def _t(freedom: float) -> tuple[Array, Array]:
-    """Return angles in [0, pi/2] and the share of |T| below sqrt(freedom) tan(angle): it is an integral of cosines."""
-    angles = np.linspace(0, np.pi / 2, _ANGLES)
-    if freedom > 200:  # the cosine's power becomes a peak at 0: look there
-        angles = angles * min(1.0, 12 / sqrt(freedom))
-    density = np.cos(angles) ** (freedom - 1)
-    steps = (density[1:] + density[:-1]) / 2
-    share = np.concatenate([[0.0], np.cumsum(steps)])
-    return angles, share / share[-1]
+def image_interval(table: Table, row: int) -> Interval:
+    """Return the figure of one run and its 95 % interval over images; unbounded for one image."""
+    value, images = float(table.values[row]), table.images
+    if images < 2:
+        return Interval(value, -inf, inf)
+    half = t_quantile(1 - LEVEL / 2, images - 1) * float(np.std(table.influence[row], ddof=1)) / sqrt(images)
+    return Interval(value, value - half, value + half)
 
 
-def t_p(t: float, freedom: float) -> float:
-    """Return the two-sided p-value of Student's t; ``freedom`` is 1 or more."""
-    angles, share = _t(max(1.0, freedom))
-    return max(0.0, 1 - float(np.interp(np.arctan(abs(t) / sqrt(max(1.0, freedom))), angles, share)))
+def holm(p_values: Any) -> Array:
+    """Return p-values (…, P) corrected for their number by Holm (1979): the chance of any false claim is kept."""
+    p = np.asarray(p_values, float)
+    order = np.argsort(p, -1)
+    stepped = np.take_along_axis(p, order, -1) * np.arange(p.shape[-1], 0, -1)
+    corrected = np.empty_like(p)
+    np.put_along_axis(corrected, order, np.maximum.accumulate(np.minimum(1.0, stepped), -1), -1)
+    return corrected
 
 
-def t_quantile(q: float, freedom: float) -> float:
-    """Return the quantile of Student's t for q from 0.5 to 1; ``freedom`` is 1 or more."""
-    angles, share = _t(max(1.0, freedom))
-    return sqrt(max(1.0, freedom)) * float(np.tan(np.interp(2 * q - 1, share, angles)))
+def family_p(p: Any, seeds: Sequence[int], least: int) -> Array:
+    """Return the p-values (…, P) of a family as they are claimed by: Holm's, NaN for pairs with too few seeds.
 
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values corrected for their number by Holm (1979): the chance of one false claim among all is kept."""
-    order = np.argsort(p_values)
-    found, worst = np.empty(len(p_values)), 0.0
-    for rank, index in enumerate(order):
-        worst = max(worst, min(1.0, (len(p_values) - rank) * p_values[index]))
-        found[index] = worst
-    return [float(value) for value in found]
+    Args:
+        p: (…, P) p-values of the pairs, each by itself.
+        seeds: the P numbers of seeds.
+        least: how many seeds a claim needs.
+    """
+    tested = [place for place, count in enumerate(seeds) if count >= least]
+    corrected = np.full(np.shape(p), nan)
+    corrected[..., tested] = holm(np.asarray(p, float)[..., tested])
+    return corrected
 
 
 def expected_best(values: Sequence[float]) -> list[float]:

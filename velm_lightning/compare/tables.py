@@ -19,38 +19,108 @@ from velm_lightning.compare.worth import COSTS
 
 
 class Sheet(NamedTuple):
-    """A table of texts; the first ``words`` columns are words, the others numbers."""
+    """A table of texts.
+
+    Attributes:
+        title: what it shows.
+        head: names of the columns.
+        rows: the texts.
+        words: the first columns that are words; the others are numbers.
+        caption: how to read it: which family the claims belong to, which kind of interval is shown.
+    """
 
     title: str
     head: list[str]
     rows: list[list[str]]
     words: int = 1
+    caption: str = ""
 
 
 def sheets(found: Comparison) -> list[Sheet]:
-    """Return the tables of a comparison: scores with costs, pairs, scores by group."""
+    """Return the tables of a comparison: scores with costs, other figures, pairs, control, modalities, groups."""
+    made = [_scores(found), _figures(found), _pairs(found), _control(found), _probes(found), _groups(found)]
+    return [one for one in made if one.rows]
+
+
+SEEDS_ONLY = (
+    "95 % intervals over seeds (Student's t, images held fixed), of each mean by itself; with one seed, over images"
+)
+
+
+def _scores(found: Comparison) -> Sheet:
     costs = [name for name in COSTS if any(not math.isnan(one.costs[name]) for one in found.results)]
-    head = ["method", "seeds", "score ± 95 %", *(COSTS[name] for name in costs)]
+    head = ["method", "seeds", f"{found.metric.name} ± 95 %", *(COSTS[name] for name in costs)]
     rows = [_row(one, costs) for one in found.results]
-    several = [Sheet(f"score on {found.split}", head, rows)]
-    if found.pairs:
-        head = ["better", "worse", "difference [95 % interval]", "p (Holm)", "seeds", ""]
-        title = "paired differences (an interval is of its pair alone, p is corrected for all)"
-        several.append(Sheet(title, head, [_pair(pair) for pair in found.pairs], 2))
-    probed = [one for one in found.results if one.probe]
-    if probed:
-        head = ["method", "shuffled", "costs ± 95 %", "share of the score", "all missing"]
-        rows = [
-            [_named(one), name, _spread(owed.cost), f"{owed.perceptual:.1%}", f"{owed.missing[-1]:.4f}"]
-            for one in probed
-            for name, owed in one.probe.items()
+    return Sheet(f"{found.metric.name} on {found.split}", head, rows, 1, f"Means; ± are {SEEDS_ONLY}.")
+
+
+def _figures(found: Comparison) -> Sheet:
+    """Return every other figure that was reported."""
+    names = dict.fromkeys(name for one in found.results for name in one.figures if name != found.metric.name)
+    rows = [[_named(one), *(_figure(one, name) for name in names)] for one in found.results] if names else []
+    return Sheet(f"other figures on {found.split}", ["method", *names], rows, 1, "Means over seeds, without intervals.")
+
+
+def _figure(one: Result, name: str) -> str:
+    return f"{one.figures[name]:.4f}" if name in one.figures else ""
+
+
+PAIRED = "Intervals are of each pair by itself, over seeds and images together; p is corrected for the family (Holm)."
+
+
+def _pairs(found: Comparison) -> Sheet:
+    family = found.family
+    count = (
+        f"{family.tests} of {len(found.pairs)} pairs" if family.tests < len(found.pairs) else f"{family.tests} pairs"
+    )
+    caption = (
+        f"Family: all pairs of methods, tested together: {count} with at least {family.least} seeds. {PAIRED} A claim "
+        f"(clear) needs p below 0.05; where fewer seeds were compared, there is none. Needed seeds are for "
+        "a power of 80 %, if the differences and spreads seen are the true ones."
+    )
+    head = ["better", "worse", "difference [95 %]", "p (Holm)", "seeds", "verdict"]
+    rows = [[pair.a.method.name, pair.b.method.name, *_tested(pair), pair.verdict] for pair in found.pairs]
+    return Sheet(f"paired differences of {found.tested}", head, rows, 2, caption)
+
+
+def _control(found: Comparison) -> Sheet:
+    control = found.control
+    if control is None:
+        return Sheet("", [], [])
+    rows = [
+        [
+            (pair.b if pair.a is control else pair.a).method.name,
+            *_tested(pair, pair.a is control),
+            _beats(pair, control),
         ]
-        several.append(Sheet("what each modality is worth", head, rows, 2))
+        for pair in found.against_control
+    ]
+    head = ["method", "method less control [95 %]", "p (Holm)", "seeds", "verdict"]
+    caption = f"Family: all methods against the better control, part of all pairs of methods, with their p. {PAIRED}"
+    return Sheet(f"against the better control, {control.method.name}", head, rows, 1, caption)
+
+
+def _beats(pair: Pair, control: Result) -> str:
+    if pair.clear:
+        return "clearly worse" if pair.a is control else "clearly better"
+    return pair.verdict
+
+
+def _probes(found: Comparison) -> Sheet:
+    rows = [
+        [_named(one), name, _spread(owed.cost), f"{owed.perceptual:.1%}", f"{owed.missing[-1]:.4f}"]
+        for one in found.results
+        for name, owed in one.probe.items()
+    ]
+    head = ["method", "shuffled", "costs ± 95 %", "share of the score", "all missing"]
+    return Sheet("what each modality is worth", head, rows, 2, f"Of the score; ± are {SEEDS_ONLY}.")
+
+
+def _groups(found: Comparison) -> Sheet:
     names = list(dict.fromkeys(name for one in found.results for name in one.groups))
-    if names:
-        rows = [[_named(one), *(_spread(one.groups.get(name)) for name in names)] for one in found.results]
-        several.append(Sheet("score by group of samples", ["method", *names], rows))
-    return several
+    rows = [[_named(one), *(_spread(one.groups.get(name)) for name in names)] for one in found.results] if names else []
+    caption = f"Family: groups. ± are {SEEDS_ONLY}: no test, and no claim is made about groups."
+    return Sheet(f"{found.tested} by group of samples", ["method", *names], rows, 1, caption)
 
 
 def _named(one: Result) -> str:
@@ -61,19 +131,18 @@ def _row(one: Result, costs: Sequence[str]) -> list[str]:
     return [_named(one), str(len(one.method.runs)), _spread(one.score), *(short(one.costs[name]) for name in costs)]
 
 
-def _pair(pair: Pair) -> list[str]:
+def _tested(pair: Pair, turned: bool = False) -> list[str]:
+    """Return difference, p and seeds; ``turned``: of B less A."""
     found = pair.difference
-    seeds = f"{found.seeds} {'paired' if found.paired else 'unpaired'}"
-    return [pair.a.method.name, pair.b.method.name, points(found.interval), p_value(pair.p), seeds, verdict(pair)]
-
-
-def verdict(pair: Pair) -> str:
-    """Return in two words what a pair tells."""
-    return ("clear" if pair.difference.seeds > 1 else "clear, for one seed") if pair.clear else "inside the noise"
+    value, low, high = found.interval
+    interval = Interval(-value, -high, -low) if turned else found.interval
+    return [points(interval), p_value(pair.p), f"{found.seeds} {'paired' if found.paired else 'unpaired'}"]
 
 
 def p_value(p: float) -> str:
     """Return a p-value as a person reads it."""
+    if math.isnan(p):
+        return "—"
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
@@ -102,6 +171,8 @@ def print_tables(found: Comparison, console: Console) -> None:
         for row in sheet.rows:
             table.add_row(*map(Text, row))
         console.print(table)
+        if sheet.caption:
+            console.print(Text(sheet.caption, style="dim"))
     for note in found.notes:
         console.print(Text(f"note: {note}"))
     for left in found.left:
@@ -115,7 +186,7 @@ def markdown(found: Comparison) -> str:
         parts.append(f"**{sheet.title}**\n")
         rule = ["---" if place < sheet.words else "---:" for place in range(len(sheet.head))]
         parts += ["| " + " | ".join(map(_for_markdown, row)) + " |" for row in (sheet.head, rule, *sheet.rows)]
-        parts.append("")
+        parts += ["", *([_for_markdown(sheet.caption), ""] if sheet.caption else [])]
     parts += [f"- {_for_markdown(note)}" for note in found.notes]
     parts += [f"- left out: {_for_markdown(f'{left.folder}: {left.why}')}" for left in found.left]
     return "\n".join(parts) + "\n"
@@ -133,6 +204,8 @@ def latex(found: Comparison) -> str:
 def _tabular(sheet: Sheet) -> Iterator[str]:
     columns = "".join("l" if place < sheet.words else "r" for place in range(len(sheet.head)))
     yield f"% {sheet.title}"
+    if sheet.caption:
+        yield f"% {sheet.caption}"
     yield rf"\begin{{tabular}}{{{columns}}}"
     yield r"\toprule"
     yield " & ".join(map(_for_latex, sheet.head)) + r" \\"

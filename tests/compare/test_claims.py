@@ -1,0 +1,364 @@
+"""From run folders to the words on the page: what is claimed, by which runs, by which metric."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+
+from velm_lightning.__main__ import main
+from velm_lightning.compare.comparison import compare
+from velm_lightning.compare.figures import panels
+from velm_lightning.compare.measures import macro_f1
+from velm_lightning.compare.reading import RunFolder, read_runs
+from velm_lightning.compare.tables import markdown, sheets
+from velm_lightning.errors import InputError
+
+from .made import config, fusions, lines, number, run
+
+
+def compared(folder, **words):
+    return compare(*read_runs([folder]), **words)
+
+
+def verdicts(found):
+    return {(pair.a.method.name, pair.b.method.name): pair.verdict for pair in found.pairs}
+
+
+def sheet(found, start):
+    (one,) = (one for one in sheets(found) if one.title.startswith(start))
+    return one
+
+
+# One set of runs decides
+
+
+def scored(folder, fusion, seed, scores):
+    """A run whose ten images have these scores."""
+    made = run(folder, fusion, seed, images=1)
+    rows = [
+        {"key": f"{n}", "group": "", "prediction": "a", "references": ["a"], "score": s} for n, s in enumerate(scores)
+    ]
+    for split in ("val", "test"):
+        (made / "predictions" / f"{split}.jsonl").write_text(lines(rows))
+    record = json.loads((made / "run.json").read_text())
+    record["scores"] = {split: {"score": float(np.mean(scores)), "samples": len(rows)} for split in ("val", "test")}
+    (made / "run.json").write_text(json.dumps(record))
+    return made
+
+
+def test_the_sign_is_of_the_runs_that_are_compared(tmp_path):
+    """By all seeds late fusion leads; by the seeds in common early does, and these are tested."""
+    for seed, late in enumerate((0.50, 0.51, 0.50, 1.0, 1.0)):
+        scored(tmp_path, "LateFusion", seed, np.full(10, late))
+    for seed, early in enumerate((0.60, 0.61, 0.605)):
+        scored(tmp_path, "EarlyFusion", seed, np.full(10, early))
+    found = compared(tmp_path)
+    assert [one.method.name for one in found.results] == ["LateFusion", "EarlyFusion"]
+    (pair,) = found.pairs
+    assert (pair.a.method.name, pair.difference.seeds) == ("EarlyFusion", 3)
+    assert pair.difference.interval.value == pytest.approx(np.mean([0.10, 0.10, 0.105]))
+    assert pair.clear
+
+
+@pytest.mark.parametrize(("common", "paired", "seeds"), [(0, False, 3), (1, False, 3), (2, True, 2), (3, True, 3)])
+def test_seeds_in_common_are_paired_if_there_are_two(tmp_path, common, paired, seeds):
+    for seed in range(3):
+        run(tmp_path, "LateFusion", seed)
+        run(tmp_path, "EarlyFusion", seed + 3 - common)
+    (pair,) = compared(tmp_path).pairs
+    assert (pair.difference.paired, pair.difference.seeds) == (paired, seeds)
+
+
+# Too few seeds
+
+
+def test_two_seeds_allow_no_claim_however_large_the_gap(tmp_path):
+    for seed in range(2):
+        run(tmp_path, "LateFusion", seed, 0.99)
+        run(tmp_path, "EarlyFusion", seed, 0.01)
+    (pair,) = compared(tmp_path).pairs
+    assert np.isfinite(pair.difference.interval.half)
+    assert (pair.clear, pair.verdict) == (False, "too few seeds: needs about 3 seeds")
+
+
+def test_one_seed_tells_about_two_models_only(tmp_path):
+    run(tmp_path, "LateFusion", right=0.9)
+    run(tmp_path, "EarlyFusion", right=0.2)
+    found = compared(tmp_path)
+    (words,) = verdicts(found).values()
+    assert words == "one seed, no claim about methods: these two models differ; needs at least 3 seeds"
+    assert any("only about these models" in note for note in found.notes)
+
+
+def test_more_methods_need_more_seeds(tmp_path):
+    for seed in range(3):
+        run(tmp_path, "LateFusion", seed, 0.9)
+        run(tmp_path, "EarlyFusion", seed, 0.2)
+    assert [pair.verdict for pair in compared(tmp_path).pairs] == ["clear"]
+    for seed in range(3):
+        run(tmp_path, "InteractiveFusion", seed, 0.5)
+    found = compared(tmp_path)
+    assert (found.family.methods, found.family.least, found.family.tests) == (3, 4, 0)
+    assert not any(pair.clear for pair in found.pairs)
+
+
+def test_methods_with_few_seeds_do_not_weaken_the_others(tmp_path):
+    for seed in range(3):
+        run(tmp_path, "LateFusion", seed, 0.9)
+        run(tmp_path, "EarlyFusion", seed, 0.2)
+    alone = compared(tmp_path).pairs[0]
+    for seed in range(2):
+        run(tmp_path, "InteractiveFusion", seed, 0.5)
+    found = compared(tmp_path)
+    assert found.family.tests == 1
+    assert next(pair for pair in found.pairs if pair.clear).p == alone.p
+
+
+def test_an_open_pair_tells_how_many_seeds_it_needs(tmp_path):
+    for seed, gap in enumerate((0.02, 0.10, -0.03, 0.09)):
+        scored(tmp_path, "LateFusion", seed, np.full(10, 0.5 + gap))
+        scored(tmp_path, "EarlyFusion", seed, np.full(10, 0.5))
+    found = compared(tmp_path)
+    assert list(verdicts(found).values()) == ["open: needs about 17 seeds"]
+    assert "(needs about 17 seeds)" in " ".join(found.notes)
+    assert "open: needs about 17 seeds" in markdown(found)
+
+
+# The families and the control
+
+
+def test_the_families_are_named_where_they_are_shown(tmp_path):
+    found = compared(fusions(tmp_path, seeds=4))
+    assert sheet(found, "paired").caption.startswith("Family: all pairs of methods, tested together: 3 pairs")
+    assert "Family: all methods against the better control" in sheet(found, "against the better control").caption
+    assert "Family: groups" in sheet(found, "score by group").caption
+
+
+def test_tables_and_panels_state_their_intervals(tmp_path):
+    fusions(tmp_path, seeds=4)
+    for seed in range(4):
+        run(tmp_path, "LateFusion", seed, 0.55, optimizer__lr=1e-3)
+    found = compared(tmp_path)
+    assert all("interval" in one.caption.lower() for one in sheets(found))
+    shown = {panel.title: panel.caption for panel in panels(found)}
+    for title in ("Scores", "Score against cost", "Score by budget", "Score by group of samples"):
+        assert "interval" in shown[title], title
+
+
+def test_the_control_is_judged_by_the_p_of_its_pairs(tmp_path):
+    found = compared(fusions(tmp_path, seeds=4))
+    rows = {row[0]: row for row in sheet(found, "against the better control").rows}
+    pairs = {pair.a.method.name: pair for pair in found.pairs if pair.b.method.control}
+    assert rows["InteractiveFusion"][-1] == "clearly better"
+    assert pairs["InteractiveFusion"].clear
+    assert rows["LateFusion"][1].startswith("-0.0"), "method less control"
+    assert rows["LateFusion"][-1] == verdicts(found)["TextOnly", "LateFusion"]
+
+
+def test_a_method_that_is_clear_by_itself_only_does_not_beat_the_control(tmp_path):
+    """Its interval excludes 0, but not its corrected p: the note must not say otherwise than the pair."""
+    gaps = (0.01, 0.03, 0.02, 0.035, 0.01)
+    for seed, gap in enumerate(gaps):
+        scored(tmp_path, "TextOnly", seed, np.full(10, 0.5))
+        for place, fusion in enumerate(("LateFusion", "EarlyFusion", "InteractiveFusion", "Bag")):
+            scored(tmp_path, fusion, seed, np.full(10, 0.5 + gap + 0.001 * place * (-1) ** seed))
+    found = compared(tmp_path)
+    open_pairs = [pair for pair in found.against_control if pair.difference.interval.low > 0 and not pair.clear]
+    assert open_pairs
+    (note,) = (note for note in found.notes if note.startswith("Not shown to beat the better control"))
+    assert all(pair.a.method.name in note for pair in open_pairs)
+
+
+# The metric
+
+
+def labelled(folder, fusion, seed, predictions, labels, monitor="val/macro_f1", **record):
+    """A run of a classifier, with the figures that its task reports."""
+    made = run(folder, fusion, seed, checkpoint__monitor=monitor)
+    rows = [
+        {"key": str(n), "group": "", "image": f"i{n // 2}", "prediction": p, "references": [t], "score": float(p == t),
+         "loss": 0.1 * n}
+        for n, (p, t) in enumerate(zip(predictions, labels, strict=True))
+    ]  # fmt: skip
+    scores = {
+        "score": np.mean([row["score"] for row in rows]),
+        "macro_f1": f1(predictions, labels),
+        "loss": np.mean([row["loss"] for row in rows]),
+        "samples": len(rows),
+    }
+    for split in ("val", "test"):
+        (made / "predictions" / f"{split}.jsonl").write_text(lines(rows))
+    whole = json.loads((made / "run.json").read_text()) | {"scores": {"val": scores, "test": scores}} | record
+    (made / "run.json").write_text(json.dumps(whole))
+    return made
+
+
+def f1(predictions, labels):
+    """Macro-F1 by its definition, class by class."""
+    values = []
+    for name in {*predictions, *labels}:
+        hits = sum(p == t == name for p, t in zip(predictions, labels, strict=True))
+        values.append(2 * hits / (predictions.count(name) + labels.count(name)))
+    return sum(values) / len(values)
+
+
+LABELS = ["yes"] * 16 + ["no"] * 4
+MAJORITY = ["yes"] * 20
+RARE = ["no"] * 6 + ["yes"] * 10 + ["no"] * 4  # finds the rare class, at the cost of accuracy
+
+
+def skewed(folder, seeds=3, **words):
+    for seed in range(seeds):
+        labelled(folder, "InteractiveFusion", seed, MAJORITY, LABELS, **words)
+        labelled(folder, "LateFusion", seed, RARE, LABELS, **words)
+
+
+def test_runs_are_compared_by_the_figure_that_they_monitor(tmp_path):
+    skewed(tmp_path)
+    found = compared(tmp_path)
+    assert [one.method.name for one in found.results] == ["LateFusion", "InteractiveFusion"]
+    assert found.results[0].score.value == pytest.approx(f1(RARE, LABELS))
+    (pair,) = found.pairs
+    assert pair.difference.interval.value == pytest.approx(f1(RARE, LABELS) - f1(MAJORITY, LABELS))
+    assert "By macro_f1 LateFusion leads, by score InteractiveFusion." in found.notes
+    assert sheet(found, "other figures").head == ["method", "score", "loss"]
+
+
+def test_another_figure_can_be_chosen(tmp_path, capsys):
+    skewed(tmp_path)
+    assert main(["compare", str(tmp_path), "--metric", "score"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Compared by score: chosen by --metric." in said
+    assert compared(tmp_path, metric="score").results[0].method.name == "InteractiveFusion"
+    with pytest.raises(InputError, match="--metric bleu is not among the figures .* on test: score, macro_f1, loss"):
+        compared(tmp_path, metric="bleu")
+
+
+def test_of_a_loss_the_lower_one_is_better(tmp_path):
+    skewed(tmp_path, monitor="val/loss")
+    for path in tmp_path.glob("latefusion*/config.yaml"):
+        path.write_text(path.read_text().replace("monitor: val/loss", "monitor: val/loss\n  mode: min"))
+    for path in tmp_path.glob("interactive*/config.yaml"):
+        path.write_text(path.read_text().replace("monitor: val/loss", "monitor: val/loss\n  mode: min"))
+    for path in tmp_path.glob("latefusion*/predictions/test.jsonl"):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        path.write_text(lines([row | {"loss": row["loss"] / 2} for row in rows]))
+        record = json.loads((path.parents[1] / "run.json").read_text())
+        record["scores"]["test"]["loss"] /= 2
+        (path.parents[1] / "run.json").write_text(json.dumps(record))
+    found = compared(tmp_path)
+    assert found.metric[:2] == ("loss", -1)
+    assert found.pairs[0].a.method.name == found.results[0].method.name == "LateFusion"
+    assert found.pairs[0].difference.interval.value < 0
+
+
+def test_runs_that_monitor_different_figures_are_compared_by_score(tmp_path):
+    skewed(tmp_path)
+    labelled(tmp_path, "EarlyFusion", 0, RARE, LABELS, monitor="val/loss")
+    found = compared(tmp_path)
+    assert found.metric.name == "score"
+    assert any("the runs monitor loss, macro_f1" in note for note in found.notes)
+
+
+def test_a_figure_that_is_no_mean_of_samples_is_tested_by_their_mean(tmp_path):
+    skewed(tmp_path, monitor="val/score")
+    for path in tmp_path.glob("*/run.json"):
+        record = json.loads(path.read_text())
+        record["scores"]["test"]["score"] *= 50  # as a corpus figure
+        path.write_text(json.dumps(record))
+    found = compared(tmp_path)
+    assert found.tested == "mean sample score"
+    assert sheet(found, "paired differences").title == "paired differences of mean sample score"
+    assert found.pairs[0].difference.interval.value == pytest.approx(0.8 - 0.7)
+
+
+def test_macro_f1_varies_over_images_as_when_they_are_drawn_anew(tmp_path):
+    rng = np.random.default_rng(0)
+    labels = rng.choice(["a", "b", "c"], 400, p=[0.7, 0.2, 0.1]).tolist()
+    predictions = [label if rng.random() < 0.7 else rng.choice(["a", "b", "c"]) for label in labels]
+    folder = labelled(tmp_path, "LateFusion", 0, predictions, labels)
+    found = macro_f1(RunFolder(folder).scores("test"))
+    assert found.value == pytest.approx(f1(predictions, labels))
+    by_image = found.effects.reshape(200, 2).sum(1)  # two samples of each
+    drawn = []
+    for _ in range(500):
+        picks = rng.integers(200, size=200)
+        places = np.stack([2 * picks, 2 * picks + 1]).ravel()
+        drawn.append(f1([predictions[n] for n in places], [labels[n] for n in places]))
+    assert np.sqrt(np.square(by_image).sum()) == pytest.approx(np.std(drawn), rel=0.08)
+
+
+# Names
+
+
+@pytest.mark.parametrize("moved", ["/elsewhere/daquar", "../shared/daquar", "data"])
+def test_data_that_move_make_no_other_method(tmp_path, moved):
+    run(
+        tmp_path,
+        seed=0,
+        data__dataset__init_args__root="/home/me/data/daquar",
+        data__dataset__init_args__train="/a/t.json",
+    )
+    run(tmp_path, seed=1, data__dataset__init_args__root=moved, data__dataset__init_args__train="/b/t.json")
+    (one,) = compared(tmp_path).results
+    assert (one.method.name, len(one.method.runs)) == ("LateFusion", 2)
+
+
+def test_names_hold_the_shortest_end_of_a_path(tmp_path):
+    for path in ("/home/me/a/model", "/home/me/b/model", "/home/me/b/other"):
+        run(tmp_path, model__init_args__text_encoder__name=path)
+    names = {one.method.name for one in compared(tmp_path).results}
+    assert names == {"LateFusion · name=a/model", "LateFusion · name=b/model", "LateFusion · name=b/other"}
+
+
+def test_checkpoints_in_a_list_are_named_by_their_method(tmp_path):
+    for seed in range(2):
+        path = f"/elsewhere/runs/pretrain/latefusion-s{seed}-0a{seed}b2c/checkpoints/best.ckpt"
+        run(tmp_path, seed=seed, model__init_args__init_from=[path])
+        run(tmp_path, "LateFusion", seed, model__init_args__init_from=["/elsewhere/x.ckpt"])
+    names = {one.method.name: len(one.method.runs) for one in compared(tmp_path).results}
+    assert names == {"LateFusion · init_from=['pretrain/latefusion']": 2, "LateFusion · init_from=['x.ckpt']": 2}
+
+
+# End to end: equally good methods, and what the page says about them
+
+IMAGES = 30
+
+
+def drawn(folder, rng, methods, seeds):
+    """Write runs of equally good methods: seeds of two modes, two samples per image."""
+    hard = rng.normal(0, 0.3, IMAGES)
+    for method in range(methods):
+        own = hard + rng.normal(0, 0.05, IMAGES)
+        for seed in range(seeds):
+            mode = 0.57 + 0.30 * (rng.random() < 0.5) + rng.normal(0, 0.015)
+            values = np.repeat(mode + own, 2) + rng.normal(0, 0.05, 2 * IMAGES)
+            place = folder / f"m{method}-s{seed}"
+            (place / "predictions").mkdir(parents=True)
+            rows = [
+                {"key": str(n), "group": "", "image": f"i{n // 2}", "prediction": "", "references": [], "score": value}
+                for n, value in enumerate(values)
+            ]
+            (place / "predictions" / "test.jsonl").write_text(lines(rows))
+            (place / "config.yaml").write_text(CONFIG.replace("FUSION", f"M{method}"))
+            record = {"id": place.name, "status": "finished", "seed": seed, "data": {"test": "a"}}
+            scores = {"test": {"score": values.mean(), "samples": len(rows)}}
+            (place / "run.json").write_text(json.dumps(record | {"scores": scores}))
+    return folder
+
+
+CONFIG = yaml.safe_dump(config("FUSION"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("methods", "seeds", "most"), [(5, 2, 0.0), (2, 3, 0.055), (4, 4, 0.055)])
+def test_equally_good_methods_are_rarely_called_clear(tmp_path, methods, seeds, most):
+    """Rates of 20,000 draws are in test_statistics; these few show that folders and words follow the rule."""
+    rng, draws, claimed = np.random.default_rng(number("claims")), 150, 0
+    for draw in range(draws):
+        found = compared(drawn(tmp_path / str(draw), rng, methods, seeds))
+        words = [row[-1] for row in sheet(found, "paired").rows]
+        assert [word == "clear" for word in words] == [pair.clear for pair in found.pairs]
+        claimed += "clear" in words
+    assert claimed / draws <= most

@@ -1,0 +1,148 @@
+"""How often ``velm compare`` is wrong, and how often it finds a true gap: the tables of docs/statistics.md.
+
+Comparisons are drawn from a known truth and judged by the code that ``velm compare`` uses. Neither torch nor a run is
+needed. Every table is printed as Markdown as soon as it is complete.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+
+from velm_lightning.bench.simulation import (
+    Draw,
+    Rates,
+    Truth,
+    exponential,
+    lognormal,
+    normal,
+    rates,
+    same,
+    two_modes,
+)
+from velm_lightning.compare.statistics import least_seeds
+
+SEEDS = (2, 3, 4, 5, 6, 8)
+RATIOS = (0, 0.1, 0.5, 1, 3, 10)
+KINDS: dict[str, Draw] = {
+    "two modes, 1:1": two_modes(0.5),
+    "two modes, 1:4": two_modes(0.2),
+    "two modes, 1:9": two_modes(0.1),
+    "exponential": exponential,
+    "lognormal, some fail": lognormal,
+}
+UNEQUAL = ((3, 5), (3, 8), (1, 3, 3), (3, 5, 8), (4, 8, 8, 8), (2, 5, 5, 5, 5), (5, 8, 5, 8, 8))
+SPREADS = {"1": (1.0,) * 5, "3": (3.0,) * 5, "6": (6.0,) * 5, "6.1, 9.4, 0.3, 0.4, 0.3": (6.1, 9.4, 0.3, 0.4, 0.3)}
+"""Standard deviations over seeds, in points; the last are those of interactive, early and late fusion and two controls
+on ShapeScenes, as three seeds each show them."""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("--draws", type=int, default=20_000, help="comparisons per cell (20000)")
+    parser.add_argument("--tables", nargs="*", choices=list(TABLES), default=list(TABLES), help="all by default")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print the tables."""
+    for name in options.tables:
+        print(f"\n### {name}: {TABLES[name].__doc__}\n")
+        for number, row in enumerate(TABLES[name](options.draws)):
+            print(f"| {' | '.join(row)} |", flush=True)
+            if not number:
+                print(f"|{' --- |' * len(row)}")
+
+
+Rows = Iterator[Sequence[str]]
+
+
+def _both(found: Rates, claimed: bool = True) -> str:
+    """Write the false claims and the intervals that miss, in per cent."""
+    return f"{f'{found.false:.1%}' if claimed else 'no claim'} / {found.covered:.1%}".replace("%", "")
+
+
+def _by_ratio(draws: int) -> Rows:
+    """Equally good methods, normal seeds: by the variance over seeds as a multiple of that over images."""
+    yield ["methods", "seeds", *(f"ratio {ratio:g}" for ratio in RATIOS)]
+    yield from _of_equal_methods((2, 3, 4, 5), [normal(ratio**0.5) for ratio in RATIOS], 1.0, draws)
+
+
+def _by_kind(draws: int) -> Rows:
+    """Equally good methods, seeds of two modes and skewed seeds."""
+    yield ["methods", "seeds", *KINDS]
+    yield from _of_equal_methods((2, 3, 4, 5, 8, 10), list(KINDS.values()), 0.5, draws)
+
+
+def _of_equal_methods(numbers: Sequence[int], kinds: Sequence[Draw], over_images: float, draws: int) -> Rows:
+    for methods in numbers:
+        for seeds in SEEDS:
+            claimed = seeds >= least_seeds(methods)
+            if claimed or methods == 2:  # coverage is of single pairs: the number of methods does not matter
+                found = (rates(same(draw, methods, seeds, over_images), draws) for draw in kinds)
+                yield [str(methods), str(seeds), *(_both(one, claimed) for one in found)]
+
+
+def _unequal(draws: int) -> Rows:
+    """Equally good methods with different numbers of seeds: the first seeds in common, or none."""
+    kinds = {"normal": normal(1.0), "two modes, 1:1": two_modes(0.5), "exponential": exponential}
+    yield ["seeds", *(f"{name}, {how}" for name in kinds for how in ("in common", "none in common"))]
+    for seeds in UNEQUAL:
+        found = [
+            rates(Truth([draw] * len(seeds), seeds, [0.0] * len(seeds), 0.5, paired), draws)
+            for draw in kinds.values()
+            for paired in (True, False)
+        ]
+        yield [", ".join(map(str, seeds)), *map(_both, found)]
+
+
+def _with_a_gap(draws: int) -> Rows:
+    """False claims about four equally good methods next to a fifth that is 10 points ahead."""
+    yield ["seeds", "normal", *KINDS]
+    gaps = [10.0, 0.0, 0.0, 0.0, 0.0]
+    for seeds in (5, 6, 8):
+        found = (rates(Truth([draw] * 5, [seeds] * 5, gaps, 0.5), draws) for draw in (normal(1.5), *KINDS.values()))
+        yield [str(seeds), *(f"{one.false:.1%}" for one in found)]
+
+
+def _power(draws: int) -> Rows:
+    """True gaps that are found if one of five methods is ahead: ten pairs, of which four differ."""
+    yield ["gap", "spread over seeds", *(f"{seeds} seeds" for seeds in range(2, 9))]
+    for gap in (20.0, 10.0, 5.0):
+        for name, each in SPREADS.items():
+            truth = Truth([normal(one) for one in each], (), [gap, 0.0, 0.0, 0.0, 0.0])
+            found = (rates(truth._replace(seeds=[seeds] * 5), max(1, draws // 10)).found for seeds in range(2, 9))
+            yield [f"{gap:g}", name, *(f"{one:.0%}" for one in found)]
+
+
+def _pair_power(draws: int) -> Rows:
+    """True gaps that are found if two methods are compared by themselves."""
+    yield ["gap", "spread over seeds", *(f"{seeds} seeds" for seeds in range(2, 9))]
+    for gap in (10.0, 5.0):
+        for each in (1.0, 3.0, 6.0):
+            truth = Truth([normal(each)] * 2, (), [gap, 0.0])
+            found = (rates(truth._replace(seeds=[seeds] * 2), max(1, draws // 2)).found for seeds in range(2, 9))
+            yield [f"{gap:g}", f"{each:g}", *(f"{one:.0%}" for one in found)]
+
+
+def _not_held(draws: int) -> Rows:
+    """Not held: false claims if one method has two modes and the others have one, with the same mean."""
+    yield ["methods", "seeds", *list(KINDS)[:3]]
+    for methods in (2, 5):
+        for seeds in SEEDS[1:]:
+            if seeds >= least_seeds(methods):
+                found = (
+                    rates(Truth([draw, *[normal(1.5)] * (methods - 1)], [seeds] * methods, [0.0] * methods), draws)
+                    for draw in list(KINDS.values())[:3]
+                )
+                yield [str(methods), str(seeds), *(f"{one.false:.1%}" for one in found)]
+
+
+TABLES: dict[str, Callable[[int], Rows]] = {
+    "ratio": _by_ratio,
+    "kinds": _by_kind,
+    "unequal": _unequal,
+    "gap": _with_a_gap,
+    "power": _power,
+    "pair": _pair_power,
+    "not_held": _not_held,
+}

@@ -1,0 +1,134 @@
+"""The figure that methods are compared by, and the figures that can be tested over images.
+
+Of the latter, each is its value and the effect that every sample has on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from velm_lightning.compare.reading import RunFolder, Scores
+from velm_lightning.compare.student import Array
+from velm_lightning.errors import InputError
+
+MEAN_SCORE = "mean sample score"
+"""The figure that is tested if the one asked for cannot be computed from single samples."""
+
+
+class Measured(NamedTuple):
+    """One figure of one run.
+
+    Attributes:
+        value: the figure.
+        effects: (N,) its derivative by the weight of each sample. They sum to 0, and the variance of their sums by
+            image is the variance of the figure over images (the infinitesimal jackknife, Efron 1982).
+    """
+
+    value: float
+    effects: Array
+
+
+def _mean(values: Array) -> Measured:
+    if not len(values):
+        return Measured(float("nan"), values)
+    mean = float(values.mean())
+    return Measured(mean, (values - mean) / len(values))
+
+
+def mean_score(scores: Scores) -> Measured:
+    """Return the mean of the samples' scores."""
+    return _mean(scores.values)
+
+
+def mean_loss(scores: Scores) -> Measured:
+    """Return the mean of the samples' losses."""
+    return _mean(scores.losses)
+
+
+def macro_f1(scores: Scores) -> Measured:
+    """Return the plain mean of the classes' F1, NaN unless every sample has one label; see ``metrics.macro_f1``.
+
+    F1 of a class is 2 TP / (samples of the class + predictions of it), so that a sample changes the F1 of its own class
+    and of the class that was predicted.
+    """
+    if not scores.keys or any(len(labels) != 1 for labels in scores.references):
+        return Measured(float("nan"), np.zeros(len(scores.keys)))
+    classes, index = np.unique(
+        np.array([*scores.predictions, *(labels[0] for labels in scores.references)]), return_inverse=True
+    )
+    predicted, true = index.reshape(2, -1)  # (N,) each
+    hit = (predicted == true).astype(float)
+    size = (np.bincount(predicted, minlength=len(classes)) + np.bincount(true, minlength=len(classes))).astype(float)
+    f1 = 2 * np.bincount(true, hit, len(classes)) / size  # (K,), never 0 / 0: each class occurs
+    effects = (hit - f1[true]) / size[true] + (hit - f1[predicted]) / size[predicted]
+    return Measured(float(f1.mean()), effects / len(classes))
+
+
+Measure = Callable[[Scores], Measured]
+_MEASURES: dict[str, Measure] = {"loss": mean_loss, "macro_f1": macro_f1}
+
+
+def measure(metric: str, scores: Sequence[Scores], figures: Sequence[float]) -> tuple[str, Measure]:
+    """Return the name of the figure that is tested when ``metric`` is compared, and how it is computed.
+
+    Args:
+        metric: name of the figure that is compared.
+        scores: the samples of each run.
+        figures: the figure of each run as its record states it. A figure that is computed from the samples must equal
+            it; if none does, the mean sample score is tested.
+    """
+    for named in (_MEASURES.get(metric), mean_score):
+        if named and np.allclose([named(one).value for one in scores], figures, rtol=0, atol=1e-6):
+            return metric, named
+    return MEAN_SCORE, mean_score
+
+
+class Metric(NamedTuple):
+    """The figure that methods are compared by.
+
+    Attributes:
+        name: as it is in the records.
+        sign: 1 if higher is better, -1 if lower is.
+        why: where it was chosen, for the reader.
+    """
+
+    name: str
+    sign: int
+    why: str
+
+
+_LOWER = ("loss", "rank", "perplexity")
+
+
+def metric_of(runs: Sequence[RunFolder], split: str, name: str | None = None) -> Metric:
+    """Return the figure that the runs monitor, or the one that is asked for.
+
+    Args:
+        runs: the runs.
+        split: whose figures are compared.
+        name: the figure that is asked for. By default the one that all runs chose their checkpoint by if each has it
+            on the split, else ``score``.
+
+    Raises:
+        InputError: a run does not have the figure that is asked for.
+    """
+    monitored = {run.monitored for run in runs}
+    shared = [figure for figure in runs[0].record["scores"][split] if all(_has(run, split, figure) for run in runs)]
+    if name is not None:
+        name = name.removeprefix(f"{split}/")
+        if name not in shared:
+            raise InputError(f"--metric {name} is not among the figures of every run on {split}: {', '.join(shared)}")
+        return Metric(name, -1 if (name, True) in monitored or name.endswith(_LOWER) else 1, "chosen by --metric")
+    if len(monitored) == 1:
+        ((name, lower),) = monitored
+        if name in shared:
+            return Metric(name, -1 if lower else 1, "the figure by which the runs chose their checkpoints")
+    told = ", ".join(sorted(one for one, _ in monitored))
+    return Metric("score", 1, f"for the runs monitor {told}, which not all of them have on {split}; choose by --metric")
+
+
+def _has(run: RunFolder, split: str, figure: str) -> bool:
+    return figure != "samples" and figure in run.record["scores"].get(split, {})

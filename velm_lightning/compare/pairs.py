@@ -1,0 +1,147 @@
+"""The family of comparisons: all pairs of methods, one rule for every claim."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+from velm_lightning.compare.reading import RunFolder
+from velm_lightning.compare.result import Result
+from velm_lightning.compare.statistics import (
+    LEVEL,
+    MOST_SEEDS,
+    Difference,
+    Table,
+    difference,
+    family_p,
+    least_seeds,
+    seeds_needed,
+)
+
+MOST = 10
+"""Methods that are compared each with each; of more, the best of every fusion are, chosen on validation data."""
+
+
+class Pair(NamedTuple):
+    """Two methods and how they differ; ``a`` is the better by the runs that were compared.
+
+    Attributes:
+        a: the better.
+        b: the other.
+        difference: A less B.
+        p: the p-value, corrected for the family by Holm; NaN if there are too few seeds for a claim.
+        needed: seeds with which the pair would be decided; see ``seeds_needed``.
+        least: seeds that a claim needs.
+    """
+
+    a: Result
+    b: Result
+    difference: Difference
+    p: float
+    needed: float
+    least: int
+
+    @property
+    def clear(self) -> bool:
+        """Whether A is claimed to be better: p is below 5 % over the family."""
+        return self.p < LEVEL
+
+    @property
+    def verdict(self) -> str:
+        """The claim, or what is missing for one."""
+        if self.clear:
+            return "clear"
+        if self.difference.seeds < 2:
+            models = "differ" if self.difference.p < LEVEL else "are not told apart"
+            return f"one seed, no claim about methods: these two models {models}; {self.need}"
+        return f"{'open' if self.difference.seeds >= self.least else 'too few seeds'}: {self.need}"
+
+    @property
+    def need(self) -> str:
+        """How many seeds would decide the pair, in words."""
+        if math.isnan(self.needed):
+            return f"needs at least {self.least} seeds"
+        if math.isinf(self.needed):
+            return "needs more images"
+        return f"needs {f'about {self.needed:.0f}' if self.needed <= MOST_SEEDS else f'more than {MOST_SEEDS}'} seeds"
+
+
+class Family(NamedTuple):
+    """The pairs that are tested together.
+
+    Attributes:
+        methods: how many methods could be claimed to be better or worse, by their number of seeds.
+        least: seeds that a claim needs, by the number of these methods.
+        tests: how many pairs have as many; Holm's correction is for these.
+    """
+
+    methods: int
+    least: int
+    tests: int
+
+    @staticmethod
+    def of(compared: Sequence[tuple[int, int, int]]) -> Family:
+        """Return the family of pairs that are given as the numbers of two methods and of their seeds."""
+        able = {method for a, b, seeds in compared if seeds >= least_seeds(2) for method in (a, b)}
+        least = least_seeds(max(2, len(able)))
+        return Family(len(able), least, sum(seeds >= least for _, _, seeds in compared))
+
+
+def chosen(results: Sequence[Result], sign: int) -> list[Result]:
+    """Return the methods that are compared in pairs; ``sign`` is 1 if higher is better, -1 if lower is."""
+    if len(results) <= MOST:
+        return list(results)
+    best: dict[str, Result] = {}
+    for one in results:
+        found = best.get(one.method.fusion)
+        if found is None or sign * one.validation > sign * found.validation:
+            best[one.method.fusion] = one
+    return [one for one in results if best[one.method.fusion] is one]
+
+
+def all_pairs(
+    results: Sequence[Result], tables: dict[str, Table], rows: dict[int, int], sign: int
+) -> tuple[list[Pair], Family]:
+    """Compare all methods that were evaluated on the same data with each other.
+
+    Args:
+        results: the methods.
+        tables: the figures of the runs by the data that they were evaluated on.
+        rows: the row of each run in its table, by identity.
+        sign: 1 if higher is better, -1 if lower is.
+    """
+    found = [
+        _ordered(a, b, tables[a.method.runs[0].data], rows, sign)
+        for a, b in combinations(results, 2)
+        if a.method.runs[0].data == b.method.runs[0].data
+    ]
+    family = Family.of([(id(a), id(b), gap.seeds) for a, b, gap in found])
+    p = family_p([gap.p for _, _, gap in found], [gap.seeds for _, _, gap in found], family.least)
+    tests = family.tests or max(1, len(found))
+    pairs = [
+        Pair(a, b, gap, float(corrected), seeds_needed(gap, tests, family.least), family.least)
+        for (a, b, gap), corrected in zip(found, p, strict=True)
+    ]
+    return pairs, family
+
+
+def _ordered(a: Result, b: Result, table: Table, rows: dict[int, int], sign: int) -> tuple[Result, Result, Difference]:
+    """Return the better, the worse and their difference, all by one set of runs."""
+    rows_a, rows_b, paired = _compared(a.method.runs, b.method.runs, rows)
+    found = difference(table, rows_a, rows_b, paired)
+    if sign * found.interval.value < 0:
+        return b, a, difference(table, rows_b, rows_a, paired)
+    return a, b, found
+
+
+def _compared(
+    a: Sequence[RunFolder], b: Sequence[RunFolder], rows: dict[int, int]
+) -> tuple[list[int], list[int], bool]:
+    """Return the rows of the runs that are compared: seeds in common if there are two or more, else all runs."""
+    by_seed = [{run.seed: rows[id(run)] for run in runs} for runs in (a, b)]
+    common = [seed for seed in by_seed[0] if seed in by_seed[1]]
+    paired = len(common) > 1 or (len(common) == 1 and min(len(a), len(b)) == 1)
+    rows_a, rows_b = ([one[seed] for seed in common] if paired else list(one.values()) for one in by_seed)
+    return rows_a, rows_b, paired

@@ -1,0 +1,40 @@
+"""What there is to say about one method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from velm_lightning.compare.grouping import Method
+from velm_lightning.compare.statistics import Interval
+from velm_lightning.compare.worth import Owed
+
+
+class Result(NamedTuple):
+    """What there is to say about one method.
+
+    Attributes:
+        method: what it is and its runs.
+        score: the mean over seeds of the figure that is compared, with its interval over seeds; for one seed, over
+            images.
+        validation: the mean of this figure on the validation split.
+        figures: the means of all figures of the split.
+        groups: the mean of this figure of every group of samples, over seeds.
+        costs: the means of what it costs, named as in ``COSTS``.
+        probe: what it owes to each modality, if all its runs were probed.
+    """
+
+    method: Method
+    score: Interval
+    validation: float
+    figures: dict[str, float]
+    groups: dict[str, Interval]
+    costs: dict[str, float]
+    probe: dict[str, Owed]
+
+
+def mean(values: Sequence[float]) -> float:
+    """Return the mean as a plain number."""
+    return float(np.mean(values))
