@@ -61,7 +61,9 @@ def test_exchanged_samples_keep_all_but_one_modality(modality, monkeypatch):
 
 
 def test_shuffled_texts_and_pictures_stay_as_frequent(monkeypatch):
-    samples = [one._replace(text=tiny.TEXTS[n > 3], image=tiny.picture(n % 2)) for n, one in enumerate(tiny.many(COUNT))]
+    samples = [
+        one._replace(text=tiny.TEXTS[n > 3], image=tiny.picture(n % 2)) for n, one in enumerate(tiny.many(COUNT))
+    ]
     one = prober(samples=samples)
     plain, altered = shown(one), {}
     for modality in MODALITIES:

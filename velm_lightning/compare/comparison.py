@@ -171,7 +171,8 @@ def _result(method: Method, split: str, boards: dict[str, _Board]) -> Result:
     if len(rows) == 1:
         low, high = np.quantile(board.resampled[:, rows[0]] - board.table.means[rows[0]], [0.025, 0.975])
         score = Interval(score.value, score.value + float(low), score.value + float(high))
-    names = dict.fromkeys(name for run in method.runs for name in run.record["scores"][split] if name != "samples")
+    counted = ("samples", "without_references")
+    names = dict.fromkeys(name for run in method.runs for name in run.record["scores"][split] if name not in counted)
     return Result(
         method,
         score,
@@ -243,6 +244,8 @@ def _doubts(runs: Sequence[RunFolder], scores: dict[int, Scores], results: Seque
         notes.append(f"One seed only ({told}): such intervals tell of other images, not of other seeds.")
     if any(found.images == found.keys for found in scores.values()) and len(next(iter(scores.values())).keys) > 1:
         notes.append("Samples are taken to show a picture each: where several share one, intervals are too narrow.")
+    if missing := max(int(run.record["scores"][split].get("without_references", 0)) for run in runs):
+        notes.append(f"{missing} samples of {split} have no references and no score.")
     odd = [run.ident for run in runs if abs(run.figure(split) - _mean_of(scores[id(run)])) > 1e-6]
     if odd:
         notes.append("The headline figure is no mean of sample scores; paired tests are of the samples' mean score.")

@@ -120,7 +120,7 @@ class RunFolder:
         """
         path = self.folder / "predictions" / f"{split}.jsonl"
         try:
-            lines = path.read_text("utf-8").splitlines()
+            lines = filter(None, path.read_text("utf-8").split("\n"))  # other line ends may stand within a prediction
             rows: list[dict[str, Any]] = json.loads(f"[{','.join(lines)}]")
         except FileNotFoundError:
             raise InputError(f"it has no predictions/{split}.jsonl") from None

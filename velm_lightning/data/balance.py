@@ -68,7 +68,9 @@ def balance(answers: Sequence[Sequence[tuple[int, float]]], exponent: float) -> 
     """
     entries = [(row, index, weight) for row, given in enumerate(answers) for index, weight in given if weight > 0]
     if not entries:
-        raise InputError(f"data.balance={exponent:g} needs answers, and no training sample has a known one: set it to 0")
+        raise InputError(
+            f"data.balance={exponent:g} needs answers, and no training sample has a known one: set it to 0"
+        )
     rows, columns = (torch.tensor([entry[part] for entry in entries]) for part in (0, 1))
     share = torch.tensor([entry[2] for entry in entries], dtype=torch.float64)
     known = torch.zeros(len(answers), dtype=torch.float64).index_add_(0, rows, share)

@@ -56,7 +56,7 @@ def check_dataset(
     known = {answer for answer, _ in weights.most_common(answers)}
     report = Report({name: _figures(found, known) for name, found in read.items()})
     report.problems = list(dict.fromkeys(problems))  # a file that two splits share is read twice
-    report.notes = [*_unknown(read, known), *_unused(dataset, users)]
+    report.notes = [*_without_references(read), *_unknown(read, known), *_unused(dataset, users)]
     return report
 
 
@@ -86,7 +86,9 @@ def _texts(found: list[Located]) -> Iterator[Problem]:
     for where, sample in found:
         if prompted and not sample.text.strip():
             yield Problem("texts", f"{where}: the prompt is empty, and others are not: write it or remove the row")
-        empty = [text for text in (sample.target, *sample.references) if isinstance(text, str) and not text.strip()]
+        empty = [
+            text for text in (sample.target, *(sample.references or ())) if isinstance(text, str) and not text.strip()
+        ]
         if empty or (isinstance(sample.target, Mapping) and not sample.target):
             yield Problem("texts", f"{where}: a target or reference is empty: write it or remove the row")
 
@@ -180,6 +182,15 @@ def _figures(found: list[Located], known: set[str]) -> Figures:
 def _lengths(texts: Iterable[str]) -> tuple[int, ...]:
     words = [len(text.split()) for text in texts] or [0]
     return tuple(int(length) for length in np.percentile(words, (50, 90, 99, 100), method="higher"))
+
+
+def _without_references(read: Mapping[str, list[Located]]) -> Iterator[str]:
+    """Name evaluation splits in which some samples, but not all, have nothing to be scored against."""
+    for split in ("val", "test"):
+        missing = [one for one in read[split] if not one.sample.references]
+        if 0 < len(missing) < len(read[split]):
+            told = f"{len(missing)} of {len(read[split])} samples in {split} have no references and get no score"
+            yield f"{told}; the first is {missing[0].where}"
 
 
 def _unknown(read: Mapping[str, list[Located]], known: set[str]) -> Iterator[str]:

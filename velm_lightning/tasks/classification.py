@@ -121,11 +121,15 @@ class Classification(HeadTask):
         return self.scorer(prediction, references) if references else math.nan
 
     def figures(self, rows: Sequence[Row]) -> dict[str, float]:
-        """See ``Task.figures``: the scorer's mean, macro-F1 where every sample has one label, and the loss."""
+        """See ``Task.figures``: the scorer's mean, macro-F1 if every sample has one label, and the loss.
+
+        Samples without references enter none of them.
+        """
         score = mean(row.score for row in rows)
         found = {"score": score, self.scorer.name: score, "loss": mean(row.loss for row in rows)}
-        if rows and all(len(row.references) == 1 for row in rows):
-            found["macro_f1"] = macro_f1([row.prediction for row in rows], [row.references[0] for row in rows])
+        labelled = [row for row in rows if row.references]
+        if labelled and all(len(row.references) == 1 for row in labelled):
+            found["macro_f1"] = macro_f1([row.prediction for row in labelled], [row.references[0] for row in labelled])
         return found
 
     def answer(self, model: Model, batch: Batch, count: int) -> list[list[tuple[str, float]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
+from velm_lightning.tasks.rows import WITHOUT_REFERENCES
 from velm_lightning.tracking.run import Run
 
 
@@ -16,7 +17,8 @@ def print_scores(run: Run, console: Console | None = None) -> None:
     table.add_column("figure")
     for split in splits:
         table.add_column(f"{split} ({record['scores'][split]['samples']})", justify="right")
-    names = dict.fromkeys(name for split in splits for name in record["scores"][split] if name != "samples")
+    counted = ("samples", WITHOUT_REFERENCES)
+    names = dict.fromkeys(name for split in splits for name in record["scores"][split] if name not in counted)
     for name in names:
         table.add_row(name, *(_shown(record["scores"][split].get(name)) for split in splits))
     if seen := record.get("seen_in_training"):
@@ -27,7 +29,13 @@ def print_scores(run: Run, console: Console | None = None) -> None:
     table.add_section()
     for name in dict.fromkeys(name for split in splits for name in record["groups"][split]):
         table.add_row(f"score · {name}", *(_shown(record["groups"][split].get(name)) for split in splits))
-    (console or Console()).print(table)
+    console = console or Console()
+    console.print(table)
+    for split in splits:
+        if missing := record["scores"][split].get(WITHOUT_REFERENCES):
+            console.print(
+                f"note: {missing} of the {record['scores'][split]['samples']} samples of {split} have no references and no score"
+            )
 
 
 def _shown(value: float | None) -> str:
