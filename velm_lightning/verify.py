@@ -15,6 +15,7 @@ from rich.table import Table
 from velm_lightning.data.files import read_text
 from velm_lightning.recipe import build
 from velm_lightning.tasks.base import Task
+from velm_lightning.tasks.floors import constant
 from velm_lightning.tasks.rows import group_scores, sizes
 from velm_lightning.tracking.run import Run
 from velm_lightning.types import InputError, Row
@@ -61,6 +62,12 @@ def _figures(run: Run, split: str, task: Task) -> Iterator[Figure]:
     groups = run.record.get("groups", {}).get(split, {})
     reported |= {f"score · {name}": value for name, value in groups.items()}
     computed |= {f"score · {name}": score for name, (_, score) in group_scores(rows).items()}
+    for name, floor in run.record.get("floors", {}).get(split, {}).items():
+        if "answer" in floor:
+            known = {figure: value for figure, value in floor.items() if isinstance(value, int | float)}
+            again = task.figures(constant(task, rows, floor["answer"]))
+            reported |= {f"{name} · {figure}": value for figure, value in known.items() if figure in again}
+            computed |= {f"{name} · {figure}": again[figure] for figure in known if figure in again}
     for name in dict.fromkeys([*reported, *computed]):
         yield Figure(split, name, reported.get(name, math.nan), computed.get(name, math.nan))
     odd = [new.key for old, new in zip(stored, rows, strict=True) if not _same(old.score, new.score)]

@@ -82,6 +82,7 @@ class Comparison(NamedTuple):
         notes: what a reader must know, a sentence each.
         left: folders that were left out.
         budgets: for each fusion the expected best validation score of 1, 2, … trials.
+        floors: scores that need no model, such as that of the majority answer; no methods, and never tested.
     """
 
     split: str
@@ -90,6 +91,7 @@ class Comparison(NamedTuple):
     notes: list[str]
     left: list[Left]
     budgets: dict[str, list[float]]
+    floors: dict[str, float] = {}  # noqa: RUF012 - a default of a NamedTuple, which nothing changes
 
     @property
     def runs(self) -> list[RunFolder]:
@@ -131,7 +133,9 @@ def compare(
     results = sorted((_result(one, split, boards) for one in found), key=lambda one: -one.score.value)
     pairs = _pairs(results, boards)
     notes = [*_doubts(kept, scores, results, split), *_findings(results, pairs)]
-    return Comparison(split, results, pairs, notes, left, _budgets(results))
+    floors = {name: score for run in kept for name, score in run.floors(split).items()}
+    notes += _below_floor(results, split)
+    return Comparison(split, results, pairs, notes, left, _budgets(results), floors)
 
 
 def _scores(runs: Sequence[RunFolder], split: str, left: list[Left]) -> tuple[dict[int, Scores], list[Left]]:
@@ -274,6 +278,16 @@ def _findings(results: Sequence[Result], pairs: Sequence[Pair]) -> list[str]:
         told = f"Do not beat the control {best.method.name} by more than their interval: {', '.join(equal)}"
         notes.append(f"{told}. Nothing shows that image and text are both used there.")
     return notes
+
+
+def _below_floor(results: Sequence[Result], split: str) -> list[str]:
+    """Return which methods' intervals do not lie above the score of a constant answer."""
+    names: dict[str, list[str]] = {}
+    for one in results:
+        for name, floor in one.method.runs[0].floors(split).items():
+            if name.startswith("majority") and not one.score.low > floor:
+                names.setdefault(f"{name}, {floor:.4f}", []).append(one.method.name)
+    return [f"Intervals that do not lie above the {name}: {', '.join(found)}." for name, found in names.items()]
 
 
 def points(interval: Interval) -> str:

@@ -82,6 +82,15 @@ class RunFolder:
         """Return a figure of a split, NaN where there is none."""
         return float(self.record["scores"].get(split, {}).get(name, MISSING))
 
+    def floors(self, split: str) -> dict[str, float]:
+        """Return the scores that need no model, the majority answer's and the like, by their names in a table."""
+        found = self.record.get("floors", {}).get(split, {})
+        return {
+            f"{name} answer {floor['answer'][:40]!r}" if "answer" in floor else name: float(floor["score"])
+            for name, floor in found.items()
+            if "score" in floor
+        }
+
     def cost(self, name: str) -> float:
         """Return a number of the record, NaN where there is none."""
         value = self.record.get(name)

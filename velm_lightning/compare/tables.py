@@ -32,6 +32,7 @@ def sheets(found: Comparison) -> list[Sheet]:
     costs = [name for name in COSTS if any(not math.isnan(one.costs[name]) for one in found.results)]
     head = ["method", "seeds", "score ± 95 %", *(COSTS[name] for name in costs)]
     rows = [_row(one, costs) for one in found.results]
+    rows += [[f"{name} (no model)", "—", f"{score:.4f}", *("—" for _ in costs)] for name, score in found.floors.items()]
     several = [Sheet(f"score on {found.split}", head, rows)]
     if found.pairs:
         head = ["better", "worse", "difference [95 % interval]", "p (Holm)", "seeds", ""]

@@ -13,10 +13,11 @@ from torch.nn import functional as F
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.metrics.classification import macro_f1
 from velm_lightning.tasks.base import HeadTask
+from velm_lightning.tasks.floors import Floors, training_answers
 from velm_lightning.tasks.model import Model
 from velm_lightning.tasks.rows import mean
 from velm_lightning.tasks.scorers import Exact, Scorer
-from velm_lightning.types import Batch, InputError, Row, Tokens
+from velm_lightning.types import Batch, InputError, Row, Sample, Tokens
 from velm_lightning.vocabulary import Vocabulary
 
 
@@ -130,6 +131,14 @@ class Classification(HeadTask):
         labelled = [row for row in rows if row.references]
         if labelled and all(len(row.references) == 1 for row in labelled):
             found["macro_f1"] = macro_f1([row.prediction for row in labelled], [row.references[0] for row in labelled])
+        return found
+
+    def floors(self, rows: Sequence[Row], training: Sequence[Sample]) -> Floors:
+        """See ``Task.floors``: also answers drawn by their training frequency, in expectation."""
+        found = super().floors(rows, training)
+        if found:
+            references = [row.references for row in rows if row.references]
+            found["prior"] = {"score": mean(self.scorer.expected(training_answers(training), references))}
         return found
 
     def answer(self, model: Model, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
