@@ -74,10 +74,13 @@ def main(words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser("velm data", description="Check the data that a config names.")
     parser.add_argument("action", choices=["check"])
     parser.add_argument("config", type=Path, help="a config, or a file of its data section")
-    parser.add_argument("--all", action="store_true", help="print every problem, not the first 20 of a kind")
+    parser.add_argument(
+        "--all", action="store_true", help="print every problem and every shared picture, not the first of a kind"
+    )
     options, others = parser.parse_known_args(list(words)[1:])
     data = data_of(options.config, others)
-    report = check_dataset(data.dataset, data.max_answers, max_pixels=data.max_pixels)
+    examples = 10**9 if options.all else 2
+    report = check_dataset(data.dataset, data.max_answers, max_pixels=data.max_pixels, examples=examples)
     report.notes += _floors(data)
     report.print(Console(), shown=len(report.problems) if options.all else SHOWN)
     return 0 if report.ok else 1
