@@ -1,13 +1,16 @@
 """What a model owes to each modality: measured on altered samples, whatever the fusion and the task."""
 
+from collections import Counter
+
 import pytest
 import tiny
 import torch
+from rich.console import Console
 
 from velm_lightning.data import MultimodalData
-from velm_lightning.data.incongruent import exchanged
+from velm_lightning.data.incongruent import permuted
 from velm_lightning.fusion import EarlyFusion, ImageOnly, InteractiveFusion, LateFusion, TextOnly
-from velm_lightning.probe import MODALITIES, SHARES, Prober, probe
+from velm_lightning.probe import MODALITIES, SHARES, Prober, probe, show
 from velm_lightning.tasks import Generation, Retrieval
 
 COUNT = 9
@@ -55,6 +58,30 @@ def test_exchanged_samples_keep_all_but_one_modality(modality, monkeypatch):
     assert not [
         i for i in range(COUNT) if modality == "image" and torch.equal(pictures(altered)[i], pictures(plain)[i])
     ]
+
+
+def test_shuffled_texts_and_pictures_stay_as_frequent(monkeypatch):
+    samples = [
+        one._replace(text=tiny.TEXTS[n > 3], image=tiny.picture(n % 2)) for n, one in enumerate(tiny.many(COUNT))
+    ]
+    one = prober(samples=samples)
+    plain, altered = shown(one), {}
+    for modality in MODALITIES:
+        batches = altered[modality] = []
+        monkeypatch.setattr(one, "_score", lambda found, batches=batches: batches.extend(found) or 0.0)
+        one.shuffled(modality, 0)
+    assert Counter(texts(one, altered["text"])) == Counter(texts(one, plain))
+    assert sorted(pictures(altered["image"]).sum((1, 2, 3))) == sorted(pictures(plain).sum((1, 2, 3)))
+    assert [one.unchanged(modality) for modality in MODALITIES] == [1, 1], "5 of 9 samples share a content"
+
+
+def test_samples_that_keep_a_shuffled_text_are_counted(capsys):
+    samples = [one._replace(text=tiny.TEXTS[n > 6]) for n, one in enumerate(tiny.many(COUNT))]
+    data = data_of(samples)
+    found = probe(model_of(LateFusion, data), data, "test", shuffles=1)
+    assert (found.shuffled["text"].unchanged, found.shuffled["image"].unchanged) == (5, 0)
+    show(found, Console(width=200))
+    assert "note: 5 of 9 samples keep their text when shuffled" in capsys.readouterr().out
 
 
 def test_larger_shares_of_missing_pictures_hold_the_smaller_ones(monkeypatch):
@@ -118,7 +145,7 @@ def test_a_probe_repeats_itself_and_depends_on_its_seed():
     data = data_of(tiny.many(COUNT))
     model = model_of(LateFusion, data)
     assert probe(model, data, "test") == probe(model, data, "test")
-    assert exchanged("abcdefgh", 1) != exchanged("abcdefgh", 2)
+    assert permuted("abcdefgh", 1) != permuted("abcdefgh", 2)
 
 
 @pytest.mark.parametrize(

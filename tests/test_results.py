@@ -72,7 +72,7 @@ def test_an_object_of_image_and_caption(put):
 
 def test_predictions_of_a_run_bring_their_references(put):
     path = put("".join(json.dumps(one._asdict()) + "\n" for one in (row("1"), row("2", "a cat", ()))), "test.jsonl")
-    assert read_results(path) == ({"1": "a dog", "2": "a cat"}, {"1": ("a dog runs", "the dog")})
+    assert read_results(path) == ({"1": "a dog", "2": "a cat"}, {"1": ("a dog runs", "the dog"), "2": ()})
 
 
 def test_text_has_a_caption_a_line(put):
@@ -173,7 +173,7 @@ def test_references_that_cannot_be_scored_against_are_refused(put, content, name
 
 def test_predictions_without_references_give_none(put):
     path = put(json.dumps(row(references=())._asdict()), "val.jsonl")
-    assert read_references([path]) == {}
+    assert read_references([path]) == {"42": ()}
 
 
 def test_text_references_of_different_lengths_are_refused(put):

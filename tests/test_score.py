@@ -165,8 +165,19 @@ def test_an_image_that_the_references_do_not_have_is_refused(files, put, capsys)
     unknown = put("more.json", [{"image_id": key, "caption": "a dog"} for key in (1, 8, 9)])
     told = refused(capsys, unknown, "--references", files[1])
     assert "image '8' has no references in captions_val.json, nor have 1 others: score only images of" in told
+
+
+def test_captions_of_images_without_references_are_counted(files, put, capsys):
+    whole = put("whole.json", {"1": ["a dog"], "3": ["a dog"]})
     part = put("part.json", {"1": ["a dog"], "2": [], "3": ["a dog"]})
-    assert "image '2' has no references in part.json: " in refused(capsys, files[0], "--references", part)
+    two = put("two.json", [{"image_id": key, "caption": CAPTIONS[key]} for key in (1, 3)])
+    assert figures(files[0], "--references", part) == figures(two, "--references", whole)
+    capsys.readouterr()
+    assert figures(files[0], "--references", part, "--json", "figures.json")
+    assert "note: 1 captions are of images without references and are not scored" in capsys.readouterr().out
+    none = put("none.json", {"1": [], "2": [], "3": ["a dog"]})
+    one = put("one.json", [{"image_id": 1, "caption": "a dog"}])
+    assert "no image in none.json has references" in refused(capsys, one, "--references", none)
 
 
 def test_results_without_references_need_a_file_of_them(files, put, capsys):

@@ -14,8 +14,12 @@ from velm_lightning.data import MultimodalData
 from velm_lightning.data.check import check_dataset
 from velm_lightning.data.report import SHOWN
 from velm_lightning.parser import Parser
+from velm_lightning.tasks.base import Task
+from velm_lightning.tasks.classification import Classification
+from velm_lightning.tasks.floors import describe, rows_of
+from velm_lightning.tasks.generation import Generation
 from velm_lightning.trusted import PACKAGES, check_file
-from velm_lightning.types import InputError
+from velm_lightning.types import SPLITS, InputError
 
 
 def data_of(config: Path, options: Sequence[str] = ()) -> MultimodalData:
@@ -52,14 +56,31 @@ def _built(parser: Parser, config: object) -> MultimodalData:
     return module
 
 
+def _floors(data: MultimodalData) -> list[str]:
+    """Return what each evaluation split scores without a model, by the default metric of its kind of target."""
+    try:
+        splits = {name: data.samples(name) for name in SPLITS if data.has(name)}
+    except InputError:  # it is among the problems
+        return []
+    training = splits.pop("train", [])
+    task: Task = Generation() if data.sentences("train") else Classification()
+    metric = task.signature("").partition("|")[0]
+    found = {name: describe(task.floors(rows_of(samples), training), metric) for name, samples in splits.items()}
+    return [f"{name}: {told}" for name, told in found.items() if told]
+
+
 def main(words: Sequence[str]) -> int:
     """Print what is in the data and what is wrong with it; exit code 1 where something is wrong."""
     parser = argparse.ArgumentParser("velm data", description="Check the data that a config names.")
     parser.add_argument("action", choices=["check"])
     parser.add_argument("config", type=Path, help="a config, or a file of its data section")
-    parser.add_argument("--all", action="store_true", help="print every problem, not the first 20 of a kind")
+    parser.add_argument(
+        "--all", action="store_true", help="print every problem and every shared picture, not the first of a kind"
+    )
     options, others = parser.parse_known_args(list(words)[1:])
     data = data_of(options.config, others)
-    report = check_dataset(data.dataset, data.max_answers, max_pixels=data.max_pixels)
+    examples = 10**9 if options.all else 2
+    report = check_dataset(data.dataset, data.max_answers, max_pixels=data.max_pixels, examples=examples)
+    report.notes += _floors(data)
     report.print(Console(), shown=len(report.problems) if options.all else SHOWN)
     return 0 if report.ok else 1

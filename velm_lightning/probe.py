@@ -1,6 +1,6 @@
 """``velm probe``: how much a trained model owes to the image and to the text.
 
-The score on a split is taken again with the images, or the texts, exchanged among the samples (the perceptual score,
+The score on a split is taken again with the images, or the texts, permuted among the samples (the perceptual score,
 Gat et al. 2021), and with more and more of them missing (Ma et al. 2022). A missing image is the mean of the split's
 images, a missing text an empty prompt.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from copy import copy
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -21,11 +21,12 @@ from rich.table import Table
 from torch import Tensor
 
 from velm_lightning.data import MultimodalData
-from velm_lightning.data.incongruent import exchanged
+from velm_lightning.data.digests import contents_of
+from velm_lightning.data.incongruent import permuted, unchanged
 from velm_lightning.data.split import Split
 from velm_lightning.data_check import data_of
 from velm_lightning.fusion import Fusion
-from velm_lightning.stable import stable_generator, stable_number
+from velm_lightning.stable import stable_generator
 from velm_lightning.tasks.rows import gather_rows
 from velm_lightning.tracking.run import Run
 from velm_lightning.tracking.whole import write_whole
@@ -38,17 +39,19 @@ _FOR_THE_MEAN = 256  # pictures
 
 
 class Shuffled(NamedTuple):
-    """What the score becomes when a modality is exchanged among the samples.
+    """What the score becomes when a modality is permuted among the samples.
 
     Attributes:
         scores: of each shuffle.
         cost: how much lower their mean is than the score.
         perceptual: the cost as a share of the score (Gat et al. 2021).
+        unchanged: number of samples that kept their content, because more than half of the samples share it.
     """
 
     scores: list[float]
     cost: float
     perceptual: float
+    unchanged: int = 0
 
 
 class Probe(NamedTuple):
@@ -57,7 +60,7 @@ class Probe(NamedTuple):
     Attributes:
         split: which samples.
         samples: how many of them.
-        seed: seed of what is exchanged and what is missing.
+        seed: seed of what is permuted and what is missing.
         score: the score with nothing changed.
         shuffled: by modality; a modality that is the same in all samples is left out.
         shares: shares of the samples from which a modality is missing.
@@ -81,27 +84,34 @@ class Prober:
         split: ready to be read.
         indices: the samples.
         batch_size: samples in a batch.
-        seed: seed of what is exchanged and what is missing.
+        seed: seed of what is permuted and what is missing.
     """
 
     def __init__(self, model: Fusion, split: Split, indices: Sequence[int], batch_size: int, seed: int) -> None:
         self.model, self.split, self.indices = model, split, list(indices)
         self.batch_size, self.seed = batch_size, seed
         texts = split.texts
-        self.has = {
-            "image": len({texts.pictures[i] for i in self.indices}) > 1,
-            "text": len({tuple(texts.prompt_ids[i]) for i in self.indices}) > 1,
+        self.contents: dict[str, list[Hashable]] = {
+            "image": contents_of([texts.samples[i].image for i in self.indices]),
+            "text": [tuple(texts.prompt_ids[i]) for i in self.indices],
         }
+        self.has = {modality: len(set(contents)) > 1 for modality, contents in self.contents.items()}
 
     def score(self) -> float:
         """Return the score with nothing changed."""
         return self._score(self._batches())
 
+    def order(self, modality: Modality, turn: int) -> list[int]:
+        """Return for each sample the place of the one whose image or text it gets, another at each ``turn``."""
+        return permuted(self.contents[modality], self.seed, modality, turn)
+
+    def unchanged(self, modality: Modality) -> int:
+        """Return how many samples keep their content, however it is permuted."""
+        return unchanged(self.contents[modality], self.order(modality, 0))
+
     def shuffled(self, modality: Modality, turn: int) -> float:
-        """Return the score when a modality is exchanged among the samples, another way at each ``turn``."""
-        names = self.split.texts.pictures if modality == "image" else self.split.texts.prompt_ids
-        order = exchanged([str(names[i]) for i in self.indices], stable_number(self.seed, modality, turn))
-        other = [self.indices[place] for place in order]
+        """Return the score when a modality is permuted among the samples, another way at each ``turn``."""
+        other = [self.indices[place] for place in self.order(modality, turn)]
         if modality == "image":
             return self._score(self._batches(pictures=other))
         return self._score(self._batches(prompts=[self.split.texts.prompt_ids[i] for i in other]))
@@ -124,10 +134,13 @@ class Prober:
         blank: Tensor | None = None,
     ) -> Iterator[Batch]:
         """Yield the samples with other pictures, other prompts, or without some pictures."""
+        texts = copy(self.split.texts)
+        if pictures is not None:
+            texts.pictures = list(texts.pictures)  # a row names the picture that was shown
+            for index, shown in zip(self.indices, pictures, strict=True):
+                texts.pictures[index] = self.split.texts.pictures[shown]
         pictures = self.indices if pictures is None else pictures
-        texts = self.split.texts
         if prompts is not None:
-            texts = copy(texts)
             texts.prompt_ids = list(texts.prompt_ids)
             for index, prompt in zip(self.indices, prompts, strict=True):
                 texts.prompt_ids[index] = prompt
@@ -164,9 +177,9 @@ def probe(
         model: a trained model.
         data: its data.
         split: which samples.
-        shuffles: how often each modality is exchanged.
+        shuffles: how often each modality is permuted.
         limit: number of samples, spread evenly over the split; none takes all.
-        seed: seed of what is exchanged and what is missing.
+        seed: seed of what is permuted and what is missing.
     """
     data.connect(model.eval())
     view = data.with_features(split)
@@ -179,7 +192,8 @@ def probe(
         if prober.has[modality]:
             scores = [prober.shuffled(modality, turn) for turn in range(shuffles)]
             cost = score - math.fsum(scores) / len(scores)
-            shuffled[modality] = Shuffled(scores, cost, cost / score if score else math.nan)
+            share = cost / score if score else math.nan
+            shuffled[modality] = Shuffled(scores, cost, share, prober.unchanged(modality))
             missing[modality] = [score, *(prober.missing(modality, share) for share in SHARES[1:])]
     return Probe(data.title(split), len(indices), seed, score, shuffled, list(SHARES), missing)
 
@@ -207,6 +221,10 @@ def show(found: Probe, console: Console) -> None:
         values = [f"{mean:.4f}", f"{one.cost:.4f}", f"{one.perceptual:.1%}"]
         table.add_row(modality, *values, *(f"{value:.4f}" for value in found.missing[modality][1:]))
     console.print(table)
+    for modality, one in found.shuffled.items():
+        if one.unchanged:
+            told = f"{one.unchanged} of {found.samples} samples keep their {modality} when shuffled"
+            console.print(f"note: {told}, because most samples share it: what it costs is a lower bound")
 
 
 def main(words: Sequence[str]) -> int:
@@ -214,11 +232,11 @@ def main(words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         "velm probe",
         description="Measure how much a trained model owes to the image and to the text: the score with either "
-        "exchanged among the samples, and with more and more of either missing. It is kept with the run as probe.json.",
+        "permuted among the samples, and with more and more of either missing. It is kept with the run as probe.json.",
     )
     parser.add_argument("run", nargs="+", type=Path, help="a run's folder, or a checkpoint in one")
     parser.add_argument("--split", choices=["val", "test"], default="test")
-    parser.add_argument("--shuffles", type=int, default=3, help="how often each modality is exchanged (3)")
+    parser.add_argument("--shuffles", type=int, default=3, help="how often each modality is permuted (3)")
     parser.add_argument("--limit", type=int, default=1000, help="samples at most, spread over the split; 0: all (1000)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--allow", nargs="*", default=[], help="packages whose classes the checkpoint may name")

@@ -27,7 +27,7 @@ class Results(NamedTuple):
 
     Attributes:
         captions: by image id; of plain text the numbers of the lines.
-        references: what a run's predictions carry along; empty for other files.
+        references: what a run's predictions carry along, of an image perhaps none; empty for other files.
     """
 
     captions: dict[str, str]
@@ -86,7 +86,7 @@ def read_results(path: Path) -> Results:
         if len(captions) != 1:
             raise InputError(f"{where}: {len(captions)} captions in results: give each image one")
         found[key], first[key] = captions[0], where
-        if own:
+        if own is not None:
             references[key] = own
     if not found:
         raise InputError(f"{path}: holds no captions: was the file cut?")
@@ -98,6 +98,7 @@ def read_references(paths: Sequence[Path]) -> References:
 
     They are COCO's or Karpathy's files of captions, a list as of results but with several captions an image,
     ``{"42": ["a dog runs", …]}``, a run's predictions, or plain text: the captions of line 1, 2, 3, … of the results.
+    A list may be empty: that image is known, and has no references.
 
     Raises:
         InputError: a file holds none, a caption is null or empty, or text files differ in length.
@@ -112,8 +113,8 @@ def read_references(paths: Sequence[Path]) -> References:
         if text:
             lengths[path] = len(entries)
         for where, key, captions, own in entries:
-            for caption in captions if own is None else own:
-                found.setdefault(key, []).append(caption_text(caption, where))
+            known = found.setdefault(key, [])
+            known += [caption_text(caption, where) for caption in (captions if own is None else own)]
     if lengths and (len(set(lengths.values())) > 1 or len(lengths) < len(set(paths))):
         told = ", ".join(f"{path} {lengths.get(path, 'is no plain text')}" for path in paths)
         raise InputError(f"references must be text files of as many lines each: {told}")
@@ -184,7 +185,7 @@ def _of_record(row: Record) -> _Entry:
     said = [caption_text(row.values[caption], row.where, caption, empty=True)]
     if key == "image_id":
         return _Entry(row.where, image, said)
-    own = row.values.get("references", [])
+    own = row.values.get("references") or []
     if not isinstance(own, list):
         raise InputError(f"{row.where}: references are {show(own)}: give a list of captions")
     return _Entry(row.where, image, said, tuple(caption_text(one, row.where, "a reference") for one in own))

@@ -32,7 +32,8 @@ class Scored(NamedTuple):
         diversity: how varied the captions are.
         signatures: by figure, what it is.
         images: N.
-        referenced: number of images that the references have.
+        referenced: number of images that have references.
+        unscored: number of captions that were left out because their image has no references.
     """
 
     figures: dict[str, float]
@@ -40,6 +41,7 @@ class Scored(NamedTuple):
     signatures: dict[str, str]
     images: int
     referenced: int
+    unscored: int = 0
 
     def print(self, console: Console) -> None:
         """Print a table, what to know about it, and the signature of the headline figure."""
@@ -54,6 +56,8 @@ class Scored(NamedTuple):
         if self.images < self.referenced:
             told = f"{self.images:,} of the {self.referenced:,} images with references have a caption and are scored"
             print(f"note: {told}; CIDEr-D's weights are counted on these alone")
+        if self.unscored:
+            print(f"note: {self.unscored:,} captions are of images without references and are not scored")
         for name, line in self.signatures.items():
             if name == "CIDEr-D" or name not in NAMES:
                 print(line)
@@ -71,6 +75,8 @@ def score(
 ) -> Scored:
     """Score a caption an image; images without a caption are left out, as in the official evaluation.
 
+    So are images that the references list without any, and these are counted.
+
     Args:
         captions: by image.
         references: by image.
@@ -82,10 +88,13 @@ def score(
             ``data.pictures``.
 
     Raises:
-        InputError: an image has no references, METEOR cannot be had, or a picture is not there.
+        InputError: an image is not among the references, no image has any, METEOR cannot be had, or a picture is not
+            there.
     """
     _check(captions, references, split)
-    scored = {key: tuple(references[key]) for key in references if key in captions}
+    unscored = sum(not references[key] for key in captions)
+    scored = {key: tuple(references[key]) for key in references if key in captions and references[key]}
+    captions = {key: caption for key, caption in captions.items() if key in scored}
     index = References(scored, tokenise=tokenise)
     figures = {name: one.corpus for name, one in score_captions(captions, index, tokenise=tokenise).items()}
     if with_meteor:
@@ -98,7 +107,7 @@ def score(
     model = {"model": seen[0].name.replace("|", "_")} if seen is not None else {}
     signatures = {name: signature_of(name, **told, **(model if "CLIP" in name else {})) for name in figures}
     varied = diversity([captions[key] for key in scored], training)
-    return Scored(figures, varied, signatures, len(scored), len(references))
+    return Scored(figures, varied, signatures, len(scored), sum(map(bool, references.values())), unscored)
 
 
 def _by_clip(
@@ -113,13 +122,15 @@ def _by_clip(
 
 
 def _check(captions: Mapping[str, str], references: Mapping[str, Sequence[str]], split: str) -> None:
-    unknown = [key for key in captions if not references.get(key)]
+    unknown = [key for key in captions if key not in references]
     if unknown:
         others = f", nor have {len(unknown) - 1} others" if len(unknown) > 1 else ""
         raise InputError(
             f"image {show(unknown[0])} has no references{f' in {split}' if split else ''}{others}: "
             "score only images of the references, of the same split"
         )
+    if not any(references[key] for key in captions):
+        raise InputError(f"no image{f' in {split}' if split else ''} has references: there is nothing to score against")
 
 
 def _described(varied: Diversity) -> dict[str, str]:
@@ -144,7 +155,7 @@ def main(words: Sequence[str]) -> int:
     if options.references and len({is_text(path) for path in (options.results, *options.references)}) > 1:
         raise InputError(f"{options.results} and --references must all be plain text, a caption a line, or all be JSON")
     references = read_references(options.references) if options.references else results.references
-    if not references:
+    if not any(references.values()):
         raise InputError(f"--references: {options.results} has none of its own: name a file of reference captions")
     if is_text(options.results) and len(results.captions) != len(references):
         told = f"{options.results} has {len(results.captions)} lines, its references have {len(references)}"
@@ -197,6 +208,7 @@ def _whole(found: Scored, options: argparse.Namespace) -> dict[str, Any]:
         "references": [str(path) for path in options.references or [options.results]],
         "images": found.images,
         "images_with_references": found.referenced,
+        "captions_without_references": found.unscored,
         "figures": found.figures,
         "diversity": found.diversity._asdict(),
         "signatures": found.signatures,

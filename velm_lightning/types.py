@@ -26,7 +26,8 @@ class Sample(NamedTuple):
         image: a file, an uint8 tensor (3, H, W), or the frames of a clip.
         text: the prompt: a question, a source sentence, a document; empty for captioning.
         target: a sentence to produce (``str``), answers with their weights, or nothing.
-        references: what a prediction is scored against: the annotators' answers, or reference sentences.
+        references: what a prediction is scored against: the annotators' answers, or reference sentences. A sample
+            without any, ``()`` or None, is predicted and counted, and has no score.
         group: question type or the like, for break-downs; may be empty.
     """
 
@@ -34,7 +35,7 @@ class Sample(NamedTuple):
     image: Image
     text: str
     target: str | Mapping[str, float] | None
-    references: tuple[str, ...]
+    references: tuple[str, ...] | None
     group: str = ""
 
 
@@ -192,8 +193,8 @@ class Row(NamedTuple):
         group: the sample's group.
         prompt: the prompt as written.
         prediction: what the model said.
-        references: what it is scored against.
-        score: the headline metric of this sample, 0…1 for accuracies.
+        references: what it is scored against; empty if there is nothing.
+        score: the headline metric of this sample, 0…1 for accuracies; NaN without references.
         confidence: probability the model gave its prediction.
         loss: the sample's loss; NaN where there is no target.
         image: the name of its picture, the same for all samples that show it; intervals resample by it.

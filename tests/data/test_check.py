@@ -85,11 +85,11 @@ def test_every_planted_fault_is_found_with_its_file_and_line(faulty):
     assert [m for m in messages if m.startswith(f"{faulty.root}/val.csv:2: byte 0xfc is not UTF-8")]
     assert [m for m in messages if m.startswith(f"{faulty.root}/test.json:2: the list is cut at column ")]
     copied = len(FAULTS) + 1
-    assert [
-        m for m in messages if "3.png is also in train" in m and f"train.jsonl:{copied}" in m and "test.json:1" in m
-    ]
-    assert [m for m in messages if "0.png is also in train" in m and "test.json:2 (item 2)" in m]
-    planted = sum(told is not None for _, told in FAULTS) + 4
+    (shared,) = (message for message in messages if "2 pictures of test are also in train, by content: " in message)
+    assert f"3.png ({faulty.root}/test.json:1 (item 1)) is {faulty.images}/copy.png" in shared
+    assert f"train.jsonl:{copied}" in shared
+    assert f"0.png ({faulty.root}/test.json:2 (item 2)) is {faulty.images}/0.png" in shared
+    planted = sum(told is not None for _, told in FAULTS) + 3
     assert len(messages) == planted, "\n".join(messages)  # and nothing else
     assert not report.ok
     assert ["1 of 2 in test have no answer" in note for note in report.notes] == [True, False]
@@ -150,7 +150,7 @@ def test_a_dataset_of_tensors_is_checked_too():
     assert told.count(("texts", "train, key a")) == 2
     assert ("texts", "train, key b") in told
     assert ("images", "train, key b") in told
-    assert ("splits", "test, key a") in told
+    assert ("splits", "1 pictures of test are also in train, by content") in told
     assert len(told) == 6
 
 
@@ -158,3 +158,54 @@ def test_no_samples_at_all_and_files_that_are_not_there(tmp_path):
     report = check_dataset(VQAv2(tmp_path), progress=False)
     assert [problem.kind for problem in report.problems] == ["rows", "rows", "splits"]
     assert "v2_mscoco_train2014_annotations.json: cannot be read" in report.problems[0].message
+
+
+@pytest.fixture
+def sharing(tmp_path):
+    """Three splits; 30 pictures of train are in val under other names, and one is in test."""
+    for number in range(40):
+        smooth(40 + number, 30).save(tmp_path / f"{number:02}.png")
+        (tmp_path / f"copy{number:02}.png").write_bytes((tmp_path / f"{number:02}.png").read_bytes())
+    names = {"train": range(40), "val": range(30), "test": range(39, 40)}
+    for split, numbers in names.items():
+        start = "" if split == "train" else "copy"
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(row(f"{start}{n:02}.png") for n in numbers))
+    return JSONLines(tmp_path, "train.jsonl", "val.jsonl", "test.jsonl")
+
+
+def test_shared_pictures_are_one_problem_for_each_two_splits(sharing):
+    problems = check_dataset(sharing, progress=False).problems
+    assert [problem.message.partition(":")[0] for problem in problems] == [
+        "30 pictures of val are also in train, by content",
+        "1 pictures of test are also in train, by content",
+    ]
+    assert "; and 28 more: keep a picture in one split, or put both files into `train`" in problems[0].message
+    whole = check_dataset(sharing, progress=False, examples=100).problems[0].message
+    assert all(f"copy{n:02}.png" in whole for n in range(30))
+
+
+def test_official_splits_that_share_pictures_are_noted(sharing, monkeypatch):
+    monkeypatch.setattr(type(sharing), "official", True)
+    report = check_dataset(sharing, progress=False)
+    assert report.ok
+    assert len([note for note in report.notes if note.endswith("the published splits have it so")]) == 2
+
+
+def test_a_held_out_split_never_shares_a_picture(sharing, tmp_path):
+    lines = [*(f"{n:02}.png" for n in range(40)), *(f"copy{n:02}.png" for n in range(40))]
+    (tmp_path / "all.jsonl").write_text("\n".join(map(row, lines)))
+    for share in (0.1, 0.3, 0.5):
+        report = check_dataset(JSONLines(tmp_path, "all.jsonl", holdout=share), progress=False)
+        assert report.ok, report.problems
+        assert report.splits["val"].samples > 0
+        assert sum(report.splits[name].samples for name in ("train", "val")) == 80
+
+
+def test_evaluation_samples_without_references_are_noted(tmp_path):
+    smooth(40, 30).save(tmp_path / "0.png")
+    smooth(41, 30).save(tmp_path / "1.png")
+    (tmp_path / "train.jsonl").write_text(row("0.png"))
+    (tmp_path / "test.jsonl").write_text("\n".join(row("1.png", answers=said) for said in ("cat", None, [])))
+    report = check_dataset(JSONLines(tmp_path, "train.jsonl", test="test.jsonl"), progress=False)
+    assert report.ok
+    assert report.notes[0].startswith("2 of 3 samples in test have no references and get no score; the first is ")

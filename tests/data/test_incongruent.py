@@ -1,11 +1,16 @@
 """Another picture for every sample, in evaluation alone: a function of the seed that leaves nobody its own."""
 
+from collections import Counter
+
 import pytest
 import tiny
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from pictures import smooth
 
 from velm_lightning.data import MultimodalData
-from velm_lightning.data.incongruent import with_other_pictures
+from velm_lightning.data.incongruent import permuted, unchanged, with_other_pictures
 from velm_lightning.types import ImageTransform, InputError
 
 
@@ -21,13 +26,38 @@ def numbers(samples, known):
     return [places[sample.image.data_ptr()] for sample in samples]
 
 
-def test_no_sample_keeps_its_picture_and_every_picture_is_shown_in_place_of_one_other():
+def test_pictures_are_permuted_and_no_sample_keeps_its_own():
     samples = several()
     for seed in range(20):
         shown = numbers(with_other_pictures(samples, seed), samples)
-        assert shown[:5] == shown[5:10]
-        assert sorted(shown[:5]) == [0, 1, 2, 3, 4]
+        assert Counter(shown) == Counter(place % 5 for place in range(12)), "each is shown as often as before"
         assert all(now != place % 5 for place, now in enumerate(shown))
+
+
+@given(st.lists(st.sampled_from("aaabcd"), min_size=2, max_size=40), st.integers(0, 5))
+def test_a_permutation_moves_as_many_places_as_can_be(contents, seed):
+    places = permuted(contents, seed)
+    assert sorted(places) == list(range(len(contents)))
+    assert unchanged(contents, places) == max(0, 2 * max(Counter(contents).values()) - len(contents))
+
+
+def test_permutations_are_random_within_a_content():
+    found = {tuple(permuted("aabb", seed)) for seed in range(100)}
+    assert found == {(2, 3, 0, 1), (2, 3, 1, 0), (3, 2, 0, 1), (3, 2, 1, 0)}
+
+
+def test_pictures_are_told_apart_by_their_content(tmp_path):
+    for number in range(12):
+        smooth(20 + number % 2, 20).save(tmp_path / f"{number}.png")
+    samples = [one._replace(image=tmp_path / f"{n}.png") for n, one in enumerate(several())]
+    for before, after in zip(samples, with_other_pictures(samples, 0), strict=True):
+        assert before.image.read_bytes() != after.image.read_bytes()
+
+
+def test_samples_that_must_keep_their_picture_are_counted(capsys):
+    samples = [sample._replace(image=tiny.picture(place // 9)) for place, sample in enumerate(tiny.many(12))]
+    with_other_pictures(samples, 0)
+    assert "6 of 12 samples keep their picture, because most show the same" in capsys.readouterr().err
 
 
 def test_all_but_the_picture_stays():

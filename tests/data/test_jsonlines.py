@@ -132,6 +132,26 @@ def test_the_held_out_part_depends_on_names_alone(tmp_path):
     assert sorted(val) == sorted(again)
 
 
+def test_the_same_picture_under_two_names_is_on_one_side(tmp_path):
+    for number in range(60):
+        (tmp_path / f"{number:02}.jpg").write_bytes(bytes([number % 30]) * (10 + number % 30 // 10))
+    rows = [{**ROW, "image": f"{number:02}.jpg", "text": f"question {number}"} for number in range(60)]
+    train, val = held(tmp_path, rows, 0.4)
+    sides = [{int(text[:2]) % 30 for text in part} for part in (train, val)]
+    assert len(train) + len(val) == 60
+    assert sides[1]
+    assert not sides[0] & sides[1]
+
+
+def test_samples_that_share_any_of_their_pictures_are_on_one_side(tmp_path):
+    rows = [{**ROW, "image": [f"{n}.jpg", f"{n + 1}.jpg"], "text": f"q {n}"} for n in range(40) if n % 8]
+    data = JSONLines(tmp_path, train=lines(tmp_path, *rows), holdout=0.4)
+    train, val = ({path for sample in data.split(name) for path in sample.image} for name in ("train", "val"))
+    assert train
+    assert val
+    assert not train & val
+
+
 # Faults
 
 

@@ -50,6 +50,18 @@ def test_a_test_file_may_lack_its_labels(write):
         write(secret).split("val")
 
 
+def test_rows_without_a_directory_find_their_pictures(write, tmp_path):
+    hidden = {name: value for name, value in ONE.items() if name != "directory"}
+    for directory, order in (("0", 4), ("17", 2)):
+        folder = tmp_path / "hidden" / "images" / directory
+        folder.mkdir(parents=True)
+        (folder / f"hidden-72-0-{order}.png").touch()
+    samples = write(hidden, file="hidden/hidden.json", test="hidden/hidden.json").split("test")
+    images = tmp_path / "hidden" / "images"
+    assert samples[4].image == images / "0" / "hidden-72-0-4.png"
+    assert samples[2].image == images / "17" / "hidden-72-0-2.png"
+
+
 @pytest.mark.parametrize(
     ("row", "told"),
     [

@@ -19,6 +19,10 @@ from velm_lightning.compare.worth import COSTS, owed
 from velm_lightning.errors import InputError
 
 
+COUNTS = ("samples", "without_references")
+"""Entries of a record's scores that are no figures."""
+
+
 class Comparison(NamedTuple):
     """Everything that was found.
 
@@ -33,6 +37,7 @@ class Comparison(NamedTuple):
         notes: what a reader must know, a sentence each.
         left: folders that were left out.
         budgets: for each fusion the expected best validation figure of 1, 2, … trials.
+        floors: scores that need no model, such as that of the majority answer; no methods, and never tested.
     """
 
     split: str
@@ -44,6 +49,7 @@ class Comparison(NamedTuple):
     notes: list[str]
     left: list[Left]
     budgets: dict[str, list[float]]
+    floors: dict[str, float] = {}  # noqa: RUF012 - a default of a NamedTuple, which nothing changes
 
     @property
     def runs(self) -> list[RunFolder]:
@@ -109,7 +115,8 @@ def compare(
     results.sort(key=lambda one: -by.sign * one.score.value)
     tables = {data: board.table for data, board in boards.items()}
     pairs, family = all_pairs(chosen(results, by.sign), tables, rows, by.sign)
-    found = Comparison(split, by, tested, results, pairs, family, [], left, _budgets(results, by.sign))
+    floors = {name: value for run in kept for name, value in run.floors(split, by.name).items()}
+    found = Comparison(split, by, tested, results, pairs, family, [], left, _budgets(results, by.sign), floors)
     return found._replace(notes=notes_on(found, scores))
 
 
@@ -145,7 +152,7 @@ def _result(method: Method, split: str, metric: Metric, exact: bool, board: _Boa
     """Return what there is to say about a method; ``exact`` if the metric itself is tested over images."""
     own = [rows[id(run)] for run in method.runs]
     score = seed_interval([run.figure(split, metric.name) for run in method.runs])
-    names = dict.fromkeys(name for run in method.runs for name in run.record["scores"][split] if name != "samples")
+    names = dict.fromkeys(name for run in method.runs for name in run.record["scores"][split] if name not in COUNTS)
     return Result(
         method=method,
         score=image_interval(board.table, own[0]) if exact and len(own) == 1 else score,

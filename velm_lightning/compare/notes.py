@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def notes_on(found: Comparison, scores: Mapping[int, Scores]) -> list[str]:
     """Return the notes: which figure is compared, what limits the comparison, and what it shows."""
-    return [*_figure(found), *_doubts(found, scores), *_findings(found)]
+    return [*_figure(found), *_doubts(found, scores), *_findings(found), *_below_floor(found)]
 
 
 def _figure(found: Comparison) -> list[str]:
@@ -55,6 +55,8 @@ def _doubts(found: Comparison, scores: Mapping[int, Scores]) -> list[str]:
         notes.append(
             "Each sample is taken to have an image of its own: if several share one, intervals are too narrow."
         )
+    if missing := max(int(run.record["scores"][found.split].get("without_references", 0)) for run in runs):
+        notes.append(f"{missing} samples of {found.split} have no references and no score.")
     if len(results) > MOST:
         notes.append(f"Of {len(results)} methods, the best of each fusion on validation data are tested in pairs.")
     return notes
@@ -80,4 +82,19 @@ def _findings(found: Comparison) -> list[str]:
             f"Not shown to beat the better control, {control.method.name}: {named}. Nothing shows that image and text "
             "are both used there."
         )
+    return notes
+
+
+def _below_floor(found: Comparison) -> list[str]:
+    """Return which methods' intervals do not clear the score of the majority answer."""
+    name, sign, _ = found.metric
+    notes = []
+    for floor, value in found.floors.items():
+        below = [
+            one.method.name
+            for one in found.results
+            if floor.startswith("majority") and not (one.score.low > value if sign > 0 else one.score.high < value)
+        ]
+        if below:
+            notes.append(f"Intervals that do not clear the {floor} ({name} {value:.4f}): {', '.join(below)}.")
     return notes

@@ -102,6 +102,14 @@ class RunFolder:
         """The figure by which its checkpoint was chosen, and whether lower is better."""
         name = str(self.config.get("checkpoint.monitor") or "val/score")
         return name.removeprefix("val/"), self.config.get("checkpoint.mode") == "min"
+    def floors(self, split: str, metric: str = "score") -> dict[str, float]:
+        """Return what the majority answer and the like reach by a metric without any model, by their names in a table."""
+        found = self.record.get("floors", {}).get(split, {})
+        return {
+            f"{name} answer {floor['answer'][:40]!r}" if "answer" in floor else name: float(floor[metric])
+            for name, floor in found.items()
+            if metric in floor
+        }
 
     def cost(self, name: str) -> float:
         """Return a number of the record, NaN where there is none."""
@@ -141,7 +149,7 @@ class RunFolder:
         """
         path = self.folder / "predictions" / f"{split}.jsonl"
         try:
-            lines = path.read_text("utf-8").splitlines()
+            lines = filter(None, path.read_text("utf-8").split("\n"))  # other line ends may stand within a prediction
             rows: list[dict[str, Any]] = json.loads(f"[{','.join(lines)}]")
         except FileNotFoundError:
             raise InputError(f"it has no predictions/{split}.jsonl") from None

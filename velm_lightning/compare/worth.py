@@ -27,7 +27,7 @@ class Owed(NamedTuple):
     """What a method owes to a modality.
 
     Attributes:
-        cost: how much the score falls when the modality is exchanged among the samples, over seeds.
+        cost: how much the score falls when the modality is permuted among the samples, over seeds.
         perceptual: the same as a share of the score (Gat et al. 2021).
         shares: shares of the samples from which the modality is missing.
         missing: the mean scores at these shares.

@@ -32,6 +32,6 @@ class CaptionPairs(Dataset):
                 if isinstance(sample.target, str):
                     yield sample._replace(text=sample.target, target=None, references=())
                 continue
-            for place, caption in enumerate(sample.references[: self.captions]):
+            for place, caption in enumerate((sample.references or ())[: self.captions]):
                 key = f"{sample.key}#{place}"
                 yield sample._replace(key=key, text=caption, target=None, references=())

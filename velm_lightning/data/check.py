@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from velm_lightning.types import SPLITS, Dataset, ImageTransform, InputError, Sa
 
 __all__ = ["Problem", "Report", "check_dataset"]
 
+_PARTED = "keep a picture in one split, or put both files into `train` and set `holdout`, which parts them by content"
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
 
 
@@ -30,6 +32,7 @@ def check_dataset(
     size: int = 32,
     progress: bool = True,
     max_pixels: int = MAX_PIXELS,
+    examples: int = 2,
 ) -> Report:
     """Read every row and every picture of a dataset and report what is wrong.
 
@@ -39,6 +42,7 @@ def check_dataset(
         size: side to which pictures are decoded; a small one is faster.
         progress: show a bar while the pictures are read.
         max_pixels: a picture whose header claims more is at fault.
+        examples: how many of the pictures that two splits share are named.
     """
     problems: list[Problem] = []
     read = {name: _read(dataset, name, problems) for name in SPLITS}
@@ -49,14 +53,17 @@ def check_dataset(
         problems.extend(_texts(found))
     users = _users(read)
     contents = _contents(users, lambda image: read_image(image, ImageTransform(size), max_pixels), problems, progress)
-    problems.extend(_shared(users, contents))
+    shared = _shared(users, contents, examples)
+    official = isinstance(dataset, FileDataset) and dataset.official
+    problems.extend(Problem("splits", f"{told}: {_PARTED}") for told in shared if not official)
     weights = Counter[str]()
     for _, sample in read["train"]:
         weights.update(dict.fromkeys(_answers(sample), 1))
     known = {answer for answer, _ in weights.most_common(answers)}
     report = Report({name: _figures(found, known) for name, found in read.items()})
     report.problems = list(dict.fromkeys(problems))  # a file that two splits share is read twice
-    report.notes = [*_unknown(read, known), *_unused(dataset, users)]
+    report.notes = [f"{told}: the published splits have it so" for told in shared if official]
+    report.notes += [*_without_references(read), *_unknown(read, known), *_unused(dataset, users)]
     return report
 
 
@@ -86,7 +93,9 @@ def _texts(found: list[Located]) -> Iterator[Problem]:
     for where, sample in found:
         if prompted and not sample.text.strip():
             yield Problem("texts", f"{where}: the prompt is empty, and others are not: write it or remove the row")
-        empty = [text for text in (sample.target, *sample.references) if isinstance(text, str) and not text.strip()]
+        empty = [
+            text for text in (sample.target, *(sample.references or ())) if isinstance(text, str) and not text.strip()
+        ]
         if empty or (isinstance(sample.target, Mapping) and not sample.target):
             yield Problem("texts", f"{where}: a target or reference is empty: write it or remove the row")
 
@@ -141,17 +150,24 @@ def _contents(
     return contents
 
 
-def _shared(users: Mapping[tuple[str, object], _User], contents: Iterable[str | None]) -> Iterator[Problem]:
-    """Tell of pictures that two splits have in common, whatever their names."""
-    first: dict[str, _User] = {}
+def _shared(users: Mapping[tuple[str, object], _User], contents: Iterable[str | None], examples: int) -> list[str]:
+    """Return a sentence for each two splits that have pictures in common, whatever their names."""
+    first: dict[str, dict[str, _User]] = {}  # by content, then by split
     for user, content in zip(users.values(), contents, strict=True):
-        if content is None:
-            continue
-        other = first.setdefault(content, user)
-        if other.split != user.split:
-            names = [str(one.image) if isinstance(one.image, Path) else "its picture" for one in (user, other)]
-            told = f"{user.where}: {names[0]} is also in {other.split} ({names[1]}, {other.where})"
-            yield Problem("splits", f"{told}: keep an image in one split")
+        if content is not None:
+            first.setdefault(content, {}).setdefault(user.split, user)
+    told = []
+    for a, b in combinations(SPLITS, 2):
+        both = [found for found in first.values() if a in found and b in found]
+        if both:
+            named = "; ".join(f"{_named(found[b])} is {_named(found[a])}" for found in both[:examples])
+            more = f"; and {len(both) - examples} more" if len(both) > examples else ""
+            told.append(f"{len(both)} pictures of {b} are also in {a}, by content: {named}{more}")
+    return told
+
+
+def _named(user: _User) -> str:
+    return f"{user.image} ({user.where})" if isinstance(user.image, Path) else f"the picture of {user.where}"
 
 
 def _answers(sample: Sample) -> tuple[str, ...]:
@@ -180,6 +196,15 @@ def _figures(found: list[Located], known: set[str]) -> Figures:
 def _lengths(texts: Iterable[str]) -> tuple[int, ...]:
     words = [len(text.split()) for text in texts] or [0]
     return tuple(int(length) for length in np.percentile(words, (50, 90, 99, 100), method="higher"))
+
+
+def _without_references(read: Mapping[str, list[Located]]) -> Iterator[str]:
+    """Name evaluation splits in which some samples, but not all, have nothing to be scored against."""
+    for split in ("val", "test"):
+        missing = [one for one in read[split] if not one.sample.references]
+        if 0 < len(missing) < len(read[split]):
+            told = f"{len(missing)} of {len(read[split])} samples in {split} have no references and get no score"
+            yield f"{told}; the first is {missing[0].where}"
 
 
 def _unknown(read: Mapping[str, list[Located]], known: set[str]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from velm_lightning.data.cache import default_folder
@@ -61,6 +62,13 @@ class Clips(JSONLines):
             except InputError as error:
                 fault(InputError(f"{one.where}: image {error}"), problems)
         return found
+
+    def shown(self, sample: Sample) -> Sequence[Path]:
+        """See ``JSONLines.shown``: the frames that are taken of a clip."""
+        try:
+            return self._with_frames(sample).image  # type: ignore[return-value]
+        except InputError:  # a problem of this row, which `read` names
+            return super().shown(sample)
 
     def _with_frames(self, sample: Sample) -> Sample:
         image = sample.image

@@ -18,7 +18,7 @@ from velm_lightning.data.captioned import (
 )
 from velm_lightning.data.columns import meant
 from velm_lightning.data.files import fault, read_json
-from velm_lightning.data.located import check_holdout, held_out
+from velm_lightning.data.holdout import check_holdout, part_of
 from velm_lightning.types import InputError
 
 
@@ -48,7 +48,8 @@ class COCOCaptions(CaptionDataset):
         train: file of the training split, and so on; a split without a file is empty.
         images: folder of the pictures.
         folders: folders below ``images`` where each file has its own, as ``{train: train2014, val: val2014}``.
-        holdout: share of the training *images*, chosen by their name, that become the validation split.
+        holdout: share of the training *images*, chosen by their content and name, that become the validation
+            split: the same picture under two names is on one side.
     """
 
     def __init__(
@@ -79,10 +80,17 @@ class COCOCaptions(CaptionDataset):
         file = self.files[source]
         if file is None:
             return
-        for picture in _read(self.root / file, self.images / self.folders.get(source, ""), name == "test", problems):
-            part = picture.image.relative_to(self.images).as_posix()
-            if not self.holdout or name == "test" or held_out(part, self.holdout) == held:
-                yield picture
+        found = _read(self.root / file, self.images / self.folders.get(source, ""), name == "test", problems)
+        if not self.holdout or name == "test":
+            yield from found
+            return
+        yield from part_of(
+            list(found),
+            self.holdout,
+            held,
+            lambda one: one.image.relative_to(self.images).as_posix(),
+            lambda one: [one.image],
+        )
 
 
 def _read(path: Path, folder: Path, secret: bool, problems: list[str] | None) -> Iterator[Picture]:

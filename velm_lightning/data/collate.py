@@ -56,7 +56,7 @@ class Texts:
             block=block,
             answers=answers,
             prompts=tuple(sample.text for sample in samples),
-            references=tuple(sample.references for sample in samples),
+            references=tuple(tuple(sample.references or ()) for sample in samples),
             groups=tuple(sample.group for sample in samples),
             pictures=tuple(self.pictures[i] for i in indices),
         )

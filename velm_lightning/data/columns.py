@@ -46,7 +46,10 @@ class Parts:
         self.paths: dict[str, Path] = {}
 
     def samples(self, row: Row, number: str, training: bool) -> Iterator[Sample]:
-        """Yield the sample of a row; in training, one for each of its target sentences."""
+        """Yield the sample of a row; in training, one for each of its target sentences.
+
+        In evaluation the label may be empty or null: the sample has no references then.
+        """
         key = sentence(self.value(row, "key"), self.names["key"], row) if self.names["key"] else number
         image = self.value(row, "image")
         frames = image if isinstance(image, list) and image else [image]
@@ -56,7 +59,7 @@ class Parts:
         group = sentence(self.value(row, "group"), self.names["group"], row, empty=True)
         labels = self.names["answers"] or self.names["target"]
         label = self.value(row, "answers" if self.names["answers"] else "target")
-        if labels is None or (self.unlabelled and label in (None, "")):
+        if labels is None or (not training and label in (None, "", [], {})):
             yield Sample(key, picture, text, None, (), group)
             return
         if self.names["answers"]:
@@ -71,7 +74,7 @@ class Parts:
             yield Sample(f"{key}#{position}", picture, text, target, references, group)
 
     def value(self, row: Row, part: str) -> Any:
-        """Return a part of a row; a test file may lack the label."""
+        """Return a part of a row; a test file may lack the label's column."""
         name = self.names[part]
         if name is None:
             return None

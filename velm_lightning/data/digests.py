@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from pathlib import Path
@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from velm_lightning.types import InputError
+from velm_lightning.data.images import identity
+from velm_lightning.types import Image, InputError
 
 SIZE = 16
 """Bytes of a digest."""
@@ -59,6 +60,25 @@ def digests_of(images: Sequence[Path | Tensor], folder: Path) -> list[bytes]:
         if note is not None and note == _note(files, folder):
             _write(note, b"".join(found))
     return found
+
+
+def contents_of(images: Sequence[Image]) -> list[Hashable]:
+    """Return for each picture or clip a value that two of them share exactly if their contents are the same.
+
+    A file that cannot be read is only the same as itself.
+    """
+    frames = [image if isinstance(image, tuple) else (image,) for image in images]
+    sources = {identity(frame): frame for clip in frames for frame in clip}
+    with threads() as pool:
+        contents = dict(zip(sources, pool.map(_content, sources.values()), strict=True))
+    return [tuple(contents[identity(frame)] for frame in clip) for clip in frames]
+
+
+def _content(image: Path | Tensor) -> Hashable:
+    try:
+        return digest_of(image)
+    except InputError:
+        return image
 
 
 def threads() -> ThreadPoolExecutor:

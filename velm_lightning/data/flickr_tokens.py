@@ -36,6 +36,8 @@ class FlickrTokens(CaptionDataset):
         images: folder of the pictures.
     """
 
+    official = True
+
     def __init__(
         self,
         root: Path = Path("."),

@@ -1,41 +1,66 @@
-"""Another picture for every sample: whether a model looks at its picture shows in what the wrong one costs."""
+"""Another sample's image or text for every sample: how much a model uses it shows in what the wrong one costs."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Hashable, Sequence
 
 import torch
 
-from velm_lightning.data.images import distinct
-from velm_lightning.stable import stable_number
+from velm_lightning.data.digests import contents_of
+from velm_lightning.stable import stable_generator
 from velm_lightning.types import InputError, Sample
 
 
 def with_other_pictures(samples: Sequence[Sample], seed: int) -> list[Sample]:
-    """Return the samples with the pictures of others: incongruent decoding (Elliott 2018).
+    """Return the samples with their pictures permuted: incongruent decoding (Elliott 2018).
 
-    The pictures of the split change places in one random cycle: none stays, each is shown in the place of one other,
-    and samples that shared a picture still do. It is a function of the seed and of the split.
+    A function of the seed and of the split; see ``permuted``. If more than half of the samples show one picture, some
+    keep it, and a note states how many.
 
     Raises:
-        InputError: the split has fewer than two pictures.
+        InputError: the split has fewer than two different pictures.
     """
-    _, rows = distinct([sample.image for sample in samples])
-    keys = [tuple(row) for row in rows.view(len(samples), -1).tolist()]  # a clip is one picture
-    if len(set(keys)) < 2:
+    contents = contents_of([sample.image for sample in samples])
+    if len(set(contents)) < 2:
         raise InputError("data.incongruent=true needs two different pictures or more in a split, and there is one")
-    places = exchanged(keys, stable_number(seed, "incongruent"))
+    places = permuted(contents, seed, "incongruent")
+    if same := unchanged(contents, places):
+        print(
+            f"data.incongruent: {same} of {len(samples)} samples keep their picture, because most show the same",
+            file=sys.stderr,
+        )
     return [sample._replace(image=samples[place].image) for sample, place in zip(samples, places, strict=True)]
 
 
-def exchanged(things: Sequence[Hashable], seed: int) -> list[int]:
-    """Return for each place one that holds another thing: things change places in one random cycle.
+def permuted(contents: Sequence[Hashable], *seed: object) -> list[int]:
+    """Return a random permutation of N places in which as few as possible hold the content that they had.
 
-    Places that held the same thing still do, and no thing stays unless it is the only one.
+    Every place is used exactly once, so that each content stays as frequent as it was (Gat et al. 2021). A place keeps
+    its content only if one content fills more than half of the places: then 2 * its count - N places do. The
+    permutation is drawn at random; the places that would keep their content then swap with random others.
+
+    Args:
+        contents: (N,) what each place holds; equal contents are the same thing.
+        seed: what the permutation is a function of, besides the contents.
+
+    Example:
+        >>> permuted("ab", 0)
+        [1, 0]
     """
-    first = {thing: place for place, thing in reversed(list(enumerate(things)))}
-    names = list(dict.fromkeys(things))
-    order = torch.randperm(len(names), generator=torch.Generator().manual_seed(seed))
-    turns = zip(order.tolist(), order.roll(1).tolist(), strict=True)
-    other = {names[place]: first[names[before]] for place, before in turns}
-    return [other[thing] for thing in things]
+    numbers: dict[Hashable, int] = {}
+    held = torch.tensor([numbers.setdefault(content, len(numbers)) for content in contents], dtype=torch.long)  # (N,)
+    generator = stable_generator(*seed)
+    order = torch.randperm(len(held), generator=generator)
+    for number in held[held[order] == held].unique().tolist():
+        stuck = ((held == number) & (held[order] == number)).nonzero().flatten()
+        free = ((held != number) & (held[order] != number)).nonzero().flatten()
+        free = free[torch.randperm(len(free), generator=generator)[: len(stuck)]]
+        stuck = stuck[: len(free)]
+        order[stuck], order[free] = order[free], order[stuck]
+    return order.tolist()  # type: ignore[no-any-return]
+
+
+def unchanged(contents: Sequence[Hashable], places: Sequence[int]) -> int:
+    """Return how many of N places hold, after a permutation, the content that they had."""
+    return sum(contents[place] == content for place, content in zip(places, contents, strict=True))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 
 from velm_lightning.data.columns import Columns, Parts, meant
 from velm_lightning.data.files import fault, read_rows
-from velm_lightning.data.located import FileDataset, Located, add, check_holdout, held_out
+from velm_lightning.data.holdout import check_holdout, part_of
+from velm_lightning.data.located import FileDataset, Located, add
 from velm_lightning.types import InputError, Sample
 
 
@@ -28,7 +30,8 @@ class JSONLines(FileDataset):
         train: file of the training split, and so on; a split without a file is empty.
         images: folder of the pictures.
         columns: names of columns that differ.
-        holdout: share of the training *images*, chosen by their name, that become the validation split.
+        holdout: share of the training *images*, chosen by their content and name, that become the validation
+            split: the same picture under two names is on one side.
     """
 
     def __init__(
@@ -60,8 +63,19 @@ class JSONLines(FileDataset):
             return []
         found = self._samples(self.root / file, name, problems)
         if self.holdout and name != "test":
-            return [one for one in found if held_out(_name(one.sample, self.images), self.holdout) == held]
+            return part_of(
+                found,
+                self.holdout,
+                held,
+                lambda one: _name(one.sample, self.images),
+                lambda one: self.shown(one.sample),
+            )
         return found
+
+    def shown(self, sample: Sample) -> Sequence[Path]:
+        """Return the files that a sample shows, as its row names them."""
+        frames = sample.image if isinstance(sample.image, tuple) else (sample.image,)
+        return [frame for frame in frames if isinstance(frame, Path)]
 
     def _samples(self, path: Path, name: str, problems: list[str] | None) -> list[Located]:
         rows = list(read_rows(path, problems))

@@ -33,6 +33,8 @@ class Karpathy(CaptionDataset):
         images: folder of the pictures; those of COCO lie in ``train2014/`` and ``val2014/`` below it.
     """
 
+    official = True
+
     def __init__(
         self, root: Path = Path("."), file: Path = Path("dataset_coco.json"), images: Path = Path(".")
     ) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from velm_lightning.data.files import show
 from velm_lightning.types import SPLITS, Dataset, InputError, Sample
@@ -26,7 +25,12 @@ class FileDataset(Dataset):
 
     Args:
         images: folder that all its pictures lie in.
+
+    Attributes:
+        official: whether the splits are published ones, which are kept as they are even if they share pictures.
     """
+
+    official: ClassVar[bool] = False
 
     def __init__(self, images: Path) -> None:
         self.images = images
@@ -80,19 +84,3 @@ def add(found: dict[str, Located], one: Located) -> None:
     if other is not one:
         key = show(one.sample.key)
         raise InputError(f"{one.where}: key {key} stands in {other.where} too: give each row its own")
-
-
-def held_out(name: str, share: float) -> bool:
-    """Choose by an image's name, so that no image is in both parts and no order of rows matters."""
-    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
-    return int.from_bytes(digest[:8], "big") < share * 2**64
-
-
-def check_holdout(share: float, train: object, val: object) -> None:
-    """Refuse a share that cannot be held out.
-
-    Raises:
-        InputError: it is no share, there is nothing to take it from, or there is a validation split already.
-    """
-    if not 0 <= share < 1 or (share and (val or not train)):
-        raise InputError(f"holdout={share} must be at least 0, below 1, and goes with `train` and without `val`")

@@ -14,6 +14,7 @@ from lightning import LightningDataModule
 from torch import nn
 from torch.utils.data import DataLoader
 
+from velm_lightning.data.balance import balance
 from velm_lightning.data.collate import Texts
 from velm_lightning.data.features import FeatureStore
 from velm_lightning.data.frozen import Encoder, check_frozen, encoder_key
@@ -42,7 +43,7 @@ class MultimodalData(LightningDataModule):
         augment: torchvision v2 transforms of uint8 pictures, for training.
         answers: number of the most frequent training answers that can be chosen.
         balance: exponent of the training order's frequencies: 0 shows every sample once an epoch, 1 draws every answer
-            equally often.
+            equally often; a sample counts for each of its answers by that answer's share. See ``data.balance``.
         max_length: longest prompt, and longest target, in word pieces.
         target_lengths: how many word pieces of a target are learned in the first epochs, one number an epoch, before
             all are (sequence length warmup, Li et al. 2022).
@@ -221,12 +222,17 @@ class MultimodalData(LightningDataModule):
         return batch
 
     def train_order(self) -> TrainOrder:
-        """Return this rank's training order."""
+        """Return this rank's training order.
+
+        Raises:
+            InputError: the order is to be balanced, and the samples have no answers.
+        """
         split, weights = self.split("train"), None
         if self.balance:
-            counts = torch.tensor(self.vocabulary.counts)
-            firsts = [max(found, key=lambda item: item[1])[0] if found else 0 for found in split.texts.answers]
-            weights = counts[firsts] ** -self.balance
+            found = balance(split.texts.answers, self.balance)
+            weights = found.weights
+            if not found.solved and self._place()[0] == 0:
+                print(found.describe(self.balance))
         repeated = bool(getattr(self.trainer, "overfit_batches", 0))  # some batches, again and again
         return TrainOrder(len(split), self.batch_size, self.seed, *self._place(), weights, repeated)
 

@@ -26,6 +26,8 @@ class Multi30k(FileDataset):
         lists: where the names of the images are, one a line; what follows a ``#`` in them is not of the file's name.
     """
 
+    official = True
+
     def __init__(
         self,
         root: Path = Path("."),

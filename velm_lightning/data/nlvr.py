@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from velm_lightning.data.captioned import identity
@@ -16,7 +16,8 @@ class NLVR(FileDataset):
     """Sentences with the label true or false, from the official JSON lines files.
 
     The defaults are those of NLVR, whose pictures exist in six orders of their boxes, each a sample. The two
-    photos of NLVR2 are a clip of two frames: see ``conf/data/nlvr2.yaml``. A test file may lack its labels.
+    photos of NLVR2 are a clip of two frames: see ``conf/data/nlvr2.yaml``. A test file may lack its labels, and its
+    rows the field ``directory``, as ``hidden.json``: their pictures are then looked for in every directory.
 
     Args:
         root: folder that the other names are relative to.
@@ -28,6 +29,8 @@ class NLVR(FileDataset):
             ``{order}`` for the numbers below ``orders``.
         orders: in how many orders a picture exists.
     """
+
+    official = True
 
     def __init__(
         self,
@@ -41,6 +44,7 @@ class NLVR(FileDataset):
         super().__init__(Path(root))
         self.root, self.files = Path(root), {"train": train, "val": val, "test": test}
         self.pictures, self.orders = tuple(pictures), orders
+        self._directories: dict[Path, list[str]] = {}
         if not self.pictures or orders < 1:
             raise InputError(f"pictures={list(pictures)} and orders={orders}: give at least one of each")
 
@@ -56,15 +60,28 @@ class NLVR(FileDataset):
                 fault(error, problems)
         return list(found.values())
 
+    def _directory(self, fields: Mapping[str, object]) -> str:
+        """Return the name of the folder that holds the first picture of a row that does not name it; else nothing."""
+        before, mark, after = self.pictures[0].partition("{directory}")
+        folder = self.images / before.format(**fields)
+        if not mark or not folder.is_dir():
+            return ""
+        if folder not in self._directories:
+            self._directories[folder] = sorted(path.name for path in folder.iterdir() if path.is_dir())
+        names = (name for name in self._directories[folder] if (folder / f"{name}{after.format(**fields)}").is_file())
+        return next(names, "")
+
     def _sample(self, row: Row, split: str, order: int, unlabelled: bool) -> Sample:
         missing = [field for field in ("identifier", "sentence") if field not in row.values]
         if missing:
             raise InputError(f"{row.where}: has no {', '.join(missing)}: is it an official file?")
         identifier = identity(row.values["identifier"], "identifier", row.where)
-        directory = clean_text(str(row.values.get("directory", "")))
         pair = identifier.rpartition("-")[0]
+        directory = clean_text(str(row.values.get("directory", "")))
         fields = {"split": split, "directory": directory, "identifier": identifier, "pair": pair, "order": order}
         try:
+            if "directory" not in row.values:
+                fields["directory"] = self._directory(fields)
             frames = tuple(inside(self.images, name.format(**fields)) for name in self.pictures)
         except InputError as error:
             raise InputError(f"{row.where}: image {error}") from error

@@ -10,7 +10,8 @@ from typing import Any, Literal, NamedTuple
 from velm_lightning.data.captioned import identity
 from velm_lightning.data.columns import sentence, soft_weights
 from velm_lightning.data.files import Row, clean_text, fault, read_json, show
-from velm_lightning.data.located import FileDataset, Located, add, check_holdout, held_out
+from velm_lightning.data.holdout import check_holdout, part_of
+from velm_lightning.data.located import FileDataset, Located, add
 from velm_lightning.types import InputError, Sample
 
 
@@ -45,6 +46,8 @@ class VQAv2(FileDataset):
         annotations: name of the annotation files.
     """
 
+    official = True
+
     def __init__(
         self,
         root: Path,
@@ -70,7 +73,9 @@ class VQAv2(FileDataset):
             return []
         found = self._samples(self._source(subset), problems)
         if self.holdout and name != "test":
-            return [one for one in found if held_out(_name(one.sample), self.holdout) == (name == "val")]
+            return part_of(
+                found, self.holdout, name == "val", lambda one: _path(one.sample).name, lambda one: [_path(one.sample)]
+            )
         return found
 
     def _source(self, subset: str) -> _Source:
@@ -161,6 +166,6 @@ def _clean(answer: str) -> str:
     return clean_text(answer)
 
 
-def _name(sample: Sample) -> str:
+def _path(sample: Sample) -> Path:
     assert isinstance(sample.image, Path)
-    return sample.image.name
+    return sample.image

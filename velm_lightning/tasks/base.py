@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.recipe import Recorded
+from velm_lightning.tasks.floors import Floors, majority, training_answers
 from velm_lightning.tasks.model import Model
 from velm_lightning.types import Batch, Row, Sample, Tokens
 from velm_lightning.vocabulary import Vocabulary
@@ -56,6 +57,15 @@ class Task(Recorded, nn.Module, ABC):
     def figures(self, rows: Sequence[Row]) -> dict[str, float]:
         """Compute every reported figure from rows; ``score`` is the headline, higher is better."""
 
+    def floors(self, rows: Sequence[Row], training: Sequence[Sample]) -> Floors:
+        """Return what the rows' samples score without a model; nothing by default.
+
+        Args:
+            rows: of an evaluation, or without predictions; see ``floors.rows_of``.
+            training: the samples of the training split.
+        """
+        return {}
+
     @abstractmethod
     def answer(self, model: Model, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
         """Return for each sample the ``count`` best answers with their probabilities, best first."""
@@ -87,6 +97,12 @@ class HeadTask(Task):
     @abstractmethod
     def cost(self, logits: Tensor, batch: Batch) -> Tensor:
         """Return the scalar loss of a batch's logits (M, C)."""
+
+    def floors(self, rows: Sequence[Row], training: Sequence[Sample]) -> Floors:
+        """See ``Task.floors``: the most frequent training target, given for every sample."""
+        answers = training_answers(training)
+        scored = any(row.references for row in rows)
+        return {"majority": majority(self, rows, answers)} if answers and scored else {}
 
     def loss(self, model: Model, batch: Batch) -> Tensor:
         """See ``Task.loss``."""

@@ -13,10 +13,12 @@ from torch.nn import functional as F
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.metrics.classification import macro_f1
 from velm_lightning.tasks.base import HeadTask
+from velm_lightning.tasks.consistency import TableFigure
+from velm_lightning.tasks.floors import Floors, training_answers
 from velm_lightning.tasks.model import Model
 from velm_lightning.tasks.rows import mean
 from velm_lightning.tasks.scorers import Exact, Scorer
-from velm_lightning.types import Batch, InputError, Row, Tokens
+from velm_lightning.types import Batch, InputError, Row, Sample, Tokens
 from velm_lightning.vocabulary import Vocabulary
 
 
@@ -33,6 +35,7 @@ class Classification(HeadTask):
         focal: exponent of focal loss (Lin et al. 2017); 0 is plain cross-entropy.
         dropout: dropout in the head.
         scorer: how a prediction is scored against its references.
+        extra: further figures of the whole table, such as ``Consistency``.
     """
 
     answer_weight: Tensor
@@ -44,10 +47,11 @@ class Classification(HeadTask):
         focal: float = 0.0,
         dropout: float = 0.1,
         scorer: Scorer | None = None,
+        extra: Sequence[TableFigure] = (),
     ) -> None:
         super().__init__()
         self.kind, self.balance, self.focal, self.dropout = loss, balance, focal, dropout
-        self.scorer = scorer or Exact()
+        self.scorer, self.extra = scorer or Exact(), tuple(extra)
 
     def connect(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
         """See ``Task.connect``.
@@ -121,11 +125,23 @@ class Classification(HeadTask):
         return self.scorer(prediction, references) if references else math.nan
 
     def figures(self, rows: Sequence[Row]) -> dict[str, float]:
-        """See ``Task.figures``: the scorer's mean, macro-F1 where every sample has one label, and the loss."""
+        """See ``Task.figures``: the scorer's mean, macro-F1 if every sample has one label, and the loss.
+
+        Samples without references enter none of them.
+        """
         score = mean(row.score for row in rows)
         found = {"score": score, self.scorer.name: score, "loss": mean(row.loss for row in rows)}
-        if rows and all(len(row.references) == 1 for row in rows):
-            found["macro_f1"] = macro_f1([row.prediction for row in rows], [row.references[0] for row in rows])
+        labelled = [row for row in rows if row.references]
+        if labelled and all(len(row.references) == 1 for row in labelled):
+            found["macro_f1"] = macro_f1([row.prediction for row in labelled], [row.references[0] for row in labelled])
+        return found | {one.name: one(rows) for one in self.extra}
+
+    def floors(self, rows: Sequence[Row], training: Sequence[Sample]) -> Floors:
+        """See ``Task.floors``: also answers drawn by their training frequency, in expectation."""
+        found = super().floors(rows, training)
+        if found:
+            references = [row.references for row in rows if row.references]
+            found["prior"] = {"score": mean(self.scorer.expected(training_answers(training), references))}
         return found
 
     def answer(self, model: Model, batch: Batch, count: int) -> list[list[tuple[str, float]]]:

@@ -14,6 +14,7 @@ from velm_lightning import checkpoint
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.recipe import Recorded, rebuilding, recipe
 from velm_lightning.tasks.base import HeadTask, Task
+from velm_lightning.tasks.floors import Floors
 from velm_lightning.tasks.model import Model
 from velm_lightning.types import Batch, InputError, Row, Sample
 from velm_lightning.vocabulary import Vocabulary
@@ -121,6 +122,10 @@ class Distillation(Task):
     def figures(self, rows: Sequence[Row]) -> dict[str, float]:
         """See ``Task.figures``."""
         return self.task.figures(rows)
+
+    def floors(self, rows: Sequence[Row], training: Sequence[Sample]) -> Floors:
+        """See ``Task.floors``."""
+        return self.task.floors(rows, training)
 
     def answer(self, model: Model, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
         """See ``Task.answer``."""

@@ -201,7 +201,8 @@ class Drawing(Task):
         """See ``Task.figures``: the judge's, and the loss."""
         found = [self.judge.right(row.prediction, row.references[0]) for row in rows if row.references]
         names = dict.fromkeys(name for one in found for name in one)
-        return {name: mean(one[name] for one in found) for name in names} | {"loss": mean(row.loss for row in rows)}
+        figures = {name: mean(one[name] for one in found) for name in names} or {"score": math.nan}
+        return figures | {"loss": mean(row.loss for row in rows)}
 
     def answer(self, model: Model, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
         """See ``Task.answer``: what the judge sees in the drawn picture."""

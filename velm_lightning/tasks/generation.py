@@ -132,11 +132,12 @@ class Generation(HeadTask):
         """See ``Task.score``; a row without references has no score."""
         answered = [row for row in rows if row.references]
         scored = iter(self.scorer.score(answered) if answered else [])
-        return [next(scored) if row.references else row for row in rows]
+        return [next(scored) if row.references else row._replace(score=math.nan) for row in rows]
 
     def figures(self, rows: Sequence[Row]) -> dict[str, float]:
-        """See ``Task.figures``: the scorer's, and what tells a model that always says the same."""
-        found = self.scorer.figures(rows)
+        """See ``Task.figures``: the scorer's over samples with references, and how varied all predictions are."""
+        answered = [row for row in rows if row.references]
+        found = self.scorer.figures(answered) if answered else {self.scorer.name: math.nan}
         return {
             "score": found[self.scorer.name],
             **found,

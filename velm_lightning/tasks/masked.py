@@ -92,7 +92,8 @@ class MaskedLM(Task):
         return logits
 
     def _piece(self, index: int) -> str:
-        return str(self.vocabulary.tokenizer.id_to_token(index))
+        """Return a word piece by its name, in which a blank would look like the end of it."""
+        return str(self.vocabulary.tokenizer.id_to_token(index)).replace(" ", "\u2423")
 
     def _chances(self, batch: Batch) -> Tensor:
         """Return random numbers (B, N, 3) between 0 and 1."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.tasks.base import Task
+from velm_lightning.tasks.floors import Floors
 from velm_lightning.tasks.model import Model
 from velm_lightning.types import Batch, InputError, Row, Sample
 from velm_lightning.vocabulary import Vocabulary
@@ -107,6 +108,10 @@ class Mixture(Task):
         found = {name: part.figures(self._own(name, rows)) for name, part in self.each()}
         named = {f"{name}_{figure}": value for name, one in found.items() for figure, value in one.items()}
         return {"score": found[self.headline]["score"], **named}
+
+    def floors(self, rows: Sequence[Row], training: Sequence[Sample]) -> Floors:
+        """See ``Task.floors``: the headline's."""
+        return self.first.floors(self._own(self.headline, rows), training)
 
     def answer(self, model: Model, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
         """See ``Task.answer``: the headline's."""

@@ -17,10 +17,11 @@ from velm_lightning.metrics.signature import signature_of
 from velm_lightning.stable import stable_number
 from velm_lightning.tasks.across import together
 from velm_lightning.tasks.base import Task
+from velm_lightning.tasks.floors import Floors
 from velm_lightning.tasks.model import Model
 from velm_lightning.tasks.ranking import Direction, Gallery, Held
 from velm_lightning.tasks.rows import mean
-from velm_lightning.types import Batch, InputError, Row, Tokens
+from velm_lightning.types import Batch, InputError, Row, Sample, Tokens
 from velm_lightning.vocabulary import Vocabulary
 
 KS = (1, 5, 10)
@@ -192,6 +193,23 @@ class Retrieval(Task):
                 found[f"{name}_median_rank"] = recalls["median rank"]
         return {"score": mean(value for name, value in found.items() if "_r" in name[-4:]), **found}
 
+    def floors(self, rows: Sequence[Row], training: Sequence[Sample]) -> Floors:
+        """See ``Task.floors``: the expected recalls of a random ranking, over the same folds."""
+        folds: dict[str, dict[Direction, list[Row]]] = {}
+        for row in rows:
+            for direction in Direction:
+                if row.group.startswith(direction.value):
+                    fold = folds.setdefault(row.group.removeprefix(direction.value), {one: [] for one in Direction})
+                    fold[direction].append(row)
+        if not folds:
+            return {}
+        found = {}
+        for k in KS:
+            of_folds = [_chance(fold[Direction.IMAGES], fold[Direction.TEXTS], k) for fold in folds.values()]
+            for direction, values in zip(Direction, zip(*of_folds, strict=True), strict=True):
+                found[f"{direction.value.replace(' ', '_')}_r{k}"] = mean(values)
+        return {"chance": {"score": mean(found.values()), **found}}
+
     def answer(self, model: Model, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
         """See ``Task.answer``: whether picture and text go together; compare such figures with each other alone."""
         matches = self._own(model, batch).sigmoid().tolist()
@@ -216,6 +234,16 @@ class Retrieval(Task):
         """See ``Task.signature``."""
         told = {"gallery": f"folds of {self.fold}" if self.fold else "all", "shortlist": str(self.shortlist)}
         return signature_of("mean recall", split=split, **told)
+
+
+def _chance(texts: Sequence[Row], pictures: Sequence[Row], k: int) -> tuple[float, float]:
+    """Return R@k of a random ranking, of pictures for each text and of texts for each picture."""
+    count, images = len(texts), len(pictures)
+    if not count or not images:
+        return math.nan, math.nan
+    every = math.comb(count, min(k, count))
+    hits = mean(1 - math.comb(count - len(row.references), min(k, count)) / every for row in pictures)
+    return min(1.0, k / images), hits
 
 
 def rank_of(row: Row) -> int:

@@ -12,6 +12,9 @@ from velm_lightning.types import Row
 
 T = TypeVar("T")
 
+WITHOUT_REFERENCES = "without_references"
+"""Name of the number of samples that have no score."""
+
 
 def everywhere(part: T) -> list[T]:
     """Return what each of the processes gives, in their order, on all of them."""
@@ -31,6 +34,12 @@ def mean(values: Iterable[float]) -> float:
     """Return the exactly rounded mean of what is not NaN, whatever the order; NaN where nothing is left."""
     kept = [value for value in values if not math.isnan(value)]
     return math.fsum(kept) / len(kept) if kept else math.nan
+
+
+def sizes(rows: Sequence[Row]) -> dict[str, int]:
+    """Return the number of samples and, if there are such, of those without references, which have no score."""
+    missing = sum(not row.references for row in rows)
+    return {"samples": len(rows)} | ({WITHOUT_REFERENCES: missing} if missing else {})
 
 
 def group_scores(rows: Sequence[Row]) -> dict[str, tuple[int, float]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from velm_lightning.metrics.signature import signature_of
-from velm_lightning.metrics.vqa import VQAProtocol, vqa_accuracy
+from velm_lightning.metrics.vqa import VQAProtocol, clean_punctuation, normalise_answer, vqa_accuracy
 from velm_lightning.recipe import Recorded
 
 
@@ -18,6 +19,10 @@ class Scorer(Recorded, ABC):
     @abstractmethod
     def __call__(self, prediction: str, references: Sequence[str]) -> float:
         """Return a score between 0 and 1."""
+
+    def expected(self, answers: Mapping[str, float], references: Sequence[Sequence[str]]) -> list[float]:
+        """Return for each of N samples the expected score of an answer that is drawn with these probabilities."""
+        return [math.fsum(p * self(answer, given) for answer, p in answers.items()) for given in references]
 
     @abstractmethod
     def signature(self, split: str) -> str:
@@ -32,6 +37,10 @@ class Exact(Scorer):
     def __call__(self, prediction: str, references: Sequence[str]) -> float:
         """See ``Scorer``."""
         return float(prediction in references)
+
+    def expected(self, answers: Mapping[str, float], references: Sequence[Sequence[str]]) -> list[float]:
+        """See ``Scorer.expected``."""
+        return [math.fsum(answers.get(answer, 0.0) for answer in set(given)) for given in references]
 
     def signature(self, split: str) -> str:
         """See ``Scorer.signature``."""
@@ -53,6 +62,18 @@ class VQAAccuracy(Scorer):
     def __call__(self, prediction: str, references: Sequence[str]) -> float:
         """See ``Scorer``."""
         return vqa_accuracy(prediction, references, self.protocol)
+
+    def expected(self, answers: Mapping[str, float], references: Sequence[Sequence[str]]) -> list[float]:
+        """See ``Scorer.expected``; an answer whose normal form is no form of a reference scores 0 in each protocol."""
+        alike: dict[str, list[str]] = {}
+        for answer in answers:
+            alike.setdefault(normalise_answer(answer), []).append(answer)
+        found = []
+        for given in references:
+            forms = {form for one in given for form in (one, clean_punctuation(one), normalise_answer(one))}
+            near = [answer for form in forms for answer in alike.get(form, ())]
+            found.append(math.fsum(answers[answer] * self(answer, given) for answer in near))
+        return found
 
     def signature(self, split: str) -> str:
         """See ``Scorer.signature``."""

@@ -27,7 +27,7 @@ class SentenceScorer(Recorded, ABC):
 
     @abstractmethod
     def figures(self, rows: Sequence[Row]) -> dict[str, float]:
-        """Compute every figure of the whole table."""
+        """Compute every figure of a table whose rows all have references."""
 
     @abstractmethod
     def signature(self, split: str) -> str:

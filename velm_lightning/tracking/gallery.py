@@ -119,7 +119,8 @@ def draw_sheet(shown: Sequence[Shown], columns: int = 4) -> bytes:
         axes.imshow(np.concatenate(sides, axis=1))
         lines = [("", one.row.prompt), ("said: ", one.row.prediction), ("right: ", " | ".join(one.row.references[:2]))]
         text = "\n".join(_fitted(label + line) for label, line in lines if line or label == "said: ")
-        axes.set_title(f"{text}\nscore {one.row.score:.2f}", fontsize=7, loc="left", parse_math=False)
+        score = f"score {one.row.score:.2f}" if one.row.references else "no references"
+        axes.set_title(f"{text}\n{score}", fontsize=7, loc="left", parse_math=False)
     written = io.BytesIO()
     figure.savefig(written, format="png", dpi=100)
     return written.getvalue()

@@ -17,7 +17,7 @@ from velm_lightning.cost import flops, peak_memory
 from velm_lightning.metrics.sanity import diversity
 from velm_lightning.metrics.signature import split_fingerprint
 from velm_lightning.recipe import recipe
-from velm_lightning.tasks.rows import group_scores
+from velm_lightning.tasks.rows import group_scores, sizes
 from velm_lightning.tracking.ending import Interrupted
 from velm_lightning.tracking.metrics_file import MetricsFile
 from velm_lightning.tracking.run import Run, now
@@ -157,7 +157,7 @@ class RunRecord(Callback):
         if not final:
             return
         self.run.write_predictions(split, pl_module.rows)
-        figures |= {"samples": len(pl_module.rows)}
+        figures |= sizes(pl_module.rows)
         fingerprint = split_fingerprint((row.key, row.references) for row in pl_module.rows)
         scores = self.run.record.get("scores", {}) | {split: figures}
         grouped = self.run.record.get("groups", {}) | {split: {name: score for name, (_, score) in groups.items()}}

@@ -1,0 +1,73 @@
+"""A run states what its scores have to exceed: before training, in its record, and in its last table."""
+
+import json
+
+import pytest
+import tiny
+from lightning import Trainer
+
+from velm_lightning.data import MultimodalData
+from velm_lightning.tasks import Classification
+from velm_lightning.tracking.floors import Floors, summary
+from velm_lightning.tracking.record import RunRecord, summary_of
+from velm_lightning.tracking.run import Run
+from velm_lightning.tracking.scores import print_scores
+from velm_lightning.tracking.train_log import TrainLog
+from velm_lightning.verify import verify
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*(isinstance.treespec|many workers|eval mode)")
+
+
+def data():
+    return MultimodalData(tiny.Samples(train=tiny.many(12), val=tiny.many(9, "val")), batch_size=4)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """An untrained model that was evaluated."""
+    made = data()
+    model = tiny.fusion(vocabulary=made.vocabulary)
+    model.task.head[-1].bias.data[made.vocabulary.answers.index("no")] = 100.0  # it always answers "no"
+    run = Run.create(tmp_path, "floors", "tiny")
+    run.update(model=summary_of(model))
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    callbacks = [RunRecord(run, TrainLog()), Floors(run)]
+    Trainer(accelerator="cpu", callbacks=callbacks, default_root_dir=tmp_path, **quiet).validate(
+        model, made, verbose=False
+    )
+    return run
+
+
+def test_the_record_holds_the_floors_of_its_scores(run):
+    floors = json.loads((run.folder / "run.json").read_text())["floors"]["val"]
+    assert floors["majority"]["answer"] == "no"
+    assert floors["majority"]["score"] == pytest.approx(2 / 3)
+    assert floors["prior"]["score"] == pytest.approx((2 / 3) ** 2 + (1 / 3) ** 2)
+    assert (floors["majority"]["lead"], floors["majority"]["lead_error"]) == (0, 0)
+
+
+def test_a_score_that_is_no_better_is_warned_of(run, capsys):
+    print_scores(run)
+    printed = capsys.readouterr().out
+    assert "score · majority answer 'no'" in printed
+    assert "score · prior" in printed
+    assert "warning: the score on val, 0.6667, does not exceed that of the majority answer 'no', 0.6667" in printed
+    run.record["floors"]["val"]["majority"] |= {"lead": 0.2, "lead_error": 0.1}
+    print_scores(run)
+    assert "warning" not in capsys.readouterr().out
+
+
+def test_the_majority_is_computed_again_from_the_rows(run):
+    figures = {one.name: one for one in verify(run.folder)}
+    assert figures["majority · score"].agrees
+    run.record["floors"]["val"]["majority"]["score"] = 0.5
+    run.update()
+    assert [one.name for one in verify(run.folder) if not one.agrees] == ["majority · score"]
+
+
+def test_a_summary_states_sizes_and_floors_of_each_split():
+    assert summary(data(), Classification()) == [
+        "train: 12 samples, 12 pictures, 2 different targets, the most frequent 66.7% of them",
+        "val: 9 samples, 9 pictures; always answering 'no' scores 0.6667, drawing answers by their training frequency "
+        "scores 0.5556 (accuracy)",
+    ]

@@ -1,0 +1,68 @@
+"""Figures of a whole table besides the headline: consistency over the samples of one statement."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from velm_lightning.recipe import Recorded
+from velm_lightning.tasks.rows import mean
+from velm_lightning.types import InputError, Row
+
+
+class TableFigure(Recorded, ABC):
+    """A figure that is computed from all rows of an evaluation; ``name`` is its name in logs and tables."""
+
+    name: str
+
+    @abstractmethod
+    def __call__(self, rows: Sequence[Row]) -> float:
+        """Return the figure of scored rows, NaN if it does not apply."""
+
+
+class Consistency(TableFigure):
+    """The share of statements that are judged correctly for every picture (Suhr et al. 2019, "consistency").
+
+    The samples of one statement are those whose keys agree in some of their parts. The defaults are those of NLVR2,
+    whose keys are "split-set-pair-sentence": a statement is a set and a sentence, with up to four pairs of photos. Of
+    NLVR, with the keys "set-picture-order", it is the first part: ``parts: [0]``. Both equal the official scripts.
+    Samples without a score enter no statement.
+
+    Args:
+        parts: which parts of a key name its statement, counted from 0.
+        separator: what stands between the parts.
+
+    Raises:
+        InputError: no part is named, or a key has fewer parts.
+
+    Example:
+        >>> row = Row("dev-1-0-0", "", "", "true", ("true",), 1.0, 0.5, 0.1)
+        >>> Consistency()([row, row._replace(key="dev-1-1-0", score=0.0), row._replace(key="dev-1-0-1")])
+        0.5
+    """
+
+    name = "consistency"
+
+    def __init__(self, parts: Sequence[int] = (0, 1, 3), separator: str = "-") -> None:
+        if not parts or min(parts) < 0 or not separator:
+            raise InputError(f"Consistency: parts={list(parts)} and separator={separator!r} must name parts of keys")
+        self.parts, self.separator = tuple(parts), separator
+
+    def __call__(self, rows: Sequence[Row]) -> float:
+        """See ``TableFigure``."""
+        right: dict[tuple[str, ...], bool] = {}
+        for row in rows:
+            if not math.isnan(row.score):
+                statement = self._statement(row.key)
+                right[statement] = right.get(statement, True) and row.score == 1
+        return mean(map(float, right.values()))
+
+    def _statement(self, key: str) -> tuple[str, ...]:
+        words = key.split(self.separator)
+        if len(words) <= max(self.parts):
+            raise InputError(
+                f"Consistency: key {key!r} has {len(words)} parts at {self.separator!r}, and parts={list(self.parts)} "
+                "names a later one: name those of this dataset's keys"
+            )
+        return tuple(words[part] for part in self.parts)

@@ -1,0 +1,65 @@
+"""What a run's scores have to exceed: the majority answer and the like, stated before training and kept with scores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+
+from velm_lightning.data.collate import picture_names
+from velm_lightning.tasks.floors import Floors as Found
+from velm_lightning.tasks.floors import describe, rows_of, training_answers
+from velm_lightning.tracking.run import Run
+
+
+class Floors(Callback):
+    """Prints a summary of the data when training starts, and writes ``floors`` into ``run.json`` with the scores.
+
+    Args:
+        run: whose record gets ``floors: {split: {majority: {answer, score, …}, prior: {score}}}``.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print the size of each split, its answers, and what it scores without a model."""
+        data: Any = getattr(trainer, "datamodule", None)
+        if trainer.is_global_zero and data is not None:
+            for line in summary(data, pl_module.task):
+                print(line)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the floors of a final evaluation on the validation split."""
+        if trainer.state.fn != "fit":
+            self._write(trainer, pl_module, "val")
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the floors of the test split."""
+        self._write(trainer, pl_module, "test")
+
+    def _write(self, trainer: Trainer, pl_module: Any, split: str) -> None:
+        data: Any = getattr(trainer, "datamodule", None)
+        if trainer.is_global_zero and data is not None and data.has("train"):
+            found: Found = pl_module.task.floors(pl_module.rows, data.samples("train"))
+            if found:
+                self.run.update(floors=self.run.record.get("floors", {}) | {data.title(split): found})
+
+
+def summary(data: Any, task: Any) -> list[str]:
+    """Return a line per split: samples, pictures and answers; for evaluation splits also what needs no model."""
+    training = data.samples("train")
+    answers = training_answers(training)
+    lines = []
+    for split in ("train", "val", "test"):
+        samples = data.samples(split) if data.has(split) else []
+        if not samples:
+            continue
+        line = f"{split}: {len(samples):,} samples, {len(set(picture_names(samples))):,} pictures"
+        if split == "train" and answers:
+            share = next(iter(answers.values()))
+            line += f", {len(answers):,} different targets, the most frequent {share:.1%} of them"
+        told = describe(task.floors(rows_of(samples), training), task.signature(split).partition("|")[0])
+        lines.append(f"{line}; {told}" if told and split != "train" else line)
+    return lines
