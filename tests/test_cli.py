@@ -95,7 +95,7 @@ def test_the_record_tells_what_was_run(ran):
     assert record["model"]["class_path"] == "velm_lightning.fusion.interactive.InteractiveFusion"
     assert "vocabulary" not in record["model"]["init_args"]
     assert record["parameters"] == record["trainable"] > 1000
-    assert record["flops_per_sample"] > 1000
+    assert record["training_flops_per_sample"] > 2 * record["inference_flops_per_sample"] > 1000
     assert record["versions"].keys() >= {"python", "torch", "lightning", "velm_lightning"}
     assert record["data"].keys() == {"train", "val", "test"}
     assert record["minutes"] > 0

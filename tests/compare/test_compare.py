@@ -94,7 +94,7 @@ def test_a_score_is_the_mean_of_what_the_runs_reported(tmp_path):
     assert one.score.low < one.score.value < one.score.high
     assert set(one.groups) == {"count", "colour"}
     assert np.mean([group.value for group in one.groups.values()]) == pytest.approx(one.score.value)
-    assert one.costs["flops_per_sample"] == 34_000_000
+    assert one.costs["inference_flops_per_sample"] == 34_000_000
 
 
 def test_the_test_split_is_compared_where_all_have_it(tmp_path):

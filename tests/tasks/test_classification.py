@@ -102,6 +102,50 @@ def test_the_loss_stays_finite_where_the_model_is_sure(arguments):
         assert gradient.isfinite().all()
 
 
+EDGES = {  # logits at which a probability is 0 or 1, exactly or but for rounding, and soft answers that are met
+    "certain": [[1000.0, 0.0, -1000.0]],
+    "nearly certain": [[17.0, 0.0, -103.0]],
+    "met": [[0.0, 0.0, math.log(3)]],  # the sigmoid's 1/2, 1/2 and 3/4
+}
+
+
+@pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("focal", [0.05, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("answers", [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.5, 0.0, 0.75]])
+@pytest.mark.parametrize("edge", EDGES)
+def test_focal_slopes_are_finite_at_the_limits(kind, focal, answers, edge):
+    logits = tensor(EDGES[edge], requires_grad=True)
+    loss = task(loss=kind, focal=focal).losses(logits, tensor([answers]))
+    (gradient,) = torch.autograd.grad(loss.sum(), logits)
+    assert loss.isfinite().all()
+    assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("focal", [0.3, 0.5])
+def test_focal_slopes_are_those_of_finite_differences(kind, focal):
+    made = task(loss=kind, focal=focal).double()
+    for values in ([0.3, -1.2, 2.0], [9.0, 0.0, -9.0]):
+        for answers in ([1.0, 0.0, 0.0], [0.0, 0.6, 0.3]):
+            logits, wanted = (tensor([one], dtype=torch.double) for one in (values, answers))
+            assert torch.autograd.gradcheck(lambda x, wanted=wanted: made.losses(x, wanted), logits.requires_grad_())
+
+
+@pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
+def test_a_certain_right_answer_has_no_focal_slope(kind):
+    """-log p (1 - p) ** 0.5 is nearly (1 - p) ** 1.5, which is flat at p = 1."""
+    logits = tensor([[200.0, -200.0, -200.0]], requires_grad=True)
+    loss = task(loss=kind, focal=0.5).losses(logits, tensor([[1.0, 0.0, 0.0]]))
+    (gradient,) = torch.autograd.grad(loss.sum(), logits)
+    assert loss.item() == 0
+    assert gradient.tolist() == [[0, 0, 0]]
+
+
+def test_a_negative_focal_exponent_is_refused():
+    with pytest.raises(InputError, match=r"task\.focal must be at least 0, got -1\.0"):
+        Classification(focal=-1.0)
+
+
 def test_the_loss_of_a_batch_is_the_mean_of_its_samples(batch):
     logits = torch.randn(3, 3)
     found = task()

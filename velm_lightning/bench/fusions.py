@@ -2,8 +2,8 @@
 
 The fusions take turns within one process, so that what else the machine does falls on each; throughputs are medians
 over the turns, and the ratio to late fusion is taken turn by turn. Utilisation is the floating-point operations of a
-training step (three times a forward pass) over what the same device does in large matrix products of the same
-precision, measured beside it: no figure of a data sheet enters.
+training step, counted forward and backward on the batch that is timed, over what the same device does in large matrix
+products of the same precision, measured beside it: no figure of a data sheet enters.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from velm_lightning.cost import flops
+from velm_lightning.cost import Flops, flops
 from velm_lightning.data import MultimodalData, ShapeScenes
 from velm_lightning.encoders import SmallViT, TransformerText
 from velm_lightning.fusion import EarlyFusion, Fusion, ImageOnly, InteractiveFusion, LateFusion, TextOnly
@@ -29,7 +29,6 @@ from velm_lightning.tasks import Classification
 from velm_lightning.types import Batch
 
 FUSIONS: tuple[type[Fusion], ...] = (LateFusion, EarlyFusion, InteractiveFusion, TextOnly, ImageOnly)
-FORWARD_AND_BACKWARD = 3
 WARM_UP = 2
 
 
@@ -49,7 +48,7 @@ class Entry(NamedTuple):
     """One fusion with what was measured of it: seconds a training step and a forward pass, turn by turn."""
 
     model: Fusion
-    flops: int
+    flops: Flops
     training: list[float]
     inference: list[float]
 
@@ -66,7 +65,7 @@ def run(options: argparse.Namespace) -> None:
         if batch is None:
             data.connect(model)
             batch = data.split("train").pictured(range(options.batch_size)).to(device)
-        entries.append(Entry(model.to(device), flops(model.to(device), batch.first(8)), [], []))
+        entries.append(Entry(model.to(device), flops(model.to(device), [batch]), [], []))
         if options.compile:
             compile_layers(model)
     assert batch is not None
@@ -144,7 +143,16 @@ def report(entries: list[Entry], samples: int, peak: float, device: torch.device
     """Print a row a fusion."""
     where = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     table = Table(title=f"batches of {samples}; matrix products reach {peak / 1e12:.2f} TFLOP/s on {where}")
-    names = ("", "parameters", "FLOPs/sample", "training/s", "inference/s", "step / late", "utilisation")
+    names = (
+        "",
+        "parameters",
+        "training FLOPs",
+        "inference FLOPs",
+        "training/s",
+        "inference/s",
+        "step / late",
+        "utilisation",
+    )
     for name in names:
         table.add_column(name, justify="right" if name else "left")
     late = entries[0]
@@ -154,10 +162,11 @@ def report(entries: list[Entry], samples: int, peak: float, device: torch.device
         table.add_row(
             type(entry.model).__name__,
             f"{sum(p.numel() for p in entry.model.parameters()) / 1e6:.2f}M",
-            f"{entry.flops / 1e6:,.0f}M",
+            f"{entry.flops.training / 1e6:,.0f}M",
+            f"{entry.flops.inference / 1e6:,.0f}M",
             f"{samples / step:,.0f}",
             f"{samples / statistics.median(entry.inference):,.0f}",
             f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
-            f"{FORWARD_AND_BACKWARD * entry.flops * samples / step / peak:.0%}",
+            f"{entry.flops.training * samples / step / peak:.0%}",
         )
     Console().print(table)

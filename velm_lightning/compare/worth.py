@@ -14,7 +14,8 @@ from velm_lightning.errors import InputError
 
 COSTS = {
     "parameters": "parameters",
-    "flops_per_sample": "FLOPs",
+    "training_flops_per_sample": "training FLOPs",
+    "inference_flops_per_sample": "inference FLOPs",
     "samples_per_second": "samples/s",
     "peak_memory_mib": "peak MiB",
     "device_minutes": "minutes",

@@ -25,6 +25,11 @@ class TrainOrder(SequentialSampler):  # so that Lightning, asked to overfit, lea
     ``world * batch_size``; a rank takes its slice of each. Workers, ranks and fusions do not enter. Every rank makes
     the same number of steps: what does not fill a last batch is left out, others in each epoch.
 
+    So the samples of an optimiser step are the same for any number of processes with the same ``world * batch_size``,
+    and for gradient accumulation over ``k`` batches that of a batch ``k`` times as large, but for the end of an epoch:
+    a large batch that is not filled is left out, and the batches that are left of an accumulated step are a smaller
+    step. Weights draw an epoch as one permutation too, whatever the number of processes.
+
     Args:
         count: number of samples.
         batch_size: samples in a batch of one rank; made smaller where the split is smaller than one batch.

@@ -16,6 +16,7 @@ from velm_lightning.attention import AttentionMaps
 from velm_lightning.encoders import ImageEncoder, TextEncoder
 from velm_lightning.encoders.connector import Connector, Linear
 from velm_lightning.fusion.optimization import Optimization
+from velm_lightning.fusion.step_mean import StepMean
 from velm_lightning.kv_cache import Cache
 from velm_lightning.recipe import Recorded, rebuilding
 from velm_lightning.tasks.base import Task
@@ -67,6 +68,7 @@ class Fusion(Recorded, LightningModule, ABC):
         self.init_from = None if rebuilding() else init_from  # the weights of a rebuilt model are its own
         self.taken: Taken | None = None
         self.rows: list[Row] = []
+        self.step_mean = StepMean()
         self.grad_norm: Tensor | None = None
 
     @abstractmethod
@@ -122,10 +124,25 @@ class Fusion(Recorded, LightningModule, ABC):
     # Steps. Nothing is logged in the training step: a logging call costs more than many a small model's layer.
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of one batch; of an empty one, 0 with a gradient of 0 for all that learns."""
+        """Return the loss of one micro-batch, as ``StepMean`` weighs it.
+
+        The loss of an empty one is 0, with a gradient of 0 for every parameter that is trained.
+        """
         if not batch.size:
-            return torch.stack([p.sum() * 0 for p in self.parameters() if p.requires_grad]).sum()
-        return self.task.loss(self, batch)
+            nothing = torch.stack([p.sum() * 0 for p in self.parameters() if p.requires_grad]).sum()
+            return self.step_mean.add(nothing, 0, *self._parts())
+        loss = self.task.loss(self, batch)
+        return self.step_mean.add(loss, self.task.num_items(batch), *self._parts())
+
+    def on_after_backward(self) -> None:
+        """Let the gradients of a step that is now complete be those of the mean over all its items."""
+        if not self.trainer.fit_loop._should_accumulate():
+            self.step_mean.complete(self.parameters(), *self._parts())
+
+    def _parts(self) -> tuple[int, int]:
+        """Return the number of micro-batches of a step and of processes; 1 and 1 without a trainer."""
+        trainer = self._trainer
+        return (trainer.accumulate_grad_batches, trainer.world_size) if trainer else (1, 1)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Keep the rows of one batch."""
@@ -180,6 +197,7 @@ class Fusion(Recorded, LightningModule, ABC):
     def on_fit_start(self) -> None:
         """Show the task what it will learn from; where no training goes on, start from another model's weights."""
         data: Any = getattr(self.trainer, "datamodule", None)
+        self.step_mean = StepMean()
         if data is not None:
             self.task.prepare(data.samples("train"))
         if self.init_from is not None and not self.trainer.ckpt_path:
@@ -195,11 +213,22 @@ class Fusion(Recorded, LightningModule, ABC):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip as Lightning does, keeping the gradient norm that clipping computes anyway."""
+        """Clip as Lightning does, by the norm that has been computed already if a callback looks at gradients."""
         if gradient_clip_algorithm == "value":
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
         elif gradient_clip_val:
-            self.grad_norm = nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+            nn.utils.clip_grads_with_norm_(self.parameters(), gradient_clip_val, self.gradient_norm())
+
+    def gradient_norm(self) -> Tensor:
+        """Return the norm of all gradients before clipping; it is computed once per optimiser step."""
+        if self.grad_norm is None:
+            gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
+            self.grad_norm = nn.utils.get_total_norm(gradients)
+        return self.grad_norm
+
+    def on_before_zero_grad(self, optimizer: torch.optim.Optimizer) -> None:
+        """Forget the norm of the step before."""
+        self.grad_norm = None
 
     # Checkpoints.
 

@@ -18,10 +18,14 @@ class Optimization(Recorded):
     Norms, biases, gates and other parameters of fewer than two dimensions, and embeddings, are not decayed. Parts that
     were pretrained learn at a fraction of the rate, the lower layers, where that is wanted, at a smaller one.
 
+    The schedule counts optimiser steps, of which more processes, micro-batches or samples in a batch leave fewer in an
+    epoch: the rate rises and falls over the same share of the epochs, in fewer and longer steps. The peak rate is not
+    scaled by the number of samples in a step.
+
     Args:
         learning_rate: peak rate.
         weight_decay: decoupled weight decay.
-        warmup: share of all steps over which the rate rises.
+        warmup: share of all optimiser steps over which the rate rises; at least one step.
         pretrained_factor: what the rate of pretrained parts is multiplied by.
         betas: AdamW's averaging factors.
         layer_decay: what the rate of a pretrained encoder's layers is multiplied by from each to the one below

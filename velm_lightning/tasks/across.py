@@ -20,6 +20,14 @@ def together(x: Tensor) -> Tensor:
     return joined
 
 
+def summed(x: Tensor) -> Tensor:
+    """Return the sum of ``x`` over all processes, without a gradient."""
+    total = x.detach().clone()
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(total)
+    return total
+
+
 class _Together(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

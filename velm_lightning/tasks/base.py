@@ -29,9 +29,20 @@ class Task(Recorded, nn.Module, ABC):
     def loss(self, model: Model, batch: Batch) -> Tensor:
         """Return the scalar training loss of a batch."""
 
+    def num_items(self, batch: Batch) -> int | Tensor:
+        """Return the number of items that ``loss`` is a mean over; by default the samples of the batch.
+
+        It is asked for after the loss of the same batch. If an optimiser step has several micro-batches or processes,
+        it is the weight of this one's loss, so that the step learns from the mean over all its items.
+        """
+        return batch.size
+
     def once(self, model: Model, batch: Batch) -> None:
-        """Let ``model`` read a batch once, as in a training step: what a pass costs is counted on it."""
-        model(batch)
+        """Let ``model`` read a batch once, up to the logits: what inference costs is counted on it.
+
+        By default this is ``loss`` in evaluation mode, which reads what there is to read, head included.
+        """
+        self.loss(model, batch)
 
     @abstractmethod
     def predict(self, model: Model, batch: Batch) -> list[Row]:

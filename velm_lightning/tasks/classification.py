@@ -32,10 +32,14 @@ class Classification(HeadTask):
             cross-entropy against each weight, summed over answers (Teney et al. 2018).
         balance: exponent of the class weights: 0 weighs answers alike, 1 by the inverse of their frequency. The
             weights average 1 over the training answers.
-        focal: exponent of focal loss (Lin et al. 2017); 0 is plain cross-entropy.
+        focal: exponent of focal loss (Lin et al. 2017), at least 0; 0 is plain cross-entropy. Below 1 the factor has an
+            infinite slope where the model is certain; there the loss has the slope of its limit, 0.
         dropout: dropout in the head.
         scorer: how a prediction is scored against its references.
         extra: further figures of the whole table, such as ``Consistency``.
+
+    Raises:
+        InputError: ``focal`` is negative.
     """
 
     answer_weight: Tensor
@@ -50,6 +54,8 @@ class Classification(HeadTask):
         extra: Sequence[TableFigure] = (),
     ) -> None:
         super().__init__()
+        if focal < 0:
+            raise InputError(f"task.focal must be at least 0, got {focal}: 0 is plain cross-entropy")
         self.kind, self.balance, self.focal, self.dropout = loss, balance, focal, dropout
         self.scorer, self.extra = scorer or Exact(), tuple(extra)
 
@@ -89,13 +95,13 @@ class Classification(HeadTask):
             terms = F.binary_cross_entropy_with_logits(logits, answers, reduction="none")
             if self.focal:
                 likely = logits.sigmoid()
-                terms = terms * (answers - likely).abs() ** self.focal
+                terms = terms * _power((answers - likely).abs(), self.focal)
             known = (answers.sum(-1, keepdim=True) > 0).to(terms.dtype)
             return (terms * self.answer_weight * known).sum(-1)
         target = answers / answers.sum(-1, keepdim=True).clamp(min=1e-9)
         log_likely = logits.log_softmax(-1)
         terms = -target * log_likely * self.answer_weight
-        return (terms * (1 - log_likely.exp()) ** self.focal if self.focal else terms).sum(-1)
+        return (terms * _power(1 - log_likely.exp(), self.focal) if self.focal else terms).sum(-1)
 
     def cost(self, logits: Tensor, batch: Batch) -> Tensor:
         """See ``HeadTask.cost``."""
@@ -165,3 +171,13 @@ class Classification(HeadTask):
     def signature(self, split: str) -> str:
         """See ``Task.signature``."""
         return self.scorer.signature(split)
+
+
+def _power(base: Tensor, exponent: float) -> Tensor:
+    """Return ``base`` (at least 0) to the power of ``exponent`` (above 0), with a slope of 0 at a base of 0.
+
+    The slope of a power below 1 is infinite at 0, and a focal loss multiplies it by a cross-entropy of 0: NaN, where
+    the product goes to 0.
+    """
+    positive = base >= torch.finfo(base.dtype).tiny
+    return torch.where(positive, torch.where(positive, base, 1.0) ** exponent, 0.0)

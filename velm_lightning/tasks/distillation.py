@@ -97,6 +97,14 @@ class Distillation(Task):
         total = total + self.soft * self.temperature**2 * alike
         return total if self.map is None else total + self.hidden * F.mse_loss(self.map(states), thought)
 
+    def num_items(self, batch: Batch) -> int | Tensor:
+        """See ``Task.num_items``: the states that answers are read off, as in the task's own loss."""
+        return self.task.num_items(batch)
+
+    def once(self, model: Model, batch: Batch) -> None:
+        """See ``Task.once``: the task's own; the teacher is not asked."""
+        self.task.once(model, batch)
+
     @torch.no_grad()
     def _taught(self, model: Model, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the teacher's logits and states."""

@@ -85,6 +85,10 @@ class Generation(HeadTask):
         """See ``HeadTask.cost``: the mean over target words."""
         return self.losses(logits, batch).mean()
 
+    def num_items(self, batch: Batch) -> int | Tensor:
+        """See ``Task.num_items``: the target words."""
+        return (batch.block[:, 1:] > 0).sum()
+
     def predict(self, model: Model, batch: Batch) -> list[Row]:
         """See ``Task.predict``; a row's loss is the mean over its words, its score comes with the whole table."""
         losses, found = self._row_losses(model, batch), self.sentences(model, batch)

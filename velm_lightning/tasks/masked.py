@@ -56,6 +56,7 @@ class MaskedLM(Task):
         if not 0 < share <= 1:
             raise InputError(f"task.share={share} must be above 0 and at most 1")
         self.share, self.drop = share, nn.Dropout(dropout)
+        self._words = 0
 
     def connect(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
         """See ``Task.connect``.
@@ -73,7 +74,13 @@ class MaskedLM(Task):
 
     def loss(self, model: Model, batch: Batch) -> Tensor:
         """See ``Task.loss``: the mean over the words to be told."""
-        return F.cross_entropy(*self._told(model, batch)[1:])
+        told = self._told(model, batch)
+        self._words = len(told.words)
+        return F.cross_entropy(told.logits, told.words)
+
+    def num_items(self, batch: Batch) -> int | Tensor:
+        """See ``Task.num_items``: the words that were to be told when ``loss`` was last computed."""
+        return self._words
 
     def _told(self, model: Model, batch: Batch) -> Told:
         chances = self._chances(batch)  # (B, N, 3)

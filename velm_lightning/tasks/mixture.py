@@ -18,6 +18,10 @@ from velm_lightning.vocabulary import Vocabulary
 class Mixture(Task):
     """The weighted sum of tasks (UNITER, Chen et al. 2020; ALBEF, Li et al. 2021).
 
+    Each task's loss is a mean over its own items, samples or words. If an optimiser step has several micro-batches or
+    processes, the sums of these means are weighed by their samples: a task that counts words then depends on how the
+    step is cut, unless every part has as many words per sample.
+
     The rows of the headline's task keep their keys, those of the others begin with the task's name; figures begin with
     the name of their task.
 
@@ -72,6 +76,11 @@ class Mixture(Task):
     def loss(self, model: Model, batch: Batch) -> Tensor:
         """See ``Task.loss``: the weighted sum."""
         return torch.stack([self.weights[name] * part.loss(model, batch) for name, part in self.each()]).sum()
+
+    def once(self, model: Model, batch: Batch) -> None:
+        """See ``Task.once``: of all tasks."""
+        for _, part in self.each():
+            part.once(model, batch)
 
     def predict(self, model: Model, batch: Batch) -> list[Row]:
         """See ``Task.predict``: the rows of all tasks."""

@@ -37,6 +37,10 @@ class Retrieval(Task):
     (ALBEF, Li et al. 2021), and in evaluation it puts the best ``shortlist`` of a search in another order. So every
     fusion is a cross-encoder behind two towers; late fusion's is the cheap one, vector to vector.
 
+    Pairs are told apart among the samples that all processes see at once, hard negatives among those of one process.
+    Gradient accumulation adds no others: the loss of a step in two micro-batches is not that of one batch of twice the
+    size, and a larger batch is a harder task.
+
     A sample is a picture with a text and nothing to produce; see ``CaptionPairs``.
 
     Args:
@@ -115,6 +119,10 @@ class Retrieval(Task):
         names = torch.tensor([stable_number(name) for name in batch.pictures], device=images.device)
         alone = self._contrast(images, texts, names)
         return alone + self.matching * self._matching(model, (image, text), self.similarity(images, texts), names)
+
+    def once(self, model: Model, batch: Batch) -> None:
+        """See ``Task.once``: each picture is read with its own text, alone and together."""
+        self._own(model, batch)
 
     def _contrast(self, images: Tensor, texts: Tensor, names: Tensor) -> Tensor:
         """Return the loss of this process's rows among those of all."""

@@ -80,6 +80,10 @@ class SelfCritical(Generation):
             gain = rewards - self._expected(model, batch, rewards)
             return -(gain * self.log_probabilities(model, batch, drawn)).mean()
 
+    def num_items(self, batch: Batch) -> int | Tensor:
+        """See ``Task.num_items``: in training the samples, for each has the same number of draws."""
+        return batch.size if self.training else super().num_items(batch)
+
     def _expected(self, model: Model, batch: Batch, rewards: Tensor) -> Tensor:
         """Return what each draw is held against, (B, K) or (B, 1)."""
         if self.baseline == "greedy":

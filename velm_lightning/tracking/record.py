@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import subprocess
 import sys
 import time
 from contextlib import suppress
 from importlib.metadata import version
-from typing import Any, cast
+from typing import Any
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from velm_lightning.cost import flops, peak_memory
+from velm_lightning.cost import peak_memory, sample_flops
 from velm_lightning.metrics.sanity import diversity
 from velm_lightning.metrics.signature import split_fingerprint
 from velm_lightning.recipe import recipe
@@ -32,6 +33,7 @@ class RunRecord(Callback):
     def __init__(self, run: Run, log: TrainLog) -> None:
         self.run, self.train_log = run, log
         self.started, self.minutes_before = time.monotonic(), 0.0
+        self.timed_before = {"samples": 0.0, "seconds": 0.0}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write down what is known before the first step.
@@ -44,6 +46,7 @@ class RunRecord(Callback):
         data: Any = getattr(trainer, "datamodule", None)
         self.started = time.monotonic()
         self.minutes_before = self.run.record.get("minutes", 0.0)  # where an earlier run goes on
+        self.timed_before = self.run.record.get("timed", self.timed_before)
         make_folder(self.run.folder)
         if not self.run.claim():
             raise InputError(f"another process is at work on {self.run.folder}: wait for its end, or start a new run")
@@ -65,13 +68,17 @@ class RunRecord(Callback):
         self.run.watch()
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write down sizes and costs that the built model tells."""
+        """Write down sizes and costs that the built model tells; all processes count what a sample costs."""
+        data: Any = getattr(trainer, "datamodule", None)
+        model: Any = pl_module
+        with trainer.precision_plugin.forward_context():
+            cost = sample_flops(model, data.split("train"))
         if trainer.is_global_zero:
-            data: Any = getattr(trainer, "datamodule", None)
-            split = data.split("train")
-            batch = split.pictured(range(min(8, len(split)))).first(1)  # from picture to answer, features kept or not
+            if cost:
+                print(cost.said())
             self.run.update(
-                flops_per_sample=flops(cast(Any, pl_module), batch.to(pl_module.device)),
+                training_flops_per_sample=cost and cost.training,
+                inference_flops_per_sample=cost and cost.inference,
                 parameters=sum(p.numel() for p in pl_module.parameters()),
                 trainable=sum(p.numel() for p in pl_module.parameters() if p.requires_grad),
             )
@@ -185,13 +192,26 @@ class RunRecord(Callback):
                 self.run.update(ended=now(), **self._cost(trainer))
 
     def _cost(self, trainer: Trainer) -> dict[str, Any]:
+        """Return what the run has cost so far, and what it has learned.
+
+        ``samples_per_second`` is the mean over training, of all processes and all starts of the run, without evaluation
+        and without the time before the first row of each start (see ``TrainLog``); None if a run is too short to tell.
+        ``epoch_loss`` is the mean training loss of the last epoch that came to its end.
+        """
         minutes = self.minutes_before + (time.monotonic() - self.started) / 60
+        log = self.train_log
+        timed = {
+            "samples": self.timed_before["samples"] + log.timed_samples,
+            "seconds": self.timed_before["seconds"] + log.timed_seconds,
+        }
         return {
             "steps": trainer.global_step,
             "epochs": trainer.current_epoch,
             "minutes": round(minutes, 3),
             "device_minutes": round(minutes * trainer.world_size, 3),
-            "samples_per_second": round(self.train_log.throughput, 1) or None,  # a run may be too short to tell
+            "timed": timed,
+            "samples_per_second": round(timed["samples"] / timed["seconds"], 1) if timed["seconds"] else None,
+            "epoch_loss": self.run.record.get("epoch_loss") if math.isnan(log.epoch_loss) else log.epoch_loss,
             "peak_memory_mib": round(peak_memory() / 2**20),
         }
 
