@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
+from unicodedata import normalize
 
 from velm_lightning.data.files import show
 from velm_lightning.types import SPLITS, Dataset, InputError, Sample
@@ -84,7 +85,7 @@ def add(found: dict[str, Located], one: Located) -> None:
 
 def held_out(name: str, share: float) -> bool:
     """Choose by an image's name, so that no image is in both parts and no order of rows matters."""
-    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+    digest = hashlib.sha256(normalize("NFC", name).encode("utf-8", "surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big") < share * 2**64
 
 
