@@ -56,6 +56,13 @@ class Task(Recorded, nn.Module, ABC):
     def figures(self, rows: Sequence[Row]) -> dict[str, float]:
         """Compute every reported figure from rows; ``score`` is the headline, higher is better."""
 
+    def producible(self, texts: Sequence[str], vocabulary: Vocabulary) -> list[str] | None:
+        """Return what comes out if a model that makes no mistake answers with ``texts``; None if answers are no texts.
+
+        It may be called before ``connect``.
+        """
+        return None
+
     @abstractmethod
     def answer(self, model: Model, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
         """Return for each sample the ``count`` best answers with their probabilities, best first."""

@@ -128,6 +128,10 @@ class Classification(HeadTask):
             found["macro_f1"] = macro_f1([row.prediction for row in rows], [row.references[0] for row in rows])
         return found
 
+    def producible(self, texts: Sequence[str], vocabulary: Vocabulary) -> list[str]:
+        """See ``Task.producible``: the answers that can be chosen; nothing for another one."""
+        return [text if text in vocabulary.answer_index else "" for text in texts]
+
     def answer(self, model: Model, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
         """See ``Task.answer``."""
         best = self._likely(self.logits(model, batch)).topk(min(count, len(self.answers)), dim=-1)

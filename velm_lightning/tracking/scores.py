@@ -27,7 +27,10 @@ def print_scores(run: Run, console: Console | None = None) -> None:
     table.add_section()
     for name in dict.fromkeys(name for split in splits for name in record["groups"][split]):
         table.add_row(f"score · {name}", *(_shown(record["groups"][split].get(name)) for split in splits))
-    (console or Console()).print(table)
+    console = console or Console()
+    console.print(table)
+    for note in record.get("limits", ()):
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
 
 
 def _shown(value: float | None) -> str:
