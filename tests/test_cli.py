@@ -327,6 +327,22 @@ def test_a_check_of_data_prints_every_fault_that_is_asked_for(here, capsys, tmp_
     assert all(f"train.jsonl:{n + 1}: {n}.png" in told for n in range(25))
 
 
+def test_a_check_of_data_prints_what_the_tokeniser_allows(here, capsys, tmp_path):
+    rows = [{"image": "0.png", "text": "", "target": target, "key": target} for target in ("a red star", "a blue star")]
+    for name, kept in (("train", rows[:1]), ("val", rows)):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
+    smooth(40, 30).save(tmp_path / "0.png")
+    files = {"train": "train.jsonl", "val": "val.jsonl", "columns": {"text": None}}
+    config = {"dataset": {"class_path": "JSONLines", "init_args": files}}
+    config["tokenizer"] = {"class_path": "TrainedTokenizer", "init_args": {"kind": "word"}}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(config))
+    here("data", "check", "own.yaml")
+    told = capsys.readouterr().out
+    assert "tokeniser: whole words of the training texts, 8 pieces" in told
+    assert "warning: the highest val exact match that this tokeniser and answer list allow is 0.5000" in told
+    assert "'a blue star' becomes 'a star'" in told
+
+
 # The list of commands
 
 

@@ -29,6 +29,7 @@ from velm_lightning.tracking.checkpoints import LastCheckpoint, WholeCheckpoints
 from velm_lightning.tracking.ending import Companions, Interrupted, Signals, leave, said
 from velm_lightning.tracking.floors import Floors
 from velm_lightning.tracking.gallery import Gallery
+from velm_lightning.tracking.limits import Limits
 from velm_lightning.tracking.losses import Losses
 from velm_lightning.tracking.metrics_file import MetricsFile
 from velm_lightning.tracking.record import RunRecord
@@ -125,7 +126,7 @@ class VelmCLI(LightningCLI):
         log = TrainLog()
         self.last = LastCheckpoint(folder / "last.ckpt", self._get(self.config, "save_every_n_steps"))
         self.signals, self.companions = Signals(self.last, self._stopped_at_once), Companions(self._companion_died)
-        callbacks = [*(given.callbacks or []), log, RunRecord(self.run, log), Floors(self.run)]
+        callbacks = [*(given.callbacks or []), log, RunRecord(self.run, log), Floors(self.run), Limits(self.run)]
         callbacks += [Gallery(self.run, settings.pictures), Thumbnails(self.run, settings.thumbnails)]
         callbacks += SweepTrial.of_environment(self.run)
         callbacks += [self.signals, self.companions, Losses(self._get(self.config, "on_nan"))]

@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
+from velm_lightning.ceiling import ceiling, thin_targets
 from velm_lightning.data import MultimodalData
 from velm_lightning.data.check import check_dataset
 from velm_lightning.data.report import SHOWN
@@ -18,6 +19,7 @@ from velm_lightning.tasks.base import Task
 from velm_lightning.tasks.classification import Classification
 from velm_lightning.tasks.floors import describe, rows_of
 from velm_lightning.tasks.generation import Generation
+from velm_lightning.tasks.sentences import Answers, Captions
 from velm_lightning.trusted import PACKAGES, check_file
 from velm_lightning.types import SPLITS, InputError
 
@@ -69,6 +71,26 @@ def _floors(data: MultimodalData) -> list[str]:
     return [f"{name}: {told}" for name, told in found.items() if told]
 
 
+def _limits(data: MultimodalData) -> list[str]:
+    """Return what the tokeniser and the list of answers allow, by exact match and, for sentences, by CIDEr-D."""
+    try:
+        words, train = data.vocabulary, data.samples("train")
+        split = next((name for name in ("val", "test") if data.has(name)), "train")
+        samples = data.samples(split)
+    except InputError:  # a problem with rows, and told there
+        return []
+    tasks: list[tuple[str, Task]] = [("accuracy", Classification())]
+    if data.sentences("train"):
+        tasks = [("exact match", Generation(scorer=Answers())), ("CIDEr-D", Generation(scorer=Captions()))]
+    measured = [(f"{split} {name}", ceiling(task, samples, words)) for name, task in tasks]
+    thin = thin_targets(train, words)
+    return [
+        f"tokeniser: {data.tokenizing.reason}, {words.size} pieces",
+        *(found.describe(name) for name, found in measured if found),
+        *([thin] if thin else []),
+    ]
+
+
 def main(words: Sequence[str]) -> int:
     """Print what is in the data and what is wrong with it; exit code 1 where something is wrong."""
     parser = argparse.ArgumentParser("velm data", description="Check the data that a config names.")
@@ -82,5 +104,6 @@ def main(words: Sequence[str]) -> int:
     examples = 10**9 if options.all else 2
     report = check_dataset(data.dataset, data.max_answers, max_pixels=data.max_pixels, examples=examples)
     report.notes += _floors(data)
+    report.notes += _limits(data)
     report.print(Console(), shown=len(report.problems) if options.all else SHOWN)
     return 0 if report.ok else 1

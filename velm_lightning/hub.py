@@ -97,6 +97,7 @@ def tokenizer(name: str) -> dict[str, Any]:
     Raises:
         InputError: it cannot be loaded, or is not of the fast kind.
     """
+    from tokenizers import decoders
     from transformers import AutoTokenizer
 
     with _told(f"tokenizer of name={name!r}"):
@@ -109,7 +110,11 @@ def tokenizer(name: str) -> dict[str, Any]:
         raise InputError(f"name={name!r}: its tokeniser has neither a separator nor an end token: choose another model")
     specials = [found.pad_token or end, start or end, end, found.mask_token or end, found.unk_token or end]
     closed = found.convert_tokens_to_ids(end) in found("")["input_ids"]
-    return {"tokenizer": found.backend_tokenizer.to_str(), "specials": specials, "closed": closed}
+    backend = found.backend_tokenizer
+    if backend.decoder is not None:  # a model that goes on with a text begins its answer with a blank
+        steps: list[Any] = [backend.decoder, decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+        backend.decoder = decoders.Sequence(steps)
+    return {"tokenizer": backend.to_str(), "specials": specials, "closed": closed}
 
 
 def image_transform(name: str) -> ImageTransform:

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from velm_lightning.data.jsonlines import JSONLines
+from velm_lightning.data.located import held_out
 from velm_lightning.types import Dataset, InputError
 
 SHARED = Path(__file__).resolve().parents[3] / "shared/data"
@@ -176,6 +177,86 @@ def test_samples_that_share_any_of_their_pictures_are_on_one_side(tmp_path):
 )
 def test_a_faulty_row_is_refused_with_its_line(tmp_path, row, told):
     assert told in refused(tmp_path, ROW, row)
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({**ROW, "answers": math.nan}, "train.jsonl:2: an answer is empty (null or NaN)"),
+        ({**ROW, "answers": ["a", math.nan]}, "train.jsonl:2: an answer is empty (null or NaN)"),
+        ({"image": "a.jpg", "text": "a", "target": math.nan, "answers": "b"}, "train.jsonl:2: target is empty"),
+        ({**ROW, "text": math.nan}, "train.jsonl:2: text is empty (null or NaN)"),
+        ({**ROW, "text": math.inf}, "train.jsonl:2: text is inf: write a text"),
+        ({**ROW, "answers": -math.inf}, "train.jsonl:2: an answer is -inf: write a text"),
+    ],
+)
+def test_what_is_no_number_is_no_word_either(tmp_path, row, told):
+    columns = {"answers": None} if "target" in row else {}
+    assert told in refused(tmp_path, {**ROW, "target": "b"}, row, columns=columns or {"target": None})
+
+
+def test_a_missing_number_is_a_missing_value(tmp_path):
+    row = {**ROW, "answers": math.nan, "group": math.nan}
+    assert samples(tmp_path, row, split="test")[0][3:] == (None, (), "")
+
+
+def test_a_number_is_one_label_however_it_is_written(tmp_path):
+    rows = [{**ROW, "answers": answer} for answer in (1, 1.0, "1", [1, 1.0, "1"], 0.5, 1e300)]
+    assert [list(sample.target) for sample in samples(tmp_path, *rows)] == [["1"]] * 4 + [["0.5"], ["1e+300"]]
+
+
+def test_texts_are_compared_in_one_unicode_form(tmp_path):
+    (sample,) = samples(tmp_path, {**ROW, "text": "cafe\u0301?", "answers": "cafe\u0301", "key": "e\u0301"})
+    assert (sample.key, sample.text, sample.references) == ("\u00e9", "caf\u00e9?", ("caf\u00e9",))
+
+
+@pytest.mark.parametrize("on_disk", ["caf\u00e9", "cafe\u0301"])
+@pytest.mark.parametrize("in_file", ["caf\u00e9", "cafe\u0301"])
+def test_a_picture_is_found_whatever_form_its_name_has(tmp_path, on_disk, in_file):
+    folder = tmp_path / on_disk
+    folder.mkdir()
+    (folder / f"{on_disk}.png").touch()
+    (sample,) = samples(tmp_path, {**ROW, "image": f"{in_file}/{in_file}.png"})
+    assert sample.image == folder / f"{on_disk}.png"
+    (missing,) = samples(tmp_path, {**ROW, "image": f"{in_file}/\u00e8.png"})
+    assert not missing.image.exists()
+
+
+def test_the_form_of_a_name_does_not_move_a_picture_to_another_split(tmp_path):
+    for number in range(40):
+        assert held_out(f"\u00e9{number}", 0.5) == held_out(f"e\u0301{number}", 0.5)
+
+
+def table(folder: Path, *rows: str) -> Path:
+    (folder / "train.csv").write_text("image,text,answers\n" + "".join(f"{row}\n" for row in rows))
+    return Path("train.csv")
+
+
+@pytest.mark.parametrize(
+    ("cell", "references"),
+    [
+        ("\"['red', 'dark red']\"", ("red", "dark red")),
+        ('"[""red"", ""dark red""]"', ("red", "dark red")),
+        ('"[3, 3, 2]"', ("3", "3", "2")),
+        ("\"{'red': 1.0, 'blue': 0.3}\"", ("red", "blue")),
+        ("[SEP] and more", ("[SEP] and more",)),
+        ("[b]bold[/b]", ("[b]bold[/b]",)),
+        ("NaN", ("NaN",)),
+    ],
+)
+def test_a_cell_of_a_table_may_hold_a_list(tmp_path, cell, references):
+    (sample,) = JSONLines(tmp_path, train=table(tmp_path, f"a.jpg,what?,{cell}")).split("train")
+    assert sample.references == references
+
+
+@pytest.mark.parametrize("cell", ["\"['red', 'dark red'\"", "\"['red' 'dark red']\"", "\"['red', array(1)]\""])
+def test_a_cell_that_only_begins_as_a_list_is_refused(tmp_path, cell):
+    with pytest.raises(InputError, match=r"train\.csv:3: answers is .*which is no list: write it as JSON"):
+        JSONLines(tmp_path, train=table(tmp_path, "a.jpg,what?,red", f"b.jpg,what?,{cell}")).split("train")
+
+
+def test_a_text_in_json_that_looks_like_a_list_is_a_text(tmp_path):
+    assert samples(tmp_path, {**ROW, "answers": "[3, 3]"})[0].references == ("[3, 3]",)
 
 
 def test_duplicate_keys_are_refused_with_both_lines(tmp_path):

@@ -75,7 +75,7 @@ def test_in_evaluation_the_key_decides_what_is_hidden():
 @pytest.mark.parametrize("kind", [*FUSIONS, TextOnly, ImageOnly])
 def test_words_on_both_sides_and_the_picture_tell_a_hidden_word(kind):
     model = model_of(kind).double().eval()
-    batch = tiny.batch(texts("is there a [MASK] circle left of the square ?"), model.vocabulary)
+    batch = model.task.blanked(tiny.batch(texts("is there a [MASK] circle left of the square ?"), model.vocabulary))
     place = batch.ids == model.vocabulary.mask
 
     def logits(changed):

@@ -18,7 +18,6 @@ from velm_lightning.compare.statistics import Interval, Table, expected_best, im
 from velm_lightning.compare.worth import COSTS, owed
 from velm_lightning.errors import InputError
 
-
 COUNTS = ("samples", "without_references")
 """Entries of a record's scores that are no figures."""
 

@@ -102,6 +102,7 @@ class RunFolder:
         """The figure by which its checkpoint was chosen, and whether lower is better."""
         name = str(self.config.get("checkpoint.monitor") or "val/score")
         return name.removeprefix("val/"), self.config.get("checkpoint.mode") == "min"
+
     def floors(self, split: str, metric: str = "score") -> dict[str, float]:
         """Return what the majority answer and the like reach by a metric without any model, by their names in a table."""
         found = self.record.get("floors", {}).get(split, {})

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
+import json
+import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -74,14 +79,17 @@ class Parts:
             yield Sample(f"{key}#{position}", picture, text, target, references, group)
 
     def value(self, row: Row, part: str) -> Any:
-        """Return a part of a row; a test file may lack the label's column."""
+        """Return a part of a row; a test file may lack the label. A NaN is no value."""
         name = self.names[part]
         if name is None:
             return None
         if name not in row.values and not (self.unlabelled and part in ("target", "answers")):
             near = difflib.get_close_matches(name, row.values, 1)
             raise InputError(f"{row.where}: no column {name!r} in {_list(row)}{meant(near)}: see columns.{part}")
-        return row.values.get(name)
+        value = row.values.get(name)
+        if row.written and part in ("image", "target", "answers"):
+            return literal(value, name, row)
+        return None if value != value else value
 
     def path(self, row: Row, name: Any) -> Path:
         """Return a picture's path, the same object for the same name."""
@@ -97,15 +105,38 @@ class Parts:
 def sentence(value: Any, name: str | None, row: Row, empty: bool = False) -> str:
     """Return a text on one plain line.
 
+    A whole number is written without its point, so that ``1`` and ``1.0`` are one label; NaN is empty.
+
     Raises:
-        InputError: it is neither text nor a number, or it is empty and may not be.
+        InputError: it is neither text nor a finite number, or it is empty and may not be.
     """
-    if isinstance(value, bool | list | dict):
+    if isinstance(value, bool | list | dict) or value in (math.inf, -math.inf):
         raise InputError(f"{row.where}: {name} is {show(value)}: write a text")
-    text = "" if value is None else clean_text(str(value))
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        value = int(value)
+    text = "" if value is None or value != value else clean_text(str(value))
     if not text and not empty:
-        raise InputError(f"{row.where}: {name} is empty: write a text or remove the row")
+        why = "" if isinstance(value, str) else " (null or NaN)"
+        raise InputError(f"{row.where}: {name} is empty{why}: write a text or remove the row")
     return text
+
+
+def literal(text: str, name: str, row: Row) -> Any:
+    """Return the list or record that the cell of a table holds as Python or JSON writes it, else the cell itself.
+
+    Raises:
+        InputError: it begins as a list or record of texts and cannot be read as one.
+    """
+    begins = re.match(r"\s*(\[\s*[\"']|\{\s*[\"'])", text)
+    if not begins and not re.fullmatch(r"\s*\[[-\d\s.,]*\]\s*", text):
+        return text
+    for read in (json.loads, ast.literal_eval):
+        with suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            if not re.search(r"[\"']\s+[\"']", text):  # as numpy writes it, which Python takes for one text
+                return read(text.strip())
+    if not begins:
+        return text
+    raise InputError(f'{row.where}: {name} is {show(text)}, which is no list: write it as JSON, ["…", "…"]')
 
 
 def soft_weights(answers: Sequence[str]) -> dict[str, float]:

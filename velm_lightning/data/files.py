@@ -10,8 +10,10 @@ import re
 import reprlib
 import zlib
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
+from unicodedata import normalize
 
 from velm_lightning.types import InputError
 
@@ -27,11 +29,13 @@ class Row(NamedTuple):
 
     where: str
     values: dict[str, Any]
+    written: bool = False
+    """Whether all values are texts, as in a CSV file; in JSON a number or a list is one."""
 
 
 def clean_text(text: str) -> str:
-    r"""Make one plain line of it: control characters (``\n \r \v \f``, U+2028 …) become spaces, ends are stripped."""
-    return _LONE.sub("\ufffd", _CONTROL.sub(" ", text)).strip()
+    r"""Make one plain line in Unicode form NFC: control characters (``\n \r \v \f``, U+2028 …) become spaces."""
+    return normalize("NFC", _LONE.sub("\ufffd", _CONTROL.sub(" ", text)).strip())
 
 
 def show(value: object) -> str:
@@ -47,7 +51,7 @@ def fault(error: InputError, problems: list[str] | None) -> None:
 
 
 def inside(root: Path, name: str) -> Path:
-    """Return ``root / name``, never a file outside of ``root``.
+    """Return ``root / name``, never a file outside of ``root``; Unicode forms of a name are one name.
 
     Raises:
         InputError: the name is empty or absolute, climbs out of the root, or is a link that leads out of it.
@@ -56,7 +60,7 @@ def inside(root: Path, name: str) -> Path:
         raise InputError(f"{show(name)} is not a file name: give one relative to {root}")
     if PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor:
         raise InputError(f"{show(name)} is an absolute file name: give one relative to {root}")
-    path = root / name
+    path = _in_any_form(root, name)
     try:
         within = path.resolve().is_relative_to(root.resolve())
     except (OSError, RuntimeError, ValueError) as error:  # a ring of links
@@ -64,6 +68,28 @@ def inside(root: Path, name: str) -> Path:
     if not within:
         raise InputError(f"{show(name)} leads out of {root}: copy the file into it, or name a folder that holds both")
     return path
+
+
+def _in_any_form(root: Path, name: str) -> Path:
+    """Return ``root / name`` as it is written on the disk: composed (``é``) or not (``e`` and an accent)."""
+    path = root / name
+    if name.isascii() or path.exists():
+        return path
+    path = root
+    for part in PurePosixPath(name).parts:
+        exact = path / part
+        path = exact if exact.exists() else path / _names(path, _changed(path)).get(normalize("NFC", part), part)
+    return path
+
+
+def _changed(folder: Path) -> int:
+    return folder.stat().st_mtime_ns if folder.is_dir() else 0
+
+
+@lru_cache(maxsize=256)
+def _names(folder: Path, changed: int) -> dict[str, str]:
+    """Return the names in a folder by their form NFC; ``changed`` makes a folder that has changed another one."""
+    return {normalize("NFC", path.name): path.name for path in folder.iterdir()} if changed else {}
 
 
 def read_text(path: Path) -> str:
@@ -184,7 +210,7 @@ def _csv_rows(text: str, path: Path, delimiter: str) -> Iterator[Row | InputErro
             elif len(cells) != len(names):
                 yield InputError(f"{place}: {len(cells)} cells under {len(names)} columns: quote texts with a comma")
             else:
-                yield Row(place, dict(zip(names, cells, strict=True)))
+                yield Row(place, dict(zip(names, cells, strict=True)), written=True)
     except csv.Error as error:
         yield InputError(f"{path}:{line}: not a table ({error}): is a quote left open?")
 

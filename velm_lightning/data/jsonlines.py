@@ -25,6 +25,9 @@ class JSONLines(FileDataset):
     - ``answers``: a label, a list of what annotators said (weight min(1, count / 3)), or answers with weights.
     - ``group``: question type or the like. ``key``: unique; otherwise the row's number in its file.
 
+    In a table (CSV, TSV) a cell of ``image``, ``target`` or ``answers`` may hold a list as Python or JSON writes it;
+    ``NaN`` is a text. In JSON ``NaN`` is no value, and 1, 1.0 and "1" are one label.
+
     Args:
         root: folder that the other names are relative to.
         train: file of the training split, and so on; a split without a file is empty.

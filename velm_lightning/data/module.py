@@ -32,7 +32,7 @@ class MultimodalData(LightningDataModule):
 
     Args:
         dataset: what to read; its splits are ``train``, ``val`` and ``test``.
-        tokenizer: where the word pieces come from; by default whole words of the training split.
+        tokenizer: where the word pieces come from; by default trained on the training split, see ``TrainedTokenizer``.
         batch_size: samples in a batch of one process.
         workers: loader processes; 0 is fastest where pictures are in memory.
         images: ``memory`` decodes each picture once and keeps it, ``disk`` keeps it in an uint8 cache, ``none``

@@ -116,7 +116,8 @@ class VQAv2(FileDataset):
             raise InputError(f"{annotation.where}: image_id differs from the question's {image}: mend one of them")
         references = _answers(annotation)
         weights = soft_weights([answer.strip().lower() for answer in references])
-        return Sample(key, picture, text, weights, references, clean_text(str(annotation.values.get(self.group, ""))))
+        group = sentence(annotation.values.get(self.group), self.group, annotation, empty=True)
+        return Sample(key, picture, text, weights, references, group)
 
     def _annotations(self, path: Path, problems: list[str] | None) -> Iterator[tuple[str, Row]]:
         seen: set[str] = set()

@@ -77,6 +77,13 @@ class Task(Recorded, nn.Module, ABC):
         """
         return {}
 
+    def producible(self, texts: Sequence[str], vocabulary: Vocabulary) -> list[str] | None:
+        """Return what comes out if a model that makes no mistake answers with ``texts``; None if answers are no texts.
+
+        It may be called before ``connect``.
+        """
+        return None
+
     @abstractmethod
     def answer(self, model: Model, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
         """Return for each sample the ``count`` best answers with their probabilities, best first."""

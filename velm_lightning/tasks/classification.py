@@ -150,6 +150,10 @@ class Classification(HeadTask):
             found["prior"] = {"score": mean(self.scorer.expected(training_answers(training), references))}
         return found
 
+    def producible(self, texts: Sequence[str], vocabulary: Vocabulary) -> list[str]:
+        """See ``Task.producible``: the answers that can be chosen; nothing for another one."""
+        return [text if text in vocabulary.answer_index else "" for text in texts]
+
     def answer(self, model: Model, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
         """See ``Task.answer``."""
         best = self._likely(self.logits(model, batch)).topk(min(count, len(self.answers)), dim=-1)

@@ -135,6 +135,10 @@ class Distillation(Task):
         """See ``Task.floors``."""
         return self.task.floors(rows, training)
 
+    def producible(self, texts: Sequence[str], vocabulary: Vocabulary) -> list[str] | None:
+        """See ``Task.producible``."""
+        return self.task.producible(texts, vocabulary)
+
     def answer(self, model: Model, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
         """See ``Task.answer``."""
         return self.task.answer(model, batch, count)

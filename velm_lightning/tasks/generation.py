@@ -150,6 +150,10 @@ class Generation(HeadTask):
             "mean_length": mean(float(len(row.prediction.split())) for row in rows),
         }
 
+    def producible(self, texts: Sequence[str], vocabulary: Vocabulary) -> list[str]:
+        """See ``Task.producible``: texts in word pieces and back, without unknown words, which are never said."""
+        return [vocabulary.decode(ids) for ids in vocabulary.encode(texts)]
+
     def answer(self, model: Model, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
         """See ``Task.answer``: as many as decoding finds."""
         found = self.sentences(model, batch)

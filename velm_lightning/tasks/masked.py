@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.metrics.signature import signature_of
@@ -152,16 +153,30 @@ class MaskedLM(Task):
         Raises:
             InputError: a text has none.
         """
-        masked = (batch.ids == self.vocabulary.mask) & batch.valid
+        if not bool((batch.ids == self.vocabulary.mask).any()):
+            batch = self.blanked(batch)
+        masked = batch.ids == self.vocabulary.mask
         if not bool(masked.any(1).all()):
             sign = self.vocabulary.tokenizer.id_to_token(self.vocabulary.mask)
             raise InputError(f"write {sign} in the text where a word is to be found")
         first = masked & (masked.cumsum(1) == 1)
         best = self._logits(model, batch, first).float().softmax(-1).topk(min(count, self.vocabulary.size), dim=-1)
         return [
-            [(self._piece(index), value) for index, value in zip(indices, values, strict=True)]
+            [(self._word(index), value) for index, value in zip(indices, values, strict=True)]
             for indices, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ]
+
+    def blanked(self, batch: Batch) -> Batch:
+        """Return the batch with its prompts read once more, the mask's name in them as the mask."""
+        ids = [torch.tensor(self.vocabulary.prompt(ids)) for ids in self.vocabulary.encode_blanked(batch.prompts)]
+        lengths = torch.tensor([len(row) for row in ids])
+        padded = pad_sequence(ids, batch_first=True, padding_value=self.vocabulary.pad)
+        valid = torch.arange(padded.shape[1]) < lengths[:, None]
+        words = [field.to(batch.ids.device) for field in (padded, valid, torch.zeros_like(padded))]
+        return batch._replace(**dict(zip(("ids", "valid", "block"), words, strict=True)))
+
+    def _word(self, index: int) -> str:
+        return str(self.vocabulary.decode([index])).strip() or self._piece(index)
 
     def toward(self, batch: Batch, answers: Sequence[str]) -> Batch:
         """See ``Task.toward``: a text is its own target."""

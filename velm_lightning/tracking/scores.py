@@ -47,6 +47,8 @@ def print_scores(run: Run, console: Console | None = None) -> None:
                 told = f"the score on {split}, {score:.4f}, does not exceed that of the {label(name, floor)}"
                 told = f"warning: {told}, {floor['score']:.4f}, by more than the standard error, {error:.4f}"
                 console.print(told, markup=False, highlight=False, soft_wrap=True)
+    for note in record.get("limits", ()):
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
 
 
 def _shown(value: float | None) -> str:
