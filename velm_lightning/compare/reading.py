@@ -104,7 +104,7 @@ class RunFolder:
         return name.removeprefix("val/"), self.config.get("checkpoint.mode") == "min"
 
     def floors(self, split: str, metric: str = "score") -> dict[str, float]:
-        """Return what the majority answer and the like reach by a metric without any model, by their names in a table."""
+        """Return what the majority answer and the like reach by a metric, by their names in a table."""
         found = self.record.get("floors", {}).get(split, {})
         return {
             f"{name} answer {floor['answer'][:40]!r}" if "answer" in floor else name: float(floor[metric])
