@@ -112,6 +112,7 @@ def test_methods_with_few_seeds_do_not_weaken_the_others(tmp_path):
         run(tmp_path, "InteractiveFusion", seed, 0.5)
     found = compared(tmp_path)
     assert found.family.tests == 1
+    assert {pair.least for pair in found.pairs if not pair.clear} == {4}, "as three methods with enough seeds need"
     assert next(pair for pair in found.pairs if pair.clear).p == alone.p
 
 
