@@ -112,6 +112,7 @@ def test_methods_with_few_seeds_do_not_weaken_the_others(tmp_path):
         run(tmp_path, "InteractiveFusion", seed, 0.5)
     found = compared(tmp_path)
     assert found.family.tests == 1
+    assert {pair.least for pair in found.pairs if not pair.clear} == {4}, "as three methods with enough seeds need"
     assert next(pair for pair in found.pairs if pair.clear).p == alone.p
 
 
@@ -156,7 +157,7 @@ def test_the_control_is_judged_by_the_p_of_its_pairs(tmp_path):
     assert rows["LateFusion"][-1] == verdicts(found)["TextOnly", "LateFusion"]
 
 
-def test_a_method_that_is_clear_by_itself_only_does_not_beat_the_control(tmp_path):
+def test_the_note_about_the_control_follows_the_corrected_p(tmp_path):
     """Its interval excludes 0, but not its corrected p: the note must not say otherwise than the pair."""
     gaps = (0.01, 0.03, 0.02, 0.035, 0.01)
     for seed, gap in enumerate(gaps):
@@ -253,7 +254,7 @@ def test_of_a_loss_the_lower_one_is_better(tmp_path):
     assert found.pairs[0].difference.interval.value < 0
 
 
-def test_runs_that_monitor_different_figures_are_compared_by_score(tmp_path):
+def test_runs_that_monitor_several_figures_use_the_score(tmp_path):
     skewed(tmp_path)
     labelled(tmp_path, "EarlyFusion", 0, RARE, LABELS, monitor="val/loss")
     found = compared(tmp_path)
@@ -261,7 +262,7 @@ def test_runs_that_monitor_different_figures_are_compared_by_score(tmp_path):
     assert any("the runs monitor loss, macro_f1" in note for note in found.notes)
 
 
-def test_a_figure_that_is_no_mean_of_samples_is_tested_by_their_mean(tmp_path):
+def test_a_corpus_figure_is_tested_by_the_mean_sample_score(tmp_path):
     skewed(tmp_path, monitor="val/score")
     for path in tmp_path.glob("*/run.json"):
         record = json.loads(path.read_text())

@@ -111,7 +111,7 @@ def test_the_test_split_is_compared_where_all_have_it(tmp_path):
 # Pairs
 
 
-def test_a_large_gap_is_clear_and_a_small_one_is_inside_the_noise(tmp_path):
+def test_a_large_gap_is_clear_and_a_small_one_is_open(tmp_path):
     found = compared(fusions(tmp_path, seeds=4))
     clear = {(pair.a.method.name, pair.b.method.name): pair.clear for pair in found.pairs}
     assert clear["InteractiveFusion", "LateFusion"]

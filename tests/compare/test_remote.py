@@ -50,7 +50,7 @@ def test_runs_are_compared_from_there_as_from_here(there, tmp_path):
     found = compare(*read_runs([remote.fetch("wandb:me/p", tmp_path / "fetched")]))
     here = compare(*read_runs([there]))
     assert [one.score for one in found.results] == [one.score for one in here.results]
-    assert [pair.p for pair in found.pairs] == [pair.p for pair in here.pairs]
+    assert [pair.difference.p for pair in found.pairs] == [pair.difference.p for pair in here.pairs]
     assert not list((tmp_path / "fetched").rglob("output.log")), "what is not of the folder is left there"
 
 

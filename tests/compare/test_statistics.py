@@ -7,16 +7,15 @@ from scipy import optimize, stats
 
 from velm_lightning.bench.simulation import Truth, exponential, normal, rates, same, two_modes
 from velm_lightning.bench.statistics import TABLES
+from velm_lightning.compare.budgets import expected_best, pareto
 from velm_lightning.compare.measures import Measured
 from velm_lightning.compare.statistics import (
     Table,
     difference,
-    expected_best,
     family_p,
     holm,
     image_interval,
     least_seeds,
-    pareto,
     seed_interval,
     seeds_needed,
 )
@@ -105,7 +104,7 @@ def test_p_is_the_level_at_which_the_interval_touches_zero():
     assert joint_p(value, first, 4, second, 39) == pytest.approx(optimize.brentq(above, 1e-9, 1), rel=1e-4)
 
 
-def test_p_is_below_five_per_cent_exactly_if_the_interval_excludes_zero():
+def test_p_is_below_5_per_cent_if_the_interval_excludes_zero():
     rng = np.random.default_rng(0)
     found = [compared(a=0.75 + rng.normal(0, 0.03, 3), effect=rng.normal(0, 0.02, 4)) for _ in range(60)]
     excluded = [abs(one.interval.value) > one.interval.half for one in found]

@@ -36,7 +36,7 @@ def exponential(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
 
 def lognormal(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     """Draw seeds with a very long lower tail: most end close together, a few fail."""
-    return 1.5 * (np.exp(0.5) - np.exp(rng.normal(0, 1, shape)))
+    return np.asarray(1.5 * (np.exp(0.5) - np.exp(rng.normal(0, 1, shape))))
 
 
 class Truth(NamedTuple):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from velm_lightning.compare.comparison import Comparison, Result
+from velm_lightning.compare.comparison import Comparison
 from velm_lightning.compare.panel import MOST_LINES, Figure, Panel, dashes_of, label, layout_of
 from velm_lightning.compare.reading import RunFolder
+from velm_lightning.compare.result import Result
 
 MOST_POINTS = 300
 

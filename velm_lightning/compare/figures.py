@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from velm_lightning.compare.budgets import pareto
 from velm_lightning.compare.comparison import Comparison
 from velm_lightning.compare.curves import curves
 from velm_lightning.compare.panel import MOST_LINES, Panel, colours_of, dashes_of, finite, label, layout_of, safe
 from velm_lightning.compare.parallel import parallel
-from velm_lightning.compare.statistics import pareto
-from velm_lightning.compare.tables import SEEDS_ONLY
+from velm_lightning.compare.tables import OR_IMAGES
 from velm_lightning.compare.worth import COSTS
 
 
@@ -44,7 +44,7 @@ def _bars(found: Comparison, colours: dict[str, str]) -> Panel:
         "hovertemplate": "%{y}: %{x:.4f} ± %{error_x.array:.4f}<extra></extra>",
     }
     layout = layout_of(f"{found.metric.name} on {found.split}", height=90 + 34 * len(shown_results))
-    caption = f"Means with {SEEDS_ONLY}. Controls are pale."
+    caption = f"Means with {OR_IMAGES}. Controls are pale."
     return Panel("Scores", caption, {"score": {"data": [bar], "layout": layout}})
 
 
@@ -72,7 +72,7 @@ def _pareto(found: Comparison, colours: dict[str, str]) -> Panel:
         variants[title] = {"data": [line, dots], "layout": layout}
     caption = (
         "The dotted line joins the means that no other mean beats at its cost or less; it is no test. Error bars are "
-        f"{SEEDS_ONLY}."
+        f"{OR_IMAGES}."
     )
     return Panel("Score against cost", caption, variants)
 

@@ -67,8 +67,10 @@ def _findings(found: Comparison) -> list[str]:
     notes, pairs = [], found.pairs
     untold = [pair for pair in pairs if not pair.clear and not (pair.a.method.control and pair.b.method.control)]
     few = [pair for pair in untold if pair.difference.seeds < pair.least]
-    reason = f"Too few seeds for a claim ({found.family.least} are needed)"
-    for told, some in ((reason, few), ("Open", [pair for pair in untold if pair.difference.seeds >= pair.least])):
+    for told, some in (
+        ("Too few seeds for a claim", few),
+        ("Open", [pair for pair in untold if pair.difference.seeds >= pair.least]),
+    ):
         if some:
             named = "; ".join(f"{pair.a.method.name} over {pair.b.method.name} ({pair.need})" for pair in some[:3])
             rest = f"; and {len(some) - 3} more" if len(some) > 3 else ""

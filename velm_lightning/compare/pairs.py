@@ -33,7 +33,8 @@ class Pair(NamedTuple):
         difference: A less B.
         p: the p-value, corrected for the family by Holm; NaN if there are too few seeds for a claim.
         needed: seeds with which the pair would be decided; see ``seeds_needed``.
-        least: seeds that a claim needs.
+        least: seeds that a claim about it needs: as many as the family, or, if the pair has fewer, as many as a
+            family of all methods.
     """
 
     a: Result
@@ -119,11 +120,11 @@ def all_pairs(
     ]
     family = Family.of([(id(a), id(b), gap.seeds) for a, b, gap in found])
     p = family_p([gap.p for _, _, gap in found], [gap.seeds for _, _, gap in found], family.least)
-    tests = family.tests or max(1, len(found))
-    pairs = [
-        Pair(a, b, gap, float(corrected), seeds_needed(gap, tests, family.least), family.least)
-        for (a, b, gap), corrected in zip(found, p, strict=True)
-    ]
+    whole = Family(len(results), least_seeds(max(2, len(results))), len(found))
+    pairs = []
+    for (a, b, gap), corrected in zip(found, p, strict=True):
+        of = family if gap.seeds >= family.least else whole
+        pairs.append(Pair(a, b, gap, float(corrected), seeds_needed(gap, of.tests, of.least), of.least))
     return pairs, family
 
 

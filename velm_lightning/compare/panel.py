@@ -6,7 +6,8 @@ import html
 import math
 from typing import Any, NamedTuple
 
-from velm_lightning.compare.comparison import Comparison, Result
+from velm_lightning.compare.comparison import Comparison
+from velm_lightning.compare.result import Result
 
 COLOURS = ("#3366cc", "#dc6900", "#2a9d5c", "#b5338a", "#7a5cc7", "#8a6d3b", "#17a2b8", "#c0392b", "#6b7280", "#4d7c0f")
 MOST_LINES, MOST_LETTERS = 30, 44

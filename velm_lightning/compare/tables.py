@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from velm_lightning.compare.comparison import Comparison, Pair, Result, points
+from velm_lightning.compare.comparison import Comparison, points
+from velm_lightning.compare.pairs import Pair
+from velm_lightning.compare.result import Result
 from velm_lightning.compare.statistics import Interval
 from velm_lightning.compare.worth import COSTS
 
@@ -42,17 +44,15 @@ def sheets(found: Comparison) -> list[Sheet]:
     return [one for one in made if one.rows]
 
 
-SEEDS_ONLY = (
-    "95 % intervals over seeds (Student's t, images held fixed), of each mean by itself; with one seed, over images"
-)
+SEEDS_ONLY = "95 % intervals over seeds (Student's t, images held fixed), of each mean by itself"
+OR_IMAGES = f"{SEEDS_ONLY}; with one seed, over images"
 
 
 def _scores(found: Comparison) -> Sheet:
     costs = [name for name in COSTS if any(not math.isnan(one.costs[name]) for one in found.results)]
     head = ["method", "seeds", f"{found.metric.name} ± 95 %", *(COSTS[name] for name in costs)]
     rows = [_row(one, costs) for one in found.results]
-    rows += [[f"{name} (no model)", "—", f"{value:.4f}", *("—" for _ in costs)] for name, value in found.floors.items()]
-    return Sheet(f"{found.metric.name} on {found.split}", head, rows, 1, f"Means; ± are {SEEDS_ONLY}.")
+    return Sheet(f"{found.metric.name} on {found.split}", head, rows, 1, f"Means; ± are {OR_IMAGES}.")
 
 
 def _figures(found: Comparison) -> Sheet:
