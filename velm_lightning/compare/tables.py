@@ -52,6 +52,7 @@ def _scores(found: Comparison) -> Sheet:
     costs = [name for name in COSTS if any(not math.isnan(one.costs[name]) for one in found.results)]
     head = ["method", "seeds", f"{found.metric.name} ± 95 %", *(COSTS[name] for name in costs)]
     rows = [_row(one, costs) for one in found.results]
+    rows += [[f"{name} (no model)", "—", f"{value:.4f}", *("—" for _ in costs)] for name, value in found.floors.items()]
     return Sheet(f"{found.metric.name} on {found.split}", head, rows, 1, f"Means; ± are {OR_IMAGES}.")
 
 
