@@ -97,4 +97,5 @@ def balance(answers: Sequence[Sequence[tuple[int, float]]], exponent: float) -> 
             break
     weights = weights if hard else p.float()
     weights[known == 0] = float(weights[known > 0].min())
-    return Balance(weights, *map(float, found.aminmax()), float(p.sum() ** 2 / p.square().sum()))
+    effective = float(p.sum() ** 2 / p.square().sum())
+    return Balance(weights, float(found.min()), float(found.max()), effective)

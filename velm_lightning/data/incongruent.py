@@ -52,13 +52,13 @@ def permuted(contents: Sequence[Hashable], *seed: object) -> list[int]:
     held = torch.tensor([numbers.setdefault(content, len(numbers)) for content in contents], dtype=torch.long)  # (N,)
     generator = stable_generator(*seed)
     order = torch.randperm(len(held), generator=generator)
-    for number in held[held[order] == held].unique().tolist():
+    for number in sorted(set(held[held[order] == held].tolist())):
         stuck = ((held == number) & (held[order] == number)).nonzero().flatten()
         free = ((held != number) & (held[order] != number)).nonzero().flatten()
         free = free[torch.randperm(len(free), generator=generator)[: len(stuck)]]
         stuck = stuck[: len(free)]
         order[stuck], order[free] = order[free], order[stuck]
-    return order.tolist()  # type: ignore[no-any-return]
+    return order.tolist()
 
 
 def unchanged(contents: Sequence[Hashable], places: Sequence[int]) -> int:

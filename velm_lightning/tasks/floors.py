@@ -26,14 +26,14 @@ def training_answers(samples: Iterable[Sample]) -> dict[str, float]:
     for sample in samples:
         answers = {sample.target: 1.0} if isinstance(sample.target, str) else sample.target or {}
         total = sum(answers.values())
-        counts.update({answer: weight / total for answer, weight in answers.items() if weight})  # type: ignore[misc]
+        counts.update({answer: weight / total for answer, weight in answers.items() if weight})
     return {answer: count / counts.total() for answer, count in counts.most_common()}
 
 
 def constant(task: Task, rows: Sequence[Row], answer: str) -> list[Row]:
     """Return the rows as a model leaves them that always gives ``answer``, scored by the task."""
-    unknown = {"score": math.nan, "confidence": math.nan, "loss": math.nan}
-    return task.score([row._replace(prediction=answer, **unknown) for row in rows])
+    nan = math.nan
+    return task.score([row._replace(prediction=answer, score=nan, confidence=nan, loss=nan) for row in rows])
 
 
 def majority(task: Task, rows: Sequence[Row], answers: Mapping[str, float]) -> dict[str, Any]:
