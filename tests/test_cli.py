@@ -101,6 +101,15 @@ def test_the_record_tells_what_was_run(ran):
     assert record["minutes"] > 0
 
 
+def test_the_ceiling_stands_before_the_training_and_at_the_end(ran):
+    known = set(Fusion.load_from_checkpoint(ran.folder / "checkpoints/best.ckpt").vocabulary.answers)
+    share = sum(bool(known & set(row.references)) for row in ran.rows("val")) / len(ran.rows("val"))
+    assert ran.record["ceiling"] == {"val": {"score": pytest.approx(share), "bytes": 1.0, "samples": 3}}
+    assert ran.record["tokenizer"]["reason"]
+    (said,) = ran.record["limits"]
+    assert ran.out.count(said) == 2
+
+
 def test_every_sample_is_predicted_once_and_every_figure_follows_from_the_rows(ran):
     data = ShapeScenes(train=4, val=3, test=2, size=16)
     for split in ("val", "test"):

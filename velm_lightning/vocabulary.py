@@ -133,7 +133,9 @@ def train_tokenizer(
         if not any(map(_ODD_BLANK.search, texts)):
             steps += [normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
         split = pre_tokenizers.Split(Regex(_WORD), "isolated")
-        pieces = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+        pieces: Any = pre_tokenizers.Sequence(
+            [split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        )
     elif kind == "bpe":
         tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))
         alphabet = pre_tokenizers.ByteLevel.alphabet()

@@ -255,6 +255,12 @@ def test_a_cell_that_only_begins_as_a_list_is_refused(tmp_path, cell):
         JSONLines(tmp_path, train=table(tmp_path, "a.jpg,what?,red", f"b.jpg,what?,{cell}")).split("train")
 
 
+def test_a_table_of_test_rows_may_lack_the_label(tmp_path):
+    (tmp_path / "test.csv").write_text("image,text\na.jpg,what?\n")
+    data = JSONLines(tmp_path, test=Path("test.csv"), columns={"answers": "answers"})
+    assert data.split("test")[0].target is None
+
+
 def test_a_text_in_json_that_looks_like_a_list_is_a_text(tmp_path):
     assert samples(tmp_path, {**ROW, "answers": "[3, 3]"})[0].references == ("[3, 3]",)
 

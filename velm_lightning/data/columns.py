@@ -87,8 +87,8 @@ class Parts:
             near = difflib.get_close_matches(name, row.values, 1)
             raise InputError(f"{row.where}: no column {name!r} in {_list(row)}{meant(near)}: see columns.{part}")
         value = row.values.get(name)
-        if row.written and part in ("image", "target", "answers"):
-            return literal(value, name, row)
+        if row.written and value and part in ("image", "target", "answers"):
+            return literal(str(value), name, row)
         return None if value != value else value
 
     def path(self, row: Row, name: Any) -> Path:

@@ -172,8 +172,8 @@ class MaskedLM(Task):
         lengths = torch.tensor([len(row) for row in ids])
         padded = pad_sequence(ids, batch_first=True, padding_value=self.vocabulary.pad)
         valid = torch.arange(padded.shape[1]) < lengths[:, None]
-        words = [field.to(batch.ids.device) for field in (padded, valid, torch.zeros_like(padded))]
-        return batch._replace(**dict(zip(("ids", "valid", "block"), words, strict=True)))
+        padded, valid = padded.to(batch.ids.device), valid.to(batch.ids.device)
+        return batch._replace(ids=padded, valid=valid, block=torch.zeros_like(padded))
 
     def _word(self, index: int) -> str:
         return str(self.vocabulary.decode([index])).strip() or self._piece(index)
