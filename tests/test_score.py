@@ -154,8 +154,11 @@ def test_tokens_are_left_as_they_are_where_they_are_tokens_already():
 def test_meteor_comes_when_asked_for_and_says_what_it_is(files, capsys, monkeypatch):
     monkeypatch.setattr("velm_lightning.score.meteor_modules", lambda: ("exact", "stem"))  # whatever is installed
     found = figures(files[0], "--references", files[1], "--meteor")
-    assert 0 < found["METEOR(exact+stem)"] < 1
-    assert "\nMETEOR(exact+stem)|scorer:meteor-1.5-without-paraphrases" in capsys.readouterr().out
+    assert 0 < found["METEOR-approx(exact+stem)"] < 1
+    assert (
+        "\nMETEOR-approx(exact+stem)|scorer:velm-meteor-approx|of:meteor-1.5|without:paraphrases"
+        in capsys.readouterr().out
+    )
 
 
 # Faults

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -31,17 +31,22 @@ def record_attention() -> Iterator[AttentionMaps]:
         _recording.reset(token)
 
 
-_decoding: ContextVar[Cache | None] = ContextVar("decoding", default=None)
+class Logits(NamedTuple):
+    """How products of queries and keys become the logits of attention weights.
+
+    Attributes:
+        scaling: factor of the products; by default ``D ** -0.5``.
+        softcap: limit of the logits, ``softcap * tanh(logits / softcap)`` (Gemma 2, Riviere et al. 2024).
+        sinks: (heads,) one more logit per head that takes weight and gives no value (attention sinks, as in GPT-OSS).
+    """
+
+    scaling: float | None = None
+    softcap: float | None = None
+    sinks: Tensor | None = None
 
 
-@contextmanager
-def decoding_with(cache: Cache | None) -> Iterator[None]:
-    """Let every ``attend_heads`` inside remember its keys and values in ``cache``."""
-    token = _decoding.set(cache)
-    try:
-        yield
-    finally:
-        _decoding.reset(token)
+PLAIN = Logits()
+"""Scaled dot products as they are."""
 
 
 def attention_mask(query: Tokens, key: Tokens, causal: bool = False) -> Tensor | None:
@@ -96,7 +101,7 @@ class Attention(nn.Module):
         """Let queries (R, N, D) read keys and values (B, M, 2 D) of as many rows, or of their samples."""
         # No dropout on the weights: it would rule out the fused kernel on a CPU; branches are dropped instead.
         key, value = key_value.chunk(2, dim=-1)
-        read = _read(self, self._split(query), self._split(key), self._split(value), mask)
+        read = read_heads(self, self._split(query), self._split(key), self._split(value), mask)
         out: Tensor = self.out(read.transpose(1, 2).flatten(2))
         return out
 
@@ -105,53 +110,24 @@ class Attention(nn.Module):
         return x.view(*x.shape[:-1], self.heads, -1).transpose(1, 2)
 
 
-def attend_heads(
+def read_heads(
     owner: nn.Module,
     query: Tensor,
     key: Tensor,
     value: Tensor,
     mask: Tensor | None,
     dropout: float = 0.0,
-    scaling: float | None = None,
-    **_: Any,
-) -> tuple[Tensor, None]:
-    """Attend in a layer of transformers, which calls this by its attention interface.
-
-    Args:
-        owner: the layer.
-        query: (B, heads, N, D).
-        key: (B, groups, M, D); each group is read by heads / groups heads.
-        value: (B, groups, M, D).
-        mask: (B, 1, N, M), true where a token may look, or numbers to add to the logits.
-        dropout: dropout of the weights.
-        scaling: factor of the logits, if not ``D ** -0.5``.
-    """
-    cache = _decoding.get()
-    if cache is not None:
-        key, value = (x.transpose(1, 2) for x in cache.grow(owner, key.transpose(1, 2), value.transpose(1, 2)))
-    groups = query.shape[1] // key.shape[1]
-    if groups > 1:
-        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
-    read = _read(owner, query, key, value, mask, dropout, scaling)
-    return read.transpose(1, 2).contiguous(), None
-
-
-def _read(
-    owner: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    mask: Tensor | None,
-    dropout: float = 0.0,
-    scaling: float | None = None,
+    logits: Logits = PLAIN,
 ) -> Tensor:
     """Attend from queries (R, heads, N, D); hypotheses of one sample read its keys (B, heads, M, D) together."""
     beams = len(query) // max(1, len(key))
     query, mask = _side_by_side(query, beams), None if mask is None else _side_by_side(mask, beams)
     maps = _recording.get()
     if maps is not None:
-        maps.append((owner, _weights(query, key, mask, scaling)))
-    return _apart(_fused(query, key, value, mask, dropout, scaling), beams)
+        maps.append((owner, _weights(query, key, mask, logits).detach()))
+    if logits.softcap is None and logits.sinks is None:
+        return _apart(_fused(query, key, value, mask, dropout, logits.scaling), beams)
+    return _apart(F.dropout(_weights(query, key, mask, logits).to(value.dtype), dropout) @ value, beams)
 
 
 def _side_by_side(x: Tensor, beams: int) -> Tensor:
@@ -181,12 +157,18 @@ def _fused(
         return F.scaled_dot_product_attention(q, k, v, added, dropout, scale=scaling).to(value.dtype)
 
 
-def _weights(query: Tensor, key: Tensor, mask: Tensor | None, scaling: float | None = None) -> Tensor:
-    logits = query @ key.transpose(-1, -2) * (scaling or query.shape[-1] ** -0.5)
-    if mask is not None:
-        logits = logits.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else logits + mask
-    weights: Tensor = logits.softmax(-1).detach()
-    return weights
+def _weights(query: Tensor, key: Tensor, mask: Tensor | None, logits: Logits = PLAIN) -> Tensor:
+    """Return the attention weights (B, heads, N, M), as transformers' eager attention computes them."""
+    products = query @ key.transpose(-1, -2) * (logits.scaling or query.shape[-1] ** -0.5)
+    if logits.softcap is not None:
+        products = logits.softcap * (products / logits.softcap).tanh()
+    if mask is not None:  # the smallest number instead of -inf: a token that sees nothing stays finite
+        smallest = torch.finfo(products.dtype).min
+        products = products.masked_fill(~mask, smallest) if mask.dtype == torch.bool else products + mask
+    if logits.sinks is None:
+        return products.softmax(-1)
+    sinks = logits.sinks.to(products.dtype).view(1, -1, 1, 1).expand(*products.shape[:3], 1)
+    return torch.cat([products, sinks], -1).softmax(-1)[..., :-1]
 
 
 class FeedForward(nn.Sequential):

@@ -42,9 +42,9 @@ def configuration(name: str | None, changes: Mapping[str, Any] | None = None) ->
     if name is None:
         if "model_type" not in changes:
             raise InputError("config has no 'model_type': add it (bert, gpt2, vit …), or give the name of a model")
-        with _told("config"):
+        with one_line_errors("config"):
             return AutoConfig.for_model(**changes)
-    with _told(f"name={name!r}"):
+    with one_line_errors(f"name={name!r}"):
         found = AutoConfig.from_pretrained(**_source(name), trust_remote_code=False)
     for key, value in changes.items():
         if not hasattr(found, key):
@@ -56,6 +56,17 @@ def configuration(name: str | None, changes: Mapping[str, Any] | None = None) ->
 def plain(config: Any) -> dict[str, Any]:
     """Write a configuration down completely, so that a checkpoint can carry it."""
     return {key: value for key, value in config.to_dict().items() if key not in (*_BOOKKEEPING, *_LABELS)}
+
+
+def set_vocabulary(config: Any, size: int, pad: int) -> None:
+    """Let a model's configuration follow the vocabulary; its padding piece is an ordinary one if that is possible."""
+    from huggingface_hub.errors import StrictDataclassError
+
+    config.vocab_size = size
+    try:
+        config.pad_token_id = None
+    except StrictDataclassError:  # a type that must have one
+        config.pad_token_id = pad
 
 
 def model(auto: Any, config: Any, name: str | None) -> Any:
@@ -72,7 +83,7 @@ def model(auto: Any, config: Any, name: str | None) -> Any:
     import torch
 
     what = f"config of model_type={config.model_type!r}" if name is None else f"name={name!r}"
-    with _told(what):
+    with one_line_errors(what):
         if name is None:
             found, report = auto.from_config(config, dtype=torch.float32), {}
         else:
@@ -100,7 +111,7 @@ def tokenizer(name: str) -> dict[str, Any]:
     from tokenizers import decoders
     from transformers import AutoTokenizer
 
-    with _told(f"tokenizer of name={name!r}"):
+    with one_line_errors(f"tokenizer of name={name!r}"):
         found = AutoTokenizer.from_pretrained(**_source(name), trust_remote_code=False)
     if not found.is_fast:
         raise InputError(f"name={name!r} has no fast tokeniser: choose a model that has one")
@@ -125,7 +136,7 @@ def image_transform(name: str) -> ImageTransform:
     """
     from transformers import AutoImageProcessor
 
-    with _told(f"image processor of name={name!r}"):
+    with one_line_errors(f"image processor of name={name!r}"):
         found = AutoImageProcessor.from_pretrained(**_source(name), trust_remote_code=False).to_dict()
     size, crop = found.get("size") or {}, found.get("crop_size") or {}
     cropped = bool(found.get("do_center_crop") and crop)
@@ -172,9 +183,13 @@ def _source(name: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
-    """Keep transformers quiet, and say in one sentence what went wrong."""
-    from huggingface_hub.errors import HFValidationError
+def one_line_errors(what: str) -> Iterator[None]:
+    """Keep transformers quiet inside, and turn its errors into one sentence each.
+
+    Raises:
+        InputError: what could not be loaded, and why.
+    """
+    from huggingface_hub.errors import HFValidationError, StrictDataclassError
     from safetensors import SafetensorError
     from transformers.utils import logging
 
@@ -185,15 +200,19 @@ def _told(what: str) -> Iterator[None]:
         yield
     except (InputError, MemoryError):
         raise
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, ImportError, EOFError) as error:
-        raise InputError(f"{what} cannot be loaded: {_reason(error)}") from error
-    except (HFValidationError, SafetensorError, pickle.UnpicklingError) as error:
-        raise InputError(f"{what} cannot be loaded: {_reason(error)}") from error
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, AssertionError, RuntimeError) as error:
+        raise InputError(f"{what} cannot be loaded: {reason(error)}") from error
+    except (ImportError, EOFError) as error:
+        raise InputError(f"{what} cannot be loaded: {reason(error)}") from error
+    except (HFValidationError, StrictDataclassError, SafetensorError, pickle.UnpicklingError) as error:
+        raise InputError(f"{what} cannot be loaded: {reason(error)}") from error
     finally:
         logging.set_verbosity(level)
         (logging.enable_progress_bar if bar else logging.disable_progress_bar)()
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
+    """Return what an error says in one line: its first line, and the next if that only announces it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines or [type(error).__name__])[0]
+    first, *rest = lines or [type(error).__name__]
+    return f"{first} {rest[0]}" if rest and first.endswith(":") else first

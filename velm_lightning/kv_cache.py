@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -89,7 +89,7 @@ class Cache:
     def __init__(self, room: int) -> None:
         self.room, self.beams = room, 1  # hypotheses a sample
         self.free: _Free | None = None  # where what ``places`` was told of last is written; at the end if nothing
-        self.grown: dict[nn.Module, _Grown] = {}  # rows are samples, here and in what is shared
+        self.grown: dict[Hashable, _Grown] = {}  # rows are samples, here and in what is shared
         self.shared: dict[nn.Module, tuple[Tensor, ...]] = {}
         self.past: dict[nn.Module, tuple[Tensor, ...]] = {}  # rows are hypotheses, here and below
         self.kept: dict[nn.Module, tuple[Tensor, ...]] = {}
@@ -114,7 +114,7 @@ class Cache:
         self.past[owner] = valid, block
         return Tokens(tokens.x, valid, block)
 
-    def grow(self, owner: nn.Module, *parts: Tensor) -> list[Tensor]:
+    def grow(self, owner: Hashable, *parts: Tensor) -> list[Tensor]:
         """Add keys and values (R, N, …), in one tensor or several, of the tokens that ``places`` was told of last.
 
         Return all that ``owner`` has of each sample (B, M, …).

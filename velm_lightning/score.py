@@ -82,7 +82,7 @@ def score(
         references: by image.
         split: what was scored, for the signature.
         tokenise: pass both sides through the PTB tokeniser; false where they are tokens joined by blanks.
-        with_meteor: compute METEOR too, as far as it can be had without Java.
+        with_meteor: also compute the approximation of METEOR without Java.
         training: captions that the system was trained on, to tell how many it repeats.
         seen: compute CLIPScore and RefCLIPScore too, by this model on the pictures in this folder; see
             ``data.pictures``.
@@ -193,7 +193,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--references", **several, help="captions of COCO or Karpathy, or text; may be repeated")
     parser.add_argument("--training", **several, help="training captions: tell how many are repeated word for word")
     parser.add_argument("--tokenised", action="store_true", help="both sides are tokens joined by blanks already")
-    parser.add_argument("--meteor", action="store_true", help="METEOR too, as far as it can be had without Java")
+    parser.add_argument("--meteor", action="store_true", help="also an approximation of METEOR without Java")
     parser.add_argument("--clip", metavar="NAME", help="CLIPScore and RefCLIPScore too: hub name or folder of a CLIP")
     parser.add_argument("--images", type=Path, metavar="DIR", help="the pictures that --clip looks at")
     parser.add_argument("--json", **files, help="write the figures")

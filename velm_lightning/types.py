@@ -106,7 +106,8 @@ class ImageTransform(NamedTuple):
 
     Attributes:
         size: side of the square picture in pixels.
-        resize: ``squash`` to the square, or ``crop``: shorter side to ``size`` / ``crop_ratio``, then the centre.
+        resize: ``squash`` to the square, or ``crop``: shorter side to ``size`` / ``crop_ratio``, then the centre, at
+            the same place as torchvision's ``ImageClassification`` preset.
         crop_ratio: share of the resized shorter side that the centre crop keeps.
         interpolation: resampling filter.
         mean: channel means of pixels scaled to 0…1.

@@ -14,8 +14,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pictures import jpeg_header, png_header, smooth
-from PIL import Image
+from PIL import Image, ImageOps
 from torch.utils.data import DataLoader
+from torchvision.transforms._presets import ImageClassification
 
 from velm_lightning.data.images import ImageStore, read_image
 from velm_lightning.types import ImageTransform, InputError
@@ -124,15 +125,35 @@ def test_squash_keeps_all_of_the_picture(tmp_path):
     assert_left_right(read_image(tmp_path / "a.png", SQUASH))
 
 
-@pytest.mark.parametrize("ratio", [1.0, 0.875])
-def test_crop_is_what_resize_and_centre_crop_give(tmp_path, ratio):
-    smooth(160, 120).save(tmp_path / "a.png")
-    short = round(56 / ratio)
-    resized = np.array(smooth(160, 120).resize((round(short * 160 / 120), short), Image.Resampling.BILINEAR), np.int32)
-    top, left = (short - 56) // 2, (resized.shape[1] - 56) // 2
-    expected = torch.from_numpy(resized[top : top + 56, left : left + 56]).permute(2, 0, 1)
-    got = read_image(tmp_path / "a.png", ImageTransform(56, resize="crop", crop_ratio=ratio))
-    assert (got.int() - expected).abs().max() <= 3
+@pytest.mark.parametrize("size", [(333, 251), (251, 334), (97, 90), (500, 375), (375, 499), (64, 57)])
+@pytest.mark.parametrize(("side", "resized"), [(56, 64), (56, 63), (57, 64), (48, 48)])
+def test_crop_equals_torchvisions_preset(tmp_path, size, side, resized):
+    noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    picture = Image.fromarray(noise)
+    picture.save(tmp_path / "a.png")
+    there = ImageClassification(crop_size=side, resize_size=resized, mean=(0.0,) * 3, std=(1.0,) * 3)
+    transform = ImageTransform(side, "crop", side / resized)
+    for image in (tmp_path / "a.png", torch.from_numpy(noise).permute(2, 0, 1)):
+        assert torch.equal(read_image(image, transform), (there(picture) * 255).round().to(torch.uint8))
+
+
+@pytest.mark.parametrize("turn", [3, 6, 8])
+def test_a_turned_picture_is_cropped_when_upright(tmp_path, turn):
+    noise = np.random.default_rng(0).integers(0, 256, (97, 144, 3), dtype=np.uint8)
+    exif, picture = Image.Exif(), Image.fromarray(noise)
+    exif[0x0112] = turn
+    picture.save(tmp_path / "turned.png", exif=exif)
+    ImageOps.exif_transpose(Image.open(tmp_path / "turned.png")).save(tmp_path / "upright.png", exif=Image.Exif())
+    transform = ImageTransform(48, "crop", 48 / 55)
+    assert torch.equal(read_image(tmp_path / "turned.png", transform), read_image(tmp_path / "upright.png", transform))
+
+
+def test_a_jpeg_decoded_small_is_cropped_at_the_same_place(tmp_path):
+    smooth(1203, 901).save(tmp_path / "a.jpg", quality=98)
+    smooth(1203, 901).save(tmp_path / "a.png")
+    transform = ImageTransform(56, "crop", 56 / 64)
+    small, whole = (read_image(tmp_path / name, transform).int() for name in ("a.jpg", "a.png"))
+    assert (small - whole).abs().max() <= 3
 
 
 def test_crop_of_a_very_long_picture_is_cheap():

@@ -47,6 +47,20 @@ def test_what_may_surprise(caption, tokens):
     assert ptb_tokenise(caption) == tokens
 
 
+@pytest.mark.parametrize(
+    ("caption", "tokens"),
+    [
+        ("say &QUOT;dog&QUOT; &Quot; &quot;", "say &quot; dog &quot; &quot;"),
+        ("it&APOS;s isn&APOS;t &APOS; it&apos;s", "it &apos;s is n&apos;t &apos; it 's"),
+        ("Cap&apos;n C&APOS;est O&Apos;O", "cap&apos;n c&apos;est o&apos;o"),
+        ("S&AMP;Odog A&AMP;A` B&AMP;Cap", "s&o dog a&a b&c ap"),
+    ],
+)
+def test_entities_in_capitals_equal_the_jar(caption, tokens):
+    """Printed by the jar: its lexer finds them in any case, and replaces quotes only in lower case."""
+    assert ptb_tokenise(caption) == tokens
+
+
 @pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\v", "\f", "\u2028", "\u2029"])
 def test_line_ends_inside_a_caption_count_as_a_blank(end):
     assert (

@@ -41,7 +41,7 @@ def test_captions_with_meteor_say_how_it_was_matched():
     pytest.importorskip("snowballstemmer")
     plain, more = Captions().figures(ROWS), Captions(meteor=True).figures(ROWS)
     (name,) = more.keys() - plain.keys()
-    assert name.startswith("meteor_exact_stem")
+    assert name.startswith("meteor_approx_exact_stem")
     references = {row.key: row.references for row in ROWS}
     assert more[name] == meteor_score({row.key: row.prediction for row in ROWS}, references).corpus
     assert Captions().signature("val").startswith("CIDEr-D|scorer:coco-caption")

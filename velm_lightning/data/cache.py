@@ -13,7 +13,7 @@ from torch import Tensor
 
 from velm_lightning.types import ImageTransform, InputError
 
-_VERSION = 1  # of the file's layout and of the decoding: a new number leaves the old files aside
+_VERSION = 2  # of the file's layout and of the decoding: a new number leaves the old files aside
 
 
 def default_folder() -> Path:

@@ -19,6 +19,7 @@ MAX_PIXELS = 64_000_000
 
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")  # none that starts another program, as EPS does
 _FILTERS = {"bilinear": Pillow.Resampling.BILINEAR, "bicubic": Pillow.Resampling.BICUBIC}
+_LONGEST = 4  # of a picture that is resized as a whole, in units of its shorter side
 _TURNS = {
     2: Pillow.Transpose.FLIP_LEFT_RIGHT,
     3: Pillow.Transpose.ROTATE_180,
@@ -72,14 +73,29 @@ def _tensor(picture: Pillow.Image) -> Tensor:
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
 
 
-def _fit(picture: Pillow.Image, transform: ImageTransform) -> Pillow.Image:
-    """Return an RGB picture as S x S: squashed, or its centre square resized, both with antialiasing."""
-    (width, height), box = picture.size, None
-    if transform.resize == "crop":  # the square is cut first: as resizing first, at any length of the longer side
-        side = max(1.0, min(width, height) * transform.crop_ratio)
-        left, top = (width - side) / 2, (height - side) / 2
-        box = (left, top, left + side, top + side)
-    return picture.resize((transform.size, transform.size), _FILTERS[transform.interpolation], box=box)
+def _fit(picture: Pillow.Image, transform: ImageTransform, reduced: int = 1) -> Pillow.Image:
+    """Return an upright RGB picture as S x S: squashed, or resized and its centre cropped, both with antialiasing.
+
+    The crop is that of torchvision's ``ImageClassification`` preset: the shorter side becomes ``size / crop_ratio``, the
+    longer one is rounded down, and the margins are rounded half to even.
+
+    Args:
+        picture: what was decoded.
+        transform: the geometry.
+        reduced: by how much its decoder has already made the picture smaller.
+    """
+    side, filtering = transform.size, _FILTERS[transform.interpolation]
+    if transform.resize != "crop":
+        return picture.resize((side, side), filtering)
+    width, height = (length * reduced for length in picture.size)
+    short = max(side, round(side / transform.crop_ratio))
+    new = tuple(int(short * length / min(width, height)) for length in (width, height))
+    left, top = (round((length - side) / 2) for length in new)
+    if reduced == 1 and max(new) <= _LONGEST * short:
+        return picture.resize(new, filtering).crop((left, top, left + side, top + side))
+    across, down = picture.width / new[0], picture.height / new[1]  # the same part without resizing the rest
+    box = (left * across, top * down, (left + side) * across, (top + side) * down)
+    return picture.resize((side, side), filtering, box=box)
 
 
 def _decode(file: BinaryIO, path: Path, transform: ImageTransform, max_pixels: int) -> Pillow.Image:
@@ -97,9 +113,9 @@ def _decode(file: BinaryIO, path: Path, transform: ImageTransform, max_pixels: i
         picture.draft("RGB", (twice, twice))  # a large JPEG is decoded at 1/2, 1/4 or 1/8, and never below 2 S
         if not isinstance(picture, JpegImageFile):
             picture.load()  # so that what looks for EXIF data finds a whole file
-        turn = _TURNS.get(_orientation(picture))
-        fitted = _fit(_rgb(picture), transform)
-        return fitted if turn is None else fitted.transpose(turn)
+        turn, reduced = _TURNS.get(_orientation(picture)), round(width / picture.width)
+        upright = _rgb(picture) if turn is None else _rgb(picture).transpose(turn)
+        return _fit(upright, transform, reduced)
 
 
 def _orientation(image: Pillow.Image) -> int:

@@ -15,7 +15,7 @@ from velm_lightning.data.digests import raw
 from velm_lightning.recipe import recipe
 from velm_lightning.types import ImageTransform, InputError, Tokens
 
-_VERSION = 1  # of the decoding and of the features: a new number leaves old features aside
+_VERSION = 2  # of the decoding and of the features: a new number leaves old features aside
 
 
 class Encoder(Protocol):

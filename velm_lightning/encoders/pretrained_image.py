@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from inspect import signature
+from inspect import Parameter, signature
 from math import isqrt
 from typing import Any
 
@@ -52,8 +52,7 @@ class PretrainedImage(ImageEncoder):
         from transformers import AutoModel
 
         self.model = hub.model(AutoModel, found, source if weights else None).eval()  # while its shape is found out
-        if "pixel_values" not in signature(self.model.forward).parameters:
-            raise InputError(f"image_encoder: a {found.model_type} reads no pictures: choose a vision model")
+        self._check_inputs()
         # A checkpoint is rebuilt without what lies under `name`.
         self._init_args |= {"config": hub.plain(found), "transform": self.transform._asdict(), "size": None}
         self.depth = int(getattr(found, "num_hidden_layers", 0) or len(getattr(found, "depths", ())))
@@ -87,9 +86,9 @@ class PretrainedImage(ImageEncoder):
         try:
             with torch.no_grad():
                 states = self._states(torch.zeros(1, 3, side, side))
-        except (RuntimeError, ValueError) as error:
-            kind, reason = self.model.config.model_type, str(error).splitlines()[0]
-            raise InputError(f"image_encoder.size={side} does not suit a {kind}: {reason}") from error
+        except Exception as error:  # whatever a model raises that expects another size or more inputs
+            kind = self.model.config.model_type
+            raise InputError(f"image_encoder.size={side} does not suit a {kind}: {hub.reason(error)}") from error
         if states.ndim == 4:
             return (states.shape[2], states.shape[3]), states.shape[1]
         side, count = isqrt(states.shape[1]), states.shape[1]
@@ -97,6 +96,23 @@ class PretrainedImage(ImageEncoder):
         if isinstance(patch, int) and patch and (self.transform.size // patch) ** 2 <= count:
             side = self.transform.size // patch
         return (side, side), states.shape[2]
+
+    def _check_inputs(self) -> None:
+        """Refuse a model that reads no pictures, or that must be told more than their pixels (NaFlex).
+
+        Raises:
+            InputError: it is such a model.
+        """
+        kind, inputs = self.model.config.model_type, signature(self.model.forward).parameters
+        if "pixel_values" not in inputs:
+            raise InputError(f"image_encoder: a {kind} reads no pictures: choose a vision model")
+        plain = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+        needed = [name for name, of in inputs.items() if of.default is Parameter.empty and of.kind in plain]
+        more = [name for name in needed if name != "pixel_values"]
+        if more:
+            raise InputError(
+                f"image_encoder: a {kind} wants {' and '.join(more)} with the pixels: choose another model"
+            )
 
     def _freeze_unread(self) -> None:
         """Freeze what the tokens do not depend on, such as a norm of the class token alone: it could not learn."""

@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from inspect import signature
 from typing import Any
 
+import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from velm_lightning import hub
-from velm_lightning.attention import attend_heads, decoding_with
+from velm_lightning.encoders.attention_interface import LayerMasks, reading, register
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.encoders.lora import LoRA
 from velm_lightning.encoders.sections import sections_of
+from velm_lightning.encoders.trunk_check import check_trunk
 from velm_lightning.kv_cache import Cache
 from velm_lightning.recipe import rebuilding
 from velm_lightning.types import InputError, Tokens, Words
@@ -23,9 +25,14 @@ from velm_lightning.vocabulary import Vocabulary
 class PretrainedText(TextEncoder):
     """A language model of the Hugging Face hub, whose layers read what the block rule lets them see.
 
-    The rule is given to the model as its own 4-D mask: a BERT-like reads image and prompt both ways and target words
-    from left to right; a causal model (GPT-2, Llama …) reads everything from left to right, as it was trained. The
-    data module uses the model's own tokeniser. A frozen causal model under early fusion is the visual prefix.
+    The rule holds within each layer's own mask: a BERT-like reads image and prompt both ways and target words from
+    left to right; a causal model (GPT-2, Llama …) reads everything from left to right, as it was trained. Sliding
+    windows and chunks (Mistral, Gemma, ModernBERT …) are counted in positions, i.e. valid tokens: image tokens in front
+    of the text fill a window like words, padding does not. The data module uses the model's own tokeniser. A frozen
+    causal model under early fusion is the visual prefix.
+
+    When it is built, a model must compute for a few tokens what it computes in transformers, also with padding and word
+    by word; one that cannot (because it keeps a recurrent state, or has an attention of its own) is refused.
 
     Args:
         name: hub name, folder, GGUF file or folder with one; none: ``config`` alone, with random weights.
@@ -53,7 +60,7 @@ class PretrainedText(TextEncoder):
         super().__init__()
         self.name, self.trainable, self.lora = name, trainable, lora
         self.config = hub.configuration(None if rebuilding() else name, config)
-        self.causal, self.dim = _is_causal(self.config), int(self.config.hidden_size)
+        self.causal, self.dim = _is_causal(self.config), _width(self.config)
         self.pretrained = weights and name is not None
         self._head: list[nn.Module] = []
 
@@ -61,10 +68,11 @@ class PretrainedText(TextEncoder):
         """See ``TextEncoder.connect``: build the model.
 
         Raises:
-            InputError: the weights cannot be loaded, or the data module's word pieces are not the model's own.
+            InputError: the weights cannot be loaded, the data module's word pieces are not the model's own, or the
+                model would compute something else here than in transformers.
         """
         if not self.pretrained:
-            self.config.vocab_size, self.config.pad_token_id = vocabulary.size, None
+            hub.set_vocabulary(self.config, vocabulary.size, vocabulary.pad)
         elif not rebuilding():
             _check_words(vocabulary, str(self.name))
         self._init_args["config"] = hub.plain(self.config)  # a checkpoint is rebuilt without what lies under `name`
@@ -72,14 +80,18 @@ class PretrainedText(TextEncoder):
 
         weights = self.name if self.pretrained and not rebuilding() else None
         network = hub.model(AutoModelForCausalLM if self.causal else AutoModel, self.config, weights)
-        network.set_attn_implementation(_attention())
-        model = network.base_model
-        self.embedding: nn.Embedding = model.get_input_embeddings()
+        with hub.one_line_errors(f"text_encoder: a {self.config.model_type}"):
+            network.set_attn_implementation(register())
+            model = network.base_model
+            if self.causal and model is network:  # a type whose prefix does not name its trunk
+                model = network.model
+            self.embedding: nn.Embedding = model.get_input_embeddings()
         self.model = model
-        self.register_buffer("word_scale", self.embedding.weight.detach().std())
-        self._offset, self._longest = _positions(model, self.config)
-        self.freeze(0 if self.lora else self.trainable)
-        if self.causal:
+        self.register_buffer("word_scale", self.embedding.weight.detach().std() * _gain(self.embedding))
+        self.first_position, self._longest = _position_range(model, self.config)
+        self.causal = check_trunk(self.eval())
+        self.train().freeze(0 if self.lora else self.trainable)
+        if network is not model:
             head = network.get_output_embeddings().requires_grad_(self.embedding.weight.requires_grad)
             head.pretrained = self.pretrained
             self._head = [head]  # in a list it is no part of this one: a task may take it
@@ -112,24 +124,25 @@ class PretrainedText(TextEncoder):
             InputError: there are more tokens than the model has positions.
         """
         seen = tokens if cache is None else cache.places(self, tokens)
-        with decoding_with(cache):
+        positions = self._positions(tokens, seen)
+        with reading(LayerMasks(tokens, seen, positions), cache):
             states = self.model(
                 inputs_embeds=tokens.x,
-                attention_mask=tokens.sees(seen, self.causal)[:, None],
-                position_ids=self._places(tokens, seen),
+                attention_mask=torch.ones_like(tokens.valid),  # `layer_mask` makes the masks that the layers use
+                position_ids=positions + self.first_position,
                 use_cache=False,
             )
         return tokens.with_x(states.last_hidden_state)
 
-    def _places(self, tokens: Tokens, seen: Tokens) -> Tensor:
-        """Return (B, N): how many valid tokens stand before each, whatever the padding between them."""
+    def _positions(self, tokens: Tokens, seen: Tokens) -> Tensor:
+        """Return (B, N): how many valid tokens stand in front of each, whatever the padding between them."""
         count = seen.valid.cumsum(1)[:, -tokens.valid.shape[1] :]
         if seen.valid.shape[1] > self._longest and int(count.max()) > self._longest:
             raise InputError(
                 f"image and text have {int(count.max())} tokens, and a {self.config.model_type} has {self._longest} "
                 "positions: lower data.max_length, or give the image fewer tokens"
             )
-        return (count - 1).clamp(min=0) + self._offset
+        return (count - 1).clamp(min=0)
 
 
 def _is_causal(config: Any) -> bool:
@@ -147,6 +160,27 @@ def _is_causal(config: Any) -> bool:
     return kind not in MASKED
 
 
+def _width(config: Any) -> int:
+    """Return the width of a token.
+
+    Raises:
+        InputError: the model has several parts, or no width.
+    """
+    if hasattr(config, "hidden_size"):
+        return int(config.hidden_size)
+    text = config.get_text_config().model_type
+    half = f": give the configuration of its text model, {text}" if text != config.model_type else ""
+    raise InputError(f"text_encoder: a {config.model_type} is not one text model{half}")
+
+
+@torch.no_grad()
+def _gain(embedding: nn.Embedding) -> Tensor:
+    """Return by how much an embedding enlarges its rows: 1, except for those that multiply inside (Gemma 3)."""
+    rows = embedding.weight[:2]
+    words: Tensor = embedding(torch.arange(len(rows), device=rows.device))
+    return words.norm() / rows.norm()
+
+
 def _check_words(vocabulary: Vocabulary, name: str) -> None:
     own = Tokenizer.from_str(hub.tokenizer(name)["tokenizer"])
     if own.get_vocab() != vocabulary.tokenizer.get_vocab():
@@ -156,15 +190,7 @@ def _check_words(vocabulary: Vocabulary, name: str) -> None:
         )
 
 
-def _attention() -> str:
-    """Make our attention known to transformers and return its name there."""
-    from transformers import AttentionInterface
-
-    AttentionInterface.register("velm_lightning", attend_heads)
-    return "velm_lightning"
-
-
-def _positions(model: nn.Module, config: Any) -> tuple[int, int]:
+def _position_range(model: nn.Module, config: Any) -> tuple[int, int]:
     """Return the number of the first position, which is not 0 in RoBERTa-likes, and how many there are.
 
     Raises:
@@ -173,6 +199,11 @@ def _positions(model: nn.Module, config: Any) -> tuple[int, int]:
     known = signature(model.forward).parameters
     if not {"inputs_embeds", "position_ids", "attention_mask"} <= set(known):
         raise InputError(f"text_encoder: a {config.model_type} takes no vectors with positions: choose another model")
+    if getattr(config, "hidden_size_per_layer_input", 0):
+        raise InputError(
+            f"text_encoder: a {config.model_type} reads word ids in every layer (hidden_size_per_layer_input), which "
+            "image tokens do not have: choose another model"
+        )
     tables = [part for path, part in model.named_modules() if path.endswith("position_embeddings")]
     padding = next((part.padding_idx for part in tables if getattr(part, "padding_idx", None) is not None), None)
     first = 0 if padding is None else int(padding) + 1

@@ -69,7 +69,7 @@ _INITIALS_2 = f"(?:{_CAPITALS}|[A-Za-z](?:\\.[A-Za-z])+)"
 _HYPHENATED = f"[A-Za-z0-9][A-Za-z0-9.,\xad]*(?:-(?:{_INITIALS_2}\\.|[A-Za-z0-9\xad]+))+"
 _ELIDED = f"(?:[dDoOlL]{_QUOTE_INSIDE}{_LD})?"
 _THING = f"{_ELIDED}{_LD}+(?:[-_\u058a\u2010\u2011]{_ELIDED}{_LD}+)*"
-_AMPERSANDED = "[A-Z]+(?:(?:[+&]|(?i:&amp;))[A-Z]+)+"
+_AMPERSANDED = "[A-Z]+(?:(?:(?i:&amp;)|[+&])[A-Z]+)+"
 _SLASHED = "[A-Za-z0-9]+(?:-[A-Za-z]+){0,2}(?:\\\\?/[A-Za-z0-9]+(?:-[A-Za-z]+){0,2}){1,2}"
 
 _MONTHS_DAYS = "jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|mon|tues?|wed|thu|thurs|fri"
@@ -119,7 +119,7 @@ _APOSTROPHE_WORDS = (
     f"{_QUOTE}(?i:n){_QUOTE}?", f"[lLdDjJ]{_QUOTE}", f"(?i:dunkin|somethin|ol){_QUOTE}", f"{_QUOTE}(?i:em|till?|cause)",
     f"[A-HJ-XZn]{_QUOTE_INSIDE}{_L}{{2,}}", f"{_QUOTE}[2-9]0[sS]",
     f"{_L}+[aeiouyAEIOUY]{_QUOTE_INSIDE}[aeiouA-Z]{_L}*", "(?i:cont'd)\\.?",
-    "(?i:'twas|nor'easter|c'mon|e'er|s'mores|ev'ry|li'l|nat'l)",
+    f"[oO]{_QUOTE_INSIDE}[oO]", "(?i:'twas|nor'easter|c'mon|e'er|s'mores|ev'ry|li'l|nat'l)",
 )  # fmt: skip
 
 RULES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
@@ -164,7 +164,8 @@ RULES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("plain", f"({_LD}+(?:\\.{_LD}+)*\\.(?i:{_EXTENSIONS}))(?:{_BLANK}|[.?!,])"),
         ("word", f"({_WORD}\\.)[,;:\u3001]"),
         ("phone", _PHONE),
-        ("dropped", "\"|(?i:&quot;)|''"),
+        ("dropped", "\"|&quot;|''"),
+        ("plain", "(?i:&quot;)"),
         ("entity", "(?i:&[lg]t;)|[<>]"),
         ("smiley", f"({_SMILEY})[^A-Za-z0-9]"),
         ("smiley", _FACE),

@@ -20,7 +20,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "BLEU-4": _CAPTION | {"ref": "closest"},
     "ROUGE-L": _CAPTION | {"beta": "1.2"},
     "CIDEr-D": _CAPTION | {"n": "4", "sigma": "6", "df": "scored-images"},
-    "METEOR": {"scorer": "meteor-1.5-without-paraphrases", "tok": "ptb-3.4.1+meteor"},
+    "METEOR-approx": {"scorer": "velm-meteor-approx", "of": "meteor-1.5", "without": "paraphrases", "tok": "ptb-3.4.1"},
     "CLIPScore": {"scorer": "hessel-2021", "w": "2.5", "prompt": "A photo depicts"},
     "RefCLIPScore": {"scorer": "hessel-2021", "w": "2.5", "prompt": "A photo depicts"},
     "VQA accuracy": {"scorer": "vqaEval"},
@@ -39,7 +39,7 @@ def signature_of(figure: str, *, split: str, **told: str) -> str:
     'VQA accuracy|scorer:vqaEval|protocol:official|split:val:1f2e3d4c|velm:...'
 
     Args:
-        figure: its name: one of `FIELDS`, or of a kind there, as "METEOR(exact+stem)" and "R@5".
+        figure: its name: one of `FIELDS`, or of a kind there, as "METEOR-approx(exact+stem)" and "R@5".
         split: which samples were scored, commonly a name with `split_fingerprint`.
         told: what else decides the figure, such as ``protocol``, ``decoding`` or ``tok``; overrides what is known.
 
@@ -68,8 +68,8 @@ def split_fingerprint(samples: Iterable[tuple[str, Iterable[str]]]) -> str:
 
 def _known(figure: str) -> Mapping[str, str]:
     """Return the fields of a figure, none where it is unknown."""
-    kind = "METEOR" if figure.startswith("METEOR(") else "R@k" if re.fullmatch(r"R@\d+|median rank", figure) else figure
-    return FIELDS.get(kind, {})
+    ranked = re.fullmatch(r"R@\d+|median rank", figure)
+    return FIELDS.get("R@k" if ranked else figure.partition("(")[0], {})
 
 
 def _version() -> str:

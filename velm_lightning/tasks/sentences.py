@@ -40,7 +40,7 @@ class Captions(SentenceScorer):
     The references are indexed once and used in every epoch.
 
     Args:
-        meteor: METEOR too, as far as it can be had without Java; the figure's name tells how far that is. Needs
+        meteor: also compute an approximation of METEOR without Java, named ``meteor_approx_…`` by its modules. Needs
             ``pip install velm-lightning[meteor]``.
     """
 
@@ -67,7 +67,7 @@ class Captions(SentenceScorer):
         said, references = {row.key: row.prediction for row in rows}, self._references(rows)
         found = {name: score.corpus for name, score in score_captions(said, references).items()}
         if self.meteor is not None:
-            name = "_".join(("meteor", *self.meteor))  # never plain "meteor"
+            name = "_".join(("meteor_approx", *self.meteor))  # "meteor" is the official jar's
             found[name] = meteor_score(said, references, self.meteor).corpus
         return {name.lower().replace("-", "_"): score for name, score in found.items()}
 
