@@ -1,4 +1,4 @@
-"""Settings that have changed when a run goes on: they take effect, are refused, or stay as they were, never silently."""
+"""Settings that have changed when a run goes on: they take effect, are refused, or stay as they were; all are named."""
 
 from __future__ import annotations
 
