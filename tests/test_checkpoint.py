@@ -16,6 +16,7 @@ from velm_lightning import checkpoint
 from velm_lightning.fusion import EarlyFusion, Fusion, LateFusion
 from velm_lightning.recipe import Recorded, recipe
 from velm_lightning.types import InputError
+from velm_lightning.vocabulary import train_tokenizer
 
 
 @pytest.fixture
@@ -220,3 +221,23 @@ def test_other_sizes_are_named_with_their_keys(content):
 
 def test_other_settings_of_the_same_weights_pass(content):
     tiny.fusion(LateFusion, text_encoder=tiny.transformer(dropout=0.5)).on_load_checkpoint(content)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"tokenizer": train_tokenizer([*tiny.TEXTS, "zebra zebra zebra zebra zebra zebra"])}, "word piece 5 was '"),
+        ({"answers": ("no", "red", "maybe")}, "answer 2 was 'yes', is 'maybe'"),
+        ({"answers": ("no", "red")}, "answer 2 was 'yes', is None"),
+        ({"counts": (2.0, 1.0, 7.0)}, "the weight of answer 'yes' in training was 1, is 7"),
+        ({"max_length": 9}, "vocabulary.max_length was 64, is 9"),
+        ({"tokenizer": train_tokenizer(tiny.TEXTS, lowercase=False)}, "vocabulary.tokenizer.normalizer"),
+    ],
+    ids=["word", "answer", "fewer", "weight", "length", "letters"],
+)
+def test_another_vocabulary_is_refused_with_what_is_different(content, changes, named):
+    model = tiny.fusion(LateFusion, vocabulary=tiny.vocabulary(**changes))
+    with pytest.raises(InputError, match="the checkpoint was trained with another vocabulary: ") as refused:
+        model.on_load_checkpoint(content)
+    assert named in str(refused.value)
+    assert str(refused.value).endswith("start a new run from its weights with --model.init_from")

@@ -141,6 +141,25 @@ def test_hidden_layers_as_wide_as_a_list_is_long_are_no_lists(saved):
     assert torch.equal(model.task.head[4].weight, source.task.head[4].weight.flip(0))
 
 
+def test_padded_embeddings_find_their_rows_by_name(saved):
+    """Some pretrained models have more rows than words; equal shapes do not say that the words are the same."""
+
+    def padded(words):
+        model = tiny.fusion(vocabulary=words)
+        model.text_encoder.embedding = torch.nn.Embedding(64, tiny.DIM)
+        return model
+
+    answers = tiny.ANSWERS[::-1]
+    source, model = padded(tiny.vocabulary()), padded(other_words("zebras zebras zebras run", answers=answers))
+    taken = start_from(model, saved(source))
+    there, here = (one.vocabulary.tokenizer.get_vocab() for one in (source, model))
+    assert taken.rows["text_encoder.embedding.weight"] == (len(there), 64)
+    for word in there:
+        expected = source.text_encoder.embedding.weight[there[word]]
+        assert torch.equal(model.text_encoder.embedding.weight[here[word]], expected), word
+    assert torch.equal(model.task.head[4].weight, source.task.head[4].weight.flip(0)), "answers, as many as before"
+
+
 def test_the_words_of_a_shared_head_come_with_the_embedding(saved):
     parts = {"task": MaskedLM(), "vocabulary": tiny.vocabulary(answers=())}
     source = tiny.fusion(**parts)

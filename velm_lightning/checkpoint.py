@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from tokenizers import Tokenizer
 from torch import nn
 
 from velm_lightning.recipe import Recorded, build, recipe
 from velm_lightning.types import InputError
+from velm_lightning.vocabulary import Vocabulary
 
 FORMAT = 1
 Part = TypeVar("Part", bound=nn.Module)
@@ -23,8 +27,13 @@ def pack(model: Recorded, checkpoint: dict[str, Any]) -> None:
     checkpoint["velm"] = {"format": FORMAT, "model": recipe(model)}
 
 
-def read(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
+def read(path: Path, map_location: Any = "cpu", mmap: bool = False) -> dict[str, Any]:
     """Read a checkpoint file without running code from it.
+
+    Args:
+        path: the file.
+        map_location: device of the weights.
+        mmap: leave the weights on disk until they are used, if only other things are wanted.
 
     Raises:
         InputError: the file is missing, cut off, holds other objects than weights and plain values, or is not ours.
@@ -34,7 +43,7 @@ def read(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     if not zipfile.is_zipfile(path):  # torch would take it for an older kind of file, and blame its contents
         raise InputError(f"checkpoint {path} is cut off or not a checkpoint")
     try:
-        found = torch.load(path, map_location=map_location, weights_only=True)
+        found = torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         raise InputError(f"checkpoint {path} holds more than weights and plain values, so it was not read") from error
     except Exception as error:  # damaged pickles raise a dozen kinds
@@ -64,11 +73,50 @@ def match(model: Recorded, found: Mapping[str, Any]) -> None:
     if before["class_path"] != now["class_path"]:
         names = (part["class_path"].rpartition(".")[2] for part in (before, now))
         raise InputError("the checkpoint holds a {}, the config names a {}: name the same fusion".format(*names))
+    words = (part["init_args"]["vocabulary"]["init_args"] for part in (before, now))
+    if (changed := vocabulary_difference(*words)) is not None:
+        raise InputError(
+            f"the checkpoint was trained with another vocabulary: {changed}: give the data that it was trained on, or "
+            "start a new run from its weights with --model.init_from"
+        )
     assert isinstance(model, nn.Module)
     sizes = {name: weight.shape for name, weight in model.state_dict().items()}
     if any(name in sizes and weight.shape != sizes[name] for name, weight in found["state_dict"].items()):
         changes = "; ".join(differences(before, now)) or "the data"
         raise InputError(f"the checkpoint was trained with other sizes than the config has: {changes}")
+
+
+def vocabulary_of(path: Path) -> Vocabulary:
+    """Return the word pieces and answers that the model of a checkpoint was trained with.
+
+    Raises:
+        InputError: as ``read``.
+    """
+    found: Vocabulary = build(read(path, mmap=True)["velm"]["model"]["init_args"]["vocabulary"])
+    return found
+
+
+def vocabulary_difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """Return the first difference between two vocabularies, given as their arguments; None if they are the same."""
+    if before == now:
+        return None
+    pieces = tuple(word_pieces(Tokenizer.from_str(one["tokenizer"])) for one in (before, now))
+    lists = {"word piece": pieces, "answer": (before["answers"], now["answers"])}
+    for name, (there, here) in lists.items():
+        for place, (was, is_) in enumerate(zip_longest(there, here)):
+            if was != is_:
+                return f"{name} {place} was {was!r}, is {is_!r}"
+    for answer, was, is_ in zip(before["answers"], before["counts"], now["counts"], strict=False):
+        if was != is_:
+            return f"the weight of answer {answer!r} in training was {was:g}, is {is_:g}"
+    there, here = ({**one, "tokenizer": json.loads(one["tokenizer"])} for one in (before, now))
+    return next((f"{one:.300}" for one in differences(there, here, "vocabulary")), None)
+
+
+def word_pieces(tokenizer: Tokenizer) -> list[str]:
+    """Return the word pieces in the order of their ids."""
+    pieces = tokenizer.get_vocab()
+    return sorted(pieces, key=pieces.__getitem__)
 
 
 def differences(before: Any, now: Any, key: str = "model") -> Iterator[str]:

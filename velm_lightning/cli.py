@@ -33,6 +33,7 @@ from velm_lightning.tracking.limits import Limits
 from velm_lightning.tracking.losses import Losses
 from velm_lightning.tracking.metrics_file import MetricsFile
 from velm_lightning.tracking.record import RunRecord
+from velm_lightning.tracking.resuming import Resuming
 from velm_lightning.tracking.run import Run, now
 from velm_lightning.tracking.scores import print_scores
 from velm_lightning.tracking.settings import Tracking, close_wandb, say_offline
@@ -75,6 +76,12 @@ class VelmCLI(LightningCLI):
             type=Literal["auto"] | None,
             help="`auto` goes on from the newest usable checkpoint of the run whose config is given, or of the newest "
             "unfinished run with the same config; a new run starts where there is none",
+        )
+        parser.add_argument(
+            "--resume_schedule",
+            type=Literal["continue", "stretch"] | None,
+            help="how the learning rate of a run goes on whose number of steps is changed: `stretch` follows the "
+            "schedule as the new number gives it, `continue` lets the rate fall from where it stands to 0",
         )
         parser.add_argument(
             "--on_nan", type=Literal["stop", "skip"], default="stop", help="what to do where a loss is not finite"
@@ -120,13 +127,15 @@ class VelmCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer around the folder of this run."""
         settings: Tracking = self._get(self.config_init, "tracking")
-        self.run = self._open_run(settings)
         folder = self.run.folder / "checkpoints"
         given = self._get(self.config_init, "trainer")
         log = TrainLog()
         self.last = LastCheckpoint(folder / "last.ckpt", self._get(self.config, "save_every_n_steps"))
         self.signals, self.companions = Signals(self.last, self._stopped_at_once), Companions(self._companion_died)
-        callbacks = [*(given.callbacks or []), log, RunRecord(self.run, log), Floors(self.run), Limits(self.run)]
+        self.record = RunRecord(self.run, log)
+        text = config_text(self._parser(self.subcommand), self.config[self.subcommand])
+        resuming = Resuming(text, self.run.folder / "config.yaml", self._get(self.config, "resume_schedule"))
+        callbacks = [*(given.callbacks or []), log, resuming, self.record, Floors(self.run), Limits(self.run)]
         callbacks += [Gallery(self.run, settings.pictures), Thumbnails(self.run, settings.thumbnails)]
         callbacks += SweepTrial.of_environment(self.run)
         callbacks += [self.signals, self.companions, Losses(self._get(self.config, "on_nan"))]
@@ -145,37 +154,50 @@ class VelmCLI(LightningCLI):
         """Let the last checkpoint be written last: it holds what the other callbacks have come to know."""
         return super()._instantiate_trainer(config, [*callbacks, self.last])
 
-    def _open_run(self, settings: Tracking) -> Run:
-        """Return the run that is evaluated or gone on with, or a new one."""
-        chosen = self.config_init[self.subcommand]
-        configs = [Path(str(path)) for path in self._get(self.config, "config", default=None) or []]
+    def instantiate_classes(self) -> None:
+        """Build all parts; what is evaluated reads the data with the words and answers of its checkpoint."""
+        config = self.config[self.subcommand]
+        self.run = self._open_run(config)
+        if self.subcommand != "fit" and config.ckpt_path and Path(config.ckpt_path).is_file():
+            config.data.vocabulary_from = Path(config.ckpt_path)
+        super().instantiate_classes()
+
+    def _open_run(self, config: Any) -> Run:
+        """Return the run that is evaluated or gone on with, or a new one; put its checkpoint into ``config``.
+
+        Raises:
+            InputError: there is no such checkpoint.
+        """
+        launched = Run.of_launcher()
+        configs = [Path(str(path)) for path in config.get("config") or []]
         own = next((run for path in reversed(configs) if (run := Run.of_config(path))), None)
         requeued = os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
-        if self.subcommand == "fit" and not chosen.ckpt_path and (chosen.resume == "auto" or requeued):
-            text = config_text(self._parser(self.subcommand), self.config[self.subcommand])
-            if own is None and "VELM_RUN_ID" not in os.environ:
-                own = Run.unfinished(settings.runs, settings.experiment, text)
-            run = own or self._new_run(settings)
-            os.environ["VELM_RUN_ID"] = run.ident
-            chosen.ckpt_path = newest_usable(run.folder)
-            return run
-        if chosen.ckpt_path in ("best", "last"):
-            run = own or self._new_run(settings)
-            chosen.ckpt_path = str(run.folder / "checkpoints" / f"{chosen.ckpt_path}.ckpt")
-        if chosen.ckpt_path and chosen.ckpt_path not in ("hpc", "registry"):
-            if not Path(chosen.ckpt_path).is_file():
+        if self.subcommand == "fit" and not config.ckpt_path and (config.resume == "auto" or requeued):
+            text = config_text(self._parser(self.subcommand), config)
+            runs, experiment = Path(str(config.tracking.runs)), config.tracking.experiment
+            run = own or launched or Run.unfinished(runs, experiment, text)
+            config.ckpt_path = newest_usable(run.folder) if run else None
+            if run and (config.ckpt_path or run.record.get("status") != "finished"):
+                return run
+            return self._new_run(config)
+        if config.ckpt_path in ("best", "last"):
+            run = own or self._new_run(config)
+            config.ckpt_path = str(run.folder / "checkpoints" / f"{config.ckpt_path}.ckpt")
+        if config.ckpt_path and config.ckpt_path not in ("hpc", "registry"):
+            if not Path(config.ckpt_path).is_file():
                 raise InputError(
-                    f"--ckpt_path {chosen.ckpt_path} does not exist: name a file, or `last` beside "
+                    f"--ckpt_path {config.ckpt_path} does not exist: name a file, or `last` beside "
                     "`--config` of a run's own config.yaml"
                 )
-            found = Run.of_checkpoint(Path(chosen.ckpt_path))
+            found = Run.of_checkpoint(Path(config.ckpt_path))
             if found is not None:
                 return found
-        return self._new_run(settings)
+        return launched or self._new_run(config)
 
-    def _new_run(self, settings: Tracking) -> Run:
-        name = f"{type(self.model).__name__.lower()}-s{self._get(self.config, 'seed_everything')}"
-        return Run.create(settings.runs, settings.experiment, name)
+    def _new_run(self, config: Any) -> Run:
+        model = str(config.model.class_path).rpartition(".")[2].lower()
+        tracking = config.tracking
+        return Run.create(Path(str(tracking.runs)), tracking.experiment, f"{model}-s{config.seed_everything}")
 
     def _loggers(self, settings: Tracking) -> list[Logger]:
         """Return the loggers: the metrics file, W&B, and what the config adds."""
@@ -191,7 +213,8 @@ class VelmCLI(LightningCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         """Run it, and end all processes of the run however it ends."""
         try:
-            super()._run_subcommand(subcommand)
+            with self.run.handed_down():
+                super()._run_subcommand(subcommand)
         except BaseException as error:
             if self.trainer.world_size > 1:
                 leave(error, self.trainer)
@@ -218,6 +241,8 @@ class VelmCLI(LightningCLI):
         if self.run.record.get("status") == "pruned":
             return
         if best and self._get(self.config, "test_after_fit") and not getattr(self.trainer, "fast_dev_run", False):
+            if self.trainer.is_global_zero:
+                self.run.update(checkpoint=Path(best).name)
             self.trainer.validate(ckpt_path=best, datamodule=self.datamodule, verbose=False)
             if self.datamodule.has("test"):
                 self.trainer.test(ckpt_path=best, datamodule=self.datamodule, verbose=False)
@@ -236,30 +261,35 @@ class VelmCLI(LightningCLI):
     def after_predict(self) -> None:
         """Say where the predictions are."""
         if self.trainer.is_global_zero:
-            print(f"predictions: {self.run.folder / 'predictions' / 'predict.jsonl'}")
+            print(f"predictions: {self.record.predictions}")
 
     def _show(self) -> None:
         if self.trainer.is_global_zero and self.run.record.get("scores"):
-            print_scores(self.run)
+            print_scores(self.run, self.run.names.values())
             print(f"run: {self.run.folder}")
 
 
 class SaveConfig(SaveConfigCallback):
     """Writes the complete config into the run's folder, where ``velm fit --config`` repeats the run from it."""
 
-    def save_config(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        """Write nothing yet: a start that is refused leaves no trace."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Write ``config.yaml`` and the tokeniser."""
-        if stage != "fit":
+        if not trainer.is_global_zero:
             return
-        record = next(c for c in trainer.callbacks if isinstance(c, RunRecord))  # type: ignore[attr-defined]
-        write_whole(record.run.folder / "config.yaml", config_text(self.parser, self.config))
-        write_whole(record.run.folder / "tokenizer" / "tokenizer.json", pl_module.vocabulary.tokenizer.to_str())
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        folder = next(one.run.folder for one in callbacks if isinstance(one, RunRecord))
+        next(one for one in callbacks if isinstance(one, Resuming)).restore(self.config)
+        write_whole(folder / "config.yaml", config_text(self.parser, self.config))
+        write_whole(folder / "tokenizer" / "tokenizer.json", pl_module.vocabulary.tokenizer.to_str())
 
 
 def config_text(parser: LightningArgumentParser, config: Any) -> str:
     """Return a config as YAML, complete but for what is said of one start alone."""
     config = config.clone()
-    config.ckpt_path = config.resume = config.allow = None
+    config.ckpt_path = config.resume = config.resume_schedule = config.allow = None
     return str(parser.dump(config, skip_none=False, skip_check=True))
 
 
@@ -295,7 +325,6 @@ def _start(arguments: Sequence[str]) -> None:
         MultimodalData,
         subclass_mode_model=True,
         save_config_callback=SaveConfig,
-        save_config_kwargs={"save_to_log_dir": False},
         trainer_defaults={
             "use_distributed_sampler": False,  # the data module's own samplers place every rank
             "num_sanity_val_steps": 0,

@@ -44,7 +44,12 @@ class Taken(NamedTuple):
         return "\n".join(lines)
 
 
-_Lists = tuple[Sequence[str], Sequence[str]]
+class _Lists(NamedTuple):
+    """The names that the rows of a weight stand for there and here; some models pad their words with further rows."""
+
+    there: Sequence[str]
+    here: Sequence[str]
+    padded: bool = False
 
 
 class _Named(NamedTuple):
@@ -77,7 +82,7 @@ def start_from(model: Any, path: Path) -> Taken:
         if given is None:
             taken.left[name] = "the checkpoint has none"
         elif lists := _rows_of(weight, given, listed.get(name.rpartition(".")[0])):
-            taken.rows[name] = _copy_rows(weight, given, *lists), len(weight)
+            taken.rows[name] = _copy_rows(weight, given, lists.there, lists.here), len(weight)
         elif given.shape != weight.shape:
             taken.left[name] = f"is {tuple(weight.shape)} here, {tuple(given.shape)} there"
         else:
@@ -103,42 +108,39 @@ def _renamed(state: Mapping[str, Tensor], there: Mapping[str, Any], here: Mappin
 
 def _names(there: Mapping[str, Any]) -> _Named:
     given = there["init_args"]["vocabulary"]["init_args"]
-    return _Named(_words(Tokenizer.from_str(given["tokenizer"])), given["answers"])
+    return _Named(checkpoint.word_pieces(Tokenizer.from_str(given["tokenizer"])), given["answers"])
 
 
 def _own_names(vocabulary: Vocabulary) -> _Named:
-    return _Named(_words(vocabulary.tokenizer), vocabulary.answers)
-
-
-def _words(tokenizer: Tokenizer) -> list[str]:
-    return [word for word, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])]
+    return _Named(checkpoint.word_pieces(vocabulary.tokenizer), vocabulary.answers)
 
 
 def _listed(model: Any, before: _Named, now: _Named) -> dict[str, _Lists]:
     """Return the layers with a row a word or a row an answer, and the lists of these there and here.
 
-    Words have rows in the embedding and where it is shared, answers in the last layer of a task's head. Sizes alone
-    would not tell: a hidden layer may be as wide as the vocabulary is long.
+    Words have rows in the embedding, where it is shared, and in a pretrained model's own head, answers in the last
+    layer of a task's head. Sizes alone would not tell: a hidden layer may be as wide as the vocabulary is long.
     """
     layers: dict[str, nn.Module] = dict(model.named_modules(remove_duplicate=False))
+    own_head = model.text_encoder.vocabulary_head
     found = {}
     for name, layer in layers.items():
         above = layers.get(name.rpartition(".")[0])
         last = not isinstance(above, nn.Sequential) or above[-1] is layer
-        if getattr(layer, "weight", None) is model.text_encoder.embedding.weight:
-            found[name] = before.words, now.words
+        if getattr(layer, "weight", None) is model.text_encoder.embedding.weight or layer is own_head:
+            found[name] = _Lists(before.words, now.words, padded=True)
         elif last and isinstance(layer, nn.Linear) and name.startswith("task."):
-            found[name] = before.answers, now.answers
+            found[name] = _Lists(before.answers, now.answers)
     return found
 
 
 def _rows_of(weight: Tensor, given: Tensor, lists: _Lists | None) -> _Lists | None:
     """Return the lists that the rows of a weight stand for there and here, if they do and the lists differ."""
-    if lists is None or weight.shape[1:] != given.shape[1:]:
+    if lists is None or weight.shape[1:] != given.shape[1:] or not (lists.there and lists.here):
         return None
-    there, here = lists
-    stand = bool(there and here) and len(weight) == len(here) and len(given) == len(there)
-    return lists if stand and list(there) != list(here) else None
+    spare = len(weight) - len(lists.here), len(given) - len(lists.there)
+    stand = min(spare) >= 0 and (lists.padded or spare == (0, 0))
+    return lists if stand and list(lists.there) != list(lists.here) else None
 
 
 def _copy_rows(weight: Tensor, given: Tensor, there: Sequence[str], here: Sequence[str]) -> int:

@@ -50,8 +50,14 @@ def verify(folder: Path, allow: Sequence[str] = ()) -> list[Figure]:
     run = Run(folder)
     if not run.record.get("scores"):
         raise InputError(f"{folder} holds no evaluated run: give a folder with run.json and predictions")
-    task: Task = build(run.record["model"]["init_args"]["task"], allow)
-    return [figure for split in run.record["scores"] for figure in _figures(run, split, task)]
+    return [figure for split in run.record["scores"] for figure in _figures(run, split, _task(run, split, allow))]
+
+
+def _task(run: Run, split: str, allow: Sequence[str]) -> Task:
+    """Return the task by which an evaluation was scored; runs of earlier versions keep only that of the training."""
+    model = run.record.get("evaluations", {}).get(split, run.record).get("model")
+    task: Task = build(model["init_args"]["task"], allow)
+    return task
 
 
 def _figures(run: Run, split: str, task: Task) -> Iterator[Figure]:

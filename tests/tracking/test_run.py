@@ -4,6 +4,8 @@ import json
 import math
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,18 +36,53 @@ def test_opening_a_run_writes_nothing_yet(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_two_runs_have_two_ids(tmp_path, monkeypatch):
-    idents = set()
-    for _ in range(5):
-        monkeypatch.delenv("VELM_RUN_ID", raising=False)
-        idents.add(Run.create(tmp_path, "vqa", "x").ident)
-    assert len(idents) == 5
+def test_two_runs_have_two_ids(tmp_path):
+    assert len({Run.create(tmp_path, "vqa", "x").ident for _ in range(5)}) == 5
 
 
-def test_processes_started_by_a_run_find_its_id(tmp_path):
+def test_an_id_that_is_taken_is_drawn_again(tmp_path, monkeypatch):
+    drawn = iter(["aaaaaa", "aaaaaa", "bbbbbb"])
+    monkeypatch.setattr("secrets.token_hex", lambda count: next(drawn))
+    Run.create(tmp_path, "vqa", "x").update(status="finished")
+    assert Run.create(tmp_path, "vqa", "x").ident == "x-bbbbbb"
+
+
+def test_a_launched_process_finds_the_run_of_its_launcher(tmp_path):
     first = Run.create(tmp_path, "vqa", "x")
-    assert os.environ["VELM_RUN_ID"] == first.ident
-    assert Run.create(tmp_path, "vqa", "x").folder == first.folder
+    ask = "from velm_lightning.tracking.run import Run; print(Run.of_launcher().folder, Run.of_launcher().ident)"
+    with first.handed_down():
+        done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(first.folder), first.ident]
+
+
+def test_a_run_is_handed_down_to_children_only(tmp_path, monkeypatch):
+    first = Run.create(tmp_path, "vqa", "x")
+    with first.handed_down():
+        assert Run.of_launcher() is None, "the launcher itself, which may start a second run"
+        left = os.environ["VELM_RUN_ID"]
+    assert "VELM_RUN_ID" not in os.environ
+    for value in (left, "mine", "", f"{os.getppid()}:"):  # left over in a shell, or exported by a user
+        monkeypatch.setenv("VELM_RUN_ID", value)
+        assert Run.of_launcher() is None
+
+
+def test_ranks_that_drew_their_own_ids_agree_on_one(tmp_path):
+    first, other = (Run.create(tmp_path, "vqa", "x") for _ in range(2))
+    first.update(seed=3)
+    other.move_to(first.folder)
+    assert (other.folder, other.ident, other.record["seed"]) == (first.folder, first.ident, 3)
+
+
+def test_several_may_look_whether_a_run_is_free(tmp_path):
+    one, two, three = (Run(tmp_path) for _ in range(3))
+    assert one.claim(shared=True)
+    assert two.claim(shared=True)
+    assert not three.claim()
+    one.release()
+    two.release()
+    assert three.claim()
+    assert not one.claim(shared=True)
+    three.release()
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".", "/tmp"])

@@ -77,7 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--fetched", type=Path, default=Path("runs") / "wandb", metavar="DIR", help="where runs from W&B are kept"
     )
-    parser.add_argument("--split", choices=["val", "test"], help="test where all runs have it, else val")
+    parser.add_argument(
+        "--split", metavar="NAME", help="test where all runs have it, else val; or another evaluation of the runs"
+    )
     parser.add_argument("--metric", metavar="NAME", help="the figure to compare by; by default what the runs monitor")
     parser.add_argument("--controls", nargs="*", default=[], metavar="CLASS", help="models that are controls besides")
     parser.add_argument("--watts", type=float, help="mean power of a device with its share of the machine: adds kWh")

@@ -14,6 +14,7 @@ from lightning import LightningDataModule
 from torch import nn
 from torch.utils.data import DataLoader
 
+from velm_lightning.checkpoint import vocabulary_of
 from velm_lightning.data.balance import balance
 from velm_lightning.data.collate import Texts
 from velm_lightning.data.features import FeatureStore
@@ -45,6 +46,8 @@ class MultimodalData(LightningDataModule):
         balance: exponent of the training order's frequencies: 0 shows every sample once an epoch, 1 draws every answer
             equally often; a sample counts for each of its answers by that answer's share. See ``data.balance``.
         max_length: longest prompt, and longest target, in word pieces.
+        vocabulary_from: checkpoint whose word pieces and answers are used; by default those of the training split.
+            ``velm validate``, ``test`` and ``predict`` set it to the checkpoint that they evaluate.
         target_lengths: how many word pieces of a target are learned in the first epochs, one number an epoch, before
             all are (sequence length warmup, Li et al. 2022).
         on_bad_image: what to do where a picture cannot be read: ``error`` names its file and the sample; ``skip``
@@ -68,6 +71,7 @@ class MultimodalData(LightningDataModule):
         answers: int = 3000,
         balance: float = 0.0,
         max_length: int = 64,
+        vocabulary_from: Path | None = None,
         target_lengths: Sequence[int] = (),
         on_bad_image: Literal["error", "skip"] = "error",
         max_pixels: int = MAX_PIXELS,
@@ -95,6 +99,7 @@ class MultimodalData(LightningDataModule):
         self.image_mode, self.cache, self.augment = images, cache, list(augment)
         self.max_answers, self.balance, self.max_length = answers, balance, max_length
         self.cache_features, self.incongruent, self.target_lengths = cache_features, incongruent, target_lengths
+        self.vocabulary_from = vocabulary_from
         self.transform: ImageTransform | None = None
         self.encoder: Encoder | None = None
         self._splits: dict[str, Split] = {}
@@ -105,11 +110,13 @@ class MultimodalData(LightningDataModule):
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """Word pieces and answers of the training split.
+        """Word pieces and answers: of the training split, or of a checkpoint; ``connect`` puts in those of the model.
 
         Raises:
-            InputError: there is no training split.
+            InputError: there is no training split, or the checkpoint cannot be read.
         """
+        if self.vocabulary_from is not None:
+            return vocabulary_of(self.vocabulary_from)
         train = self.samples("train")
         tokenizer = self.tokenizing.tokenizer([sample.text for sample in train] + self.sentences("train"))
         weights: Counter[str] = Counter()
@@ -143,6 +150,16 @@ class MultimodalData(LightningDataModule):
         """Return what the figures of a split go by: its name, and whether its pictures are another sample's."""
         return f"{name}-incongruent" if self.incongruent else name
 
+    def file(self, name: str) -> Path | None:
+        """Return the file that a split is read from, if the dataset has one file a split."""
+        found: Path | None = getattr(self.dataset, "files", {}).get(name)
+        return found
+
+    @property
+    def predicted(self) -> str:
+        """The split that is predicted: the test split, or the validation split if there is no test split."""
+        return "test" if self.has("test") else "val"
+
     def fingerprint(self, name: str) -> str:
         """Return 16 hexadecimal digits that change with any key, text, target or reference of a split."""
         digest = blake2b(digest_size=8)
@@ -158,14 +175,15 @@ class MultimodalData(LightningDataModule):
             self.connect(self.trainer.lightning_module)
 
     def connect(self, model: Any) -> None:
-        """Take over the geometry that a model's image encoder wants, and the encoder if its features are to be kept.
+        """Take over what a model reads: its word pieces and answers, its image encoder's geometry, and its features.
 
         Raises:
             InputError: features are to be kept of an encoder that learns.
         """
-        if self.transform != model.transform:
-            self._splits = {}  # their pictures are of another size or shape
-        self.transform = model.transform
+        known: Vocabulary = getattr(model, "vocabulary", None) or self.vocabulary
+        if self.transform != model.transform or self.__dict__.get("vocabulary") is not known:
+            self._splits = {}  # their pictures are of another size or shape, or their numbers stand for other words
+        self.transform, self.vocabulary = model.transform, known
         encoder: Any = model.image_encoder
         if not self.cache_features or isinstance(encoder, nn.Identity):  # a control that sees no image
             self.encoder = None
@@ -287,8 +305,8 @@ class MultimodalData(LightningDataModule):
         return self._evaluation("test")
 
     def predict_dataloader(self) -> DataLoader[Batch]:
-        """Predict the test split, or the validation split where there is none."""
-        return self._evaluation("test" if self.has("test") else "val")
+        """Return the batches of the split that is predicted."""
+        return self._evaluation(self.predicted)
 
     def _evaluation(self, name: str) -> DataLoader[Batch]:
         split = self.with_features(name)

@@ -12,6 +12,39 @@ from velm_lightning.encoders.base import Encoder
 from velm_lightning.recipe import Recorded
 
 
+class Schedule:
+    """The share of the peak rate at each step: a linear warm-up, then a cosine from a level to zero.
+
+    Its attributes are plain values, which the scheduler writes into checkpoints: a run that goes on follows the
+    schedule that it was started with, however long it is to be now.
+
+    Args:
+        warmup: steps over which the rate rises.
+        steps: all steps; may be infinite, and then the rate stays at its level.
+    """
+
+    def __init__(self, warmup: int, steps: float) -> None:
+        self.warmup, self.steps = warmup, steps
+        self.begin, self.level = warmup, 1.0
+        self.plan = [warmup, steps]  # what the settings asked for
+
+    def __call__(self, step: int) -> float:
+        """Return the share of the peak rate at ``step``."""
+        if step < self.warmup:
+            return (step + 1) / self.warmup
+        if not math.isfinite(self.steps):
+            return self.level
+        done = (step - self.begin) / max(1, self.steps - self.begin)
+        return self.level * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+    def continued(self, step: int, planned: Schedule) -> Schedule:
+        """Return a schedule that goes on from this one at ``step`` without a jump, and ends as ``planned`` does."""
+        found = Schedule(self.warmup, planned.steps)
+        found.begin = max(step, self.warmup)
+        found.level, found.plan = self(found.begin), planned.plan
+        return found
+
+
 class Optimization(Recorded):
     """AdamW (Loshchilov & Hutter 2019) with linear warm-up, then a cosine to zero.
 
@@ -49,18 +82,16 @@ class Optimization(Recorded):
         """Return Lightning's optimiser configuration for a run of ``steps`` optimiser steps (may be infinite)."""
         # The fused kernel takes all parameters in one call; it exists for every floating type on CPU and CUDA.
         optimizer = torch.optim.AdamW(self.groups(model), lr=self.learning_rate, betas=self.betas, fused=True)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.factor(step, steps))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule(steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def schedule(self, steps: float) -> Schedule:
+        """Return the schedule of a run of ``steps`` optimiser steps; without an end, the rate stays at its peak."""
+        return Schedule(max(1, round(self.warmup * steps)) if math.isfinite(steps) else 1, steps)
+
     def factor(self, step: int, steps: float) -> float:
-        """Return the share of the peak rate at ``step`` of ``steps``; without an end, the rate stays at its peak."""
-        warmup = max(1, round(self.warmup * steps)) if math.isfinite(steps) else 1
-        if step < warmup:
-            return (step + 1) / warmup
-        if not math.isfinite(steps):
-            return 1.0
-        done = (step - warmup) / max(1, steps - warmup)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+        """Return the share of the peak rate at ``step`` of ``steps``."""
+        return self.schedule(steps)(step)
 
     def groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """Sort trainable parameters into groups: decayed or not, and by their rate."""

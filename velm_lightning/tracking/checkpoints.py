@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from velm_lightning import checkpoint as safe
@@ -59,6 +59,10 @@ class LastCheckpoint(Checkpoint):
         self.saved = -1
         self._states: list[dict[str, Any]] = []
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Let all ranks write to the place of rank 0."""
+        self.path = Path(trainer.strategy.broadcast(str(self.path)))
+
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """Write after so many steps."""
         if self._due(trainer) and more_follow(trainer):
@@ -93,9 +97,12 @@ class LastCheckpoint(Checkpoint):
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Keep the random states for the first step; let the best checkpoint be found where the run lies now."""
         self._states = checkpoint.get("velm_random", [])
-        for state in checkpoint.get("callbacks", {}).values():
-            if isinstance(state, dict) and "best_k_models" in state:
-                move(state, self.path.parent)
+        here = os.path.realpath(self.path.parent)
+        loaded = os.path.realpath(os.path.dirname(str(trainer.ckpt_path)))
+        for callback in trainer.checkpoint_callbacks if loaded in (here, os.path.dirname(here)) else ():
+            state = checkpoint.get("callbacks", {}).get(callback.state_key)
+            if isinstance(callback, ModelCheckpoint) and state and callback.dirpath == here:
+                move(state, here)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Go on with the random numbers that would have come next."""
@@ -142,17 +149,17 @@ def repeat_validation(loops: dict[str, Any]) -> None:
         progress[part] = {"ready": begun, "started": begun, "processed": 0, "completed": 0}
 
 
-def move(state: dict[str, Any], folder: Path) -> None:
-    """Let the state of a ``ModelCheckpoint`` name files in ``folder``: the run may have been moved there since."""
-    here = os.path.realpath(folder)
-    if Path(state["dirpath"] or "").parts[-2:] != Path(here).parts[-2:]:  # the run's id, and `checkpoints`
-        return
+def move(state: dict[str, Any], folder: str) -> None:
+    """Let the state of a ``ModelCheckpoint`` name files in ``folder``: the run may have been moved or renamed since.
+
+    Lightning would otherwise forget the best score, and the next evaluation, however bad, would replace the best file.
+    """
 
     def moved(path: str) -> str:
-        return os.path.join(here, os.path.basename(path)) if path else path
+        return os.path.join(folder, os.path.basename(path)) if path else path
 
     state["best_k_models"] = {moved(path): score for path, score in state["best_k_models"].items()}
-    state["dirpath"] = here
+    state["dirpath"] = folder
     for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
         state[name] = moved(state[name])
 

@@ -44,7 +44,7 @@ class Floors(Callback):
         if trainer.is_global_zero and data is not None and data.has("train"):
             found: Found = pl_module.task.floors(pl_module.rows, data.samples("train"))
             if found:
-                self.run.update(floors=self.run.record.get("floors", {}) | {data.title(split): found})
+                self.run.keep(self.run.names.get(split, split), floors=found)
 
 
 def summary(data: Any, task: Any) -> list[str]:

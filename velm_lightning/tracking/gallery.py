@@ -69,7 +69,7 @@ class Gallery(Callback):
         if not shown:
             return
         sheet = draw_sheet(shown)
-        split = trainer.datamodule.title(split)  # type: ignore[attr-defined]
+        split = self.run.names.get(split, split)
         write_whole(self.run.folder / "gallery" / f"{split}.png", sheet)
         logger = next((logger for logger in trainer.loggers if isinstance(logger, WandbLogger)), None)
         if logger is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from rich.console import Console
 from rich.table import Table
 
@@ -10,11 +12,18 @@ from velm_lightning.tasks.rows import WITHOUT_REFERENCES
 from velm_lightning.tracking.run import Run
 
 
-def print_scores(run: Run, console: Console | None = None) -> None:
-    """Print the figures of a run and the score of every group as a table."""
-    record = run.record
-    splits = sorted(record.get("scores", {}), key=lambda split: (not split.startswith("val"), split))
-    table = Table(title=f"{run.ident} · {record.get('signature', '')}", title_justify="left")
+def print_scores(run: Run, names: Iterable[str] = (), console: Console | None = None) -> None:
+    """Print the figures of a run and the score of every group as a table.
+
+    Args:
+        run: the run.
+        names: evaluations that are shown next to the run's own of its validation and test split.
+        console: where to.
+    """
+    record, names = run.record, {"val", "test", *names}
+    splits = sorted(names & record.get("scores", {}).keys(), key=lambda split: (not split.startswith("val"), split))
+    title = f"{run.ident} · {record.get('signature') or ''}"
+    table = Table(title=title, title_justify="left")
     table.add_column("figure")
     for split in splits:
         table.add_column(f"{split} ({record['scores'][split]['samples']})", justify="right")

@@ -75,7 +75,7 @@ class Tracking:
         """Return the logger of a run, or none where W&B is left out."""
         if self.wandb == "off" or os.environ.get("WANDB_MODE") == "disabled":
             return None
-        make_folder(run.folder)
+        rank_zero_only(make_folder)(run.folder)  # other ranks may not know it yet
         os.environ.setdefault("WANDB_SILENT", "true")  # read when its service starts, before any settings are
         return Wandb(
             project=self.project or self.experiment,

@@ -50,7 +50,8 @@ class Thumbnails(Callback):
         lines = [  # a picture that cannot be read, and may be left out, is
             json.dumps({"image": one.pictures[0], "jpeg": jpeg(one.image[0])}) + "\n" for one in shown if one.size
         ]
-        write_whole(self.run.folder / "predictions" / f"{data.title(split)}.pictures.jsonl", "".join(lines))
+        name = self.run.names.get(split, split)
+        write_whole(self.run.folder / "predictions" / f"{name}.pictures.jsonl", "".join(lines))
 
 
 def spread(pictures: list[str], count: int) -> list[int]:
