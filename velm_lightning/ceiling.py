@@ -63,7 +63,7 @@ def ceiling(task: Task, samples: Sequence[Sample], vocabulary: Vocabulary, most:
         None if no sample has references, or if the task's answers are not texts.
     """
     scored = [sample for sample in spread(samples, most) if sample.references]
-    texts = [list(dict.fromkeys(sample.references)) for sample in scored]
+    texts = [list(dict.fromkeys(sample.references or ())) for sample in scored]
     flat = [text for some in texts for text in some]
     replies = task.producible(flat, vocabulary)
     if replies is None or not flat:
@@ -110,7 +110,16 @@ def _score(task: Task, samples: Sequence[Sample], replies: Sequence[Sequence[str
     for place in range(max(map(len, replies))):
         rows = task.score(
             [
-                Row(str(number), "", "", some[min(place, len(some) - 1)], sample.references, math.nan, 1.0, math.nan)
+                Row(
+                    str(number),
+                    "",
+                    "",
+                    some[min(place, len(some) - 1)],
+                    sample.references or (),
+                    math.nan,
+                    1.0,
+                    math.nan,
+                )
                 for number, (sample, some) in enumerate(zip(samples, replies, strict=True))
             ]
         )
