@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import TypeVar
+from unicodedata import normalize
 
 from velm_lightning.data.cache import default_folder
 from velm_lightning.data.digests import digests_of
@@ -49,7 +50,7 @@ def part_of(
             above[node] = node = above[above[node]]
         return node
 
-    names = [name(one) for one in found]
+    names = [normalize("NFC", name(one)) for one in found]  # one name, in whatever form it is written
     for called, paths in zip(names, shown, strict=True):
         for path in paths:
             above[root(content[path])] = root(("name", called))
