@@ -76,8 +76,8 @@ def _tensor(picture: Pillow.Image) -> Tensor:
 def _fit(picture: Pillow.Image, transform: ImageTransform, reduced: int = 1) -> Pillow.Image:
     """Return an upright RGB picture as S x S: squashed, or resized and its centre cropped, both with antialiasing.
 
-    The crop is that of torchvision's ``ImageClassification`` preset: the shorter side becomes ``size / crop_ratio``, the
-    longer one is rounded down, and the margins are rounded half to even.
+    The crop is that of torchvision's ``ImageClassification`` preset: the shorter side becomes ``size / crop_ratio``,
+    the longer one is rounded down, and the margins are rounded half to even.
 
     Args:
         picture: what was decoded.
@@ -89,7 +89,7 @@ def _fit(picture: Pillow.Image, transform: ImageTransform, reduced: int = 1) -> 
         return picture.resize((side, side), filtering)
     width, height = (length * reduced for length in picture.size)
     short = max(side, round(side / transform.crop_ratio))
-    new = tuple(int(short * length / min(width, height)) for length in (width, height))
+    new = int(short * width / min(width, height)), int(short * height / min(width, height))
     left, top = (round((length - side) / 2) for length in new)
     if reduced == 1 and max(new) <= _LONGEST * short:
         return picture.resize(new, filtering).crop((left, top, left + side, top + side))

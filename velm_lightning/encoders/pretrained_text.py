@@ -178,7 +178,8 @@ def _gain(embedding: nn.Embedding) -> Tensor:
     """Return by how much an embedding enlarges its rows: 1, except for those that multiply inside (Gemma 3)."""
     rows = embedding.weight[:2]
     words: Tensor = embedding(torch.arange(len(rows), device=rows.device))
-    return words.norm() / rows.norm()
+    gain: Tensor = words.norm() / rows.norm()
+    return gain
 
 
 def _check_words(vocabulary: Vocabulary, name: str) -> None:
