@@ -225,7 +225,7 @@ def test_the_form_of_a_name_does_not_move_a_picture_to_another_split(tmp_path):
     parts = []
     for letter in ("\u00e9", "e\u0301"):
         _, val = held(tmp_path, [{**ROW, "image": f"{letter}{n}.jpg", "text": f"question {n}"} for n in range(40)], 0.5)
-        parts.append(val)
+        parts.append([text.split()[-1] for text in val])
     assert 0 < len(parts[0]) < 40
     assert parts[0] == parts[1]
 
