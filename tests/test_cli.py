@@ -104,7 +104,9 @@ def test_the_record_tells_what_was_run(ran):
 def test_the_ceiling_stands_before_the_training_and_at_the_end(ran):
     known = set(Fusion.load_from_checkpoint(ran.folder / "checkpoints/best.ckpt").vocabulary.answers)
     share = sum(bool(known & set(row.references)) for row in ran.rows("val")) / len(ran.rows("val"))
-    assert ran.record["ceiling"] == {"val": {"score": pytest.approx(share), "bytes": 1.0, "samples": 3}}
+    assert ran.record["ceiling"] == {
+        "val": {"score": pytest.approx(share), "bytes": 1.0, "samples": len(ran.rows("val"))}
+    }
     assert ran.record["tokenizer"]["reason"]
     (said,) = ran.record["limits"]
     assert ran.out.count(said) == 2

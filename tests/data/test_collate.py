@@ -22,7 +22,7 @@ def sample(text="", target=None):
 
 
 def pieces(batch, row, words):
-    return [words.tokenizer.id_to_token(i) for i in batch.ids[row].tolist()]
+    return [words.tokenizer.id_to_token(i).removeprefix("Ġ") for i in batch.ids[row].tolist()]
 
 
 def test_a_question_stands_between_start_and_end(vocabulary):

@@ -12,6 +12,7 @@ from torch import nn
 from torchvision.transforms import v2
 
 from velm_lightning.data import MultimodalData
+from velm_lightning.data.tokenizing import TrainedTokenizer
 from velm_lightning.stable import stable_number
 from velm_lightning.types import ImageTransform, InputError, Sample
 
@@ -215,7 +216,7 @@ def test_the_order_can_be_told_without_reading_a_batch():
 
 def test_words_come_from_the_training_split_alone():
     splits = {"train": [sample("a", "red circle")], "val": [sample("a", "blue square")]}
-    words = MultimodalData(tiny.Samples(**splits)).vocabulary
+    words = MultimodalData(tiny.Samples(**splits), TrainedTokenizer("word")).vocabulary
     assert words.unknown not in words.encode(["red circle"])[0]
     assert words.encode(["blue"]) == [[words.unknown]]
 

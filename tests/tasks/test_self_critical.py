@@ -68,8 +68,7 @@ def test_probabilities_are_those_that_sentences_are_drawn_by(kind):
     for row, sample in enumerate(drawn):
         for column, one in enumerate(sample):
             said = [*one.ids, *([model.vocabulary.end] if len(one.ids) < 6 else [])]
-            words = [model.vocabulary.tokenizer.id_to_token(word) for word in one.ids]
-            told = model.task.toward(batch, [" ".join(words)] * batch.size)
+            told = model.task.toward(batch, [model.vocabulary.decode(one.ids)] * batch.size)
             start = int(prompts(batch).valid[row].sum()) - 1
             logits = model.task.logits(model(told).x[row, start : start + len(said)])
             logits[:, silent] = float("-inf")
