@@ -8,7 +8,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is ever downloaded here
 
 import pytest
-import tiny
+from helpers import tiny
 import torch
 from hypothesis import settings
 

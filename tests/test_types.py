@@ -1,7 +1,7 @@
 """The block rule, and the small operations on tokens and batches that all else relies on."""
 
 import pytest
-import tiny
+from helpers import tiny
 import torch
 
 from velm_lightning.types import InputError, Tokens

@@ -8,20 +8,20 @@ from collections.abc import Sequence
 from importlib import import_module
 
 COMMANDS = {
-    "fit": ("velm_lightning.cli", "train a model, then evaluate its best checkpoint"),
-    "validate": ("velm_lightning.cli", "evaluate on the validation split"),
-    "test": ("velm_lightning.cli", "evaluate on the test split"),
-    "predict": ("velm_lightning.cli", "write predictions"),
-    "ask": ("velm_lightning.ask", "ask a checkpoint about a picture"),
-    "draw": ("velm_lightning.draw", "draw pictures from a caption"),
-    "search": ("velm_lightning.search", "find the pictures of a folder that go with a text"),
-    "data": ("velm_lightning.data_check", "check the data that a config names"),
-    "features": ("velm_lightning.features", "run a frozen image encoder once over all pictures"),
-    "score": ("velm_lightning.score", "score a file of captions, of any system, as the COCO evaluation does"),
+    "fit": ("velm_lightning.cli.fit", "train a model, then evaluate its best checkpoint"),
+    "validate": ("velm_lightning.cli.fit", "evaluate on the validation split"),
+    "test": ("velm_lightning.cli.fit", "evaluate on the test split"),
+    "predict": ("velm_lightning.cli.fit", "write predictions"),
+    "ask": ("velm_lightning.cli.ask", "ask a checkpoint about a picture"),
+    "draw": ("velm_lightning.cli.draw", "draw pictures from a caption"),
+    "search": ("velm_lightning.cli.search", "find the pictures of a folder that go with a text"),
+    "data": ("velm_lightning.cli.data", "check the data that a config names"),
+    "features": ("velm_lightning.cli.features", "run a frozen image encoder once over all pictures"),
+    "score": ("velm_lightning.cli.score", "score a file of captions, of any system, as the COCO evaluation does"),
     "sweep": ("velm_lightning.sweep", "search fusions, seeds and settings by a sweep file"),
     "compare": ("velm_lightning.compare", "compare finished runs: statistics, tables, a dashboard"),
-    "probe": ("velm_lightning.probe", "measure how much a model owes to the image and to the text"),
-    "verify": ("velm_lightning.verify", "compute a run's figures anew from its predictions"),
+    "probe": ("velm_lightning.cli.probe", "measure how much a model owes to the image and to the text"),
+    "verify": ("velm_lightning.cli.verify", "compute a run's figures anew from its predictions"),
     "bench": ("velm_lightning.bench", "measure speed"),
 }
 

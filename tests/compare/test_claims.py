@@ -14,7 +14,7 @@ from velm_lightning.compare.reading import RunFolder, read_runs
 from velm_lightning.compare.tables import markdown, sheets
 from velm_lightning.errors import InputError
 
-from .made import config, fusions, lines, number, run
+from helpers.run_folders import config, fusions, lines, number, run
 
 
 def compared(folder, **words):

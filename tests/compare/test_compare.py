@@ -15,10 +15,10 @@ from velm_lightning.compare.figures import panels
 from velm_lightning.compare.grouping import short_names
 from velm_lightning.compare.reading import RunFolder, read_runs
 from velm_lightning.compare.tables import latex, markdown, short, table_of_runs
-from velm_lightning.compare.worth import estimate
+from velm_lightning.compare.modality_reliance import estimate
 from velm_lightning.errors import InputError
 
-from .made import fusions, run
+from helpers.run_folders import fusions, run
 
 
 def compared(folder, **words):

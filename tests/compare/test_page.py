@@ -12,7 +12,7 @@ from velm_lightning.compare.figures import panels
 from velm_lightning.compare.page import for_script, gallery, page
 from velm_lightning.compare.reading import read_runs
 
-from .made import HOSTILE, fusions, run
+from helpers.run_folders import HOSTILE, fusions, run
 
 pytest.importorskip("plotly")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -9,16 +9,16 @@ import time
 from pathlib import Path
 
 import pytest
-from tracking.wandb_server import WandbServer
+from helpers.wandb_server import WandbServer
 
 from velm_lightning.compare import remote, report
 from velm_lightning.compare.comparison import compare
 from velm_lightning.compare.reading import read_runs
 from velm_lightning.compare.tables import markdown
 from velm_lightning.errors import InputError
-from velm_lightning.wandb_service import end_service
+from velm_lightning.io.wandb_service import end_service
 
-from .made import fusions
+from helpers.run_folders import fusions
 
 wandb = pytest.importorskip("wandb")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

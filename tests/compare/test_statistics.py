@@ -21,7 +21,7 @@ from velm_lightning.compare.statistics import (
 )
 from velm_lightning.compare.student import joint_p, t_p, t_quantile
 
-from .made import ROOT
+from helpers.run_folders import ROOT
 
 A, B = [0.75, 0.70, 0.80], [0.70, 0.60, 0.65]  # three seeds each: differences 0.05, 0.10, 0.15
 IMAGE_EFFECT = [0.3, -0.1, -0.1, -0.1]  # of four images, on the difference

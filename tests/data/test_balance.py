@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-import tiny
+from helpers import tiny
 import torch
 
 from velm_lightning.data import MultimodalData

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-import tiny
+from helpers import tiny
 import torch
 
 from velm_lightning.data.collate import Texts, cut_targets, known_answers, picture_names

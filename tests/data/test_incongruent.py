@@ -3,11 +3,11 @@
 from collections import Counter
 
 import pytest
-import tiny
+from helpers import tiny
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from pictures import smooth
+from helpers.pictures import smooth
 
 from velm_lightning.data import MultimodalData
 from velm_lightning.data.incongruent import permuted, unchanged, with_other_pictures

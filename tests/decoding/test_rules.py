@@ -7,7 +7,7 @@ import pytest
 from velm_lightning.decoding import Beam, Greedy, PrefixTrie, Sampling
 from velm_lightning.types import InputError
 
-from .tables import END, Tables, exhaustive
+from helpers.table_model import END, Tables, exhaustive
 
 SEARCHES = [
     Greedy(max_length=6),

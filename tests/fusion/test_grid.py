@@ -8,11 +8,11 @@ import itertools
 from functools import partial
 
 import pytest
-import tiny
+from helpers import tiny
 import torch
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
-from velm_lightning import checkpoint
+from velm_lightning.checkpoints import checkpoint
 from velm_lightning.fusion import (
     Concat,
     EarlyFusion,
@@ -27,8 +27,8 @@ from velm_lightning.fusion import (
     TensorProduct,
     TextOnly,
 )
-from velm_lightning.kv_cache import Cache
-from velm_lightning.recipe import recipe
+from velm_lightning.nn.kv_cache import Cache
+from velm_lightning.io.configurable import recipe
 from velm_lightning.tasks import Classification, Generation, MaskedLM, Mixture, Retrieval
 from velm_lightning.types import Tokens, Words
 

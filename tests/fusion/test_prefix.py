@@ -4,13 +4,13 @@ What a model of transformers sees, and that a cache changes nothing, is held by 
 """
 
 import pytest
-import tiny
+from helpers import tiny
 import torch
 
-from velm_lightning import checkpoint
+from velm_lightning.checkpoints import checkpoint
 from velm_lightning.decoding import Beam, Greedy
 from velm_lightning.encoders import MLP, Linear, LoRA, Queries
-from velm_lightning.explain import explain
+from velm_lightning.inspection.explain import explain
 from velm_lightning.fusion import EarlyFusion, Fusion, InteractiveFusion, LateFusion, Optimization
 from velm_lightning.tasks import Classification, Generation
 from velm_lightning.tasks.stepping import CachedSteps, UncachedSteps

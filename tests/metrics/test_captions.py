@@ -11,7 +11,7 @@ from velm_lightning.metrics.captions import NAMES, CaptionScores, bleu, cider_d,
 from velm_lightning.metrics.references import References
 from velm_lightning.types import InputError
 
-from .shared import FIXTURES, flickr8k, need
+from helpers.references import FIXTURES, flickr8k, need
 
 COCO = json.loads((FIXTURES / "coco_caption_scores.json").read_text())
 ODD = json.loads((FIXTURES / "odd_captions.json").read_text())

@@ -1,7 +1,7 @@
 """CLIPScore and RefCLIPScore on a CLIP of random weights, against the definition written out by hand."""
 
 import pytest
-import tiny
+from helpers import tiny
 import torch
 from transformers import AutoConfig, CLIPImageProcessor, CLIPModel, PreTrainedTokenizerFast
 

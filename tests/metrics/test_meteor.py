@@ -8,7 +8,7 @@ from velm_lightning.metrics.captions import References
 from velm_lightning.metrics.meteor import meteor_modules, meteor_name, meteor_score
 from velm_lightning.types import InputError
 
-from .shared import FIXTURES, flickr8k, need
+from helpers.references import FIXTURES, flickr8k, need
 
 pytest.importorskip("snowballstemmer", reason="pip install velm-lightning[meteor]")
 JAR = json.loads((FIXTURES / "meteor_jar.json").read_text())

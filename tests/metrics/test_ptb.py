@@ -7,7 +7,7 @@ import pytest
 
 from velm_lightning.metrics.ptb import ptb_tokenise, ptb_tokenise_all
 
-from .shared import FIXTURES, flickr8k
+from helpers.references import FIXTURES, flickr8k
 
 JAR_LINES = json.loads((FIXTURES / "ptb_lines.json").read_text())
 JAR_SHA256 = {  # of the jar's lines on each split of Flickr8k, punctuation removed, each with its line end

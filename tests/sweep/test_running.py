@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from command_line import CONF, FEW, ROOT, SMALL
+from helpers.command_line import CONF, FEW, ROOT, SMALL
 from optuna.trial import TrialState
 
 from velm_lightning.__main__ import main

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from command_line import ROOT, prepared
+from helpers.command_line import ROOT, prepared
 
 from velm_lightning.errors import InputError
 from velm_lightning.sweep.show import drawn, rehearse

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from velm_lightning.recipe import build, recipe
+from velm_lightning.io.configurable import build, recipe
 from velm_lightning.tasks import Classification
 from velm_lightning.tasks.consistency import Consistency
 from velm_lightning.types import InputError, Row

@@ -1,13 +1,13 @@
 """A late student learns from an interactive teacher."""
 
 import pytest
-import tiny
+from helpers import tiny
 import torch
 from torch.nn import functional as F
 
-from velm_lightning import checkpoint
+from velm_lightning.checkpoints import checkpoint
 from velm_lightning.fusion import Fusion, InteractiveFusion, LateFusion, Optimization
-from velm_lightning.recipe import recipe
+from velm_lightning.io.configurable import recipe
 from velm_lightning.tasks import Classification, Distillation, Generation
 from velm_lightning.types import InputError
 

@@ -3,14 +3,14 @@
 import math
 
 import pytest
-import tiny
+from helpers import tiny
 import torch
 
-from velm_lightning import checkpoint
+from velm_lightning.checkpoints import checkpoint
 from velm_lightning.data.collate import Texts
 from velm_lightning.decoding import Flow
 from velm_lightning.encoders import Patches
-from velm_lightning.encoders.patches import cut, join
+from velm_lightning.encoders.image.patches import cut, join
 from velm_lightning.fusion import EarlyFusion, Fusion, Gate, ImageOnly, InteractiveFusion, LateFusion, TextOnly
 from velm_lightning.tasks import Drawing
 from velm_lightning.tasks.drawing import SOONEST, distance

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-import tiny
+from helpers import tiny
 
 from velm_lightning.metrics.captions import score_captions
 from velm_lightning.metrics.retrieval import best_ranks, recall_at

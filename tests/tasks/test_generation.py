@@ -4,7 +4,7 @@ import math
 from functools import partial
 
 import pytest
-import tiny
+from helpers import tiny
 import torch
 from torch.nn import functional as F
 

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-import tiny
+from helpers import tiny
 import torch
 
 from velm_lightning.fusion import EarlyFusion, ImageOnly, InteractiveFusion, LateFusion, TextOnly

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-import tiny
+from helpers import tiny
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp

@@ -4,11 +4,11 @@ import json
 import math
 
 import pytest
-import tiny
+from helpers import tiny
 import torch
 from lightning import Trainer
 
-from velm_lightning.checkpoint import pack
+from velm_lightning.checkpoints.checkpoint import pack
 from velm_lightning.data import CaptionPairs, MultimodalData
 from velm_lightning.decoding import Flow
 from velm_lightning.encoders import Patches
@@ -30,7 +30,7 @@ from velm_lightning.tracking.record import RunRecord, summary_of
 from velm_lightning.tracking.run import Run
 from velm_lightning.tracking.scores import print_scores
 from velm_lightning.tracking.train_log import TrainLog
-from velm_lightning.verify import read_rows, verify
+from velm_lightning.cli.verify import read_rows, verify
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(isinstance.treespec|many workers|eval mode)")
 

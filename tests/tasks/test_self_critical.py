@@ -1,11 +1,11 @@
 """Self-critical training: its rewards, the probability that it raises, and that it raises what it should."""
 
 import pytest
-import tiny
+from helpers import tiny
 import torch
 from lightning import Trainer
 
-from velm_lightning import checkpoint
+from velm_lightning.checkpoints import checkpoint
 from velm_lightning.data import MultimodalData
 from velm_lightning.decoding import Hypothesis
 from velm_lightning.fusion import EarlyFusion, InteractiveFusion, LateFusion

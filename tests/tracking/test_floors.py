@@ -3,7 +3,7 @@
 import json
 
 import pytest
-import tiny
+from helpers import tiny
 from lightning import Trainer
 
 from velm_lightning.data import MultimodalData
@@ -13,7 +13,7 @@ from velm_lightning.tracking.record import RunRecord, summary_of
 from velm_lightning.tracking.run import Run
 from velm_lightning.tracking.scores import print_scores
 from velm_lightning.tracking.train_log import TrainLog
-from velm_lightning.verify import verify
+from velm_lightning.cli.verify import verify
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(isinstance.treespec|many workers|eval mode)")
 

@@ -10,7 +10,7 @@ import torch
 import yaml
 from test_other_data import FIT, Project
 
-from velm_lightning.fusion.optimization import Optimization, Schedule
+from velm_lightning.training.optimization import Optimization, Schedule
 
 RATE = "--model.init_args.optimization.init_args.learning_rate"
 

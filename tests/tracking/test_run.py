@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from velm_lightning.tracking.run import Run, now
-from velm_lightning.tracking.whole import write_whole
+from velm_lightning.io.atomic import write_whole
 from velm_lightning.types import InputError, Row
 
 ROWS = [

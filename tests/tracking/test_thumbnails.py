@@ -3,7 +3,7 @@
 import base64
 import io
 
-import tiny
+from helpers import tiny
 from PIL import Image
 
 from velm_lightning.tracking.thumbnails import SIDE, jpeg, spread

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-import tiny
+from helpers import tiny
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from command_line import CONF, FEW, SMALL, velm
+from helpers.command_line import CONF, FEW, SMALL, velm
 
-from .wandb_server import WandbServer
+from helpers.wandb_server import WandbServer
 
 pytestmark = pytest.mark.slow
 WORDS = [*FEW, *SMALL, "--data.batch_size=2", "--trainer.enable_progress_bar=false", "--trainer.max_epochs=2"]

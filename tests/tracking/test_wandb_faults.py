@@ -3,14 +3,14 @@
 import sys
 import time
 
-import faults
+from helpers import faults
 import pytest
 import torch
 from test_resume import WORDS, only_run
 
-from tracking.stub_server import KEY, Stub
+from helpers.stub_server import KEY, Stub
 from tracking.test_wandb import values, wandb
-from tracking.wandb_server import WandbServer
+from helpers.wandb_server import WandbServer
 from velm_lightning.tracking import settings
 
 ONLINE = [*WORDS, "--tracking.wandb=online", "--tracking.pictures=0", "--trainer.max_epochs=1"]

@@ -17,14 +17,14 @@ from rich.table import Table
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from velm_lightning.bench.turns import in_short, in_turns, ratios
+from velm_lightning.bench.interleaved_timing import in_short, in_turns, ratios
 from velm_lightning.decoding import Beam, Decoding, Greedy
 from velm_lightning.encoders import SmallCNN, TransformerText
 from velm_lightning.fusion import TextOnly
 from velm_lightning.tasks import Generation
 from velm_lightning.tasks.stepping import CachedSteps, UncachedSteps
 from velm_lightning.types import Batch
-from velm_lightning.vocabulary import SPECIALS, Vocabulary, train_tokenizer
+from velm_lightning.text.vocabulary import SPECIALS, Vocabulary, train_tokenizer
 
 Sentences = list[list[int]]
 

@@ -21,7 +21,7 @@ from lightning import seed_everything
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from velm_lightning.bench.turns import ratios, show
+from velm_lightning.bench.interleaved_timing import ratios, show
 from velm_lightning.data import MultimodalData, ShapeScenes
 from velm_lightning.data.split import Split
 from velm_lightning.encoders import TorchvisionCNN, TransformerText

@@ -18,7 +18,7 @@ def main(words: Sequence[str]) -> int:
     from velm_lightning.compare.comparison import compare
     from velm_lightning.compare.reading import read_runs
     from velm_lightning.compare.tables import latex, markdown, print_tables, table_of_runs
-    from velm_lightning.compare.worth import estimate
+    from velm_lightning.compare.modality_reliance import estimate
 
     runs, left = read_runs(_places(options.runs, options.fetched))
     estimate(runs, options.watts, options.price)

@@ -16,7 +16,7 @@ from velm_lightning.compare.pairs import Family, Pair, all_pairs, chosen
 from velm_lightning.compare.reading import Left, RunFolder, Scores
 from velm_lightning.compare.result import Result, mean
 from velm_lightning.compare.statistics import Interval, Table, image_interval, seed_interval
-from velm_lightning.compare.worth import COSTS, owed
+from velm_lightning.compare.modality_reliance import COSTS, owed
 from velm_lightning.errors import InputError
 
 COUNTS = ("samples", "without_references")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from velm_lightning.errors import InputError
-from velm_lightning.wandb_service import end_service
+from velm_lightning.io.wandb_service import end_service
 
 PREFIX = "wandb:"
 SECONDS = 20

@@ -8,7 +8,7 @@ from typing import Any
 from velm_lightning.compare.comparison import Comparison
 from velm_lightning.compare.tables import markdown
 from velm_lightning.errors import InputError
-from velm_lightning.wandb_service import end_service
+from velm_lightning.io.wandb_service import end_service
 
 
 def send(found: Comparison, project: str, title: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from velm_lightning.compare.grouping import Method
 from velm_lightning.compare.statistics import Interval
-from velm_lightning.compare.worth import Owed
+from velm_lightning.compare.modality_reliance import Owed
 
 
 class Result(NamedTuple):

@@ -7,9 +7,9 @@ from collections.abc import Hashable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from velm_lightning.data.images import identity
+from velm_lightning.data.images.store import identity
 from velm_lightning.types import Batch, Sample
-from velm_lightning.vocabulary import Vocabulary
+from velm_lightning.text.vocabulary import Vocabulary
 
 
 class Texts:

@@ -7,8 +7,8 @@ from collections.abc import Hashable, Sequence
 
 import torch
 
-from velm_lightning.data.digests import contents_of
-from velm_lightning.stable import stable_generator
+from velm_lightning.io.digests import contents_of
+from velm_lightning.io.seeding import stable_generator
 from velm_lightning.types import InputError, Sample
 
 

@@ -11,10 +11,10 @@ from torch.utils.data import DataLoader, get_worker_info
 from torch.utils.data import Dataset as TorchDataset
 
 from velm_lightning.data.collate import Texts, cut_targets
-from velm_lightning.data.features import FeatureStore
-from velm_lightning.data.images import ImageStore
-from velm_lightning.data.order import Place
-from velm_lightning.stable import stable_number
+from velm_lightning.data.features.store import FeatureStore
+from velm_lightning.data.images.store import ImageStore
+from velm_lightning.data.samplers import Place
+from velm_lightning.io.seeding import stable_number
 from velm_lightning.types import Batch, InputError
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from velm_lightning.decoding.rules import Allowed, Rules
-from velm_lightning.recipe import Recorded
+from velm_lightning.io.configurable import Recorded
 from velm_lightning.types import InputError
 
 

@@ -8,8 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from velm_lightning.recipe import Recorded
-from velm_lightning.stable import stable_generator
+from velm_lightning.io.configurable import Recorded
+from velm_lightning.io.seeding import stable_generator
 from velm_lightning.types import InputError
 
 Velocity = Callable[[Tensor, Tensor], Tensor]

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from velm_lightning.recipe import Recorded
+from velm_lightning.io.configurable import Recorded
 from velm_lightning.types import InputError
 
 

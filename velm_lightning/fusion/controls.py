@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from velm_lightning.fusion.early import EarlyFusion
-from velm_lightning.fusion.trunk_first import TrunkFirst
-from velm_lightning.kv_cache import Cache
+from velm_lightning.fusion.text_first import TrunkFirst
+from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.types import Tokens
 
 

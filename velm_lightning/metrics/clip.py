@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional as F
 
-from velm_lightning import hub
+from velm_lightning.io import hub
 from velm_lightning.metrics._ngrams import Floats
 from velm_lightning.metrics._rows import RowsMetric
 from velm_lightning.metrics.captions import Score

@@ -15,11 +15,11 @@ from velm_lightning.metrics.classification import macro_f1
 from velm_lightning.tasks.base import HeadTask
 from velm_lightning.tasks.consistency import TableFigure
 from velm_lightning.tasks.floors import Floors, training_answers
-from velm_lightning.tasks.model import Model
+from velm_lightning.tasks.protocol import Model
 from velm_lightning.tasks.rows import mean
 from velm_lightning.tasks.scorers import Exact, Scorer
 from velm_lightning.types import Batch, InputError, Row, Sample, Tokens
-from velm_lightning.vocabulary import Vocabulary
+from velm_lightning.text.vocabulary import Vocabulary
 
 
 class Classification(HeadTask):

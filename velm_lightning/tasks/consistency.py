@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from velm_lightning.recipe import Recorded
+from velm_lightning.io.configurable import Recorded
 from velm_lightning.tasks.rows import mean
 from velm_lightning.types import InputError, Row
 

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from velm_lightning import checkpoint
+from velm_lightning.checkpoints import checkpoint
 from velm_lightning.encoders.base import TextEncoder
-from velm_lightning.recipe import Recorded, rebuilding, recipe
+from velm_lightning.io.configurable import Recorded, rebuilding, recipe
 from velm_lightning.tasks.base import HeadTask, Task
 from velm_lightning.tasks.floors import Floors
-from velm_lightning.tasks.model import Model
+from velm_lightning.tasks.protocol import Model
 from velm_lightning.types import Batch, InputError, Row, Sample
-from velm_lightning.vocabulary import Vocabulary
+from velm_lightning.text.vocabulary import Vocabulary
 
 
 class Distillation(Task):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from velm_lightning.recipe import Recorded
+from velm_lightning.io.configurable import Recorded
 
 
 class Sight(NamedTuple):

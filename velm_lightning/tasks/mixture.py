@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.tasks.base import Task
 from velm_lightning.tasks.floors import Floors
-from velm_lightning.tasks.model import Model
+from velm_lightning.tasks.protocol import Model
 from velm_lightning.types import Batch, InputError, Row, Sample
-from velm_lightning.vocabulary import Vocabulary
+from velm_lightning.text.vocabulary import Vocabulary
 
 
 class Mixture(Task):

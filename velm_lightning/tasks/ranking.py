@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from velm_lightning.metrics.retrieval import best_ranks
-from velm_lightning.tasks.model import Model
+from velm_lightning.tasks.protocol import Model
 from velm_lightning.tasks.rows import everywhere
 from velm_lightning.types import Row, Tokens, Words
 

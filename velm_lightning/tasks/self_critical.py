@@ -14,7 +14,7 @@ from velm_lightning.metrics.captions import cider_d_rows
 from velm_lightning.metrics.ptb import ptb_tokenise_all
 from velm_lightning.metrics.references import References
 from velm_lightning.tasks.generation import Generation
-from velm_lightning.tasks.model import Model
+from velm_lightning.tasks.protocol import Model
 from velm_lightning.tasks.sentences import SentenceScorer
 from velm_lightning.tasks.stepping import prompts
 from velm_lightning.types import Batch, InputError, Sample

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from lightning import Trainer
 
-from velm_lightning.checkpoint import differences
+from velm_lightning.checkpoints.checkpoint import differences
 from velm_lightning.metrics.signature import split_fingerprint
 from velm_lightning.tracking.run import Run
 from velm_lightning.types import Row

@@ -7,7 +7,7 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from velm_lightning.ceiling import ceiling, thin_targets
+from velm_lightning.inspection.ceiling import ceiling, thin_targets
 from velm_lightning.tracking.run import Run
 
 

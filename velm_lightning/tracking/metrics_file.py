@@ -12,7 +12,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from velm_lightning.tracking.whole import write_whole
+from velm_lightning.io.atomic import write_whole
 
 
 class MetricsFile(Logger):

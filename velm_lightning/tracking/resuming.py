@@ -10,9 +10,9 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from torch.optim.lr_scheduler import LambdaLR
 
-from velm_lightning.checkpoint import differences
-from velm_lightning.data.files import read_text
-from velm_lightning.fusion.optimization import Schedule
+from velm_lightning.checkpoints.checkpoint import differences
+from velm_lightning.io.files import read_text
+from velm_lightning.training.optimization import Schedule
 from velm_lightning.types import InputError
 
 Choice = Literal["continue", "stretch"]

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from velm_lightning.tracking.run import Run
-from velm_lightning.tracking.whole import write_whole
+from velm_lightning.io.atomic import write_whole
 
 SIDE = 96
 """Longest side of a thumbnail in pixels."""

@@ -11,7 +11,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from torch import Tensor
 
-from velm_lightning.tasks.across import summed
+from velm_lightning.nn.distributed import summed
 from velm_lightning.types import Batch
 
 

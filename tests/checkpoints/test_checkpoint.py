@@ -1,0 +1,243 @@
+"""A checkpoint stands alone, is read without running code from it, and is refused by name where it cannot be read."""
+
+import os
+import pickle
+import zipfile
+
+import pytest
+from helpers import tiny
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from lightning import Trainer
+from torch import nn
+
+from velm_lightning.checkpoints import checkpoint
+from velm_lightning.fusion import EarlyFusion, Fusion, LateFusion
+from velm_lightning.io.configurable import Recorded, recipe
+from velm_lightning.types import InputError
+from velm_lightning.text.vocabulary import train_tokenizer
+
+
+@pytest.fixture
+def model():
+    return tiny.fusion(LateFusion).eval()
+
+
+@pytest.fixture
+def content(model):
+    found = {"state_dict": model.state_dict()}
+    checkpoint.pack(model, found)
+    return found
+
+
+def saved(content, tmp_path):
+    path = tmp_path / "model.ckpt"
+    torch.save(content, path)
+    return path
+
+
+def test_what_a_trainer_saves_is_enough_to_answer(model, batch, tmp_path):
+    trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu", default_root_dir=tmp_path)
+    trainer.strategy.connect(model)
+    trainer.save_checkpoint(tmp_path / "model.ckpt")
+    loaded = Fusion.load_from_checkpoint(tmp_path / "model.ckpt")
+    assert loaded.task.answer(loaded, batch, 3) == model.task.answer(model, batch, 3)
+    assert loaded.vocabulary.answers == list(tiny.ANSWERS)
+    assert loaded.transform == model.transform
+    assert loaded.grid == model.grid
+
+
+def test_the_file_holds_weights_and_plain_values_alone(content, tmp_path):
+    read = torch.load(saved(content, tmp_path), weights_only=True)
+    assert read["velm"] == {"format": checkpoint.FORMAT, "model": content["velm"]["model"]}
+
+
+def test_a_fusion_may_be_asked_for_by_its_own_class(content, tmp_path):
+    assert type(LateFusion.load_from_checkpoint(saved(content, tmp_path))) is LateFusion
+
+
+def test_another_fusion_than_the_one_asked_for_is_refused(content, tmp_path):
+    with pytest.raises(InputError, match=r"model\.ckpt holds a LateFusion, not a EarlyFusion"):
+        EarlyFusion.load_from_checkpoint(saved(content, tmp_path))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"nowhere\.ckpt does not exist"):
+        checkpoint.read(tmp_path / "nowhere.ckpt")
+
+
+def test_a_folder_is_no_checkpoint(tmp_path):
+    with pytest.raises(InputError, match=r"checkpoint .* does not exist"):
+        checkpoint.read(tmp_path)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.99])
+def test_a_file_that_was_cut_off_is_said_to_be_so(content, tmp_path, share):
+    path = saved(content, tmp_path)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    with pytest.raises(InputError, match=r"model\.ckpt is cut off or not a checkpoint"):
+        checkpoint.read(path)
+
+
+@pytest.mark.parametrize("text", [b"not a checkpoint\n", b"\x89PNG\r\n\x1a\n", b'{"velm": 1}'])
+def test_a_file_of_another_kind_is_said_to_be_so(tmp_path, text):
+    path = tmp_path / "model.ckpt"
+    path.write_bytes(text)
+    with pytest.raises(InputError, match=r"model\.ckpt is cut off or not a checkpoint"):
+        checkpoint.read(path)
+
+
+def test_an_archive_of_another_kind_is_said_to_be_so(tmp_path):
+    path = tmp_path / "model.ckpt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("letter.txt", "not a checkpoint")
+    with pytest.raises(InputError, match=r"model\.ckpt is cut off or not a checkpoint: "):
+        checkpoint.read(path)
+
+
+class Payload:
+    """Runs a command where it is unpickled without care."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.mark}",)
+
+
+@pytest.mark.parametrize("old_format", [False, True], ids=["zip", "bare pickle"])
+def test_code_in_a_file_is_refused_and_does_not_run(content, tmp_path, old_format):
+    mark, path = tmp_path / "it_ran", tmp_path / "model.ckpt"
+    harmful = content | {"callbacks": Payload(mark)}
+    if old_format:
+        path.write_bytes(pickle.dumps(harmful))
+    else:
+        torch.save(harmful, path)
+    with pytest.raises(InputError, match=r"model\.ckpt"):
+        Fusion.load_from_checkpoint(path)
+    assert not mark.exists()
+
+
+def test_what_is_more_than_weights_and_plain_values_is_said_to_be_so(content, tmp_path):
+    with pytest.raises(InputError, match=r"model\.ckpt holds more than weights and plain values, so it was not read"):
+        checkpoint.read(saved(content | {"extra": Payload(tmp_path)}, tmp_path))
+
+
+@pytest.mark.parametrize("other", [{"state_dict": {}}, [1, 2], torch.zeros(3)], ids=["lightning", "list", "tensor"])
+def test_a_checkpoint_of_another_program_is_refused(tmp_path, other):
+    with pytest.raises(InputError, match=r"model\.ckpt was not written by velm_lightning"):
+        checkpoint.read(saved(other, tmp_path))
+
+
+def test_a_later_format_is_refused_with_the_mend(content, tmp_path):
+    content["velm"]["format"] = 99
+    with pytest.raises(InputError, match="format 99, this version reads 1: use the version"):
+        checkpoint.read(saved(content, tmp_path))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda found: found["velm"].pop("format"),
+        lambda found: found.update(velm=3),
+        lambda found: found["velm"].update(format=0),
+        lambda found: found["velm"].pop("model"),
+        lambda found: found.pop("state_dict"),
+        lambda found: found["state_dict"].popitem(),
+        lambda found: found["velm"]["model"]["init_args"].update(of_an_older_version=1),
+        lambda found: found["velm"]["model"].update(class_path=7),
+        lambda found: found["velm"]["model"]["init_args"].pop("task"),
+    ],
+    ids=range(9),
+)
+def test_what_an_older_version_may_have_written_is_refused_by_name(content, tmp_path, spoil):
+    spoil(content)
+    with pytest.raises(InputError, match=r"checkpoint .*model\.ckpt"):
+        Fusion.load_from_checkpoint(saved(content, tmp_path))
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_damaged_files_are_read_or_refused_and_nothing_else(tmp_path, data):
+    """The weights are small, so that what is changed is mostly the pickle, or the archive's own tables."""
+    path = saved({"velm": {"format": 1, "model": {}}, "state_dict": {"w": torch.zeros(1)}, "a": [1.5, "x"]}, tmp_path)
+    whole = bytearray(path.read_bytes())
+    for at in data.draw(st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=6)):
+        whole[at] = data.draw(st.integers(0, 255))
+    path.write_bytes(whole)
+    try:
+        assert "state_dict" in checkpoint.read(path)
+    except InputError as error:
+        assert "model.ckpt" in str(error)  # noqa: PT017
+        assert "\n" not in str(error)  # noqa: PT017
+
+
+def test_a_foreign_class_is_refused_and_may_be_allowed(content, tmp_path, monkeypatch):
+    code = "from velm_lightning.fusion import LateFusion\nclass Mine(LateFusion):\n    pass\n"
+    (tmp_path / "my_fusions.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    content["velm"]["model"]["class_path"] = "my_fusions.Mine"
+    path = saved(content, tmp_path)
+    with pytest.raises(InputError, match=r"model\.ckpt: .*'my_fusions\.Mine' lies outside.*allow 'my_fusions'"):
+        Fusion.load_from_checkpoint(path)
+    assert type(Fusion.load_from_checkpoint(path, allow=["my_fusions"])).__name__ == "Mine"
+
+
+def test_a_part_that_plain_values_cannot_say_is_named_when_the_checkpoint_is_written():
+    model = tiny.fusion(LateFusion, optimization=Unwritable(nn.ReLU()))
+    with pytest.raises(InputError, match="ReLU cannot be written into a checkpoint: derive the class"):
+        checkpoint.pack(model, {})
+
+
+class Unwritable(Recorded):
+    def __init__(self, activation):
+        self.activation = activation
+
+
+def test_weights_are_put_on_the_wanted_device(content, tmp_path):
+    read = checkpoint.read(saved(content, tmp_path), map_location="meta")
+    assert {weight.device.type for weight in read["state_dict"].values()} == {"meta"}
+
+
+def test_a_checkpoint_of_a_loaded_model_is_the_same(model, content, tmp_path):
+    loaded = Fusion.load_from_checkpoint(saved(content, tmp_path))
+    again = {"state_dict": loaded.state_dict()}
+    checkpoint.pack(loaded, again)
+    assert again["velm"] == content["velm"] == {"format": checkpoint.FORMAT, "model": recipe(model)}
+    assert all(torch.equal(again["state_dict"][name], weight) for name, weight in content["state_dict"].items())
+
+
+def test_another_fusions_checkpoint_is_not_gone_on_with(content):
+    with pytest.raises(InputError, match="holds a LateFusion, the config names a EarlyFusion: name the same fusion"):
+        tiny.fusion(EarlyFusion).on_load_checkpoint(content)
+
+
+def test_other_sizes_are_named_with_their_keys(content):
+    other = tiny.fusion(LateFusion, text_encoder=tiny.transformer(dim=16))
+    with pytest.raises(InputError, match=r"model\.init_args\.text_encoder\.init_args\.dim was 8, is 16"):
+        other.on_load_checkpoint(content)
+
+
+def test_other_settings_of_the_same_weights_pass(content):
+    tiny.fusion(LateFusion, text_encoder=tiny.transformer(dropout=0.5)).on_load_checkpoint(content)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"tokenizer": train_tokenizer([*tiny.TEXTS, "zebra zebra zebra zebra zebra zebra"])}, "word piece 5 was '"),
+        ({"answers": ("no", "red", "maybe")}, "answer 2 was 'yes', is 'maybe'"),
+        ({"answers": ("no", "red")}, "answer 2 was 'yes', is None"),
+        ({"counts": (2.0, 1.0, 7.0)}, "the weight of answer 'yes' in training was 1, is 7"),
+        ({"max_length": 9}, "vocabulary.max_length was 64, is 9"),
+        ({"tokenizer": train_tokenizer(tiny.TEXTS, lowercase=False)}, "vocabulary.tokenizer.normalizer"),
+    ],
+    ids=["word", "answer", "fewer", "weight", "length", "letters"],
+)
+def test_another_vocabulary_is_refused_with_what_is_different(content, changes, named):
+    model = tiny.fusion(LateFusion, vocabulary=tiny.vocabulary(**changes))
+    with pytest.raises(InputError, match="the checkpoint was trained with another vocabulary: ") as refused:
+        model.on_load_checkpoint(content)
+    assert named in str(refused.value)
+    assert str(refused.value).endswith("start a new run from its weights with --model.init_from")

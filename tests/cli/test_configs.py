@@ -1,0 +1,236 @@
+"""Every shipped config is read by the real parser, and what a user would start with it is built."""
+
+import pytest
+from helpers import tiny
+import torch
+import torchvision
+import yaml
+from helpers.command_line import CONF, FEW, ROOT, prepared
+
+from velm_lightning import encoders, fusion
+from velm_lightning.checkpoints import checkpoint
+from velm_lightning.io import hub
+from velm_lightning.data import PretrainedTokenizer
+from velm_lightning.encoders import ImageEncoder, SmallCNN, TransformerText
+from velm_lightning.types import ImageTransform
+from velm_lightning.text.vocabulary import SPECIALS
+
+EVERY = sorted([*CONF.rglob("*.yaml"), *(ROOT / "sweeps").rglob("*.yaml")])
+WHOLE = sorted(CONF.glob("*.yaml"))
+VQA = CONF / "vqa.yaml"
+STAND_INS = {  # small models of the same kind
+    "sentence-transformers/all-MiniLM-L6-v2": tiny.TEXT_CONFIGS["bert"],
+    "gpt2": tiny.TEXT_CONFIGS["gpt2"],
+    "HuggingFaceTB/SmolLM2-135M-Instruct": tiny.TEXT_CONFIGS["llama"],
+    "openai/clip-vit-base-patch32": tiny.IMAGE_CONFIGS["clip"],
+    "facebook/dinov2-small": tiny.IMAGE_CONFIGS["dinov2"],
+}
+WIDTHS = yaml.safe_load((CONF / "encoders" / "small_cnn.yaml").read_text())["init_args"]["widths"]
+
+
+def name_of(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def read(path):
+    return yaml.safe_load(path.read_text("utf-8"))
+
+
+def kind_of(path):
+    """The class that a file with one ``class_path`` names by its short name."""
+    return read(path)["class_path"].rpartition(".")[2]
+
+
+def parts(folder):
+    return pytest.mark.parametrize("path", sorted((CONF / folder).glob("*.yaml")), ids=name_of)
+
+
+@pytest.fixture
+def words(monkeypatch, tmp_path):
+    """Prepare a run of these words without W&B and away from the working folder."""
+
+    def prepare(*given, build=True):
+        aside = ["--tracking.wandb=off", f"--tracking.runs={tmp_path}"]
+        return prepared(monkeypatch, "fit", *given, *aside, build=build)
+
+    return prepare
+
+
+@pytest.fixture
+def no_download(monkeypatch):
+    """Published weights are replaced by random ones."""
+    get_model = torchvision.models.get_model
+    monkeypatch.setattr(torchvision.models, "get_model", lambda name, weights=None: get_model(name))
+    monkeypatch.setattr(encoders.torchvision_cnn, "check_file", lambda file: None)
+    configuration, model = hub.configuration, hub.model
+    monkeypatch.setattr(hub, "configuration", lambda name, given=None: configuration(None, STAND_INS.get(name, given)))
+    monkeypatch.setattr(hub, "model", lambda auto, config, name: model(auto, config, None))
+    monkeypatch.setattr(hub, "image_transform", lambda name: ImageTransform(tiny.SIZE))
+    words = {"tokenizer": tiny.train_tokenizer(tiny.TEXTS), "specials": SPECIALS, "closed": False}
+    monkeypatch.setattr(hub, "tokenizer", lambda name: words)
+
+
+def one_step(made):
+    """The loss of one batch of the data that were built, by the model that was built."""
+    made.datamodule.connect(made.model)
+    made.model.task.prepare(made.datamodule.samples("train"))
+    batch = next(iter(made.datamodule.train_dataloader()))
+    loss = made.model.task.loss(made.model, batch)
+    loss.backward()
+    return loss
+
+
+@pytest.mark.parametrize("path", EVERY, ids=name_of)
+def test_every_file_is_a_mapping(path):
+    assert isinstance(read(path), dict)
+
+
+@pytest.mark.parametrize("path", EVERY, ids=name_of)
+def test_numbers_are_numbers_and_not_words(path):
+    """YAML reads 1e-5 as a word; it must be written 1.0e-5."""
+
+    def leaves(value):
+        if isinstance(value, dict | list):
+            for item in value.values() if isinstance(value, dict) else value:
+                yield from leaves(item)
+        else:
+            yield value
+
+    for leaf in leaves(read(path)):
+        if isinstance(leaf, str):
+            with pytest.raises(ValueError, match="could not convert"):
+                float(leaf)
+
+
+def of_our_own(path):
+    """Whether the data of an experiment are embedded; others are not at hand where the tests run."""
+    kind = read(CONF / read(path)["data"])["dataset"]["class_path"]
+    return kind.startswith("Shape") or kind in ("Digits", "FacePosts")
+
+
+def stand_in(path):
+    """Embedded data that an experiment's task can learn from, in the place of its own."""
+    produced = read(path)["model"]["init_args"]["task"]["class_path"] == "Generation"
+    return [] if of_our_own(path) else ["--data", CONF / "data" / f"shape_{'captions' if produced else 'scenes'}.yaml"]
+
+
+@pytest.fixture
+def teacher(words, tmp_path):
+    """A model of conf/vqa.yaml as a checkpoint."""
+    model = words("--config", VQA, *FEW).model
+    content = {"state_dict": model.state_dict()}
+    checkpoint.pack(model, content)
+    torch.save(content, tmp_path / "teacher.ckpt")
+    return ["--model.init_args.task.init_args.teacher", tmp_path / "teacher.ckpt"]
+
+
+@pytest.mark.parametrize("path", WHOLE, ids=name_of)
+def test_every_experiment_builds_a_model_that_learns_from_its_data(path, words, no_download, request):
+    needs = request.getfixturevalue("teacher") if path.stem == "distill" else []
+    made = words("--config", path, *stand_in(path), *FEW, *needs)
+    assert made.model.vocabulary.size > 5
+    assert one_step(made).isfinite()
+
+
+@pytest.mark.parametrize("path", WHOLE, ids=name_of)
+def test_every_experiment_says_what_it_is(path):
+    assert path.read_text("utf-8").startswith("# ")
+    assert read(path)["tracking"]["experiment"] == path.stem
+
+
+@parts("fusion")
+def test_every_fusion_swaps_into_the_experiment_and_changes_nothing_else(path, words):
+    wanted = read(path)["model"]
+    made = words("--config", VQA, "--config", path, *FEW)
+    assert type(made.model) is getattr(fusion, wanted["class_path"])
+    assert isinstance(made.model._init_args["image_encoder"], SmallCNN)
+    assert made.model._init_args["image_encoder"]._init_args["widths"] == WIDTHS
+    assert isinstance(made.model.text_encoder, TransformerText)
+    assert made.model.task.dropout == 0
+    for name, value in wanted.get("init_args", {}).items():
+        found = made.model._init_args[name]
+        assert type(found).__name__ == value["class_path"] if isinstance(value, dict) else found == value
+    assert one_step(made).isfinite()
+
+
+@pytest.mark.parametrize("name", ["LateFusion", "TextOnly"])
+def test_a_fusion_may_be_swapped_by_its_name_alone(name, words):
+    made = words("--config", VQA, "--model", name, *FEW)
+    assert type(made.model).__name__ == name
+    assert made.model._init_args["image_encoder"]._init_args["widths"] == WIDTHS
+
+
+@parts("encoders")
+def test_every_encoder_swaps_into_the_experiment(path, words, no_download):
+    kind = getattr(encoders, kind_of(path))
+    option = "image_encoder" if issubclass(kind, ImageEncoder) else "text_encoder"
+    made = words("--config", VQA, f"--model.init_args.{option}", path, *FEW)
+    assert type(getattr(made.model, option)) is kind
+    with torch.no_grad():
+        made.datamodule.connect(made.model)
+        batch = next(iter(made.datamodule.train_dataloader())).first(2)
+        assert made.model(batch).x.isfinite().all()
+
+
+@parts("weights")
+def test_encoders_of_an_experiment_may_go_without_their_weights(path, words, no_download):
+    pretrained = CONF / "daquar_minilm.yaml"
+    small = ["--model.init_args.image_encoder.init_args.size=32"]
+    made = words("--config", pretrained, "--config", path, *stand_in(pretrained), *FEW, *small)
+    image, text = made.model.image_encoder, made.model.text_encoder
+    assert not text.pretrained
+    assert image.pretrained == image.frozen == path.stem.endswith("_text")
+    assert all(p.requires_grad for name, p in made.model.named_parameters() if not name.startswith("image_encoder."))
+    assert isinstance(made.datamodule.tokenizing, PretrainedTokenizer)
+    assert one_step(made).isfinite()
+
+
+@pytest.mark.parametrize("given", [[], ["--data.tokenizer", "TrainedTokenizer"]])
+def test_a_pretrained_text_encoder_brings_its_tokeniser(given, words, no_download):
+    made = words("--config", VQA, "--model.init_args.text_encoder", CONF / "encoders" / "minilm.yaml", *FEW, *given)
+    assert made.datamodule.tokenizing.name == "sentence-transformers/all-MiniLM-L6-v2"
+    assert made.config["fit"]["data"]["tokenizer"]["init_args"]["name"] == made.datamodule.tokenizing.name
+    assert made.model.vocabulary.tokenizer.get_vocab() == tiny.vocabulary().tokenizer.get_vocab()
+
+
+def test_a_visual_prefix_learns_its_mapping_alone(words, no_download):
+    made = words("--config", CONF / "prefix.yaml", *stand_in(CONF / "prefix.yaml"), *FEW)
+    one_step(made)
+    assert {name.split(".")[0] for name, p in made.model.named_parameters() if p.grad is not None} == {"connector"}
+    assert {name.split(".")[0] for name, p in made.model.named_parameters() if p.requires_grad} == {"connector"}
+
+
+@parts("tuning")
+def test_a_visual_prefix_may_let_its_language_model_learn_too(path, words, no_download):
+    made = words("--config", CONF / "prefix.yaml", "--config", path, *stand_in(CONF / "prefix.yaml"), *FEW)
+    assert one_step(made).isfinite()
+    language = dict(made.model.text_encoder.named_parameters())
+    learned = {name for name, p in language.items() if p.grad is not None}
+    adapters = {name for name in language if ".lora_" in name}
+    assert bool(adapters) == (path.stem == "lora")
+    assert learned == (adapters or set(language))
+    assert all(p.grad is not None for p in made.model.connector.parameters())
+    assert all(p.grad is None for p in made.model.image_encoder.parameters())
+
+
+@parts("data")
+def test_every_dataset_is_understood(path, words):
+    made = words("--config", VQA, "--data", path, build=False)
+    dataset = made.config["fit"]["data"]["dataset"]
+    assert dataset["class_path"].rpartition(".")[2] == read(path)["dataset"]["class_path"].rpartition(".")[2]
+
+
+@parts("trainer")
+def test_every_trainer_is_understood(path, words):
+    content = read(path)
+    wanted = content.get("trainer", content)
+    made = words("--config", VQA, "--config" if "trainer" in content else "--trainer", path, build=False)
+    assert {key: made.config["fit"]["trainer"][key] for key in wanted} == wanted
+
+
+def test_files_are_found_from_any_folder(words, tmp_path, monkeypatch):
+    """A config names others relative to itself, a command line relative to where it is typed."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("class_path: RecurrentText\n")
+    made = words("--config", VQA, "--model.init_args.text_encoder", "mine.yaml", build=False)
+    assert made.config["fit"]["model"]["init_args"]["text_encoder"]["class_path"].endswith("RecurrentText")

@@ -1,0 +1,261 @@
+"""``velm search``: the folder is encoded once, every picture is looked at, and the best are read with the text."""
+
+import sys
+
+import pytest
+from helpers import tiny
+import torch
+from PIL import Image
+from torch.nn import functional as F
+
+from velm_lightning.checkpoints import checkpoint
+from velm_lightning.inspection import nearest
+from velm_lightning.__main__ import main
+from velm_lightning.data.images.store import read_image
+from velm_lightning.data.images.folder import picture_files
+from velm_lightning.fusion import EarlyFusion, ImageOnly, InteractiveFusion, LateFusion, TextOnly
+from velm_lightning.inspection.nearest import Nearest, NearestByCells
+from velm_lightning.cli.search import PictureIndex
+from velm_lightning.tasks import Classification, Mixture, Retrieval
+from velm_lightning.types import InputError, Sample
+
+TEXT = "how many blue stars are there ?"
+FUSIONS = [EarlyFusion, InteractiveFusion, LateFusion]
+
+
+def model_of(kind=LateFusion, task=None, **arguments):
+    torch.manual_seed(0)
+    extra = {"depth": 1, "heads": 2} if kind is InteractiveFusion else {}
+    task = task or Retrieval(width=6, **arguments)
+    return tiny.fusion(kind, vocabulary=tiny.vocabulary(), task=task, **extra).eval()
+
+
+def save(path, seed):
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(tiny.picture(seed).permute(1, 2, 0).numpy()).save(path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for seed in range(7):
+        save(tmp_path / "photos" / f"{seed}.png", seed)
+    return tmp_path / "photos"
+
+
+def index_of(model, folder):
+    return PictureIndex(model, picture_files(folder), folder.parent / "cache")
+
+
+def read_whole(model, folder):
+    """Cosines (I,) alone and logits (I,) together of all pictures with ``TEXT``, by definition."""
+    files = picture_files(folder)
+    pictures = [read_image(file, model.transform) for file in files]
+    batch = tiny.batch([Sample(file.name, one, TEXT, None, ()) for file, one in zip(files, pictures, strict=True)],
+                       model.vocabulary)  # fmt: skip
+    with torch.no_grad():
+        image, text = model.see(batch.image), model.read(batch.words)
+        images, texts = model.task.vectors(model, image, model.alone(text))
+        fused = model.task.match(model.summary(model.fuse(image, text)))[:, 0]
+        kept = images.half().float()  # as on disk
+        return kept @ texts[0], fused + model.task.similarity(images, texts)[:, 0]
+
+
+def ranking(values):
+    return values.argsort(descending=True).tolist()
+
+
+def names(hits):
+    return [int(hit.picture.stem) for hit in hits]
+
+
+def test_two_towers_find_the_nearest_of_all_pictures(folder):
+    model = model_of(shortlist=0)
+    hits = index_of(model, folder).best(TEXT, 7)
+    alone, _ = read_whole(model, folder)
+    assert names(hits) == ranking(alone)
+    torch.testing.assert_close(torch.tensor([hit.similarity for hit in hits]), alone.sort(descending=True).values)
+    assert all(hit.together is None for hit in hits)
+
+
+@pytest.mark.parametrize("kind", FUSIONS)
+def test_the_shortlist_is_ordered_by_reading_picture_and_text_together(kind, folder):
+    model = model_of(kind, shortlist=4)
+    with torch.no_grad():
+        model.task.match[-1].weight.mul_(1000)
+    hits = index_of(model, folder).best(TEXT, 6)
+    alone, together = read_whole(model, folder)
+    near = ranking(alone)
+    assert names(hits) == sorted(near[:4], key=lambda i: -together[i]) + near[4:6]
+    assert names(hits) != near[:6]
+    torch.testing.assert_close(torch.tensor([hit.together for hit in hits[:4]]), together[names(hits)[:4]])
+
+
+def test_fewer_are_shown_than_are_read_together(folder):
+    index = index_of(model_of(shortlist=5), folder)
+    assert index.best(TEXT, 2) == index.best(TEXT, 7)[:2]
+
+
+def test_looking_in_chunks_finds_the_same(folder, monkeypatch):
+    index = index_of(model_of(shortlist=0), folder)
+    whole = names(index.best(TEXT, 5))
+    monkeypatch.setattr(nearest, "CHUNK", 2)
+    assert names(index.best(TEXT, 5)) == whole
+
+
+def test_cells_hold_the_same_and_are_kept(folder):
+    pytest.importorskip("faiss")
+    model, cache = model_of(shortlist=0), folder.parent / "cache"
+    all_of_them = index_of(model, folder).best(TEXT, 7)
+    found = [PictureIndex(model, picture_files(folder), cache, NearestByCells) for _ in range(2)]
+    (file,) = cache.rglob("*.cells")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-9])
+    found.append(PictureIndex(model, picture_files(folder), cache, NearestByCells))
+    assert file.read_bytes() == whole, "a damaged file is made anew"
+    for index in found:
+        hits = index.best(TEXT, 7)
+        assert names(hits) == names(all_of_them)
+        assert [hit.similarity for hit in hits] == pytest.approx([hit.similarity for hit in all_of_them], abs=1e-6)
+
+
+def test_the_nearest_cells_miss_few_of_many(tmp_path):
+    pytest.importorskip("faiss")
+    centres = F.normalize(torch.randn(40, 16), dim=1)
+    near = F.normalize(centres[torch.randint(40, (3050,))] + torch.randn(3050, 16) / 12, dim=1).half()
+    store = Store(near[:3000, None], tmp_path)
+    cells, every = NearestByCells(store), Nearest(store)
+    assert cells.cells.nprobe < cells.cells.nlist / 20
+    shared = [len({*cells(query[None], 10)[0]} & {*every(query[None], 10)[0]}) for query in near[3000:].float()]
+    assert sum(shared) >= 0.9 * 500
+
+
+class Store:
+    """What ``FeatureStore`` is to a search."""
+
+    def __init__(self, vectors, folder):
+        self.vectors, self.folder = vectors, folder
+
+    def __len__(self):
+        return len(self.vectors)
+
+    def fetch(self, indices):
+        return self.vectors[torch.tensor(indices)]
+
+
+def test_a_missing_library_is_named_with_the_extra_that_brings_it(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(InputError, match=r"pip install velm-lightning\[faiss\]"):
+        PictureIndex(model_of(), picture_files(folder), folder.parent / "cache", NearestByCells)
+
+
+def test_a_retrieval_learned_in_a_mixture_searches_as_well(folder):
+    task = Mixture({"answers": Classification(), "pairs": Retrieval(width=6)})
+    assert len(index_of(model_of(task=task), folder).best(TEXT, 3)) == 3
+
+
+# What is kept.
+
+
+def test_a_picture_is_encoded_once_whatever_it_is_called(folder):
+    model = model_of()
+    assert index_of(model, folder).made == 7
+    found = index_of(model, folder).best(TEXT, 3)
+    (folder / f"{names(found)[0]}.png").rename(folder / "99.png")
+    index = index_of(model, folder)
+    assert index.made == 0
+    assert names(index.best(TEXT, 3)) == [99, *names(found)[1:]]
+
+
+def test_new_and_changed_pictures_alone_are_encoded(folder):
+    index_of(model_of(), folder)
+    save(folder / "new.png", 20)
+    save(folder / "0.png", 21)
+    assert index_of(model_of(), folder).made == 2
+
+
+def test_another_model_has_vectors_of_its_own(folder):
+    index_of(model_of(), folder)
+    other = model_of()
+    with torch.no_grad():
+        other.task.image.weight.add_(0.1)
+    assert index_of(other, folder).made == 7
+
+
+# Refusals.
+
+
+@pytest.mark.parametrize(("kind", "unseen"), [(TextOnly, "image"), (ImageOnly, "text")])
+def test_a_control_cannot_search_what_it_does_not_see(kind, unseen, folder):
+    with pytest.raises(InputError, match=f"sees no {unseen}"):
+        index_of(model_of(kind), folder)
+
+
+def test_a_model_of_another_task_is_refused(folder):
+    with pytest.raises(InputError, match="Classification: search needs one of Retrieval"):
+        index_of(model_of(task=Classification()), folder)
+
+
+# As a user calls it.
+
+
+@pytest.fixture
+def saved(tmp_path):
+    model = model_of()
+    found = {"state_dict": model.state_dict()}
+    checkpoint.pack(model, found)
+    torch.save(found, tmp_path / "best.ckpt")
+    return tmp_path / "best.ckpt"
+
+
+@pytest.fixture
+def velm(saved, folder, capsys):
+    """Run the command; return its exit code and what it says."""
+
+    def run(*words, text=TEXT, images=folder):
+        code = main(["search", str(saved), "--images", str(images), "--text", text, *map(str, words)])
+        told = capsys.readouterr()
+        return code, told.out.splitlines(), told.err
+
+    return run
+
+
+def test_the_best_pictures_are_printed_and_drawn(velm, folder, tmp_path):
+    words = ["--top", 3, "--sheet", tmp_path / "out" / "found.png", "--cache", tmp_path / "kept"]
+    code, lines, _ = velm(*words)
+    expected = index_of(model_of(), folder).best(TEXT, 3)
+    assert code == 0
+    assert lines[0] == "7 pictures, 7 encoded now"
+    assert [line.split("  ")[-1] for line in lines[2:5]] == [str(hit.picture) for hit in expected]
+    with Image.open(tmp_path / "out" / "found.png") as sheet:
+        assert sheet.width > sheet.height / 2
+    assert velm(*words)[1] == ["7 pictures, 0 encoded now", *lines[1:]]
+
+
+def test_an_unreadable_picture_is_named_or_passed_over(velm, folder, tmp_path):
+    (folder / "broken.png").write_bytes((folder / "0.png").read_bytes()[:99])
+    code, _, told = velm("--cache", tmp_path / "kept")
+    assert code == 2
+    assert "broken.png" in told
+    code, lines, _ = velm("--cache", tmp_path / "kept", "--on_bad_image", "skip")
+    assert (code, lines[0]) == (0, "7 pictures, 7 encoded now, 1 unreadable")
+
+
+@pytest.mark.parametrize(
+    ("words", "changes", "named"),
+    [
+        (["--top", 0], {}, "--top 0"),
+        ([], {"text": " "}, "--text is empty"),
+        ([], {"images": "nowhere"}, "nowhere"),
+    ],
+)
+def test_wrong_words_are_refused_by_name(velm, words, changes, named):
+    code, _, told = velm(*words, **changes)
+    assert code == 2
+    assert named in told
+
+
+def test_a_folder_without_pictures_is_refused(velm, tmp_path):
+    (tmp_path / "empty").mkdir()
+    code, _, told = velm(images=tmp_path / "empty")
+    assert code == 2
+    assert "there is no picture" in told

@@ -1,0 +1,96 @@
+"""Every reported figure follows from the stored predictions, and a figure that does not is found."""
+
+import json
+import math
+
+import pytest
+from helpers import tiny
+import torch
+
+from velm_lightning.__main__ import main
+from velm_lightning.io.configurable import recipe
+from velm_lightning.tasks import Classification, Generation, MaskedLM, Mixture, Retrieval
+from velm_lightning.tasks.rows import group_scores
+from velm_lightning.tracking.run import Run
+from velm_lightning.types import InputError, Row
+from velm_lightning.cli.verify import verify
+
+
+def evaluated(folder, task, rows):
+    """A run's folder as an evaluation leaves it."""
+    run, rows = Run(folder), task.score(rows)
+    run.write_predictions("val", rows)
+    figures = task.figures(rows) | {"samples": len(rows)}
+    groups = {name: score for name, (_, score) in group_scores(rows).items()}
+    run.update(id="x", model={"init_args": {"task": recipe(task)}}, scores={"val": figures}, groups={"val": groups})
+    return folder
+
+
+@pytest.fixture(params=["classification", "generation"])
+def folder(request, tmp_path):
+    said = {"a": "a red circle", "b": "a blue star", "c": "two stars"}
+    refs = {"a": ("a red circle",), "b": ("a green star",), "c": ("two stars",)}
+    rows = [Row(key, "ab"[key == "c"], "", said[key], refs[key], math.nan, 0.5, 0.1, key) for key in said]
+    return evaluated(tmp_path, Classification() if request.param == "classification" else Generation(), rows)
+
+
+def change(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_figures_that_follow_from_the_rows_agree(folder):
+    figures = verify(folder)
+    assert all(one.agrees for one in figures)
+    assert {"score", "loss", "samples", "score · a", "score · b"} <= {one.name for one in figures}
+
+
+def test_a_figure_that_was_changed_is_found(folder):
+    record = json.loads((folder / "run.json").read_text())
+    record["scores"]["val"]["score"] += 1e-6
+    (folder / "run.json").write_text(json.dumps(record))
+    assert [one.name for one in verify(folder) if not one.agrees] == ["score"]
+
+
+def test_a_prediction_that_was_changed_is_found(folder):
+    change(folder / "predictions" / "val.jsonl", "a blue star", "a green star")
+    wrong = {one.name for one in verify(folder) if not one.agrees}
+    assert {"score", "score · a", "samples with another score, as b"} <= wrong
+
+
+def test_every_task_of_a_mixture_is_computed_anew(tmp_path):
+    words = tiny.vocabulary(answers=())
+    model = tiny.fusion(vocabulary=words, task=Mixture({"words": MaskedLM(), "pairs": Retrieval(width=6)})).eval()
+    with torch.no_grad():
+        rows = model.task.finish(model, sorted(model.task.predict(model, tiny.batch(tiny.described(), words))))
+    evaluated(tmp_path, model.task, rows)
+    figures = verify(tmp_path)
+    assert all(one.agrees for one in figures)
+    assert {"words_score", "words_loss", "pairs_score", "score · pairs: text to image"} <= {one.name for one in figures}
+    change(tmp_path / "predictions" / "val.jsonl", '"prediction": "rank ', '"prediction": "rank 1')
+    wrong = {one.name for one in verify(tmp_path) if not one.agrees}
+    assert any(name.startswith("pairs_") for name in wrong)
+    assert not any(name.startswith("words_") for name in wrong)
+
+
+def test_a_row_that_is_gone_is_found(folder):
+    path = folder / "predictions" / "val.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    assert "samples" in {one.name for one in verify(folder) if not one.agrees}
+
+
+def test_the_command_says_so_and_fails(folder, capsys):
+    assert main(["verify", str(folder)]) == 0
+    assert "figures agree with the stored predictions" in capsys.readouterr().out
+    change(folder / "predictions" / "val.jsonl", "two stars", "three stars")
+    assert main(["verify", str(folder)]) == 1
+    assert "differs" in capsys.readouterr().out
+
+
+def test_what_is_no_run_is_refused(tmp_path, folder):
+    with pytest.raises(InputError, match="holds no evaluated run"):
+        verify(tmp_path / "none")
+    change(folder / "predictions" / "val.jsonl", '"prediction"', '"word"')
+    with pytest.raises(InputError, match=r"val\.jsonl:1: is no prediction"):
+        verify(folder)

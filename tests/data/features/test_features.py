@@ -1,0 +1,485 @@
+"""Features of a frozen encoder are those it would give, are made once, and are never read where anything changed."""
+
+import multiprocessing
+import os
+import pickle
+import shutil
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from helpers import tiny
+import torch
+from lightning import Trainer
+from PIL import Image
+
+from velm_lightning.__main__ import main
+from velm_lightning.data import MultimodalData
+from velm_lightning.data.features import store as features
+from velm_lightning.io.digests import digest_of, digests_of
+from velm_lightning.data.features.shards import open_shard, write_shard
+from velm_lightning.data.features.store import FeatureStore
+from velm_lightning.data.features.frozen import encoder_key
+from velm_lightning.data.images.store import ImageStore
+from velm_lightning.encoders import ImageEncoder, SmallViT
+from velm_lightning.fusion import InteractiveFusion, TextOnly
+from velm_lightning.types import Dataset, ImageTransform, InputError
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12 warns of threads
+
+COUNT = 10
+FORK = multiprocessing.get_context("fork")
+
+
+class Counting(ImageEncoder):
+    """An encoder that tells how many pictures it was given, in all processes together."""
+
+    def __init__(self, dim=12):
+        super().__init__(ImageTransform(tiny.SIZE))
+        self.dim, self.grid = dim, (4, 4)
+        self.patches = torch.nn.Conv2d(3, dim, 4, stride=4)
+
+    def encode(self, pixels):
+        with seen.get_lock():
+            seen.value += len(pixels)
+        return self.patches(pixels).flatten(2).transpose(1, 2)
+
+
+seen = FORK.Value("i", 0)
+
+
+@pytest.fixture
+def encoder():
+    seen.value = 0
+    return Counting().requires_grad_(False)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr("velm_lightning.data.features.extraction.SHARD", 4)
+    for number in range(COUNT):
+        Image.effect_noise((20, 30), 20 * (number + 1)).save(tmp_path / f"{number}.png")
+    return tmp_path
+
+
+def files(folder) -> list[Path]:
+    return [folder / f"{number}.png" for number in range(COUNT)]
+
+
+def store(folder, images, encoder) -> FeatureStore:
+    return FeatureStore(images, encoder, folder / "cache", progress=False)
+
+
+def shards(kept) -> list[Path]:
+    return sorted(kept.folder.glob("*.safetensors"))
+
+
+def truth(images, encoder) -> torch.Tensor:
+    pictures = ImageStore(images, encoder.transform, progress=False).fetch(range(len(images)))
+    before = seen.value
+    tokens = encoder.eval()(pictures).x
+    seen.value = before
+    return tokens
+
+
+def assert_right(kept, images, encoder):
+    got = kept.fetch(range(len(images)))
+    assert got.dtype == torch.float16
+    torch.testing.assert_close(got.float(), truth(images, encoder), rtol=2e-3, atol=1e-3)
+
+
+# The same as without
+
+
+def test_features_are_what_the_encoder_gives(folder, encoder):
+    kept = store(folder, files(folder), encoder)
+    assert_right(kept, files(folder), encoder)
+    assert len(kept) == kept.pictures == kept.made == seen.value == COUNT
+    assert torch.equal(kept.fetch([7, 2, 7]), kept.fetch(range(COUNT))[[7, 2, 7]])
+    again = store(folder, files(folder), encoder)
+    assert torch.equal(again.fetch(range(COUNT)), kept.fetch(range(COUNT)))
+    assert again.made == 0
+    assert seen.value == COUNT + 2  # two are made again, to see that the code is the same
+
+
+def test_tensors_and_clips(folder, encoder):
+    tensors = [tiny.picture(seed) for seed in range(5)]
+    assert_right(store(folder, tensors, encoder), tensors, encoder)
+    clips = [(tensors[0], tensors[1]), (tensors[4], tensors[0])]
+    got = store(folder, clips, encoder).fetch([1, 0])
+    assert got.shape == (2, 2, 16, 12)
+    assert torch.equal(got, store(folder, tensors, encoder).fetch([4, 0, 0, 1]).view(got.shape))
+    torch.testing.assert_close(
+        encoder(got).x, encoder(torch.stack([torch.stack(clips[i]) for i in (1, 0)])).x, rtol=2e-3, atol=1e-3
+    )
+
+
+def test_each_content_is_encoded_once(folder, encoder):
+    shutil.copy(folder / "3.png", folder / "copy.png")
+    images = [*files(folder) * 5, folder / "copy.png"]
+    kept = store(folder, images, encoder)
+    assert seen.value == kept.pictures == COUNT
+    assert torch.equal(kept.fetch([50]), kept.fetch([3]))
+    more = store(folder, [folder / "copy.png", tiny.picture(0)], encoder)  # of another split
+    assert more.made == 1
+
+
+def test_the_encoder_is_left_as_it_was(folder):
+    encoder = SmallViT(size=tiny.SIZE, patch=8, dim=12, depth=1, heads=2, dropout=0.5).requires_grad_(False)
+    encoder.train()
+    encoder.layers.eval()
+    modes = [module.training for module in encoder.modules()]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        kept = store(folder, files(folder), encoder)
+    assert [module.training for module in encoder.modules()] == modes
+    assert_right(kept, files(folder), encoder)
+
+
+def test_it_travels_to_another_process(folder, encoder):
+    kept = store(folder, files(folder), encoder)
+    state = pickle.dumps(kept)
+    assert torch.equal(pickle.loads(state).fetch([5, 1]), kept.fetch([5, 1]))
+    assert b"Counting" in state  # the folder's name
+    assert len(state) < COUNT * 16 * 12
+    shards(kept)[0].unlink()
+    with pytest.raises(InputError, match="was removed or damaged while it was in use"):
+        pickle.loads(state)
+
+
+# What changes the key
+
+
+def test_changed_weights_buffers_arguments_or_transforms_have_another_key(encoder):
+    first = encoder_key(encoder)
+    assert first == encoder_key(encoder.train()) == encoder_key(pickle.loads(pickle.dumps(encoder)))
+    encoder.patches.bias[0] += 1e-6
+    assert encoder_key(encoder) != first
+    encoder.patches.bias[0] -= 1e-6
+    encoder.patches.bias.zero_()
+    keys = [encoder_key(encoder)]
+    encoder.transform = encoder.transform._replace(interpolation="bicubic")
+    keys.append(encoder_key(encoder))
+    encoder.mean += 1
+    keys.append(encoder_key(encoder))
+    encoder._init_args["dim"] = 13
+    keys.append(encoder_key(encoder))
+    assert len({first, *keys}) == 5
+
+
+def test_features_of_other_weights_are_left_alone(folder, encoder):
+    images = files(folder)
+    store(folder, images, encoder)
+    encoder.patches.weight.mul_(-1)
+    assert_right(store(folder, images, encoder), images, encoder)
+    assert seen.value == 2 * COUNT
+    encoder.patches.weight.mul_(-1)
+    assert_right(store(folder, images, encoder), images, encoder)
+
+
+def test_a_changed_picture_is_encoded_anew(folder, encoder):
+    images = files(folder)
+    store(folder, images, encoder)
+    times = os.stat(images[2])
+    shutil.copy(images[5], images[2])
+    os.utime(images[2], ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert_right(store(folder, images, encoder), images, encoder)
+    Image.effect_noise((20, 30), 250).save(images[2])
+    assert store(folder, images, encoder).made == 1
+    assert_right(store(folder, images, encoder), images, encoder)
+
+
+def test_other_code_for_the_same_weights_is_refused(folder, encoder, monkeypatch):
+    store(folder, files(folder), encoder)
+    encode = Counting.encode
+    monkeypatch.setattr(Counting, "encode", lambda self, pixels: encode(self, pixels).roll(1, 1))
+    with pytest.raises(InputError, match=r"features.Counting-.* were made by other code.*remove the folder"):
+        store(folder, files(folder), encoder)
+
+
+def test_a_picture_that_changes_meanwhile_is_refused(folder, encoder, monkeypatch):
+    monkeypatch.setattr(features, "digests_of", lambda images, _: [b"x" * 15 + bytes([i]) for i in range(COUNT)])
+    with pytest.raises(InputError, match="0.png: changed while its features were made"):
+        store(folder, files(folder), encoder)
+
+
+def test_files_are_read_once_until_they_change(folder, monkeypatch):
+    images, notes = files(folder), folder / "notes"
+    assert digests_of(images, notes) == [digest_of(image) for image in images]
+    assert not notes.exists()  # the files are so new that a change might leave their times as they are
+    monkeypatch.setattr("velm_lightning.io.digests._AT_REST", -60)
+    expected = digests_of(images, notes)
+    with monkeypatch.context() as patch:
+        patch.setattr("velm_lightning.io.digests.digest_of", None)
+        assert digests_of(images, notes) == expected
+    (note,) = notes.iterdir()
+    note.write_bytes(note.read_bytes()[:-1] + b"x")
+    assert digests_of(images, notes) == expected
+    times = os.stat(images[2])
+    Image.open(images[2]).rotate(180).save(images[2], compress_level=0)
+    os.utime(images[2], ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert digests_of(images, notes)[2] == digest_of(images[2]) != expected[2]
+
+
+# Damage
+
+
+@pytest.mark.parametrize("place", ["header", "names", "tokens", "end"])
+def test_a_damaged_shard_is_made_anew(folder, encoder, capsys, place):
+    images = files(folder)
+    kept = store(folder, images, encoder)
+    first = shards(kept)[0]
+    whole = bytearray(first.read_bytes())
+    at = {"header": 60, "names": whole.index(open_shard(first).pictures[0]) + 3, "tokens": len(whole) // 2, "end": -1}
+    whole[at[place]] ^= 4
+    first.write_bytes(whole)
+    again = store(folder, images, encoder)
+    assert_right(again, images, encoder)
+    assert 0 < again.made <= 4
+    assert "damaged" in capsys.readouterr().err
+    assert store(folder, images, encoder).made == 0
+
+
+def test_no_damaged_byte_goes_unseen(folder, encoder):
+    images = files(folder)[:2]
+    kept = store(folder, images, encoder)
+    (shard,) = shards(kept)
+    whole, expected = shard.read_bytes(), kept.fetch([0, 1])
+    for at in range(0, len(whole), 7):
+        spoilt = bytearray(whole)
+        spoilt[at] ^= 1 << at % 8
+        shard.write_bytes(spoilt)
+        assert torch.equal(store(folder, images, encoder).fetch([0, 1]), expected), at
+        shard.write_bytes(whole)
+
+
+def test_a_half_written_file_is_never_read(folder, encoder):
+    images = files(folder)
+    kept = store(folder, images, encoder)
+    first, second, _ = shards(kept)
+    first.with_suffix(".part").write_bytes(first.read_bytes()[:100])  # what a kill leaves
+    second.write_bytes(second.read_bytes()[:-50])  # what a copy that was cut leaves
+    first.unlink()
+    again = store(folder, images, encoder)
+    assert_right(again, images, encoder)
+    assert 0 < again.made < COUNT
+    assert not list(kept.folder.glob("*.part"))
+
+
+def test_a_shard_of_another_encoder_is_not_taken(folder, encoder):
+    images = files(folder)
+    kept = store(folder, images, encoder)
+    wrong = open_shard(shards(kept)[0])
+    write_shard(shards(kept)[0], wrong.pictures, wrong.tokens * 0, "0" * 32)
+    assert_right(store(folder, images, encoder), images, encoder)
+
+
+def test_an_interrupted_extraction_goes_on_where_it_stopped(folder, encoder, monkeypatch):
+    encode = Counting.encode
+
+    def interrupted(self, pixels):
+        if seen.value >= 8:
+            raise KeyboardInterrupt
+        return encode(self, pixels)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Counting, "encode", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            store(folder, files(folder), encoder)
+    kept = store(folder, files(folder), encoder)
+    assert kept.made == COUNT - 8
+    assert_right(kept, files(folder), encoder)
+
+
+# Several processes
+
+
+def run_store(folder, encoder, results):
+    kept = store(folder, files(folder), encoder)
+    results.put(kept.fetch(range(COUNT)).float().numpy())
+
+
+def wait_for(condition):
+    for _ in range(6000):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError("nothing happened for a minute")
+
+
+def test_processes_share_the_work(folder, encoder, monkeypatch):
+    encode = Counting.encode
+    monkeypatch.setattr(Counting, "encode", lambda self, pixels: (time.sleep(0.05), encode(self, pixels))[1])
+    results = FORK.Queue()
+    workers = [FORK.Process(target=run_store, args=(folder, encoder, results)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    found = [torch.from_numpy(results.get(timeout=120)) for _ in workers]
+    for worker in workers:
+        worker.join(120)
+        assert worker.exitcode == 0
+    assert seen.value <= COUNT + 2 * len(workers)  # each picture once; who comes late makes two again
+    assert all(torch.equal(one, found[0]) for one in found)
+    assert_right(store(folder, files(folder), encoder), files(folder), encoder)
+
+
+def test_what_a_killed_process_held_is_taken_over(folder, encoder, monkeypatch):
+    encode = Counting.encode
+
+    def stuck(self, pixels):
+        if seen.value >= 4:
+            time.sleep(300)
+        return encode(self, pixels)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Counting, "encode", stuck)
+        worker = FORK.Process(target=run_store, args=(folder, encoder, FORK.Queue()))
+        worker.start()
+    wait_for(lambda: seen.value >= 4)
+    time.sleep(0.1)
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.join(120)
+    kept = store(folder, files(folder), encoder)
+    assert kept.made == COUNT - 4
+    assert_right(kept, files(folder), encoder)
+
+
+# What cannot be kept
+
+
+def test_values_beyond_float16_are_refused(folder, encoder):
+    encoder.patches.bias.fill_(1e5)
+    with pytest.raises(InputError, match=r"0\.png do not fit float16: set data.cache_features to false"):
+        store(folder, files(folder), encoder)
+
+
+def test_a_full_disk_is_told_before_it_is_full(folder, encoder, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
+    with pytest.raises(InputError, match="GB more and 0.0 GB are free.*data.cache"):
+        store(folder, files(folder), encoder)
+
+
+def test_a_folder_that_cannot_be_written_is_named(folder, encoder):
+    (folder / "cache").write_text("a file stands in the way")
+    with pytest.raises(InputError, match="cache.*features cannot be written"):
+        store(folder, files(folder), encoder)
+
+
+def test_unreadable_pictures_are_named(folder, encoder):
+    (folder / "3.png").write_bytes(b"")
+    with pytest.raises(InputError, match=r"3\.png: the file is empty"):
+        store(folder, files(folder), encoder)
+    (folder / "3.png").unlink()
+    with pytest.raises(InputError, match=r"3\.png: cannot be read"):
+        store(folder, files(folder), encoder)
+
+
+# In training
+
+
+class Questions(Dataset):
+    """Twelve questions about four pictures, the same in every split."""
+
+    def split(self, name: str) -> Sequence:
+        samples = [sample for sample in tiny.questions() for _ in range(4)]
+        return [sample._replace(key=f"{name}{i}", image=PICTURES[i % 4]) for i, sample in enumerate(samples)]
+
+
+PICTURES = [tiny.picture(seed) for seed in range(4)]
+
+
+def fitted(tmp_path, model=InteractiveFusion, **data):
+    torch.manual_seed(0)
+    module = MultimodalData(Questions(), batch_size=5, cache=tmp_path, **data)
+    fusion = tiny.fusion(model, vocabulary=module.vocabulary, image_encoder=Counting().requires_grad_(False))
+    trainer = Trainer(
+        max_epochs=3,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        default_root_dir=tmp_path,
+    )
+    trainer.fit(fusion, datamodule=module)
+    return fusion, module
+
+
+@pytest.mark.filterwarnings("ignore:.*(isinstance.treespec|many workers|smaller than the logging|eval mode)")
+class TestTraining:
+    def test_training_is_the_same_as_without_the_cache(self, tmp_path):
+        (plain, _), (cached, data) = (fitted(tmp_path, cache_features=keep) for keep in (False, True))
+        batch = data.split("val").__getitems__([(0, 1), (0, 2)])
+        assert batch.image.dtype == torch.float16
+        assert data.split("val").pictured([1, 2]).image.dtype == torch.uint8
+        for one, other in zip(plain.rows, cached.rows, strict=True):
+            assert one.prediction == other.prediction
+            assert other.loss == pytest.approx(one.loss, rel=1e-3)
+        for one, other in zip(plain.parameters(), cached.parameters(), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-3)
+
+    def test_a_model_that_sees_no_image_needs_no_features(self, tmp_path):
+        _, data = fitted(tmp_path, TextOnly, cache_features=True)
+        assert data.split("train").features is None
+        assert not (tmp_path / "features").exists()
+
+    def test_new_weights_bring_new_features(self, tmp_path):
+        model, data = fitted(tmp_path, cache_features=True)
+        before = data.with_features("val").features
+        assert data.with_features("val").features is before
+        next(model.image_encoder.parameters()).add_(1)
+        assert data.with_features("val").features.key != before.key
+
+    def test_loader_workers_read_features(self, tmp_path):
+        _, data = fitted(tmp_path, cache_features=True)
+        here = [batch.image for batch in data.val_dataloader()]
+        data.workers = 1
+        assert all(torch.equal(a, b.image) for a, b in zip(here, data.val_dataloader(), strict=True))
+
+    def test_an_encoder_that_begins_to_learn_stops_the_run(self, tmp_path):
+        model, data = fitted(tmp_path, cache_features=True)
+        model.image_encoder.requires_grad_(True)
+        with pytest.raises(InputError, match="Counting learns"):
+            data.on_before_batch_transfer(None, 0)
+
+
+def test_an_encoder_that_learns_is_refused(tmp_path):
+    data = MultimodalData(Questions(), cache=tmp_path, cache_features=True)
+    with pytest.raises(InputError, match=r"data.cache_features=true.*SmallCNN learns.*to false"):
+        data.connect(tiny.fusion())
+
+
+def test_augmentation_is_refused():
+    with pytest.raises(InputError, match=r"data.cache_features=true.*data.augment has 1"):
+        MultimodalData(Questions(), cache_features=True, augment=[torch.nn.Identity()])
+
+
+CONFIG = """
+data:
+  dataset: {class_path: ShapeScenes, init_args: {size: 32, train: 6, val: 2, test: 2}}
+  cache: %s
+model:
+  class_path: LateFusion
+  init_args:
+    image_encoder: {class_path: TorchvisionCNN, init_args: {name: mobilenet_v2, weights: null, size: 32}}
+    text_encoder: {class_path: TransformerText, init_args: {dim: 8, depth: 1, heads: 2}}
+    task: {class_path: Classification}
+"""
+
+
+@pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning")
+def test_the_command_makes_them_and_says_where(tmp_path, capsys):
+    (tmp_path / "run.yaml").write_text(CONFIG % (tmp_path / "cache"))
+    for made in ("6", "0"):
+        assert main(["features", str(tmp_path / "run.yaml")]) == 0
+        said = capsys.readouterr().out
+        assert [word for word in said.split("train")[1].split() if word.isdigit()][1:3] == ["6", made]
+        assert str(tmp_path / "cache" / "features" / "TorchvisionCNN-") in said
+    assert main(["features", str(tmp_path / "none.yaml")]) == 2
+    assert main(["features", str(tmp_path / "run.yaml"), "--model", "TextOnly"]) == 2
+    said = capsys.readouterr().err
+    assert "none.yaml: there is no such config file" in said
+    assert "TextOnly looks at no picture" in said

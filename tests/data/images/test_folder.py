@@ -1,0 +1,49 @@
+"""Picture files are found by what results call them."""
+
+import pytest
+
+from velm_lightning.data.images.folder import picture_files, pictures_in
+from velm_lightning.types import InputError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("val/COCO_val2014_000000000042.jpg", "b.png", "007.JPG", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def test_the_pictures_of_a_folder_are_its_picture_files_in_order(folder):
+    (folder / "album.jpg").mkdir()
+    (folder / "album.jpg" / "a.webp").touch()
+    names = ["007.JPG", "album.jpg/a.webp", "b.png", "val/COCO_val2014_000000000042.jpg"]
+    assert picture_files(folder) == [folder / name for name in names]
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("42", "val/COCO_val2014_000000000042.jpg"),
+        ("COCO_val2014_000000000042", "val/COCO_val2014_000000000042.jpg"),
+        ("val/COCO_val2014_000000000042.jpg", "val/COCO_val2014_000000000042.jpg"),
+        ("b", "b.png"),
+        ("b.png", "b.png"),
+        ("7", "007.JPG"),
+        ("007", "007.JPG"),
+    ],
+)
+def test_names_and_numbers_lead_to_their_file(folder, key, name):
+    assert pictures_in(folder, [key]) == {key: folder / name}
+
+
+def test_what_is_not_there_once_is_refused(folder):
+    with pytest.raises(InputError, match="image '43' has no file in"):
+        pictures_in(folder, ["b", "43"])
+    with pytest.raises(InputError, match="'notes' has no file"):
+        pictures_in(folder, ["notes"])
+    (folder / "val" / "b.jpg").touch()
+    with pytest.raises(InputError, match="'b' has 2 files, such as"):
+        pictures_in(folder, ["b"])
+    with pytest.raises(InputError, match="there is no such folder"):
+        pictures_in(folder / "test", ["b"])

@@ -1,0 +1,266 @@
+"""The embedded data: right answers, words that give nothing away, splits apart, and pictures that show the scene."""
+
+import re
+from collections import Counter, defaultdict
+
+import numpy as np
+import pytest
+import torch
+
+from velm_lightning.data.synthetic.shape_scenes import ShapeCaptions, ShapeScenes, ShapeStatements, ShapeTranslations
+from velm_lightning.data.synthetic.shapes.german import german
+from velm_lightning.data.synthetic.shapes.render import RGB, render
+from velm_lightning.data.synthetic.shapes.scene import COLOURS, JITTER, SHAPES, SIZES, Scene, Thing, Words
+from velm_lightning.types import Dataset, InputError
+
+SPLITS = ("train", "val", "test")
+NUMBERS = {"a": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
+
+
+@pytest.fixture(scope="module")
+def data():
+    return ShapeScenes(train=300, val=150, test=100)
+
+
+def plain(word):
+    return word.removesuffix("s")
+
+
+def fitting(scene, phrase):
+    """The things that a phrase such as "large red shapes" describes, from its words alone."""
+    words = {plain(word) for word in phrase.split()} - {"thing", "shape"}
+    assert words <= {*SIZES, *COLOURS, *SHAPES}, phrase
+    return [t for t in scene.things if words <= {t.size, t.colour, t.shape}]
+
+
+def lies(a, direction, b):
+    """Half a cell of a 3 x 3 grid counts as a difference in place."""
+    dx, dy = b.x - a.x, b.y - a.y
+    return {"left of": dx, "right of": -dx, "above": dy, "below": -dy}[direction] > 1 / 6
+
+
+def answer(scene, question):
+    """Answer by parsing the words: shares nothing with the code that asked."""
+    where = "(left of|right of|above|below)"
+    if m := re.fullmatch(r"is there a (.+)\?", question):
+        return "yes" if fitting(scene, m[1]) else "no"
+    if m := re.fullmatch(r"how many (.+) are there\?", question):
+        return str(len(fitting(scene, m[1])))
+    if m := re.fullmatch(r"are there more (.+) than (.+)\?", question):
+        return "yes" if len(fitting(scene, m[1])) > len(fitting(scene, m[2])) else "no"
+    if m := re.fullmatch(rf"is the (.+) {where} the (.+)\?", question):
+        (a,), (b,) = fitting(scene, m[1]), fitting(scene, m[3])
+        assert lies(a, m[2], b) or lies(b, m[2], a)
+        return "yes" if lies(a, m[2], b) else "no"
+    if m := re.fullmatch(rf"what (colour|shape) is the thing {where} the (.+)\?", question):
+        (anchor,) = fitting(scene, m[3])
+        (found,) = [t for t in scene.things if lies(t, m[2], anchor)]
+        return getattr(found, m[1])
+    if m := re.fullmatch(
+        r"what (colour|shape) is the thing in the (?:(top|middle|bottom) (left|middle|right)|centre)\?", question
+    ):
+        row, column = (
+            (("top", "middle", "bottom").index(m[2]), ("left", "middle", "right").index(m[3])) if m[2] else (1, 1)
+        )
+        (found,) = [t for t in scene.things if (int(t.y * 3), int(t.x * 3)) == (row, column)]
+        return getattr(found, m[1])
+    if m := re.fullmatch(r"what (colour|shape) is the (?:(leftmost|rightmost|highest|lowest) )?(.+)\?", question):
+        found = fitting(scene, m[3])
+        side = {"leftmost": "left of", "rightmost": "right of", "highest": "above", "lowest": "below"}.get(m[2])
+        if side:
+            assert len(found) > 1
+            found = [a for a in found if all(lies(a, side, b) for b in found if b is not a)]
+        (only,) = found
+        return getattr(only, m[1])
+    raise AssertionError(question)
+
+
+def scene_of(data, sample):
+    split, index, *_ = sample.key.split("-")
+    return data.scene(split, int(index))
+
+
+@pytest.mark.parametrize("name", SPLITS)
+def test_every_answer_is_right(data, name):
+    for sample in data.split(name):
+        right = answer(scene_of(data, sample), sample.text)
+        assert sample.target == {right: 1.0}, sample
+        assert sample.references == (right,)
+
+
+def test_groups_keys_and_language(data):
+    samples = data.split("train")
+    assert isinstance(data, Dataset)
+    assert {s.group for s in samples} == {"exist", "count", "attribute", "relation", "comparison"}
+    assert min(Counter(s.group for s in samples).values()) > len(samples) * 0.05
+    assert len({s.key for name in SPLITS for s in data.split(name)}) == sum(len(data.split(name)) for name in SPLITS)
+    assert samples[0].key == "train-000000-0"
+    words = {word for s in samples for word in re.findall(r"\w+", s.text)}
+    assert len(words) < 60
+    assert max(len(s.text.split()) for s in samples) <= 12
+
+
+def test_the_words_do_not_give_the_answer_away():
+    data = ShapeScenes(train=1000, test=500, size=16)
+    seen = defaultdict(Counter)
+    for sample in data.split("train"):
+        seen[sample.text][sample.references[0]] += 1
+        seen[sample.group][sample.references[0]] += 1
+    hits = defaultdict(list)
+    for sample in data.split("test"):
+        guess = (seen[sample.text] or seen[sample.group]).most_common(1)[0][0]
+        hits[sample.group].append(guess == sample.references[0])
+        hits["all"].append(guess == sample.references[0])
+    limits = {"exist": 56, "count": 26, "attribute": 23, "relation": 30, "comparison": 56, "all": 35}
+    assert all(100 * sum(hits[g]) / len(hits[g]) < limit for g, limit in limits.items()), hits
+
+
+def content(scene):
+    return tuple(sorted((t.size, t.colour, t.shape, t.column, t.row) for t in scene.things))
+
+
+def test_no_scene_is_in_two_splits():
+    data = ShapeScenes(train=2000, val=1000, test=1000)
+    seen = {name: {content(data.scene(name, i)) for i in range(data.scenes_in[name])} for name in SPLITS}
+    assert not seen["train"] & seen["val"]
+    assert not seen["train"] & seen["test"]
+    assert not seen["val"] & seen["test"]
+
+
+def test_same_seed_same_bytes_whatever_the_order_or_number(data):
+    again = ShapeScenes(train=40, val=20, test=5)
+    for name in ("test", "val", "train"):
+        samples = again.split(name)
+        assert torch.equal(again.images(name), data.images(name)[: len(again.images(name))])
+        assert [s._replace(image=0) for s in samples] == [s._replace(image=0) for s in data.split(name)[: len(samples)]]
+    assert not torch.equal(again.images("val"), ShapeScenes(train=40, val=20, seed=1).images("val"))
+
+
+def test_pictures_show_the_scene(data):
+    for index in range(150):
+        picture = data.images("val")[index].permute(1, 2, 0).float()
+        for thing in data.scene("val", index).things:
+            seen = picture[int(thing.y * 64), int(thing.x * 64)]
+            nearest = min(COLOURS, key=lambda c: (seen - torch.tensor(RGB[c])).abs().sum().item())
+            assert nearest == thing.colour
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shift", [-JITTER, JITTER])
+def test_a_thing_stays_in_its_cell_and_stands_upright(shape, shift):
+    scene = Scene((Thing("large", "black", shape, 0.5 + shift, 0.5 + shift),), ())
+    dark = np.argwhere(render(scene, np.random.default_rng(0), 96).mean(axis=0) < 120)  # (pixels, 2) row, column
+    assert len(dark) > 200
+    assert dark.min() >= 32
+    assert dark.max() < 64
+    if shape in ("triangle", "star"):
+        tip = dark[dark[:, 0] == dark[:, 0].min(), 1]
+        assert abs(tip.mean() - (0.5 + shift) * 96) < 3
+        assert len(tip) <= 4
+
+
+def test_things_do_not_touch_and_samples_share_one_tensor(data):
+    for index in range(300):
+        things = data.scene("train", index).things
+        assert len({(t.row, t.column) for t in things}) == len(things)
+    images = data.images("train")
+    assert images.dtype == torch.uint8
+    assert images.shape == (300, 3, 64, 64)
+    assert data.split("train") is data.split("train")
+    for sample in data.split("train")[:50]:
+        assert sample.image.untyped_storage().data_ptr() == images.untyped_storage().data_ptr()
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [({"train": 0}, "train: 0"), ({"size": 8}, "size: 8"), ({"questions_per_scene": 0}, "questions_per_scene: 0")],
+)
+def test_bad_numbers_are_named(given, named):
+    with pytest.raises(InputError, match=named):
+        ShapeScenes(**given)
+
+
+def test_an_unknown_split_is_named():
+    with pytest.raises(InputError, match="'dev'.*train, val, test"):
+        ShapeScenes().split("dev")
+
+
+def test_captions_are_five_and_true():
+    data = ShapeCaptions(train=60, val=20, test=5, size=16)
+    assert [len(data.split(name)) for name in SPLITS] == [300, 20, 5]
+    for sample in [s for name in SPLITS for s in data.split(name)]:
+        assert sample.text == ""
+        assert len(set(sample.references)) == 5
+        assert sample.target in sample.references
+        things = scene_of(data, sample).things
+        for many, colour, shape in re.findall(r"(\w+) (\w+) (\w+)", " ".join(sample.references[:2])):
+            if many in NUMBERS and colour in COLOURS and plain(shape) in SHAPES:
+                assert NUMBERS[many] == sum((t.colour, t.shape) == (colour, plain(shape)) for t in things)
+        assert {t.colour for t in things} == {w for w in re.findall(r"\w+", sample.references[0]) if w in COLOURS}
+
+
+def test_statements_are_right_and_balanced():
+    data = ShapeStatements(train=400, size=16)
+    samples, truths = data.split("train"), defaultdict(list)
+    for sample in samples:
+        assert sample.references == tuple(sample.target)
+        assert holds(scene_of(data, sample), sample.text) == (sample.references == ("true",)), sample
+        truths[sample.group].append(sample.references == ("true",))
+    assert all(0.44 < sum(found) / len(found) < 0.56 for found in truths.values()), truths
+
+
+def holds(scene, statement):
+    """Turn the statement into the question that it answers, and compare."""
+    text = statement.removesuffix(".")
+    if m := re.fullmatch(r"there (?:is|are) (no|one|two|three|four) (.+)", text):
+        return len(fitting(scene, m[2])) == NUMBERS.get(m[1], 0)
+    if m := re.fullmatch(r"there (is|are) (a .+|more .+)", text):
+        return answer(scene, f"{m[1]} there {m[2]}?") == "yes"
+    if m := re.fullmatch(r"(the .+) is (left of .+|right of .+|above .+|below .+)", text):
+        return answer(scene, f"is {m[1]} {m[2]}?") == "yes"
+    which, value = re.fullmatch(r"(the .+) is (?:a )?(\w+)", text).groups()
+    return answer(scene, f"what {'colour' if value in COLOURS else 'shape'} is {which}?") == value
+
+
+def masculine(scene, words):
+    (thing,) = fitting(scene, words)
+    return thing.shape in ("circle", "star")
+
+
+def test_german_follows_the_gender_of_what_is_seen():
+    data = ShapeTranslations(train=300, size=16)
+    seen = {"one": Counter(), "named": Counter()}
+    for sample in data.split("train"):
+        assert sample.references == (sample.target,)
+        seen[sample.group][sample.text.split()[0]] += 1
+        there = []
+        if m := re.match("the (.+?) one ", sample.text):
+            there = [masculine(scene_of(data, sample), m[1])]
+            assert sample.target.startswith("der " if there[0] else "das ")
+        elif sample.text.startswith("we see"):
+            there = [masculine(scene_of(data, sample), words) for words in re.findall(r"\ba (.+?) one\b", sample.text)]
+            assert re.findall(r"\bein(?:en)?\b", sample.target) == ["einen" if he else "ein" for he in there]
+        seen[sample.group].update(there)
+    assert min(seen["one"][True], seen["one"][False]) > 200
+    assert seen["one"]["we"] > 200
+    assert seen["named"]["there"] == 300
+
+
+def test_german_grammar():
+    red = Words("large", "red", "star")
+    assert german(red, "a", "accusative", "star") == "einen großen roten Stern"
+    assert german(red, "the", "dative", "star") == "dem großen roten Stern"
+    assert german(Words(colour="purple", shape="square"), "a", "nominative", "square") == "ein violettes Quadrat"
+    assert german(Words(colour="blue"), "the", "nominative", "square") == "das blaue"
+
+
+@pytest.mark.parametrize("most", [1, 2, 4])
+def test_scenes_have_one_thing_to_as_many_as_wanted(most):
+    data = ShapeStatements(train=300, size=16, most=most)
+    assert {len(data.scene("train", index).things) for index in range(300)} == set(range(1, most + 1))
+
+
+def test_no_things_and_more_than_there_is_room_for_are_refused():
+    for most in (0, 5):
+        with pytest.raises(InputError, match=f"most: {most} is not a number of things from 1 to 4"):
+            ShapeTranslations(most=most)

@@ -1,0 +1,187 @@
+"""The order of samples is a function of (seed, epoch, position), at any number of processes."""
+
+from collections import Counter
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from velm_lightning.data.samplers import SPREAD, EvaluationOrder, TrainOrder
+from velm_lightning.io.seeding import stable_number
+from velm_lightning.types import InputError
+
+PINNED = 6745592693919859453  # blake2b of "0\x1f1\x1fkey", cut to 63 bits, worked out apart
+COUNTS, SIZES, WORLDS = st.integers(1, 200), st.integers(1, 80), st.integers(1, 8)
+
+
+def batches(order):
+    """The batches that a loader cuts from an order, and the epochs they were given."""
+    places = list(order)
+    return [[index for _, index in places[i : i + order.batch_size]] for i in range(0, len(places), order.batch_size)]
+
+
+def train(count, size, world=1, epoch=0, seed=0, **more):
+    """The training batches of each rank."""
+    ranks = [TrainOrder(count, size, seed, rank, world, **more) for rank in range(world)]
+    for order in ranks:
+        order.set_epoch(epoch)
+    return [batches(order) for order in ranks]
+
+
+def merged(ranks):
+    """The batches of all ranks together, step by step."""
+    return [sum(step, []) for step in zip(*ranks, strict=True)]
+
+
+# Training
+
+
+def test_an_epoch_shows_every_sample_once():
+    (found,) = train(12, 4)
+    assert sorted(sum(found, [])) == list(range(12))
+    assert [len(batch) for batch in found] == [4, 4, 4]
+
+
+def test_the_order_is_a_function_of_seed_and_epoch():
+    assert train(50, 5, epoch=3, seed=1) == train(50, 5, epoch=3, seed=1)
+    torch.manual_seed(123)
+    assert train(50, 5, epoch=3, seed=1) == train(50, 5, epoch=3, seed=1)
+    orders = [train(50, 5, epoch=epoch, seed=seed) for epoch in range(3) for seed in range(3)]
+    assert all(a != b for i, a in enumerate(orders) for b in orders[:i])
+
+
+def test_every_epoch_may_repeat_the_first():
+    assert train(50, 5, epoch=3, seed=1, repeated=True) == train(50, 5, epoch=0, seed=1)
+
+
+def test_an_epoch_can_be_drawn_without_those_before_it():
+    order = TrainOrder(50, 5, seed=1)
+    for epoch in range(3):
+        order.set_epoch(epoch)
+        list(order)
+    order.set_epoch(3)
+    assert [batches(order)] == train(50, 5, epoch=3, seed=1)
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_the_ranks_together_make_the_batches_of_one_process(world):
+    assert merged(train(50, 6 // world, world, epoch=2, seed=4)) == merged(train(50, 6, 1, epoch=2, seed=4))
+
+
+@given(COUNTS, SIZES, WORLDS)
+def test_every_rank_makes_the_same_number_of_steps_of_the_same_size(count, size, world):
+    if count < world:
+        return
+    ranks = train(count, size, world)
+    sizes = {len(batch) for found in ranks for batch in found}
+    assert len({len(found) for found in ranks}) == 1
+    assert len(ranks[0]) >= 1
+    assert sizes == {min(size, count // world)}
+    seen = Counter(index for found in ranks for batch in found for index in batch)
+    assert set(seen.values()) == {1}
+    order = TrainOrder(count, size, 0, 0, world)
+    assert len(order) == len(list(order))
+    assert order.left_out == count - len(seen) < world * order.batch_size
+
+
+def test_other_samples_are_left_out_in_each_epoch():
+    left = [set(range(11)) - set(sum(train(11, 4, epoch=epoch)[0], [])) for epoch in range(20)]
+    assert all(len(samples) == 3 for samples in left)
+    assert set().union(*left) == set(range(11))
+
+
+def test_a_place_carries_its_epoch_so_that_workers_need_no_state():
+    order = TrainOrder(4, 2, seed=0)
+    order.set_epoch(7)
+    assert {epoch for epoch, _ in order} == {7}
+
+
+def test_weights_are_relative_frequencies():
+    weights = torch.tensor([1.0, 3.0, 0.0, 0.0])
+    order = TrainOrder(4, 4, seed=0, weights=weights)
+    seen = Counter()
+    for epoch in range(2000):
+        order.set_epoch(epoch)
+        seen.update(index for _, index in order)
+    assert set(seen) == {0, 1}
+    assert seen[1] / 8000 == pytest.approx(0.75, abs=0.02)
+
+
+def test_a_weighted_order_is_the_same_at_any_number_of_processes():
+    weights = torch.arange(1.0, 51.0)
+    assert merged(train(50, 2, 3, epoch=1, weights=weights)) == merged(train(50, 6, 1, epoch=1, weights=weights))
+
+
+# Evaluation
+
+
+def evaluated(count, size, world):
+    return [batches(EvaluationOrder(count, size, rank, world)) for rank in range(world)]
+
+
+@given(COUNTS, SIZES, WORLDS)
+def test_every_sample_is_evaluated_once(count, size, world):
+    if count < world:
+        return
+    ranks = evaluated(count, size, world)
+    assert sorted(index for found in ranks for batch in found for index in batch) == list(range(count))
+    assert all(found for found in ranks), "a rank without batches would not take part in gathering"
+    assert max(len(batch) for found in ranks for batch in found) <= size
+    for rank, found in enumerate(ranks):
+        assert len(EvaluationOrder(count, size, rank, world)) == sum(map(len, found))
+
+
+@given(st.integers(SPREAD, 200), SIZES, WORLDS)
+def test_the_batches_of_an_evaluation_are_the_same_at_any_number_of_processes(count, size, world):
+    together = [batch for found in evaluated(count, size, world) for batch in found]
+    assert sorted(together) == evaluated(count, size, 1)[0]
+
+
+def test_a_split_of_many_batches_has_them_of_the_size_that_was_asked_for():
+    assert {len(batch) for batch in evaluated(64 * SPREAD, 64, 1)[0]} == {64}
+
+
+def test_samples_are_evaluated_in_their_own_order():
+    assert evaluated(100, 4, 1)[0][:2] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert evaluated(100, 4, 2)[1][:2] == [[4, 5, 6, 7], [12, 13, 14, 15]]
+
+
+def test_a_loader_may_be_read_again():
+    order = EvaluationOrder(10, 4)
+    assert list(order) == list(order)
+
+
+@pytest.mark.parametrize("make", [lambda: TrainOrder(2, 4, 0, 0, 3), lambda: EvaluationOrder(2, 4, 0, 3)])
+def test_fewer_samples_than_processes_are_refused(make):
+    with pytest.raises(InputError, match="split has 2 samples for 3 processes: use fewer devices, or more data"):
+        make()
+
+
+# Seeds
+
+
+def test_a_stable_seed_is_the_same_in_any_process_and_on_any_machine():
+    assert stable_number(0, 1, "key") == PINNED
+
+
+def test_stable_seeds_tell_their_parts_apart():
+    assert len({stable_number(1, 11), stable_number(11, 1), stable_number(1, 1, 1), stable_number(111)}) == 4
+    assert all(0 <= stable_number(0, n) < 2**63 for n in range(100))
+
+
+def test_an_order_that_goes_on_leaves_out_what_has_been_seen():
+    whole = TrainOrder(23, 4, seed=5, rank=1, world=2)
+    whole.set_epoch(3)
+    resumed = TrainOrder(23, 4, seed=5, rank=1, world=2)
+    resumed.go_on(3, 1)
+    assert list(resumed) == list(whole)[4:]
+    assert len(resumed) == len(whole), "an epoch has as many steps as before"
+    for order in (whole, resumed):
+        order.set_epoch(4)
+    assert list(resumed) == list(whole)
+
+
+def test_what_an_epoch_leaves_out_is_told():
+    told = TrainOrder(23, 4, seed=0, world=2).said()
+    assert told.startswith("training: 2 steps of 8 samples over 2 processes an epoch; 7 of the 23 samples are left out")

@@ -1,0 +1,60 @@
+"""A clip read as one picture of many channels: the order of its frames matters, and their number is fixed."""
+
+import pytest
+from helpers import tiny
+import torch
+
+from velm_lightning.encoders import FrameStack, SmallCNN
+from velm_lightning.io.configurable import build, recipe
+from velm_lightning.types import InputError
+
+
+@pytest.fixture
+def encoder():
+    torch.manual_seed(0)
+    return FrameStack(frames=3, size=tiny.SIZE, widths=(8, 8), dim=12).eval()
+
+
+@pytest.fixture
+def clips():
+    return torch.stack([tiny.picture(seed) for seed in range(6)]).view(2, 3, 3, tiny.SIZE, tiny.SIZE)  # 2 of 3 frames
+
+
+@torch.no_grad()
+def test_a_clip_has_as_many_tokens_as_a_picture(encoder, clips):
+    tokens = encoder(clips)
+    assert tokens.x.shape == (2, encoder.grid[0] * encoder.grid[1], 12)
+    assert tokens.valid.all()
+    assert not tokens.block.any()
+
+
+@torch.no_grad()
+def test_every_frame_and_their_order_is_seen(encoder, clips):
+    seen = encoder(clips).x
+    for order in ([1, 0, 2], [2, 1, 0]):
+        assert not torch.allclose(encoder(clips[:, order]).x, seen, atol=1e-3)
+    for frame in range(3):
+        other = clips.clone()
+        other[:, frame] = 255 - other[:, frame]
+        assert not torch.allclose(encoder(other).x, seen, atol=1e-3)
+
+
+@torch.no_grad()
+def test_one_frame_is_what_the_plain_encoder_reads(clips):
+    plain, stacked = tiny.cnn().eval(), FrameStack(1, tiny.SIZE, (8, 8), 12).eval()
+    stacked.load_state_dict(plain.state_dict())
+    assert isinstance(stacked, SmallCNN)
+    torch.testing.assert_close(stacked(clips[:, :1]).x, plain(clips[:, 0]).x)
+
+
+def test_another_number_of_frames_is_refused(encoder, clips):
+    with pytest.raises(InputError, match="clips of 2 frames, and image_encoder.frames=3"):
+        encoder(clips[:, :2])
+    with pytest.raises(InputError, match="clips of 1 frames, and image_encoder.frames=3"):
+        encoder(clips[:, 0])
+
+
+def test_it_is_rebuilt_from_its_recipe(encoder, clips):
+    again = build(recipe(encoder)).eval()
+    again.load_state_dict(encoder.state_dict())
+    assert torch.equal(again(clips).x, encoder(clips).x)

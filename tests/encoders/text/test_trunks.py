@@ -1,0 +1,184 @@
+"""Text models of transformers compute here what they compute there, at any length, with padding and with a cache."""
+
+import pytest
+from helpers import tiny
+import torch
+from helpers import trunks
+from torch import nn
+from transformers.masking_utils import sliding_window_bidirectional_mask_function, sliding_window_causal_mask_function
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as MASKED
+
+from velm_lightning.encoders import PretrainedImage, PretrainedText
+from velm_lightning.encoders.text.attention_interface import LayerMasks, attend_heads, positions_of
+from velm_lightning.nn.kv_cache import Cache
+from velm_lightning.types import InputError, Tokens
+
+KINDS = {  # each with what is its own
+    "gpt2": {}, "qwen3": {}, "bert": {}, "roberta": {"pad_token_id": 1},
+    "mistral": {},  # a window in every layer
+    "gemma2": {},  # windows in every other layer, a limit of the logits, a scale of its own
+    "gemma3_text": {}, "gemma4_text": {}, "cohere2": {},  # windows in most layers
+    "gemma3_text, both ways": {"use_bidirectional_attention": True},
+    "llama4_text": {},  # chunks
+    "gpt_oss": {},  # windows and sinks
+    "modernbert": {}, "modernbert-decoder": {},  # windows to both sides, to the left
+    "albert": {}, "diffllama": {},  # a layer that attends more than once
+    "bert, a decoder": {"is_decoder": True},
+}  # fmt: skip
+WINDOW = 6  # of those that have one
+CLOSE = {"atol": 1e-4, "rtol": 0.0}
+IDS = torch.tensor([(7 * i * i + 3 * i + 5) % trunks.WORDS for i in range(20)])
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def encoder(request):
+    return trunks.built(request.param.split(",")[0], **KINDS[request.param])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("length", [WINDOW - 2, 3 * WINDOW + 2])
+def test_a_trunk_equals_transformers_whatever_the_padding(encoder, length):
+    there = trunks.transformers_states(encoder, IDS[:length])
+    torch.testing.assert_close(trunks.trunk_states(encoder, IDS[:length]), there.expand(3, -1, -1), **CLOSE)
+
+
+@torch.no_grad()
+def test_decoding_beyond_the_window_equals_reading_at_once(encoder):
+    torch.testing.assert_close(*trunks.decoded_states(encoder, IDS, first=9), **CLOSE)
+
+
+def test_the_direction_is_that_of_the_model_itself():
+    directions = {"gpt2": True, "bert": False, "bert-generation": False, "modernbert-decoder": True}
+    assert {kind: trunks.built(kind).causal for kind in directions} == directions
+    assert trunks.built("bert", is_decoder=True).causal
+    assert not trunks.built("gemma3_text", use_bidirectional_attention=True).causal
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "problem"),
+    [
+        (
+            "qwen3_5_text",
+            {},
+            r"layers \[0, 1, 2\] keep more than keys and values for decoding \(LinearAttentionLayer\)",
+        ),
+        ("lfm2", {"layer_types": ["conv", "conv", "full_attention", "conv"]}, r"layers \[0, 1, 3\] keep more than"),
+        ("falcon_h1", {}, r"layers \[0, 1, 2, 3\] keep more than keys and values .*LinearAttentionAndFullAttention"),
+        ("recurrent_gemma", {}, r"layers \[0, 1, 3\] keep more than keys and values for decoding"),
+        ("jamba", {}, r"layers \[0, 1, 2, 3\] keep more than keys and values for decoding"),
+        ("deberta-v2", {}, "its layers do not call the attention interface of transformers"),
+        ("esm", {}, "its hidden states differ from those that transformers computes"),
+        ("inkling_text", {}, "layers .* keep more than keys and values for decoding"),
+        ("doge", {}, "its DogeAttention does not use the mask that it is given"),
+        ("xmod", {}, "ValueError: Input language unknown"),
+    ],
+)
+def test_a_model_that_would_differ_is_refused_when_built(kind, changes, problem):
+    with pytest.raises(InputError, match=f"^text_encoder: a {kind} cannot be used here: {problem}") as caught:
+        trunks.built(kind, **changes)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_argument_that_is_not_implemented_is_refused_by_name():
+    heads = torch.zeros(1, 2, 3, 4)
+    mask = torch.ones(1, 1, 3, 3).bool()
+    attend_heads(nn.Identity(), heads, heads, heads, mask, sliding_window=2, is_causal=True, position_bias=None)
+    with pytest.raises(InputError, match="its Identity passes 'position_bias', which .* does not implement"):
+        attend_heads(nn.Identity(), heads, heads, heads, mask, position_bias=heads)
+
+
+def test_a_model_that_reads_words_in_every_layer_is_refused():
+    with pytest.raises(InputError, match="a gemma3n_text reads word ids in every layer"):
+        trunks.built("gemma3n_text", vocab_size=8, vocab_size_per_layer_input=8)
+
+
+def test_a_model_of_several_parts_names_its_text_model():
+    with pytest.raises(InputError, match="a gemma3 is not one text model: give the configuration of its .*gemma3_text"):
+        trunks.built("gemma3")
+
+
+def test_a_vision_model_that_wants_more_than_pixels_is_refused():
+    with pytest.raises(InputError, match="image_encoder: a siglip2_vision_model wants pixel_attention_mask"):
+        PretrainedImage(config={"model_type": "siglip2_vision_model", "patch_size": 8, **tiny.LAYERS}, size=16)
+
+
+def test_image_tokens_become_as_large_as_embedded_words():
+    """Gemma 3 multiplies inside its embedding, others do not."""
+    for kind in ("gemma3_text", "gpt2"):
+        encoder = PretrainedText(config=trunks.tiny_config(kind))
+        encoder.connect(trunks.VOCABULARY)
+        words = encoder.embedding(torch.arange(encoder.embedding.num_embeddings))
+        torch.testing.assert_close(encoder.scale, words.std().detach(), rtol=1e-5, atol=0.0)
+
+
+# The rule of masks
+
+
+def seen(valid, block):
+    valid, block = torch.tensor([valid]).bool(), torch.tensor([block])
+    return Tokens(torch.zeros(1, valid.shape[1], 4), valid, block)
+
+
+def allowed(masks, own):
+    return masks.of(own)[0, 0].int().tolist()
+
+
+def test_a_window_counts_valid_tokens_to_the_left():
+    tokens = seen([1, 1, 0, 0, 1, 1], [0] * 6)
+    masks = LayerMasks(tokens, tokens, positions_of(tokens))
+    rows = allowed(masks, sliding_window_causal_mask_function(2))
+    assert [rows[place] for place in (0, 1, 4, 5)] == [
+        [1, 0, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0, 0],
+        [0, 1, 0, 0, 1, 0],
+        [0, 0, 0, 0, 1, 1],
+    ]
+
+
+def test_a_window_to_both_sides_holds_within_the_block_rule():
+    tokens = seen([1, 1, 1, 0, 1, 1], [0, 0, 0, 0, 1, 2])
+    masks = LayerMasks(tokens, tokens, positions_of(tokens))
+    rows = allowed(masks, sliding_window_bidirectional_mask_function(1))
+    assert [rows[place] for place in (0, 1, 2, 4, 5)] == [
+        [1, 1, 0, 0, 0, 0],
+        [1, 1, 1, 0, 0, 0],
+        [0, 1, 1, 0, 0, 0],
+        [0, 0, 1, 0, 1, 0],
+        [0, 0, 0, 0, 1, 1],
+    ]
+
+
+def test_positions_of_crossing_hypotheses_are_those_of_their_words():
+    owner, cache = nn.Identity(), Cache(room=3)
+    cache.places(owner, seen([1, 0, 1], [0, 0, 0]))
+    cache.expand(2)
+    for step, rows in enumerate(([0, 1], [1, 1], [1, 0]), start=1):
+        cache.reorder(torch.tensor(rows))
+        words = Tokens(torch.zeros(2, 1, 4), torch.ones(2, 1).bool(), torch.full((2, 1), step))
+        places = cache.places(owner, words)
+    positions = positions_of(places)
+    for valid, block, position in zip(places.valid, places.block, positions, strict=True):
+        own = sorted(zip(block[valid].tolist(), position[valid].tolist(), strict=True))
+        assert own == [(0, 0), (0, 1), (1, 2), (2, 3), (3, 4)]
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_every_text_model_type_is_equal_or_refused():
+    """All that can be built tiny; three have parts that stay large."""
+    equal = 0
+    for kind in sorted({*CAUSAL, *MASKED} - {"phi4_multimodal", "luke", "git"}):
+        try:
+            config = trunks.tiny_config(kind)
+        except Exception:  # a type whose default configuration is invalid
+            continue
+        try:
+            encoder = trunks.built(**{"kind": config.pop("model_type"), **config})
+        except InputError:
+            continue
+        there = trunks.transformers_states(encoder, IDS)
+        torch.testing.assert_close(trunks.trunk_states(encoder, IDS), there.expand(3, -1, -1), **CLOSE)
+        torch.testing.assert_close(*trunks.decoded_states(encoder, IDS, first=9), **CLOSE)
+        equal += 1
+    assert equal > 80

@@ -1,0 +1,121 @@
+"""The ceiling: what a model that makes no mistake can score with its word pieces and answers."""
+
+import importlib.util
+
+import pytest
+from helpers import tiny
+
+from velm_lightning.inspection.ceiling import ceiling, thin_targets
+from velm_lightning.data import TrainedTokenizer
+from velm_lightning.tasks import Classification, Generation, MaskedLM
+from velm_lightning.tasks.scorers import VQAAccuracy
+from velm_lightning.tasks.sentences import Answers, Captions, Translations
+from velm_lightning.types import Sample
+from velm_lightning.text.vocabulary import Vocabulary, train_tokenizer
+
+SIGNS = ("10:30", "T-shirt", "it's Paris", "3.5 cm", "$5", "Zürich", "don't know", "red/blue")
+GERMAN = (
+    "Ein Mann, der eine rot-weiße Jacke trägt, schläft.",
+    "Zwei Frauen lachen: \"Wie schön!\", sagt eine.",
+    "Drei Hunde laufen über die Straße (bei Regen).",
+)  # fmt: skip
+CHINESE = ("一个红色的长方形在纸上", "纸上有一个绿色的形状", "这是一个蓝色的方块", "橙色的长方形")
+
+
+def saying(*texts, references=None):
+    return [Sample(str(i), tiny.picture(i), "", text, references or (text,)) for i, text in enumerate(texts)]
+
+
+def words(texts, **options):
+    return Vocabulary(**TrainedTokenizer(**options).tokenizer(list(texts)))
+
+
+def test_written_answers_can_be_said_letter_for_letter():
+    found = ceiling(Generation(scorer=Answers()), saying(*SIGNS), words(SIGNS))
+    assert (found.score, found.bytes, found.samples, found.lost) == (1.0, 1.0, 8, [])
+    assert not found.low
+
+
+@pytest.mark.skipif(importlib.util.find_spec("sacrebleu") is None, reason="sacrebleu is not installed")
+@pytest.mark.parametrize("kind", ["auto", "word", "bpe"])
+def test_a_perfect_translator_reaches_bleu_100(kind):
+    found = ceiling(Generation(scorer=Translations()), saying(*GERMAN), words(GERMAN, kind=kind))
+    assert found.score == pytest.approx(100)
+
+
+@pytest.mark.parametrize("kind", ["word", "bpe"])
+def test_captions_with_hyphens_and_apostrophes_can_be_said(kind):
+    texts = ("a man's T-shirt is black-and-white", "the dog isn't on the half-pipe", "a boy jumps")
+    found = ceiling(Generation(scorer=Captions()), saying(*texts), words(texts, kind=kind))
+    assert found.score == found.bytes > 0
+    assert found.lost == []
+
+
+def test_what_cannot_be_said_is_named_with_the_remedy():
+    found = ceiling(Generation(scorer=Answers()), saying("a red circle", "a blue star"), words(["a red circle"] * 10))
+    assert found.score == 0.5
+    assert found.low
+    said = found.describe("accuracy")
+    assert "the highest accuracy that this tokeniser and answer list allow is 0.5000 (byte-level: 1.0000" in said
+    assert "'a blue star' becomes 'a'" in said
+    assert "set data.tokenizer.init_args.kind to bpe" in said
+
+
+def test_a_text_that_is_cut_lowers_the_ceiling():
+    cut = Vocabulary(train_tokenizer(["a red circle"]), max_length=2)
+    assert ceiling(Generation(scorer=Answers()), saying("a red circle"), cut).lost == [("a red circle", "a red")]
+
+
+def test_the_normalisation_of_the_metric_counts():
+    samples = saying("the red", references=("the red",) * 9 + ("red",))
+    known = words(["red"] * 10)
+    assert ceiling(Generation(scorer=Answers(VQAAccuracy())), saying("the red"), known).score == 0.0
+    assert ceiling(Generation(scorer=Answers(VQAAccuracy())), samples, known).score == 1.0
+    assert ceiling(Generation(scorer=Answers()), saying("the red"), known).score == 0.0
+
+
+def test_the_best_of_several_references_counts():
+    samples = saying("a blue star", references=("a blue star", "a red circle"))
+    assert ceiling(Generation(scorer=Answers()), samples, words(["a red circle"] * 10)).score == 1.0
+
+
+def test_answers_reach_as_far_as_their_list():
+    samples = [
+        Sample(str(i), tiny.picture(0), "", {said: 1.0}, (said,)) for i, said in enumerate(["yes", "no", "cat", "?"])
+    ]
+    found = ceiling(Classification(), samples, tiny.vocabulary())
+    assert (found.score, found.bytes) == (0.5, 1.0)
+    assert found.lost == [("cat", ""), ("?", "")]
+
+
+def test_tasks_that_say_nothing_and_samples_without_references_have_none():
+    assert ceiling(MaskedLM(), saying("a red circle"), tiny.vocabulary()) is None
+    assert ceiling(Generation(), tiny.described(), tiny.vocabulary()) is None
+
+
+def test_a_sample_of_a_long_split_is_measured():
+    found = ceiling(Generation(scorer=Answers()), saying(*["a"] * 50), words(["a"] * 10), most=20)
+    assert (found.samples, found.score) == (20, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("texts", "kind"), [(tiny.TEXTS * 20, "word"), (SIGNS, "bpe"), (CHINESE, "bpe"), (GERMAN, "bpe"), ((), "word")]
+)
+def test_closed_texts_are_read_by_words_and_others_by_bytes(texts, kind):
+    tokenizing = TrainedTokenizer()
+    chosen = tokenizing.tokenizer(list(texts))["tokenizer"]
+    assert chosen == train_tokenizer(list(texts), kind)
+    assert tokenizing.reason.startswith({"word": "whole words", "bpe": "byte-pair encoding"}[kind])
+
+
+def test_sentences_of_unknown_words_are_a_finding():
+    known = words(["a red circle"] * 10)
+    assert "3 of 4 targets hold no known word, such as 'x y'" in thin_targets(saying("x y", "z", "q", "a"), known)
+    assert thin_targets(saying("a red circle", "x", "a red circle"), known) is None
+
+
+def test_sentences_that_are_one_piece_each_are_a_finding():
+    texts = ["ꦲꦏ꧀ꦱꦫ", "ꦗꦮ", "ꦱꦭꦃ", "ꦮꦺꦴꦁ"]  # Javanese script, which is not known as one without blanks
+    assert "4 of 4 targets are one word piece long" in thin_targets(saying(*texts), words(texts, kind="word"))
+    assert thin_targets(saying(*CHINESE), words(CHINESE, kind="word")) is None
+    assert thin_targets(saying(*["yes", "no"] * 5), words(["yes", "no"] * 10)) is None, "answers that return"

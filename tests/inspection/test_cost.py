@@ -1,0 +1,205 @@
+"""Floating-point operations against formulas written out for each model, a multiply-add as two."""
+
+import pytest
+from helpers import tiny
+import torch
+from torch import nn
+
+from velm_lightning.inspection.cost import flops, sample_flops
+from velm_lightning.data.split import Split
+from velm_lightning.fusion import EarlyFusion, InteractiveFusion, LateFusion
+from velm_lightning.training.compiling import compile_layers
+from velm_lightning.tasks import Classification, Generation, MaskedLM, Mixture, Retrieval, SelfCritical
+
+DIM, EYES, PATCHES, VALUES = tiny.DIM, 12, 4, 3 * 8 * 8  # a picture of 16 pixels in patches of 8
+LAYERS = 2  # of the text encoder
+
+
+def product(rows, inner, columns):
+    """The cost of a (rows, inner) matrix times an (inner, columns) matrix."""
+    return 2 * rows * inner * columns
+
+
+def attention(queries, keys, dim):
+    """Four projections, and two products of every query with every key."""
+    own = product(queries, dim, dim) + product(keys, dim, 2 * dim) + product(queries, dim, dim)
+    return own + 2 * product(queries, dim, keys)
+
+
+def feed_forward(tokens, dim):
+    return product(tokens, dim, 4 * dim) + product(tokens, 4 * dim, dim)
+
+
+def layer(tokens, dim, context=None):
+    cross = 0 if context is None else attention(tokens, context, dim)
+    return attention(tokens, tokens, dim) + cross + feed_forward(tokens, dim)
+
+
+def recurrence(tokens, dim, gates):
+    """Each gate of each word reads the word and the state before it."""
+    return gates * (product(tokens, dim, dim) + product(tokens, dim, dim))
+
+
+IMAGE = product(PATCHES, VALUES, EYES) + layer(PATCHES, EYES) + product(PATCHES, EYES, DIM)  # the last: the connector
+MERGE = product(1, DIM, DIM)  # of one vector
+
+
+def classifier():
+    return product(1, DIM, 2 * DIM) + product(1, 2 * DIM, len(tiny.ANSWERS))
+
+
+def vocabulary_head(words):
+    return product(words, DIM, DIM) + product(words, DIM, tiny.vocabulary().size)
+
+
+def sample_of(samples, index=1):
+    """One sample in a batch of its own, with the number of its tokens and of its target words."""
+    batch = tiny.batch([samples[index]], tiny.vocabulary())
+    return batch, batch.ids.shape[1], int((batch.block > 0).sum())
+
+
+def model_of(kind, **parts):
+    return tiny.fusion(kind, **{"image_encoder": tiny.vit()} | parts)
+
+
+def test_late_fusion_classifier():
+    batch, tokens, _ = sample_of(tiny.questions())
+    expected = IMAGE + LAYERS * layer(tokens, DIM) + MERGE + tokens * MERGE + classifier()
+    assert flops(model_of(LateFusion), [batch]).inference == expected
+
+
+def test_early_fusion_captioner_with_its_head():
+    batch, tokens, words = sample_of(tiny.translations())
+    expected = IMAGE + LAYERS * layer(PATCHES + tokens, DIM) + vocabulary_head(words)
+    assert flops(model_of(EarlyFusion, task=Generation()), [batch]).inference == expected
+
+
+@pytest.mark.parametrize(("cell", "gates"), [("lstm", 4), ("gru", 3)])
+def test_early_fusion_on_a_recurrent_captioner(cell, gates):
+    batch, tokens, words = sample_of(tiny.translations())
+    model = model_of(EarlyFusion, task=Generation(), text_encoder=tiny.recurrent(cell=cell, depth=2))
+    read = PATCHES + tokens
+    expected = IMAGE + 2 * recurrence(read, DIM, gates) + vocabulary_head(words)
+    found = flops(model, [batch])
+    assert found.inference == expected
+    # Backward, each product costs two more: by its input and by its weight. There is none by the pixels, nor by the
+    # state, of zeros, that the first word of each layer reads.
+    unread = product(PATCHES, VALUES, EYES) + 2 * gates * product(1, DIM, DIM)
+    assert found.training == 3 * expected - unread
+
+
+def test_interactive_fusion_classifier():
+    batch, tokens, _ = sample_of(tiny.questions())
+    fused = 2 * layer(tokens, DIM, PATCHES) + layer(PATCHES, DIM, tokens)  # the image has one layer fewer
+    expected = IMAGE + LAYERS * layer(tokens, DIM) + fused + classifier()
+    assert flops(model_of(InteractiveFusion, depth=2, heads=2), [batch]).inference == expected
+
+
+def test_retrieval_of_a_picture_by_its_text():
+    batch, tokens, _ = sample_of(tiny.described())
+    towers = 2 * product(1, DIM, 16) + product(1, 16, 1)
+    pair = 2 * MERGE + product(1, DIM, DIM) + product(1, DIM, 1)
+    expected = IMAGE + LAYERS * layer(tokens, DIM) + towers + pair
+    assert flops(model_of(LateFusion, task=Retrieval(width=16)), [batch]).inference == expected
+
+
+def test_a_training_step_is_counted_backward_too():
+    batch, _, _ = sample_of(tiny.questions())
+    model = model_of(LateFusion)
+    found = flops(model, [batch])
+    assert found.training == 3 * found.inference - product(PATCHES, VALUES, EYES)  # no gradient by the pixels
+    model.image_encoder.requires_grad_(False)
+    image = IMAGE - product(PATCHES, EYES, DIM)
+    frozen = 3 * found.inference - 2 * image - product(PATCHES, EYES, DIM)
+    assert flops(model, [batch]).training == frozen
+
+
+def test_samples_are_counted_at_their_own_width():
+    words, samples = tiny.vocabulary(), tiny.questions()
+    split = Split(tiny.Texts(samples, words), Pictures(samples))
+    alone = [flops(model_of(LateFusion), [sample_of(samples, index)[0]]) for index in range(3)]
+    found = sample_flops(model_of(LateFusion), split)
+    for name in ("training", "inference"):
+        assert getattr(found, name) == sum(getattr(one, name) for one in alone) // 3
+    padded = flops(model_of(LateFusion), [tiny.batch(samples, words)])
+    assert padded.inference > found.inference
+
+
+class Pictures:
+    """Pictures in memory."""
+
+    def __init__(self, samples):
+        self.samples = samples
+
+    def fetch(self, indices):
+        return torch.stack([self.samples[i].image for i in indices])
+
+
+TASKS = {
+    "classification": (Classification, tiny.questions),
+    "generation": (Generation, tiny.translations),
+    "masked words": (MaskedLM, tiny.described),
+    "retrieval": (Retrieval, tiny.described),
+    "mixture": (lambda: Mixture({"masked": MaskedLM(), "retrieval": Retrieval()}), tiny.described),
+    "self-critical": (SelfCritical, tiny.translations),
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_counting_changes_nothing_and_repeats_itself(task):
+    make, samples = TASKS[task]
+    torch.manual_seed(0)
+    model = tiny.fusion(EarlyFusion, task=make()).train()  # with batch norm and dropout
+    model.task.prepare(samples())
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    random = torch.get_rng_state()
+    batch, _, _ = sample_of(samples())
+    assert flops(model, [batch]) == flops(model, [batch])
+    assert torch.equal(torch.get_rng_state(), random)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(part.training for part in model.modules())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+class Expanded(EarlyFusion):
+    """A fusion with a learned token that is expanded to the batch, without gradients."""
+
+    def __init__(self, **parts):
+        super().__init__(**parts)
+        self.token, self.map = nn.Parameter(torch.zeros(1, 1, DIM)), nn.Linear(DIM, DIM)
+
+    @torch.no_grad()
+    def _extra(self, count):
+        return self.map(self.token.expand(count, -1, -1))
+
+    def fuse(self, image, text, cache=None):
+        return super().fuse(image, text.with_x(text.x + self._extra(len(text.x))), cache)
+
+
+def test_an_expanded_parameter_is_counted():
+    batch, _, _ = sample_of(tiny.questions())
+    plain, found = (flops(model_of(kind), [batch]) for kind in (EarlyFusion, Expanded))
+    assert found == (plain.training + product(1, DIM, DIM), plain.inference + product(1, DIM, DIM))
+
+
+def test_compiled_layers_are_counted_as_they_are_written():
+    batch, _, _ = sample_of(tiny.questions())
+    model = model_of(LateFusion)
+    expected = flops(model, [batch])
+    compile_layers(model, backend=refused)
+    assert flops(model, [batch]) == expected
+
+
+def refused(graph, inputs):
+    raise AssertionError("nothing is to be compiled for a count")
+
+
+def test_a_fault_in_counting_is_a_warning():
+    model = model_of(LateFusion)
+    split = Split(tiny.Texts(tiny.questions(), tiny.vocabulary()), Pictures(tiny.questions()))
+    model.image_encoder.encode = lambda pixels: 1 / 0
+    with pytest.warns(UserWarning, match="FLOPs were not counted: ZeroDivisionError: division by zero"):
+        assert sample_flops(model, split) is None
+    assert model.training
+    assert torch.backends.mkldnn.enabled
+    assert torch.backends.mha.get_fastpath_enabled()

@@ -1,0 +1,133 @@
+"""Files are there whole or not at all, whatever happens while they are written; checkpoints are such files."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from velm_lightning.tracking.checkpoints import WholeCheckpoints, newest_usable, random_state, restore_random_state
+from velm_lightning.io.atomic import remove_parts, replacing, write_whole
+from velm_lightning.types import InputError
+
+
+def test_a_fault_while_writing_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file.txt"
+    write_whole(path, "old")
+    with pytest.raises(ArithmeticError), replacing(path) as file:  # noqa: PT012
+        file.write(b"half of the new")
+        raise ArithmeticError
+    assert path.read_text() == "old"
+    assert [found.name for found in tmp_path.iterdir()] == ["file.txt"]
+
+
+@pytest.mark.slow
+def test_a_writer_that_is_killed_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file.txt"
+    write_whole(path, "old")
+    code = (
+        "import os, signal, sys; from pathlib import Path; from velm_lightning.io.atomic import replacing\n"
+        "with replacing(Path(sys.argv[1])) as file:\n"
+        "    file.write(b'half'); file.flush(); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, path], check=False).returncode == -signal.SIGKILL
+    assert path.read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 2, "a part that nobody takes for the file"
+    remove_parts(tmp_path)
+    assert [found.name for found in tmp_path.iterdir()] == ["file.txt"]
+
+
+# A disk that is full
+
+
+@pytest.fixture
+def little_space(tmp_path):
+    """A folder with room for one mebibyte: a disk of that size, or where it cannot be had, no larger files."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder]
+    try:
+        mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except OSError:
+        mounted = False
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if not mounted:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, before[1]))
+    yield folder
+    if mounted:
+        subprocess.run(["umount", folder], check=True)
+    else:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def content(size):
+    return {"velm": {"format": 1, "model": {}}, "state_dict": {"weight": torch.zeros(size)}, "optimizer_states": []}
+
+
+def test_a_full_disk_is_named_and_the_earlier_checkpoint_is_intact(little_space):
+    path = little_space / "last.ckpt"
+    files = WholeCheckpoints()
+    files.save_checkpoint(content(1000), path)
+    with pytest.raises(InputError, match=r"last\.ckpt cannot be written: (No space|File too large).*before is intact"):
+        files.save_checkpoint(content(1_000_000), path)
+    assert len(files.load_checkpoint(path)["state_dict"]["weight"]) == 1000
+    assert [found.name for found in little_space.iterdir()] == ["last.ckpt"]
+
+
+def test_a_full_disk_is_named_for_other_files_too(little_space):
+    with pytest.raises(InputError, match=r"test\.jsonl cannot be written: .*: free some space there"):
+        write_whole(little_space / "predictions" / "test.jsonl", "x" * 2**21)
+    assert not list(little_space.glob("predictions/*"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="users are switched")
+def test_a_folder_without_the_right_to_write_is_named(tmp_path):
+    if os.geteuid() == 0:
+        os.seteuid(65534)  # root may write everywhere
+        try:
+            with pytest.raises(InputError, match=r"last\.ckpt cannot be written: Permission denied"):
+                WholeCheckpoints().save_checkpoint(content(1), tmp_path / "last.ckpt")
+        finally:
+            os.seteuid(0)
+    else:
+        tmp_path.chmod(0o500)
+        with pytest.raises(InputError, match=r"last\.ckpt cannot be written: Permission denied"):
+            WholeCheckpoints().save_checkpoint(content(1), tmp_path / "last.ckpt")
+
+
+# Which checkpoint is taken
+
+
+def test_the_newest_checkpoint_that_can_be_read_is_taken(tmp_path):
+    files, folder = WholeCheckpoints(), tmp_path / "checkpoints"
+    names = ("oldest.ckpt", "older.ckpt", "weights_only.ckpt", "cut.ckpt")
+    for age, name in zip((4, 3, 2, 1), names, strict=True):
+        found = content(10)
+        if name == "weights_only.ckpt":
+            del found["optimizer_states"]
+        files.save_checkpoint(found, folder / name)
+        if name == "cut.ckpt":
+            (folder / name).write_bytes((folder / name).read_bytes()[:-100])
+        os.utime(folder / name, (time.time() - age, time.time() - age))
+    assert newest_usable(tmp_path) == folder / "older.ckpt"
+    assert newest_usable(tmp_path / "nowhere") is None
+
+
+def test_random_states_survive_a_checkpoint(tmp_path):
+    import random
+
+    import numpy as np
+
+    def draw():
+        return random.random(), np.random.rand(), torch.rand(1).item()
+
+    files = WholeCheckpoints()
+    files.save_checkpoint(content(1) | {"velm_random": [random_state()]}, tmp_path / "last.ckpt")
+    expected = draw()
+    draw()
+    restore_random_state(files.load_checkpoint(tmp_path / "last.ckpt")["velm_random"][0])
+    assert draw() == expected

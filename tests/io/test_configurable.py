@@ -1,0 +1,178 @@
+"""What a checkpoint may hold: any part can be written down as plain values and built again, and nothing else can."""
+
+import copy
+import json
+import pickle
+import sys
+from pathlib import Path
+
+import pytest
+from helpers import tiny
+import torch
+from torch import nn
+
+from velm_lightning.encoders import SmallCNN
+from velm_lightning.fusion import Concat, Gate, InteractiveFusion, LateFusion, Optimization
+from velm_lightning.io.configurable import Recorded, build, find_class, recipe
+from velm_lightning.tasks import Classification, VQAAccuracy
+from velm_lightning.types import InputError
+from velm_lightning.text.vocabulary import Vocabulary
+
+
+class Leaf(Recorded):
+    def __init__(self, width: int, names=("a", "b"), *, scale: float = 1.0) -> None:
+        self.width, self.names, self.scale = width, names, scale
+
+
+class Keywords(Recorded):
+    def __init__(self, first: int = 1, **others) -> None:
+        self.first, self.others = first, others
+
+
+class Layer(Recorded, nn.Module):
+    """Has no ``__init__`` of its own: nn.Module's takes ``*args`` and ``**kwargs``."""
+
+
+class NotRecorded:
+    pass
+
+
+def test_arguments_are_written_down_with_their_defaults():
+    assert recipe(Leaf(3)) == {
+        "class_path": f"{__name__}.Leaf",
+        "init_args": {"width": 3, "names": ["a", "b"], "scale": 1.0},
+    }
+
+
+def test_positional_and_keyword_arguments_are_written_alike():
+    assert recipe(Leaf(3, ["c"])) == recipe(Leaf(names=("c",), width=3))
+
+
+def test_keyword_arguments_without_a_name_of_their_own_stand_beside_the_others():
+    assert recipe(Keywords(2, width=3))["init_args"] == {"first": 2, "width": 3}
+
+
+def test_a_class_without_arguments_has_none():
+    assert recipe(Layer())["init_args"] == {}
+    assert recipe(Concat())["init_args"] == {}
+
+
+def test_parts_are_written_within_parts():
+    found = recipe(Keywords(inner=Leaf(1), more=[Leaf(2)], named={"x": Leaf(3)}))["init_args"]
+    assert found["inner"]["init_args"]["width"] == 1
+    assert found["more"][0]["init_args"]["width"] == 2
+    assert found["named"]["x"]["init_args"]["width"] == 3
+
+
+def test_plain_values_stay_and_paths_become_text():
+    given = {"a": [1, 2.5, True, None, "x"], "b": {"c": (Path("d/e"),)}}
+    assert recipe(given) == {"a": [1, 2.5, True, None, "x"], "b": {"c": ["d/e"]}}
+
+
+@pytest.mark.parametrize("value", [NotRecorded(), nn.Linear(1, 1), torch.zeros(1), torch.float16, len, {1, 2}])
+def test_what_plain_values_cannot_say_is_refused_by_its_class(value):
+    with pytest.raises(InputError, match=rf"{type(value).__qualname__} cannot be written.*derive"):
+        recipe(Keywords(part=value))
+
+
+def test_a_recipe_survives_json():
+    model = tiny.fusion(InteractiveFusion, heads=2)
+    written = recipe(model)
+    assert json.loads(json.dumps(written)) == written
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        Leaf(3, ["c"], scale=0.5),
+        Keywords(2, width=3, inner=Leaf(1)),
+        Layer(),
+        Gate(),
+        SmallCNN(16, (8,), 4),
+        Optimization(betas=(0.8, 0.9)),
+        VQAAccuracy("pre-2021"),
+        Classification(loss="sigmoid", scorer=VQAAccuracy()),
+        tiny.vocabulary(),
+    ],
+    ids=lambda part: type(part).__name__,
+)
+def test_what_was_written_down_is_built_again(part):
+    written = recipe(part)
+    built = build(written)
+    assert type(built) is type(part)
+    assert recipe(built) == written
+
+
+@pytest.mark.parametrize("kind", [LateFusion, InteractiveFusion])
+def test_a_whole_model_is_built_again(kind):
+    model = tiny.fusion(kind, **({"heads": 2, "gated": True} if kind is InteractiveFusion else {"merge": Gate()}))
+    built = build(recipe(model))
+    assert {name: p.shape for name, p in built.named_parameters()} == {
+        name: p.shape for name, p in model.named_parameters()
+    }
+
+
+def test_copies_and_pickles_remember_their_arguments():
+    for part in (Leaf(3), tiny.cnn(), tiny.vocabulary()):
+        assert recipe(copy.deepcopy(part)) == recipe(part)
+        assert recipe(pickle.loads(pickle.dumps(part))) == recipe(part)
+
+
+def test_a_wrong_call_fails_as_in_any_class():
+    with pytest.raises(TypeError, match="width"):
+        Leaf()
+    with pytest.raises(TypeError, match="nonsense"):
+        Leaf(3, nonsense=1)
+
+
+# Reading what others wrote
+
+
+def test_code_of_foreign_packages_does_not_run(tmp_path, monkeypatch):
+    mark = tmp_path / "it_ran"
+    (tmp_path / "evil_package.py").write_text(f"open({str(mark)!r}, 'w')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InputError, match="outside the allowed packages: allow 'evil_package' if you trust it"):
+        build({"class_path": "evil_package.Anything", "init_args": {}})
+    assert not mark.exists()
+
+
+def test_a_package_that_is_allowed_is_imported(tmp_path, monkeypatch):
+    code = "from velm_lightning.io.configurable import Recorded\nclass Mine(Recorded):\n    pass\n"
+    (tmp_path / "my_parts.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        assert type(build({"class_path": "my_parts.Mine", "init_args": {}}, allow=["my_parts"])).__name__ == "Mine"
+    finally:
+        sys.modules.pop("my_parts", None)
+
+
+@pytest.mark.parametrize("path", ["os.system", "builtins.eval", "builtins.dict", "torch.nn.Linear", f"{__name__}.Path"])
+def test_nothing_but_recorded_classes_is_called(path):
+    with pytest.raises(InputError, match="is not a part that a checkpoint may hold"):
+        build({"class_path": path, "init_args": {}})
+
+
+@pytest.mark.parametrize("path", ["velm_lightning.fusion.NoSuch", "velm_lightning.nowhere.Thing"])
+def test_a_class_that_does_not_exist_is_named(path):
+    with pytest.raises(InputError, match=f"'{path}' does not exist"):
+        find_class(path)
+
+
+@pytest.mark.parametrize("path", ["", "LateFusion"])
+def test_a_class_without_a_module_is_refused(path):
+    with pytest.raises(InputError, match="outside the allowed packages"):
+        find_class(path)
+
+
+def test_mappings_that_only_resemble_a_class_stay_mappings():
+    plain = {"class_path": "x", "other": [1, {"init_args": {}}]}
+    assert build(plain) == plain
+
+
+def test_a_vocabulary_is_a_part_like_any_other():
+    words = tiny.vocabulary()
+    again = build(recipe(words))
+    assert isinstance(again, Vocabulary)
+    assert again.encode(tiny.TEXTS) == words.encode(tiny.TEXTS)
+    assert (again.answers, again.counts, again.max_length) == (words.answers, words.counts, words.max_length)

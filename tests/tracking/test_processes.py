@@ -1,0 +1,136 @@
+"""A run of two processes ends as one, whatever happens to one of them, and goes on as one: real signals and deaths."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from helpers.command_line import ROOT
+from test_resume import WORDS, fault, only_run, same, wait_for_the_mark
+
+pytestmark = pytest.mark.slow
+
+TWO = [*map(str, WORDS), "--trainer.devices=2", "--trainer.strategy=ddp", "--save_every_n_steps=2"]
+SLOW = ["--trainer.callbacks+=faults.Slow", "--trainer.callbacks.seconds=0.5"]
+
+
+class Started:
+    """``velm`` in a process group of its own, its output in a file."""
+
+    def __init__(self, folder, *words):
+        self.folder, self.log = folder, folder / "log"
+        path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "velm_lightning", *map(str, words)],
+                cwd=folder,
+                env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def pids(self):
+        """The processes of the run by their rank, once both train."""
+        while len(found := re.findall(r"pid (\d+) rank (\d)", self.log.read_text())) < 2:
+            assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.1)
+        time.sleep(1)
+        return {int(rank): int(pid) for pid, rank in found}
+
+    def end(self, within):
+        """The exit code, and how the record says that it ended; all processes of the run are gone."""
+        pids = [int(pid) for pid in re.findall(r"pid (\d+) rank", self.log.read_text())]
+        code = self.process.wait(within)
+        until = time.monotonic() + within
+        while any(alive(pid) for pid in pids):
+            assert time.monotonic() < until, "processes are left"
+            time.sleep(0.1)
+        return code, only_run(self.folder).record["status"]
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def last(folder):
+    return torch.load(only_run(folder).folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run of two processes that nothing stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    started = Started(folder, *TWO)
+    assert started.process.wait(300) == 0, started.log.read_text()
+    assert "3 steps of 8 samples over 2 processes an epoch; 2 of the 26 samples are left out" in started.log.read_text()
+    return only_run(folder)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_an_error_in_one_process_ends_both_and_is_printed(tmp_path, rank):
+    started = Started(tmp_path, *TWO, *fault("Crash", step=5, rank=rank))
+    assert started.process.wait(300) == 1
+    assert started.end(within=60) == (1, "failed")
+    assert "ArithmeticError: a mistake in somebody's code" in started.log.read_text()
+    assert last(tmp_path) == 4
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_killed_process_takes_the_other_with_it(tmp_path, rank):
+    started = Started(tmp_path, *TWO, *SLOW)
+    os.kill(started.pids()[rank], signal.SIGKILL)
+    code, status = started.end(within=60)
+    assert (code != 0, status) == (True, "failed")
+
+
+@pytest.mark.parametrize(("rank", "name"), [(0, "TERM"), (1, "TERM"), (1, "INT")])
+def test_a_signal_to_any_process_stops_both_after_the_batch(tmp_path, rank, name):
+    started = Started(tmp_path, *TWO, *SLOW)
+    os.kill(started.pids()[rank], signal.Signals[f"SIG{name}"])
+    code, status = started.end(within=60)
+    assert (code in (128 + 15, 128 + 2), status) == (True, "interrupted")
+    left = only_run(tmp_path)
+    assert last(tmp_path) == left.record["steps"] > 0
+
+
+def test_a_second_ctrl_c_ends_at_once(tmp_path):
+    started = Started(tmp_path, *TWO, "--trainer.callbacks+=faults.Slow", "--trainer.callbacks.seconds=20")
+    started.pids()
+    for _ in range(2):
+        os.killpg(started.process.pid, signal.SIGINT)
+        time.sleep(0.5)
+    code, status = started.end(within=10)
+    assert (code != 0, status) == (True, "interrupted")
+
+
+def test_both_processes_killed_at_once_go_on_by_the_same_command(whole, tmp_path):
+    words = [*TWO, "--resume=auto", "--trainer.callbacks+=faults.Slow", "--trainer.callbacks.seconds=0.25"]
+    started = Started(tmp_path, *words)
+    for pid in started.pids().values():
+        os.kill(pid, signal.SIGKILL)
+    wait_for_the_mark(tmp_path)
+    assert started.end(within=10) == (-signal.SIGKILL, "failed")
+    step = last(tmp_path)
+    resumed = Started(tmp_path, *words)
+    assert resumed.process.wait(300) == 0, resumed.log.read_text()
+    (found,) = re.findall(r"going on after step (\d+) ", resumed.log.read_text())
+    assert int(found) >= step  # best.ckpt is newer where the signal came between the two
+    same(only_run(tmp_path), whole)
+
+
+def test_a_loss_that_is_no_number_in_one_process_stops_both_and_its_samples_are_named(tmp_path):
+    started = Started(tmp_path, *TWO, *fault("Poison", step=2, rank=1))
+    assert started.process.wait(300) == 2
+    assert started.end(within=60) == (2, "failed")
+    told = started.log.read_text()
+    assert "the loss of step 2 is not finite: nan of train-" in told
+    assert "Traceback" not in told

@@ -1,0 +1,376 @@
+"""A run that was stopped anywhere goes on as if it had not been: the same losses, figures and files, bit by bit."""
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+from helpers import faults
+import pytest
+import torch
+from helpers.command_line import CONF, ROOT, SMALL, velm
+
+from velm_lightning.tracking.run import Run
+
+DATA = "--data.dataset.init_args"
+WORDS = [
+    *("fit", "--config", CONF / "vqa.yaml"),
+    *(f"{DATA}.{name}" for name in ("train=26", "val=7", "test=5", "questions_per_scene=1")),
+    *SMALL,
+    *("--model.init_args.dropout=0.3", "--model.init_args.task.init_args.dropout=0.3"),
+    "--data.augment=[{class_path: torchvision.transforms.v2.RandomHorizontalFlip}]",
+    *("--data.batch_size=4", "--trainer.max_epochs=3", "--trainer.log_every_n_steps=1", "--trainer.accelerator=cpu"),
+    *("--tracking.wandb=off", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"),
+]
+STEPS = 18  # six an epoch; two of the 26 samples are left out of each
+
+
+class Left:
+    """What a run left on disk."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    @property
+    def record(self):
+        return json.loads((self.folder / "run.json").read_text())
+
+    def metrics(self):
+        with (self.folder / "metrics.csv").open(newline="") as file:
+            return [{k: v for k, v in row.items() if k != "train/samples_per_second"} for row in csv.DictReader(file)]
+
+    def predictions(self):
+        return {path.name: path.read_text("utf-8") for path in (self.folder / "predictions").iterdir()}
+
+    def weights(self, name="last"):
+        return torch.load(self.folder / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"]
+
+
+def only_run(folder):
+    (found,) = (folder / "runs" / "vqa").iterdir()
+    return Left(found)
+
+
+def wait_for_the_mark(folder):
+    """Nobody of a killed run is left to mark it, so it takes a moment."""
+    until = time.monotonic() + 20
+    while only_run(folder).record["status"] != "failed":
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def fault(kind, **arguments):
+    return [f"--trainer.callbacks+=faults.{kind}", *(f"--trainer.callbacks.{k}={v}" for k, v in arguments.items())]
+
+
+def same(left, whole):
+    """Every figure at every step, every prediction and every weight."""
+    assert left.metrics() == whole.metrics()
+    assert left.predictions() == whole.predictions()
+    assert left.record["scores"] == whole.record["scores"]
+    for name in ("last", "best"):
+        ours, theirs = left.weights(name), whole.weights(name)
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, here_in):
+    """A run that nothing stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert here_in(folder, *WORDS) == 0
+    return only_run(folder)
+
+
+@pytest.mark.parametrize(
+    "step", [7, *(pytest.param(step, marks=pytest.mark.slow) for step in (1, 12, 17))], ids="after {} steps".format
+)
+def test_a_run_that_broke_off_goes_on_to_the_same_losses(whole, here, tmp_path, step):
+    with pytest.raises(ArithmeticError):
+        here(*WORDS, *fault("Crash", step=step), "--save_every_n_steps=1" if step % 2 else "--save_every_n_steps=0")
+    broken = only_run(tmp_path)
+    assert broken.record["status"] == "failed"
+    config = broken.folder / "config.yaml"
+    assert here("fit", "--config", config, "--trainer.callbacks=null", "--allow=faults", "--ckpt_path=last") == 0
+    same(only_run(tmp_path), whole)
+    assert broken.record["status"] == "finished"
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine with one core
+@pytest.mark.slow
+def test_loader_processes_go_on_in_the_middle_of_an_epoch(whole, here, tmp_path):
+    with pytest.raises(ArithmeticError):
+        here(*WORDS, "--data.workers=2", *fault("Crash", step=9), "--save_every_n_steps=4")
+    (config,) = (tmp_path / "runs" / "vqa").glob("*/config.yaml")
+    assert here("fit", "--config", config, "--trainer.callbacks=null", "--allow=faults", "--ckpt_path=last") == 0
+    same(only_run(tmp_path), whole)
+
+
+# Signals: the fault sends a real one to this process.
+
+
+def going_on(left):
+    """The words that repeat a run from its own config, without the fault that stopped it."""
+    return "fit", "--config", left.folder / "config.yaml", "--trainer.callbacks=null", "--allow=faults"
+
+
+@pytest.mark.parametrize(
+    ("place", "step", "stopped_at"),
+    [("train", 3, 4), ("train", 5, 6), ("validation", 6, 6), ("train", 17, 18), ("validation", 18, 18)],
+    ids=["after a batch", "before an evaluation", "within one", "before the last one", "within the last one"],
+)
+def test_a_run_that_is_told_to_stop_goes_on_with_the_next_batch(whole, here, capsys, tmp_path, place, step, stopped_at):
+    words = fault("Signal", step=step, name="TERM", place=place)
+    assert here(*WORDS, *words) == 128 + 15
+    assert "stopped by SIGTERM; the same command with --resume auto goes on" in capsys.readouterr().err
+    left = only_run(tmp_path)
+    assert (left.record["status"], left.record["steps"]) == ("interrupted", stopped_at)
+    assert torch.load(left.folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == stopped_at
+    assert here(*going_on(left), "--ckpt_path=last") == 0
+    assert f"going on after step {stopped_at}" in capsys.readouterr().out
+    same(left, whole)
+
+
+def test_a_signal_at_the_very_end_of_an_epoch_loses_nothing_of_it(whole, here, monkeypatch, tmp_path):
+    """The last thing that an epoch does is to write its best checkpoint; then comes the next one, or the end."""
+    for step in (6, STEPS):
+        monkeypatch.setattr(faults, "HAPPENING", lambda: os.kill(os.getpid(), signal.SIGTERM))
+        words = fault("Happening", step=step, place="validation end")
+        folder = tmp_path / str(step)
+        folder.mkdir()
+        assert here(*WORDS, *words, f"--tracking.runs={folder}/runs") == 128 + 15
+        left = only_run(folder)
+        assert (left.record["status"], left.record["steps"]) == ("interrupted", step)
+        assert here(*going_on(left), "--resume=auto") == 0
+        same(left, whole)
+
+
+def test_going_on_from_the_end_keeps_every_figure(whole, here):
+    before = whole.metrics()
+    assert here("fit", "--config", whole.folder / "config.yaml", "--ckpt_path=last") == 0
+    assert whole.metrics() == before
+    assert whole.record["status"] == "finished"
+
+
+def test_signals_are_as_before_when_a_run_has_ended(whole):
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+# Killed, and gone on with from a shell
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("step", "workers"), [(5, 0), (12, 2)])
+def test_a_killed_run_goes_on_by_the_same_command(whole, tmp_path, step, workers):
+    words = [*WORDS, "--save_every_n_steps=2", f"--data.workers={workers}", "--resume=auto"]
+    words += fault("Signal", step=step, once="happened")
+    here = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    assert velm(*words, cwd=tmp_path, **here).returncode == -signal.SIGKILL
+    left = only_run(tmp_path)
+    wait_for_the_mark(tmp_path)
+    done = velm(*words, cwd=tmp_path, **here)
+    assert done.returncode == 0, done.stderr
+    assert f"going on after step {step // 2 * 2}" in done.stdout
+    same(only_run(tmp_path), whole)
+    assert only_run(tmp_path).record["id"] == left.record["id"]
+
+
+# --resume auto
+
+
+@pytest.mark.slow
+def test_auto_starts_a_run_where_there_is_none_and_goes_on_where_one_is_unfinished(whole, here, capsys, tmp_path):
+    words = [*WORDS, "--resume=auto", "--save_every_n_steps=4", *fault("Signal", step=9, name="INT")]
+    assert here(*words) == 128 + 2
+    left = only_run(tmp_path)
+    for keep in ("best", "last"):  # the newest one is broken, the next is usable
+        path = left.folder / "checkpoints" / f"{keep}.ckpt"
+        path.with_name(f"older-{keep}.ckpt").write_bytes(path.read_bytes())
+    newest = left.folder / "checkpoints" / "last.ckpt"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    capsys.readouterr()
+    assert here(*words) == 0
+    assert f"going on after step 10 from {left.folder.relative_to(tmp_path)}/checkpoints/older-last.ckpt" in (
+        capsys.readouterr().out
+    )
+    same(left, whole)
+    assert here(*words, "--trainer.max_epochs=1") == 0
+    assert len(list((tmp_path / "runs" / "vqa").iterdir())) == 2, "another config is another run"
+
+
+def test_a_requeued_job_goes_on_by_itself(whole, here, monkeypatch, tmp_path):
+    with pytest.raises(ArithmeticError):
+        here(*WORDS, *fault("Crash", step=7))
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    config = only_run(tmp_path).folder / "config.yaml"
+    assert here("fit", "--config", config, "--trainer.callbacks=null", "--allow=faults") == 0
+    same(only_run(tmp_path), whole)
+
+
+def test_a_preempted_job_stops_after_the_step_is_queued_again_and_goes_on(whole, here, capfd, monkeypatch, tmp_path):
+    """Lightning's SLURM plugin and a ``scontrol`` that writes down what it is asked."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "scontrol").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n')
+    (tmp_path / "bin" / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    job = {"JOB_ID": 77, "JOB_NAME": "velm", "NTASKS": 1, "PROCID": 0, "LOCALID": 0, "NODEID": 0, "RESTART_COUNT": 0}
+    for name, value in job.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    words = [*WORDS, *fault("Signal", step=7, name="USR1")]
+    assert here(*words) == 128 + signal.SIGUSR1
+    left = only_run(tmp_path)
+    assert (left.record["status"], left.record["steps"]) == ("interrupted", 8)
+    assert (tmp_path / "asked").read_text() == "requeue 77\n"
+    assert "velm: job 77 is back in the queue" in capfd.readouterr().err
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert here(*words) == 0
+    same(only_run(tmp_path), whole)
+
+
+def test_a_record_that_somebody_has_spoilt_is_named_and_not_in_the_way(here, capsys, tmp_path):
+    spoilt = tmp_path / "runs" / "vqa" / "old"
+    spoilt.mkdir(parents=True)
+    (spoilt / "run.json").write_text('{"id": "ol')
+    assert Run.unfinished(tmp_path / "runs", "vqa", "") is None
+    assert here("verify", spoilt) == 2
+    assert "run.json cannot be read" in capsys.readouterr().err
+
+
+def test_a_run_that_somebody_is_at_work_on_is_left_alone(here, capsys, tmp_path):
+    with pytest.raises(ArithmeticError):
+        here(*WORDS, *fault("Crash", step=7))
+    left = only_run(tmp_path)
+    other = Run(left.folder)
+    assert other.claim()
+    assert here("fit", "--config", left.folder / "config.yaml", "--allow=faults", "--ckpt_path=last") == 2
+    assert f"another process is at work on {left.folder}: wait for its end" in capsys.readouterr().err
+    assert Run.unfinished(tmp_path / "runs", "vqa", (left.folder / "config.yaml").read_text()) is None
+    other.release()
+    assert Run.unfinished(tmp_path / "runs", "vqa", (left.folder / "config.yaml").read_text()) is not None
+
+
+def test_last_needs_a_run(here, capsys):
+    assert here(*WORDS, "--ckpt_path=last") == 2
+    assert (
+        "last.ckpt does not exist: name a file, or `last` beside `--config` of a run's own" in capsys.readouterr().err
+    )
+
+
+def test_another_batch_size_cannot_go_on_within_an_epoch(here, capsys, tmp_path):
+    with pytest.raises(ArithmeticError):
+        here(*WORDS, *fault("Crash", step=3), "--save_every_n_steps=2")
+    words = ["fit", "--config", only_run(tmp_path).folder / "config.yaml", "--trainer.callbacks=null", "--allow=faults"]
+    assert here(*words, "--ckpt_path=last", "--data.batch_size=5") == 2
+    assert "within an epoch of 4 samples a step, now a step has 5" in capsys.readouterr().err
+
+
+# Disks
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """Mount a disk of a few megabytes, or one that may only be read."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(options):
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except OSError as error:
+            pytest.skip(f"nothing can be mounted here: {error}")
+        if done.returncode:
+            pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")
+        mounted.append(folder)
+        return folder
+
+    mounted = []
+    yield mount
+    for one in mounted:
+        subprocess.run(["umount", one], check=True)
+
+
+def test_a_run_on_a_full_disk_ends_with_its_name_and_goes_on_when_there_is_space(whole, disk, here, capfd, tmp_path):
+    folder = disk("size=4m")
+    words = [*WORDS, f"--tracking.runs={folder}/runs", "--save_every_n_steps=2"]
+    assert here(*words, *fault("FullDisk", step=7, file=folder / "filler")) == 2
+    told = capfd.readouterr().err
+    assert f"velm: error: {folder}/runs/vqa/" in told
+    assert "cannot be written: No space left on device; the one before is intact: free some space there" in told
+    assert "Traceback" not in told
+    left = only_run(folder)
+    assert torch.load(left.folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 6
+    assert not list(folder.glob("**/.*.part"))
+    (folder / "filler").unlink()
+    config = left.folder / "config.yaml"
+    assert here("fit", "--config", config, "--trainer.callbacks=null", "--allow=faults", "--resume=auto") == 0
+    same(only_run(folder), whole)
+
+
+def test_a_run_that_may_not_write_is_told_where(disk, here, capsys):
+    folder = disk("ro")
+    for wandb in ("off", "offline"):
+        assert here(*WORDS, f"--tracking.runs={folder}/runs", f"--tracking.wandb={wandb}") == 2
+        told = capsys.readouterr().err
+        assert f"velm: error: {folder}/runs/vqa/" in told
+        assert "cannot be written: Read-only file system: free some space there, get the right to write" in told
+
+
+# Losses that are no numbers
+
+
+def test_a_loss_that_is_no_number_stops_the_run(here, capsys, tmp_path):
+    assert here(*WORDS, *fault("Poison", step=2)) == 2
+    left = only_run(tmp_path)
+    assert left.record["status"] == "failed"
+    message = capsys.readouterr().err
+    assert "the loss of step 2 is not finite: nan of train-" in message
+    assert "learning rate 0.0009" in message
+    assert not (left.folder / "checkpoints").exists(), "nothing was written from it"
+
+
+def test_a_step_with_such_a_loss_can_be_left_out(here, capsys, tmp_path):
+    assert here(*WORDS, *fault("Poison", step=2), "--on_nan=skip") == 0
+    left = only_run(tmp_path)
+    assert (left.record["status"], left.record["steps"]) == ("finished", STEPS)
+    assert capsys.readouterr().out.count("left out: the loss of step 2 is not finite") == 1
+    assert [row["train/skipped_steps"] for row in left.metrics() if row["train/skipped_steps"]] == ["1"]
+    assert all(weight.isfinite().all() for weight in left.weights().values())
+
+
+# Shards
+
+
+def test_what_an_epoch_leaves_out_is_said(here, capsys, tmp_path):
+    assert here(*WORDS, "--trainer.max_epochs=1", "--test_after_fit=false") == 0
+    assert "6 steps of 4 samples an epoch; 2 of the 26 samples are left out, others in each" in capsys.readouterr().out
+    assert only_run(tmp_path).record["left_out"] == 2
+
+
+@pytest.mark.slow
+def test_a_run_that_started_from_another_goes_on_without_it(whole, here, tmp_path, capsys):
+    """Its own checkpoint holds all; where it started from is written down, and read once."""
+    source = tmp_path / "source.ckpt"
+    shutil.copy(whole.folder / "checkpoints" / "best.ckpt", source)
+    assert here(*WORDS, f"--model.init_from={source}", "--trainer.max_epochs=1") == 0
+    first = only_run(tmp_path)
+    assert first.record["init_from"] == {
+        "path": str(source), "sha256": hashlib.sha256(source.read_bytes()).hexdigest(), "left": []
+    }  # fmt: skip
+    assert first.metrics()[0] != whole.metrics()[0]
+    minutes = first.record["minutes"]
+    source.unlink()
+    assert here("fit", "--config", first.folder / "config.yaml", "--trainer.max_epochs=2", "--ckpt_path=last") == 0
+    assert first.record["steps"] == 2 * STEPS // 3
+    assert first.record["minutes"] > minutes
+    assert here(*WORDS, f"--model.init_from={source}") == 2
+    assert "source.ckpt does not exist" in capsys.readouterr().err
+
+
+def test_a_run_that_ends_before_its_first_evaluation_is_evaluated_in_the_end(here, tmp_path):
+    assert here(*WORDS, "--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=5") == 0
+    assert only_run(tmp_path).record["scores"].keys() == {"val", "test"}

@@ -1,0 +1,162 @@
+"""AdamW with warm-up and cosine: which parameters are decayed, which learn slowly, and at what rate when."""
+
+import itertools
+import math
+
+import pytest
+from helpers import tiny
+import torch
+from torch import nn
+
+from velm_lightning.fusion import InteractiveFusion, LateFusion, Optimization
+
+
+@pytest.fixture
+def model():
+    return tiny.fusion(InteractiveFusion, heads=2, gated=True)
+
+
+def names_of(model, group):
+    found = {id(p) for p in group["params"]}
+    return {name for name, p in model.named_parameters() if id(p) in found}
+
+
+def test_every_parameter_is_in_one_group(model):
+    given = [id(p) for group in Optimization().groups(model) for p in group["params"]]
+    assert sorted(given) == sorted(id(p) for p in model.parameters())
+
+
+def test_norms_biases_gates_and_embeddings_are_not_decayed(model):
+    groups = Optimization(weight_decay=0.3).groups(model)
+    decayed = set().union(*(names_of(model, group) for group in groups if group["weight_decay"] == 0.3))
+    spared = set().union(*(names_of(model, group) for group in groups if group["weight_decay"] == 0))
+    assert decayed | spared == {name for name, _ in model.named_parameters()}
+    assert all(name in spared for name in (n for n, _ in model.named_parameters()) if name.endswith((".bias", ".gate")))
+    norms = [name for name, part in model.named_modules() if isinstance(part, nn.LayerNorm | nn.GroupNorm)]
+    assert norms
+    assert all(f"{name}.weight" in spared for name in norms)
+    assert "text_encoder.embedding.weight" in spared
+    assert "text_layers.0.cross_attention.query.weight" in decayed
+    assert "image_encoder.stages.0.0.weight" in decayed
+
+
+def test_pretrained_parts_learn_at_a_fraction_of_the_rate(model):
+    model.image_encoder.pretrained = True
+    for group in Optimization(learning_rate=0.01, pretrained_factor=0.2).groups(model):
+        of_images = {name.startswith("image_encoder.") for name in names_of(model, group)}
+        assert of_images in ({True}, {False})
+        assert group["lr"] == pytest.approx(0.002 if of_images == {True} else 0.01)
+
+
+def test_frozen_parameters_are_left_out(model):
+    model.image_encoder.requires_grad_(False)
+    names = set().union(*(names_of(model, group) for group in Optimization().groups(model)))
+    assert not any(name.startswith("image_encoder.") for name in names)
+    assert any(name.startswith("connector.") for name in names)
+
+
+def test_a_parameter_that_two_parts_share_is_given_once():
+    model = nn.Sequential(nn.Embedding(4, 3), nn.Linear(3, 4, bias=False))
+    model[1].weight = model[0].weight
+    groups = Optimization().groups(model)
+    assert [len(group["params"]) for group in groups] == [1]
+    assert groups[0]["weight_decay"] == 0
+
+
+# The schedule
+
+
+def test_the_rate_rises_evenly_to_its_peak():
+    schedule = Optimization(warmup=0.1)
+    assert [schedule.factor(step, 100) for step in range(10)] == pytest.approx([(n + 1) / 10 for n in range(10)])
+    assert schedule.factor(10, 100) == 1
+
+
+def test_the_rate_then_falls_as_a_cosine_to_zero():
+    schedule = Optimization(warmup=0.1)
+    assert schedule.factor(55, 100) == pytest.approx(0.5)
+    assert schedule.factor(40, 100) == pytest.approx(0.5 * (1 + math.cos(math.pi / 3)))
+    assert schedule.factor(100, 100) == 0
+    rates = [schedule.factor(step, 100) for step in range(10, 101)]
+    assert all(a > b for a, b in itertools.pairwise(rates))
+
+
+def test_no_step_is_taken_at_rate_zero():
+    for steps in (1, 2, 3, 10, 1000):
+        assert all(Optimization().factor(step, steps) > 0 for step in range(steps))
+
+
+def test_after_the_last_step_the_rate_stays_at_zero():
+    assert Optimization().factor(150, 100) == 0
+
+
+def test_without_an_end_the_rate_stays_at_its_peak():
+    schedule = Optimization()
+    assert [schedule.factor(step, math.inf) for step in (0, 1, 10**6)] == [1, 1, 1]
+
+
+def test_no_warm_up_starts_at_the_peak():
+    assert Optimization(warmup=0.0).factor(0, 100) == 1
+
+
+def test_the_optimiser_follows_the_schedule_step_by_step(model):
+    optimization = Optimization(learning_rate=0.01, warmup=0.2, pretrained_factor=0.5)
+    model.image_encoder.pretrained = True
+    found = optimization.configure(model, 10)
+    optimizer, schedule = found["optimizer"], found["lr_scheduler"]["scheduler"]
+    assert found["lr_scheduler"]["interval"] == "step"
+    assert isinstance(optimizer, torch.optim.AdamW)
+    for step in range(10):
+        factor = optimization.factor(step, 10)
+        assert {round(group["lr"], 12) for group in optimizer.param_groups} == {
+            round(0.01 * factor, 12),
+            round(0.005 * factor, 12),
+        }
+        optimizer.step()
+        schedule.step()
+
+
+def test_its_numbers_reach_adamw(model):
+    optimizer = Optimization(betas=(0.7, 0.8), weight_decay=0.2).configure(model, 10)["optimizer"]
+    assert all(group["betas"] == (0.7, 0.8) for group in optimizer.param_groups)
+    assert {group["weight_decay"] for group in optimizer.param_groups} == {0.0, 0.2}
+
+
+def test_a_model_learns_a_batch_by_heart(batch):
+    model = tiny.fusion(LateFusion, optimization=Optimization(learning_rate=0.02, weight_decay=0.0))
+    found = model.optimization.configure(model, 60)
+    losses = []
+    for _ in range(60):
+        loss = model.task.loss(model, batch)
+        found["optimizer"].zero_grad()
+        loss.backward()
+        found["optimizer"].step()
+        found["lr_scheduler"]["scheduler"].step()
+        losses.append(loss.item())
+    rows = model.eval().task.predict(model, batch)
+    assert [row.prediction for row in rows] == ["no", "yes", "red"]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+# Layers of pretrained encoders
+
+
+def rates(model, optimization):
+    return {name: group["lr"] for group in optimization.groups(model) for name in names_of(model, group)}
+
+
+def test_the_lower_a_pretrained_layer_the_slower_it_learns():
+    model = tiny.fusion(LateFusion, text_encoder=tiny.pretrained_text("bert"))
+    model.text_encoder.pretrained = True
+    found = rates(model, Optimization(learning_rate=1.0, pretrained_factor=0.5, layer_decay=0.1))
+    text = "text_encoder.model.encoder.layer"
+    assert found[f"{text}.1.output.dense.weight"] == pytest.approx(0.5)
+    assert found[f"{text}.0.output.dense.weight"] == pytest.approx(0.05)
+    assert found["text_encoder.embedding.weight"] == pytest.approx(0.005)
+    assert found["connector.map.0.weight"] == found["image_encoder.stages.0.0.weight"] == 1.0
+
+
+def test_layers_learn_alike_unless_told_otherwise():
+    model = tiny.fusion(LateFusion, text_encoder=tiny.pretrained_text("bert"))
+    model.text_encoder.pretrained = True
+    assert set(rates(model, Optimization(learning_rate=1.0, pretrained_factor=0.5)).values()) == {0.5, 1.0}

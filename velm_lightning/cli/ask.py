@@ -1,0 +1,51 @@
+"""``velm ask``: put a question about a picture to a checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from velm_lightning.data.collate import Texts
+from velm_lightning.data.images.store import read_image
+from velm_lightning.inspection.explain import draw, explain
+from velm_lightning.fusion import Fusion
+from velm_lightning.types import Batch, InputError, Sample
+
+
+def batch_of(model: Fusion, image: Path, text: str) -> Batch:
+    """Make a batch of one picture and one text for ``model``.
+
+    Raises:
+        InputError: the picture cannot be read.
+    """
+    picture = read_image(image, model.transform)
+    sample = Sample(key=image.name, image=image, text=text, target=None, references=())
+    return Texts([sample], model.vocabulary).batch([0], picture[None])
+
+
+def main(words: Sequence[str]) -> int:
+    """Print the best answers of a checkpoint with their probabilities."""
+    parser = argparse.ArgumentParser("velm ask", description="Ask a checkpoint about a picture.")
+    parser.add_argument("checkpoint", type=Path, help="a .ckpt file of a run")
+    parser.add_argument("--image", type=Path, required=True, help="a picture file")
+    parser.add_argument("--text", default="", help="the question, source sentence or prompt")
+    parser.add_argument("--best", type=int, default=5, help="how many answers (5)")
+    parser.add_argument("--explain", type=Path, help="draw where the model looked into this file")
+    parser.add_argument("--allow", nargs="*", default=[], help="packages whose classes the checkpoint may name")
+    options = parser.parse_args(list(words)[1:])
+    if options.best < 1:
+        raise InputError(f"--best {options.best}: ask for at least 1 answer")
+    model = Fusion.load_from_checkpoint(options.checkpoint, allow=options.allow)
+    batch = batch_of(model, options.image, options.text)
+    with torch.inference_mode():
+        answers = model.task.answer(model, batch, options.best)[0]
+    for answer, probability in answers:
+        print(f"{probability:7.2%}  {answer}")
+    if options.explain is not None:
+        title = f"{options.text}  {answers[0][0]}".strip()
+        draw(options.explain, batch.image[0], title, explain(model, batch, [answers[0][0]]))
+        print(f"where it looked: {options.explain}")
+    return 0

@@ -1,0 +1,74 @@
+"""``velm features``: run a config's frozen image encoder once over all its pictures, so that training need not."""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from velm_lightning.cli.fit import QUIET, VelmCLI
+from velm_lightning.data import MultimodalData
+from velm_lightning.fusion import Fusion
+from velm_lightning.types import SPLITS, InputError
+
+
+class _Parts(VelmCLI):
+    """Model and data of a config, without trainer and run folder."""
+
+    def instantiate_classes(self) -> None:
+        """See ``LightningCLI``."""
+        self.config_init = self.parser.instantiate_classes(self.config)
+        self.datamodule, self.model = (self._get(self.config_init, name) for name in ("data", "model"))
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run nothing: the parts are all that is asked for."""
+
+
+def parts(arguments: Sequence[str]) -> tuple[Fusion, MultimodalData]:
+    """Build model and data from the arguments of ``velm fit``."""
+    for message in (*QUIET, "LightningCLI's args parameter"):
+        warnings.filterwarnings("ignore", message=message)
+    built: Any = _Parts(
+        Fusion,
+        MultimodalData,
+        subclass_mode_model=True,
+        save_config_callback=None,
+        seed_everything_default=0,
+        auto_configure_optimizers=False,
+        args=["fit", *arguments],
+    )
+    return built.model, built.datamodule
+
+
+def main(words: Sequence[str]) -> int:
+    """Make the features that are missing and print what there is."""
+    parser = argparse.ArgumentParser(
+        "velm features",
+        usage="velm features CONFIG [options of velm fit]",
+        description="Run the frozen image encoder of a config once over all its pictures; `velm fit` with "
+        "data.cache_features: true then trains from what is there. Processes that share a cache folder share the work.",
+    )
+    parser.add_argument("config", help="a YAML file as for velm fit --config")
+    options, others = parser.parse_known_args(list(words)[1:])
+    if not Path(options.config).is_file():
+        raise InputError(f"velm features {options.config}: there is no such config file")
+    model, data = parts(["--config", options.config, *others, "--data.cache_features", "true"])
+    data.connect(model.to("cuda" if torch.cuda.is_available() else "cpu"))
+    if data.encoder is None:
+        raise InputError(f"model.class_path={type(model).__name__} looks at no picture: name another fusion")
+    table = Table("split", "samples", "pictures", "encoded now")
+    for name in filter(data.has, SPLITS):
+        features = data.with_features(name).features
+        assert features is not None, "the data know the encoder"
+        folder = features.folder
+        table.add_row(name, *(f"{number:,}" for number in (len(features), features.pictures, features.made)))
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    Console().print(table)
+    print(f"features: {folder} ({size / 1e6:,.1f} MB)")
+    return 0

@@ -1,0 +1,338 @@
+"""Training and evaluation from the command line: Lightning's own command line, with our run folder around it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from jsonargparse import Namespace
+from jsonargparse.typing import NonNegativeInt
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import Logger
+
+import velm_lightning.encoders
+import velm_lightning.fusion
+import velm_lightning.scene_judge
+import velm_lightning.tasks  # noqa: F401 - imported, their classes can be named by short names
+from velm_lightning.data import MultimodalData, PretrainedTokenizer, TrainedTokenizer
+from velm_lightning.fusion import Fusion
+from velm_lightning.cli.parser import Parser
+from velm_lightning.io.configurable import find
+from velm_lightning.tracking.checkpoints import LastCheckpoint, WholeCheckpoints, newest_usable
+from velm_lightning.tracking.shutdown import Companions, Interrupted, Signals, leave, said
+from velm_lightning.tracking.floors import Floors
+from velm_lightning.tracking.gallery import Gallery
+from velm_lightning.tracking.limits import Limits
+from velm_lightning.tracking.non_finite import Losses
+from velm_lightning.tracking.metrics_file import MetricsFile
+from velm_lightning.tracking.record import RunRecord
+from velm_lightning.tracking.resuming import Resuming
+from velm_lightning.tracking.run import Run, now
+from velm_lightning.tracking.scores import print_scores
+from velm_lightning.tracking.settings import Tracking, close_wandb, say_offline
+from velm_lightning.tracking.sweep_trial import SweepTrial
+from velm_lightning.tracking.thumbnails import Thumbnails
+from velm_lightning.tracking.train_log import Progress, TrainLog
+from velm_lightning.io.atomic import write_whole
+from velm_lightning.cli.config_guard import check_configs
+from velm_lightning.types import InputError
+
+# Said by libraries to each other, or about what is so by intent; a user can do nothing about them.
+QUIET = (
+    r".*isinstance\(treespec, LeafSpec\)",
+    r".*does not have many workers",
+    r".*is smaller than the logging interval",
+    r".*Found .* module\(s\) in eval mode",
+    r".*Checkpoint directory .* exists and is not empty",
+    r".*your dataloader is not resumable",
+    r".*could not find the monitored key",  # before the first evaluation; after it, an error
+)
+
+
+def quiet() -> None:
+    """Leave out what a user can do nothing about."""
+    for message in QUIET:
+        warnings.filterwarnings("ignore", message=message)
+
+
+class VelmCLI(LightningCLI):
+    """``fit``, ``validate``, ``test`` and ``predict`` for any fusion on the one data module."""
+
+    run: Run
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add tracking, checkpoints and early stopping; let data, model and seed know of each other."""
+        parser.add_class_arguments(Tracking, "tracking", instantiate=True)
+        parser.add_argument("--test_after_fit", type=bool, default=True, help="evaluate the best checkpoint in the end")
+        parser.add_argument(
+            "--resume",
+            type=Literal["auto"] | None,
+            help="`auto` goes on from the newest usable checkpoint of the run whose config is given, or of the newest "
+            "unfinished run with the same config; a new run starts where there is none",
+        )
+        parser.add_argument(
+            "--resume_schedule",
+            type=Literal["continue", "stretch"] | None,
+            help="how the learning rate of a run goes on whose number of steps is changed: `stretch` follows the "
+            "schedule as the new number gives it, `continue` lets the rate fall from where it stands to 0",
+        )
+        parser.add_argument(
+            "--on_nan", type=Literal["stop", "skip"], default="stop", help="what to do where a loss is not finite"
+        )
+        parser.add_argument(
+            "--save_every_n_steps", type=NonNegativeInt, default=0, help="write last.ckpt within epochs, too"
+        )
+        parser.add_argument("--allow", type=str | None, help="packages, A,B, whose classes a config may name")
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(EarlyStopping, "early_stopping")
+        parser.set_defaults(
+            {
+                "checkpoint.monitor": "val/score",
+                "checkpoint.mode": "max",
+                "checkpoint.filename": "best",
+                "checkpoint.auto_insert_metric_name": False,
+                "checkpoint.enable_version_counter": False,
+                "early_stopping.monitor": "val/score",
+                "early_stopping.mode": "max",
+                "early_stopping.patience": 10,
+                "early_stopping.check_on_train_epoch_end": False,  # there may be no evaluation: with max_steps, say
+            }
+        )
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
+        parser.link_arguments("data.vocabulary", "model.init_args.vocabulary", apply_on="instantiate")
+
+    def _parse_ckpt_path(self) -> None:
+        """Take nothing from a checkpoint into the config, where it would silently replace what the user says."""
+
+    def before_instantiate_classes(self) -> None:
+        """Let the data use the tokeniser of a pretrained text encoder, which would not know the words of another."""
+        config = self.config[self.subcommand] if self.subcommand else self.config
+        encoder, chosen = config.model.init_args.get("text_encoder"), config.data.get("tokenizer")
+        if encoder is None or (chosen is not None and find(chosen.class_path) is not TrainedTokenizer):
+            return
+        argument = find(encoder.class_path).own_tokenizer
+        name = encoder.init_args.get(argument) if argument else None
+        if name:
+            kind = f"{PretrainedTokenizer.__module__}.{PretrainedTokenizer.__name__}"
+            own: Any = Namespace(class_path=kind, init_args=Namespace(name=name))  # type: ignore[no-untyped-call]
+            config.data.tokenizer = own
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Build the trainer around the folder of this run."""
+        settings: Tracking = self._get(self.config_init, "tracking")
+        folder = self.run.folder / "checkpoints"
+        given = self._get(self.config_init, "trainer")
+        log = TrainLog()
+        self.last = LastCheckpoint(folder / "last.ckpt", self._get(self.config, "save_every_n_steps"))
+        self.signals, self.companions = Signals(self.last, self._stopped_at_once), Companions(self._companion_died)
+        self.record = RunRecord(self.run, log)
+        text = config_text(self._parser(self.subcommand), self.config[self.subcommand])
+        resuming = Resuming(text, self.run.folder / "config.yaml", self._get(self.config, "resume_schedule"))
+        callbacks = [*(given.callbacks or []), log, resuming, self.record, Floors(self.run), Limits(self.run)]
+        callbacks += [Gallery(self.run, settings.pictures), Thumbnails(self.run, settings.thumbnails)]
+        callbacks += SweepTrial.of_environment(self.run)
+        callbacks += [self.signals, self.companions, Losses(self._get(self.config, "on_nan"))]
+        if given.enable_progress_bar is not False:
+            callbacks.append(Progress(log))
+        kwargs |= {"callbacks": callbacks, "logger": self._loggers(settings)}
+        kwargs["plugins"] = [*_listed(given.plugins), WholeCheckpoints()]
+        kwargs["default_root_dir"] = given.default_root_dir or self.run.folder  # where SLURM's checkpoints go
+        trainer = super().instantiate_trainer(**kwargs)
+        for callback in trainer.checkpoint_callbacks:
+            if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
+                callback.dirpath = os.path.realpath(folder)
+        return trainer
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+        """Let the last checkpoint be written last: it holds what the other callbacks have come to know."""
+        return super()._instantiate_trainer(config, [*callbacks, self.last])
+
+    def instantiate_classes(self) -> None:
+        """Build all parts; what is evaluated reads the data with the words and answers of its checkpoint."""
+        config = self.config[self.subcommand]
+        self.run = self._open_run(config)
+        if self.subcommand != "fit" and config.ckpt_path and Path(config.ckpt_path).is_file():
+            config.data.vocabulary_from = Path(config.ckpt_path)
+        super().instantiate_classes()
+
+    def _open_run(self, config: Any) -> Run:
+        """Return the run that is evaluated or gone on with, or a new one; put its checkpoint into ``config``.
+
+        Raises:
+            InputError: there is no such checkpoint.
+        """
+        launched = Run.of_launcher()
+        configs = [Path(str(path)) for path in config.get("config") or []]
+        own = next((run for path in reversed(configs) if (run := Run.of_config(path))), None)
+        requeued = os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
+        if self.subcommand == "fit" and not config.ckpt_path and (config.resume == "auto" or requeued):
+            text = config_text(self._parser(self.subcommand), config)
+            runs, experiment = Path(str(config.tracking.runs)), config.tracking.experiment
+            run = own or launched or Run.unfinished(runs, experiment, text)
+            config.ckpt_path = newest_usable(run.folder) if run else None
+            if run and (config.ckpt_path or run.record.get("status") != "finished"):
+                return run
+            return self._new_run(config)
+        if config.ckpt_path in ("best", "last"):
+            run = own or self._new_run(config)
+            config.ckpt_path = str(run.folder / "checkpoints" / f"{config.ckpt_path}.ckpt")
+        if config.ckpt_path and config.ckpt_path not in ("hpc", "registry"):
+            if not Path(config.ckpt_path).is_file():
+                raise InputError(
+                    f"--ckpt_path {config.ckpt_path} does not exist: name a file, or `last` beside "
+                    "`--config` of a run's own config.yaml"
+                )
+            found = Run.of_checkpoint(Path(config.ckpt_path))
+            if found is not None:
+                return found
+        return launched or self._new_run(config)
+
+    def _new_run(self, config: Any) -> Run:
+        model = str(config.model.class_path).rpartition(".")[2].lower()
+        tracking = config.tracking
+        return Run.create(Path(str(tracking.runs)), tracking.experiment, f"{model}-s{config.seed_everything}")
+
+    def _loggers(self, settings: Tracking) -> list[Logger]:
+        """Return the loggers: the metrics file, W&B, and what the config adds."""
+        loggers: list[Logger] = [MetricsFile(self.run.folder / "metrics.csv")] if self.subcommand == "fit" else []
+        if self.subcommand in ("fit", "test", "validate"):
+            wandb = settings.wandb_logger(self.run, _plain(self.config[self.subcommand]))
+            loggers += [wandb] if wandb else []
+            if wandb and not settings.online:
+                say_offline(self.run)
+        added = self._get(self.config_init, "trainer.logger", default=None)
+        return loggers + (added if isinstance(added, list) else [added] if isinstance(added, Logger) else [])
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run it, and end all processes of the run however it ends."""
+        try:
+            with self.run.handed_down():
+                super()._run_subcommand(subcommand)
+        except BaseException as error:
+            if self.trainer.world_size > 1:
+                leave(error, self.trainer)
+            raise
+        finally:
+            close_wandb(self.run)
+            self.companions.stop()
+            self.signals.restore()
+            self.run.release()
+
+    def _stopped_at_once(self) -> None:
+        self.run.mark("interrupted")
+
+    def _companion_died(self, who: str) -> None:
+        if Run(self.run.folder).record.get("status") == "running":
+            self.run.mark("failed")
+        print(f"velm: error: {who} has died, so this one ends too", file=sys.stderr, flush=True)
+
+    def after_fit(self) -> None:
+        """Evaluate the best checkpoint, so that a run ends with its figures; the last, where none was evaluated yet."""
+        best = self.trainer.checkpoint_callback.best_model_path  # type: ignore[union-attr]
+        if not best and self.last.path.is_file():
+            best = str(self.last.path)
+        if self.run.record.get("status") == "pruned":
+            return
+        if best and self._get(self.config, "test_after_fit") and not getattr(self.trainer, "fast_dev_run", False):
+            if self.trainer.is_global_zero:
+                self.run.update(checkpoint=Path(best).name)
+            self.trainer.validate(ckpt_path=best, datamodule=self.datamodule, verbose=False)
+            if self.datamodule.has("test"):
+                self.trainer.test(ckpt_path=best, datamodule=self.datamodule, verbose=False)
+            self._show()
+        if self.trainer.is_global_zero:
+            self.run.update(status="finished", ended=now())
+
+    def after_validate(self) -> None:
+        """Show the figures."""
+        self._show()
+
+    def after_test(self) -> None:
+        """Show the figures."""
+        self._show()
+
+    def after_predict(self) -> None:
+        """Say where the predictions are."""
+        if self.trainer.is_global_zero:
+            print(f"predictions: {self.record.predictions}")
+
+    def _show(self) -> None:
+        if self.trainer.is_global_zero and self.run.record.get("scores"):
+            print_scores(self.run, self.run.names.values())
+            print(f"run: {self.run.folder}")
+
+
+class SaveConfig(SaveConfigCallback):
+    """Writes the complete config into the run's folder, where ``velm fit --config`` repeats the run from it."""
+
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        """Write nothing yet: a start that is refused leaves no trace."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Write ``config.yaml`` and the tokeniser."""
+        if not trainer.is_global_zero:
+            return
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        folder = next(one.run.folder for one in callbacks if isinstance(one, RunRecord))
+        next(one for one in callbacks if isinstance(one, Resuming)).restore(self.config)
+        write_whole(folder / "config.yaml", config_text(self.parser, self.config))
+        write_whole(folder / "tokenizer" / "tokenizer.json", pl_module.vocabulary.tokenizer.to_str())
+
+
+def config_text(parser: LightningArgumentParser, config: Any) -> str:
+    """Return a config as YAML, complete but for what is said of one start alone."""
+    config = config.clone()
+    config.ckpt_path = config.resume = config.resume_schedule = config.allow = None
+    return str(parser.dump(config, skip_none=False, skip_check=True))
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    found = config.as_dict() if hasattr(config, "as_dict") else dict(config)
+    return {key: value for key, value in found.items() if key not in ("config", "subcommand")}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one of Lightning's subcommands; the exit code of a run that was told to stop is 128 + the signal."""
+    quiet()
+    check_configs(arguments)
+    try:
+        _start(arguments)
+    except Interrupted as told:
+        print(said(told), file=sys.stderr)
+        return 128 + told.signum
+    except KeyboardInterrupt:
+        print("velm: stopped by SIGINT", file=sys.stderr)
+        return 130
+    except MisconfigurationException as error:
+        raise InputError(" ".join(str(error).split())) from error
+    return 0
+
+
+def _start(arguments: Sequence[str]) -> None:
+    VelmCLI(
+        Fusion,
+        MultimodalData,
+        subclass_mode_model=True,
+        save_config_callback=SaveConfig,
+        trainer_defaults={
+            "use_distributed_sampler": False,  # the data module's own samplers place every rank
+            "num_sanity_val_steps": 0,
+            "gradient_clip_val": 1.0,
+            "enable_autolog_hparams": False,  # the config goes to W&B once, as it was written
+        },
+        seed_everything_default=0,
+        auto_configure_optimizers=False,
+        parser_class=Parser,
+        args=None if list(arguments) == sys.argv[1:] else list(arguments),
+    )

@@ -1,0 +1,67 @@
+"""The parser of configs and command lines: one message for what is wrong, and the nearest right spelling."""
+
+from __future__ import annotations
+
+import re
+from argparse import ArgumentParser
+from difflib import get_close_matches
+from typing import Any, NoReturn
+
+from lightning.pytorch.cli import LightningArgumentParser
+
+from velm_lightning.data import Tokenizing
+from velm_lightning.io.configurable import Recorded
+from velm_lightning.types import Dataset, InputError
+
+
+class Parser(LightningArgumentParser):
+    """Lightning's parser, which refuses with one message and the nearest right spelling rather than the whole usage."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False} | kwargs)  # the beginning of a key is a slip, not the key
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise what is wrong as an ``InputError`` of one line."""
+        said, hints = sentence(message)
+        if missing := _MISSING.fullmatch(said):
+            names = re.sub(r"\w+\.(\S+)", r"\1", missing[1]).replace(", ", " and ")
+            raise InputError(f"{names} must be given: name a config, as in `--config conf/vqa.yaml`, or set them")
+        known = _options(self) | {kind.__name__ for base in (Recorded, Dataset, Tokenizing) for kind in _kinds(base)}
+        for word in () if hints else re.findall(r"[A-Za-z_][\w.]{3,}", message):
+            if word not in known:
+                near = get_close_matches(word, known, 1, 0.8)
+                hints += [f"did you mean {match!r} instead of {word!r}?" for match in near]
+        raise InputError("; ".join([said, *dict.fromkeys(hints)]))
+
+
+_MISSING = re.compile(r"the following arguments are required: ((?:(?:fit|validate|test|predict)\.\S+ ?)+)")
+_NOISE = re.compile(
+    r"Subtypes:|Errors:|Given value type:|Given value: NestedArg|Does not validate against any of the Union subtypes|"
+    r"Expected a <class 'NoneType'>|Expected a path but .* either not accessible or invalid"
+)
+
+
+def sentence(message: str) -> tuple[str, list[str]]:
+    """Return a message of many lines as one, without what a user can do nothing with, and the hints that are in it."""
+    message = re.sub(r"\n *Given value: (?!NestedArg)(.*)", r"\n(given: \1)", message)
+    lines = [line for part in message.splitlines() if (line := part.strip().removeprefix("- "))]
+    hints = [line for line in lines if line.startswith("did you mean")]
+    kept = dict.fromkeys(line for line in lines if line not in hints and not _NOISE.match(line))
+    return " ".join(kept) or "the arguments cannot be used", hints
+
+
+def _options(parser: ArgumentParser) -> set[str]:
+    """Return the names of all options, those of subcommands too."""
+    known = {option.lstrip("-") for action in parser._actions for option in action.option_strings}
+    for action in parser._actions:
+        if isinstance(action.choices, dict):
+            known |= {name for inner in action.choices.values() for name in _options(inner)}
+    return known
+
+
+def _kinds(base: type) -> set[type[Any]]:
+    kinds: set[type[Any]] = {base}
+    derived: type[Any]
+    for derived in base.__subclasses__():
+        kinds |= _kinds(derived)
+    return kinds

@@ -1,0 +1,172 @@
+"""VQA v2 (Goyal et al. 2017) from its official question and annotation files beside the COCO image folders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from velm_lightning.data.datasets.captioned import identity
+from velm_lightning.data.datasets.columns import sentence, soft_weights
+from velm_lightning.io.files import Row, clean_text, fault, read_json, show
+from velm_lightning.data.datasets.holdout import check_holdout, part_of
+from velm_lightning.data.datasets.located import FileDataset, Located, add
+from velm_lightning.types import InputError, Sample
+
+
+class _Source(NamedTuple):
+    """Which files a split is read from."""
+
+    questions: Path
+    annotations: Path | None
+    folder: Path
+    pictures: dict[int, Path]  # several questions share one
+
+    def picture(self, image: int) -> Path:
+        """Return an image's file, the same object for the same number."""
+        if image not in self.pictures:
+            self.pictures[image] = self.folder / f"COCO_{self.folder.name}_{image:012d}.jpg"
+        return self.pictures[image]
+
+
+class VQAv2(FileDataset):
+    """Questions with ten annotators' answers each; an answer weighs min(1, count / 3).
+
+    Args:
+        root: folder of the question and annotation files.
+        train: subset that is the training split; and so on. Test subsets have no annotations: their samples have no
+            target and no references.
+        val: subset for validation, or ``null``.
+        test: ``val2014``, ``test-dev2015``, ``test2015`` or none.
+        images: folder that holds ``train2014/``, ``val2014/``, ``test2015/``; relative to ``root``.
+        group: what scores are broken down by.
+        holdout: share of the training images that become the validation split; then give ``val: null``.
+        questions: name of the question files; ``{}`` stands for the subset.
+        annotations: name of the annotation files.
+    """
+
+    official = True
+
+    def __init__(
+        self,
+        root: Path,
+        train: str | None = "train2014",
+        val: str | None = "val2014",
+        test: str | None = None,
+        images: Path = Path("."),
+        group: Literal["answer_type", "question_type"] = "answer_type",
+        holdout: float = 0.0,
+        questions: str = "v2_OpenEnded_mscoco_{}_questions.json",
+        annotations: str = "v2_mscoco_{}_annotations.json",
+    ) -> None:
+        super().__init__(Path(root) / images)
+        check_holdout(holdout, train, val)
+        self.root, self.group, self.holdout = Path(root), group, holdout
+        self.subsets = {"train": train, "val": train if holdout else val, "test": test}
+        self.names = questions, annotations
+
+    def read(self, name: str, problems: list[str] | None = None) -> list[Located]:
+        """See ``FileDataset.read``."""
+        subset = self.subsets[name]
+        if subset is None:
+            return []
+        found = self._samples(self._source(subset), problems)
+        if self.holdout and name != "test":
+            return part_of(
+                found, self.holdout, name == "val", lambda one: _path(one.sample).name, lambda one: [_path(one.sample)]
+            )
+        return found
+
+    def _source(self, subset: str) -> _Source:
+        questions, annotations = (self.root / name.format(subset) for name in self.names)
+        folder = self.images / subset.replace("-dev", "")  # test-dev is a part of the test images
+        return _Source(questions, None if subset.startswith("test") else annotations, folder, {})
+
+    def _samples(self, source: _Source, problems: list[str] | None) -> list[Located]:
+        found: dict[str, Located] = {}
+        answers = dict(self._annotations(source.annotations, problems)) if source.annotations else None
+        asked = set()
+        for row in _records(source.questions, "questions", ("question_id", "image_id", "question"), problems):
+            asked.add(row.values["question_id"])
+            try:
+                add(found, Located(row.where, self._sample(row, answers, source)))
+            except InputError as error:
+                fault(error, problems)
+        for key, row in (answers or {}).items():
+            if key not in asked:
+                told = f"{len(answers or {})} annotations, {len(asked)} questions"
+                fault(InputError(f"{row.where}: has no question in {source.questions.name} ({told})"), problems)
+        return list(found.values())
+
+    def _sample(self, row: Row, answers: Mapping[str, Row] | None, source: _Source) -> Sample:
+        key, image = row.values["question_id"], row.values["image_id"]
+        if isinstance(image, bool) or not isinstance(image, int) or not 0 <= image < 10**12:
+            raise InputError(f"{row.where}: image_id {show(image)} is not a COCO image number")
+        picture, text = source.picture(image), sentence(row.values["question"], "question", row)
+        if answers is None:
+            return Sample(key, picture, text, None, ())
+        if key not in answers:
+            assert source.annotations is not None
+            raise InputError(
+                f"{row.where}: has no annotation in {source.annotations.name}: do the files belong together?"
+            )
+        annotation = answers[key]
+        if annotation.values["image_id"] != image:
+            raise InputError(f"{annotation.where}: image_id differs from the question's {image}: mend one of them")
+        references = _answers(annotation)
+        weights = soft_weights([answer.strip().lower() for answer in references])
+        group = sentence(annotation.values.get(self.group), self.group, annotation, empty=True)
+        return Sample(key, picture, text, weights, references, group)
+
+    def _annotations(self, path: Path, problems: list[str] | None) -> Iterator[tuple[str, Row]]:
+        seen: set[str] = set()
+        for row in _records(path, "annotations", ("question_id", "image_id", "answers"), problems):
+            key = row.values["question_id"]
+            if key in seen:
+                fault(InputError(f"{row.where}: this question is annotated twice: remove one"), problems)
+            seen.add(key)
+            yield key, row
+
+
+def _records(path: Path, name: str, fields: Sequence[str], problems: list[str] | None) -> Iterator[Row]:
+    """Yield the records of an official file that have all fields; each is named by its question."""
+    whole = read_json(path)
+    records = whole.get(name) if isinstance(whole, dict) else None
+    if not isinstance(records, list) or not records:
+        raise InputError(f"{path}: has no list {name!r}: is it the official {name} file?")
+    for number, record in enumerate(records, 1):
+        missing = [field for field in fields if field not in record] if isinstance(record, dict) else list(fields)
+        if missing:
+            fault(InputError(f"{path}: {name} item {number} has no {', '.join(missing)}: {show(record)}"), problems)
+        else:
+            key = record["question_id"]
+            where = f"{path}: question_id {key if isinstance(key, int) else show(key)}"
+            try:
+                record["question_id"] = identity(key, "question_id", where)
+                yield Row(where, record)
+            except InputError as error:
+                fault(error, problems)
+
+
+def _answers(row: Row) -> tuple[str, ...]:
+    """Return what the annotators said, each on one plain line, as the official evaluation reads it."""
+    entries: Any = row.values["answers"]
+    if not isinstance(entries, list) or not entries:
+        raise InputError(f'{row.where}: answers are {show(entries)}: give a list of {{"answer": …}}')
+    found = []
+    for entry in entries:
+        if not isinstance(entry, dict) or not isinstance(entry.get("answer"), str):
+            raise InputError(f'{row.where}: an answer is {show(entry)}: write {{"answer": "yes"}}')
+        found.append(_clean(entry["answer"]))
+    return tuple(found)
+
+
+@lru_cache(2**16)  # a few thousand answers fill millions of places
+def _clean(answer: str) -> str:
+    return clean_text(answer)
+
+
+def _path(sample: Sample) -> Path:
+    assert isinstance(sample.image, Path)
+    return sample.image

@@ -1,0 +1,125 @@
+"""Running a frozen image encoder over pictures whose features are not on disk yet; processes share the work."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from velm_lightning.data.images.decode import read_image
+from velm_lightning.io.digests import digest_of, threads
+from velm_lightning.data.features.shards import is_whole, open_shard, shard_path, write_shard
+from velm_lightning.data.features.frozen import Encoder, at_rest, device_of
+from velm_lightning.types import InputError
+
+SHARD = 256
+"""Pictures in a file: what an interruption can cost, and what a process takes on at a time."""
+
+_BATCH = 32
+_PIXELS = 2**18  # in a batch on a CPU: activations above 32 MB are fresh memory in every layer, and its zeroing costs
+
+Sources = Mapping[bytes, Path | Tensor]
+"""Digests of contents, each with a picture that has it."""
+
+
+class Extraction:
+    """Makes the shards of pictures, in the given order, leaving out those that other processes are at work on.
+
+    Args:
+        encoder: turns pictures into tokens; it stays on its device and in its mode.
+        folder: where the shards go.
+        key: the encoder's.
+    """
+
+    def __init__(self, encoder: Encoder, folder: Path, key: str) -> None:
+        self.encoder, self.folder, self.key = encoder, folder, key
+
+    def run(self, sources: Sources, progress: bool = True) -> list[Path]:
+        """Make every shard of ``sources`` or wait until another process has made it; return their files.
+
+        Raises:
+            InputError: a picture cannot be read, tokens do not fit float16, or the disk is full.
+            OSError: the folder cannot be written.
+        """
+        every = tuple(sources)
+        chunks = [every[start : start + SHARD] for start in range(0, len(every), SHARD)]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with _bar(progress, f"Encoding {len(every):,} images for {self.folder}") as bar:
+            task, left = bar.add_task("Encoding images", total=len(every)), chunks
+            for wait in (False, True):  # first what is free, then what others were at work on
+                busy = []
+                for number, chunk in enumerate(left):
+                    if self._make(chunk, sources, wait):
+                        bar.advance(task, len(chunk))
+                        self._check_room(chunk, len(left) - number - 1)
+                    else:
+                        busy.append(chunk)
+                left = busy
+                bar.update(task, description="Waiting for other processes" if left else None)
+        return [shard_path(self.folder, chunk) for chunk in chunks]
+
+    def _make(self, chunk: tuple[bytes, ...], sources: Sources, wait: bool) -> bool:
+        """Make one shard unless it is there; say no where another process is making it and ``wait`` is not asked."""
+        path = shard_path(self.folder, chunk)
+        try:
+            with FileLock(path.with_suffix(".lock"), timeout=-1 if wait else 0):  # freed when its holder dies
+                if not is_whole(open_shard(path), self.key):
+                    write_shard(path, chunk, self.tokens(chunk, sources), self.key)
+        except Timeout:
+            return False
+        return True
+
+    def tokens(self, pictures: Sequence[bytes], sources: Sources) -> Tensor:
+        """Return what the encoder makes of pictures: (K, N, D) float16.
+
+        Raises:
+            InputError: a picture cannot be read, or its tokens do not fit float16.
+        """
+        device, found = device_of(self.encoder), []
+        size = _BATCH if device.type != "cpu" else max(1, min(_BATCH, _PIXELS // self.encoder.transform.size**2))
+        with threads() as pool, at_rest(self.encoder):
+            read = pool.map(lambda digest: self._read(digest, sources[digest]), pictures)
+            while batch := list(islice(read, size)):
+                found.append(self.encoder(torch.stack(batch).to(device)).x.half().cpu())
+            tokens = torch.cat(found)
+        good = tokens.isfinite().flatten(1).all(1)
+        if not good.all():
+            first = sources[pictures[int(good.long().argmin())]]
+            name = first if isinstance(first, Path) else "a picture"
+            raise InputError(f"the features of {name} do not fit float16: set data.cache_features to false")
+        return tokens
+
+    def _read(self, digest: bytes, source: Path | Tensor) -> Tensor:
+        picture = read_image(source, self.encoder.transform)
+        if digest_of(source) != digest:
+            raise InputError(f"{source}: changed while its features were made: start again when it is at rest")
+        return picture
+
+    def _check_room(self, chunk: tuple[bytes, ...], left: int) -> None:
+        """Refuse early what would fill the disk after hours."""
+        needed = left * shard_path(self.folder, chunk).stat().st_size
+        free = shutil.disk_usage(self.folder).free
+        if needed > free:
+            raise InputError(
+                f"{self.folder}: the features need {needed / 1e9:.1f} GB more and {free / 1e9:.1f} GB are free: "
+                "free some space, or name another folder as data.cache"
+            )
+
+
+@contextmanager
+def _bar(progress: bool, told: str) -> Iterator[Progress]:
+    """Show a bar on a terminal, and one line in a log."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    if progress and not console.is_terminal:
+        console.print(told, soft_wrap=True, highlight=False)
+    with Progress(*columns, console=console, transient=True, disable=not (progress and console.is_terminal)) as bar:
+        yield bar

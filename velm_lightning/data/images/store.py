@@ -1,0 +1,192 @@
+"""The pictures of a whole split by sample number: decoded at every fetch, once a run, or once for all runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from velm_lightning.data.images.cache import build_cache, cache_key, default_folder
+from velm_lightning.data.images.decode import MAX_PIXELS, is_ready, read_image
+from velm_lightning.types import Image, ImageTransform, InputError
+
+__all__ = ["MAX_PIXELS", "ImageStore", "read_image"]
+
+
+class ImageStore:
+    """The pictures of a split by sample number: each decoded once a fetch, once a run, or once for all runs.
+
+    Many samples may show one picture: it is kept once. Loader workers share the memory and the file.
+
+    Args:
+        images: the picture of every sample: a file, a tensor, or a tuple of frames (all of one length).
+        transform: the geometry.
+        mode: ``none`` decodes at every fetch; ``memory`` keeps all as uint8; ``disk`` maps one uint8 file, which
+            is made once for the same files and geometry.
+        cache_dir: where ``disk`` keeps its files.
+        max_pixels: see ``read_image``.
+        strict: an unreadable picture ends the start of ``memory`` and ``disk``; else it is an error when fetched.
+        progress: show a bar while all are decoded.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[Image],
+        transform: ImageTransform,
+        mode: Literal["none", "memory", "disk"] = "none",
+        cache_dir: Path | None = None,
+        *,
+        max_pixels: int = MAX_PIXELS,
+        strict: bool = True,
+        progress: bool = True,
+    ) -> None:
+        self.transform, self.max_pixels = transform, max_pixels
+        self._sources, self._rows = distinct(images)
+        self._pixels, self._good = _one_block(self._sources, transform), torch.empty(0, dtype=torch.bool)
+        self._cache: Path | None = None
+        if self._pixels is not None:
+            self._rows = _places(self._sources, self._pixels)[self._rows]
+            self._sources = []
+        elif mode != "none" and not all(is_ready(source, transform) for source in self._sources):
+            self._load(mode, cache_dir or default_folder(), strict, progress)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def fetch(self, indices: Sequence[int]) -> Tensor:
+        """Return uint8 (B, 3, S, S), or (B, T, 3, S, S) for clips.
+
+        Raises:
+            InputError: a picture cannot be read; the message names its file.
+        """
+        rows = self._rows[torch.as_tensor(indices, dtype=torch.long)]  # (B,) or (B, T)
+        flat = rows.flatten()
+        if self._pixels is not None and (not len(self._good) or bool(self._good[flat].all())):
+            return self._pixels.index_select(0, flat).view(*rows.shape, *self._pixels.shape[1:])
+        if not len(flat):
+            return torch.empty(*rows.shape, 3, self.transform.size, self.transform.size, dtype=torch.uint8)
+        pictures = torch.stack([self._read(row) for row in flat.tolist()])
+        return pictures.view(*rows.shape, *pictures.shape[1:])
+
+    def fetch_readable(self, indices: Sequence[int]) -> tuple[Tensor, list[int], list[InputError]]:
+        """Return the pictures that can be read, their positions in ``indices``, and an error for each other one."""
+        try:
+            return self.fetch(indices), list(range(len(indices))), []
+        except InputError:
+            pictures, kept, errors = [self.fetch([])], [], []
+        for position, index in enumerate(indices):
+            try:
+                pictures.append(self.fetch([index]))
+                kept.append(position)
+            except InputError as error:
+                errors.append(error)
+        return torch.cat(pictures), kept, errors
+
+    def _read(self, row: int) -> Tensor:
+        if self._pixels is not None and bool(self._good[row]):
+            return self._pixels[row]
+        return read_image(self._sources[row], self.transform, self.max_pixels)
+
+    def _load(self, mode: str, folder: Path, strict: bool, progress: bool) -> None:
+        """Decode every picture into memory or into the cache file; what cannot be read stays with its file."""
+        count, size = len(self._sources), self.transform.size
+        paths = [source for source in self._sources if isinstance(source, Path)]
+        if mode == "disk" and len(paths) == count:
+            self._cache = folder / f"{cache_key(paths, self.transform)}.uint8"
+            self._pixels, self._good = build_cache(self._cache, count, size, self._decode_all(progress))
+        else:
+            self._pixels, self._good = torch.empty(count, 3, size, size, dtype=torch.uint8), torch.zeros(count).bool()
+            for row, picture in enumerate(self._decode_all(progress)):
+                if picture is not None:
+                    self._pixels[row], self._good[row] = picture, True
+        bad = (~self._good).nonzero().flatten().tolist()
+        if bad and strict:
+            try:
+                self._read(bad[0])
+            except InputError as error:
+                more = f" ({len(bad)} such images; `velm data check` lists them)" if len(bad) > 1 else ""
+                raise InputError(f"{error}{more}") from error
+
+    def _decode_all(self, progress: bool) -> Iterator[Tensor | None]:
+        """Yield every picture in order, decoded by a few threads; nothing for one that cannot be read."""
+
+        def read(source: Path | Tensor) -> Tensor | None:
+            try:
+                return read_image(source, self.transform, self.max_pixels)
+            except InputError:
+                return None
+
+        console = Console(stderr=True)
+        hidden = not progress or not console.is_terminal
+        starts = range(0, len(self._sources), 256)
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
+        with ThreadPoolExecutor(min(8, cores)) as pool:
+            for start in track(starts, "Decoding images", console=console, transient=True, disable=hidden):
+                yield from pool.map(read, self._sources[start : start + 256])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave a mapped file out: the other process maps it anew."""
+        return self.__dict__ | ({"_pixels": None} if self._cache else {})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self._cache:
+            count, size = len(self._sources), self.transform.size
+            self._pixels, self._good = build_cache(self._cache, count, size, self._decode_all(progress=False))
+
+
+def distinct(images: Sequence[Image]) -> tuple[list[Path | Tensor], Tensor]:
+    """Return the distinct pictures, and each sample's number(s) among them: (n,), or (n, T) for clips.
+
+    Raises:
+        InputError: clips have different numbers of frames.
+    """
+    seen: dict[Hashable, int] = {}
+    sources: list[Path | Tensor] = []
+
+    def number(image: Path | Tensor) -> int:
+        key = identity(image)
+        if key not in seen:
+            seen[key] = len(sources)
+            sources.append(image)
+        return seen[key]
+
+    lengths = {len(image) if isinstance(image, tuple) else -1 for image in images}
+    if len(lengths) > 1 or 0 in lengths:
+        told = ", ".join("single pictures" if n < 0 else f"clips of {n}" for n in sorted(lengths))
+        raise InputError(f"the samples of a split must all have as many frames (one or more), not {told}")
+    rows = [[number(part) for part in image] if isinstance(image, tuple) else number(image) for image in images]
+    return sources, torch.tensor(rows, dtype=torch.long)
+
+
+def identity(image: Image) -> Hashable:
+    """Return what two samples have in common that show the same file, tensor or clip."""
+    if isinstance(image, tuple):
+        return tuple(identity(frame) for frame in image)
+    return image if isinstance(image, Path) else (image.data_ptr(), image.shape, image.stride())
+
+
+def _one_block(sources: Sequence[Path | Tensor], transform: ImageTransform) -> Tensor | None:
+    """Return (N, 3, S, S) without a copy where all pictures are rows of one tensor: then a batch is one gather."""
+    row = 3 * transform.size**2
+    tensors = [source for source in sources if isinstance(source, Tensor) and is_ready(source, transform)]
+    if not tensors or len(tensors) < len(sources):
+        return None
+    storage = tensors[0].untyped_storage()
+    for one in tensors:
+        same = one.untyped_storage().data_ptr() == storage.data_ptr()
+        if not same or not one.is_contiguous() or one.storage_offset() % row:
+            return None
+    return torch.empty(0, dtype=torch.uint8).set_(storage)[: storage.nbytes() // row * row].view(-1, *tensors[0].shape)
+
+
+def _places(sources: Sequence[Path | Tensor], block: Tensor) -> Tensor:
+    row = block[0].numel()
+    return torch.tensor([source.storage_offset() // row for source in sources if isinstance(source, Tensor)])

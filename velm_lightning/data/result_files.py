@@ -1,0 +1,196 @@
+"""Captions that a system gave, ours or another's, and the references of the same images: from files and to files.
+
+The format of results is COCO's (Chen et al. 2015, arXiv:1504.00325): ``[{"image_id": 42, "caption": "a dog runs"}]``.
+Image ids are compared as text, for one file writes 42 and another "42".
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from velm_lightning.data.datasets.captioned import caption_text, identity, records
+from velm_lightning.io.files import Row as Record
+from velm_lightning.io.files import clean_text, read_json, read_rows, read_text, show
+from velm_lightning.data.datasets.karpathy import captions_of, image_id
+from velm_lightning.types import InputError, Row
+
+References = dict[str, tuple[str, ...]]
+"""The reference captions of each image."""
+
+
+class Results(NamedTuple):
+    """One caption an image.
+
+    Attributes:
+        captions: by image id; of plain text the numbers of the lines.
+        references: what a run's predictions carry along, of an image perhaps none; empty for other files.
+    """
+
+    captions: dict[str, str]
+    references: References
+
+
+def write_results(path: Path, captions: Mapping[str, str] | Iterable[Row]) -> None:
+    """Write COCO results, an image a line; ids that are whole numbers are written as such.
+
+    Args:
+        path: the file.
+        captions: a caption by image id, or the rows of an evaluation.
+
+    Raises:
+        InputError: there are none, an image has two, or the file cannot be written.
+    """
+    pairs = captions.items() if isinstance(captions, Mapping) else [(row.key, row.prediction) for row in captions]
+    by_image: dict[str, str] = {}
+    for key, caption in pairs:
+        if key in by_image:
+            raise InputError(f"{path}: image {show(key)} has two captions: give each image one")
+        by_image[key] = caption
+    if not by_image:
+        raise InputError(f"{path}: there are no captions to write")
+    entries = ({"image_id": _number(key), "caption": clean_text(caption)} for key, caption in by_image.items())
+    lines = ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in entries)
+    write(path, f"[{lines}]\n")
+
+
+def write(path: Path, text: str) -> None:
+    """Write a text file.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    try:
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}): name another file") from error
+
+
+def read_results(path: Path) -> Results:
+    """Read results: of COCO, a run's ``predictions/<split>.jsonl``, ``{"42": ["a dog runs"]}``, or a caption a line.
+
+    Control characters become blanks. A caption may be empty, and then scores 0.
+
+    Raises:
+        InputError: there are none, an image has two, or a caption is null.
+    """
+    found: dict[str, str] = {}
+    references: References = {}
+    first: dict[str, str] = {}
+    for where, key, captions, own in _of_lines(path) if is_text(path) else _of_json(path):
+        if key in found:
+            raise InputError(f"{where}: image {show(key)} stands in {first[key]} too: give each image one caption")
+        if len(captions) != 1:
+            raise InputError(f"{where}: {len(captions)} captions in results: give each image one")
+        found[key], first[key] = captions[0], where
+        if own is not None:
+            references[key] = own
+    if not found:
+        raise InputError(f"{path}: holds no captions: was the file cut?")
+    return Results(found, references)
+
+
+def read_references(paths: Sequence[Path]) -> References:
+    """Read reference captions; several files add to each other.
+
+    They are COCO's or Karpathy's files of captions, a list as of results but with several captions an image,
+    ``{"42": ["a dog runs", …]}``, a run's predictions, or plain text: the captions of line 1, 2, 3, … of the results.
+    A list may be empty: that image is known, and has no references.
+
+    Raises:
+        InputError: a file holds none, a caption is null or empty, or text files differ in length.
+    """
+    found: dict[str, list[str]] = {}
+    lengths: dict[Path, int] = {}
+    for path in paths:
+        text = is_text(path)
+        entries = list(_of_lines(path) if text else _of_reference_json(path))
+        if not entries:
+            raise InputError(f"{path}: holds no captions: was the file cut?")
+        if text:
+            lengths[path] = len(entries)
+        for where, key, captions, own in entries:
+            known = found.setdefault(key, [])
+            known += [caption_text(caption, where) for caption in (captions if own is None else own)]
+    if lengths and (len(set(lengths.values())) > 1 or len(lengths) < len(set(paths))):
+        told = ", ".join(f"{path} {lengths.get(path, 'is no plain text')}" for path in paths)
+        raise InputError(f"references must be text files of as many lines each: {told}")
+    return {key: tuple(captions) for key, captions in found.items()}
+
+
+def is_text(path: Path) -> bool:
+    """Say whether a file holds a caption a line, rather than JSON."""
+    return path.suffix.lower() == ".txt" or read_text(path).lstrip()[:1] not in ("[", "{")
+
+
+class _Entry(NamedTuple):
+    """What a file says of an image: captions, and of a run's predictions the references that they carry along."""
+
+    where: str
+    key: str
+    captions: Sequence[str]
+    own: tuple[str, ...] | None = None
+
+
+def _of_lines(path: Path) -> Iterator[_Entry]:
+    r"""Yield the lines of a text; only ``\n`` ends one."""
+    lines = read_text(path).split("\n")
+    for number, line in enumerate(lines if lines[-1].strip() else lines[:-1], 1):
+        yield _Entry(f"{path}:{number}", str(number), [clean_text(line)])
+
+
+def _of_json(path: Path) -> Iterator[_Entry]:
+    if path.suffix.lower() != ".jsonl" and read_text(path).lstrip()[:1] == "{":
+        whole = read_json(path)
+        if "annotations" in whole or "images" in whole:
+            raise InputError(f"{path}: is a file of references: give the results first, then --references {path}")
+        yield from _of_mapping(whole, path)
+        return
+    for row in read_rows(path):
+        yield _of_record(row)
+
+
+def _of_reference_json(path: Path) -> Iterator[_Entry]:
+    whole = read_json(path) if path.suffix.lower() != ".jsonl" else None
+    if not isinstance(whole, dict) or not {"annotations", "images"} & whole.keys():
+        yield from _of_json(path)
+    elif "annotations" in whole:
+        for row in records(whole, path, "annotations", ("image_id", "caption")):
+            yield _of_record(row)
+    else:
+        for row in records(whole, path, "images", ("imgid", "sentences")):
+            key = image_id(row)
+            yield _Entry(row.where, key, [caption.text for caption in captions_of(row, key)])
+
+
+def _of_mapping(whole: Mapping[str, Any], path: Path) -> Iterator[_Entry]:
+    for key, value in whole.items():
+        where = f"{path}: image {show(key)}"
+        captions = value if isinstance(value, list) else [value]
+        yield _Entry(
+            where, identity(key, "image id", where), [caption_text(one, where, empty=True) for one in captions]
+        )
+
+
+def _of_record(row: Record) -> _Entry:
+    """Return what a COCO result, an annotation or a row of predictions says."""
+    key, caption = ("key", "prediction") if "prediction" in row.values else ("image_id", "caption")
+    missing = [name for name in (key, caption) if name not in row.values]
+    if missing:
+        raise InputError(f'{row.where}: has no {missing[0]}: write {{"image_id": …, "caption": …}}')
+    image = identity(row.values[key], key, row.where)
+    said = [caption_text(row.values[caption], row.where, caption, empty=True)]
+    if key == "image_id":
+        return _Entry(row.where, image, said)
+    own = row.values.get("references") or []
+    if not isinstance(own, list):
+        raise InputError(f"{row.where}: references are {show(own)}: give a list of captions")
+    return _Entry(row.where, image, said, tuple(caption_text(one, row.where, "a reference") for one in own))
+
+
+def _number(key: str) -> int | str:
+    """Return an id as JSON shows it: "42" as the number it is, "007" and "a.jpg" as they are."""
+    return int(key) if re.fullmatch(r"0|[1-9][0-9]{0,17}", key) else key

@@ -1,0 +1,112 @@
+"""Made-up posts, a drawn face with a few words, that are positive, neutral or negative: sentiment on any machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from velm_lightning.data.synthetic.shapes.scene import generator, pick
+from velm_lightning.types import SPLITS, Dataset, InputError, Sample
+
+Floats = NDArray[np.floating[Any]]
+
+LABELS = ("positive", "neutral", "negative")
+SUBJECTS = ("the concert", "our trip", "the dinner", "the match", "the new song", "the party", "the show", "the picnic")
+WORDS = {
+    "positive": ("wonderful", "great", "lovely", "a dream", "perfect", "not bad", "not boring"),
+    "neutral": ("on monday", "at seven", "in the old hall", "in two parts", "outside", "not far", "not on monday"),
+    "negative": ("awful", "bad", "boring", "a mess", "far too long", "not great", "not lovely"),
+}
+"""What is said of a subject; "not" turns some of it around."""
+SMILE = {"positive": 0.7, "neutral": 0.0, "negative": -0.7}
+"""How the mouth is bent, on average; a face may smile so faintly that it looks neutral, and the other way round."""
+SPREAD = 0.22
+
+
+class FacePosts(Dataset):
+    """Posts whose sentiment is what the face shows and, where the face shows none, what the words say.
+
+    The groups are ``words`` (the face shows nothing), ``both`` (face and words agree) and ``irony`` (they do not:
+    "the concert was great" under a sad face is negative). A neutral post has neither. The classes are skewed.
+
+    Args:
+        train: number of posts in the training split.
+        val: number of posts in the validation split.
+        test: number of posts in the test split.
+        shares: shares of the positive, neutral and negative posts.
+        size: side of the square pictures in pixels.
+        seed: another seed gives other posts.
+    """
+
+    def __init__(
+        self,
+        train: int = 6000,
+        val: int = 1500,
+        test: int = 1500,
+        shares: Sequence[float] = (0.85, 0.1, 0.05),
+        size: int = 48,
+        seed: int = 0,
+    ) -> None:
+        if len(shares) != len(LABELS) or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+            raise InputError(f"shares={list(shares)}: give three that sum to 1: of {', '.join(LABELS)}")
+        if size < 16 or seed < 0 or min(train, val, test) < 0:
+            raise InputError(f"size={size} must be at least 16, and seed={seed}, train, val and test at least 0")
+        self.counts = {"train": train, "val": val, "test": test}
+        self.shares, self.size, self.seed = tuple(shares), size, seed
+        self._samples: dict[str, list[Sample]] = {}
+
+    def split(self, name: str) -> Sequence[Sample]:
+        """See ``Dataset.split``."""
+        if name not in self.counts:
+            raise InputError(f"split {name!r} does not exist: choose one of {', '.join(SPLITS)}")
+        if name not in self._samples:
+            posts = [self._post(generator(self.seed, name, index, 0)) for index in range(self.counts[name])]
+            pictures = torch.empty(len(posts), 3, self.size, self.size, dtype=torch.uint8)
+            for index, (_, face, _) in enumerate(posts):
+                pictures[index] = draw_face(SMILE[face], generator(self.seed, name, index, 1), self.size)
+            self._samples[name] = [
+                Sample(f"{name}-{index:06d}", picture, text, {label: 1.0}, (label,), _group(face, label, text))
+                for index, (picture, (label, face, text)) in enumerate(zip(pictures, posts, strict=True))
+            ]
+        return self._samples[name]
+
+    def _post(self, rng: np.random.Generator) -> tuple[str, str, str]:
+        """Draw the label, then a face and words that give it."""
+        label = LABELS[int(np.searchsorted(np.cumsum(self.shares), rng.random(), side="right").clip(max=2))]
+        face = pick(rng, ("neutral", label))
+        words = label if face == "neutral" else pick(rng, LABELS)
+        return label, face, f"{pick(rng, SUBJECTS)} was {pick(rng, WORDS[words])}"
+
+
+def _group(face: str, label: str, text: str) -> str:
+    if face == "neutral":
+        return "words"
+    return "both" if text.partition(" was ")[2] in WORDS[label] else "irony"
+
+
+def draw_face(bend: float, rng: np.random.Generator, size: int) -> Tensor:
+    """Return the picture of a face, (3, size, size) uint8, whose mouth is bent about as much: 1 smiles, -1 is sad."""
+    bend += SPREAD * float(rng.standard_normal())
+    radius = rng.uniform(0.30, 0.42)
+    x0, y0 = 0.5 + rng.uniform(-0.06, 0.06, 2)
+    ground, skin = rng.uniform(90, 230, (3, 1, 1)), np.array([236, 196, 140]).reshape(3, 1, 1) + rng.uniform(-20, 20)
+    grid = (np.arange(size) + 0.5) / size
+    x, y = (grid[None, :] - x0) / radius, (grid[:, None] - y0) / radius  # the face is the unit disc, y downwards
+    soft = 1.5 / (size * radius)  # the width of an edge
+    mouth = np.maximum(np.abs(y - 0.45 + bend * 0.45 * ((x / 0.55) ** 2 - 0.5)) - 0.07, np.abs(x) - 0.55)
+    eyes = np.minimum(np.hypot(x - 0.35, y + 0.25), np.hypot(x + 0.35, y + 0.25)) - 0.1
+    picture = ground + (skin - ground) * _cover(np.hypot(x, y) - 1, soft)
+    picture = picture + (40 - picture) * _cover(np.minimum(mouth, eyes), soft)
+    noisy = picture + rng.standard_normal((3, size, size)) * 6
+    return torch.from_numpy(np.clip(noisy + 0.5, 0, 255).astype(np.uint8))
+
+
+def _cover(outside: Floats, soft: float) -> Floats:
+    """Return how much of each pixel lies within a shape, given how far outside of it the pixel lies."""
+    covered: Floats = np.clip(0.5 - outside / soft, 0, 1)
+    return covered

@@ -1,0 +1,138 @@
+"""The embedded clips: of three coloured shapes one stays and two move apart, which no single frame tells."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from velm_lightning.data.synthetic.shape_scenes import at_least
+from velm_lightning.data.synthetic.shapes.render import render
+from velm_lightning.data.synthetic.shapes.scene import COLOURS, GRID, JITTER, SHAPES, SIZES, Scene, Thing, generator, pick
+from velm_lightning.types import SPLITS, Dataset, InputError, Sample
+
+_SCENE, _PICTURE, _LANGUAGE = range(3)
+WAYS = (("left", "right"), ("up", "down"))
+"""Towards smaller and larger x, towards smaller and larger y."""
+
+
+class Clip(NamedTuple):
+    """What happens in a clip: the frames, and where each thing goes ("" for the one that stays)."""
+
+    frames: tuple[Scene, ...]
+    ways: tuple[str, ...]
+
+
+class ShapeClips(Dataset):
+    """Questions about short clips in which one of three things stays and two move, in opposite directions.
+
+    Both make their step, from one cell of the 3 x 3 grid to the next, at the same moment. ``stays``: "what colour is
+    the thing that stays?" takes two frames, in any order. ``moves``: "what shape is the thing that moves left?" takes
+    their order as well: the same clip backwards has another answer.
+
+    Args:
+        train: number of clips in the training split; each is asked six questions.
+        val: number of clips in the validation split.
+        test: number of clips in the test split.
+        frames: number of frames.
+        size: side of the square pictures in pixels.
+        seed: another seed gives other clips.
+    """
+
+    def __init__(
+        self, train: int = 2000, val: int = 300, test: int = 300, frames: int = 3, size: int = 64, seed: int = 0
+    ) -> None:
+        self.clips_in = {"train": train, "val": val, "test": test}
+        self.frames, self.size, self.seed = frames, size, seed
+        for key, value in self.clips_in.items():
+            at_least(key, value, 0)
+        at_least("frames", frames, 2)
+        at_least("size", size, 16)
+        at_least("seed", seed, 0)
+        self._images: dict[str, Tensor] = {}
+        self._samples: dict[str, list[Sample]] = {}
+
+    def clip(self, name: str, index: int) -> Clip:
+        """Return what happens in one clip of the split ``name``."""
+        return draw_clip(generator(self.seed, name, index, _SCENE), name, self.frames)
+
+    def images(self, name: str) -> Tensor:
+        """Return the clips of the split ``name``, (S, T, 3, size, size) uint8: rendered once, then kept."""
+        if name not in self._images:
+            if name not in self.clips_in:
+                raise InputError(f"split {name!r} does not exist: choose one of {', '.join(SPLITS)}")
+            pictures = np.empty((self.clips_in[name], self.frames, 3, self.size, self.size), dtype=np.uint8)
+            for index in range(len(pictures)):
+                for place, scene in enumerate(self.clip(name, index).frames):  # the same ground and noise
+                    pictures[index, place] = render(scene, generator(self.seed, name, index, _PICTURE), self.size)
+            self._images[name] = torch.from_numpy(pictures)
+        return self._images[name]
+
+    def split(self, name: str) -> Sequence[Sample]:
+        """Return the samples of ``train``, ``val`` or ``test``, clip by clip; frames are views of `images`."""
+        if name not in self._samples:
+            self._samples[name] = [
+                sample
+                for index, frames in enumerate(self.images(name))
+                for sample in self._ask(f"{name}-{index:06d}", frames.unbind(), self.clip(name, index))
+            ]
+        return self._samples[name]
+
+    def _ask(self, key: str, frames: tuple[Tensor, ...], clip: Clip) -> Iterator[Sample]:
+        """Ask for the colour and the shape of each thing by what it does."""
+        for place, (thing, way) in enumerate(zip(clip.frames[0].things, clip.ways, strict=True)):
+            does, group = (f"moves {way}", "moves") if way else ("stays", "stays")
+            for asked in ("colour", "shape"):
+                answer = getattr(thing, asked)
+                text = f"what {asked} is the thing that {does}?"
+                yield Sample(f"{key}-{place}-{asked}", frames, text, {answer: 1.0}, (answer,), group)
+
+
+class ShapeClipCaptions(ShapeClips):
+    """The clips of `ShapeClips` with captions, to produce with no prompt: "a red star moves left, a blue circle …".
+
+    Two captions tell of the two things that move, in either order, then of the one that stays. In ``train`` there is
+    a sample a caption, in ``val`` and ``test`` one a clip; all carry both as references. The groups are the axes.
+    """
+
+    def _ask(self, key: str, frames: tuple[Tensor, ...], clip: Clip) -> Iterator[Sample]:
+        clauses = [
+            f"a {thing.colour} {thing.shape} {f'moves {way}' if way else 'stays'}"
+            for thing, way in zip(clip.frames[0].things, clip.ways, strict=True)
+        ]
+        captions = tuple(", ".join((*order, clauses[2])) + "." for order in (clauses[:2], clauses[1::-1]))
+        group = "sideways" if clip.ways[0] in WAYS[0] else "upright"
+        for place, caption in enumerate(captions if key.startswith("train") else captions[:1]):
+            yield Sample(f"{key}-{place}", frames, "", caption, captions, group)
+
+
+def draw_clip(rng: np.random.Generator, split: str, frames: int) -> Clip:
+    """Draw a clip that only ``split`` can hold; no two things have a colour or a shape in common."""
+    while True:
+        axis = int(rng.integers(2))
+        starts = [divmod(cell, GRID) for cell in rng.permutation(GRID * GRID)[:3].tolist()]  # (x, y)
+        ends = [
+            (x + step * (axis == 0), y + step * (axis == 1)) for (x, y), step in zip(starts, (-1, 1, 0), strict=True)
+        ]
+        if len({*starts, *ends}) < 5 or not all(0 <= at < GRID for end in ends for at in end):
+            continue
+        looks = [rng.permutation(len(kinds))[:3].tolist() for kinds in (COLOURS, SHAPES)]
+        looks.insert(0, rng.integers(len(SIZES), size=3).tolist())
+        if zlib.crc32(repr((starts, ends, looks)).encode()) % len(SPLITS) == SPLITS.index(split):
+            break
+    jitter, step = rng.uniform(-JITTER, JITTER, (3, 2)).tolist(), pick(rng, range(1, frames))
+    before, after = (_scene(looks, cells, jitter) for cells in (starts, ends))
+    return Clip((before,) * step + (after,) * (frames - step), (*WAYS[axis], ""))
+
+
+def _scene(looks: list[list[int]], cells: list[tuple[int, int]], jitter: list[list[float]]) -> Scene:
+    """Return the scene of things with these sizes, colours and shapes in these cells (x, y)."""
+    things = []
+    for (size, colour, shape), (x, y), (dx, dy) in zip(zip(*looks, strict=True), cells, jitter, strict=True):
+        centre = (x + 0.5) / GRID + dx, (y + 0.5) / GRID + dy
+        things.append(Thing(SIZES[size], COLOURS[colour], SHAPES[shape], *centre))
+    return Scene(tuple(things), ())

@@ -1,0 +1,56 @@
+"""The embedded dialogues: two turns about a scene, the history in the prompt, the reply to produce."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch import Tensor
+
+from velm_lightning.data.synthetic.shape_scenes import Scenes, at_least
+from velm_lightning.data.synthetic.shapes.dialogues import talk
+from velm_lightning.data.synthetic.shapes.scene import MOST, Scene
+from velm_lightning.types import Sample
+
+
+class ShapeDialogues(Scenes):
+    """Replies in both turns of dialogues about a scene; in the second, the first says what "it" or "them" stands for.
+
+    "what shape is the red thing?" - "a star"; "what shape is the red thing? a star. where is it?" - "in the top left".
+    As in VisDial (Das et al. 2017) every turn is a sample, in training and in evaluation: in the group ``first`` there
+    is no history, in ``it`` it names one thing, in ``them`` some. The arguments are those of `Scenes`, and:
+
+    Args:
+        train: number of scenes in the training split.
+        val: number of scenes in the validation split.
+        test: number of scenes in the test split.
+        dialogues_per_scene: how many dialogues are held about a scene, if it allows as many.
+        size: side of the square pictures in pixels.
+        seed: another seed gives other scenes.
+        most: most things in a scene.
+    """
+
+    def __init__(
+        self,
+        train: int = 3000,
+        val: int = 300,
+        test: int = 300,
+        dialogues_per_scene: int = 6,
+        size: int = 64,
+        seed: int = 0,
+        most: int = MOST,
+    ) -> None:
+        super().__init__(train, val, test, size, seed, most)
+        at_least("dialogues_per_scene", dialogues_per_scene, 1)
+        self.dialogues_per_scene = dialogues_per_scene
+
+    def _say(self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor) -> Iterator[Sample]:
+        begun = set()
+        for place, (first, second, group) in enumerate(talk(scene, rng, self.dialogues_per_scene)):
+            if first not in begun:  # several dialogues may begin alike
+                begun.add(first)
+                yield Sample(f"{key}-{place}-1", image, first.question, first.reply, (first.reply,), "first")
+            history = f"{first.question} {first.reply}."
+            yield Sample(
+                f"{key}-{place}-2", image, f"{history} {second.question}", second.reply, (second.reply,), group
+            )

@@ -1,0 +1,191 @@
+"""The embedded data: scenes of coloured shapes, drawn at random, with questions, captions, statements and German.
+
+Nothing is read from disk; everything is a function of (seed, split, index). What is in a scene decides which split it
+belongs to, so that no two splits share one.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from velm_lightning.data.synthetic.shapes.captions import captions
+from velm_lightning.data.synthetic.shapes.german import sentences
+from velm_lightning.data.synthetic.shapes.questions import ask, state
+from velm_lightning.data.synthetic.shapes.render import render
+from velm_lightning.data.synthetic.shapes.scene import FEWEST, MOST, Scene, draw, generator
+from velm_lightning.types import SPLITS, Dataset, InputError, Sample
+
+_SCENE, _PICTURE, _LANGUAGE = range(3)
+
+
+class Scenes(Dataset):
+    """Scenes and their pictures; a subclass says something about each.
+
+    Args:
+        train: number of scenes in the training split.
+        val: number of scenes in the validation split.
+        test: number of scenes in the test split.
+        size: side of the square pictures in pixels.
+        seed: another seed gives other scenes.
+        most: most things in a scene: fewer make it easier to tell which is meant.
+    """
+
+    def __init__(
+        self, train: int = 3000, val: int = 500, test: int = 500, size: int = 64, seed: int = 0, most: int = MOST
+    ) -> None:
+        self.scenes_in = {"train": train, "val": val, "test": test}
+        self.size, self.seed, self.most = size, seed, most
+        for key, value in self.scenes_in.items():
+            at_least(key, value, 0 if key != "train" else 1)
+        at_least("size", size, 16)
+        at_least("seed", seed, 0)
+        if not FEWEST <= most <= MOST:
+            raise InputError(f"most: {most} is not a number of things from {FEWEST} to {MOST}")
+        self._images: dict[str, Tensor] = {}
+        self._samples: dict[str, list[Sample]] = {}
+
+    def scene(self, name: str, index: int) -> Scene:
+        """Return what is in one picture of the split ``name``."""
+        return draw(generator(self.seed, name, index, _SCENE), name, self.most)
+
+    def images(self, name: str) -> Tensor:
+        """Return the pictures of the split ``name``, (S, 3, size, size) uint8: rendered once, then kept."""
+        if name not in self._images:
+            pictures = np.empty((self._count(name), 3, self.size, self.size), dtype=np.uint8)
+            for index in range(len(pictures)):
+                pictures[index] = render(
+                    self.scene(name, index), generator(self.seed, name, index, _PICTURE), self.size
+                )
+            self._images[name] = torch.from_numpy(pictures)
+        return self._images[name]
+
+    def split(self, name: str) -> Sequence[Sample]:
+        """Return the samples of ``train``, ``val`` or ``test``, scene by scene; ``image`` is a view of `images`."""
+        if name not in self._samples:
+            samples: list[Sample] = []
+            for index, image in enumerate(self.images(name)):
+                rng = generator(self.seed, name, index, _LANGUAGE)
+                samples += self._say(name, self.scene(name, index), rng, f"{name}-{index:06d}", image)
+            self._samples[name] = samples
+        return self._samples[name]
+
+    def _count(self, name: str) -> int:
+        if name not in self.scenes_in:
+            raise InputError(f"split {name!r} does not exist: choose one of {', '.join(SPLITS)}")
+        return self.scenes_in[name]
+
+    @abstractmethod
+    def _say(self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor) -> Iterator[Sample]:
+        """Yield the samples of one scene, whose keys begin with ``key``."""
+
+
+class ShapeScenes(Scenes):
+    """Questions about coloured shapes, of five groups, whose answers the words alone leave as likely as each other.
+
+    ``exist``, ``count``, ``attribute``, ``relation`` and ``comparison``; see `shapes.questions`. The answer is one of
+    yes, no, 0…3, a colour or a shape.
+
+    Args:
+        train: number of scenes in the training split.
+        val: number of scenes in the validation split.
+        test: number of scenes in the test split.
+        questions_per_scene: how many questions are asked about a scene, each of another kind, if it allows as many.
+        size: side of the square pictures in pixels.
+        seed: another seed gives other scenes.
+
+    Raises:
+        InputError: a number is too small.
+    """
+
+    def __init__(
+        self,
+        train: int = 3000,
+        val: int = 500,
+        test: int = 500,
+        questions_per_scene: int = 8,
+        size: int = 64,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(train, val, test, size, seed)
+        at_least("questions_per_scene", questions_per_scene, 1)
+        self.questions_per_scene = questions_per_scene
+
+    def _say(self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor) -> Iterator[Sample]:
+        for place, (text, answer, group, _) in enumerate(ask(scene, rng, self.questions_per_scene)):
+            yield Sample(f"{key}-{place}", image, text, {answer: 1.0}, (answer,), group)
+
+
+class ShapeCaptions(Scenes):
+    """Scenes with five captions each, to produce with no prompt; the arguments are those of `Scenes`.
+
+    In ``train`` there is a sample a caption, in ``val`` and ``test`` one a scene; all carry the five as references.
+    The groups are the numbers of things in the scene.
+    """
+
+    def _say(self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor) -> Iterator[Sample]:
+        written = captions(scene, rng)
+        for place, caption in enumerate(written if split == "train" else written[:1]):
+            yield Sample(f"{key}-{place}", image, "", caption, written, f"{len(scene.things)} things")
+
+
+class ShapeStatements(Scenes):
+    """Statements about a scene that are true or false, as likely as each other whatever the words.
+
+    The groups are those of `ShapeScenes`; the arguments are those of `Scenes`, and:
+
+    Args:
+        train: number of scenes in the training split.
+        val: number of scenes in the validation split.
+        test: number of scenes in the test split.
+        statements_per_scene: how many statements are made about a scene, if it allows as many.
+        size: side of the square pictures in pixels.
+        seed: another seed gives other scenes.
+        most: most things in a scene.
+    """
+
+    def __init__(
+        self,
+        train: int = 3000,
+        val: int = 500,
+        test: int = 500,
+        statements_per_scene: int = 8,
+        size: int = 64,
+        seed: int = 0,
+        most: int = MOST,
+    ) -> None:
+        super().__init__(train, val, test, size, seed, most)
+        at_least("statements_per_scene", statements_per_scene, 1)
+        self.statements_per_scene = statements_per_scene
+
+    def _say(self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor) -> Iterator[Sample]:
+        for place, question in enumerate(ask(scene, rng, self.statements_per_scene)):
+            text, holds = state(question, rng)
+            answer = "true" if holds else "false"
+            yield Sample(f"{key}-{place}", image, text, {answer: 1.0}, (answer,), question.group)
+
+
+class ShapeTranslations(Scenes):
+    """English sentences about a scene, to be put into German; the arguments are those of `Scenes`.
+
+    In the group ``one`` only the picture tells how: "the red one is above the blue one" is *der rote ist über dem
+    blauen* of a circle or a star and *das rote …* of a square or a triangle. In ``named`` the words suffice.
+    """
+
+    def _say(self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor) -> Iterator[Sample]:
+        for place, (english, german, group) in enumerate(sentences(scene, rng)):
+            yield Sample(f"{key}-{place}", image, english, german, (german,), group)
+
+
+def at_least(key: str, value: int, least: int) -> None:
+    """Refuse a number that is too small.
+
+    Raises:
+        InputError: it is; the message names its key.
+    """
+    if value < least:
+        raise InputError(f"{key}: {value} is too small, give {least} or more")

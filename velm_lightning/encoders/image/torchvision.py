@@ -1,0 +1,155 @@
+"""Any convolutional classifier of torchvision as an image encoder, with its published weights."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import file_digest
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+from torchvision.models.feature_extraction import create_feature_extractor
+
+from velm_lightning.io import hub
+from velm_lightning.encoders.base import ImageEncoder
+from velm_lightning.io.configurable import rebuilding
+from velm_lightning.types import ImageTransform, InputError
+
+STAGES = ("layer4", "trunk_output", "features")
+"""Where torchvision's families keep the last feature cells: ResNet-likes, RegNet, all others."""
+
+
+class TorchvisionCNN(ImageEncoder):
+    """The feature cells of a torchvision classifier (ResNet, VGG, MobileNet, EfficientNet, ConvNeXt …).
+
+    The weights' own preprocessing becomes the encoder's transform, which the data module follows. Parts that are frozen
+    stay in evaluation mode, so that batch-norm statistics stay put. Of a file of weights tensors alone are read, and
+    only if its content is what its name says; with ``HF_HUB_OFFLINE=1`` none is downloaded.
+
+    Args:
+        name: model name as ``torchvision.models.get_model`` knows it, such as ``resnet50``.
+        weights: name of its weights, such as ``DEFAULT`` or ``IMAGENET1K_V1``; none: random weights.
+        stage: node whose (B, C, h, w) output is read; by default the last feature cells.
+        trainable: children of the trunk, counted from its end, that go on learning: 0 freezes all, -1 none.
+        size: side of the picture in pixels, if not the weights' own; the picture is then squashed to it.
+    """
+
+    def __init__(
+        self,
+        name: str = "resnet50",
+        weights: str | None = "DEFAULT",
+        stage: str | None = None,
+        trainable: int = 0,
+        size: int | None = None,
+    ) -> None:
+        chosen = _weights(name, weights)
+        super().__init__(_transform(chosen, size))
+        network = _network(name, chosen)
+        node = stage or next((stage for stage in STAGES if hasattr(network, stage)), None)
+        if node is None:
+            raise InputError(f"image_encoder.stage: {name} has no stage among {STAGES}: name one of its nodes")
+        try:
+            self.trunk = create_feature_extractor(network.eval(), {node: "cells"})
+        except ValueError as error:
+            raise InputError(f"image_encoder.stage={node!r} is not a node of {name}: {error}") from error
+        self.pretrained = chosen is not None
+        cells = self._cells(torch.zeros(1, 3, self.transform.size, self.transform.size))
+        self.dim, self.grid = cells.shape[1], (cells.shape[2], cells.shape[3])
+        self.freeze(trainable)
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """See ``ImageEncoder.encode``."""
+        return self._cells(pixels.contiguous(memory_format=torch.channels_last)).flatten(2).transpose(1, 2)
+
+    def _cells(self, pixels: Tensor) -> Tensor:
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            cells: Tensor = self.trunk(pixels)["cells"]
+        return cells
+
+    @property
+    def sections(self) -> Sequence[nn.Module]:
+        """See ``Encoder.sections``: the children of the trunk that have weights."""
+        parts = [part for part in self.trunk.children() if next(part.parameters(), None) is not None]
+        if len(parts) == 1:  # `features` is one container: its own children are the stages
+            parts = [part for part in parts[0].children() if next(part.parameters(), None) is not None]
+        return parts
+
+
+def _weights(name: str, weights: str | None) -> models.WeightsEnum | None:
+    try:
+        family = models.get_model_weights(name)
+    except ValueError as error:
+        raise InputError(f"image_encoder.name={name!r} is not a torchvision model: {error}") from error
+    if weights is None:
+        return None
+    try:
+        return family[weights]
+    except KeyError as error:
+        known = ", ".join(member.name for member in family)
+        raise InputError(f"image_encoder.weights={weights!r}: {name} has {known}") from error
+
+
+def _network(name: str, weights: models.WeightsEnum | None) -> nn.Module:
+    if weights is None or rebuilding():
+        bare: nn.Module = models.get_model(name)
+        return bare
+    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
+    try:
+        check_file(file)
+        with _tensors_alone():
+            loaded: nn.Module = models.get_model(name, weights=weights)
+    except OSError as error:
+        raise InputError(f"the weights {weights} of {name} cannot be had: {error}; put them at {file}") from error
+    except (RuntimeError, EOFError, UnpicklingError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(f"{file}: cannot be loaded as {weights}: {reason}; remove it, or put the right one") from error
+    return loaded
+
+
+def check_file(file: Path) -> None:
+    """Refuse a file of weights other than the published one, whose name holds the start of its SHA-256.
+
+    Raises:
+        InputError: the file was cut off or changed.
+        OSError: there is none, and nothing may be downloaded.
+    """
+    if not file.is_file():
+        if hub.offline():
+            raise OSError("there is no such file, and nothing is downloaded with HF_HUB_OFFLINE=1")
+        return
+    with file.open("rb") as content:
+        found = file_digest(content, "sha256").hexdigest()
+    published = torch.hub.HASH_REGEX.search(file.name)
+    if published and not found.startswith(published[1]):
+        raise InputError(f"{file}: was cut off or changed, for its SHA-256 starts with {found[:8]}: remove it")
+
+
+@contextmanager
+def _tensors_alone() -> Iterator[None]:
+    """Let files of weights be read as tensors and nothing else, which torchvision does not ask for."""
+    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        if before is not None:
+            os.environ[name] = before
+
+
+def _transform(weights: models.WeightsEnum | None, size: int | None) -> ImageTransform:
+    if weights is None:
+        return ImageTransform(size or 224)
+    preset = weights.transforms()
+    mean, std = tuple(preset.mean), tuple(preset.std)
+    resampling: Literal["bilinear", "bicubic"] = "bicubic" if "cubic" in str(preset.interpolation) else "bilinear"
+    if size is not None:
+        return ImageTransform(size, "squash", 1.0, resampling, mean, std)
+    crop, resized = preset.crop_size[0], preset.resize_size[0]
+    return ImageTransform(crop, "crop", crop / resized, resampling, mean, std)

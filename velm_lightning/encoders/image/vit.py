@@ -1,0 +1,50 @@
+"""A small Vision Transformer, trained from scratch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from velm_lightning.nn.attention import Block
+from velm_lightning.encoders.base import ImageEncoder
+from velm_lightning.types import ImageTransform, InputError
+
+
+class SmallViT(ImageEncoder):
+    """A Vision Transformer (Dosovitskiy et al. 2021) without class token: its patches are the tokens.
+
+    Args:
+        size: side of the picture in pixels.
+        patch: side of a patch in pixels; divides ``size``.
+        dim: width of a token.
+        depth: number of layers.
+        heads: attention heads; divides ``dim``.
+        dropout: dropout in attention and branches.
+    """
+
+    def __init__(
+        self,
+        size: int = 64,
+        patch: int = 8,
+        dim: int = 128,
+        depth: int = 4,
+        heads: int = 4,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(ImageTransform(size))
+        side, rest = divmod(size, patch)
+        if rest or not side:
+            raise InputError(f"patch={patch} does not divide size={size}")
+        self.dim, self.grid = dim, (side, side)
+        self.patches = nn.Conv2d(3, dim, patch, stride=patch)
+        self.position = nn.Parameter(torch.randn(side * side, dim) * 0.5)
+        self.layers = nn.ModuleList(Block(dim, heads, dropout) for _ in range(depth))
+        self.norm = nn.LayerNorm(dim)
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """See ``ImageEncoder.encode``."""
+        x = self.patches(pixels).flatten(2).transpose(1, 2) + self.position  # (B, N, D)
+        for layer in self.layers:
+            x = layer(x)
+        tokens: Tensor = self.norm(x)
+        return tokens

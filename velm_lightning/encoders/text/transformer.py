@@ -1,0 +1,84 @@
+"""A Transformer text encoder, trained from scratch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from velm_lightning.nn.attention import Block, attention_mask
+from velm_lightning.encoders.base import TextEncoder
+from velm_lightning.nn.kv_cache import Cache
+from velm_lightning.types import InputError, Tokens, Words
+from velm_lightning.text.vocabulary import Vocabulary
+
+
+class TransformerText(TextEncoder):
+    """A pre-norm Transformer with learned positions, bidirectional on the prompt by the block rule, or causal.
+
+    Args:
+        dim: width of a token.
+        depth: number of layers.
+        heads: attention heads; divides ``dim``.
+        dropout: dropout on embeddings, in attention and branches.
+        max_positions: longest sequence of word pieces, prompt and target together.
+        causal: read the prompt from left to right too, as GPT does: the model of a language model, from scratch.
+    """
+
+    def __init__(
+        self,
+        dim: int = 128,
+        depth: int = 2,
+        heads: int = 4,
+        dropout: float = 0.1,
+        max_positions: int = 256,
+        causal: bool = False,
+    ) -> None:
+        super().__init__()
+        self.dim, self.causal = dim, causal
+        self.position = nn.Parameter(torch.randn(max_positions, dim) * 0.5)
+        self.drop = nn.Dropout(dropout)
+        self.layers = nn.ModuleList(Block(dim, heads, dropout) for _ in range(depth))
+        self.norm = nn.LayerNorm(dim)
+
+    def connect(self, vocabulary: Vocabulary) -> None:
+        """See ``TextEncoder.connect``."""
+        self.embedding = nn.Embedding(vocabulary.size, self.dim)
+        nn.init.normal_(self.embedding.weight, std=self.dim**-0.5)
+
+    def embed(self, words: Words, cache: Cache | None = None) -> Tokens:
+        """See ``TextEncoder.embed``.
+
+        Raises:
+            InputError: the sequence is longer than ``max_positions``.
+        """
+        if cache is None:
+            self._check(words.ids.shape[1])
+            position = self.position[: words.ids.shape[1]]
+        else:
+            place = self._places(words.valid, cache)
+            self._check(int(place.max()) + 1)
+            position = F.embedding(place, self.position)
+        return Tokens(self.drop(self.embedding(words.ids) * self.dim**0.5 + position), words.valid, words.block)
+
+    def _check(self, length: int) -> None:
+        if length > len(self.position):
+            raise InputError(
+                f"a text of {length} word pieces exceeds max_positions={len(self.position)}: "
+                "raise it, or lower data.max_length"
+            )
+
+    def _places(self, valid: Tensor, cache: Cache) -> Tensor:
+        """Return (R, N): how many words stand before each, whatever the padding between prompt and target."""
+        before = cache.states.get(self, (valid.new_zeros(len(valid), dtype=torch.long),))[0]
+        upto = before[:, None] + valid.cumsum(1)
+        cache.states[self] = (upto[:, -1],)
+        return (upto - 1).clamp(min=0)
+
+    def trunk(self, tokens: Tokens, cache: Cache | None = None) -> Tokens:
+        """See ``TextEncoder.trunk``."""
+        seen = tokens if cache is None else cache.places(self, tokens)
+        x, mask = tokens.x, attention_mask(tokens, seen, self.causal)
+        for layer in self.layers:
+            x = layer(x, mask, cache=cache)
+        return tokens.with_x(self.norm(x))

@@ -1,0 +1,132 @@
+"""Whether a text model of transformers computes here what it computes there, found out when it is built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from velm_lightning.io import hub
+from velm_lightning.nn.attention import record_attention
+from velm_lightning.encoders.text.attention_interface import CHECKED
+from velm_lightning.nn.kv_cache import Cache
+from velm_lightning.types import InputError, Tokens
+
+if TYPE_CHECKING:
+    from velm_lightning.encoders.text.pretrained import PretrainedText
+
+TOKENS, PROMPT = 5, 3
+EQUAL, SAME = 1e-4, 1e-5
+"""Largest differences of hidden states, relative to their norm, of equal computations and of one computation."""
+
+
+def own_states(model: Any, ids: Tensor, positions: Tensor) -> Tensor:
+    """Return the hidden states (B, N, D) of ids (B, N) by transformers' own forward with its eager attention."""
+    with _attention(model, "eager"):
+        options = {"attention_mask": torch.ones_like(ids), "position_ids": positions, "use_cache": False}
+        states: Tensor = model(input_ids=ids, **options).last_hidden_state
+    return states
+
+
+@contextmanager
+def _attention(model: Any, name: str) -> Iterator[None]:
+    """Let a model use another attention of transformers' interface."""
+    usual = model.config._attn_implementation
+    model.set_attn_implementation(name)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(usual)
+
+
+@torch.no_grad()
+def check_trunk(encoder: PretrainedText) -> bool:
+    """Compare a few tokens, with padding between them and decoded with a cache, to the model's own forward.
+
+    Returns:
+        Whether the model reads from left to right.
+
+    Raises:
+        InputError: the model keeps a state that is no attention keys and values, passes its attention an argument that
+            is not implemented, has another attention, or fails.
+    """
+    try:
+        causal, problem = _compare(encoder)
+    except Exception as error:  # whatever a model that expects other inputs raises
+        kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+        raise _refusal(encoder, f"{kind}{hub.reason(error)}") from error
+    if problem:
+        raise _refusal(encoder, problem)
+    return causal
+
+
+def _compare(encoder: PretrainedText) -> tuple[bool, str]:
+    """Return whether a model reads from left to right, and what is wrong with it, if anything."""
+    problem = _extra_state(encoder.config)
+    if problem:
+        return encoder.causal, problem
+    size = encoder.embedding.weight.shape[0]
+    ids = (torch.arange(TOKENS, device=encoder.embedding.weight.device)[None] + size // 2) % size
+    positions = torch.arange(TOKENS, device=ids.device)[None] + encoder.first_position
+    own = own_states(encoder.model, ids, positions)[0]
+    causal = _close(own_states(encoder.model, ids[:, :1], positions[:, :1])[0], own[:1], SAME)
+    with _attention(encoder.model, CHECKED), record_attention() as maps:
+        here, whole, decoded = _padded(encoder, ids[0]), _whole(encoder, ids), _decoded(encoder, ids)
+        words = _words(encoder, ids)
+        encoder.trunk(words.with_x(words.x.roll(1, 1) - words.x))  # vectors of no word, as image tokens are
+    if not maps:
+        return causal, "its layers do not call the attention interface of transformers"
+    if not all(_close(states, own) for states in here):
+        return causal, "its hidden states differ from those that transformers computes"
+    return causal, "" if _close(decoded, whole) else "decoding word by word differs from reading at once"
+
+
+def _extra_state(config: Any) -> str:
+    """Say which layers keep more for decoding than keys and values, by the cache that transformers makes for them."""
+    from transformers.cache_utils import DummyLayer, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
+
+    kinds = [type(layer) for layer in DynamicCache(config=config).layers]
+    places = [
+        place for place, kind in enumerate(kinds) if kind not in (DynamicLayer, DynamicSlidingWindowLayer, DummyLayer)
+    ]
+    named = ", ".join(sorted({kinds[place].__name__ for place in places}))
+    return f"layers {places} keep more than keys and values for decoding ({named})" if places else ""
+
+
+def _padded(encoder: PretrainedText, ids: Tensor) -> Tensor:
+    """Return the states (2, N, D) of tokens (N,) with padding behind them, and with padding in front and between."""
+    valid = torch.tensor([[1, 1, 1, 1, 1, 0, 0], [0, 1, 1, 0, 1, 1, 1]], device=ids.device).bool()
+    placed = torch.zeros_like(valid, dtype=torch.long).masked_scatter(valid, ids.repeat(2))
+    tokens = Tokens(encoder.embedding(placed), valid, torch.zeros_like(placed))
+    return encoder.trunk(tokens).x[valid].view(2, len(ids), -1)
+
+
+def _words(encoder: PretrainedText, ids: Tensor) -> Tokens:
+    """Return the embedded tokens (1, N), the first ``PROMPT`` of them a prompt."""
+    block = (torch.arange(TOKENS, device=ids.device)[None] - PROMPT + 1).clamp(min=0)
+    return Tokens(encoder.embedding(ids), torch.ones_like(ids).bool(), block)
+
+
+def _whole(encoder: PretrainedText, ids: Tensor) -> Tensor:
+    return encoder.trunk(_words(encoder, ids)).x
+
+
+def _decoded(encoder: PretrainedText, ids: Tensor) -> Tensor:
+    """Return the same states (1, N, D), read word by word after the prompt."""
+    words, cache = _words(encoder, ids), Cache(TOKENS - PROMPT)
+    steps = [(0, PROMPT), *((place, place + 1) for place in range(PROMPT, TOKENS))]
+    parts = (Tokens(*(field[:, start:end] for field in words)) for start, end in steps)
+    return torch.cat([encoder.trunk(part, cache).x for part in parts], 1)
+
+
+def _close(found: Tensor, wanted: Tensor, tolerance: float = EQUAL) -> bool:
+    return bool((found - wanted).norm() <= tolerance * wanted.norm())
+
+
+def _refusal(encoder: PretrainedText, problem: str) -> InputError:
+    return InputError(
+        f"text_encoder: a {encoder.config.model_type} cannot be used here: {problem}: choose another model"
+    )

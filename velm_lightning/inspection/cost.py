@@ -1,0 +1,157 @@
+"""What a model costs: floating-point operations and memory."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from velm_lightning.tasks.base import Task
+from velm_lightning.tasks.protocol import Model
+from velm_lightning.types import Batch
+
+COUNTED = 8
+"""Most training samples that the cost of one is averaged over."""
+
+
+class Flops(NamedTuple):
+    """Floating-point operations of one sample, a multiply-add as two.
+
+    Matrix products, convolutions, attention and recurrent cells are counted, heads included; element-wise work, norms
+    and the optimiser are not.
+
+    Attributes:
+        training: of a training step: the task's loss and its gradients, and whatever else the loss does, as to draw
+            sentences or to ask a teacher.
+        inference: of one pass from picture and text to the logits (``Task.once``); a sentence is read once with its
+            target, as decoding with a cache reads it, and no search is counted.
+    """
+
+    training: int
+    inference: int
+
+    def said(self) -> str:
+        """Say it in a sentence."""
+        return f"a sample costs {self.training / 1e9:.3g} GFLOPs in training, {self.inference / 1e9:.3g} in inference"
+
+
+def sample_flops(model: Model, split: Any) -> Flops | None:
+    """Count the cost of a sample as the mean of up to ``COUNTED`` of a split, spread evenly, each at its own width.
+
+    Pictures go through the image encoder also if its features are kept. A loss may need all processes, so all of them
+    must call this, and then count the same. A fault in counting is a warning.
+
+    Args:
+        model: a built fusion.
+        split: a ``data.split.Split``.
+
+    Returns:
+        The cost, or None if it could not be counted.
+    """
+    count = min(COUNTED, len(split))
+    device = next(model.parameters()).device
+    try:
+        batches = [split.pictured([len(split) * i // count]) for i in range(count)]
+        return flops(model, [batch.to(device) for batch in batches if batch.size])
+    except Exception as error:  # noqa: BLE001 - whatever a model or a picture makes of it, training can do without
+        warnings.warn(f"FLOPs were not counted: {type(error).__name__}: {error}", stacklevel=2)
+        return None
+
+
+def flops(model: Model, batches: Sequence[Batch]) -> Flops:
+    """Count the floating-point operations per sample, as the mean over the samples of some batches.
+
+    The samples of a batch are counted at the width of the batch, padding included. The model, its mode and the random
+    numbers are left as they were.
+    """
+    assert isinstance(model, nn.Module)
+    mode, samples = model.training, sum(batch.size for batch in batches)
+    try:
+        counts = [(_training(model, batch), _inference(model, batch)) for batch in batches]
+    finally:
+        model.train(mode)
+    training, inference = (sum(column) for column in zip(*counts, strict=True))
+    return Flops(training // samples, inference // samples)
+
+
+def _training(model: Any, batch: Batch) -> int:
+    """Count a loss and its gradients; the model is in evaluation mode and only its task in training mode.
+
+    So a batch norm's statistics stay as they are. Gradients are returned instead of gathered, which keeps them away
+    from the parameters and from other processes.
+    """
+    model.eval()
+    model.task.train()
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    with torch.enable_grad(), _counting(batch) as counter:
+        loss = model.task.loss(model, batch)
+        if loss.requires_grad:
+            torch.autograd.grad(loss, parameters, allow_unused=True)
+    return int(counter.get_total_flops())
+
+
+def _inference(model: Any, batch: Batch) -> int:
+    model.eval()
+    assert isinstance(model.task, Task)
+    with torch.no_grad(), _counting(batch) as counter:
+        model.task.once(model, batch)
+    return int(counter.get_total_flops())
+
+
+@contextmanager
+def _counting(batch: Batch) -> Iterator[FlopCounterMode]:
+    """Count with fused kernels off: recurrent cells, attention and compiled layers become the products they consist of.
+
+    Torch has formulas for products and convolutions, and counts nothing of a kernel that it has none for.
+    """
+    fast = torch.backends.mha.get_fastpath_enabled()
+    cards = [batch.image.device] if batch.image.is_cuda else []
+    counter = FlopCounterMode(display=False)
+    counter.mod_tracker = _Whole()  # type: ignore[assignment]
+    with ExitStack() as stack:
+        stack.callback(torch.backends.mha.set_fastpath_enabled, fast)
+        torch.backends.mha.set_fastpath_enabled(False)
+        stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stack.enter_context(_off(torch.backends.mkldnn))
+        stack.enter_context(_off(torch.backends.cudnn))
+        stack.enter_context(torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH))
+        stack.enter_context(torch.random.fork_rng(cards))
+        yield stack.enter_context(counter)
+
+
+@contextmanager
+def _off(backend: Any) -> Iterator[None]:
+    enabled, backend.enabled = backend.enabled, False
+    try:
+        yield
+    finally:
+        backend.enabled = enabled
+
+
+class _Whole:
+    """Ascribes every operation to the whole model.
+
+    Torch's own tracker of modules fails on a parameter that is expanded without gradients.
+    """
+
+    parents = ("Global",)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def peak_memory() -> int:
+    """Return the largest memory use so far in bytes: the GPU's where there is one, else this process's."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

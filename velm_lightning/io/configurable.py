@@ -1,0 +1,121 @@
+"""How an object was built, as plain data: what lets a checkpoint carry its own model and be read safely."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+from velm_lightning.types import InputError
+
+_rebuilding: ContextVar[bool] = ContextVar("rebuilding", default=False)
+
+
+def rebuilding() -> bool:
+    """Say whether a part is being built again from its recipe, so that its weights will come from a checkpoint."""
+    return _rebuilding.get()
+
+
+class Recorded:
+    """A class whose instances remember the arguments they were built from.
+
+    Encoders, fusions, tasks, merges and vocabularies derive from it, so that ``recipe`` can write them down whether
+    they came from a YAML file or from Python.
+    """
+
+    _init_args: dict[str, Any]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Remember the bound arguments; ``__init__`` then runs as usual."""
+        self = super().__new__(cls)
+        signature = inspect.signature(cls.__init__)
+        try:
+            bound = signature.bind(self, *args, **kwargs)
+        except TypeError:  # copy and pickle call __new__ bare and restore the state; a wrong call fails in __init__
+            object.__setattr__(self, "_init_args", {})
+            return self
+        bound.apply_defaults()
+        arguments = dict(list(bound.arguments.items())[1:])
+        for name, parameter in signature.parameters.items():
+            if parameter.kind is parameter.VAR_KEYWORD:  # `**parts` is written down as the arguments it stands for
+                arguments.update(arguments.pop(name))
+            elif parameter.kind is parameter.VAR_POSITIONAL and not arguments[name]:  # as of nn.Module's own __init__
+                del arguments[name]
+        object.__setattr__(self, "_init_args", arguments)
+        return self
+
+
+def recipe(value: Any) -> Any:
+    """Write ``value`` down as numbers, strings, lists and ``{"class_path", "init_args"}`` mappings.
+
+    Raises:
+        InputError: a part cannot be rebuilt from plain data; the message names its class and the mend.
+    """
+    if isinstance(value, Recorded):
+        kind = type(value)
+        arguments = {name: recipe(argument) for name, argument in value._init_args.items()}
+        return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": arguments}
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): recipe(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [recipe(item) for item in value]
+    raise InputError(
+        f"{type(value).__module__}.{type(value).__qualname__} cannot be written into a checkpoint: "
+        "derive the class from velm_lightning.io.configurable.Recorded, or pass plain values"
+    )
+
+
+def build(plain: Any, allow: Sequence[str] = ()) -> Any:
+    """Build again what ``recipe`` wrote down.
+
+    Args:
+        plain: the written form.
+        allow: packages besides ``velm_lightning`` that may be imported; modules that are imported already may be used.
+
+    Raises:
+        InputError: a class lies outside the allowed packages, does not exist, or is not a ``Recorded``.
+    """
+    token = _rebuilding.set(True)
+    try:
+        return _build(plain, allow)
+    finally:
+        _rebuilding.reset(token)
+
+
+def _build(plain: Any, allow: Sequence[str]) -> Any:
+    if isinstance(plain, list):
+        return [_build(item, allow) for item in plain]
+    if isinstance(plain, Mapping):
+        if set(plain) == {"class_path", "init_args"}:
+            arguments = {name: _build(item, allow) for name, item in plain["init_args"].items()}
+            return find_class(plain["class_path"], allow)(**arguments)
+        return {key: _build(item, allow) for key, item in plain.items()}
+    return plain
+
+
+def find_class(path: str, allow: Sequence[str] = ()) -> type[Recorded]:
+    """Import the class a dotted ``path`` names, refusing foreign packages before any of their code runs."""
+    found = find(path, allow)
+    if not (isinstance(found, type) and issubclass(found, Recorded)):
+        raise InputError(f"class_path {path!r} is not a part that a checkpoint may hold")
+    return found
+
+
+def find(path: str, allow: Sequence[str] = ()) -> Any:
+    """Import what a dotted ``path`` names, refusing foreign packages before any of their code runs."""
+    module, _, name = path.rpartition(".")
+    package = module.split(".")[0]
+    if module not in sys.modules and package not in ("velm_lightning", *allow):
+        raise InputError(f"class_path {path!r} lies outside the allowed packages: allow {package!r} if you trust it")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"class_path {path!r} does not exist: {error}") from error

@@ -1,0 +1,232 @@
+"""The only attention code: torch's fused attention, masked by the block rule, with a cache for decoding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from velm_lightning.nn.kv_cache import Cache, kept_in
+from velm_lightning.types import InputError, Tokens
+
+AttentionMaps = list[tuple[nn.Module, Tensor]]
+"""Which attention ran, and its weights (B, heads, N, M)."""
+
+_recording: ContextVar[AttentionMaps | None] = ContextVar("recording", default=None)
+
+
+@contextmanager
+def record_attention() -> Iterator[AttentionMaps]:
+    """Collect the weights of every attention that runs inside, in order."""
+    maps: AttentionMaps = []
+    token = _recording.set(maps)
+    try:
+        yield maps
+    finally:
+        _recording.reset(token)
+
+
+class Logits(NamedTuple):
+    """How products of queries and keys become the logits of attention weights.
+
+    Attributes:
+        scaling: factor of the products; by default ``D ** -0.5``.
+        softcap: limit of the logits, ``softcap * tanh(logits / softcap)`` (Gemma 2, Riviere et al. 2024).
+        sinks: (heads,) one more logit per head that takes weight and gives no value (attention sinks, as in GPT-OSS).
+    """
+
+    scaling: float | None = None
+    softcap: float | None = None
+    sinks: Tensor | None = None
+
+
+PLAIN = Logits()
+"""Scaled dot products as they are."""
+
+
+def attention_mask(query: Tokens, key: Tokens, causal: bool = False) -> Tensor | None:
+    """Return (B, 1, N, M), 0 where a token may look and -inf elsewhere; nothing where all is visible.
+
+    These numbers are added to the logits; given booleans instead, every layer's kernel would make them anew.
+    """
+    seen = query.sees(key, causal)
+    if not torch.compiler.is_compiling() and bool(seen.all()):
+        return None  # the unmasked kernels are faster
+    return torch.zeros_like(seen, dtype=query.x.dtype).masked_fill_(~seen, float("-inf"))[:, None]
+
+
+class Attention(nn.Module):
+    """Multi-head scaled dot-product attention (Vaswani et al. 2017), of tokens on themselves or on a context.
+
+    Args:
+        dim: width of the queries and of the result.
+        heads: number of heads; divides ``dim``.
+
+    Raises:
+        InputError: ``heads`` does not divide ``dim``.
+    """
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        if dim % heads:
+            raise InputError(f"heads={heads} does not divide dim={dim}: choose a divisor")
+        self.heads = heads
+        self.query, self.key_value, self.out = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim), nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, cache: Cache | None = None) -> Tensor:
+        """Let ``x`` (B, N, D) read itself, and what was read before, where ``mask`` (B, 1, N, M) allows it."""
+        query, key_value = self.projections(x)
+        if cache is not None:
+            (key_value,) = cache.grow(self, key_value)
+        return self._attend(query, key_value, mask)
+
+    def cross(
+        self, x: Tensor, context: Tensor | None, mask: Tensor | None = None, cache: Cache | None = None
+    ) -> Tensor:
+        """Let ``x`` (B, N, D) read ``context`` (B, M, D), or, with a cache, the context that was read first."""
+        store = {} if cache is None else cache.shared
+        (key_value,) = kept_in(store, self, lambda: (self.key_value(cast(Tensor, context)),))
+        return self._attend(self.query(x), key_value, mask)
+
+    def projections(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the queries (B, N, D) of ``x`` (B, N, D), and its keys beside its values (B, N, 2 D)."""
+        return self.query(x), self.key_value(x)
+
+    def _attend(self, query: Tensor, key_value: Tensor, mask: Tensor | None) -> Tensor:
+        """Let queries (R, N, D) read keys and values (B, M, 2 D) of as many rows, or of their samples."""
+        # No dropout on the weights: it would rule out the fused kernel on a CPU; branches are dropped instead.
+        key, value = key_value.chunk(2, dim=-1)
+        read = read_heads(self, self._split(query), self._split(key), self._split(value), mask)
+        out: Tensor = self.out(read.transpose(1, 2).flatten(2))
+        return out
+
+    def _split(self, x: Tensor) -> Tensor:
+        """Give each head its part: (B, heads, N, D / heads)."""
+        return x.view(*x.shape[:-1], self.heads, -1).transpose(1, 2)
+
+
+def read_heads(
+    owner: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    dropout: float = 0.0,
+    logits: Logits = PLAIN,
+) -> Tensor:
+    """Attend from queries (R, heads, N, D); hypotheses of one sample read its keys (B, heads, M, D) together."""
+    beams = len(query) // max(1, len(key))
+    query, mask = _side_by_side(query, beams), None if mask is None else _side_by_side(mask, beams)
+    maps = _recording.get()
+    if maps is not None:
+        maps.append((owner, _weights(query, key, mask, logits).detach()))
+    if logits.softcap is None and logits.sinks is None:
+        return _apart(_fused(query, key, value, mask, dropout, logits.scaling), beams)
+    return _apart(F.dropout(_weights(query, key, mask, logits).to(value.dtype), dropout) @ value, beams)
+
+
+def _side_by_side(x: Tensor, beams: int) -> Tensor:
+    """Put the tokens of a sample's hypotheses (B K, heads, N, D) beside each other: (B, heads, K N, D)."""
+    return x if beams == 1 else x.view(-1, beams, *x.shape[1:]).transpose(1, 2).flatten(2, 3)
+
+
+def _apart(x: Tensor, beams: int) -> Tensor:
+    """Undo ``_side_by_side``."""
+    samples, heads, _, dim = x.shape
+    return x if beams == 1 else x.view(samples, heads, beams, -1, dim).transpose(1, 2).flatten(0, 1)
+
+
+def _fused(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float, scaling: float | None
+) -> Tensor:
+    """Attend by torch's fused kernel, on a CPU in no less than single precision.
+
+    With gradients in half precision that kernel is four times slower there, at the lengths of captions and questions.
+    """
+    lower = query.dtype.itemsize < 4 or torch.is_autocast_enabled("cpu")
+    if query.device.type != "cpu" or not lower:
+        return F.scaled_dot_product_attention(query, key, value, mask, dropout, scale=scaling)
+    q, k, v = (part.float() if part.dtype.itemsize < 4 else part for part in (query, key, value))
+    added = mask.float() if mask is not None and mask.is_floating_point() else mask
+    with torch.autocast("cpu", enabled=False):
+        return F.scaled_dot_product_attention(q, k, v, added, dropout, scale=scaling).to(value.dtype)
+
+
+def _weights(query: Tensor, key: Tensor, mask: Tensor | None, logits: Logits = PLAIN) -> Tensor:
+    """Return the attention weights (B, heads, N, M), as transformers' eager attention computes them."""
+    products = query @ key.transpose(-1, -2) * (logits.scaling or query.shape[-1] ** -0.5)
+    if logits.softcap is not None:
+        products = logits.softcap * (products / logits.softcap).tanh()
+    if mask is not None:  # the smallest number instead of -inf: a token that sees nothing stays finite
+        smallest = torch.finfo(products.dtype).min
+        products = products.masked_fill(~mask, smallest) if mask.dtype == torch.bool else products + mask
+    if logits.sinks is None:
+        return products.softmax(-1)
+    sinks = logits.sinks.to(products.dtype).view(1, -1, 1, 1).expand(*products.shape[:3], 1)
+    return torch.cat([products, sinks], -1).softmax(-1)[..., :-1]
+
+
+class FeedForward(nn.Sequential):
+    """Two linear layers with a GELU between them, ``inner`` wide (Vaswani et al. 2017; Hendrycks & Gimpel 2016)."""
+
+    def __init__(self, dim: int, inner: int) -> None:
+        super().__init__(nn.Linear(dim, inner), nn.GELU(), nn.Linear(inner, dim))
+
+
+class Block(nn.Module):
+    """A pre-norm Transformer layer: self-attention, cross-attention where a context is wanted, feed-forward.
+
+    Args:
+        dim: width.
+        heads: attention heads.
+        dropout: dropout on each branch.
+        cross: whether a cross-attention branch exists.
+        gated: multiply the cross-attention branch by tanh of a learned scalar that starts at 0, so that the layer
+            starts as if there were no context (Flamingo, Alayrac et al. 2022).
+        expansion: width of the feed-forward's inner layer, in units of ``dim``.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        dropout: float = 0.0,
+        cross: bool = False,
+        gated: bool = False,
+        expansion: int = 4,
+    ) -> None:
+        super().__init__()
+        self.norm_self, self.self_attention = nn.LayerNorm(dim), Attention(dim, heads)
+        self.cross_attention = Attention(dim, heads) if cross else None
+        self.norm_cross = nn.LayerNorm(dim) if cross else None
+        self.gate = nn.Parameter(torch.zeros(1)) if cross and gated else None
+        self.norm_out = nn.LayerNorm(dim)
+        self.feed_forward = FeedForward(dim, expansion * dim)
+        self.drop = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        context: Tensor | None = None,
+        context_mask: Tensor | None = None,
+        cache: Cache | None = None,
+    ) -> Tensor:
+        """Update ``x`` (B, N, D), reading ``context`` (B, M, D); masks are (B, 1, N, N) and (B, 1, N, M)."""
+        x = x + self._dropped(self.self_attention(self.norm_self(x), mask, cache))
+        has_context = context is not None or cache is not None
+        if self.cross_attention is not None and self.norm_cross is not None and has_context:
+            read = self._dropped(self.cross_attention.cross(self.norm_cross(x), context, context_mask, cache))
+            x = x + (read if self.gate is None else read * self.gate.tanh())
+        return x + self._dropped(self.feed_forward(self.norm_out(x)))
+
+    def _dropped(self, branch: Tensor) -> Tensor:
+        if not self.training:  # a step of decoding is so short that three calls which do nothing are 1 % of it
+            return branch
+        dropped: Tensor = self.drop(branch)
+        return dropped

@@ -1,0 +1,196 @@
+"""The judge of drawn scenes: a small network that learns, from real pictures, to say what lies in each cell."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from filelock import FileLock
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from velm_lightning.data.images.cache import default_folder
+from velm_lightning.data.synthetic.shape_scenes import ShapeScenes
+from velm_lightning.data.synthetic.shapes.scene import COLOURS, DIRECTIONS, GRID, PLACES, SHAPES, Scene, Thing
+from velm_lightning.tasks.judges import Judge, Sight
+from velm_lightning.types import InputError
+
+KINDS = [f"{colour} {shape}" for colour in COLOURS for shape in SHAPES]
+_THING = re.compile("(" + "|".join(KINDS) + ")(?: (" + "|".join(PLACES) + "))?")
+_VERSION = 1  # of the network and its training: a new number trains anew
+_SIDE = 16 * GRID  # pixels at which the network looks
+
+
+class SceneJudge(Judge):
+    """Says which coloured shape lies in which cell of a scene: "red circle in the top left, blue star in the centre".
+
+    It is trained once on pictures of `ShapeScenes`, of up to four things, in some seconds; its weights are kept
+    in the user's cache folder. Its accuracy is the share of *test* pictures of which it says all cells rightly.
+
+    Args:
+        size: side of the pictures in pixels.
+        scenes: how many pictures it learns from.
+        epochs: how often it sees each.
+        seed: seed of its weights and order, and of the scenes.
+        cache: folder of its weights; by default one in the user's cache folder.
+    """
+
+    def __init__(
+        self, size: int = 32, scenes: int = 2000, epochs: int = 4, seed: int = 0, cache: Path | None = None
+    ) -> None:
+        if min(scenes, epochs) < 1:
+            raise InputError(f"judge.scenes={scenes} and judge.epochs={epochs} must be at least 1")
+        self.size, self.scenes, self.epochs, self.seed, self.cache = size, scenes, epochs, seed, cache
+
+    @torch.no_grad()
+    def look(self, pictures: Tensor) -> Sight:
+        """See ``Judge.look``."""
+        network, _ = self._trained
+        logits, features = network(pictures.to("cpu"))
+        sure, kinds = logits.softmax(-1).max(-1)  # (B, GRID * GRID)
+        return Sight(tuple(map(_described, kinds.tolist())), sure.prod(-1), features)
+
+    def right(self, said: str, asked: str) -> Mapping[str, float]:
+        """See ``Judge.right``.
+
+        ``score``: exactly the things asked for are there, wherever they lie. ``things``: the share of those asked for
+        that are there. ``relation``: of captions of two things, they are there and lie to each other as asked.
+        """
+        seen = {}
+        counts: Counter[str] = Counter()
+        for kind, place in _THING.findall(said):
+            counts[kind] += 1
+            seen[kind] = divmod(PLACES.index(place), GRID)
+        wanted = [kind for kind, _ in _THING.findall(asked)]
+        there = counts == Counter(wanted)
+        found = {"score": float(there), "things": sum((counts & Counter(wanted)).values()) / max(1, len(wanted))}
+        direction = next((one for one in DIRECTIONS if one in asked), None)
+        lies = there and direction is not None and DIRECTIONS[direction](*(_at(seen[kind]) for kind in wanted))
+        return found | {"relation": math.nan if direction is None else float(lies)}
+
+    def name(self) -> str:
+        """See ``Judge.name``."""
+        return f"{type(self).__name__.lower()}-{self._key()[:8]}"
+
+    @property
+    def accuracy(self) -> float:
+        """See ``Judge.accuracy``."""
+        return self._trained[1]
+
+    @cached_property
+    def _trained(self) -> tuple[_Network, float]:
+        path = Path(self.cache or default_folder()) / "judges" / f"{self._key()}.safetensors"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(path.with_suffix(".lock")):  # other processes wait, and read what this one writes
+                if not path.is_file():
+                    self._train(path)
+        except OSError as error:
+            raise InputError(
+                f"{path}: the judge cannot be kept there ({error.strerror or error}): set judge.cache to a folder that "
+                "can be written"
+            ) from error
+        weights = load_file(path)
+        accuracy = float(weights.pop("accuracy"))
+        with torch.random.fork_rng(devices=[]):
+            network = _Network().eval()
+        network.load_state_dict(weights)
+        return network, accuracy
+
+    def _key(self) -> str:
+        return hashlib.sha256(repr((_VERSION, self.size, self.scenes, self.epochs, self.seed)).encode()).hexdigest()[
+            :16
+        ]
+
+    @torch.inference_mode(False)
+    @torch.enable_grad()
+    def _train(self, path: Path) -> None:
+        """Train the network, taking nothing from the random numbers of the model."""
+        print(f"the judge of drawings learns from {self.scenes} pictures", flush=True)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            real = _real(self.scenes, self.size, self.seed)
+            network = _fitted(real.pictures["train"], real.kinds["train"], self.epochs)
+        with torch.no_grad():
+            said = network.eval()(real.pictures["test"])[0].argmax(-1)
+        right = (said == real.kinds["test"]).all(-1).double().mean()
+        part = path.with_suffix(".part")
+        save_file({**network.state_dict(), "accuracy": right}, part)
+        part.replace(path)
+        print(f"it says all of {float(right):.1%} of {len(said)} real test pictures", flush=True)
+
+
+class _Network(nn.Module):
+    """Pictures (B, 3, H, W) uint8 in; logits (B, GRID * GRID, 1 + kinds) and features (B, 128) out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = (3, 24, 48, 96, 128)
+        layers: list[nn.Module] = []
+        for before, after in zip(widths, widths[1:], strict=False):
+            layers += [nn.Conv2d(before, after, 3, 2, 1), nn.GroupNorm(8, after), nn.GELU()]
+        self.layers = nn.Sequential(*layers)
+        self.head = nn.Linear(widths[-1], 1 + len(KINDS))
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        x = F.interpolate(pictures.float() / 127.5 - 1, size=(_SIDE, _SIDE), mode="bilinear", align_corners=False)
+        cells = self.layers(x).flatten(2).transpose(1, 2)  # (B, GRID * GRID, 128)
+        return self.head(cells), cells.mean(1)
+
+
+class _Real(NamedTuple):
+    pictures: dict[str, Tensor]  # (S, 3, size, size) uint8
+    kinds: dict[str, Tensor]  # (S, GRID * GRID): 0 where nothing lies
+
+
+def _real(count: int, size: int, seed: int) -> _Real:
+    """Paint scenes and say what lies in their cells."""
+    data = ShapeScenes(count, 0, max(1, count // 4), size=size, seed=seed)
+    kinds = {
+        name: torch.tensor([_cells(data.scene(name, i)) for i in range(len(data.images(name)))])
+        for name in ("train", "test")
+    }
+    return _Real({name: data.images(name) for name in kinds}, kinds)
+
+
+def _cells(scene: Scene) -> list[int]:
+    cells = [0] * GRID**2
+    for thing in scene.things:
+        cells[thing.row * GRID + thing.column] = 1 + KINDS.index(f"{thing.colour} {thing.shape}")
+    return cells
+
+
+def _fitted(pictures: Tensor, kinds: Tensor, epochs: int, batch: int = 32) -> _Network:
+    """Return a network that has learned to say ``kinds``."""
+    network, steps = _Network(), epochs * -(-len(kinds) // batch)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps + 1)
+    for _ in range(epochs):
+        order = torch.randperm(len(kinds))
+        for start in range(0, len(kinds), batch):
+            chosen = order[start : start + batch]
+            logits, _ = network(pictures[chosen])
+            loss = F.cross_entropy(logits.flatten(0, 1), kinds[chosen].flatten())
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+    return network
+
+
+def _described(kinds: list[int]) -> str:
+    return ", ".join(f"{KINDS[kind - 1]} {PLACES[cell]}" for cell, kind in enumerate(kinds) if kind) or "nothing"
+
+
+def _at(place: tuple[int, int]) -> Thing:
+    """Return a thing at a row and column."""
+    row, column = place
+    return Thing("", "", "", (column + 0.5) / GRID, (row + 0.5) / GRID)

@@ -1,0 +1,264 @@
+"""The one place that ends a run: signals, processes that die, and errors in one of several."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from types import FrameType
+from typing import Any, NoReturn
+
+import torch
+import torch.distributed as dist
+from lightning import LightningModule, Trainer
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch.callbacks import Callback
+
+from velm_lightning.tracking.checkpoints import LastCheckpoint, more_follow
+from velm_lightning.tracking.second_interrupt import SecondInterrupt
+from velm_lightning.tracking.slurm import requeue, requeue_signal
+from velm_lightning.types import InputError
+from velm_lightning.io.wandb_service import end_service
+
+GRACE = 30.0
+"""Seconds after which a process that has been told to end, and waits for another one, ends without it."""
+
+
+class Interrupted(Exception):  # noqa: N818 - as KeyboardInterrupt, it is no error
+    """A run was told to stop; it has stopped between two batches.
+
+    Attributes:
+        signum: the signal that told it.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(signum).name}")
+        self.signum = signum
+
+
+class Signals(Callback):
+    """Lets SIGTERM and Ctrl-C, sent to any process of a run, stop all of them after the current batch.
+
+    In training, the processes agree after which step they stop, and write ``last.ckpt``. Before the first batch a run
+    ends where it is, and so it does on a second Ctrl-C, whatever it is doing. SLURM's announcement of a pre-emption
+    stops a run in the same way, and puts its job back into the queue.
+
+    Args:
+        last: what keeps ``last.ckpt``.
+        at_once: called where a second Ctrl-C ends the run.
+    """
+
+    def __init__(self, last: LastCheckpoint, at_once: Callable[[], None] = lambda: None) -> None:
+        self.last, self.at_once = last, at_once
+        self.received: int | None = None
+        self._patient = False
+        self._second = SecondInterrupt(self._end_at_once)
+        self._children: list[int] = []
+        self._others: list[int] = []
+        self._before: dict[int, Any] = {}
+
+    def _listen(self, trainer: Trainer, patient: bool) -> None:
+        """Take the signals over, also from Lightning, whose handlers may wait for each other forever."""
+        self._children, self._patient = children_of(trainer), patient
+        self._others = self._children or parent_of(trainer)
+        if threading.current_thread() is threading.main_thread():
+            preempted = requeue_signal(trainer)
+            for signum in filter(None, (signal.SIGTERM, signal.SIGINT, preempted)):
+                found = signal.signal(signum, self._on_signal)
+                self._before.setdefault(signum, found)
+            self._second.listen()
+
+    def restore(self) -> None:
+        """Give the signals back."""
+        self._second.restore()
+        for signum, handler in self._before.items():
+            signal.signal(signum, handler)
+        self._before = {}
+
+    def _on_signal(self, signum: int, frame: FrameType | None) -> None:
+        if self.received is None:
+            self.received = signum
+            for other in self._others:  # as SIGTERM, which never counts as a second Ctrl-C
+                with suppress(OSError):
+                    os.kill(other, signal.SIGTERM)
+            if not self._patient:
+                raise Interrupted(signum)
+
+    def _end_at_once(self) -> None:
+        with suppress(InputError):  # a full disk is no reason to stay
+            self.at_once()
+        end_now(self._children, 128 + signal.SIGINT)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Listen."""
+        self._listen(trainer, patient=False)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Wait for the end of a batch from now on."""
+        self._listen(trainer, patient=True)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop after the last epoch, or wait no longer."""
+        self._stop_together(trainer)
+        self._listen(trainer, patient=False)
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """Stop, unless an evaluation follows, or the epoch ends: then that is the place."""
+        if more_follow(trainer):
+            self._stop_together(trainer)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop between two epochs, when all that the one before has to write has been written."""
+        self._stop_together(trainer)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop before an evaluation; where there is nothing else, wait for the end of a batch from now on."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._stop_together(trainer)
+        else:
+            self._listen(trainer, patient=True)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Wait for the end of a batch from now on."""
+        self._listen(trainer, patient=True)
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Wait for the end of a batch from now on."""
+        self._listen(trainer, patient=True)
+
+    def _stop_within(self, trainer: Trainer, *_: Any, **__: Any) -> None:
+        """Stop after a batch of an evaluation; the processes have different numbers of them, so each stops alone."""
+        if self.received is not None:
+            signum = self.received
+            if trainer.world_size > 1:
+                end_later(self._children, 128 + signum)
+            if trainer.state.fn == "fit" and not trainer.sanity_checking:
+                self.last.save(trainer)
+            raise Interrupted(signum)
+
+    on_validation_batch_end = on_test_batch_end = on_predict_batch_end = _stop_within
+
+    def _stop_together(self, trainer: Trainer) -> None:
+        signum = agreed(self.received or 0, trainer)
+        if signum:
+            self.received = signum
+            self.last.save(trainer)
+            if signum == requeue_signal(trainer) and trainer.is_global_zero:
+                requeue()
+            raise Interrupted(signum)
+
+
+class Companions(Callback):
+    """Ends this process when another one of the run has died, however it died, before anything waits for it.
+
+    Args:
+        died: called with a sentence before the process ends.
+        every: seconds between two looks.
+    """
+
+    def __init__(self, died: Callable[[str], None], every: float = 0.5) -> None:
+        self.died, self.every = died, every
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Begin to look."""
+        if trainer.world_size > 1 and self._thread is None:
+            children = list(getattr(trainer.strategy.launcher, "procs", []))
+            self._thread = threading.Thread(target=self._look, args=(children, os.getppid()), daemon=True)
+            self._thread.start()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Wait for a look: what another process's death has caused is not worth telling."""
+        if trainer.world_size > 1 and not isinstance(exception, Interrupted | InputError):
+            self._over.wait(3 * self.every)
+        self.stop()
+
+    def stop(self) -> None:
+        """Look no longer: this process ends by itself."""
+        self._over.set()
+
+    def _look(self, children: list[subprocess.Popen[bytes]], parent: int) -> None:
+        while not self._over.wait(self.every):
+            dead = next((f"process {rank} of the run" for rank, one in enumerate(children, 1) if one.poll()), None)
+            if os.getppid() != parent:
+                dead = "the process that started this one"
+            if dead and not self._over.wait(self.every):  # unless this one is about to end for the same reason
+                self.died(dead)
+                end_now([child.pid for child in children if child.poll() is None], 1)
+
+
+def agreed(value: int, trainer: Trainer) -> int:
+    """Return the largest ``value`` of all processes, to all of them."""
+    if trainer.world_size == 1:
+        return value
+    found = torch.tensor(value)
+    dist.all_reduce(found, dist.ReduceOp.MAX, group=_hosts())
+    return int(found)
+
+
+@cache
+def _hosts() -> Any:
+    """Return a group that talks by the hosts' memory, so that asking every step never waits for a GPU."""
+    return None if dist.get_backend() == "gloo" else dist.new_group(backend="gloo")
+
+
+def children_of(trainer: Trainer) -> list[int]:
+    """Return the processes of the run that this one started."""
+    return [child.pid for child in getattr(trainer.strategy.launcher, "procs", [])]
+
+
+def parent_of(trainer: Trainer) -> list[int]:
+    """Return the process of the run that started this one; torchrun and SLURM, which are none of it, never."""
+    by_us = isinstance(getattr(trainer.strategy, "cluster_environment", None), LightningEnvironment)
+    return [os.getppid()] if by_us and trainer.local_rank else []
+
+
+def leave(error: BaseException, trainer: Trainer) -> NoReturn:
+    """End this process of several, and those it started: left to themselves, they would wait for each other."""
+    children = children_of(trainer)
+    if isinstance(error, Interrupted):
+        code = 0 if parent_of(trainer) else 128 + error.signum  # who launched this process is the one to tell
+    else:
+        code = 2 if isinstance(error, InputError) else 1
+    end_later(children, code)
+    if isinstance(error, InputError):
+        print(f"velm: error: {error}", file=sys.stderr)
+    elif not isinstance(error, Interrupted):
+        traceback.print_exception(error)
+    elif trainer.is_global_zero:
+        print(said(error), file=sys.stderr)
+    end_service(GRACE, code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    end_now(children, code)
+
+
+def said(error: Interrupted) -> str:
+    """Return what a user is told of a run that was stopped."""
+    return f"velm: {error}; the same command with --resume auto goes on"
+
+
+def end_now(others: list[int], code: int) -> NoReturn:
+    """End this process and ``others`` without waiting for anything."""
+    for other in others:
+        with suppress(OSError):
+            os.kill(other, signal.SIGKILL)
+    os._exit(code)
+
+
+def end_later(others: list[int], code: int, seconds: float = GRACE) -> None:
+    """End this process in ``seconds`` if it is still there."""
+
+    def wait() -> None:
+        time.sleep(seconds)
+        end_now(others, code)
+
+    threading.Thread(target=wait, daemon=True).start()
