@@ -8,8 +8,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is ever downloaded here
 
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
 from hypothesis import settings
 
 torch.set_num_threads(1)
@@ -50,7 +50,7 @@ def sentences(vocabulary):
 @pytest.fixture(scope="session")
 def here_in(tmp_path_factory):
     """Run a command in this process, in a folder; returns the exit code."""
-    from velm_lightning.__main__ import main
+    from velm_lightning.cli.commands import main
 
     def run(folder, *words):
         with pytest.MonkeyPatch.context() as patch:

@@ -9,56 +9,36 @@ from pathlib import Path
 import pytest
 
 import velm_lightning
-from velm_lightning.__main__ import COMMANDS
+from velm_lightning.cli.commands import COMMANDS
 
 ROOT = Path(velm_lightning.__file__).parent
-BASE = {"types", "stable", "recipe", "vocabulary", "hub"}
-MODEL = {*BASE, "kv_cache", "attention", "checkpoint", "metrics", "decoding", "encoders", "tasks"}
-EVERYTHING = {*MODEL, "fusion", "data", "explain", "cost", "tracking", "trusted", "cli", "sweep", "compare", "ceiling"}
-
-# What each part of the package may import besides itself. A new part gets a line here.
+# What each room may import besides itself; a new room gets a line here.
+LEAVES = {"errors", "types", "io"}
+MODEL = {*LEAVES, "text", "nn", "decoding", "metrics", "checkpoints", "encoders", "tasks", "training"}
+WITHOUT_COMMANDS = {*MODEL, "data", "fusion", "inspection", "tracking"}
 MAY_IMPORT = {
     "": set(),
     "errors": set(),
-    "wandb_service": set(),
     "types": {"errors"},
-    "stable": set(),
-    "trusted": {"types", "data"},
-    "recipe": {"types"},
-    "vocabulary": {"types", "recipe"},
-    "hub": {"types"},
-    "checkpoint": {"types", "recipe"},
-    "transfer": {*BASE, "checkpoint"},
-    "kv_cache": {"types"},
-    "attention": {"types", "kv_cache"},
-    "metrics": {"types", "hub"},
-    "decoding": {"types", "stable", "recipe"},
-    "encoders": {*BASE, "kv_cache", "attention"},
-    "tasks": {*BASE, "kv_cache", "attention", "checkpoint", "metrics", "decoding", "encoders"},
-    "cost": {"types", "tasks"},
-    "ceiling": {*BASE, "tasks"},
-    "fusion": {*MODEL, "transfer"},
-    "scene_judge": {*BASE, "data", "tasks"},
-    "explain": {*MODEL, "fusion"},
-    "data": BASE,
-    "tracking": {*MODEL, "fusion", "explain", "cost", "ceiling", "wandb_service"},
-    # What a user starts.
-    "parser": {*BASE, "data"},
-    "cli": {*EVERYTHING, "parser", "scene_judge"},
-    "ask": EVERYTHING,
-    "draw": EVERYTHING,
-    "nearest": {*BASE, "data", "tracking"},
-    "search": {*EVERYTHING, "nearest"},
-    "bench": {*EVERYTHING, "results"},
-    "features": EVERYTHING,
-    "results": {"types", "data"},
-    "score": {"types", "data", "metrics", "results"},
-    "data_check": {*EVERYTHING, "parser"},
-    "probe": {*EVERYTHING, "data_check"},
-    "verify": EVERYTHING,
-    "sweep": {"errors"},
-    "compare": {"errors", "wandb_service"},
-    "__main__": {"errors"},
+    "io": {"errors", "types"},
+    "text": LEAVES,
+    "nn": {"errors", "types"},
+    "decoding": LEAVES,
+    "metrics": LEAVES,
+    "checkpoints": {*LEAVES, "text"},
+    "encoders": {*LEAVES, "text", "nn"},
+    "data": {*LEAVES, "text"},
+    "tasks": {*LEAVES, "text", "nn", "decoding", "metrics", "checkpoints", "encoders"},
+    "tasks.scene_judge": {*LEAVES, "data", "tasks"},
+    "training": {*LEAVES, "encoders"},
+    "fusion": MODEL,
+    "inspection": {*MODEL, "data", "fusion"},
+    "tracking": {*MODEL, "data", "fusion", "inspection"},
+    "sweep": {"errors", "io"},
+    "compare": {"errors", "io"},
+    "bench": WITHOUT_COMMANDS,
+    "cli": {*WITHOUT_COMMANDS, "tasks.scene_judge", "sweep", "compare", "bench"},
+    "__main__": {"cli"},
 }
 FILES = sorted(ROOT.rglob("*.py"))
 
@@ -112,8 +92,15 @@ def test_the_table_itself_has_no_circle():
 
 
 def test_models_never_ask_for_the_data_nor_data_for_models():
-    assert "data" not in MAY_IMPORT["fusion"] | MAY_IMPORT["tasks"] | MAY_IMPORT["encoders"]
-    assert MAY_IMPORT["data"] == BASE
+    assert "data" not in MAY_IMPORT["fusion"] | MAY_IMPORT["tasks"] | MAY_IMPORT["encoders"] | MAY_IMPORT["training"]
+    assert MAY_IMPORT["data"] == {*LEAVES, "text"}
+
+
+def test_the_top_of_the_package_holds_folders_and_little_else():
+    loose = {path.name for path in ROOT.iterdir() if path.is_file()}
+    assert loose == {"__init__.py", "__main__.py", "errors.py", "types.py", "py.typed"}
+    folders = [path for path in ROOT.rglob("*") if path.is_dir() and path.name != "__pycache__"]
+    assert all(len([1 for child in folder.iterdir() if child.name != "__pycache__"]) <= 21 for folder in folders)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -134,9 +121,9 @@ HEAVY = {"torch", "lightning", "transformers", "wandb", "jsonargparse", "numpy"}
 
 
 def test_the_help_of_the_command_line_loads_nothing_heavy():
-    loaded = loaded_by("from velm_lightning.__main__ import main\nassert main(['--help']) == 0")
+    loaded = loaded_by("from velm_lightning.cli.commands import main\nassert main(['--help']) == 0")
     assert not HEAVY & loaded
-    assert "velm_lightning.__main__" in loaded
+    assert "velm_lightning.cli.commands" in loaded
 
 
 @pytest.mark.parametrize("part", ["sweep", "compare"])

@@ -1,8 +1,8 @@
 """The block rule, and the small operations on tokens and batches that all else relies on."""
 
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
 
 from velm_lightning.types import InputError, Tokens
 

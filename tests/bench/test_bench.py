@@ -4,7 +4,8 @@ import importlib.util
 
 import pytest
 
-from velm_lightning.bench import BENCHES, scoring
+from velm_lightning.bench import scoring
+from velm_lightning.cli.bench import BENCHES
 from velm_lightning.metrics import score_captions
 
 SMALL = {

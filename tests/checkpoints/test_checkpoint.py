@@ -1,12 +1,12 @@
 """A checkpoint stands alone, is read without running code from it, and is refused by name where it cannot be read."""
 
-import os
 import pickle
 import zipfile
 
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
+from helpers.payload import Payload
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lightning import Trainer
@@ -15,8 +15,8 @@ from torch import nn
 from velm_lightning.checkpoints import checkpoint
 from velm_lightning.fusion import EarlyFusion, Fusion, LateFusion
 from velm_lightning.io.configurable import Recorded, recipe
-from velm_lightning.types import InputError
 from velm_lightning.text.vocabulary import train_tokenizer
+from velm_lightning.types import InputError
 
 
 @pytest.fixture
@@ -94,16 +94,6 @@ def test_an_archive_of_another_kind_is_said_to_be_so(tmp_path):
         archive.writestr("letter.txt", "not a checkpoint")
     with pytest.raises(InputError, match=r"model\.ckpt is cut off or not a checkpoint: "):
         checkpoint.read(path)
-
-
-class Payload:
-    """Runs a command where it is unpickled without care."""
-
-    def __init__(self, mark):
-        self.mark = mark
-
-    def __reduce__(self):
-        return os.system, (f"touch {self.mark}",)
 
 
 @pytest.mark.parametrize("old_format", [False, True], ids=["zip", "bare pickle"])

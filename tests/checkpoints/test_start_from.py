@@ -4,17 +4,17 @@ import json
 from pathlib import Path
 
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
 from helpers.command_line import CONF, SMALL
 from lightning import Trainer
 
 from velm_lightning.checkpoints import checkpoint
+from velm_lightning.checkpoints.start_from import start_from
 from velm_lightning.fusion import EarlyFusion, InteractiveFusion, LateFusion
 from velm_lightning.tasks import Classification, MaskedLM, Mixture, Retrieval
-from velm_lightning.checkpoints.start_from import start_from
-from velm_lightning.types import InputError
 from velm_lightning.text.vocabulary import Vocabulary, train_tokenizer
+from velm_lightning.types import InputError
 
 
 @pytest.fixture

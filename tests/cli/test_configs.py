@@ -1,19 +1,19 @@
 """Every shipped config is read by the real parser, and what a user would start with it is built."""
 
 import pytest
-from helpers import tiny
 import torch
 import torchvision
 import yaml
+from helpers import tiny
 from helpers.command_line import CONF, FEW, ROOT, prepared
 
 from velm_lightning import encoders, fusion
 from velm_lightning.checkpoints import checkpoint
-from velm_lightning.io import hub
 from velm_lightning.data import PretrainedTokenizer
 from velm_lightning.encoders import ImageEncoder, SmallCNN, TransformerText
-from velm_lightning.types import ImageTransform
+from velm_lightning.io import hub
 from velm_lightning.text.vocabulary import SPECIALS
+from velm_lightning.types import ImageTransform
 
 EVERY = sorted([*CONF.rglob("*.yaml"), *(ROOT / "sweeps").rglob("*.yaml")])
 WHOLE = sorted(CONF.glob("*.yaml"))
@@ -61,7 +61,7 @@ def no_download(monkeypatch):
     """Published weights are replaced by random ones."""
     get_model = torchvision.models.get_model
     monkeypatch.setattr(torchvision.models, "get_model", lambda name, weights=None: get_model(name))
-    monkeypatch.setattr(encoders.torchvision_cnn, "check_file", lambda file: None)
+    monkeypatch.setattr(encoders.image.torchvision, "check_file", lambda file: None)
     configuration, model = hub.configuration, hub.model
     monkeypatch.setattr(hub, "configuration", lambda name, given=None: configuration(None, STAND_INS.get(name, given)))
     monkeypatch.setattr(hub, "model", lambda auto, config, name: model(auto, config, None))

@@ -1,15 +1,15 @@
 """``velm draw`` writes pictures of a caption, and says what it cannot do."""
 
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
 from PIL import Image
 
 from velm_lightning.checkpoints import checkpoint
 from velm_lightning.encoders import Patches
 from velm_lightning.fusion import EarlyFusion
-from velm_lightning.tasks.scene_judge import SceneJudge
 from velm_lightning.tasks import Drawing
+from velm_lightning.tasks.scene_judge import SceneJudge
 
 
 def saved(model, path):

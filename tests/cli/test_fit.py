@@ -2,19 +2,17 @@
 
 import csv
 import json
-import sys
-from pathlib import Path
 
 import pytest
-from helpers import tiny
 import torch
 import yaml
+from helpers import tiny
 from helpers.command_line import CONF, FEW, SMALL, velm
+from helpers.payload import Payload
 from helpers.pictures import smooth
 from PIL import Image
-from test_checkpoint import Payload
 
-from velm_lightning.__main__ import COMMANDS, main
+from velm_lightning.cli.commands import COMMANDS, main
 from velm_lightning.data.synthetic.shape_scenes import ShapeScenes
 from velm_lightning.fusion import Fusion, InteractiveFusion
 from velm_lightning.types import Row
@@ -369,11 +367,12 @@ def test_no_command_is_no_success(capsys):
 
 
 def test_the_package_runs_as_a_module_and_by_both_names():
+    from importlib import import_module
     from importlib.metadata import entry_points
 
     scripts = {point.name: point.value for point in entry_points(group="console_scripts") if "velm" in point.value}
     assert scripts == dict.fromkeys(("velm", "LightningCLI"), "velm_lightning.__main__:main")
-    assert Path(sys.modules["velm_lightning.__main__"].__file__).name == "__main__.py"
+    assert import_module("velm_lightning.__main__").main is import_module("velm_lightning.cli.commands").main
 
 
 @pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning")

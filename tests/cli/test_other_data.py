@@ -4,70 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
-from helpers import tiny
 import yaml
-from helpers.command_line import CONF, SMALL
-from PIL import Image
+from helpers import tiny
+from helpers.project import COLOURS, FIT, Project, write
 
 from velm_lightning.checkpoints.checkpoint import vocabulary_of
 from velm_lightning.data import MultimodalData
 from velm_lightning.tracking.evaluations import Conditions, name_of
 from velm_lightning.tracking.run import Run
-
-COLOURS = {"red": (250, 0, 0), "green": (0, 250, 0), "blue": (0, 0, 250), "grey": (99, 99, 99)}
-FIT = [
-    *("fit", "--config", CONF / "vqa.yaml", "--model=LateFusion", "--data.dataset=JSONLines"),
-    *(f"--data.dataset.init_args.{split}={split}.jsonl" for split in ("train", "val", "test")),
-    *(word for word in SMALL if "dataset" not in word),
-    *("--data.batch_size=4", "--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1"),
-    *("--trainer.accelerator=cpu", "--tracking.wandb=off", "--trainer.enable_progress_bar=false"),
-    "--trainer.enable_model_summary=false",
-]
-
-
-def write(file, answers):
-    """A question a line, about a picture of the colour that is the answer."""
-    rows = [{"image": f"{said}.png", "text": "what colour ?", "answers": said} for said in answers]
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
-class Project:
-    """A folder with data and one finished run; commands are run in it."""
-
-    def __init__(self, folder, here_in):
-        self.folder, self.here = folder, lambda *words: here_in(folder, *words)
-        for name, colour in COLOURS.items():
-            Image.new("RGB", (16, 16), colour).save(folder / f"{name}.png")
-        self.data()
-
-    def data(self, train=("red", "green", "blue", "grey") * 2, test=("red", "blue", "grey")):
-        write(self.folder / "train.jsonl", train)
-        write(self.folder / "val.jsonl", ("red", "green", "blue", "grey"))
-        write(self.folder / "test.jsonl", test)
-
-    @property
-    def run(self):
-        (found,) = (self.folder / "runs" / "vqa").iterdir()
-        return found
-
-    @property
-    def record(self):
-        return json.loads((self.run / "run.json").read_text())
-
-    @property
-    def config(self):
-        return "--config", self.run / "config.yaml"
-
-    def evaluate(self, command, *words, checkpoint="best"):
-        return self.here(command, *self.config, f"--ckpt_path={self.run}/checkpoints/{checkpoint}.ckpt", *words)
-
-    def predictions(self, name):
-        return (self.run / "predictions" / f"{name}.jsonl").read_text()
-
-    def kept(self):
-        """What belongs to the run's own test split."""
-        gallery = (self.run / "gallery" / "test.png").read_bytes()
-        return self.record["scores"]["test"], self.record["signature"], self.predictions("test"), gallery
 
 
 @pytest.fixture(scope="module")
@@ -260,7 +204,7 @@ def test_two_fits_in_one_process_are_two_runs(project, tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["velm"])
     for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
         monkeypatch.setenv(name, "0")
-    from velm_lightning.__main__ import main
+    from velm_lightning.cli.commands import main
 
     for _ in range(2):
         assert main([str(word) for word in words]) == 0

@@ -3,14 +3,14 @@
 from collections import Counter
 
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
 from rich.console import Console
 
+from velm_lightning.cli.probe import MODALITIES, SHARES, Prober, probe, show
 from velm_lightning.data import MultimodalData
 from velm_lightning.data.incongruent import permuted
 from velm_lightning.fusion import EarlyFusion, ImageOnly, InteractiveFusion, LateFusion, TextOnly
-from velm_lightning.cli.probe import MODALITIES, SHARES, Prober, probe, show
 from velm_lightning.tasks import Generation, Retrieval
 
 COUNT = 9

@@ -9,13 +9,13 @@ import pytest
 from helpers import tiny
 from PIL import Image as Pillow
 
-from velm_lightning.__main__ import main
+from velm_lightning.cli.commands import main
+from velm_lightning.cli.score import score
 from velm_lightning.data.images.decode import read_image
 from velm_lightning.metrics import Clip, clip_score
-from velm_lightning.cli.score import score
 from velm_lightning.types import Row
 
-DATA = Path(__file__).resolve().parents[2] / "shared/data"
+DATA = Path(__file__).resolve().parents[3] / "shared/data"
 FAKECAP, NLGEVAL = DATA / "coco_fakecap", DATA / "metric_refs/nlgeval_hyp.txt"
 CAPTIONS = {1: "a dog runs in the snow", 2: "a man climbs a rock", 3: "a dog runs in the snow"}
 REFERENCES = {

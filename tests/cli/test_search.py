@@ -3,19 +3,19 @@
 import sys
 
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
 from PIL import Image
 from torch.nn import functional as F
 
 from velm_lightning.checkpoints import checkpoint
-from velm_lightning.inspection import nearest
-from velm_lightning.__main__ import main
-from velm_lightning.data.images.store import read_image
-from velm_lightning.data.images.folder import picture_files
-from velm_lightning.fusion import EarlyFusion, ImageOnly, InteractiveFusion, LateFusion, TextOnly
-from velm_lightning.inspection.nearest import Nearest, NearestByCells
+from velm_lightning.cli.commands import main
 from velm_lightning.cli.search import PictureIndex
+from velm_lightning.data.images.folder import picture_files
+from velm_lightning.data.images.store import read_image
+from velm_lightning.fusion import EarlyFusion, ImageOnly, InteractiveFusion, LateFusion, TextOnly
+from velm_lightning.inspection import nearest
+from velm_lightning.inspection.nearest import Nearest, NearestByCells
 from velm_lightning.tasks import Classification, Mixture, Retrieval
 from velm_lightning.types import InputError, Sample
 

@@ -4,16 +4,16 @@ import json
 import math
 
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
 
-from velm_lightning.__main__ import main
+from velm_lightning.cli.commands import main
+from velm_lightning.cli.verify import verify
 from velm_lightning.io.configurable import recipe
 from velm_lightning.tasks import Classification, Generation, MaskedLM, Mixture, Retrieval
 from velm_lightning.tasks.rows import group_scores
 from velm_lightning.tracking.run import Run
 from velm_lightning.types import InputError, Row
-from velm_lightning.cli.verify import verify
 
 
 def evaluated(folder, task, rows):

@@ -8,17 +8,16 @@ import time
 
 import numpy as np
 import pytest
+from helpers.run_folders import fusions, run
 
-from velm_lightning.__main__ import main
+from velm_lightning.cli.commands import main
 from velm_lightning.compare.comparison import compare
 from velm_lightning.compare.figures import panels
 from velm_lightning.compare.grouping import short_names
+from velm_lightning.compare.modality_reliance import estimate
 from velm_lightning.compare.reading import RunFolder, read_runs
 from velm_lightning.compare.tables import latex, markdown, short, table_of_runs
-from velm_lightning.compare.modality_reliance import estimate
 from velm_lightning.errors import InputError
-
-from helpers.run_folders import fusions, run
 
 
 def compared(folder, **words):

@@ -2,11 +2,11 @@
 
 import json
 
+from helpers.run_folders import run
+
 from velm_lightning.compare.comparison import compare
 from velm_lightning.compare.reading import read_runs
 from velm_lightning.compare.tables import sheets
-
-from helpers.run_folders import run
 
 FLOOR = {"floors": {"test": {"majority": {"answer": "yes", "score": 0.55}, "prior": {"score": 0.3}}}}
 

@@ -6,13 +6,12 @@ import shutil
 import subprocess
 
 import pytest
+from helpers.run_folders import HOSTILE, fusions, run
 
 from velm_lightning.compare.comparison import compare
 from velm_lightning.compare.figures import panels
 from velm_lightning.compare.page import for_script, gallery, page
 from velm_lightning.compare.reading import read_runs
-
-from helpers.run_folders import HOSTILE, fusions, run
 
 pytest.importorskip("plotly")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

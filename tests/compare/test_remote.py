@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers.run_folders import fusions
 from helpers.wandb_server import WandbServer
 
 from velm_lightning.compare import remote, report
@@ -17,8 +18,6 @@ from velm_lightning.compare.reading import read_runs
 from velm_lightning.compare.tables import markdown
 from velm_lightning.errors import InputError
 from velm_lightning.io.wandb_service import end_service
-
-from helpers.run_folders import fusions
 
 wandb = pytest.importorskip("wandb")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

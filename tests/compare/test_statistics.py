@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import yaml
+from helpers.run_folders import ROOT
 from scipy import optimize, stats
 
 from velm_lightning.bench.simulation import Truth, exponential, normal, rates, same, two_modes
@@ -20,8 +21,6 @@ from velm_lightning.compare.statistics import (
     seeds_needed,
 )
 from velm_lightning.compare.student import joint_p, t_p, t_quantile
-
-from helpers.run_folders import ROOT
 
 A, B = [0.75, 0.70, 0.80], [0.70, 0.60, 0.65]  # three seeds each: differences 0.05, 0.10, 0.15
 IMAGE_EFFECT = [0.3, -0.1, -0.1, -0.1]  # of four images, on the difference

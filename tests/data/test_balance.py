@@ -3,8 +3,8 @@
 from collections import Counter
 
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
 
 from velm_lightning.data import MultimodalData
 from velm_lightning.data.balance import balance

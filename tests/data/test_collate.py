@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
 
 from velm_lightning.data.collate import Texts, cut_targets, known_answers, picture_names
 from velm_lightning.types import Sample

@@ -3,11 +3,11 @@
 from collections import Counter
 
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
+from helpers.pictures import smooth
 from hypothesis import given
 from hypothesis import strategies as st
-from helpers.pictures import smooth
 
 from velm_lightning.data import MultimodalData
 from velm_lightning.data.incongruent import permuted, unchanged, with_other_pictures

@@ -5,15 +5,15 @@ from collections import Counter
 from types import SimpleNamespace
 
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
 from PIL import Image
 from torch import nn
 from torchvision.transforms import v2
 
 from velm_lightning.data import MultimodalData
-from velm_lightning.text.tokenizers import TrainedTokenizer
 from velm_lightning.io.seeding import stable_number
+from velm_lightning.text.tokenizers import TrainedTokenizer
 from velm_lightning.types import ImageTransform, InputError, Sample
 
 FLIPS = (v2.RandomHorizontalFlip(0.5), v2.RandomCrop(tiny.SIZE, padding=2))

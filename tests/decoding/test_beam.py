@@ -3,12 +3,11 @@
 import math
 
 import pytest
+from helpers.table_model import END, Tables, exhaustive, plain_beam
 
 from velm_lightning.decoding import Beam, Greedy
 from velm_lightning.io.configurable import build, recipe
 from velm_lightning.types import InputError
-
-from helpers.table_model import END, Tables, exhaustive, plain_beam
 
 PENALTIES = (0.0, 0.7, 1.0, 2.0, -1.0)
 STOPS = ("never", False, True)

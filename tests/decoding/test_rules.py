@@ -3,11 +3,10 @@
 import math
 
 import pytest
+from helpers.table_model import END, Tables, exhaustive
 
 from velm_lightning.decoding import Beam, Greedy, PrefixTrie, Sampling
 from velm_lightning.types import InputError
-
-from helpers.table_model import END, Tables, exhaustive
 
 SEARCHES = [
     Greedy(max_length=6),

@@ -4,12 +4,11 @@ import math
 
 import pytest
 import torch
+from helpers.table_model import END, Tables, log_probability
 
 from velm_lightning.decoding import Greedy, Sampling
 from velm_lightning.decoding._top import log_total, top_k
 from velm_lightning.types import InputError
-
-from helpers.table_model import END, Tables, log_probability
 
 
 def generator(seed=0):

@@ -9,8 +9,8 @@ import pickle
 
 import numpy as np
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
 from tokenizers import processors
 from transformers import (
     AutoConfig,
@@ -23,16 +23,16 @@ from transformers import (
     ViTImageProcessor,
 )
 
-from velm_lightning.io import hub
 from velm_lightning.data import PretrainedTokenizer
-from velm_lightning.data.features.store import FeatureStore
 from velm_lightning.data.features.frozen import encoder_key
+from velm_lightning.data.features.store import FeatureStore
 from velm_lightning.encoders import PretrainedImage, PretrainedText
 from velm_lightning.fusion import EarlyFusion
+from velm_lightning.io import hub
 from velm_lightning.io.configurable import build, recipe
 from velm_lightning.tasks import Generation
-from velm_lightning.types import ImageTransform, InputError
 from velm_lightning.text.vocabulary import Vocabulary
+from velm_lightning.types import ImageTransform, InputError
 
 CLIP = {
     "model_type": "clip",

@@ -8,8 +8,8 @@ import itertools
 from functools import partial
 
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from velm_lightning.checkpoints import checkpoint
@@ -27,8 +27,8 @@ from velm_lightning.fusion import (
     TensorProduct,
     TextOnly,
 )
-from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.io.configurable import recipe
+from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.tasks import Classification, Generation, MaskedLM, Mixture, Retrieval
 from velm_lightning.types import Tokens, Words
 

@@ -4,16 +4,17 @@ What a model of transformers sees, and that a cache changes nothing, is held by 
 """
 
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
 
 from velm_lightning.checkpoints import checkpoint
 from velm_lightning.decoding import Beam, Greedy
 from velm_lightning.encoders import MLP, Linear, LoRA, Queries
+from velm_lightning.fusion import EarlyFusion, Fusion, InteractiveFusion, LateFusion
 from velm_lightning.inspection.explain import explain
-from velm_lightning.fusion import EarlyFusion, Fusion, InteractiveFusion, LateFusion, Optimization
 from velm_lightning.tasks import Classification, Generation
 from velm_lightning.tasks.stepping import CachedSteps, UncachedSteps
+from velm_lightning.training import Optimization
 from velm_lightning.types import InputError
 
 CONNECTORS = {"linear": Linear, "mlp": MLP, "queries": lambda: Queries(count=3, heads=2)}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from velm_lightning.cli.fit import VelmCLI, main
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
 FEW = [f"--data.dataset.init_args.{split}={count}" for split, count in (("train", 4), ("val", 3), ("test", 2))]
 SMALL = [  # a model of conf/vqa.yaml that is as small as can be

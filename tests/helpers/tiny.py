@@ -13,8 +13,8 @@ from velm_lightning.encoders import (
 )
 from velm_lightning.fusion import LateFusion
 from velm_lightning.tasks import Classification
-from velm_lightning.types import Dataset, Sample, Words
 from velm_lightning.text.vocabulary import Vocabulary, train_tokenizer
+from velm_lightning.types import Dataset, Sample, Words
 
 SIZE, DIM = 16, 8
 ANSWERS = ("no", "red", "yes")

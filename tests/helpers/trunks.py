@@ -1,7 +1,7 @@
 """Tiny models of every text model type of transformers, and what one computes in transformers and here."""
 
-from helpers import tiny
 import torch
+from helpers import tiny
 from torch import nn
 from transformers import AutoConfig
 

@@ -5,13 +5,13 @@ import importlib.util
 import pytest
 from helpers import tiny
 
-from velm_lightning.inspection.ceiling import ceiling, thin_targets
 from velm_lightning.data import TrainedTokenizer
+from velm_lightning.inspection.ceiling import ceiling, thin_targets
 from velm_lightning.tasks import Classification, Generation, MaskedLM
 from velm_lightning.tasks.scorers import VQAAccuracy
 from velm_lightning.tasks.sentences import Answers, Captions, Translations
-from velm_lightning.types import Sample
 from velm_lightning.text.vocabulary import Vocabulary, train_tokenizer
+from velm_lightning.types import Sample
 
 SIGNS = ("10:30", "T-shirt", "it's Paris", "3.5 cm", "$5", "Zürich", "don't know", "red/blue")
 GERMAN = (

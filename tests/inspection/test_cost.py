@@ -1,15 +1,15 @@
 """Floating-point operations against formulas written out for each model, a multiply-add as two."""
 
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
 from torch import nn
 
-from velm_lightning.inspection.cost import flops, sample_flops
 from velm_lightning.data.split import Split
 from velm_lightning.fusion import EarlyFusion, InteractiveFusion, LateFusion
-from velm_lightning.training.compiling import compile_layers
+from velm_lightning.inspection.cost import flops, sample_flops
 from velm_lightning.tasks import Classification, Generation, MaskedLM, Mixture, Retrieval, SelfCritical
+from velm_lightning.training.compiling import compile_layers
 
 DIM, EYES, PATCHES, VALUES = tiny.DIM, 12, 4, 3 * 8 * 8  # a picture of 16 pixels in patches of 8
 LAYERS = 2  # of the text encoder

@@ -10,8 +10,8 @@ import time
 import pytest
 import torch
 
-from velm_lightning.tracking.checkpoints import WholeCheckpoints, newest_usable, random_state, restore_random_state
 from velm_lightning.io.atomic import remove_parts, replacing, write_whole
+from velm_lightning.tracking.checkpoints import WholeCheckpoints, newest_usable, random_state, restore_random_state
 from velm_lightning.types import InputError
 
 

@@ -7,16 +7,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
 from torch import nn
 
 from velm_lightning.encoders import SmallCNN
-from velm_lightning.fusion import Concat, Gate, InteractiveFusion, LateFusion, Optimization
+from velm_lightning.fusion import Concat, Gate, InteractiveFusion, LateFusion
 from velm_lightning.io.configurable import Recorded, build, find_class, recipe
 from velm_lightning.tasks import Classification, VQAAccuracy
-from velm_lightning.types import InputError
 from velm_lightning.text.vocabulary import Vocabulary
+from velm_lightning.training import Optimization
+from velm_lightning.types import InputError
 
 
 class Leaf(Recorded):

@@ -6,12 +6,11 @@ import json
 import numpy as np
 import pytest
 import torch
+from helpers.references import FIXTURES, flickr8k, need
 
 from velm_lightning.metrics.captions import NAMES, CaptionScores, bleu, cider_d, cider_d_rows, rouge_l, score_captions
 from velm_lightning.metrics.references import References
 from velm_lightning.types import InputError
-
-from helpers.references import FIXTURES, flickr8k, need
 
 COCO = json.loads((FIXTURES / "coco_caption_scores.json").read_text())
 ODD = json.loads((FIXTURES / "odd_captions.json").read_text())

@@ -1,8 +1,8 @@
 """CLIPScore and RefCLIPScore on a CLIP of random weights, against the definition written out by hand."""
 
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
 from transformers import AutoConfig, CLIPImageProcessor, CLIPModel, PreTrainedTokenizerFast
 
 from velm_lightning.metrics import Clip, CLIPScore, clip_score

@@ -3,12 +3,11 @@
 import json
 
 import pytest
+from helpers.references import FIXTURES, flickr8k, need
 
 from velm_lightning.metrics.captions import References
 from velm_lightning.metrics.meteor import meteor_modules, meteor_name, meteor_score
 from velm_lightning.types import InputError
-
-from helpers.references import FIXTURES, flickr8k, need
 
 pytest.importorskip("snowballstemmer", reason="pip install velm-lightning[meteor]")
 JAR = json.loads((FIXTURES / "meteor_jar.json").read_text())

@@ -4,10 +4,9 @@ import hashlib
 import json
 
 import pytest
+from helpers.references import FIXTURES, flickr8k
 
 from velm_lightning.metrics.ptb import ptb_tokenise, ptb_tokenise_all
-
-from helpers.references import FIXTURES, flickr8k
 
 JAR_LINES = json.loads((FIXTURES / "ptb_lines.json").read_text())
 JAR_SHA256 = {  # of the jar's lines on each split of Flickr8k, punctuation removed, each with its line end

@@ -5,12 +5,11 @@ import re
 
 import pytest
 import torch
+from helpers.vqa_cases import NORMALISE, SCORES
 
 from velm_lightning.metrics._vqa_words import CONTRACTIONS
 from velm_lightning.metrics.vqa import VQAAccuracy, normalise_answer, vqa_accuracy, vqa_mean, vqa_percent, vqa_scores
 from velm_lightning.types import InputError
-
-from helpers.vqa_cases import NORMALISE, SCORES
 
 PROTOCOLS = ("official", "pre-2021", "always")
 NORMALISE_ROWS = [(rule, *row) for rule, rows in NORMALISE.items() for row in rows]

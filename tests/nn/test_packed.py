@@ -3,15 +3,15 @@
 import copy
 
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
 from torch import nn
 
-from velm_lightning.nn.attention import Attention, FeedForward
 from velm_lightning.fusion import EarlyFusion
-from velm_lightning.tasks import Generation
 from velm_lightning.nn import packed as packing
+from velm_lightning.nn.attention import Attention, FeedForward
 from velm_lightning.nn.packed import PackedFeedForward, PackedLinear, PackedProjections, Packing
+from velm_lightning.tasks import Generation
 
 needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch was built without oneDNN")
 X = torch.randn(4, 8, 24)

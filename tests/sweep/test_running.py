@@ -18,14 +18,14 @@ import yaml
 from helpers.command_line import CONF, FEW, ROOT, SMALL
 from optuna.trial import TrialState
 
-from velm_lightning.__main__ import main
+from velm_lightning.cli.commands import main
 from velm_lightning.errors import InputError
 from velm_lightning.sweep.processes import working
 from velm_lightning.sweep.spec import read_spec
 from velm_lightning.sweep.study import Study
 from velm_lightning.sweep.worker import recover, run_record
 
-TRIAL = str(Path(__file__).with_name("trial.py"))
+TRIAL = str(Path(__file__).parents[1] / "helpers/trial.py")
 
 
 class Sweep:

@@ -3,8 +3,8 @@
 import math
 
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
 from torch import log, nn, tensor
 
 from velm_lightning.fusion import LateFusion

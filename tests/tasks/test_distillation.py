@@ -1,14 +1,15 @@
 """A late student learns from an interactive teacher."""
 
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
 from torch.nn import functional as F
 
 from velm_lightning.checkpoints import checkpoint
-from velm_lightning.fusion import Fusion, InteractiveFusion, LateFusion, Optimization
+from velm_lightning.fusion import Fusion, InteractiveFusion, LateFusion
 from velm_lightning.io.configurable import recipe
 from velm_lightning.tasks import Classification, Distillation, Generation
+from velm_lightning.training import Optimization
 from velm_lightning.types import InputError
 
 TASKS = {"classification": (Classification, tiny.questions), "generation": (Generation, tiny.translations)}

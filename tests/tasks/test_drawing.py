@@ -3,8 +3,8 @@
 import math
 
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
 
 from velm_lightning.checkpoints import checkpoint
 from velm_lightning.data.collate import Texts

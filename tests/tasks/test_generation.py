@@ -4,8 +4,8 @@ import math
 from functools import partial
 
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
 from torch.nn import functional as F
 
 from velm_lightning.decoding import Beam, Greedy

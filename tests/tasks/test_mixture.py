@@ -3,8 +3,8 @@
 import math
 
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
 
 from velm_lightning.fusion import LateFusion
 from velm_lightning.tasks import MaskedLM, Mixture, Retrieval

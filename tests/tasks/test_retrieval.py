@@ -3,10 +3,10 @@
 import math
 
 import pytest
-from helpers import tiny
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from helpers import tiny
 from torch.nn import functional as F
 
 from velm_lightning.data import CaptionPairs

@@ -4,11 +4,12 @@ import json
 import math
 
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
 from lightning import Trainer
 
 from velm_lightning.checkpoints.checkpoint import pack
+from velm_lightning.cli.verify import read_rows, verify
 from velm_lightning.data import CaptionPairs, MultimodalData
 from velm_lightning.decoding import Flow
 from velm_lightning.encoders import Patches
@@ -30,7 +31,6 @@ from velm_lightning.tracking.record import RunRecord, summary_of
 from velm_lightning.tracking.run import Run
 from velm_lightning.tracking.scores import print_scores
 from velm_lightning.tracking.train_log import TrainLog
-from velm_lightning.cli.verify import read_rows, verify
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(isinstance.treespec|many workers|eval mode)")
 

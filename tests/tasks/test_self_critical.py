@@ -1,8 +1,8 @@
 """Self-critical training: its rewards, the probability that it raises, and that it raises what it should."""
 
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
 from lightning import Trainer
 
 from velm_lightning.checkpoints import checkpoint

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from velm_lightning.types import InputError
 from velm_lightning.text.vocabulary import SPECIALS, Vocabulary, coverage, train_tokenizer
+from velm_lightning.types import InputError
 
 BYTES = Vocabulary(train_tokenizer(tiny.TEXTS, "bpe"))
 

@@ -6,6 +6,7 @@ import pytest
 from helpers import tiny
 from lightning import Trainer
 
+from velm_lightning.cli.verify import verify
 from velm_lightning.data import MultimodalData
 from velm_lightning.tasks import Classification
 from velm_lightning.tracking.floors import Floors, summary
@@ -13,7 +14,6 @@ from velm_lightning.tracking.record import RunRecord, summary_of
 from velm_lightning.tracking.run import Run
 from velm_lightning.tracking.scores import print_scores
 from velm_lightning.tracking.train_log import TrainLog
-from velm_lightning.cli.verify import verify
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(isinstance.treespec|many workers|eval mode)")
 

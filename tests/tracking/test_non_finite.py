@@ -3,8 +3,8 @@
 from types import SimpleNamespace
 
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
 

@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
 from lightning import Trainer
 
 from velm_lightning.data import CaptionPairs, MultimodalData

@@ -10,7 +10,7 @@ import time
 import pytest
 import torch
 from helpers.command_line import ROOT
-from test_resume import WORDS, fault, only_run, same, wait_for_the_mark
+from helpers.resuming import WORDS, fault, only_run, same, wait_for_the_mark
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 import torch
 import yaml
-from test_other_data import FIT, Project
+from helpers.project import FIT, Project
 
 from velm_lightning.training.optimization import Optimization, Schedule
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from velm_lightning.tracking.run import Run, now
 from velm_lightning.io.atomic import write_whole
+from velm_lightning.tracking.run import Run, now
 from velm_lightning.types import InputError, Row
 
 ROWS = [

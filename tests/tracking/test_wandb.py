@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import yaml
 from helpers.command_line import CONF, FEW, SMALL, velm
-
 from helpers.wandb_server import WandbServer
 
 pytestmark = pytest.mark.slow

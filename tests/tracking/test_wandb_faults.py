@@ -3,14 +3,14 @@
 import sys
 import time
 
-from helpers import faults
 import pytest
 import torch
-from test_resume import WORDS, only_run
-
+from helpers import faults
+from helpers.resuming import WORDS, only_run
 from helpers.stub_server import KEY, Stub
-from tracking.test_wandb import values, wandb
 from helpers.wandb_server import WandbServer
+from tracking.test_wandb import values, wandb
+
 from velm_lightning.tracking import settings
 
 ONLINE = [*WORDS, "--tracking.wandb=online", "--tracking.pictures=0", "--trainer.max_epochs=1"]

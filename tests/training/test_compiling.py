@@ -2,11 +2,12 @@
 
 import lightning
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
 from torch.utils.data import DataLoader
 
-from velm_lightning.fusion import Compiling, InteractiveFusion
+from velm_lightning.fusion import InteractiveFusion
+from velm_lightning.training import Compiling
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::UserWarning:lightning",

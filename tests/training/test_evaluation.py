@@ -6,8 +6,8 @@ The processes are forked, so that they cost no start of Python; ``test_ddp`` sta
 import json
 
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
 

@@ -4,11 +4,12 @@ import itertools
 import math
 
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
 from torch import nn
 
-from velm_lightning.fusion import InteractiveFusion, LateFusion, Optimization
+from velm_lightning.fusion import InteractiveFusion, LateFusion
+from velm_lightning.training import Optimization
 
 
 @pytest.fixture

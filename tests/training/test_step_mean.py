@@ -1,16 +1,17 @@
 """An optimiser step learns from the mean over all its items, in however many micro-batches and processes."""
 
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
 
 from velm_lightning.data import MultimodalData
 from velm_lightning.data.split import Split
-from velm_lightning.fusion import EarlyFusion, Optimization
+from velm_lightning.fusion import EarlyFusion
 from velm_lightning.tasks import Classification, Generation, MaskedLM, SelfCritical
 from velm_lightning.tracking.train_log import TrainLog
+from velm_lightning.training import Optimization
 from velm_lightning.types import Sample
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(isinstance.treespec|many workers|multi-threaded)")

@@ -2,11 +2,12 @@
 
 import lightning
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
 from torch.utils.data import DataLoader
 
-from velm_lightning.fusion import GradualUnfreezing, LateFusion
+from velm_lightning.fusion import LateFusion
+from velm_lightning.training import GradualUnfreezing
 from velm_lightning.types import InputError
 
 QUIET = pytest.mark.filterwarnings("ignore::UserWarning:lightning", "ignore:.*isinstance")

@@ -23,8 +23,8 @@ from velm_lightning.encoders import SmallCNN, TransformerText
 from velm_lightning.fusion import TextOnly
 from velm_lightning.tasks import Generation
 from velm_lightning.tasks.stepping import CachedSteps, UncachedSteps
-from velm_lightning.types import Batch
 from velm_lightning.text.vocabulary import SPECIALS, Vocabulary, train_tokenizer
+from velm_lightning.types import Batch
 
 Sentences = list[list[int]]
 

@@ -21,9 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 from velm_lightning.bench.interleaved_timing import in_short, in_turns, ratios
+from velm_lightning.data.result_files import read_references
 from velm_lightning.metrics.captions import score_captions
 from velm_lightning.metrics.references import References
-from velm_lightning.data.result_files import read_references
 
 Captions = dict[str, tuple[str, ...]]
 Figures = dict[str, float]

@@ -19,17 +19,17 @@ from lightning.pytorch.callbacks import Callback
 from torch import nn
 
 from velm_lightning.bench.interleaved_timing import ratios, show
-from velm_lightning.cli.fit import quiet
 from velm_lightning.data import MultimodalData, ShapeScenes
 from velm_lightning.encoders import SmallCNN, TransformerText
 from velm_lightning.fusion import Fusion, InteractiveFusion
 from velm_lightning.tasks import Classification
 from velm_lightning.tracking import Run, Tracking
 from velm_lightning.tracking.checkpoints import LastCheckpoint
-from velm_lightning.tracking.shutdown import Signals
-from velm_lightning.tracking.non_finite import Losses
 from velm_lightning.tracking.metrics_file import MetricsFile
+from velm_lightning.tracking.non_finite import Losses
+from velm_lightning.tracking.quiet import quiet
 from velm_lightning.tracking.settings import close_wandb
+from velm_lightning.tracking.shutdown import Signals
 from velm_lightning.tracking.train_log import Progress, TrainLog
 
 

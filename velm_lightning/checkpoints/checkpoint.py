@@ -15,8 +15,8 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from velm_lightning.io.configurable import Recorded, build, recipe
-from velm_lightning.types import InputError
 from velm_lightning.text.vocabulary import Vocabulary
+from velm_lightning.types import InputError
 
 FORMAT = 1
 Part = TypeVar("Part", bound=nn.Module)

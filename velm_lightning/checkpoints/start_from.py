@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from velm_lightning.checkpoints import checkpoint
 from velm_lightning.io.configurable import recipe
-from velm_lightning.types import InputError
 from velm_lightning.text.vocabulary import Vocabulary
+from velm_lightning.types import InputError
 
 
 class Taken(NamedTuple):

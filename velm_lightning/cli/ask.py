@@ -10,8 +10,8 @@ import torch
 
 from velm_lightning.data.collate import Texts
 from velm_lightning.data.images.store import read_image
-from velm_lightning.inspection.explain import draw, explain
 from velm_lightning.fusion import Fusion
+from velm_lightning.inspection.explain import draw, explain
 from velm_lightning.types import Batch, InputError, Sample
 
 

@@ -10,17 +10,17 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
-from velm_lightning.inspection.ceiling import ceiling, thin_targets
+from velm_lightning.cli.config_guard import PACKAGES, check_file
+from velm_lightning.cli.parser import Parser
 from velm_lightning.data import MultimodalData
 from velm_lightning.data.checks.check import check_dataset
 from velm_lightning.data.checks.report import SHOWN
-from velm_lightning.cli.parser import Parser
+from velm_lightning.inspection.ceiling import ceiling, thin_targets
 from velm_lightning.tasks.base import Task
 from velm_lightning.tasks.classification import Classification
 from velm_lightning.tasks.floors import describe, rows_of
 from velm_lightning.tasks.generation import Generation
 from velm_lightning.tasks.sentences import Answers, Captions
-from velm_lightning.cli.config_guard import PACKAGES, check_file
 from velm_lightning.types import SPLITS, InputError
 
 

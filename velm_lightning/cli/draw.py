@@ -14,8 +14,8 @@ from torch import Tensor
 from velm_lightning.data.collate import Texts
 from velm_lightning.decoding import Flow
 from velm_lightning.fusion import Fusion
-from velm_lightning.tasks import Drawing
 from velm_lightning.io.atomic import write_whole
+from velm_lightning.tasks import Drawing
 from velm_lightning.types import InputError, Sample
 
 SIDE = 128

@@ -12,9 +12,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from velm_lightning.cli.fit import QUIET, VelmCLI
+from velm_lightning.cli.fit import VelmCLI
 from velm_lightning.data import MultimodalData
 from velm_lightning.fusion import Fusion
+from velm_lightning.tracking.quiet import QUIET
 from velm_lightning.types import SPLITS, InputError
 
 

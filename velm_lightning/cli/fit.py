@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -19,47 +18,32 @@ from lightning.pytorch.loggers import Logger
 
 import velm_lightning.encoders
 import velm_lightning.fusion
-import velm_lightning.scene_judge
-import velm_lightning.tasks  # noqa: F401 - imported, their classes can be named by short names
+import velm_lightning.tasks
+import velm_lightning.tasks.scene_judge
+import velm_lightning.training  # noqa: F401 - imported, their classes can be named by short names
+from velm_lightning.cli.config_guard import check_configs
+from velm_lightning.cli.parser import Parser
 from velm_lightning.data import MultimodalData, PretrainedTokenizer, TrainedTokenizer
 from velm_lightning.fusion import Fusion
-from velm_lightning.cli.parser import Parser
+from velm_lightning.io.atomic import write_whole
 from velm_lightning.io.configurable import find
 from velm_lightning.tracking.checkpoints import LastCheckpoint, WholeCheckpoints, newest_usable
-from velm_lightning.tracking.shutdown import Companions, Interrupted, Signals, leave, said
 from velm_lightning.tracking.floors import Floors
 from velm_lightning.tracking.gallery import Gallery
 from velm_lightning.tracking.limits import Limits
-from velm_lightning.tracking.non_finite import Losses
 from velm_lightning.tracking.metrics_file import MetricsFile
+from velm_lightning.tracking.non_finite import Losses
+from velm_lightning.tracking.quiet import quiet
 from velm_lightning.tracking.record import RunRecord
 from velm_lightning.tracking.resuming import Resuming
 from velm_lightning.tracking.run import Run, now
 from velm_lightning.tracking.scores import print_scores
 from velm_lightning.tracking.settings import Tracking, close_wandb, say_offline
+from velm_lightning.tracking.shutdown import Companions, Interrupted, Signals, leave, said
 from velm_lightning.tracking.sweep_trial import SweepTrial
 from velm_lightning.tracking.thumbnails import Thumbnails
 from velm_lightning.tracking.train_log import Progress, TrainLog
-from velm_lightning.io.atomic import write_whole
-from velm_lightning.cli.config_guard import check_configs
 from velm_lightning.types import InputError
-
-# Said by libraries to each other, or about what is so by intent; a user can do nothing about them.
-QUIET = (
-    r".*isinstance\(treespec, LeafSpec\)",
-    r".*does not have many workers",
-    r".*is smaller than the logging interval",
-    r".*Found .* module\(s\) in eval mode",
-    r".*Checkpoint directory .* exists and is not empty",
-    r".*your dataloader is not resumable",
-    r".*could not find the monitored key",  # before the first evaluation; after it, an error
-)
-
-
-def quiet() -> None:
-    """Leave out what a user can do nothing about."""
-    for message in QUIET:
-        warnings.filterwarnings("ignore", message=message)
 
 
 class VelmCLI(LightningCLI):

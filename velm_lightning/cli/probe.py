@@ -20,16 +20,16 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from velm_lightning.cli.data import data_of
 from velm_lightning.data import MultimodalData
-from velm_lightning.io.digests import contents_of
 from velm_lightning.data.incongruent import permuted, unchanged
 from velm_lightning.data.split import Split
-from velm_lightning.cli.data import data_of
 from velm_lightning.fusion import Fusion
+from velm_lightning.io.atomic import write_whole
+from velm_lightning.io.digests import contents_of
 from velm_lightning.io.seeding import stable_generator
 from velm_lightning.tasks.rows import gather_rows
 from velm_lightning.tracking.run import Run
-from velm_lightning.io.atomic import write_whole
 from velm_lightning.types import Batch, InputError
 
 Modality = Literal["image", "text"]

@@ -12,15 +12,15 @@ from rich.console import Console
 from rich.table import Table
 
 from velm_lightning.data.images.decode import read_image
-from velm_lightning.io.files import show
 from velm_lightning.data.images.folder import pictures_in
+from velm_lightning.data.result_files import is_text, read_references, read_results, write, write_results
+from velm_lightning.io.files import show
 from velm_lightning.metrics.captions import NAMES, score_captions
 from velm_lightning.metrics.clip import Clip, clip_score
 from velm_lightning.metrics.meteor import meteor_modules, meteor_name, meteor_score
 from velm_lightning.metrics.references import References
 from velm_lightning.metrics.sanity import Diversity, diversity
 from velm_lightning.metrics.signature import signature_of, split_fingerprint
-from velm_lightning.data.result_files import is_text, read_references, read_results, write, write_results
 from velm_lightning.types import InputError
 
 

@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from velm_lightning.data.collate import Texts
-from velm_lightning.io.digests import threads
 from velm_lightning.data.features.store import FeatureStore
-from velm_lightning.data.images.store import read_image
 from velm_lightning.data.images.folder import picture_files
+from velm_lightning.data.images.store import read_image
 from velm_lightning.fusion import Fusion
 from velm_lightning.inspection.nearest import Nearest, NearestByCells
 from velm_lightning.io.configurable import Recorded
+from velm_lightning.io.digests import threads
 from velm_lightning.tasks.retrieval import Retrieval
 from velm_lightning.types import ImageTransform, InputError, Sample, Tokens, Words
 

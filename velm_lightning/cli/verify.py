@@ -12,8 +12,8 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from velm_lightning.io.files import read_text
 from velm_lightning.io.configurable import build
+from velm_lightning.io.files import read_text
 from velm_lightning.tasks.base import Task
 from velm_lightning.tasks.floors import constant
 from velm_lightning.tasks.rows import group_scores, sizes

@@ -11,12 +11,12 @@ import numpy as np
 from velm_lightning.compare.budgets import expected_best
 from velm_lightning.compare.grouping import Method, methods, short_names
 from velm_lightning.compare.measures import Measure, Metric, measure, metric_of
+from velm_lightning.compare.modality_reliance import COSTS, owed
 from velm_lightning.compare.notes import notes_on
 from velm_lightning.compare.pairs import Family, Pair, all_pairs, chosen
 from velm_lightning.compare.reading import Left, RunFolder, Scores
 from velm_lightning.compare.result import Result, mean
 from velm_lightning.compare.statistics import Interval, Table, image_interval, seed_interval
-from velm_lightning.compare.modality_reliance import COSTS, owed
 from velm_lightning.errors import InputError
 
 COUNTS = ("samples", "without_references")

@@ -11,8 +11,8 @@ from typing import Any
 from velm_lightning.compare.comparison import Comparison
 from velm_lightning.compare.figures import panels
 from velm_lightning.compare.grouping import short_names, shown
-from velm_lightning.compare.tables import sheets
 from velm_lightning.compare.modality_reliance import COSTS
+from velm_lightning.compare.tables import sheets
 from velm_lightning.errors import InputError
 
 MOST_METHODS = 12

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from velm_lightning.compare.comparison import Comparison, settings_of
 from velm_lightning.compare.grouping import shown
+from velm_lightning.compare.modality_reliance import COSTS
 from velm_lightning.compare.panel import Panel, layout_of, safe
 from velm_lightning.compare.tables import short
-from velm_lightning.compare.modality_reliance import COSTS
 
 
 def parallel(found: Comparison) -> Panel:

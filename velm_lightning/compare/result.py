@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from velm_lightning.compare.grouping import Method
-from velm_lightning.compare.statistics import Interval
 from velm_lightning.compare.modality_reliance import Owed
+from velm_lightning.compare.statistics import Interval
 
 
 class Result(NamedTuple):

@@ -14,10 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from velm_lightning.compare.comparison import Comparison, points
+from velm_lightning.compare.modality_reliance import COSTS
 from velm_lightning.compare.pairs import Pair
 from velm_lightning.compare.result import Result
 from velm_lightning.compare.statistics import Interval
-from velm_lightning.compare.modality_reliance import COSTS
 
 
 class Sheet(NamedTuple):

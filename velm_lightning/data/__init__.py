@@ -4,20 +4,20 @@ from velm_lightning.data.datasets.caption_pairs import CaptionPairs
 from velm_lightning.data.datasets.clips import Clips
 from velm_lightning.data.datasets.coco_captions import COCOCaptions
 from velm_lightning.data.datasets.digits import Digits
-from velm_lightning.data.synthetic.face_posts import FacePosts
 from velm_lightning.data.datasets.flickr_tokens import FlickrTokens
 from velm_lightning.data.datasets.jsonlines import JSONLines
 from velm_lightning.data.datasets.karpathy import Karpathy
-from velm_lightning.data.module import MultimodalData
 from velm_lightning.data.datasets.multi30k import Multi30k
 from velm_lightning.data.datasets.nlvr import NLVR
+from velm_lightning.data.datasets.vqav2 import VQAv2
+from velm_lightning.data.module import MultimodalData
+from velm_lightning.data.synthetic.face_posts import FacePosts
 from velm_lightning.data.synthetic.shape_clips import ShapeClipCaptions, ShapeClips
 from velm_lightning.data.synthetic.shape_dialogues import ShapeDialogues
 from velm_lightning.data.synthetic.shape_drawings import ShapeDrawings
 from velm_lightning.data.synthetic.shape_scenes import ShapeCaptions, ShapeScenes, ShapeStatements, ShapeTranslations
 from velm_lightning.data.synthetic.shape_summaries import ShapeSummaries
 from velm_lightning.text.tokenizers import PretrainedTokenizer, Tokenizing, TrainedTokenizer
-from velm_lightning.data.datasets.vqav2 import VQAv2
 
 __all__ = [
     "NLVR",

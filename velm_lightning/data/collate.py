@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from velm_lightning.data.images.store import identity
-from velm_lightning.types import Batch, Sample
 from velm_lightning.text.vocabulary import Vocabulary
+from velm_lightning.types import Batch, Sample
 
 
 class Texts:

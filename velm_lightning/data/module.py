@@ -17,15 +17,15 @@ from torch.utils.data import DataLoader
 from velm_lightning.checkpoints.checkpoint import vocabulary_of
 from velm_lightning.data.balance import balance
 from velm_lightning.data.collate import Texts
-from velm_lightning.data.features.store import FeatureStore
 from velm_lightning.data.features.frozen import Encoder, check_frozen, encoder_key
+from velm_lightning.data.features.store import FeatureStore
 from velm_lightning.data.images.store import MAX_PIXELS, ImageStore
 from velm_lightning.data.incongruent import with_other_pictures
 from velm_lightning.data.samplers import EvaluationOrder, TrainOrder
 from velm_lightning.data.split import Loader, Split
 from velm_lightning.text.tokenizers import Tokenizing, TrainedTokenizer
-from velm_lightning.types import Batch, Dataset, ImageTransform, InputError, Sample
 from velm_lightning.text.vocabulary import Vocabulary
+from velm_lightning.types import Batch, Dataset, ImageTransform, InputError, Sample
 
 
 class MultimodalData(LightningDataModule):

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from velm_lightning.data.datasets.captioned import caption_text, identity, records
+from velm_lightning.data.datasets.karpathy import captions_of, image_id
 from velm_lightning.io.files import Row as Record
 from velm_lightning.io.files import clean_text, read_json, read_rows, read_text, show
-from velm_lightning.data.datasets.karpathy import captions_of, image_id
 from velm_lightning.types import InputError, Row
 
 References = dict[str, tuple[str, ...]]

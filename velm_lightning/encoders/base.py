@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.io.configurable import Recorded
-from velm_lightning.types import ImageTransform, Tokens, Words
+from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.text.vocabulary import Vocabulary
+from velm_lightning.types import ImageTransform, Tokens, Words
 
 
 class Encoder(Recorded, nn.Module, ABC):

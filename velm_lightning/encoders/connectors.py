@@ -7,8 +7,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import nn
 
-from velm_lightning.nn.attention import Block, attention_mask
 from velm_lightning.io.configurable import Recorded
+from velm_lightning.nn.attention import Block, attention_mask
 from velm_lightning.types import InputError, Tokens
 
 

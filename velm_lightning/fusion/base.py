@@ -12,18 +12,18 @@ from lightning import LightningModule
 from torch import Tensor, nn
 
 from velm_lightning.checkpoints import checkpoint
-from velm_lightning.nn.attention import AttentionMaps
+from velm_lightning.checkpoints.start_from import Taken, start_from
 from velm_lightning.encoders import ImageEncoder, TextEncoder
 from velm_lightning.encoders.connectors import Connector, Linear
-from velm_lightning.training.optimization import Optimization
-from velm_lightning.training.step_mean import StepMean
-from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.io.configurable import Recorded, rebuilding
+from velm_lightning.nn.attention import AttentionMaps
+from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.tasks.base import Task
 from velm_lightning.tasks.rows import gather_rows
-from velm_lightning.checkpoints.start_from import Taken, start_from
-from velm_lightning.types import Batch, ImageTransform, Row, Tokens, Words
 from velm_lightning.text.vocabulary import Vocabulary
+from velm_lightning.training.optimization import Optimization
+from velm_lightning.training.step_mean import StepMean
+from velm_lightning.types import Batch, ImageTransform, Row, Tokens, Words
 
 
 class Fusion(Recorded, LightningModule, ABC):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from velm_lightning.nn.attention import AttentionMaps
 from velm_lightning.fusion.base import Fusion
+from velm_lightning.nn.attention import AttentionMaps
 from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.types import Tokens
 

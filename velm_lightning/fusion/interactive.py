@@ -6,8 +6,8 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from velm_lightning.nn.attention import AttentionMaps, Block, attention_mask
 from velm_lightning.fusion.text_first import TrunkFirst
+from velm_lightning.nn.attention import AttentionMaps, Block, attention_mask
 from velm_lightning.nn.kv_cache import Cache, once
 from velm_lightning.types import Tokens
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from unicodedata import normalize
 
 from velm_lightning.tasks.base import Task
-from velm_lightning.types import Row, Sample
 from velm_lightning.text.vocabulary import Vocabulary
+from velm_lightning.types import Row, Sample
 
 ENOUGH = 0.99
 """Share of a byte-level tokeniser's score below which the ceiling is a warning."""

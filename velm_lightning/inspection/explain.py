@@ -12,8 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from velm_lightning.nn.attention import record_attention
 from velm_lightning.fusion import Fusion
+from velm_lightning.nn.attention import record_attention
 from velm_lightning.types import Batch, Tokens
 
 

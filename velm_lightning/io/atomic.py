@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from velm_lightning.types import InputError
+from velm_lightning.errors import InputError
 
 
 @contextmanager

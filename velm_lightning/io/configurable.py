@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from velm_lightning.types import InputError
+from velm_lightning.errors import InputError
 
 _rebuilding: ContextVar[bool] = ContextVar("rebuilding", default=False)
 

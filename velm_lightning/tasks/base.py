@@ -11,8 +11,8 @@ from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.io.configurable import Recorded
 from velm_lightning.tasks.floors import Floors, majority, training_answers
 from velm_lightning.tasks.protocol import Model
-from velm_lightning.types import Batch, Row, Sample, Tokens
 from velm_lightning.text.vocabulary import Vocabulary
+from velm_lightning.types import Batch, Row, Sample, Tokens
 
 
 class Task(Recorded, nn.Module, ABC):

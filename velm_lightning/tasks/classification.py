@@ -18,8 +18,8 @@ from velm_lightning.tasks.floors import Floors, training_answers
 from velm_lightning.tasks.protocol import Model
 from velm_lightning.tasks.rows import mean
 from velm_lightning.tasks.scorers import Exact, Scorer
-from velm_lightning.types import Batch, InputError, Row, Sample, Tokens
 from velm_lightning.text.vocabulary import Vocabulary
+from velm_lightning.types import Batch, InputError, Row, Sample, Tokens
 
 
 class Classification(HeadTask):

@@ -16,8 +16,8 @@ from velm_lightning.io.configurable import Recorded, rebuilding, recipe
 from velm_lightning.tasks.base import HeadTask, Task
 from velm_lightning.tasks.floors import Floors
 from velm_lightning.tasks.protocol import Model
-from velm_lightning.types import Batch, InputError, Row, Sample
 from velm_lightning.text.vocabulary import Vocabulary
+from velm_lightning.types import Batch, InputError, Row, Sample
 
 
 class Distillation(Task):

@@ -9,17 +9,17 @@ import torch
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from velm_lightning.nn.attention import Block, attention_mask
 from velm_lightning.decoding.flow import Flow, between, keyed_noise, keyed_times
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.encoders.image.patches import cut, join
 from velm_lightning.metrics.signature import signature_of
+from velm_lightning.nn.attention import Block, attention_mask
 from velm_lightning.tasks.base import Task
 from velm_lightning.tasks.judges import Judge
 from velm_lightning.tasks.protocol import Model
 from velm_lightning.tasks.rows import everywhere, mean
-from velm_lightning.types import Batch, InputError, Row, Tokens, Words
 from velm_lightning.text.vocabulary import Vocabulary
+from velm_lightning.types import Batch, InputError, Row, Tokens, Words
 
 SOONEST = 0.05
 """The least time that is taken to be left where a velocity is computed from a predicted picture."""

@@ -12,15 +12,15 @@ from torch.nn import functional as F
 
 from velm_lightning.decoding import Decoding, Greedy, Hypothesis
 from velm_lightning.encoders.base import TextEncoder
+from velm_lightning.nn.packed import Packing
 from velm_lightning.tasks.base import HeadTask
 from velm_lightning.tasks.heads import own_head, tied_head
 from velm_lightning.tasks.protocol import Model
-from velm_lightning.nn.packed import Packing
 from velm_lightning.tasks.rows import mean
 from velm_lightning.tasks.sentences import Captions, SentenceScorer
 from velm_lightning.tasks.stepping import CachedSteps, prompts
-from velm_lightning.types import Batch, InputError, Row, Tokens, Words
 from velm_lightning.text.vocabulary import Vocabulary
+from velm_lightning.types import Batch, InputError, Row, Tokens, Words
 
 
 class Generation(HeadTask):

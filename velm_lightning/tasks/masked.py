@@ -12,14 +12,14 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from velm_lightning.encoders.base import TextEncoder
-from velm_lightning.metrics.signature import signature_of
 from velm_lightning.io.seeding import stable_generator
+from velm_lightning.metrics.signature import signature_of
 from velm_lightning.tasks.base import Task
 from velm_lightning.tasks.heads import tied_head
 from velm_lightning.tasks.protocol import Model
 from velm_lightning.tasks.rows import mean
-from velm_lightning.types import Batch, InputError, Row
 from velm_lightning.text.vocabulary import Vocabulary
+from velm_lightning.types import Batch, InputError, Row
 
 HIDDEN, CHANGED = 0.8, 0.1  # of the words to be told; the rest stays as it is
 

@@ -11,8 +11,8 @@ from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.tasks.base import Task
 from velm_lightning.tasks.floors import Floors
 from velm_lightning.tasks.protocol import Model
-from velm_lightning.types import Batch, InputError, Row, Sample
 from velm_lightning.text.vocabulary import Vocabulary
+from velm_lightning.types import Batch, InputError, Row, Sample
 
 
 class Mixture(Task):

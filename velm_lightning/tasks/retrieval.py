@@ -12,17 +12,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from velm_lightning.encoders.base import TextEncoder
+from velm_lightning.io.seeding import stable_number
 from velm_lightning.metrics.retrieval import recall_of_folds
 from velm_lightning.metrics.signature import signature_of
-from velm_lightning.io.seeding import stable_number
 from velm_lightning.nn.distributed import together
 from velm_lightning.tasks.base import Task
 from velm_lightning.tasks.floors import Floors
 from velm_lightning.tasks.protocol import Model
 from velm_lightning.tasks.ranking import Direction, Gallery, Held
 from velm_lightning.tasks.rows import mean
-from velm_lightning.types import Batch, InputError, Row, Sample, Tokens
 from velm_lightning.text.vocabulary import Vocabulary
+from velm_lightning.types import Batch, InputError, Row, Sample, Tokens
 
 KS = (1, 5, 10)
 LARGEST_SCALE = 100.0

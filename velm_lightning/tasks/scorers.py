@@ -6,9 +6,9 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
+from velm_lightning.io.configurable import Recorded
 from velm_lightning.metrics.signature import signature_of
 from velm_lightning.metrics.vqa import VQAProtocol, clean_punctuation, normalise_answer, vqa_accuracy
-from velm_lightning.io.configurable import Recorded
 
 
 class Scorer(Recorded, ABC):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from velm_lightning.io.configurable import Recorded
 from velm_lightning.metrics.captions import score_captions
 from velm_lightning.metrics.meteor import meteor_modules, meteor_score
 from velm_lightning.metrics.references import References
 from velm_lightning.metrics.signature import signature_of
 from velm_lightning.metrics.translation import TranslationScore, chrf, sacre_bleu
-from velm_lightning.io.configurable import Recorded
 from velm_lightning.tasks.rows import mean
 from velm_lightning.tasks.scorers import Exact, Scorer
 from velm_lightning.types import Row

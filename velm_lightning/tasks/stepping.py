@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from velm_lightning.nn.kv_cache import Cache
-from velm_lightning.tasks.protocol import Model
 from velm_lightning.nn.packed import Packing
+from velm_lightning.tasks.protocol import Model
 from velm_lightning.types import Batch, Words
 
 

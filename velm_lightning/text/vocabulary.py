@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+from velm_lightning.errors import InputError
 from velm_lightning.io.configurable import Recorded
-from velm_lightning.types import InputError
 
 PAD, START, END, MASK, UNKNOWN = SPECIALS = ("[PAD]", "[CLS]", "[SEP]", "[MASK]", "[UNK]")
 

@@ -14,8 +14,8 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from velm_lightning.checkpoints import checkpoint as safe
-from velm_lightning.tasks.rows import everywhere
 from velm_lightning.io.atomic import replacing
+from velm_lightning.tasks.rows import everywhere
 from velm_lightning.types import InputError
 
 

@@ -15,10 +15,10 @@ from lightning.pytorch.loggers import WandbLogger
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from velm_lightning.inspection.explain import explain, heat_picture
 from velm_lightning.fusion import Fusion
-from velm_lightning.tracking.run import Run
+from velm_lightning.inspection.explain import explain, heat_picture
 from velm_lightning.io.atomic import write_whole
+from velm_lightning.tracking.run import Run
 from velm_lightning.types import Batch, Row
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]

@@ -17,17 +17,17 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from velm_lightning.inspection.cost import Flops, peak_memory, sample_flops
+from velm_lightning.io.atomic import make_folder, remove_parts
+from velm_lightning.io.configurable import recipe
 from velm_lightning.metrics.sanity import diversity
 from velm_lightning.metrics.signature import split_fingerprint
-from velm_lightning.io.configurable import recipe
 from velm_lightning.tasks.rows import group_scores, sizes
-from velm_lightning.tracking.shutdown import Interrupted
 from velm_lightning.tracking.evaluations import conditions, name_of, own_conditions, whole
 from velm_lightning.tracking.metrics_file import MetricsFile
 from velm_lightning.tracking.resuming import Resuming
 from velm_lightning.tracking.run import Run, now
+from velm_lightning.tracking.shutdown import Interrupted
 from velm_lightning.tracking.train_log import TrainLog, logged_step
-from velm_lightning.io.atomic import make_folder, remove_parts
 from velm_lightning.types import InputError, Row
 
 

@@ -14,8 +14,8 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-from velm_lightning.tracking import watcher
 from velm_lightning.io.atomic import write_whole
+from velm_lightning.tracking import watcher
 from velm_lightning.types import InputError, Row
 
 if sys.platform != "win32":

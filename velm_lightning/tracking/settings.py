@@ -12,9 +12,9 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from velm_lightning.tracking.run import Run
 from velm_lightning.io.atomic import make_folder
 from velm_lightning.io.wandb_service import end_service
+from velm_lightning.tracking.run import Run
 
 START, END = 8, 30
 """Seconds that a run waits for the W&B server in the beginning, and for the last upload in the end."""

@@ -21,11 +21,11 @@ from lightning import LightningModule, Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback
 
+from velm_lightning.io.wandb_service import end_service
 from velm_lightning.tracking.checkpoints import LastCheckpoint, more_follow
 from velm_lightning.tracking.second_interrupt import SecondInterrupt
 from velm_lightning.tracking.slurm import requeue, requeue_signal
 from velm_lightning.types import InputError
-from velm_lightning.io.wandb_service import end_service
 
 GRACE = 30.0
 """Seconds after which a process that has been told to end, and waits for another one, ends without it."""

@@ -12,8 +12,8 @@ from lightning.pytorch.callbacks import Callback
 from PIL import Image
 from torch import Tensor
 
-from velm_lightning.tracking.run import Run
 from velm_lightning.io.atomic import write_whole
+from velm_lightning.tracking.run import Run
 
 SIDE = 96
 """Longest side of a thumbnail in pixels."""

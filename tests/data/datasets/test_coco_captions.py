@@ -9,7 +9,7 @@ import yaml
 from velm_lightning.data.datasets.coco_captions import COCOCaptions
 from velm_lightning.types import Dataset, InputError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 FLICKR8K = ROOT.parent / "shared/data/flickr8k"
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from velm_lightning.data.datasets.jsonlines import JSONLines
 from velm_lightning.types import Dataset, InputError
 
-SHARED = Path(__file__).resolve().parents[3] / "shared/data"
+SHARED = Path(__file__).resolve().parents[4] / "shared/data"
 ROW = {"image": "a.jpg", "text": "what is it?", "answers": "cat"}
 
 
@@ -340,7 +340,7 @@ def test_rows_of_any_shape_are_samples_or_refused_with_the_file_named(tmp_path, 
 def test_daquar_is_read_by_the_config_that_a_user_would_write():
     import yaml
 
-    config = Path(__file__).resolve().parents[2] / "conf/data/daquar.yaml"
+    config = Path(__file__).resolve().parents[3] / "conf/data/daquar.yaml"
     arguments = yaml.safe_load(config.read_text())["dataset"]["init_args"]
     data = JSONLines(**{**arguments, "root": SHARED / "daquar"})
     sizes = {name: len(data.split(name)) for name in ("train", "val", "test")}

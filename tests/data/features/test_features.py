@@ -10,21 +10,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
 from lightning import Trainer
 from PIL import Image
 
-from velm_lightning.__main__ import main
+from velm_lightning.cli.commands import main
 from velm_lightning.data import MultimodalData
 from velm_lightning.data.features import store as features
-from velm_lightning.io.digests import digest_of, digests_of
+from velm_lightning.data.features.frozen import encoder_key
 from velm_lightning.data.features.shards import open_shard, write_shard
 from velm_lightning.data.features.store import FeatureStore
-from velm_lightning.data.features.frozen import encoder_key
 from velm_lightning.data.images.store import ImageStore
 from velm_lightning.encoders import ImageEncoder, SmallViT
 from velm_lightning.fusion import InteractiveFusion, TextOnly
+from velm_lightning.io.digests import digest_of, digests_of
 from velm_lightning.types import Dataset, ImageTransform, InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12 warns of threads

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.pictures import jpeg_header, png_header, smooth
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from helpers.pictures import jpeg_header, png_header, smooth
 from PIL import Image, ImageOps
 from torch.utils.data import DataLoader
 from torchvision.transforms._presets import ImageClassification

@@ -3,8 +3,8 @@
 from collections import Counter, defaultdict
 
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
 
 from velm_lightning.data import MultimodalData, ShapeClipCaptions, ShapeClips
 from velm_lightning.data.images.store import ImageStore

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
-from test_shape_scenes import fitting, scene_of
+from helpers.scenes import fitting, scene_of
 
 from velm_lightning.data import ShapeDialogues
 from velm_lightning.data.synthetic.shapes.dialogues import talk

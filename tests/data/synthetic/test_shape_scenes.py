@@ -6,11 +6,12 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 import torch
+from helpers.scenes import fitting, plain, scene_of
 
 from velm_lightning.data.synthetic.shape_scenes import ShapeCaptions, ShapeScenes, ShapeStatements, ShapeTranslations
 from velm_lightning.data.synthetic.shapes.german import german
 from velm_lightning.data.synthetic.shapes.render import RGB, render
-from velm_lightning.data.synthetic.shapes.scene import COLOURS, JITTER, SHAPES, SIZES, Scene, Thing, Words
+from velm_lightning.data.synthetic.shapes.scene import COLOURS, JITTER, SHAPES, Scene, Thing, Words
 from velm_lightning.types import Dataset, InputError
 
 SPLITS = ("train", "val", "test")
@@ -20,17 +21,6 @@ NUMBERS = {"a": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 
 @pytest.fixture(scope="module")
 def data():
     return ShapeScenes(train=300, val=150, test=100)
-
-
-def plain(word):
-    return word.removesuffix("s")
-
-
-def fitting(scene, phrase):
-    """The things that a phrase such as "large red shapes" describes, from its words alone."""
-    words = {plain(word) for word in phrase.split()} - {"thing", "shape"}
-    assert words <= {*SIZES, *COLOURS, *SHAPES}, phrase
-    return [t for t in scene.things if words <= {t.size, t.colour, t.shape}]
 
 
 def lies(a, direction, b):
@@ -73,11 +63,6 @@ def answer(scene, question):
         (only,) = found
         return getattr(only, m[1])
     raise AssertionError(question)
-
-
-def scene_of(data, sample):
-    split, index, *_ = sample.key.split("-")
-    return data.scene(split, int(index))
 
 
 @pytest.mark.parametrize("name", SPLITS)

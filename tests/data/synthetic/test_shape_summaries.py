@@ -4,7 +4,7 @@ import re
 from collections import Counter, defaultdict
 
 import pytest
-from test_shape_scenes import fitting
+from helpers.scenes import fitting
 
 from velm_lightning.data import MultimodalData, ShapeSummaries
 from velm_lightning.data.synthetic.shapes.scene import SHAPES

@@ -1,8 +1,8 @@
 """A clip read as one picture of many channels: the order of its frames matters, and their number is fixed."""
 
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
 
 from velm_lightning.encoders import FrameStack, SmallCNN
 from velm_lightning.io.configurable import build, recipe

@@ -1,8 +1,8 @@
 """What every image encoder owes a fusion; a new one joins by one line."""
 
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
 
 from velm_lightning.encoders import SmallCNN, SmallViT, TorchvisionCNN
 from velm_lightning.types import InputError

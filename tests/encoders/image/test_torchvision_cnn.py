@@ -7,9 +7,9 @@ import pytest
 import torch
 from torchvision import models
 
-from velm_lightning.io import hub
 from velm_lightning.encoders import TorchvisionCNN
 from velm_lightning.encoders.image import torchvision as torchvision_cnn
+from velm_lightning.io import hub
 from velm_lightning.io.configurable import build, recipe
 from velm_lightning.types import ImageTransform, InputError
 

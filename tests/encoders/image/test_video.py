@@ -1,8 +1,8 @@
 """Frames of a clip are told apart by when they were seen."""
 
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
 
 from velm_lightning.data.features.store import FeatureStore
 from velm_lightning.encoders import Video

@@ -4,8 +4,8 @@ That no token sees padding or a later word, and that a cache changes nothing, is
 """
 
 import pytest
-from helpers import tiny
 import torch
+from helpers import tiny
 from torch import nn
 
 from velm_lightning.encoders import RecurrentText, TransformerText

@@ -1,9 +1,8 @@
 """Text models of transformers compute here what they compute there, at any length, with padding and with a cache."""
 
 import pytest
-from helpers import tiny
 import torch
-from helpers import trunks
+from helpers import tiny, trunks
 from torch import nn
 from transformers.masking_utils import sliding_window_bidirectional_mask_function, sliding_window_causal_mask_function
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL

@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from velm_lightning.data.images.decode import MAX_PIXELS, read_image
-from velm_lightning.data.datasets.located import FileDataset, Located
 from velm_lightning.data.checks.report import Figures, Problem, Report
+from velm_lightning.data.datasets.located import FileDataset, Located
+from velm_lightning.data.images.decode import MAX_PIXELS, read_image
 from velm_lightning.types import SPLITS, Dataset, ImageTransform, InputError, Sample
 
 __all__ = ["Problem", "Report", "check_dataset"]

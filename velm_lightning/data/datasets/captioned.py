@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from velm_lightning.io.files import Row, clean_text, fault, inside, show
 from velm_lightning.data.datasets.located import FileDataset, Located, add
+from velm_lightning.io.files import Row, clean_text, fault, inside, show
 from velm_lightning.types import InputError, Sample
 
 

@@ -6,12 +6,12 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from velm_lightning.data.images.cache import default_folder
 from velm_lightning.data.datasets.columns import Columns
-from velm_lightning.io.files import fault
 from velm_lightning.data.datasets.jsonlines import JSONLines
 from velm_lightning.data.datasets.located import Located
+from velm_lightning.data.images.cache import default_folder
 from velm_lightning.data.images.video import keep_frames
+from velm_lightning.io.files import fault
 from velm_lightning.types import Image, InputError, Sample
 
 PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")

@@ -17,8 +17,8 @@ from velm_lightning.data.datasets.captioned import (
     records,
 )
 from velm_lightning.data.datasets.columns import meant
-from velm_lightning.io.files import fault, read_json
 from velm_lightning.data.datasets.holdout import check_holdout, part_of
+from velm_lightning.io.files import fault, read_json
 from velm_lightning.types import InputError
 
 

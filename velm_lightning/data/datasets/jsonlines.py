@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from velm_lightning.data.datasets.columns import Columns, Parts, meant
-from velm_lightning.io.files import fault, read_rows
 from velm_lightning.data.datasets.holdout import check_holdout, part_of
 from velm_lightning.data.datasets.located import FileDataset, Located, add
+from velm_lightning.io.files import fault, read_rows
 from velm_lightning.types import InputError, Sample
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from velm_lightning.io.files import clean_text, fault, inside, read_text
 from velm_lightning.data.datasets.located import FileDataset, Located, add
+from velm_lightning.io.files import clean_text, fault, inside, read_text
 from velm_lightning.types import InputError, Sample
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from velm_lightning.data.datasets.captioned import identity
 from velm_lightning.data.datasets.columns import sentence
-from velm_lightning.io.files import Row, clean_text, fault, inside, read_rows, show
 from velm_lightning.data.datasets.located import FileDataset, Located, add
+from velm_lightning.io.files import Row, clean_text, fault, inside, read_rows, show
 from velm_lightning.types import InputError, Sample
 
 

@@ -9,9 +9,9 @@ from typing import Any, Literal, NamedTuple
 
 from velm_lightning.data.datasets.captioned import identity
 from velm_lightning.data.datasets.columns import sentence, soft_weights
-from velm_lightning.io.files import Row, clean_text, fault, read_json, show
 from velm_lightning.data.datasets.holdout import check_holdout, part_of
 from velm_lightning.data.datasets.located import FileDataset, Located, add
+from velm_lightning.io.files import Row, clean_text, fault, read_json, show
 from velm_lightning.types import InputError, Sample
 
 

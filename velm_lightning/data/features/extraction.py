@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from velm_lightning.data.features.frozen import Encoder, at_rest, device_of
+from velm_lightning.data.features.shards import is_whole, open_shard, shard_path, write_shard
 from velm_lightning.data.images.decode import read_image
 from velm_lightning.io.digests import digest_of, threads
-from velm_lightning.data.features.shards import is_whole, open_shard, shard_path, write_shard
-from velm_lightning.data.features.frozen import Encoder, at_rest, device_of
 from velm_lightning.types import InputError
 
 SHARD = 256

@@ -11,8 +11,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from velm_lightning.io.digests import raw
 from velm_lightning.io.configurable import recipe
+from velm_lightning.io.digests import raw
 from velm_lightning.types import ImageTransform, InputError, Tokens
 
 _VERSION = 2  # of the decoding and of the features: a new number leaves old features aside

@@ -11,12 +11,12 @@ from filelock import FileLock
 from rich.console import Console
 from torch import Tensor
 
-from velm_lightning.data.images.cache import default_folder
-from velm_lightning.io.digests import digests_of, threads
 from velm_lightning.data.features.extraction import Extraction, Sources
-from velm_lightning.data.features.shards import SUFFIX, is_whole, open_shard
 from velm_lightning.data.features.frozen import Encoder, encoder_key
+from velm_lightning.data.features.shards import SUFFIX, is_whole, open_shard
+from velm_lightning.data.images.cache import default_folder
 from velm_lightning.data.images.store import distinct
+from velm_lightning.io.digests import digests_of, threads
 from velm_lightning.types import Image, InputError
 
 _CHECKED = 2  # pictures that are encoded again when their features are found

@@ -12,7 +12,17 @@ from torch import Tensor
 
 from velm_lightning.data.synthetic.shape_scenes import at_least
 from velm_lightning.data.synthetic.shapes.render import render
-from velm_lightning.data.synthetic.shapes.scene import COLOURS, GRID, JITTER, SHAPES, SIZES, Scene, Thing, generator, pick
+from velm_lightning.data.synthetic.shapes.scene import (
+    COLOURS,
+    GRID,
+    JITTER,
+    SHAPES,
+    SIZES,
+    Scene,
+    Thing,
+    generator,
+    pick,
+)
 from velm_lightning.types import SPLITS, Dataset, InputError, Sample
 
 _SCENE, _PICTURE, _LANGUAGE = range(3)

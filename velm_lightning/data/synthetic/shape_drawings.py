@@ -9,7 +9,17 @@ import numpy as np
 from torch import Tensor
 
 from velm_lightning.data.synthetic.shape_scenes import Scenes
-from velm_lightning.data.synthetic.shapes.scene import COLOURS, GRID, JITTER, SHAPES, Scene, Thing, describe, generator, pick
+from velm_lightning.data.synthetic.shapes.scene import (
+    COLOURS,
+    GRID,
+    JITTER,
+    SHAPES,
+    Scene,
+    Thing,
+    describe,
+    generator,
+    pick,
+)
 from velm_lightning.types import Sample
 
 _DRAWING, PARTS = 3, 8

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from velm_lightning.io import hub
 from velm_lightning.encoders.base import ImageEncoder
 from velm_lightning.encoders.layer_groups import sections_of
+from velm_lightning.io import hub
 from velm_lightning.io.configurable import rebuilding
 from velm_lightning.types import ImageTransform, InputError
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from velm_lightning.io import hub
 from velm_lightning.encoders.base import ImageEncoder
+from velm_lightning.io import hub
 from velm_lightning.io.configurable import rebuilding
 from velm_lightning.types import ImageTransform, InputError
 

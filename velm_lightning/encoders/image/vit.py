@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from velm_lightning.nn.attention import Block
 from velm_lightning.encoders.base import ImageEncoder
+from velm_lightning.nn.attention import Block
 from velm_lightning.types import ImageTransform, InputError
 
 

@@ -10,16 +10,16 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from velm_lightning.io import hub
-from velm_lightning.encoders.text.attention_interface import LayerMasks, reading, register
 from velm_lightning.encoders.base import TextEncoder
-from velm_lightning.encoders.lora import LoRA
 from velm_lightning.encoders.layer_groups import sections_of
+from velm_lightning.encoders.lora import LoRA
+from velm_lightning.encoders.text.attention_interface import LayerMasks, reading, register
 from velm_lightning.encoders.text.trunk_check import check_trunk
-from velm_lightning.nn.kv_cache import Cache
+from velm_lightning.io import hub
 from velm_lightning.io.configurable import rebuilding
-from velm_lightning.types import InputError, Tokens, Words
+from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.text.vocabulary import Vocabulary
+from velm_lightning.types import InputError, Tokens, Words
 
 
 class PretrainedText(TextEncoder):

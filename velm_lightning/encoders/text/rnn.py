@@ -10,8 +10,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.nn.kv_cache import Cache
-from velm_lightning.types import Tokens, Words
 from velm_lightning.text.vocabulary import Vocabulary
+from velm_lightning.types import Tokens, Words
 
 
 class RecurrentText(TextEncoder):

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from velm_lightning.nn.attention import Block, attention_mask
 from velm_lightning.encoders.base import TextEncoder
+from velm_lightning.nn.attention import Block, attention_mask
 from velm_lightning.nn.kv_cache import Cache
-from velm_lightning.types import InputError, Tokens, Words
 from velm_lightning.text.vocabulary import Vocabulary
+from velm_lightning.types import InputError, Tokens, Words
 
 
 class TransformerText(TextEncoder):

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from velm_lightning.encoders.text.attention_interface import CHECKED
 from velm_lightning.io import hub
 from velm_lightning.nn.attention import record_attention
-from velm_lightning.encoders.text.attention_interface import CHECKED
 from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.types import InputError, Tokens
 

@@ -1,0 +1,1 @@
+"""Image files: found, decoded, checked and cached; may import io and the types."""

@@ -1,0 +1,1 @@
+"""Files, digests, seeds, hub files and plain-data records; imports only the types and errors."""

@@ -1,0 +1,1 @@
+"""The vocabulary and where tokenisers come from; may import io and the types."""
