@@ -15,7 +15,7 @@ def tokens(blocks, valid=None, dim=4):
 
 
 def seen(query, key):
-    return query.sees(key)[0].int().tolist()
+    return query.can_attend_to(key)[0].int().tolist()
 
 
 def test_tokens_of_block_0_see_each_other_in_both_directions():
@@ -46,23 +46,23 @@ def test_padding_is_seen_by_nobody():
 
 def test_every_sample_has_its_own_mask():
     batch = Tokens(torch.zeros(2, 2, 1), torch.tensor([[True, True], [True, False]]), torch.tensor([[0, 1], [0, 0]]))
-    assert batch.sees(batch).int().tolist() == [[[1, 0], [1, 1]], [[1, 0], [1, 0]]]
+    assert batch.can_attend_to(batch).int().tolist() == [[[1, 0], [1, 1]], [[1, 0], [1, 0]]]
 
 
 def test_image_tokens_are_valid_and_of_block_0():
     image = Tokens.of_image(torch.randn(2, 3, 4))
-    assert image.valid.all()
-    assert image.valid.dtype == torch.bool
-    assert (image.block == 0).all()
-    assert image.block.dtype == torch.int64
+    assert image.mask.all()
+    assert image.mask.dtype == torch.bool
+    assert (image.block_ids == 0).all()
+    assert image.block_ids.dtype == torch.int64
 
 
 def test_sequences_are_joined_one_after_another():
     a, b = tokens([0, 0]), tokens([0, 1], valid=[1, 0])
     joined = Tokens.cat([a, b])
-    assert torch.equal(joined.x, torch.cat([a.x, b.x], dim=1))
-    assert joined.valid.tolist() == [[True, True, True, False]]
-    assert joined.block.tolist() == [[0, 0, 0, 1]]
+    assert torch.equal(joined.embeddings, torch.cat([a.embeddings, b.embeddings], dim=1))
+    assert joined.mask.tolist() == [[True, True, True, False]]
+    assert joined.block_ids.tolist() == [[0, 0, 0, 1]]
 
 
 def test_rows_may_be_repeated_and_reordered():
@@ -74,10 +74,10 @@ def test_rows_may_be_repeated_and_reordered():
 
 def test_other_vectors_stand_at_the_same_places():
     a = tokens([0, 1], valid=[1, 0])
-    wide = a.with_x(torch.randn(1, 2, 9))
-    assert wide.x.shape == (1, 2, 9)
-    assert wide.valid is a.valid
-    assert wide.block is a.block
+    wide = a.with_embeddings(torch.randn(1, 2, 9))
+    assert wide.embeddings.shape == (1, 2, 9)
+    assert wide.mask is a.mask
+    assert wide.block_ids is a.block_ids
 
 
 def test_a_batch_knows_its_size(batch):
@@ -86,8 +86,8 @@ def test_a_batch_knows_its_size(batch):
 
 def test_the_words_of_a_batch_are_its_text(batch):
     assert batch.words.ids is batch.ids
-    assert batch.words.valid is batch.valid
-    assert batch.words.block is batch.block
+    assert batch.words.mask is batch.mask
+    assert batch.words.block_ids is batch.block_ids
 
 
 def test_the_first_samples_of_a_batch_are_a_batch(batch):

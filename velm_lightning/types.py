@@ -58,35 +58,35 @@ class Tokens(NamedTuple):
     other; target tokens are blocks 1, 2, 3, …, each seeing itself and what came before.
 
     Attributes:
-        x: (B, N, D) vectors.
-        valid: (B, N) bool, false on padding.
-        block: (B, N) int64.
+        embeddings: (B, N, D) vectors.
+        mask: (B, N) bool, false on padding.
+        block_ids: (B, N) int64.
     """
 
-    x: Tensor
-    valid: Tensor
-    block: Tensor
+    embeddings: Tensor
+    mask: Tensor
+    block_ids: Tensor
 
-    def sees(self, other: Tokens, causal: bool = False) -> Tensor:
+    def can_attend_to(self, other: Tokens, causal: bool = False) -> Tensor:
         """Return (B, N, M) bool: which token of ``other`` each token of ``self`` may look at.
 
         ``causal`` hides, within a block too, what stands further right; ``self`` is the last N of the M then.
         """
-        seen = (other.block[:, None, :] <= self.block[:, :, None]) & other.valid[:, None, :]
+        seen = (other.block_ids[:, None, :] <= self.block_ids[:, :, None]) & other.mask[:, None, :]
         return seen.tril(seen.shape[2] - seen.shape[1]) if causal else seen
 
-    def with_x(self, x: Tensor) -> Tokens:
+    def with_embeddings(self, x: Tensor) -> Tokens:
         """Return the same places carrying other vectors (B, N, D')."""
-        return Tokens(x, self.valid, self.block)
+        return Tokens(x, self.mask, self.block_ids)
 
     def rows(self, index: Tensor) -> Tokens:
         """Return the batch rows named by ``index`` (B',): repeats are allowed."""
-        return Tokens(self.x[index], self.valid[index], self.block[index])
+        return Tokens(self.embeddings[index], self.mask[index], self.block_ids[index])
 
     def mean(self) -> Tensor:
         """Return the mean (B, D) of the valid tokens, zeros where there is none."""
-        weight = self.valid[..., None].to(self.x.dtype)
-        return (self.x * weight).sum(1) / weight.sum(1).clamp(min=1)
+        weight = self.mask[..., None].to(self.embeddings.dtype)
+        return (self.embeddings * weight).sum(1) / weight.sum(1).clamp(min=1)
 
     @staticmethod
     def of_image(x: Tensor) -> Tokens:
@@ -129,8 +129,8 @@ class Batch(NamedTuple):
         keys: B sample keys.
         image: (B, 3, H, W) uint8, or (B, T, 3, H, W) for clips.
         ids: (B, N) int64 word pieces: start, prompt, separator, then the target sentence and its end, then padding.
-        valid: (B, N) bool, false on padding.
-        block: (B, N) int64: 0 on the prompt, 1, 2, 3, … on the target sentence.
+        mask: (B, N) bool, false on padding.
+        block_ids: (B, N) int64: 0 on the prompt, 1, 2, 3, … on the target sentence.
         answers: (B, A) float weights over the answer vocabulary; A = 0 where the task has none.
         prompts: B prompts as written.
         references: B tuples of reference answers or sentences.
@@ -141,8 +141,8 @@ class Batch(NamedTuple):
     keys: tuple[str, ...]
     image: Tensor
     ids: Tensor
-    valid: Tensor
-    block: Tensor
+    mask: Tensor
+    block_ids: Tensor
     answers: Tensor
     prompts: tuple[str, ...]
     references: tuple[tuple[str, ...], ...]
@@ -155,9 +155,9 @@ class Batch(NamedTuple):
         return len(self.keys)
 
     @property
-    def words(self) -> Words:
+    def words(self) -> TextInput:
         """The text."""
-        return Words(self.ids, self.valid, self.block)
+        return TextInput(self.ids, self.mask, self.block_ids)
 
     def first(self, count: int) -> Batch:
         """Return the first ``count`` samples."""
@@ -168,25 +168,25 @@ class Batch(NamedTuple):
         return Batch._make(field.to(device) if isinstance(field, Tensor) else field for field in self)
 
 
-class Words(NamedTuple):
+class TextInput(NamedTuple):
     """The text of a batch: the fields of ``Batch`` of the same names.
 
     Attributes:
         ids: (B, N) int64 word pieces.
-        valid: (B, N) bool, false on padding.
-        block: (B, N) int64.
+        mask: (B, N) bool, false on padding.
+        block_ids: (B, N) int64.
     """
 
     ids: Tensor
-    valid: Tensor
-    block: Tensor
+    mask: Tensor
+    block_ids: Tensor
 
-    def rows(self, index: Tensor) -> Words:
+    def rows(self, index: Tensor) -> TextInput:
         """Return the batch rows named by ``index`` (B',): repeats are allowed."""
-        return Words(*(field[index] for field in self))
+        return TextInput(*(field[index] for field in self))
 
 
-class Row(NamedTuple):
+class Prediction(NamedTuple):
     """One line of an evaluation: every reported figure is computed from such rows.
 
     Attributes:

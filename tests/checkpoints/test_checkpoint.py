@@ -14,7 +14,7 @@ from torch import nn
 
 from velm_lightning.checkpoints import checkpoint
 from velm_lightning.fusion import EarlyFusion, Fusion, LateFusion
-from velm_lightning.io.configurable import Recorded, recipe
+from velm_lightning.io.configurable import Configurable, to_config
 from velm_lightning.text.vocabulary import train_tokenizer
 from velm_lightning.types import InputError
 
@@ -42,7 +42,7 @@ def test_what_a_trainer_saves_is_enough_to_answer(model, batch, tmp_path):
     trainer.strategy.connect(model)
     trainer.save_checkpoint(tmp_path / "model.ckpt")
     loaded = Fusion.load_from_checkpoint(tmp_path / "model.ckpt")
-    assert loaded.task.answer(loaded, batch, 3) == model.task.answer(model, batch, 3)
+    assert loaded.task.top_answers(loaded, batch, 3) == model.task.top_answers(model, batch, 3)
     assert loaded.vocabulary.answers == list(tiny.ANSWERS)
     assert loaded.transform == model.transform
     assert loaded.grid == model.grid
@@ -180,7 +180,7 @@ def test_a_part_that_plain_values_cannot_say_is_named_when_the_checkpoint_is_wri
         checkpoint.pack(model, {})
 
 
-class Unwritable(Recorded):
+class Unwritable(Configurable):
     def __init__(self, activation):
         self.activation = activation
 
@@ -194,7 +194,7 @@ def test_a_checkpoint_of_a_loaded_model_is_the_same(model, content, tmp_path):
     loaded = Fusion.load_from_checkpoint(saved(content, tmp_path))
     again = {"state_dict": loaded.state_dict()}
     checkpoint.pack(loaded, again)
-    assert again["velm"] == content["velm"] == {"format": checkpoint.FORMAT, "model": recipe(model)}
+    assert again["velm"] == content["velm"] == {"format": checkpoint.FORMAT, "model": to_config(model)}
     assert all(torch.equal(again["state_dict"][name], weight) for name, weight in content["state_dict"].items())
 
 

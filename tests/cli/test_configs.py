@@ -10,7 +10,7 @@ from helpers.command_line import CONF, FEW, ROOT, prepared
 from velm_lightning import encoders, fusion
 from velm_lightning.checkpoints import checkpoint
 from velm_lightning.data import PretrainedTokenizer
-from velm_lightning.encoders import ImageEncoder, SmallCNN, TransformerText
+from velm_lightning.encoders import ImageEncoder, SmallCNN, TransformerTextEncoder
 from velm_lightning.io import hub
 from velm_lightning.text.vocabulary import SPECIALS
 from velm_lightning.types import ImageTransform
@@ -66,7 +66,7 @@ def no_download(monkeypatch):
     monkeypatch.setattr(hub, "configuration", lambda name, given=None: configuration(None, STAND_INS.get(name, given)))
     monkeypatch.setattr(hub, "model", lambda auto, config, name: model(auto, config, None))
     monkeypatch.setattr(hub, "image_transform", lambda name: ImageTransform(tiny.SIZE))
-    words = {"tokenizer": tiny.train_tokenizer(tiny.TEXTS), "specials": SPECIALS, "closed": False}
+    words = {"tokenizer": tiny.train_tokenizer(tiny.TEXTS), "specials": SPECIALS, "add_eos": False}
     monkeypatch.setattr(hub, "tokenizer", lambda name: words)
 
 
@@ -145,7 +145,7 @@ def test_every_fusion_swaps_into_the_experiment_and_changes_nothing_else(path, w
     assert type(made.model) is getattr(fusion, wanted["class_path"])
     assert isinstance(made.model._init_args["image_encoder"], SmallCNN)
     assert made.model._init_args["image_encoder"]._init_args["widths"] == WIDTHS
-    assert isinstance(made.model.text_encoder, TransformerText)
+    assert isinstance(made.model.text_encoder, TransformerTextEncoder)
     assert made.model.task.dropout == 0
     for name, value in wanted.get("init_args", {}).items():
         found = made.model._init_args[name]
@@ -169,7 +169,7 @@ def test_every_encoder_swaps_into_the_experiment(path, words, no_download):
     with torch.no_grad():
         made.datamodule.connect(made.model)
         batch = next(iter(made.datamodule.train_dataloader())).first(2)
-        assert made.model(batch).x.isfinite().all()
+        assert made.model(batch).embeddings.isfinite().all()
 
 
 @parts("weights")
@@ -231,6 +231,6 @@ def test_every_trainer_is_understood(path, words):
 def test_files_are_found_from_any_folder(words, tmp_path, monkeypatch):
     """A config names others relative to itself, a command line relative to where it is typed."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.yaml").write_text("class_path: RecurrentText\n")
+    (tmp_path / "mine.yaml").write_text("class_path: RNNTextEncoder\n")
     made = words("--config", VQA, "--model.init_args.text_encoder", "mine.yaml", build=False)
-    assert made.config["fit"]["model"]["init_args"]["text_encoder"]["class_path"].endswith("RecurrentText")
+    assert made.config["fit"]["model"]["init_args"]["text_encoder"]["class_path"].endswith("RNNTextEncoder")

@@ -15,7 +15,7 @@ from PIL import Image
 from velm_lightning.cli.commands import COMMANDS, main
 from velm_lightning.data.synthetic.shape_scenes import ShapeScenes
 from velm_lightning.fusion import Fusion, InteractiveFusion
-from velm_lightning.types import Row
+from velm_lightning.types import Prediction
 
 VQA = ["--config", str(CONF / "vqa.yaml")]
 TINY = [*FEW, *SMALL, "--data.batch_size=8", "--tracking.wandb=off", "--trainer.enable_progress_bar=false"]
@@ -34,7 +34,7 @@ class Ran:
 
     def rows(self, split):
         lines = (self.folder / "predictions" / f"{split}.jsonl").read_text("utf-8").splitlines()
-        return [Row(**json.loads(line)) for line in lines]
+        return [Prediction(**json.loads(line)) for line in lines]
 
     def metrics(self):
         with (self.folder / "metrics.csv").open(newline="") as file:
@@ -316,7 +316,7 @@ def test_a_missing_picture_is_named(here, capsys, tmp_path):
     few = [word for word in TINY if "dataset" not in word]
     assert "missing.png" in refused(here, capsys, "fit", *VQA, *words, *val, *few)
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [lines[0]] * 40 + [lines[1]]))
-    process = ["--data.images=none", "--data.workers=1"]
+    process = ["--data.images=none", "--data.num_workers=1"]
     told = refused(here, capsys, "fit", *VQA, *words, *val, *few, *process)
     assert "velm: error: sample '40': missing.png: there is no such image file: mend its name" in told
 

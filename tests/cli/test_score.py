@@ -13,7 +13,7 @@ from velm_lightning.cli.commands import main
 from velm_lightning.cli.score import score
 from velm_lightning.data.images.decode import read_image
 from velm_lightning.metrics import Clip, clip_score
-from velm_lightning.types import Row
+from velm_lightning.types import Prediction
 
 DATA = Path(__file__).resolve().parents[3] / "shared/data"
 FAKECAP, NLGEVAL = DATA / "coco_fakecap", DATA / "metric_refs/nlgeval_hyp.txt"
@@ -118,7 +118,7 @@ def test_everything_can_be_written(files):
 
 def test_the_three_kinds_of_files_give_the_same_figures(files, put):
     expected = figures(files[0], "--references", files[1])
-    rows = [Row(str(key), "", "", CAPTIONS[key], REFERENCES[key], math.nan, 1.0, math.nan) for key in CAPTIONS]
+    rows = [Prediction(str(key), "", "", CAPTIONS[key], REFERENCES[key], math.nan, 1.0, math.nan) for key in CAPTIONS]
     predictions = put("val.jsonl", "".join(json.dumps(row._asdict()) + "\n" for row in rows))
     text = put("said.txt", "\n".join(CAPTIONS.values()))
     writers = [put(f"{n}.txt", "\n".join(texts[n] for texts in REFERENCES.values())) for n in (0, 1)]

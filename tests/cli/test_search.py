@@ -53,9 +53,9 @@ def read_whole(model, folder):
     batch = tiny.batch([Sample(file.name, one, TEXT, None, ()) for file, one in zip(files, pictures, strict=True)],
                        model.vocabulary)  # fmt: skip
     with torch.no_grad():
-        image, text = model.see(batch.image), model.read(batch.words)
-        images, texts = model.task.vectors(model, image, model.alone(text))
-        fused = model.task.match(model.summary(model.fuse(image, text)))[:, 0]
+        image, text = model.encode_image(batch.image), model.embed_text(batch.words)
+        images, texts = model.task.vectors(model, image, model.encode_text(text))
+        fused = model.task.match(model.pool(model.fuse(image, text)))[:, 0]
         kept = images.half().float()  # as on disk
         return kept @ texts[0], fused + model.task.similarity(images, texts)[:, 0]
 

@@ -9,20 +9,20 @@ from helpers import tiny
 
 from velm_lightning.cli.commands import main
 from velm_lightning.cli.verify import verify
-from velm_lightning.io.configurable import recipe
+from velm_lightning.io.configurable import to_config
 from velm_lightning.tasks import Classification, Generation, MaskedLM, Mixture, Retrieval
 from velm_lightning.tasks.rows import group_scores
 from velm_lightning.tracking.run import Run
-from velm_lightning.types import InputError, Row
+from velm_lightning.types import InputError, Prediction
 
 
 def evaluated(folder, task, rows):
     """A run's folder as an evaluation leaves it."""
     run, rows = Run(folder), task.score(rows)
     run.write_predictions("val", rows)
-    figures = task.figures(rows) | {"samples": len(rows)}
+    figures = task.compute_metrics(rows) | {"samples": len(rows)}
     groups = {name: score for name, (_, score) in group_scores(rows).items()}
-    run.update(id="x", model={"init_args": {"task": recipe(task)}}, scores={"val": figures}, groups={"val": groups})
+    run.update(id="x", model={"init_args": {"task": to_config(task)}}, scores={"val": figures}, groups={"val": groups})
     return folder
 
 
@@ -30,7 +30,7 @@ def evaluated(folder, task, rows):
 def folder(request, tmp_path):
     said = {"a": "a red circle", "b": "a blue star", "c": "two stars"}
     refs = {"a": ("a red circle",), "b": ("a green star",), "c": ("two stars",)}
-    rows = [Row(key, "ab"[key == "c"], "", said[key], refs[key], math.nan, 0.5, 0.1, key) for key in said]
+    rows = [Prediction(key, "ab"[key == "c"], "", said[key], refs[key], math.nan, 0.5, 0.1, key) for key in said]
     return evaluated(tmp_path, Classification() if request.param == "classification" else Generation(), rows)
 
 
@@ -63,7 +63,7 @@ def test_every_task_of_a_mixture_is_computed_anew(tmp_path):
     words = tiny.vocabulary(answers=())
     model = tiny.fusion(vocabulary=words, task=Mixture({"words": MaskedLM(), "pairs": Retrieval(width=6)})).eval()
     with torch.no_grad():
-        rows = model.task.finish(model, sorted(model.task.predict(model, tiny.batch(tiny.described(), words))))
+        rows = model.task.aggregate(model, sorted(model.task.predict(model, tiny.batch(tiny.described(), words))))
     evaluated(tmp_path, model.task, rows)
     figures = verify(tmp_path)
     assert all(one.agrees for one in figures)

@@ -67,7 +67,7 @@ def test_runs_that_start_from_the_seeds_of_another_method_are_one_method(tmp_pat
 
 def test_where_a_run_is_kept_or_how_it_is_loaded_makes_no_other_method(tmp_path):
     run(tmp_path, seed=0)
-    run(tmp_path, seed=1, data__workers=2, tracking__tags=["a"])
+    run(tmp_path, seed=1, data__num_workers=2, tracking__tags=["a"])
     (one,) = compared(tmp_path).results
     assert len(one.method.runs) == 2
 

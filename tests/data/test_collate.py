@@ -28,37 +28,37 @@ def pieces(batch, row, words):
 def test_a_question_stands_between_start_and_end(vocabulary):
     batch = collated(sample("a red circle", {"yes": 1.0}))
     assert pieces(batch, 0, vocabulary) == ["[CLS]", "a", "red", "circle", "[SEP]"]
-    assert batch.valid.tolist() == [[True] * 5]
-    assert batch.block.tolist() == [[0] * 5]
+    assert batch.mask.tolist() == [[True] * 5]
+    assert batch.block_ids.tolist() == [[0] * 5]
 
 
 def test_a_sentence_to_produce_follows_in_blocks_of_its_own_and_ends(vocabulary):
     batch = collated(sample("a red circle", "ein roter kreis"))
     assert pieces(batch, 0, vocabulary) == ["[CLS]", "a", "red", "circle", "[SEP]", "ein", "roter", "kreis", "[SEP]"]
-    assert batch.block.tolist() == [[0, 0, 0, 0, 0, 1, 2, 3, 4]]
+    assert batch.block_ids.tolist() == [[0, 0, 0, 0, 0, 1, 2, 3, 4]]
 
 
 def test_captioning_is_a_sentence_after_an_empty_prompt(vocabulary):
     batch = collated(sample("", "a red circle"))
     assert pieces(batch, 0, vocabulary) == ["[CLS]", "[SEP]", "a", "red", "circle", "[SEP]"]
-    assert batch.block.tolist() == [[0, 0, 1, 2, 3, 4]]
+    assert batch.block_ids.tolist() == [[0, 0, 1, 2, 3, 4]]
 
 
 def test_an_empty_sentence_is_its_end_alone():
-    assert collated(sample("a", "")).block.tolist() == [[0, 0, 0, 1]]
+    assert collated(sample("a", "")).block_ids.tolist() == [[0, 0, 0, 1]]
 
 
 def test_the_type_of_the_target_decides_and_nothing_else():
     for target in (None, {"yes": 1.0}, {}):
-        assert not collated(sample("a red circle", target)).block.any()
+        assert not collated(sample("a red circle", target)).block_ids.any()
 
 
 def test_shorter_rows_are_padded_at_their_end(vocabulary):
     batch = collated(sample("a"), sample("a red circle"), sample("", "a"))
-    assert batch.ids.shape == batch.valid.shape == batch.block.shape == (3, 5)
+    assert batch.ids.shape == batch.mask.shape == batch.block_ids.shape == (3, 5)
     assert pieces(batch, 0, vocabulary) == ["[CLS]", "a", "[SEP]", "[PAD]", "[PAD]"]
-    assert batch.valid.tolist() == [[True] * 3 + [False] * 2, [True] * 5, [True] * 4 + [False]]
-    assert batch.block.tolist() == [[0] * 5, [0] * 5, [0, 0, 1, 2, 0]]
+    assert batch.mask.tolist() == [[True] * 3 + [False] * 2, [True] * 5, [True] * 4 + [False]]
+    assert batch.block_ids.tolist() == [[0] * 5, [0] * 5, [0, 0, 1, 2, 0]]
 
 
 def test_a_batch_is_as_wide_as_its_own_longest_row():
@@ -68,14 +68,14 @@ def test_a_batch_is_as_wide_as_its_own_longest_row():
 
 def test_fields_have_their_types():
     batch = collated(sample("a", {"yes": 0.3}))
-    assert (batch.ids.dtype, batch.valid.dtype, batch.block.dtype) == (torch.int64, torch.bool, torch.int64)
+    assert (batch.ids.dtype, batch.mask.dtype, batch.block_ids.dtype) == (torch.int64, torch.bool, torch.int64)
     assert batch.answers.dtype == torch.float32
     assert batch.image.dtype == torch.uint8
 
 
 def test_prompt_and_sentence_are_each_cut_at_the_longest_length():
     batch = collated(sample("is there a red circle", "is there a red circle"), words=tiny.vocabulary(max_length=2))
-    assert batch.block.tolist() == [[0, 0, 0, 0, 1, 2, 3]]
+    assert batch.block_ids.tolist() == [[0, 0, 0, 0, 1, 2, 3]]
 
 
 def test_a_target_may_be_cut_after_its_first_words_and_then_has_no_end(vocabulary):
@@ -83,8 +83,8 @@ def test_a_target_may_be_cut_after_its_first_words_and_then_has_no_end(vocabular
     cut = cut_targets(batch, 2, vocabulary.pad)
     assert pieces(cut, 0, vocabulary) == ["[CLS]", "a", "[SEP]", "ein", "roter", "[PAD]", "[PAD]"]
     assert pieces(cut, 1, vocabulary) == ["[CLS]", "a", "red", "circle", "[SEP]", "ein", "[SEP]"]
-    assert cut.block.tolist() == [[0, 0, 0, 1, 2, 0, 0], [0, 0, 0, 0, 0, 1, 2], [0] * 7]
-    assert cut.valid.sum(1).tolist() == [5, 7, 3]
+    assert cut.block_ids.tolist() == [[0, 0, 0, 1, 2, 0, 0], [0, 0, 0, 0, 0, 1, 2], [0] * 7]
+    assert cut.mask.sum(1).tolist() == [5, 7, 3]
     assert all(map(torch.equal, cut_targets(batch, 4, vocabulary.pad)[1:6], batch[1:6]))
 
 
@@ -114,7 +114,7 @@ def test_samples_come_in_the_order_that_was_asked_for(indices):
     assert batch.groups == tuple(one.group for one in wanted)
     whole = tiny.batch(samples, tiny.vocabulary())
     for row, index in enumerate(indices):
-        assert batch.ids[row][batch.valid[row]].tolist() == whole.ids[index][whole.valid[index]].tolist()
+        assert batch.ids[row][batch.mask[row]].tolist() == whole.ids[index][whole.mask[index]].tolist()
         assert torch.equal(batch.answers[row], whole.answers[index])
 
 

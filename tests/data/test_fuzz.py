@@ -184,7 +184,7 @@ def test_half_of_a_pair_and_control_characters_in_an_answer_do_no_harm(tmp_path)
     assert (sample.key, sample.references, sample.group) == ("q 1", ("\ufffd", "a b"), "\ufffd")
 
 
-@pytest.mark.parametrize("mangled", ["{", "{0}", "{identifier.x}"])
+@pytest.mark.parametrize("mangled", ["{", "{0}", "{identifier.embeddings}"])
 def test_a_pattern_of_file_names_that_cannot_be_filled_is_refused(tmp_path, mangled):
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev" / "dev.json").write_text('{"identifier": "1-0", "sentence": "x", "label": "true"}')

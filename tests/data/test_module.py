@@ -138,7 +138,7 @@ def test_evaluation_reads_the_same_batches_at_any_number_of_processes(world):
 
 
 def test_workers_change_neither_order_nor_augmentation():
-    runs = [[merged(train(data(workers=workers, augment=FLIPS), epoch)) for epoch in (0, 1)] for workers in (0, 2)]
+    runs = [[merged(train(data(num_workers=workers, augment=FLIPS), epoch)) for epoch in (0, 1)] for workers in (0, 2)]
     for (keys, images), (worker_keys, worker_images) in zip(*runs, strict=True):
         assert worker_keys == keys
         assert torch.equal(worker_images, images)
@@ -180,9 +180,9 @@ def test_augmentation_leaves_the_random_state_of_training_alone():
 def test_targets_grow_in_the_first_epochs_of_training_alone():
     splits = {name: [s._replace(target="a red circle") for s in tiny.many(8, name)] for name in ("train", "val")}
     made = data(dataset=tiny.Samples(**splits), target_lengths=[1, 3])
-    longest = [max(int(batch.block.max()) for batch in train(made, epoch)) for epoch in range(4)]
+    longest = [max(int(batch.block_ids.max()) for batch in train(made, epoch)) for epoch in range(4)]
     assert longest == [1, 3, 4, 4]  # its end is the fourth
-    assert {int(batch.block.max()) for batch in made.val_dataloader()} == {4}
+    assert {int(batch.block_ids.max()) for batch in made.val_dataloader()} == {4}
 
 
 def test_evaluation_is_not_augmented():
@@ -271,7 +271,7 @@ def test_splits_that_are_missing_are_said_to_be_so():
 # Refusals
 
 
-@pytest.mark.parametrize("arguments", [{"batch_size": 0}, {"workers": -1}, {"target_lengths": [4, 0]}])
+@pytest.mark.parametrize("arguments", [{"batch_size": 0}, {"num_workers": -1}, {"target_lengths": [4, 0]}])
 def test_numbers_that_make_no_sense_are_refused(arguments):
     (name, value) = next(iter(arguments.items()))
     with pytest.raises(InputError, match=re.escape(f"data.{name}={value}")):

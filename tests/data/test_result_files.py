@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from velm_lightning.data.result_files import read_references, read_results, write_results
-from velm_lightning.types import InputError, Row
+from velm_lightning.types import InputError, Prediction
 
 
 @pytest.fixture
@@ -24,8 +24,8 @@ def entry(image=42, caption="a dog") -> dict:
     return {"image_id": image, "caption": caption}
 
 
-def row(key="42", prediction="a dog", references=("a dog runs", "the dog")) -> Row:
-    return Row(key, "", "", prediction, references, 0.5, 0.1, math.nan)
+def row(key="42", prediction="a dog", references=("a dog runs", "the dog")) -> Prediction:
+    return Prediction(key, "", "", prediction, references, 0.5, 0.1, math.nan)
 
 
 def refused(read, *arguments) -> str:

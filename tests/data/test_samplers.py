@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from velm_lightning.data.samplers import SPREAD, EvaluationOrder, TrainOrder
+from velm_lightning.data.samplers import SPREAD, EvaluationSampler, TrainSampler
 from velm_lightning.io.seeding import stable_number
 from velm_lightning.types import InputError
 
@@ -23,7 +23,7 @@ def batches(order):
 
 def train(count, size, world=1, epoch=0, seed=0, **more):
     """The training batches of each rank."""
-    ranks = [TrainOrder(count, size, seed, rank, world, **more) for rank in range(world)]
+    ranks = [TrainSampler(count, size, seed, rank, world, **more) for rank in range(world)]
     for order in ranks:
         order.set_epoch(epoch)
     return [batches(order) for order in ranks]
@@ -56,7 +56,7 @@ def test_every_epoch_may_repeat_the_first():
 
 
 def test_an_epoch_can_be_drawn_without_those_before_it():
-    order = TrainOrder(50, 5, seed=1)
+    order = TrainSampler(50, 5, seed=1)
     for epoch in range(3):
         order.set_epoch(epoch)
         list(order)
@@ -80,7 +80,7 @@ def test_every_rank_makes_the_same_number_of_steps_of_the_same_size(count, size,
     assert sizes == {min(size, count // world)}
     seen = Counter(index for found in ranks for batch in found for index in batch)
     assert set(seen.values()) == {1}
-    order = TrainOrder(count, size, 0, 0, world)
+    order = TrainSampler(count, size, 0, 0, world)
     assert len(order) == len(list(order))
     assert order.left_out == count - len(seen) < world * order.batch_size
 
@@ -92,14 +92,14 @@ def test_other_samples_are_left_out_in_each_epoch():
 
 
 def test_a_place_carries_its_epoch_so_that_workers_need_no_state():
-    order = TrainOrder(4, 2, seed=0)
+    order = TrainSampler(4, 2, seed=0)
     order.set_epoch(7)
     assert {epoch for epoch, _ in order} == {7}
 
 
 def test_weights_are_relative_frequencies():
     weights = torch.tensor([1.0, 3.0, 0.0, 0.0])
-    order = TrainOrder(4, 4, seed=0, weights=weights)
+    order = TrainSampler(4, 4, seed=0, weights=weights)
     seen = Counter()
     for epoch in range(2000):
         order.set_epoch(epoch)
@@ -117,7 +117,7 @@ def test_a_weighted_order_is_the_same_at_any_number_of_processes():
 
 
 def evaluated(count, size, world):
-    return [batches(EvaluationOrder(count, size, rank, world)) for rank in range(world)]
+    return [batches(EvaluationSampler(count, size, rank, world)) for rank in range(world)]
 
 
 @given(COUNTS, SIZES, WORLDS)
@@ -129,7 +129,7 @@ def test_every_sample_is_evaluated_once(count, size, world):
     assert all(found for found in ranks), "a rank without batches would not take part in gathering"
     assert max(len(batch) for found in ranks for batch in found) <= size
     for rank, found in enumerate(ranks):
-        assert len(EvaluationOrder(count, size, rank, world)) == sum(map(len, found))
+        assert len(EvaluationSampler(count, size, rank, world)) == sum(map(len, found))
 
 
 @given(st.integers(SPREAD, 200), SIZES, WORLDS)
@@ -148,11 +148,11 @@ def test_samples_are_evaluated_in_their_own_order():
 
 
 def test_a_loader_may_be_read_again():
-    order = EvaluationOrder(10, 4)
+    order = EvaluationSampler(10, 4)
     assert list(order) == list(order)
 
 
-@pytest.mark.parametrize("make", [lambda: TrainOrder(2, 4, 0, 0, 3), lambda: EvaluationOrder(2, 4, 0, 3)])
+@pytest.mark.parametrize("make", [lambda: TrainSampler(2, 4, 0, 0, 3), lambda: EvaluationSampler(2, 4, 0, 3)])
 def test_fewer_samples_than_processes_are_refused(make):
     with pytest.raises(InputError, match="split has 2 samples for 3 processes: use fewer devices, or more data"):
         make()
@@ -171,9 +171,9 @@ def test_stable_seeds_tell_their_parts_apart():
 
 
 def test_an_order_that_goes_on_leaves_out_what_has_been_seen():
-    whole = TrainOrder(23, 4, seed=5, rank=1, world=2)
+    whole = TrainSampler(23, 4, seed=5, rank=1, world=2)
     whole.set_epoch(3)
-    resumed = TrainOrder(23, 4, seed=5, rank=1, world=2)
+    resumed = TrainSampler(23, 4, seed=5, rank=1, world=2)
     resumed.go_on(3, 1)
     assert list(resumed) == list(whole)[4:]
     assert len(resumed) == len(whole), "an epoch has as many steps as before"
@@ -183,5 +183,5 @@ def test_an_order_that_goes_on_leaves_out_what_has_been_seen():
 
 
 def test_what_an_epoch_leaves_out_is_told():
-    told = TrainOrder(23, 4, seed=0, world=2).said()
+    told = TrainSampler(23, 4, seed=0, world=2).said()
     assert told.startswith("training: 2 steps of 8 samples over 2 processes an epoch; 7 of the 23 samples are left out")

@@ -5,8 +5,8 @@ import math
 import pytest
 from helpers.table_model import END, Tables, exhaustive, plain_beam
 
-from velm_lightning.decoding import Beam, Greedy
-from velm_lightning.io.configurable import build, recipe
+from velm_lightning.decoding import BeamSearch, Greedy
+from velm_lightning.io.configurable import build, to_config
 from velm_lightning.types import InputError
 
 PENALTIES = (0.0, 0.7, 1.0, 2.0, -1.0)
@@ -25,7 +25,7 @@ def scores(found):
 @pytest.mark.parametrize("penalty", PENALTIES)
 def test_wide_beams_find_what_an_exhaustive_search_finds(seed, penalty):
     tables = Tables(words=4, seed=seed)
-    found = Beam(81, penalty, max_length=4)(Tables(words=4, seed=seed), END)
+    found = BeamSearch(81, penalty, max_length=4)(Tables(words=4, seed=seed), END)
     for sample, rows in enumerate(found):
         best = exhaustive(tables, sample, 4, penalty)[:81]
         assert [row.ids for row in rows] == [row[0] for row in best]
@@ -38,7 +38,7 @@ def test_wide_beams_find_what_an_exhaustive_search_finds(seed, penalty):
 @pytest.mark.parametrize("beams", [1, 2, 3, 5])
 def test_stopping_early_loses_nothing(seed, penalty, beams):
     tables = Tables(words=6, places=7, seed=seed)
-    found = Beam(beams, penalty, max_length=7)(Tables(words=6, places=7, seed=seed), END)
+    found = BeamSearch(beams, penalty, max_length=7)(Tables(words=6, places=7, seed=seed), END)
     for sample, rows in enumerate(found):
         plain = plain_beam(tables, sample, beams, 7, penalty)
         assert [row.ids for row in rows] == [row[0] for row in plain]
@@ -48,11 +48,11 @@ def test_stopping_early_loses_nothing(seed, penalty, beams):
 def test_stopping_early_saves_steps():
     steps = {stop: Tables(samples=8, words=6, places=20, seed=1) for stop in STOPS}
     for stop, tables in steps.items():
-        Beam(3, 1.0, stop, max_length=20)(tables, END)
+        BeamSearch(3, 1.0, stop, max_length=20)(tables, END)
     never, estimate, at_once = (sum(tables.rows_seen) for tables in steps.values())
     assert at_once < estimate < never <= 19 * 24
     without_penalty = Tables(samples=8, words=6, places=20, seed=1)
-    Beam(3, 0.0, max_length=20)(without_penalty, END)
+    BeamSearch(3, 0.0, max_length=20)(without_penalty, END)
     assert sum(without_penalty.rows_seen) < never
 
 
@@ -60,7 +60,7 @@ def test_stopping_early_saves_steps():
 @pytest.mark.parametrize(("penalty", "stop"), [(0.0, "never"), (1.0, False), (1.0, True)])
 def test_one_beam_is_greedy(seed, penalty, stop):
     greedy = Greedy(max_length=6)(Tables(seed=seed), END)
-    beam = Beam(1, penalty, stop, max_length=6)(Tables(seed=seed), END)
+    beam = BeamSearch(1, penalty, stop, max_length=6)(Tables(seed=seed), END)
     assert ids(beam) == ids(greedy)
     assert [rows[0].log_probability for rows in beam] == pytest.approx([rows[0].log_probability for rows in greedy])
 
@@ -71,7 +71,9 @@ def test_one_beam_is_greedy(seed, penalty, stop):
 def test_kept_greedy_is_a_lower_bound(penalty, stop, beams):
     for seed in range(6):
         greedy = Greedy(max_length=8)(Tables(words=7, seed=seed, scale=1.0), END)
-        beam = Beam(beams, penalty, stop, keep_greedy=True, max_length=8)(Tables(words=7, seed=seed, scale=1.0), END)
+        beam = BeamSearch(beams, penalty, stop, keep_greedy=True, max_length=8)(
+            Tables(words=7, seed=seed, scale=1.0), END
+        )
         for (line,), rows in zip(greedy, beam, strict=True):
             length = len(line.ids) + (len(line.ids) < 8)
             assert rows[0].score >= line.log_probability / length**penalty - 1e-6
@@ -81,7 +83,7 @@ def test_plain_beam_search_may_fall_below_greedy_and_keeping_it_changes_little()
     def tables():
         return Tables(samples=100, words=15, places=12, scale=1.0)
 
-    searches = Greedy(12), Beam(2, 0.0, max_length=12), Beam(2, 0.0, keep_greedy=True, max_length=12)
+    searches = Greedy(12), BeamSearch(2, 0.0, max_length=12), BeamSearch(2, 0.0, keep_greedy=True, max_length=12)
     greedy, plain, kept = ([rows[0] for rows in search(tables(), END)] for search in searches)
     below = sum(a.log_probability < b.log_probability - 1e-6 for a, b in zip(plain, greedy, strict=True))
     same = sum(a == b for a, b in zip(plain, kept, strict=True))
@@ -90,21 +92,21 @@ def test_plain_beam_search_may_fall_below_greedy_and_keeping_it_changes_little()
 
 
 def test_the_best_are_sorted_and_distinct():
-    for rows in Beam(6, max_length=6)(Tables(words=5), END):
+    for rows in BeamSearch(6, max_length=6)(Tables(words=5), END):
         assert len(rows) == 6
         assert [row.score for row in rows] == sorted((row.score for row in rows), reverse=True)
         assert len({tuple(row.ids) for row in rows}) == 6
 
 
 def test_fewer_where_fewer_are_possible():
-    found = Beam(20, max_length=2)(Tables(words=3), END)
+    found = BeamSearch(20, max_length=2)(Tables(words=3), END)
     assert [len(rows) for rows in found] == [1 + 2 + 4] * 3
 
 
 @pytest.mark.parametrize("stop", STOPS)
 @pytest.mark.parametrize("keep", [False, True])
 def test_batched_equals_one_by_one(stop, keep):
-    tables, beam = Tables(samples=6, words=6, seed=3), Beam(3, 1.0, stop, keep, max_length=8)
+    tables, beam = Tables(samples=6, words=6, seed=3), BeamSearch(3, 1.0, stop, keep, max_length=8)
     alone = [beam(tables.only(sample), END)[0] for sample in range(6)]
     together = beam(tables, END)
     assert ids(together) == ids(alone)
@@ -116,17 +118,17 @@ def test_samples_that_are_done_leave():
     for sample in range(4):  # sample i says i words and then its end, whatever else was said
         tables.table[sample, :, :, :, END] = -30.0
         tables.table[sample, sample, :, :, END] = 30.0
-    found = Beam(2, 0.0, True, max_length=11)(tables, END)
+    found = BeamSearch(2, 0.0, True, max_length=11)(tables, END)
     assert [len(rows[0].ids) for rows in found] == [0, 1, 2, 3]
     assert tables.rows_seen[:4] == [8, 6, 4, 2]
 
 
 def test_lengths_are_kept():
-    for rows in Beam(4, 0.0, max_length=5, min_length=3)(Tables(seed=2), END):
+    for rows in BeamSearch(4, 0.0, max_length=5, min_length=3)(Tables(seed=2), END):
         assert all(3 <= len(row.ids) <= 5 for row in rows)
     never_ending = Tables(seed=2)
     never_ending.table[..., END] = -math.inf
-    for rows in Beam(4, max_length=5)(never_ending, END):
+    for rows in BeamSearch(4, max_length=5)(never_ending, END):
         assert [len(row.ids) for row in rows] == [5] * 4
         assert all(row.score == pytest.approx(row.log_probability / 5) for row in rows)
 
@@ -134,19 +136,19 @@ def test_lengths_are_kept():
 def test_impossible_words_are_never_said():
     tables = Tables(words=5)
     tables.table[..., 2] = -math.inf
-    for rows in Beam(4, max_length=5)(tables, END):
+    for rows in BeamSearch(4, max_length=5)(tables, END):
         assert all(2 not in row.ids and math.isfinite(row.score) for row in rows)
     tables.table[:] = -math.inf
     tables.prefixes, tables.expanded, tables.rows_seen = [[0]], False, []
-    assert Beam(4)(tables, END) == [[([], -math.inf, -math.inf)]]
+    assert BeamSearch(4)(tables, END) == [[([], -math.inf, -math.inf)]]
 
 
 def test_a_beam_can_be_written_down():
-    beam = build(recipe(Beam(3, 0.6, early_stopping=False)))
+    beam = build(to_config(BeamSearch(3, 0.6, early_stopping=False)))
     assert (beam.beams, beam.length_penalty, beam.early_stopping) == (3, 0.6, False)
 
 
 @pytest.mark.parametrize("wrong", [{"beams": 0}, {"early_stopping": "ever"}, {"max_length": 0}, {"min_length": 40}])
 def test_wrong_options_are_named(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
-        Beam(**wrong)
+        BeamSearch(**wrong)

@@ -5,13 +5,13 @@ import math
 import pytest
 from helpers.table_model import END, Tables, exhaustive
 
-from velm_lightning.decoding import Beam, Greedy, PrefixTrie, Sampling
+from velm_lightning.decoding import BeamSearch, Greedy, PrefixTrie, Sampling
 from velm_lightning.types import InputError
 
 SEARCHES = [
     Greedy(max_length=6),
-    Beam(3, max_length=6),
-    Beam(3, 0.0, True, keep_greedy=True, max_length=6),
+    BeamSearch(3, max_length=6),
+    BeamSearch(3, 0.0, True, keep_greedy=True, max_length=6),
     Sampling(8, max_length=6),
     Sampling(8, top_k=2, max_length=6),
 ]
@@ -42,7 +42,7 @@ def test_runs_do_not_repeat(search, size):
 @pytest.mark.parametrize("size", [1, 2])
 def test_wide_beams_find_all_that_does_not_repeat(size):
     tables = Tables(words=4)
-    found = Beam(81, max_length=4, no_repeat_ngram=size)(Tables(words=4), END)
+    found = BeamSearch(81, max_length=4, no_repeat_ngram=size)(Tables(words=4), END)
     for sample, rows in enumerate(found):
         best = exhaustive(tables, sample, 4, 1.0, lambda said: not repeats([w for w in said if w != END], size))[:81]
         assert [row.ids for row in rows] == [row[0] for row in best]
@@ -65,7 +65,7 @@ def test_only_allowed_sentences_are_said(search, seed):
 
 def test_beams_rank_all_allowed_sentences():
     tables, trie = Tables(words=5), PrefixTrie(ANSWERS, END)
-    for sample, rows in enumerate(Beam(5, max_length=5)(Tables(words=5), END, allowed=trie)):
+    for sample, rows in enumerate(BeamSearch(5, max_length=5)(Tables(words=5), END, allowed=trie)):
         best = exhaustive(tables, sample, 5, 1.0, lambda said: said[-1] == END and said[:-1] in ANSWERS)
         assert [row.ids for row in rows] == [row[0] for row in best]
         assert [row.score for row in rows] == pytest.approx([row[1] for row in best], abs=1e-5)
@@ -102,7 +102,7 @@ def test_what_cannot_be_followed_is_refused():
     with pytest.raises(InputError, match="end: 7"):
         Greedy()(Tables(), 7)
     with pytest.raises(InputError, match="allowed: -2"):
-        Beam()(Tables(), END, allowed=lambda sample, words: [-2, 1])
+        BeamSearch()(Tables(), END, allowed=lambda sample, words: [-2, 1])
     with pytest.raises(InputError, match="holds the end"):
         PrefixTrie([[1, END]], END)
     with pytest.raises(InputError, match="at least one"):

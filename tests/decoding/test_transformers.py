@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from velm_lightning.decoding import Beam, Greedy
+from velm_lightning.decoding import BeamSearch, Greedy
 
 END, PAD, LENGTH = 0, 1, 10
 
@@ -74,7 +74,7 @@ def test_beam(model, beams, early_stopping, length_penalty):
     prompts = torch.randint(2, 24, (8, 3))
     shared = {"length_penalty": length_penalty, "early_stopping": early_stopping}
     said, scores = generate(model, prompts, beams, num_beams=beams, suppress_tokens=[PAD], **shared)
-    found = Beam(beams, max_length=LENGTH, **shared)(Recomputing(model, prompts), END, banned=[PAD])
+    found = BeamSearch(beams, max_length=LENGTH, **shared)(Recomputing(model, prompts), END, banned=[PAD])
     assert [row.ids for rows in found for row in rows] == said
     assert [row.score for rows in found for row in rows] == pytest.approx(scores.tolist(), abs=1e-5)
     assert len({len(ids) for ids in said}) > 2 or length_penalty > 1
@@ -87,6 +87,6 @@ def test_beam_with_rules(model, min_length, ngram):
         banned = [PAD, int(prompt)]
         options = {"min_new_tokens": min_length, "no_repeat_ngram_size": ngram, "suppress_tokens": banned}
         said, _ = generate(model, prompt[None], 4, num_beams=4, early_stopping=False, **options)
-        search = Beam(4, early_stopping=False, max_length=LENGTH, min_length=min_length, no_repeat_ngram=ngram)
+        search = BeamSearch(4, early_stopping=False, max_length=LENGTH, min_length=min_length, no_repeat_ngram=ngram)
         (rows,) = search(Recomputing(model, prompt[None]), END, banned=banned)
         assert [row.ids for row in rows] == said

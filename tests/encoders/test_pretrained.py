@@ -26,10 +26,10 @@ from transformers import (
 from velm_lightning.data import PretrainedTokenizer
 from velm_lightning.data.features.frozen import encoder_key
 from velm_lightning.data.features.store import FeatureStore
-from velm_lightning.encoders import PretrainedImage, PretrainedText
+from velm_lightning.encoders import HFImageEncoder, HFTextEncoder
 from velm_lightning.fusion import EarlyFusion
 from velm_lightning.io import hub
-from velm_lightning.io.configurable import build, recipe
+from velm_lightning.io.configurable import build, to_config
 from velm_lightning.tasks import Generation
 from velm_lightning.text.vocabulary import Vocabulary
 from velm_lightning.types import ImageTransform, InputError
@@ -67,8 +67,8 @@ def words_of(folder):
 
 
 def connected(folder, **changes):
-    encoder = PretrainedText(str(folder), **changes)
-    encoder.connect(words_of(folder))
+    encoder = HFTextEncoder(str(folder), **changes)
+    encoder.build(words_of(folder))
     return encoder.eval()
 
 
@@ -83,10 +83,10 @@ def test_a_model_of_a_folder_says_what_it_says_in_transformers(kind, tmp_path):
     ids = torch.tensor([[1, 7, 9, 8, 2]])
     there = model(input_ids=ids, output_hidden_states=True).hidden_states[-1]
     prompt = tiny.words(ids)
-    torch.testing.assert_close(encoder.trunk(encoder.embed(prompt)).x, there)
+    torch.testing.assert_close(encoder.trunk(encoder.embed(prompt)).embeddings, there)
     assert encoder.pretrained
     if encoder.causal:
-        torch.testing.assert_close(encoder.vocabulary_head(there), model(input_ids=ids).logits)
+        torch.testing.assert_close(encoder.lm_head(there), model(input_ids=ids).logits)
 
 
 @pytest.mark.parametrize("kind", ["bert", "gpt2"])
@@ -95,16 +95,16 @@ def test_prompts_are_closed_where_the_tokeniser_closes_them(kind, tmp_path):
     words = words_of(tmp_path)
     assert words.prompt([7]) == ([1, 7, 2] if kind == "bert" else [1, 7])
     batch = tiny.batch(tiny.translations(), words)
-    ends = (batch.ids == words.end) & (batch.block == 0) & batch.valid
+    ends = (batch.ids == words.end) & (batch.block_ids == 0) & batch.mask
     assert ends.any(1).all() == (kind == "bert")
-    model = tiny.fusion(EarlyFusion, vocabulary=words, text_encoder=PretrainedText(str(tmp_path)), task=Generation())
+    model = tiny.fusion(EarlyFusion, vocabulary=words, text_encoder=HFTextEncoder(str(tmp_path)), task=Generation())
     assert model.task.loss(model, batch).isfinite()
 
 
 def test_other_word_pieces_than_its_own_are_refused(tmp_path):
     saved(tmp_path, "bert")
     with pytest.raises(InputError, match="trained on other word pieces than the data module's"):
-        PretrainedText(str(tmp_path)).connect(Vocabulary(tiny.train_tokenizer(["other words"])))
+        HFTextEncoder(str(tmp_path)).build(Vocabulary(tiny.train_tokenizer(["other words"])))
 
 
 def test_without_its_weights_a_model_has_the_same_shape(tmp_path):
@@ -122,7 +122,7 @@ def test_its_configuration_may_be_changed(tmp_path):
     assert len(encoder.model.encoder.layer) == 1
     assert encoder.model.embeddings.dropout.p == 0.5
     with pytest.raises(InputError, match="config.layers is no key of a bert model's configuration"):
-        PretrainedText(str(tmp_path), config={"layers": 1})
+        HFTextEncoder(str(tmp_path), config={"layers": 1})
 
 
 @pytest.mark.parametrize("trainable", [0, 1, -1])
@@ -134,7 +134,7 @@ def test_the_last_layers_may_go_on_learning(trainable, tmp_path):
     last = {name for name in every if name.startswith(("model.h.1.", "model.ln_f."))}
     assert last
     assert learning == {0: set(), 1: last, -1: every}[trainable]
-    assert encoder.vocabulary_head.weight.requires_grad == (trainable == -1)
+    assert encoder.lm_head.weight.requires_grad == (trainable == -1)
     encoder.train()
     assert encoder.model.h[1].training == bool(trainable)
     assert encoder.model.h[0].training == encoder.model.drop.training == (trainable == -1)
@@ -145,12 +145,12 @@ def test_a_checkpoint_needs_nothing_of_the_folder(tmp_path, batch):
     folder = tmp_path / "model"
     saved(folder, "bert")
     words = words_of(folder)
-    model = tiny.fusion(EarlyFusion, vocabulary=words, text_encoder=PretrainedText(str(folder), trainable=0)).eval()
-    plain, weights = json.loads(json.dumps(recipe(model))), model.state_dict()
+    model = tiny.fusion(EarlyFusion, vocabulary=words, text_encoder=HFTextEncoder(str(folder), trainable=0)).eval()
+    plain, weights = json.loads(json.dumps(to_config(model))), model.state_dict()
     folder.rename(tmp_path / "elsewhere")
     again = build(plain).eval()
     again.load_state_dict(weights)
-    torch.testing.assert_close(again(batch).x, model(batch).x, rtol=0, atol=0)
+    torch.testing.assert_close(again(batch).embeddings, model(batch).embeddings, rtol=0, atol=0)
     assert again.text_encoder.pretrained
 
 
@@ -188,7 +188,7 @@ def test_a_gguf_file_is_a_source_like_a_folder(tmp_path):
         assert encoder.causal
         assert encoder.pretrained
         assert encoder.embedding.weight.shape == (6, 64)
-        assert encoder.trunk(encoder.embed(tiny.words(torch.tensor([[0, 4, 5]])))).x.isfinite().all()
+        assert encoder.trunk(encoder.embed(tiny.words(torch.tensor([[0, 4, 5]])))).embeddings.isfinite().all()
 
 
 # What cannot be loaded
@@ -230,30 +230,30 @@ def test_a_damaged_model_is_refused_in_one_sentence(damage, name, message, tmp_p
     words = words_of(tmp_path)
     damage(tmp_path, name)
     with pytest.raises(InputError, match=message) as caught:
-        PretrainedText(str(tmp_path)).connect(words)
+        HFTextEncoder(str(tmp_path)).build(words)
     assert str(tmp_path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_weights_that_are_missing_or_of_another_size_are_named(tmp_path):
     saved(tmp_path, "bert")
-    encoder = PretrainedText(str(tmp_path), config={"num_hidden_layers": 3})
+    encoder = HFTextEncoder(str(tmp_path), config={"num_hidden_layers": 3})
     with pytest.raises(InputError, match=r"16 weights of a BertModel are missing.*encoder\.layer\.2\."):
-        encoder.connect(words_of(tmp_path))
-    encoder = PretrainedText(str(tmp_path), config={"intermediate_size": 32})
+        encoder.build(words_of(tmp_path))
+    encoder = HFTextEncoder(str(tmp_path), config={"intermediate_size": 32})
     with pytest.raises(InputError, match=str(tmp_path)):
-        encoder.connect(words_of(tmp_path))
+        encoder.build(words_of(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["./nowhere", "/no/where", "some/where/deep", "model.gguf"])
 def test_a_folder_or_file_that_does_not_exist_is_no_name_of_the_hub(name):
     with pytest.raises(InputError, match=f"name='{name}': there is no such file or folder"):
-        PretrainedText(name)
+        HFTextEncoder(name)
 
 
 def test_without_a_network_the_hub_is_not_asked(monkeypatch):
     with pytest.raises(InputError, match="name='nobody/nothing' cannot be loaded"):
-        PretrainedText("nobody/nothing")
+        HFTextEncoder("nobody/nothing")
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_without_a_network_the_hub_is_not_asked(monkeypatch):
 )
 def test_a_configuration_of_something_else_is_refused(config, message):
     with pytest.raises(InputError, match=message):
-        PretrainedText(config=config)
+        HFTextEncoder(config=config)
 
 
 # Vision models
@@ -283,7 +283,7 @@ def saved_clip(folder):
 @torch.no_grad()
 def test_the_tower_of_a_model_for_pictures_and_texts_is_read_without_its_class_token(tmp_path):
     model = saved_clip(tmp_path).eval()
-    encoder = PretrainedImage(str(tmp_path)).eval()
+    encoder = HFImageEncoder(str(tmp_path)).eval()
     pixels = torch.randn(2, 3, tiny.SIZE, tiny.SIZE)
     there = model.vision_model(pixel_values=pixels).last_hidden_state[:, 1:]
     torch.testing.assert_close(encoder.encode(pixels), there)
@@ -295,28 +295,28 @@ def test_the_processor_of_the_weights_is_the_transform(tmp_path):
     saved_clip(tmp_path)
     processor = CLIPImageProcessor.from_pretrained(tmp_path)
     means = tuple(processor.image_mean), tuple(processor.image_std)
-    assert PretrainedImage(str(tmp_path)).transform == ImageTransform(16, "crop", 0.8, "bicubic", *means)
-    other = PretrainedImage(str(tmp_path), size=24, transform={"interpolation": "bilinear"})
+    assert HFImageEncoder(str(tmp_path)).transform == ImageTransform(16, "crop", 0.8, "bicubic", *means)
+    other = HFImageEncoder(str(tmp_path), size=24, transform={"interpolation": "bilinear"})
     assert other.transform == ImageTransform(24, "squash", 1.0, "bilinear", *means)
     assert other.grid == (3, 3)
     ViTImageProcessor(size={"height": 16, "width": 16}).save_pretrained(tmp_path)
     halves = (0.5,) * 3
     assert hub.image_transform(str(tmp_path)) == ImageTransform(16, "squash", 1.0, "bilinear", halves, halves)
     with pytest.raises(InputError, match="image_encoder.transform has no 'side': choose among size, resize"):
-        PretrainedImage(str(tmp_path), transform={"side": 3})
+        HFImageEncoder(str(tmp_path), transform={"side": 3})
 
 
 @torch.no_grad()
 def test_a_checkpoint_needs_no_folder_for_its_vision_model_either(tmp_path):
     saved_clip(tmp_path / "model")
-    encoder = PretrainedImage(str(tmp_path / "model")).eval()
+    encoder = HFImageEncoder(str(tmp_path / "model")).eval()
     (tmp_path / "model").rename(tmp_path / "elsewhere")
-    again = build(json.loads(json.dumps(recipe(encoder)))).eval()
+    again = build(json.loads(json.dumps(to_config(encoder)))).eval()
     again.load_state_dict(encoder.state_dict())
     pictures = torch.stack([tiny.picture(1), tiny.picture(2)])
-    assert torch.equal(again(pictures).x, encoder(pictures).x)
+    assert torch.equal(again(pictures).embeddings, encoder(pictures).embeddings)
     assert again.transform == encoder.transform
-    assert recipe(again) == recipe(encoder)
+    assert to_config(again) == to_config(encoder)
 
 
 def test_features_are_kept_of_a_frozen_tower_and_of_these_weights_only(tmp_path):
@@ -324,7 +324,7 @@ def test_features_are_kept_of_a_frozen_tower_and_of_these_weights_only(tmp_path)
     pictures = [tiny.picture(1), tiny.picture(2)]
     store = FeatureStore(pictures, encoder, tmp_path, progress=False)
     torch.testing.assert_close(
-        store.fetch([0, 1]).float(), encoder(torch.stack(pictures)).x.detach(), atol=2e-3, rtol=2e-3
+        store.fetch([0, 1]).float(), encoder(torch.stack(pictures)).embeddings.detach(), atol=2e-3, rtol=2e-3
     )
     key = encoder_key(encoder)
     with torch.no_grad():
@@ -335,9 +335,9 @@ def test_features_are_kept_of_a_frozen_tower_and_of_these_weights_only(tmp_path)
 
 def test_models_that_read_no_pictures_and_pictures_too_small_are_refused():
     with pytest.raises(InputError, match="image_encoder: a bert reads no pictures: choose a vision model"):
-        PretrainedImage(config=tiny.TEXT_CONFIGS["bert"])
+        HFImageEncoder(config=tiny.TEXT_CONFIGS["bert"])
     with pytest.raises(InputError, match="image_encoder.size=4 does not suit a vit"):
-        PretrainedImage(config=tiny.IMAGE_CONFIGS["hf-vit"], size=4)
+        HFImageEncoder(config=tiny.IMAGE_CONFIGS["hf-vit"], size=4)
 
 
 def test_it_is_the_same_model_that_transformers_saves(tmp_path):

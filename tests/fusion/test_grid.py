@@ -17,20 +17,20 @@ from velm_lightning.fusion import (
     Concat,
     EarlyFusion,
     Fusion,
-    Gate,
+    GatedMultimodalUnit,
     ImageOnly,
     InteractiveFusion,
     LateFusion,
     LowRankBilinear,
     Product,
     Sum,
-    TensorProduct,
+    TensorFusion,
     TextOnly,
 )
-from velm_lightning.io.configurable import recipe
+from velm_lightning.io.configurable import to_config
 from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.tasks import Classification, Generation, MaskedLM, Mixture, Retrieval
-from velm_lightning.types import Tokens, Words
+from velm_lightning.types import TextInput, Tokens
 
 INTERACTIVE = {"depth": 2, "heads": 2}
 FUSIONS = {
@@ -38,9 +38,9 @@ FUSIONS = {
     "late-concat": lambda **parts: LateFusion(merge=Concat(), **parts),
     "late-sum": lambda **parts: LateFusion(merge=Sum(), **parts),
     "late-product": lambda **parts: LateFusion(merge=Product(), **parts),
-    "late-gate": lambda **parts: LateFusion(merge=Gate(), **parts),
+    "late-gate": lambda **parts: LateFusion(merge=GatedMultimodalUnit(), **parts),
     "late-lowrank": lambda **parts: LateFusion(merge=LowRankBilinear(rank=6), **parts),
-    "late-tensor": lambda **parts: LateFusion(merge=TensorProduct(size=3), **parts),
+    "late-tensor": lambda **parts: LateFusion(merge=TensorFusion(size=3), **parts),
     "interactive-co": lambda **parts: InteractiveFusion(**INTERACTIVE, **parts),
     "interactive-text": lambda **parts: InteractiveFusion(co_attention=False, **INTERACTIVE, **parts),
     "interactive-co-gated": lambda **parts: InteractiveFusion(gated=True, **INTERACTIVE, **parts),
@@ -122,15 +122,15 @@ def widened(batch, columns, pad):
     more = torch.nn.functional.pad
     return batch._replace(
         ids=more(batch.ids, (0, columns), value=pad),
-        valid=more(batch.valid, (0, columns)),
-        block=more(batch.block, (0, columns)),
+        mask=more(batch.mask, (0, columns)),
+        block_ids=more(batch.block_ids, (0, columns)),
     )
 
 
 def row(batch, index):
     """One sample alone, without padding."""
-    length = int(batch.valid[index].sum())
-    places = {name: getattr(batch, name)[index : index + 1, :length] for name in ("ids", "valid", "block")}
+    length = int(batch.mask[index].sum())
+    places = {name: getattr(batch, name)[index : index + 1, :length] for name in ("ids", "mask", "block_ids")}
     others = {name: value[index : index + 1] for name, value in batch._asdict().items() if name not in places}
     return type(batch)(**places, **others)
 
@@ -146,31 +146,33 @@ def with_word(batch, index, place, word):
 @torch.no_grad()
 def test_the_result_stands_at_the_places_of_the_text(model, sentences):
     states = model(sentences)
-    assert states.x.shape == (*sentences.ids.shape, tiny.DIM)
-    assert torch.equal(states.valid, sentences.valid)
-    assert torch.equal(states.block, sentences.block)
-    assert states.x[sentences.valid].isfinite().all()
+    assert states.embeddings.shape == (*sentences.ids.shape, tiny.DIM)
+    assert torch.equal(states.mask, sentences.mask)
+    assert torch.equal(states.block_ids, sentences.block_ids)
+    assert states.embeddings[sentences.mask].isfinite().all()
 
 
 @torch.no_grad()
 def test_no_token_sees_a_later_target_word(model, sentences):
     before = model(sentences)
     index = 2  # the longest sentence, after an empty prompt
-    for block in range(1, int(sentences.block[index].max()) + 1):
-        place = int((sentences.block[index] == block).nonzero())
+    for block in range(1, int(sentences.block_ids[index].max()) + 1):
+        place = int((sentences.block_ids[index] == block).nonzero())
         after = model(with_word(sentences, index, place, model.vocabulary.unknown))
-        earlier = sentences.block[index] < block
-        torch.testing.assert_close(after.x[index, earlier], before.x[index, earlier], **CLOSE)
-        assert not torch.allclose(after.x[index, place], before.x[index, place], **CLOSE), "the word itself matters"
-        torch.testing.assert_close(model.summary(after), model.summary(before), **CLOSE)
+        earlier = sentences.block_ids[index] < block
+        torch.testing.assert_close(after.embeddings[index, earlier], before.embeddings[index, earlier], **CLOSE)
+        assert not torch.allclose(after.embeddings[index, place], before.embeddings[index, place], **CLOSE), (
+            "the word itself matters"
+        )
+        torch.testing.assert_close(model.pool(after), model.pool(before), **CLOSE)
 
 
 @torch.no_grad()
 def test_a_target_word_sees_the_words_before_it(model, sentences):
-    place = int((sentences.block[2] == 1).nonzero())
+    place = int((sentences.block_ids[2] == 1).nonzero())
     after = model(with_word(sentences, 2, place, model.vocabulary.unknown))
-    change = (after.x - model(sentences).x)[2].abs().amax(-1)
-    assert (change[sentences.block[2] >= 1] > 1e-9).all()
+    change = (after.embeddings - model(sentences).embeddings)[2].abs().amax(-1)
+    assert (change[sentences.block_ids[2] >= 1] > 1e-9).all()
 
 
 @torch.no_grad()
@@ -179,49 +181,51 @@ def test_padding_changes_nothing(model, kind, request):
     batch = request.getfixturevalue(kind)
     whole = model(batch)
     wider = model(widened(batch, 3, model.vocabulary.pad))
-    torch.testing.assert_close(wider.x[:, : batch.ids.shape[1]][batch.valid], whole.x[batch.valid], **CLOSE)
-    torch.testing.assert_close(model.summary(wider), model.summary(whole), **CLOSE)
+    torch.testing.assert_close(
+        wider.embeddings[:, : batch.ids.shape[1]][batch.mask], whole.embeddings[batch.mask], **CLOSE
+    )
+    torch.testing.assert_close(model.pool(wider), model.pool(whole), **CLOSE)
     for index in range(batch.size):
         alone = model(row(batch, index))
-        torch.testing.assert_close(alone.x[0], whole.x[index][batch.valid[index]], **CLOSE)
-        torch.testing.assert_close(model.summary(alone)[0], model.summary(whole)[index], **CLOSE)
+        torch.testing.assert_close(alone.embeddings[0], whole.embeddings[index][batch.mask[index]], **CLOSE)
+        torch.testing.assert_close(model.pool(alone)[0], model.pool(whole)[index], **CLOSE)
 
 
 @torch.no_grad()
 def test_what_stands_on_padding_changes_nothing(model, batch):
-    other = batch._replace(ids=batch.ids.where(batch.valid, torch.tensor(model.vocabulary.mask)))
+    other = batch._replace(ids=batch.ids.where(batch.mask, torch.tensor(model.vocabulary.mask)))
     assert not torch.equal(other.ids, batch.ids)
-    torch.testing.assert_close(model(other).x[batch.valid], model(batch).x[batch.valid], **CLOSE)
+    torch.testing.assert_close(model(other).embeddings[batch.mask], model(batch).embeddings[batch.mask], **CLOSE)
 
 
 @torch.no_grad()
 def test_a_sample_is_read_alike_wherever_it_stands_in_the_batch(model, batch):
     turned = type(batch)(*(field[::-1] if isinstance(field, tuple) else field.flip(0) for field in batch))
-    torch.testing.assert_close(model.summary(model(turned)).flip(0), model.summary(model(batch)), **CLOSE)
+    torch.testing.assert_close(model.pool(model(turned)).flip(0), model.pool(model(batch)), **CLOSE)
 
 
 @torch.no_grad()
 def test_the_image_matters_except_to_the_text_only_control(model, batch):
     before, after = model(batch), model(batch._replace(image=batch.image.flip(0)))
     for index in (0, 2):  # the middle picture stays
-        same = torch.allclose(model.summary(after)[index], model.summary(before)[index], **CLOSE)
+        same = torch.allclose(model.pool(after)[index], model.pool(before)[index], **CLOSE)
         assert same == (not sees_image(model))
-    torch.testing.assert_close(model.summary(after)[1], model.summary(before)[1], **CLOSE)
+    torch.testing.assert_close(model.pool(after)[1], model.pool(before)[1], **CLOSE)
 
 
 @torch.no_grad()
 def test_the_image_matters_to_every_target_word(model, sentences):
     after = model(sentences._replace(image=sentences.image.flip(0)))
-    change = (after.x - model(sentences).x).abs().amax(-1)[0]
-    targets = sentences.block[0] > 0
+    change = (after.embeddings - model(sentences).embeddings).abs().amax(-1)[0]
+    targets = sentences.block_ids[0] > 0
     assert (change[targets] > 1e-9).all() if sees_image(model) else (change == 0).all()
 
 
 @torch.no_grad()
 def test_every_word_of_the_prompt_matters_except_to_the_image_only_control(model, batch):
-    before = model.summary(model(batch))
-    for place in range(1, int(batch.valid[0].sum()) - 1):
-        after = model.summary(model(with_word(batch, 0, place, model.vocabulary.unknown)))
+    before = model.pool(model(batch))
+    for place in range(1, int(batch.mask[0].sum()) - 1):
+        after = model.pool(model(with_word(batch, 0, place, model.vocabulary.unknown)))
         assert torch.allclose(after[0], before[0], **CLOSE) == (not sees_prompt(model))
         torch.testing.assert_close(after[1:], before[1:], **CLOSE)
 
@@ -229,44 +233,44 @@ def test_every_word_of_the_prompt_matters_except_to_the_image_only_control(model
 @torch.no_grad()
 def test_the_image_only_control_does_not_learn_how_long_the_prompt_is(model, batch):
     first = torch.zeros(batch.size, dtype=torch.long)
-    summaries = model.summary(model(batch._replace(image=batch.image[first])))  # one picture, three prompts
+    summaries = model.pool(model(batch._replace(image=batch.image[first])))  # one picture, three prompts
     alike = torch.allclose(summaries, summaries[:1].expand_as(summaries), **CLOSE)
     assert alike == (not sees_prompt(model))
 
 
 @torch.no_grad()
 def test_words_read_one_by_one_with_a_cache_give_what_they_give_at_once(model, sentences):
-    whole, prompt = model(sentences), sentences.valid & (sentences.block == 0)
-    cache, width = Cache(room=int(sentences.block.max())), int(prompt.sum(1).max())
-    first = Words(sentences.ids[:, :width], prompt[:, :width], torch.zeros_like(sentences.block[:, :width]))
-    states = model.fuse(model.see(sentences.image), model.read(first, cache), cache)
-    torch.testing.assert_close(states.x[first.valid], whole.x[prompt], **CLOSE)
-    torch.testing.assert_close(model.summary(states), model.summary(whole), **CLOSE)
-    for block in range(1, int(sentences.block.max()) + 1):
-        place = sentences.block == block  # at most one a row; rows that have ended are given any word
+    whole, prompt = model(sentences), sentences.mask & (sentences.block_ids == 0)
+    cache, width = Cache(max_new_tokens=int(sentences.block_ids.max())), int(prompt.sum(1).max())
+    first = TextInput(sentences.ids[:, :width], prompt[:, :width], torch.zeros_like(sentences.block_ids[:, :width]))
+    states = model.fuse(model.encode_image(sentences.image), model.embed_text(first, cache), cache)
+    torch.testing.assert_close(states.embeddings[first.mask], whole.embeddings[prompt], **CLOSE)
+    torch.testing.assert_close(model.pool(states), model.pool(whole), **CLOSE)
+    for block in range(1, int(sentences.block_ids.max()) + 1):
+        place = sentences.block_ids == block  # at most one a row; rows that have ended are given any word
         ids = (sentences.ids * place).sum(1, keepdim=True)
-        word = Words(ids, torch.ones_like(ids).bool(), torch.full_like(ids, block))
-        states = model.fuse(None, model.read(word, cache), cache)
-        torch.testing.assert_close(states.x[place.any(1), 0], whole.x[place], **CLOSE)
+        word = TextInput(ids, torch.ones_like(ids).bool(), torch.full_like(ids, block))
+        states = model.fuse(None, model.embed_text(word, cache), cache)
+        torch.testing.assert_close(states.embeddings[place.any(1), 0], whole.embeddings[place], **CLOSE)
 
 
 @torch.no_grad()
 def test_pairs_reads_every_text_with_every_image(model, batch):
-    image, text = model.see(batch.image), model.read(batch.words)
-    pairs = model.pairs(image, text)
-    torch.testing.assert_close(pairs.diagonal().T, model.summary(model(batch)), **CLOSE)
+    image, text = model.encode_image(batch.image), model.embed_text(batch.words)
+    pairs = model.fuse_all_pairs(image, text)
+    torch.testing.assert_close(pairs.diagonal().T, model.pool(model(batch)), **CLOSE)
     for shift in (1, 2):
         turned = model(batch._replace(image=batch.image.roll(-shift, 0)))
         rows = torch.arange(batch.size)
-        torch.testing.assert_close(pairs[(rows + shift) % batch.size, rows], model.summary(turned), **CLOSE)
+        torch.testing.assert_close(pairs[(rows + shift) % batch.size, rows], model.pool(turned), **CLOSE)
 
 
 @torch.no_grad()
 def test_pairs_takes_different_numbers_of_images_and_texts(model, batch):
-    image, text = model.see(batch.image), model.read(batch.words)
+    image, text = model.encode_image(batch.image), model.embed_text(batch.words)
     few, rest = torch.tensor([2]), torch.tensor([0, 1])
     torch.testing.assert_close(
-        model.pairs(image.rows(few), text.rows(rest)), model.pairs(image, text)[few][:, rest], **CLOSE
+        model.fuse_all_pairs(image.rows(few), text.rows(rest)), model.fuse_all_pairs(image, text)[few][:, rest], **CLOSE
     )
 
 
@@ -274,8 +278,8 @@ def test_pairs_takes_different_numbers_of_images_and_texts(model, batch):
 def test_a_clip_is_read_as_more_tokens(model, batch):
     clip = torch.stack([batch.image, batch.image.flip(0)], dim=1)  # (B, 2, 3, H, W)
     before, after = model(batch), model(batch._replace(image=clip))
-    assert after.x.shape == before.x.shape
-    assert torch.allclose(after.x, before.x, **CLOSE) == (not sees_image(model))
+    assert after.embeddings.shape == before.embeddings.shape
+    assert torch.allclose(after.embeddings, before.embeddings, **CLOSE) == (not sees_image(model))
 
 
 def silent(model, name):
@@ -317,8 +321,8 @@ def test_a_checkpoint_alone_rebuilds_the_model(model, batch, tmp_path):
     loaded = Fusion.load_from_checkpoint(path)
     assert type(loaded) is type(model)
     assert not loaded.training
-    assert recipe(loaded) == recipe(model)
-    assert torch.equal(loaded(batch).x, model(batch).x)
+    assert to_config(loaded) == to_config(model)
+    assert torch.equal(loaded(batch).embeddings, model(batch).embeddings)
     assert loaded.task.predict(loaded, batch) == model.task.predict(model, batch)
 
 
@@ -337,7 +341,7 @@ def test_a_checkpoint_brings_its_task(task, tmp_path):
         torch.manual_seed(1)  # hard negatives are drawn
         losses.append(one.task.loss(one, batch))
     assert losses[0] == losses[1]
-    assert loaded.task.answer(loaded, batch, 2) == model.task.answer(model, batch, 2)
+    assert loaded.task.top_answers(loaded, batch, 2) == model.task.top_answers(model, batch, 2)
 
 
 @torch.no_grad()
@@ -349,7 +353,7 @@ def test_a_gated_fusion_starts_as_if_there_were_no_image(text, batch):
         text_encoder=TEXT_ENCODERS[text](),
         task=Classification(),
     ).eval()
-    assert torch.equal(model(batch).x, model(batch._replace(image=batch.image.flip(0))).x)
+    assert torch.equal(model(batch).embeddings, model(batch._replace(image=batch.image.flip(0))).embeddings)
 
 
 def contexts_of(model, batch):
@@ -381,7 +385,7 @@ def test_early_fusion_hands_the_trunk_image_and_text_together(vocabulary, batch)
     model.text_encoder.trunk = lambda tokens, cache=None: seen.append(tokens) or trunk(tokens, cache)
     model(batch)
     cells = model.grid[0] * model.grid[1]
-    assert [tokens.x.shape[1] for tokens in seen] == [cells + batch.ids.shape[1]]
+    assert [tokens.embeddings.shape[1] for tokens in seen] == [cells + batch.ids.shape[1]]
     assert isinstance(seen[0], Tokens)
-    assert (seen[0].block[:, :cells] == 0).all()
-    assert seen[0].valid[:, :cells].all()
+    assert (seen[0].block_ids[:, :cells] == 0).all()
+    assert seen[0].mask[:, :cells].all()

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.functional import gelu, linear
 
-from velm_lightning.fusion import Concat, Gate, LowRankBilinear, Merge, Product, Sum, TensorProduct
+from velm_lightning.fusion import Concat, GatedMultimodalUnit, LowRankBilinear, Merge, Product, Sum, TensorFusion
 
 DIM = 6
 CLOSE = {"atol": 1e-12, "rtol": 0.0}
@@ -13,14 +13,14 @@ MERGES = {
     "concat": Concat,
     "sum": Sum,
     "product": Product,
-    "gate": Gate,
+    "gate": GatedMultimodalUnit,
     "low rank": lambda: LowRankBilinear(rank=4),
-    "tensor": lambda: TensorProduct(size=3),
+    "tensor": lambda: TensorFusion(size=3),
 }
 
 
 def connected(merge: Merge) -> Merge:
-    merge.connect(DIM)
+    merge.build(DIM)
     return merge.double()
 
 
@@ -103,7 +103,7 @@ def test_product_multiplies_bounded_maps(image, text):
 
 @torch.no_grad()
 def test_gate_chooses_between_the_two(image, text):
-    merge = connected(Gate())
+    merge = connected(GatedMultimodalUnit())
     for gate, side, given in ((50.0, merge.image, image), (-50.0, merge.text, text)):
         nn.init.zeros_(merge.gate_image.weight)
         nn.init.zeros_(merge.gate_text.weight)
@@ -113,7 +113,7 @@ def test_gate_chooses_between_the_two(image, text):
 
 @torch.no_grad()
 def test_the_gate_reads_both_sides(image, text):
-    merge = connected(Gate())
+    merge = connected(GatedMultimodalUnit())
     expected = torch.sigmoid(merge.gate_image(image) + merge.gate_text(text))
     a, b = merge.image(image).tanh(), merge.text(text).tanh()
     torch.testing.assert_close(merge(image, text), expected * a + (1 - expected) * b, **CLOSE)
@@ -131,7 +131,7 @@ def test_low_rank_is_a_bilinear_form_of_bounded_factors(image, text):
 @torch.no_grad()
 def test_the_tensor_product_keeps_each_side_alone_too(image, text):
     """The appended ones make the product hold image x text, image, text and a constant (Zadeh et al. 2017)."""
-    merge = connected(TensorProduct(size=3))
+    merge = connected(TensorFusion(size=3))
     weight = merge.out.weight.view(DIM, 4, 4)
     a, b = merge.image(image).tanh(), merge.text(text).tanh()
     expected = torch.einsum("bi,bj,dij->bd", a, b, weight[:, :3, :3])

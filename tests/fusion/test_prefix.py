@@ -8,8 +8,8 @@ import torch
 from helpers import tiny
 
 from velm_lightning.checkpoints import checkpoint
-from velm_lightning.decoding import Beam, Greedy
-from velm_lightning.encoders import MLP, Linear, LoRA, Queries
+from velm_lightning.decoding import BeamSearch, Greedy
+from velm_lightning.encoders import LinearConnector, LoRA, MLPConnector, Resampler
 from velm_lightning.fusion import EarlyFusion, Fusion, InteractiveFusion, LateFusion
 from velm_lightning.inspection.explain import explain
 from velm_lightning.tasks import Classification, Generation
@@ -17,16 +17,16 @@ from velm_lightning.tasks.stepping import CachedSteps, UncachedSteps
 from velm_lightning.training import Optimization
 from velm_lightning.types import InputError
 
-CONNECTORS = {"linear": Linear, "mlp": MLP, "queries": lambda: Queries(count=3, heads=2)}
+CONNECTORS = {"linear": LinearConnector, "mlp": MLPConnector, "queries": lambda: Resampler(count=3, heads=2)}
 CAUSAL = ("gpt2", "llama")
 
 
-def prefix(kind="gpt2", connector=Linear, **changes):
+def prefix(kind="gpt2", connector=LinearConnector, **changes):
     """A frozen causal language model under early fusion, of which only the mapping learns."""
     parts = {
         "image_encoder": tiny.pretrained_image("hf-vit", trainable=0),
         "text_encoder": tiny.pretrained_text(kind, trainable=0),
-        "task": Generation(head="own"),
+        "task": Generation(head="pretrained"),
         "connector": connector(),
     }
     return tiny.fusion(EarlyFusion, **parts | changes)
@@ -68,18 +68,18 @@ def test_frozen_parts_are_at_rest_in_training():
 
 def test_the_mapping_learns_what_a_frozen_language_model_is_to_say(sentences):
     speaking = tiny.TEXT_CONFIGS["gpt2"] | {"initializer_range": 0.5}  # else every word is as likely
-    model = prefix(connector=MLP, text_encoder=tiny.pretrained_text("gpt2", config=speaking, trainable=0))
+    model = prefix(connector=MLPConnector, text_encoder=tiny.pretrained_text("gpt2", config=speaking, trainable=0))
     start = model.task.loss(model, sentences).item()
     trained(model, sentences, steps=40)
     assert model.task.loss(model, sentences).item() < 0.8 * start
 
 
 def test_queries_give_a_prefix_of_their_own_length(sentences):
-    model = prefix(connector=lambda: Queries(count=7, heads=2)).eval()
-    seen = model.see(sentences.image)
-    assert seen.x.shape == (sentences.size, 7, tiny.DIM)
+    model = prefix(connector=lambda: Resampler(count=7, heads=2)).eval()
+    seen = model.encode_image(sentences.image)
+    assert seen.embeddings.shape == (sentences.size, 7, tiny.DIM)
     twice = torch.stack([sentences.image, sentences.image], dim=1)
-    assert model.see(twice).x.shape == seen.x.shape
+    assert model.encode_image(twice).embeddings.shape == seen.embeddings.shape
 
 
 @torch.no_grad()
@@ -91,13 +91,13 @@ def test_a_prefix_has_the_size_of_words(connector, sentences):
     model.text_encoder.trunk = lambda tokens, cache=None: read.append(tokens) or trunk(tokens, cache)
     model(sentences)
     words = sentences.ids.shape[1]
-    image, text = read[0].x[:, :-words], read[0].x[:, -words:]
+    image, text = read[0].embeddings[:, :-words], read[0].embeddings[:, -words:]
     assert 0.5 < float(image.std() / text.std()) < 2
 
 
 @pytest.mark.parametrize("kind", [*CAUSAL, "bert"])
 def test_adapters_learn_in_the_place_of_the_layers(kind, sentences):
-    head = "own" if kind in CAUSAL else "tied"
+    head = "pretrained" if kind in CAUSAL else "tied"
     model = prefix(kind, text_encoder=tiny.pretrained_text(kind, lora=LoRA(rank=2)), task=Generation(head=head))
     names = {name for name in learning(model) if name.startswith("text_encoder.")}
     assert names
@@ -108,15 +108,15 @@ def test_adapters_learn_in_the_place_of_the_layers(kind, sentences):
 def test_adapters_learn_at_the_full_rate_for_they_are_new():
     model = prefix(text_encoder=tiny.pretrained_text("gpt2", lora=LoRA(rank=2)))
     model.text_encoder.pretrained = True
-    groups = Optimization(learning_rate=0.01, pretrained_factor=0.1).groups(model)
+    groups = Optimization(learning_rate=0.01, pretrained_lr_scale=0.1).groups(model)
     assert {group["lr"] for group in groups} == {0.01}
 
 
 @pytest.mark.parametrize("kind", [*CAUSAL, "bert", "roberta"])
 @pytest.mark.parametrize("fusion", [EarlyFusion, InteractiveFusion, LateFusion])
-@pytest.mark.parametrize("decoding", [Greedy(max_length=6), Beam(beams=3, max_length=6)], ids=["greedy", "beam"])
+@pytest.mark.parametrize("decoding", [Greedy(max_length=6), BeamSearch(beams=3, max_length=6)], ids=["greedy", "beam"])
 def test_decoding_with_a_cache_says_what_it_says_without(kind, fusion, decoding, sentences):
-    head = "own" if kind in CAUSAL else "tied"
+    head = "pretrained" if kind in CAUSAL else "tied"
     model = tiny.fusion(fusion, text_encoder=tiny.pretrained_text(kind), task=Generation(head=head)).eval()
     torch.nn.init.normal_(model.text_encoder.embedding.weight, std=0.5)  # so that words differ
     found = [
@@ -135,19 +135,21 @@ def test_decoding_with_a_cache_says_what_it_says_without(kind, fusion, decoding,
 
 @torch.no_grad()
 def test_a_checkpoint_of_a_prefix_with_adapters_stands_alone(sentences, tmp_path):
-    model = prefix("llama", lambda: Queries(count=2, heads=2), text_encoder=tiny.pretrained_text("llama", lora=LoRA(2)))
+    model = prefix(
+        "llama", lambda: Resampler(count=2, heads=2), text_encoder=tiny.pretrained_text("llama", lora=LoRA(2))
+    )
     content = {"state_dict": model.eval().state_dict()}
     checkpoint.pack(model, content)
     torch.save(content, tmp_path / "model.ckpt")
     loaded = Fusion.load_from_checkpoint(tmp_path / "model.ckpt")
-    torch.testing.assert_close(loaded(sentences).x, model(sentences).x)
+    torch.testing.assert_close(loaded(sentences).embeddings, model(sentences).embeddings)
     assert learning(loaded) == learning(model)
 
 
 def test_a_head_of_its_own_is_asked_for_in_vain_where_there_is_none():
     for text in (tiny.transformer(), tiny.pretrained_text("bert")):
         with pytest.raises(InputError, match="task.head is 'own', but .* has no vocabulary head: use 'tied'"):
-            tiny.fusion(EarlyFusion, text_encoder=text, task=Generation(head="own"))
+            tiny.fusion(EarlyFusion, text_encoder=text, task=Generation(head="pretrained"))
 
 
 def test_too_many_tokens_are_refused_with_the_number_of_positions(batch):
@@ -160,7 +162,7 @@ def test_too_many_tokens_are_refused_with_the_number_of_positions(batch):
 def test_where_a_prefix_looked_is_told_on_the_grid_of_the_picture(sentences):
     """Queries are no places of the picture: there is evidence on its own cells, and no map of attention."""
     answers = ["roter kreis"] * sentences.size
-    for connector, attention in ((Linear, True), (lambda: Queries(count=3, heads=2), False)):
+    for connector, attention in ((LinearConnector, True), (lambda: Resampler(count=3, heads=2), False)):
         model = prefix(connector=connector).eval()
         maps = explain(model, sentences, answers)
         assert maps.evidence.shape == (sentences.size, *model.grid)

@@ -20,7 +20,7 @@ def config(fusion="LateFusion", seed=0, **changes):
     found = {
         "seed_everything": seed,
         "model": {"class_path": f"velm_lightning.fusion.{fusion}", "init_args": {"task": {"dropout": 0.0}}},
-        "data": {"batch_size": 64, "workers": 0},
+        "data": {"batch_size": 64, "num_workers": 0},
         "tracking": {"experiment": "made", "tags": []},
         "trainer": {"max_epochs": 2},
     }

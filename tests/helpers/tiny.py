@@ -4,17 +4,17 @@ import torch
 
 from velm_lightning.data.collate import Texts
 from velm_lightning.encoders import (
-    PretrainedImage,
-    PretrainedText,
-    RecurrentText,
+    HFImageEncoder,
+    HFTextEncoder,
+    RNNTextEncoder,
     SmallCNN,
     SmallViT,
-    TransformerText,
+    TransformerTextEncoder,
 )
 from velm_lightning.fusion import LateFusion
 from velm_lightning.tasks import Classification
 from velm_lightning.text.vocabulary import Vocabulary, train_tokenizer
-from velm_lightning.types import Dataset, Sample, Words
+from velm_lightning.types import Dataset, Sample, TextInput
 
 SIZE, DIM = 16, 8
 ANSWERS = ("no", "red", "yes")
@@ -87,7 +87,7 @@ def batch(samples, words):
 
 def words(ids):
     """Prompts without padding."""
-    return Words(ids, torch.ones_like(ids).bool(), torch.zeros_like(ids))
+    return TextInput(ids, torch.ones_like(ids).bool(), torch.zeros_like(ids))
 
 
 def cnn(**changes):
@@ -99,11 +99,11 @@ def vit(**changes):
 
 
 def transformer(**changes):
-    return TransformerText(**{"dim": DIM, "depth": 2, "heads": 2} | changes)
+    return TransformerTextEncoder(**{"dim": DIM, "depth": 2, "heads": 2} | changes)
 
 
 def recurrent(**changes):
-    return RecurrentText(**{"dim": DIM} | changes)
+    return RNNTextEncoder(**{"dim": DIM} | changes)
 
 
 LAYERS = {"hidden_size": DIM, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
@@ -126,11 +126,11 @@ IMAGE_CONFIGS = {
 
 
 def pretrained_text(kind, **changes):
-    return PretrainedText(**{"config": TEXT_CONFIGS[kind]} | changes)
+    return HFTextEncoder(**{"config": TEXT_CONFIGS[kind]} | changes)
 
 
 def pretrained_image(kind, **changes):
-    return PretrainedImage(**{"config": IMAGE_CONFIGS[kind], "size": SIZE, "trainable": -1} | changes)
+    return HFImageEncoder(**{"config": IMAGE_CONFIGS[kind], "size": SIZE, "trainable": -1} | changes)
 
 
 def saved_clip(folder):

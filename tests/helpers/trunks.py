@@ -5,7 +5,7 @@ from helpers import tiny
 from torch import nn
 from transformers import AutoConfig
 
-from velm_lightning.encoders import PretrainedText
+from velm_lightning.encoders import HFTextEncoder
 from velm_lightning.encoders.text.trunk_check import own_states
 from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.types import Tokens
@@ -86,8 +86,8 @@ def shake(model: nn.Module, seed=0):
 
 def built(kind, **changes):
     """An encoder of a tiny model whose weights are all far from zero."""
-    encoder = PretrainedText(config=tiny_config(kind, **changes))
-    encoder.connect(VOCABULARY)
+    encoder = HFTextEncoder(config=tiny_config(kind, **changes))
+    encoder.build(VOCABULARY)
     shake(encoder.model)
     return encoder.eval()
 
@@ -109,7 +109,7 @@ def trunk_states(encoder, ids):
     valid[0, :3] = valid[1, [1, length // 2 + 1, length // 2 + 2]] = valid[2, -3:] = False
     rows = torch.zeros(3, length + 3, dtype=torch.long)
     rows[valid] = ids.repeat(3)
-    return encoder.trunk(embedded(encoder, rows, valid)).x[valid].view(3, length, -1)
+    return encoder.trunk(embedded(encoder, rows, valid)).embeddings[valid].view(3, length, -1)
 
 
 def decoded_states(encoder, ids, first):
@@ -122,9 +122,9 @@ def decoded_states(encoder, ids, first):
     cache.expand(2)
     for step in range(first, len(ids)):
         word = embedded(encoder, said[:, step : step + 1], torch.ones(2, 1).bool(), block[:, step : step + 1])
-        last = encoder.trunk(word, cache).x[:, 0]
+        last = encoder.trunk(word, cache).embeddings[:, 0]
         if step % 3 == 0 and step + 1 < len(ids):
             rows = torch.tensor([1, 1] if step % 2 else [1, 0])
             cache.reorder(rows)
             said = torch.cat([said[rows, : step + 1], said[:, step + 1 :]], 1)
-    return last, encoder.trunk(embedded(encoder, said, torch.ones(said.shape).bool(), block)).x[:, -1]
+    return last, encoder.trunk(embedded(encoder, said, torch.ones(said.shape).bool(), block)).embeddings[:, -1]

@@ -26,7 +26,7 @@ class WandbServer:
     """Listens on a port of this machine.
 
     Attributes:
-        runs: by run id: ``config``, ``history`` (rows), ``summary``, ``files`` (name to bytes), ``sweep``.
+        runs: by run id: ``config``, ``history`` (rows), ``pool``, ``files`` (name to bytes), ``sweep``.
         sweeps: by id: the config as text.
         jobs: what agents are told next.
         said: the names of all operations, in order.

@@ -48,14 +48,14 @@ def classifier():
     return product(1, DIM, 2 * DIM) + product(1, 2 * DIM, len(tiny.ANSWERS))
 
 
-def vocabulary_head(words):
+def lm_head(words):
     return product(words, DIM, DIM) + product(words, DIM, tiny.vocabulary().size)
 
 
 def sample_of(samples, index=1):
     """One sample in a batch of its own, with the number of its tokens and of its target words."""
     batch = tiny.batch([samples[index]], tiny.vocabulary())
-    return batch, batch.ids.shape[1], int((batch.block > 0).sum())
+    return batch, batch.ids.shape[1], int((batch.block_ids > 0).sum())
 
 
 def model_of(kind, **parts):
@@ -70,7 +70,7 @@ def test_late_fusion_classifier():
 
 def test_early_fusion_captioner_with_its_head():
     batch, tokens, words = sample_of(tiny.translations())
-    expected = IMAGE + LAYERS * layer(PATCHES + tokens, DIM) + vocabulary_head(words)
+    expected = IMAGE + LAYERS * layer(PATCHES + tokens, DIM) + lm_head(words)
     assert flops(model_of(EarlyFusion, task=Generation()), [batch]).inference == expected
 
 
@@ -79,7 +79,7 @@ def test_early_fusion_on_a_recurrent_captioner(cell, gates):
     batch, tokens, words = sample_of(tiny.translations())
     model = model_of(EarlyFusion, task=Generation(), text_encoder=tiny.recurrent(cell=cell, depth=2))
     read = PATCHES + tokens
-    expected = IMAGE + 2 * recurrence(read, DIM, gates) + vocabulary_head(words)
+    expected = IMAGE + 2 * recurrence(read, DIM, gates) + lm_head(words)
     found = flops(model, [batch])
     assert found.inference == expected
     # Backward, each product costs two more: by its input and by its weight. There is none by the pixels, nor by the
@@ -173,7 +173,7 @@ class Expanded(EarlyFusion):
         return self.map(self.token.expand(count, -1, -1))
 
     def fuse(self, image, text, cache=None):
-        return super().fuse(image, text.with_x(text.x + self._extra(len(text.x))), cache)
+        return super().fuse(image, text.with_embeddings(text.embeddings + self._extra(len(text.embeddings))), cache)
 
 
 def test_an_expanded_parameter_is_counted():

@@ -10,14 +10,14 @@ import time
 import pytest
 import torch
 
-from velm_lightning.io.atomic import remove_parts, replacing, write_whole
-from velm_lightning.tracking.checkpoints import WholeCheckpoints, newest_usable, random_state, restore_random_state
+from velm_lightning.io.atomic import remove_parts, replacing, write_atomic
+from velm_lightning.tracking.checkpoints import AtomicCheckpointIO, newest_usable, random_state, restore_random_state
 from velm_lightning.types import InputError
 
 
 def test_a_fault_while_writing_leaves_the_old_file(tmp_path):
     path = tmp_path / "file.txt"
-    write_whole(path, "old")
+    write_atomic(path, "old")
     with pytest.raises(ArithmeticError), replacing(path) as file:  # noqa: PT012
         file.write(b"half of the new")
         raise ArithmeticError
@@ -28,7 +28,7 @@ def test_a_fault_while_writing_leaves_the_old_file(tmp_path):
 @pytest.mark.slow
 def test_a_writer_that_is_killed_leaves_the_old_file(tmp_path):
     path = tmp_path / "file.txt"
-    write_whole(path, "old")
+    write_atomic(path, "old")
     code = (
         "import os, signal, sys; from pathlib import Path; from velm_lightning.io.atomic import replacing\n"
         "with replacing(Path(sys.argv[1])) as file:\n"
@@ -70,7 +70,7 @@ def content(size):
 
 def test_a_full_disk_is_named_and_the_earlier_checkpoint_is_intact(little_space):
     path = little_space / "last.ckpt"
-    files = WholeCheckpoints()
+    files = AtomicCheckpointIO()
     files.save_checkpoint(content(1000), path)
     with pytest.raises(InputError, match=r"last\.ckpt cannot be written: (No space|File too large).*before is intact"):
         files.save_checkpoint(content(1_000_000), path)
@@ -80,7 +80,7 @@ def test_a_full_disk_is_named_and_the_earlier_checkpoint_is_intact(little_space)
 
 def test_a_full_disk_is_named_for_other_files_too(little_space):
     with pytest.raises(InputError, match=r"test\.jsonl cannot be written: .*: free some space there"):
-        write_whole(little_space / "predictions" / "test.jsonl", "x" * 2**21)
+        write_atomic(little_space / "predictions" / "test.jsonl", "x" * 2**21)
     assert not list(little_space.glob("predictions/*"))
 
 
@@ -90,20 +90,20 @@ def test_a_folder_without_the_right_to_write_is_named(tmp_path):
         os.seteuid(65534)  # root may write everywhere
         try:
             with pytest.raises(InputError, match=r"last\.ckpt cannot be written: Permission denied"):
-                WholeCheckpoints().save_checkpoint(content(1), tmp_path / "last.ckpt")
+                AtomicCheckpointIO().save_checkpoint(content(1), tmp_path / "last.ckpt")
         finally:
             os.seteuid(0)
     else:
         tmp_path.chmod(0o500)
         with pytest.raises(InputError, match=r"last\.ckpt cannot be written: Permission denied"):
-            WholeCheckpoints().save_checkpoint(content(1), tmp_path / "last.ckpt")
+            AtomicCheckpointIO().save_checkpoint(content(1), tmp_path / "last.ckpt")
 
 
 # Which checkpoint is taken
 
 
 def test_the_newest_checkpoint_that_can_be_read_is_taken(tmp_path):
-    files, folder = WholeCheckpoints(), tmp_path / "checkpoints"
+    files, folder = AtomicCheckpointIO(), tmp_path / "checkpoints"
     names = ("oldest.ckpt", "older.ckpt", "weights_only.ckpt", "cut.ckpt")
     for age, name in zip((4, 3, 2, 1), names, strict=True):
         found = content(10)
@@ -125,7 +125,7 @@ def test_random_states_survive_a_checkpoint(tmp_path):
     def draw():
         return random.random(), np.random.rand(), torch.rand(1).item()
 
-    files = WholeCheckpoints()
+    files = AtomicCheckpointIO()
     files.save_checkpoint(content(1) | {"velm_random": [random_state()]}, tmp_path / "last.ckpt")
     expected = draw()
     draw()

@@ -12,25 +12,25 @@ from helpers import tiny
 from torch import nn
 
 from velm_lightning.encoders import SmallCNN
-from velm_lightning.fusion import Concat, Gate, InteractiveFusion, LateFusion
-from velm_lightning.io.configurable import Recorded, build, find_class, recipe
+from velm_lightning.fusion import Concat, GatedMultimodalUnit, InteractiveFusion, LateFusion
+from velm_lightning.io.configurable import Configurable, build, find_class, to_config
 from velm_lightning.tasks import Classification, VQAAccuracy
 from velm_lightning.text.vocabulary import Vocabulary
 from velm_lightning.training import Optimization
 from velm_lightning.types import InputError
 
 
-class Leaf(Recorded):
+class Leaf(Configurable):
     def __init__(self, width: int, names=("a", "b"), *, scale: float = 1.0) -> None:
         self.width, self.names, self.scale = width, names, scale
 
 
-class Keywords(Recorded):
+class Keywords(Configurable):
     def __init__(self, first: int = 1, **others) -> None:
         self.first, self.others = first, others
 
 
-class Layer(Recorded, nn.Module):
+class Layer(Configurable, nn.Module):
     """Has no ``__init__`` of its own: nn.Module's takes ``*args`` and ``**kwargs``."""
 
 
@@ -39,27 +39,27 @@ class NotRecorded:
 
 
 def test_arguments_are_written_down_with_their_defaults():
-    assert recipe(Leaf(3)) == {
+    assert to_config(Leaf(3)) == {
         "class_path": f"{__name__}.Leaf",
         "init_args": {"width": 3, "names": ["a", "b"], "scale": 1.0},
     }
 
 
 def test_positional_and_keyword_arguments_are_written_alike():
-    assert recipe(Leaf(3, ["c"])) == recipe(Leaf(names=("c",), width=3))
+    assert to_config(Leaf(3, ["c"])) == to_config(Leaf(names=("c",), width=3))
 
 
 def test_keyword_arguments_without_a_name_of_their_own_stand_beside_the_others():
-    assert recipe(Keywords(2, width=3))["init_args"] == {"first": 2, "width": 3}
+    assert to_config(Keywords(2, width=3))["init_args"] == {"first": 2, "width": 3}
 
 
 def test_a_class_without_arguments_has_none():
-    assert recipe(Layer())["init_args"] == {}
-    assert recipe(Concat())["init_args"] == {}
+    assert to_config(Layer())["init_args"] == {}
+    assert to_config(Concat())["init_args"] == {}
 
 
 def test_parts_are_written_within_parts():
-    found = recipe(Keywords(inner=Leaf(1), more=[Leaf(2)], named={"x": Leaf(3)}))["init_args"]
+    found = to_config(Keywords(inner=Leaf(1), more=[Leaf(2)], named={"x": Leaf(3)}))["init_args"]
     assert found["inner"]["init_args"]["width"] == 1
     assert found["more"][0]["init_args"]["width"] == 2
     assert found["named"]["x"]["init_args"]["width"] == 3
@@ -67,18 +67,18 @@ def test_parts_are_written_within_parts():
 
 def test_plain_values_stay_and_paths_become_text():
     given = {"a": [1, 2.5, True, None, "x"], "b": {"c": (Path("d/e"),)}}
-    assert recipe(given) == {"a": [1, 2.5, True, None, "x"], "b": {"c": ["d/e"]}}
+    assert to_config(given) == {"a": [1, 2.5, True, None, "x"], "b": {"c": ["d/e"]}}
 
 
 @pytest.mark.parametrize("value", [NotRecorded(), nn.Linear(1, 1), torch.zeros(1), torch.float16, len, {1, 2}])
 def test_what_plain_values_cannot_say_is_refused_by_its_class(value):
     with pytest.raises(InputError, match=rf"{type(value).__qualname__} cannot be written.*derive"):
-        recipe(Keywords(part=value))
+        to_config(Keywords(part=value))
 
 
 def test_a_recipe_survives_json():
     model = tiny.fusion(InteractiveFusion, heads=2)
-    written = recipe(model)
+    written = to_config(model)
     assert json.loads(json.dumps(written)) == written
 
 
@@ -88,7 +88,7 @@ def test_a_recipe_survives_json():
         Leaf(3, ["c"], scale=0.5),
         Keywords(2, width=3, inner=Leaf(1)),
         Layer(),
-        Gate(),
+        GatedMultimodalUnit(),
         SmallCNN(16, (8,), 4),
         Optimization(betas=(0.8, 0.9)),
         VQAAccuracy("pre-2021"),
@@ -98,16 +98,18 @@ def test_a_recipe_survives_json():
     ids=lambda part: type(part).__name__,
 )
 def test_what_was_written_down_is_built_again(part):
-    written = recipe(part)
+    written = to_config(part)
     built = build(written)
     assert type(built) is type(part)
-    assert recipe(built) == written
+    assert to_config(built) == written
 
 
 @pytest.mark.parametrize("kind", [LateFusion, InteractiveFusion])
 def test_a_whole_model_is_built_again(kind):
-    model = tiny.fusion(kind, **({"heads": 2, "gated": True} if kind is InteractiveFusion else {"merge": Gate()}))
-    built = build(recipe(model))
+    model = tiny.fusion(
+        kind, **({"heads": 2, "gated": True} if kind is InteractiveFusion else {"merge": GatedMultimodalUnit()})
+    )
+    built = build(to_config(model))
     assert {name: p.shape for name, p in built.named_parameters()} == {
         name: p.shape for name, p in model.named_parameters()
     }
@@ -115,8 +117,8 @@ def test_a_whole_model_is_built_again(kind):
 
 def test_copies_and_pickles_remember_their_arguments():
     for part in (Leaf(3), tiny.cnn(), tiny.vocabulary()):
-        assert recipe(copy.deepcopy(part)) == recipe(part)
-        assert recipe(pickle.loads(pickle.dumps(part))) == recipe(part)
+        assert to_config(copy.deepcopy(part)) == to_config(part)
+        assert to_config(pickle.loads(pickle.dumps(part))) == to_config(part)
 
 
 def test_a_wrong_call_fails_as_in_any_class():
@@ -139,7 +141,7 @@ def test_code_of_foreign_packages_does_not_run(tmp_path, monkeypatch):
 
 
 def test_a_package_that_is_allowed_is_imported(tmp_path, monkeypatch):
-    code = "from velm_lightning.io.configurable import Recorded\nclass Mine(Recorded):\n    pass\n"
+    code = "from velm_lightning.io.configurable import Configurable\nclass Mine(Configurable):\n    pass\n"
     (tmp_path / "my_parts.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     try:
@@ -173,7 +175,7 @@ def test_mappings_that_only_resemble_a_class_stay_mappings():
 
 def test_a_vocabulary_is_a_part_like_any_other():
     words = tiny.vocabulary()
-    again = build(recipe(words))
+    again = build(to_config(words))
     assert isinstance(again, Vocabulary)
     assert again.encode(tiny.TEXTS) == words.encode(tiny.TEXTS)
     assert (again.answers, again.counts, again.max_length) == (words.answers, words.counts, words.max_length)

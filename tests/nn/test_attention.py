@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from velm_lightning.nn.attention import Attention, Block, attention_mask, record_attention
-from velm_lightning.nn.kv_cache import Cache, once
+from velm_lightning.nn.kv_cache import Cache, cached
 from velm_lightning.types import InputError, Tokens
 
 CLOSE = {"atol": 1e-12, "rtol": 0.0}
@@ -69,7 +69,7 @@ def test_without_a_context_it_reads_itself(attention, x):
 
 
 def test_a_context_that_was_read_first_is_read_again(attention, x, context):
-    cache = Cache(room=1)
+    cache = Cache(max_new_tokens=1)
     attention.cross(x, context, cache=cache)
     assert torch.equal(attention.cross(x + 1, None, cache=cache), attention.cross(x + 1, context))
 
@@ -115,8 +115,8 @@ def test_a_mask_follows_the_block_rule_for_every_head(x):
     text = blocks(x, [[0, 0, 1], [0, 1, 2]])
     mask = attention_mask(text, text)
     assert mask.shape == (2, 1, 3, 3)
-    assert torch.equal(mask[:, 0] == 0, text.sees(text))
-    assert torch.equal(mask[:, 0] == float("-inf"), ~text.sees(text))
+    assert torch.equal(mask[:, 0] == 0, text.can_attend_to(text))
+    assert torch.equal(mask[:, 0] == float("-inf"), ~text.can_attend_to(text))
 
 
 def test_one_padded_sample_is_enough_for_a_mask(x):
@@ -195,7 +195,7 @@ def read(cache, owner, *parts):
 
 
 def test_keys_and_values_that_grow_are_given_back_whole():
-    owner, cache = nn.Identity(), Cache(room=2)
+    owner, cache = nn.Identity(), Cache(max_new_tokens=2)
     steps = [(heads(2, 3), heads(2, 3)), (heads(2), heads(2)), (heads(2), heads(2))]
     for count, step in enumerate(steps, 1):
         _, found = read(cache, owner, *step)
@@ -204,7 +204,7 @@ def test_keys_and_values_that_grow_are_given_back_whole():
 
 
 def test_the_words_of_hypotheses_stand_side_by_side_behind_the_prompt():
-    owner, cache, prompt = nn.Identity(), Cache(room=2), heads(2, 3)
+    owner, cache, prompt = nn.Identity(), Cache(max_new_tokens=2), heads(2, 3)
     read(cache, owner, prompt)
     cache.expand(2)
     words = heads(4)  # two hypotheses of each sample
@@ -214,7 +214,7 @@ def test_the_words_of_hypotheses_stand_side_by_side_behind_the_prompt():
 
 
 def test_words_that_no_hypothesis_descends_from_are_written_over():
-    owner, cache, prompt = nn.Identity(), Cache(room=4), heads(2)
+    owner, cache, prompt = nn.Identity(), Cache(max_new_tokens=4), heads(2)
     read(cache, owner, prompt)
     cache.expand(2)
     first, second, third = heads(4), heads(4), heads(4)
@@ -223,7 +223,7 @@ def test_words_that_no_hypothesis_descends_from_are_written_over():
     seen, (key, _) = read(cache, owner, second)
     assert torch.equal(key[0, :4], torch.cat([prompt[0], second[0], first[1], second[1]]))
     assert torch.equal(key[1], torch.cat([prompt[1], first[2], first[3], second[2], second[3]]))
-    assert seen.valid.int().tolist() == [[1, 1, 1, 0, 0], [1, 0, 1, 1, 0], [1, 1, 0, 1, 0], [1, 0, 1, 0, 1]]
+    assert seen.mask.int().tolist() == [[1, 1, 1, 0, 0], [1, 0, 1, 1, 0], [1, 1, 0, 1, 0], [1, 0, 1, 0, 1]]
     cache.reorder(torch.tensor([0, 1, 2, 2]))
     _, (key, _) = read(cache, owner, third)
     assert torch.equal(key[0], torch.cat([prompt[0], second[0], first[1], second[1], third[0], third[1]]))
@@ -232,39 +232,39 @@ def test_words_that_no_hypothesis_descends_from_are_written_over():
 
 
 def test_places_grow_with_the_tokens(x):
-    owner, cache = nn.Identity(), Cache(room=1)
+    owner, cache = nn.Identity(), Cache(max_new_tokens=1)
     prompt, word = blocks(x, [[0, 0, 0]] * 2, valid=[[1, 1, 1], [1, 1, 0]]), blocks(x[:, :1], [[1], [1]])
     cache.places(owner, prompt)
     seen = cache.places(owner, word)
-    assert seen.block.tolist() == [[0, 0, 0, 1]] * 2
-    assert word.sees(seen).int().tolist() == [[[1, 1, 1, 1]], [[1, 1, 0, 1]]]
+    assert seen.block_ids.tolist() == [[0, 0, 0, 1]] * 2
+    assert word.can_attend_to(seen).int().tolist() == [[[1, 1, 1, 1]], [[1, 1, 0, 1]]]
 
 
 def test_a_hypothesis_sees_the_prompt_and_its_own_past(x):
-    owner, cache = nn.Identity(), Cache(room=2)
+    owner, cache = nn.Identity(), Cache(max_new_tokens=2)
     cache.places(owner, blocks(x[:1], [[0, 0, 0]], valid=[[1, 1, 0]]))
     cache.expand(2)
     x = x[:, :1]
     first, second = blocks(x, [[1], [1]]), blocks(x, [[2], [2]])
-    assert first.sees(cache.places(owner, first)).int().tolist() == [[[1, 1, 1, 0]], [[1, 1, 0, 1]]]
+    assert first.can_attend_to(cache.places(owner, first)).int().tolist() == [[[1, 1, 1, 0]], [[1, 1, 0, 1]]]
     cache.reorder(torch.tensor([1, 1]))
-    assert second.sees(cache.places(owner, second)).int().tolist() == [[[1, 1, 1, 1, 0]], [[1, 1, 0, 1, 1]]]
+    assert second.can_attend_to(cache.places(owner, second)).int().tolist() == [[[1, 1, 1, 1, 0]], [[1, 1, 0, 1, 1]]]
 
 
 def test_what_is_made_once_is_made_once(x):
-    owner, cache, calls = nn.Identity(), Cache(room=1), []
+    owner, cache, calls = nn.Identity(), Cache(max_new_tokens=1), []
     for _ in range(2):
-        (kept,) = once(cache, owner, lambda: calls.append(1) or (x,))
+        (kept,) = cached(cache, owner, lambda: calls.append(1) or (x,))
         assert kept is x
     assert len(calls) == 1
-    once(None, owner, lambda: calls.append(1) or (x,))
+    cached(None, owner, lambda: calls.append(1) or (x,))
     assert len(calls) == 2
 
 
 def test_rows_of_a_cache_are_repeated_and_left_out(x):
-    owner, cache, prompt = nn.Identity(), Cache(room=2), heads(2)
+    owner, cache, prompt = nn.Identity(), Cache(max_new_tokens=2), heads(2)
     read(cache, owner, prompt)
-    once(cache, owner, lambda: (x,))
+    cached(cache, owner, lambda: (x,))
     cache.states[owner] = (x,)
     cache.expand(2)
     words = heads(4)
@@ -278,7 +278,7 @@ def test_rows_of_a_cache_are_repeated_and_left_out(x):
 
 
 def test_hypotheses_that_follow_others_take_their_states_along_and_move_no_keys(x):
-    owner, cache, prompt = nn.Identity(), Cache(room=2), heads(2)
+    owner, cache, prompt = nn.Identity(), Cache(max_new_tokens=2), heads(2)
     _, (key, _) = read(cache, owner, prompt)
     cache.expand(2)
     words = torch.randn(4, 8)
@@ -291,7 +291,7 @@ def test_hypotheses_that_follow_others_take_their_states_along_and_move_no_keys(
 
 @torch.no_grad()
 def test_hypotheses_that_cross_read_what_they_would_read_alone(context):
-    block, cache = Block(8, 2, cross=True).double(), Cache(room=3)
+    block, cache = Block(8, 2, cross=True).double(), Cache(max_new_tokens=3)
     places = nn.Identity()
     prompt, words = torch.randn(2, 2, 8, dtype=torch.float64), torch.randn(3, 4, 8, dtype=torch.float64)
     told = blocks(prompt, [[0, 0]] * 2)
@@ -303,17 +303,17 @@ def test_hypotheses_that_cross_read_what_they_would_read_alone(context):
             cache.reorder(torch.tensor(order))
             lines = [[*lines[row], place] for place, row in enumerate(order)]
         text = blocks(words[step, :, None], [[step + 1]] * 4)
-        found = block(text.x, attention_mask(text, cache.places(places, text)), None, None, cache)
+        found = block(text.embeddings, attention_mask(text, cache.places(places, text)), None, None, cache)
         for row, line in enumerate(lines):
             said = torch.cat([prompt[row // 2], *(words[at, place][None] for at, place in enumerate(line))])
             whole = blocks(said[None], [[0, 0, *range(1, step + 2)]])
-            alone = block(whole.x, attention_mask(whole, whole), context[row // 2 : row // 2 + 1])
+            alone = block(whole.embeddings, attention_mask(whole, whole), context[row // 2 : row // 2 + 1])
             torch.testing.assert_close(found[row, 0], alone[0, -1], **CLOSE)
 
 
 @torch.no_grad()
 def test_a_step_with_a_cache_is_the_last_row_of_the_whole(x, context):
-    block, cache = Block(8, 2, cross=True).double(), Cache(room=2)
+    block, cache = Block(8, 2, cross=True).double(), Cache(max_new_tokens=2)
     text = blocks(x, [[0, 1, 2]] * 2)
     whole = block(x, attention_mask(text, text), context)
     for n in range(3):

@@ -10,7 +10,7 @@ from torch import log, nn, tensor
 from velm_lightning.fusion import LateFusion
 from velm_lightning.tasks import Classification, Exact, VQAAccuracy
 from velm_lightning.tasks.rows import gather_rows, group_scores, mean
-from velm_lightning.types import InputError, Row
+from velm_lightning.types import InputError, Prediction
 
 # Softmax gives these logits the probabilities 1/6, 2/6, 3/6; the sigmoid 1/2, 2/3, 3/4.
 LOGITS = log(tensor([[1.0, 2.0, 3.0]]))
@@ -18,7 +18,7 @@ LOGITS = log(tensor([[1.0, 2.0, 3.0]]))
 
 def task(**arguments):
     made = Classification(**arguments)
-    made.connect(tiny.vocabulary(), tiny.transformer())
+    made.build(tiny.vocabulary(), tiny.transformer())
     return made
 
 
@@ -64,7 +64,7 @@ def test_class_weights_are_inverse_frequencies_that_average_1_over_the_training_
 
 def test_class_weights_need_no_counts():
     made = Classification(balance=1.0)
-    made.connect(tiny.vocabulary(counts=()), tiny.transformer())
+    made.build(tiny.vocabulary(counts=()), tiny.transformer())
     assert made.answer_weight.tolist() == [1, 1, 1]
 
 
@@ -149,7 +149,7 @@ def test_a_negative_focal_exponent_is_refused():
 def test_the_loss_of_a_batch_is_the_mean_of_its_samples(batch):
     logits = torch.randn(3, 3)
     found = task()
-    torch.testing.assert_close(found.cost(logits, batch), found.losses(logits, batch.answers).mean())
+    torch.testing.assert_close(found.loss_from_logits(logits, batch), found.losses(logits, batch.answers).mean())
 
 
 @pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
@@ -164,7 +164,7 @@ def test_a_sample_whose_answers_are_all_unknown_teaches_nothing(kind, focal):
 
 def test_data_without_answers_is_refused():
     with pytest.raises(InputError, match="classification needs answers.*its targets are sentences"):
-        Classification().connect(tiny.vocabulary(answers=(), counts=()), tiny.transformer())
+        Classification().build(tiny.vocabulary(answers=(), counts=()), tiny.transformer())
 
 
 # Predictions
@@ -216,7 +216,7 @@ def test_no_more_answers_are_given_than_there_are(batch):
 
 
 def test_a_batch_may_be_turned_toward_other_answers(batch):
-    turned = task().toward(batch, ["yes", "no", "yes"])
+    turned = task().with_targets(batch, ["yes", "no", "yes"])
     assert turned.answers.tolist() == [[0, 0, 1], [1, 0, 0], [0, 0, 1]]
     assert turned.ids is batch.ids
 
@@ -224,7 +224,7 @@ def test_a_batch_may_be_turned_toward_other_answers(batch):
 @torch.no_grad()
 def test_a_model_predicts_what_its_head_says(batch):
     model = tiny.fusion(LateFusion).eval()
-    logits = model.task.head(model.summary(model(batch)))
+    logits = model.task.head(model.pool(model(batch)))
     rows = model.task.predict(model, batch)
     assert [row.prediction for row in rows] == [tiny.ANSWERS[i] for i in logits.argmax(-1).tolist()]
     assert [row.confidence for row in rows] == pytest.approx(logits.softmax(-1).amax(-1).tolist())
@@ -235,7 +235,7 @@ def test_a_model_predicts_what_its_head_says(batch):
 
 def row(key, prediction, references, score=None, loss=0.5, group="g"):
     found = float(prediction in references) if score is None else score
-    return Row(key, group, "?", prediction, tuple(references), found, 0.9, loss)
+    return Prediction(key, group, "?", prediction, tuple(references), found, 0.9, loss)
 
 
 def test_scores_that_are_missing_are_filled_in_and_others_kept():
@@ -245,24 +245,24 @@ def test_scores_that_are_missing_are_filled_in_and_others_kept():
 
 def test_figures_of_single_labels():
     rows = [row("a", "cat", ["cat"]), row("b", "cat", ["dog"]), row("c", "dog", ["dog"]), row("d", "cat", ["cat"])]
-    found = task().figures([r._replace(loss=loss) for r, loss in zip(rows, (0.1, 0.2, 0.3, 0.4), strict=True)])
+    found = task().compute_metrics([r._replace(loss=loss) for r, loss in zip(rows, (0.1, 0.2, 0.3, 0.4), strict=True)])
     f1 = (2 * 2 / (2 * 2 + 1) + 2 * 1 / (2 * 1 + 1)) / 2  # cat: 2 hits, 1 false; dog: 1 hit, 1 missed
     assert found == pytest.approx({"score": 0.75, "accuracy": 0.75, "loss": 0.25, "macro_f1": f1})
 
 
 def test_several_references_have_no_macro_f1():
-    found = task().figures([row("a", "cat", ["cat", "kitten"]), row("b", "cat", ["dog"])])
+    found = task().compute_metrics([row("a", "cat", ["cat", "kitten"]), row("b", "cat", ["dog"])])
     assert found == {"score": 0.5, "accuracy": 0.5, "loss": 0.5}
 
 
 def test_rows_without_a_score_or_a_loss_do_not_count():
     rows = [row("a", "cat", ["cat", "x"]), row("b", "cat", [], score=math.nan, loss=math.nan)]
-    assert task().figures(rows) == {"score": 1.0, "accuracy": 1.0, "loss": 0.5}
+    assert task().compute_metrics(rows) == {"score": 1.0, "accuracy": 1.0, "loss": 0.5}
 
 
 def test_the_headline_is_named_after_its_scorer():
     made = task(scorer=VQAAccuracy("pre-2021"))
-    assert made.figures([row("a", "2", ["2", "two"])]).keys() == {"score", "vqa_accuracy", "loss"}
+    assert made.compute_metrics([row("a", "2", ["2", "two"])]).keys() == {"score", "vqa_accuracy", "loss"}
     assert made.signature("val:12").startswith("VQA accuracy|scorer:vqaEval|protocol:pre-2021|split:val:12|")
     assert task().signature("val:12").startswith("accuracy|scorer:exact-match|split:val:12|")
 

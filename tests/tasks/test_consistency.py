@@ -4,23 +4,23 @@ import math
 
 import pytest
 
-from velm_lightning.io.configurable import build, recipe
+from velm_lightning.io.configurable import build, to_config
 from velm_lightning.tasks import Classification
 from velm_lightning.tasks.consistency import Consistency
-from velm_lightning.types import InputError, Row
+from velm_lightning.types import InputError, Prediction
 
 
 def rows(**right):
     """Rows of these keys, ``_`` standing for ``-``, judged right or wrong."""
     return [
-        Row(key.replace("_", "-"), "", "it is so", "true", ("true" if good else "false",), math.nan, 0.5, 0.1)
+        Prediction(key.replace("_", "-"), "", "it is so", "true", ("true" if good else "false",), math.nan, 0.5, 0.1)
         for key, good in right.items()
     ]
 
 
 def figures(table, **arguments):
     task = Classification(extra=[Consistency(**arguments)])
-    return task.figures(task.score(table))
+    return task.compute_metrics(task.score(table))
 
 
 def test_a_statement_of_nlvr2_is_a_set_and_a_sentence():
@@ -44,8 +44,8 @@ def test_samples_without_references_are_in_no_statement():
 
 
 def test_a_task_is_rebuilt_with_its_extra_figures():
-    task = build(recipe(Classification(extra=[Consistency(parts=[0])])))
-    assert task.figures(task.score(rows(k1_0=True)))["consistency"] == 1.0
+    task = build(to_config(Classification(extra=[Consistency(parts=[0])])))
+    assert task.compute_metrics(task.score(rows(k1_0=True)))["consistency"] == 1.0
 
 
 def test_keys_with_too_few_parts_are_refused():

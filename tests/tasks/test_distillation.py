@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from velm_lightning.checkpoints import checkpoint
 from velm_lightning.fusion import Fusion, InteractiveFusion, LateFusion
-from velm_lightning.io.configurable import recipe
+from velm_lightning.io.configurable import to_config
 from velm_lightning.tasks import Classification, Distillation, Generation
 from velm_lightning.training import Optimization
 from velm_lightning.types import InputError
@@ -48,9 +48,9 @@ def test_the_loss_is_the_sum_of_what_it_is_said_to_be(teach, kind):
     task, batch = made.task.task, tiny.batch(TASKS[kind][1](), made.vocabulary)
     states = task.vectors(made, made(batch), batch)
     thought = teacher.task.vectors(teacher, teacher(batch), batch)
-    wanted, said = (teacher.task.judge(thought) / 3).softmax(-1), (task.judge(states) / 3).softmax(-1)
+    wanted, said = (teacher.task.head_logits(thought) / 3).softmax(-1), (task.head_logits(states) / 3).softmax(-1)
     divergence = (wanted * (wanted.log() - said.log())).sum(-1).mean()
-    expected = 0.75 * task.cost(task.judge(states), batch) + 0.25 * 9 * divergence
+    expected = 0.75 * task.loss_from_logits(task.head_logits(states), batch) + 0.25 * 9 * divergence
     expected = expected + 0.5 * F.mse_loss(made.task.map(states), thought)
     torch.testing.assert_close(made.task.loss(made, batch), expected)
 
@@ -89,7 +89,7 @@ def test_a_student_is_rebuilt_without_its_teacher(teach, kind, tmp_path):
     batch = tiny.batch(TASKS[kind][1](), made.vocabulary)
     assert again.task.predict(again, batch) == made.task.predict(made, batch)
     assert again.task.signature("test") == made.task.task.signature("test")
-    assert recipe(again) == recipe(made)
+    assert to_config(again) == to_config(made)
 
 
 def test_in_evaluation_it_is_the_task_alone(teach, batch):

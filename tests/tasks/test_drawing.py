@@ -11,7 +11,15 @@ from velm_lightning.data.collate import Texts
 from velm_lightning.decoding import Flow
 from velm_lightning.encoders import Patches
 from velm_lightning.encoders.image.patches import cut, join
-from velm_lightning.fusion import EarlyFusion, Fusion, Gate, ImageOnly, InteractiveFusion, LateFusion, TextOnly
+from velm_lightning.fusion import (
+    EarlyFusion,
+    Fusion,
+    GatedMultimodalUnit,
+    ImageOnly,
+    InteractiveFusion,
+    LateFusion,
+    TextOnly,
+)
 from velm_lightning.tasks import Drawing
 from velm_lightning.tasks.drawing import SOONEST, distance
 from velm_lightning.tasks.judges import Judge, Sight
@@ -20,7 +28,7 @@ from velm_lightning.types import InputError, Sample
 FUSIONS = {
     "early": EarlyFusion,
     "late-concat": LateFusion,
-    "late-gate": lambda **parts: LateFusion(merge=Gate(), **parts),
+    "late-gate": lambda **parts: LateFusion(merge=GatedMultimodalUnit(), **parts),
     "interactive-co": lambda **parts: InteractiveFusion(depth=2, heads=2, **parts),
     "interactive-text": lambda **parts: InteractiveFusion(depth=2, heads=2, co_attention=False, **parts),
     "text-only": TextOnly,
@@ -89,7 +97,7 @@ def predicted(model, batch, blank=None):
     """What the pictures will be, from the same noise."""
     noise = torch.randn(batch.size, 16, 48, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     time = torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)[: batch.size]
-    caption = model.task.read(model, batch.words, no_blanks(batch) if blank is None else blank)
+    caption = model.task.embed_caption(model, batch.words, no_blanks(batch) if blank is None else blank)
     return model.task.picture(model, caption, noise, time)
 
 
@@ -104,7 +112,7 @@ def test_patches_are_cut_and_joined_without_loss():
 def test_the_encoder_gives_pixels_from_minus_one_to_one_and_has_nothing_to_learn():
     encoder = Patches(8, 4)
     tokens = encoder(torch.stack([torch.zeros(3, 8, 8), torch.full((3, 8, 8), 255)]).byte())
-    torch.testing.assert_close(tokens.x, torch.stack([-torch.ones(4, 48), torch.ones(4, 48)]))
+    torch.testing.assert_close(tokens.embeddings, torch.stack([-torch.ones(4, 48), torch.ones(4, 48)]))
     assert not list(encoder.parameters())
     with pytest.raises(InputError, match="patch=5 does not divide size=32"):
         Patches(32, 5)
@@ -129,7 +137,7 @@ def test_every_word_of_the_caption_reaches_every_patch_but_where_no_caption_is_r
     if isinstance(model, ImageOnly):
         pytest.skip("it hides the canvas, as another test holds it to")
     before = predicted(model, batch)
-    for place in range(1, int(batch.valid[1].sum()) - 1):
+    for place in range(1, int(batch.mask[1].sum()) - 1):
         ids = batch.ids.clone()
         ids[1, place] = model.vocabulary.unknown
         change = (predicted(model, batch._replace(ids=ids)) - before).abs().amax(-1)  # (B, N)
@@ -142,8 +150,8 @@ def test_padding_of_the_caption_reaches_nothing(model, batch):
     more = torch.nn.functional.pad
     wider = batch._replace(
         ids=more(batch.ids, (0, 3), value=model.vocabulary.mask),
-        valid=more(batch.valid, (0, 3)),
-        block=more(batch.block, (0, 3)),
+        mask=more(batch.mask, (0, 3)),
+        block_ids=more(batch.block_ids, (0, 3)),
     )
     torch.testing.assert_close(predicted(model, wider), predicted(model, batch), **CLOSE)
 
@@ -159,7 +167,7 @@ def test_of_a_blank_caption_nothing_is_read(model, batch):
 
 @torch.no_grad()
 def test_the_canvas_is_seen_except_by_the_image_only_control(model, batch):
-    caption = model.task.read(model, batch.words, no_blanks(batch))
+    caption = model.task.embed_caption(model, batch.words, no_blanks(batch))
     noise, time = torch.randn(3, 16, 48).double(), torch.rand(3).double()
     other = noise.clone()
     other[:, 7] += 1
@@ -200,7 +208,7 @@ def test_a_drawing_follows_caption_and_key_whatever_is_drawn_beside_it(fusion, b
 def test_guidance_of_1_follows_the_conditional_velocity_alone(batch):
     model, flow = build("interactive-co").eval(), Flow(3, 1)
     one = model.task.draw(model, batch.words, batch.keys, flow)
-    model.task.blank = 1.0
+    model.task.caption_dropout = 1.0
     read, calls = model.task.velocity, []
     model.task.velocity = lambda *given: calls.append(1) or read(*given)
     assert torch.equal(model.task.draw(model, batch.words, batch.keys, flow), one)
@@ -216,7 +224,7 @@ def test_an_evaluation_repeats_and_its_figures_follow_from_its_rows(batch):
     assert [row.prediction in ("light", "dark") for row in first] == [True] * 3
     blanked = [row._replace(score=math.nan) for row in first]
     assert model.task.score(blanked) == first
-    figures = model.task.figures(first)
+    figures = model.task.compute_metrics(first)
     assert figures["score"] == sum(row.prediction in row.references for row in first) / 3
     assert figures["odd"] == pytest.approx(1 - figures["score"])
     assert figures["loss"] == pytest.approx(sum(row.loss for row in first) / 3)
@@ -224,13 +232,13 @@ def test_an_evaluation_repeats_and_its_figures_follow_from_its_rows(batch):
 
 def test_the_distance_is_reported_beside_the_rows_and_forgets_the_evaluation_before(batch):
     model = build().eval()
-    assert math.isnan(model.task.beside()["FID(brightness)"])
-    rows = model.task.finish(model, model.task.predict(model, batch))
-    found = model.task.beside()["FID(brightness)"]
+    assert math.isnan(model.task.extra_metrics()["FID(brightness)"])
+    rows = model.task.aggregate(model, model.task.predict(model, batch))
+    found = model.task.extra_metrics()["FID(brightness)"]
     assert found > 0
-    assert "FID(brightness)" not in model.task.figures(rows)
-    model.task.finish(model, model.task.predict(model, batch))
-    assert model.task.beside()["FID(brightness)"] == found
+    assert "FID(brightness)" not in model.task.compute_metrics(rows)
+    model.task.aggregate(model, model.task.predict(model, batch))
+    assert model.task.extra_metrics()["FID(brightness)"] == found
 
 
 def test_the_distance_is_0_for_the_same_pictures_and_the_squared_shift_for_shifted_ones():
@@ -243,7 +251,7 @@ def test_the_distance_is_0_for_the_same_pictures_and_the_squared_shift_for_shift
 def test_an_answer_is_what_the_judge_sees_in_the_drawing(batch):
     model = build().eval()
     rows = model.task.predict(model, batch)
-    assert model.task.answer(model, batch, 5) == [[(row.prediction, row.confidence)] for row in rows]
+    assert model.task.top_answers(model, batch, 5) == [[(row.prediction, row.confidence)] for row in rows]
 
 
 def test_a_checkpoint_alone_draws_the_same(batch, tmp_path):

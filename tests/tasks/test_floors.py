@@ -13,7 +13,7 @@ from velm_lightning.tasks import Classification, Distillation, Generation, Maske
 from velm_lightning.tasks.floors import clustered_error, describe, label, not_beaten, rows_of, training_answers
 from velm_lightning.tasks.ranking import Direction
 from velm_lightning.tasks.scorers import Exact, Scorer, VQAAccuracy
-from velm_lightning.types import Row, Sample
+from velm_lightning.types import Prediction, Sample
 
 ANSWERED = ("no", "no", "no", "yes", "yes", "red")
 
@@ -66,9 +66,12 @@ def test_a_caption_repeated_for_every_picture_is_scored_by_cider():
 
 def test_chance_in_retrieval_is_the_mean_over_all_rankings():
     owner = [0, 0, 1, 2, 2, 2]
-    texts = [Row(f"t{n}", Direction.IMAGES.value, "", "", (f"p{of}",), *[math.nan] * 3) for n, of in enumerate(owner)]
+    texts = [
+        Prediction(f"t{n}", Direction.IMAGES.value, "", "", (f"p{of}",), *[math.nan] * 3) for n, of in enumerate(owner)
+    ]
     pictures = [
-        Row(f"p{of}", Direction.TEXTS.value, "", "", tuple("x" * owner.count(of)), *[math.nan] * 3) for of in range(3)
+        Prediction(f"p{of}", Direction.TEXTS.value, "", "", tuple("x" * owner.count(of)), *[math.nan] * 3)
+        for of in range(3)
     ]
     found = Retrieval().floors([*texts, *pictures], [])["chance"]
     relevant = np.array([[of == one for one in owner] for of in range(3)])

@@ -8,13 +8,13 @@ import torch
 from helpers import tiny
 from torch.nn import functional as F
 
-from velm_lightning.decoding import Beam, Greedy
+from velm_lightning.decoding import BeamSearch, Greedy
 from velm_lightning.fusion import EarlyFusion, ImageOnly, InteractiveFusion, LateFusion, TextOnly
 from velm_lightning.metrics.captions import score_captions
 from velm_lightning.tasks import Generation
 from velm_lightning.tasks.sentences import Answers, Captions, Translations
 from velm_lightning.tasks.stepping import CachedSteps, UncachedSteps, prompts
-from velm_lightning.types import InputError, Row
+from velm_lightning.types import InputError, Prediction
 
 FUSIONS = (EarlyFusion, LateFusion, InteractiveFusion, TextOnly, ImageOnly)
 every_fusion = pytest.mark.parametrize("kind", FUSIONS, ids=lambda kind: kind.__name__)
@@ -52,7 +52,7 @@ def batch_of(model):
 
 @every_fusion
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
-@pytest.mark.parametrize("decoding", [Greedy(max_length=7), Beam(beams=3, max_length=12)], ids=["greedy", "beam"])
+@pytest.mark.parametrize("decoding", [Greedy(max_length=7), BeamSearch(beams=3, max_length=12)], ids=["greedy", "beam"])
 def test_the_cache_changes_no_word_and_no_score(kind, text, decoding):
     model = model_of(kind, text)
     cached, plain = sentences(decoding, CachedSteps, model), sentences(decoding, UncachedSteps, model)
@@ -63,7 +63,7 @@ def test_the_cache_changes_no_word_and_no_score(kind, text, decoding):
 
 @every_fusion
 def test_a_sample_is_told_the_same_alone_and_in_a_batch(kind):
-    model, decoding = model_of(kind), Beam(beams=2, max_length=6)
+    model, decoding = model_of(kind), BeamSearch(beams=2, max_length=6)
     together = sentences(decoding, CachedSteps, model)
     with torch.no_grad():
         for place, sample in enumerate(tiny.translations()):
@@ -74,12 +74,12 @@ def test_a_sample_is_told_the_same_alone_and_in_a_batch(kind):
 
 def test_decoding_never_looks_at_the_target(batch):
     model, decoding = model_of(), Greedy(max_length=5)
-    other = batch._replace(ids=torch.where(batch.block > 0, 7, batch.ids))
+    other = batch._replace(ids=torch.where(batch.block_ids > 0, 7, batch.ids))
     for given in (batch, other):
         words = prompts(given)
-        assert (words.block == 0).all()
+        assert (words.block_ids == 0).all()
         assert words.ids.shape[1] == max(
-            int(((b == 0) & v).sum()) for b, v in zip(given.block, given.valid, strict=True)
+            int(((b == 0) & v).sum()) for b, v in zip(given.block_ids, given.mask, strict=True)
         )
     with torch.no_grad():
         found = [decoding(CachedSteps(model, one, model.task.logits, 5), 2) for one in (batch, other)]
@@ -88,10 +88,10 @@ def test_decoding_never_looks_at_the_target(batch):
 
 def test_the_loss_is_the_mean_over_target_words_of_what_the_state_before_them_says(batch):
     model = model_of()
-    states, terms = model(batch).x, []
+    states, terms = model(batch).embeddings, []
     for row in range(batch.size):
         for place in range(1, batch.ids.shape[1]):
-            if batch.block[row, place] > 0:
+            if batch.block_ids[row, place] > 0:
                 logits = model.task.logits(states[row, place - 1])
                 terms.append(F.cross_entropy(logits[None], batch.ids[row, place][None]))
     torch.testing.assert_close(model.task.loss(model, batch), torch.stack(terms).mean())
@@ -134,12 +134,12 @@ def test_a_few_sentences_are_learned_by_heart(kind):
 def test_rows_get_their_score_from_the_whole_table_and_figures_are_the_metrics_own():
     said = {"a": "a red circle", "b": "a blue star and a circle", "c": "nothing"}
     references = {"a": ("a red circle", "one red circle"), "b": ("a blue star",), "c": ("two squares",)}
-    rows = [Row(key, "", "", said[key], references[key], math.nan, 1.0, 0.5) for key in said]
+    rows = [Prediction(key, "", "", said[key], references[key], math.nan, 1.0, 0.5) for key in said]
     task = model_of().task
     expected = score_captions(said, references)
     scored = task.score(rows)
     assert [row.score for row in scored] == pytest.approx(expected["CIDEr-D"].samples.tolist())
-    figures = task.figures(scored)
+    figures = task.compute_metrics(scored)
     assert figures["score"] == figures["cider_d"] == pytest.approx(expected["CIDEr-D"].corpus)
     assert figures["bleu_4"] == pytest.approx(expected["BLEU-4"].corpus)
     assert figures["words_used"] == 7
@@ -149,7 +149,7 @@ def test_rows_get_their_score_from_the_whole_table_and_figures_are_the_metrics_o
 @pytest.mark.parametrize("scorer", [Captions, Translations, Answers])
 def test_what_is_said_of_a_sample_without_references_has_no_score(scorer):
     task = model_of(scorer=scorer()).task
-    rows = [Row(key, "", "", "a red circle", (), math.nan, 1.0, 0.5) for key in "abc"]
+    rows = [Prediction(key, "", "", "a red circle", (), math.nan, 1.0, 0.5) for key in "abc"]
     assert all(math.isnan(row.score) for row in task.score(rows))
     scored = task.score([rows[0], rows[1]._replace(references=("a red circle",)), rows[2]])
     assert [row.key for row in scored] == ["a", "b", "c"]
@@ -163,9 +163,9 @@ def test_an_answer_can_be_put_in_place_of_the_target(batch):
         [sample._replace(target=answer) for sample, answer in zip(tiny.translations(), answers, strict=True)],
         model.vocabulary,
     )
-    found = model.task.toward(batch, answers)
+    found = model.task.with_targets(batch, answers)
     width = wanted.ids.shape[1]
-    assert torch.equal(found.valid[:, :width], wanted.valid)
-    assert torch.equal(found.ids[:, :width][wanted.valid], wanted.ids[wanted.valid])
-    assert torch.equal(found.block[:, :width][wanted.valid], wanted.block[wanted.valid])
-    assert not found.valid[:, width:].any()
+    assert torch.equal(found.mask[:, :width], wanted.mask)
+    assert torch.equal(found.ids[:, :width][wanted.mask], wanted.ids[wanted.mask])
+    assert torch.equal(found.block_ids[:, :width][wanted.mask], wanted.block_ids[wanted.mask])
+    assert not found.mask[:, width:].any()

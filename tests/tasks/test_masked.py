@@ -26,10 +26,10 @@ def texts(*written):
 def given_to(model, batch):
     """The word pieces that the model is shown in place of the batch's."""
     seen = []
-    read = model.read
-    model.read = lambda words, cache=None: seen.append(words.ids) or read(words, cache)
+    read = model.embed_text
+    model.embed_text = lambda words, cache=None: seen.append(words.ids) or read(words, cache)
     told = model.task._told(model, batch)
-    del model.read
+    del model.embed_text
     return seen[0], told
 
 
@@ -104,7 +104,7 @@ def test_what_only_the_picture_tells_is_learned(kind):
         optimizer.step()
     model.eval()
     with torch.no_grad():
-        found = model.task.answer(model, hidden, 1)
+        found = model.task.top_answers(model, hidden, 1)
     assert [answers[0][0] for answers in found] == ["red", "blue"] * 2
 
 
@@ -118,7 +118,7 @@ def test_a_sample_is_scored_by_the_share_of_its_words_and_a_split_by_that_of_all
     scored = model.task.score(rows)
     assert [row.score for row in scored[:2]] == [0.5, 1.0]
     assert math.isnan(scored[2].score)
-    assert model.task.figures(scored)["score"] == 7 / 8
+    assert model.task.compute_metrics(scored)["score"] == 7 / 8
 
 
 def test_a_text_without_words_has_nothing_to_tell():
@@ -135,11 +135,11 @@ def test_a_text_without_words_has_nothing_to_tell():
 def test_a_question_without_a_mask_is_refused(batch):
     model = model_of()
     with pytest.raises(InputError, match=r"write \[MASK\] in the text"):
-        model.task.answer(model, batch, 1)
+        model.task.top_answers(model, batch, 1)
 
 
 def test_a_text_encoder_that_reads_one_way_is_refused():
-    with pytest.raises(InputError, match="RecurrentText does not: use TransformerText"):
+    with pytest.raises(InputError, match="RNNTextEncoder does not: use TransformerTextEncoder"):
         tiny.fusion(text_encoder=tiny.recurrent(), task=MaskedLM())
 
 

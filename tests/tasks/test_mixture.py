@@ -28,7 +28,7 @@ def described(model):
 
 def rows_of(model, batch):
     with torch.no_grad():
-        return model.task.finish(model, sorted(model.task.predict(model, batch)))
+        return model.task.aggregate(model, sorted(model.task.predict(model, batch)))
 
 
 def test_the_loss_is_the_weighted_sum(model, described):
@@ -40,10 +40,10 @@ def test_the_loss_is_the_weighted_sum(model, described):
 
 
 def test_each_task_reports_what_it_would_alone(model, described):
-    figures = model.task.figures(rows_of(model, described))
+    figures = model.task.compute_metrics(rows_of(model, described))
     for name, part in model.task.each():
         with torch.no_grad():
-            alone = part.figures(part.finish(model, sorted(part.predict(model, described))))
+            alone = part.compute_metrics(part.aggregate(model, sorted(part.predict(model, described))))
         for figure, value in alone.items():
             assert figures[f"{name}_{figure}"] == pytest.approx(value)
     assert figures["score"] == figures["words_score"]
@@ -65,10 +65,10 @@ def test_rows_are_scored_anew_in_their_order(model, described):
 
 def test_the_headline_may_be_another_task(model, described):
     model.task.headline = "pairs"
-    figures = model.task.figures(rows_of(model, described))
+    figures = model.task.compute_metrics(rows_of(model, described))
     assert figures["score"] == figures["pairs_score"]
     assert model.task.signature("test").startswith("mean recall")
-    assert {answer for answer, _ in model.task.answer(model, described, 2)[0]} == {"match", "no match"}
+    assert {answer for answer, _ in model.task.top_answers(model, described, 2)[0]} == {"match", "no match"}
 
 
 @pytest.mark.parametrize(

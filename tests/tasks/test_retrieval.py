@@ -15,7 +15,7 @@ from velm_lightning.metrics.retrieval import recall_at
 from velm_lightning.tasks import Retrieval
 from velm_lightning.tasks.ranking import CHUNK, Direction
 from velm_lightning.tasks.retrieval import rank_of
-from velm_lightning.types import InputError, Row, Sample
+from velm_lightning.types import InputError, Prediction, Sample
 
 FUSIONS = [EarlyFusion, InteractiveFusion, LateFusion, TextOnly, ImageOnly]
 WORDS = ("red", "blue", "how many", "is there", "circle", "what colour", "square ?", "left of the")
@@ -43,12 +43,12 @@ def evaluated(model, samples, size=3):
         whole = tiny.batch(samples, model.vocabulary)
         for start in range(0, len(samples), size):
             rows += model.task.predict(model, whole._make(field[start : start + size] for field in whole))
-        return model.task.finish(model, sorted(rows))
+        return model.task.aggregate(model, sorted(rows))
 
 
 def similarity(model, samples):
     batch = tiny.batch(samples, model.vocabulary)
-    found = model.task.vectors(model, model.see(batch.image), model.alone(model.read(batch.words)))
+    found = model.task.vectors(model, model.encode_image(batch.image), model.encode_text(model.embed_text(batch.words)))
     return model.task.similarity(*found)
 
 
@@ -110,7 +110,9 @@ def test_a_picture_alone_in_its_batch_has_nothing_to_be_told_from(vocabulary):
 def test_each_text_passes_the_trunk_once_unless_it_meets_the_image_before(kind, passed, monkeypatch):
     model, rows = model_of(kind), []
     trunk = model.text_encoder.trunk
-    monkeypatch.setattr(model.text_encoder, "trunk", lambda text, cache=None: rows.append(len(text.x)) or trunk(text))
+    monkeypatch.setattr(
+        model.text_encoder, "trunk", lambda text, cache=None: rows.append(len(text.embeddings)) or trunk(text)
+    )
     model.task.loss(model, tiny.batch(pairs(5), model.vocabulary))
     assert rows == passed  # early fusion reads five alone, then each with its image and two wrong pairs
 
@@ -118,12 +120,14 @@ def test_each_text_passes_the_trunk_once_unless_it_meets_the_image_before(kind, 
 def test_a_causal_trunk_reads_each_image_once_and_goes_on_from_there_with_its_texts():
     model, read = tiny.fusion(EarlyFusion, text_encoder=tiny.recurrent(), task=Retrieval(width=6)), []
     trunk = model.text_encoder.trunk
-    model.text_encoder.trunk = lambda tokens, cache=None: read.append(tuple(tokens.x.shape[:2])) or trunk(tokens, cache)
+    model.text_encoder.trunk = lambda tokens, cache=None: (
+        read.append(tuple(tokens.embeddings.shape[:2])) or trunk(tokens, cache)
+    )
     batch = tiny.batch(pairs(3), model.vocabulary)
-    image, text = model.see(batch.image), model.read(batch.words)
-    found = model.couples(image, text, torch.tensor([0, 2, 2, 0]), torch.tensor([0, 1, 2, 2]))
-    assert read == [(2, image.x.shape[1]), (4, text.x.shape[1])]
-    one_by_one = [model.couples(image, text, torch.tensor([i]), torch.tensor([t])) for i, t in ((0, 0), (2, 1))]
+    image, text = model.encode_image(batch.image), model.embed_text(batch.words)
+    found = model.fuse_pairs(image, text, torch.tensor([0, 2, 2, 0]), torch.tensor([0, 1, 2, 2]))
+    assert read == [(2, image.embeddings.shape[1]), (4, text.embeddings.shape[1])]
+    one_by_one = [model.fuse_pairs(image, text, torch.tensor([i]), torch.tensor([t])) for i, t in ((0, 0), (2, 1))]
     torch.testing.assert_close(found[:2], torch.cat(one_by_one))
     found.sum().backward()
     assert all(p.grad is not None for part in (model.image_encoder, trunk.__self__) for p in part.parameters())
@@ -140,7 +144,7 @@ def test_a_few_pairs_are_learned_by_heart(kind):
         optimizer.zero_grad()
         model.task.loss(model, batch).backward()
         optimizer.step()
-    assert model.task.figures(evaluated(model, samples))["score"] == 1
+    assert model.task.compute_metrics(evaluated(model, samples))["score"] == 1
 
 
 # The search.
@@ -187,7 +191,12 @@ def test_with_a_shortlist_of_all_the_fused_pairs_decide(kind):
     batch = tiny.batch(samples, model.vocabulary)
     with torch.no_grad():
         logits = similarity(model, samples)
-        logits = logits + model.task.match(model.pairs(model.see(batch.image), model.read(batch.words)))[..., 0]
+        logits = (
+            logits
+            + model.task.match(model.fuse_all_pairs(model.encode_image(batch.image), model.embed_text(batch.words)))[
+                ..., 0
+            ]
+        )
     assert [rows[f"p{i}-0"] for i in range(5)] == [1 + int((logits[:, i] > logits[i, i]).sum()) for i in range(5)]
 
 
@@ -224,8 +233,8 @@ def test_folds_are_searched_by_themselves_and_averaged():
     model, samples = model_of(fold=2, shortlist=0), pairs(4)
     rows = evaluated(model, samples)
     halves = [evaluated(model_of(shortlist=0), part) for part in (samples[:2], samples[2:])]
-    expected = [model.task.figures(half) for half in halves]
-    found = model.task.figures(rows)
+    expected = [model.task.compute_metrics(half) for half in halves]
+    found = model.task.compute_metrics(rows)
     assert {row.group for row in rows} == {f"{d.value}, fold {n}" for d in Direction for n in (1, 2)}
     assert found == {name: (expected[0][name] + expected[1][name]) / 2 for name in found}
 
@@ -234,11 +243,11 @@ def test_figures_are_recalls_and_median_ranks_of_both_directions():
     nothing = (math.nan,) * 3
     ranks = {"text to image": [1, 2, 7, 30], "image to text": [1, 1, 12]}
     rows = [
-        Row(f"{group} {i}", group, "", f"rank {rank}; first: x", ("x",), *nothing)
+        Prediction(f"{group} {i}", group, "", f"rank {rank}; first: x", ("x",), *nothing)
         for group, found in ranks.items()
         for i, rank in enumerate(found)
     ]
-    figures = Retrieval().figures(rows)
+    figures = Retrieval().compute_metrics(rows)
     expected = {group: recall_at([rank - 1 for rank in found]) for group, found in ranks.items()}
     assert figures["text_to_image_r5"] == expected["text to image"]["R@5"] == 0.5
     assert figures["image_to_text_r1"] == pytest.approx(2 / 3)
@@ -262,7 +271,7 @@ def test_scores_are_computed_anew_from_stored_rows():
 
 def test_a_row_of_another_task_is_refused():
     with pytest.raises(InputError, match="'red' tells no rank"):
-        rank_of(Row("k", "", "", "red", (), 0.0, 0.0, 0.0))
+        rank_of(Prediction("k", "", "", "red", (), 0.0, 0.0, 0.0))
 
 
 @pytest.mark.parametrize("wrong", [{"temperature": 0}, {"matching": 0}, {"negatives": 0}, {"fold": 0}])

@@ -148,4 +148,4 @@ def test_a_figure_of_scored_samples_ignores_the_others(tmp_path):
     some = json.loads((evaluated("accuracy", tmp_path, 3) / "run.json").read_text())["scores"]["val"]
     rows = read_rows(next(tmp_path.glob("rows/*/predictions/val.jsonl")))
     task = Classification()
-    assert task.figures(task.score(rows[3:]))["macro_f1"] == some["macro_f1"]
+    assert task.compute_metrics(task.score(rows[3:]))["macro_f1"] == some["macro_f1"]

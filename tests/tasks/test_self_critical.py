@@ -64,13 +64,13 @@ def test_probabilities_are_those_that_sentences_are_drawn_by(kind):
     batch = batch_of(model)
     drawn = model.task.sentences(model, batch, model.task.draws)
     found = model.task.log_probabilities(model, batch, drawn)
-    silent = sorted(model.task.silent)
+    silent = sorted(model.task.banned_ids)
     for row, sample in enumerate(drawn):
         for column, one in enumerate(sample):
             said = [*one.ids, *([model.vocabulary.end] if len(one.ids) < 6 else [])]
-            told = model.task.toward(batch, [model.vocabulary.decode(one.ids)] * batch.size)
-            start = int(prompts(batch).valid[row].sum()) - 1
-            logits = model.task.logits(model(told).x[row, start : start + len(said)])
+            told = model.task.with_targets(batch, [model.vocabulary.decode(one.ids)] * batch.size)
+            start = int(prompts(batch).mask[row].sum()) - 1
+            logits = model.task.logits(model(told).embeddings[row, start : start + len(said)])
             logits[:, silent] = float("-inf")
             by_hand = logits.log_softmax(1)[torch.arange(len(said)), said].sum()
             torch.testing.assert_close(found[row, column], by_hand, atol=1e-5, rtol=1e-5)
@@ -90,8 +90,8 @@ def test_the_gradient_is_that_of_the_expected_reward(baseline):
     found = -bias.grad.clone()
     bias.grad = None
     model.eval()
-    states = model(batch).x[:, int(prompts(batch).valid.sum()) - 1]
-    logits = model.task.logits(states).index_fill(1, torch.tensor(sorted(model.task.silent)), float("-inf"))
+    states = model(batch).embeddings[:, int(prompts(batch).mask.sum()) - 1]
+    logits = model.task.logits(states).index_fill(1, torch.tensor(sorted(model.task.banned_ids)), float("-inf"))
     (logits.softmax(1) * worth).sum().backward()
     assert (found - bias.grad).norm() < 0.1 * bias.grad.norm()
 

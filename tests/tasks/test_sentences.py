@@ -6,11 +6,13 @@ import pytest
 
 from velm_lightning.metrics import chrf, meteor_score, sacre_bleu
 from velm_lightning.tasks import Answers, Captions, Exact, Translations, VQAAccuracy
-from velm_lightning.types import Row
+from velm_lightning.types import Prediction
 
 SAID = ("ein roter Kreis neben dem Stern.", "Ein blauer Stern", "")
 RIGHT = ("ein roter Kreis neben dem blauen Stern.", "ein blauer Stern", "zwei Quadrate")
-ROWS = [Row(said[:9], "", "", said, (right,), math.nan, 1.0, 0.5) for said, right in zip(SAID, RIGHT, strict=True)]
+ROWS = [
+    Prediction(said[:9], "", "", said, (right,), math.nan, 1.0, 0.5) for said, right in zip(SAID, RIGHT, strict=True)
+]
 
 
 def test_translations_are_scored_by_sacrebleu():
@@ -18,7 +20,7 @@ def test_translations_are_scored_by_sacrebleu():
     expected = sacre_bleu(SAID, references)
     scored = scorer.score(ROWS)
     assert [row.score for row in scored] == pytest.approx(expected.samples.tolist())
-    figures = scorer.figures(scored)
+    figures = scorer.compute_metrics(scored)
     assert figures == pytest.approx({"bleu": expected.corpus, "chrf": chrf(SAID, references).corpus})
     assert 0 < figures[scorer.name] < 100
     told = scorer.signature("test:1f2e").split("|")
@@ -30,7 +32,7 @@ def test_translations_are_scored_by_sacrebleu():
 def test_answers_are_scored_one_by_one_as_if_chosen_from_a_list():
     scored = Answers().score([ROWS[0]._replace(prediction=RIGHT[0]), *ROWS[1:]])
     assert [row.score for row in scored] == [1, 0, 0]
-    assert Answers().figures(scored) == {"accuracy": pytest.approx(1 / 3)}
+    assert Answers().compute_metrics(scored) == {"accuracy": pytest.approx(1 / 3)}
     assert Answers().signature("val").startswith("accuracy|scorer:exact-match")
     said = ROWS[0]._replace(prediction="two", references=("two", *("three",) * 9))
     assert [Answers(scorer).score([said])[0].score for scorer in (Exact(), VQAAccuracy())] == [1, pytest.approx(0.3)]
@@ -39,7 +41,7 @@ def test_answers_are_scored_one_by_one_as_if_chosen_from_a_list():
 
 def test_captions_with_meteor_say_how_it_was_matched():
     pytest.importorskip("snowballstemmer")
-    plain, more = Captions().figures(ROWS), Captions(meteor=True).figures(ROWS)
+    plain, more = Captions().compute_metrics(ROWS), Captions(meteor=True).compute_metrics(ROWS)
     (name,) = more.keys() - plain.keys()
     assert name.startswith("meteor_approx_exact_stem")
     references = {row.key: row.references for row in ROWS}

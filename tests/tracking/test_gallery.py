@@ -7,13 +7,13 @@ import pytest
 from PIL import Image
 
 from velm_lightning.tracking.gallery import Shown, draw_sheet
-from velm_lightning.types import Row
+from velm_lightning.types import Prediction
 
 
 def shown(said="a $5 {bill} on a_table \\frac", looked=True):
     picture = np.full((16, 24, 3), (250, 10, 10), np.uint8)
     heat = np.full((16, 24, 3), (10, 10, 250), np.uint8) if looked else None
-    return Shown(picture, heat, Row("a", "", "what? " * 60, said, ("x",) * 5, float("nan"), 0.5, 0.1))
+    return Shown(picture, heat, Prediction("a", "", "what? " * 60, said, ("x",) * 5, float("nan"), 0.5, 0.1))
 
 
 def colours(sheet):

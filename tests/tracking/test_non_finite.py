@@ -9,7 +9,7 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
 
 from velm_lightning.data import MultimodalData
-from velm_lightning.tracking.non_finite import Losses
+from velm_lightning.tracking.non_finite import NonFiniteLossGuard
 from velm_lightning.types import InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(isinstance.treespec|many workers)")
@@ -38,7 +38,7 @@ class Weights(Callback):
 
 def fit(on_nan, **settings):
     data = MultimodalData(tiny.Samples(train=tiny.many(6)), batch_size=1)
-    guard, weights = Losses(on_nan), Weights()
+    guard, weights = NonFiniteLossGuard(on_nan), Weights()
     trainer = Trainer(
         accelerator="cpu", max_epochs=1, limit_val_batches=0, log_every_n_steps=1, logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
@@ -82,7 +82,7 @@ def test_a_gradient_scalers_infinite_gradients_are_its_own():
     model.step_mean.add(torch.ones(()), 1)
     for parameter in model.parameters():
         parameter.grad = torch.full_like(parameter, torch.inf)
-    guard = Losses()
+    guard = NonFiniteLossGuard()
     trainer = SimpleNamespace(world_size=1, global_step=3, precision_plugin=SimpleNamespace(scaler=object()))
     optimizer = model.optimization.configure(model, 10)["optimizer"]
     guard.on_train_batch_start(trainer, model, tiny.batch(tiny.questions(), model.vocabulary), 0)

@@ -15,7 +15,7 @@ from helpers.resuming import WORDS, fault, only_run, same, wait_for_the_mark
 pytestmark = pytest.mark.slow
 
 TWO = [*map(str, WORDS), "--trainer.devices=2", "--trainer.strategy=ddp", "--save_every_n_steps=2"]
-SLOW = ["--trainer.callbacks+=faults.Slow", "--trainer.callbacks.seconds=0.5"]
+SLOW = ["--trainer.callbacks+=helpers.faults.Slow", "--trainer.callbacks.seconds=0.5"]
 
 
 class Started:
@@ -103,7 +103,7 @@ def test_a_signal_to_any_process_stops_both_after_the_batch(tmp_path, rank, name
 
 
 def test_a_second_ctrl_c_ends_at_once(tmp_path):
-    started = Started(tmp_path, *TWO, "--trainer.callbacks+=faults.Slow", "--trainer.callbacks.seconds=20")
+    started = Started(tmp_path, *TWO, "--trainer.callbacks+=helpers.faults.Slow", "--trainer.callbacks.seconds=20")
     started.pids()
     for _ in range(2):
         os.killpg(started.process.pid, signal.SIGINT)
@@ -113,7 +113,7 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path):
 
 
 def test_both_processes_killed_at_once_go_on_by_the_same_command(whole, tmp_path):
-    words = [*TWO, "--resume=auto", "--trainer.callbacks+=faults.Slow", "--trainer.callbacks.seconds=0.25"]
+    words = [*TWO, "--resume=auto", "--trainer.callbacks+=helpers.faults.Slow", "--trainer.callbacks.seconds=0.25"]
     started = Started(tmp_path, *words)
     for pid in started.pids().values():
         os.kill(pid, signal.SIGKILL)

@@ -34,7 +34,7 @@ def test_a_run_that_broke_off_goes_on_to_the_same_losses(whole, here, tmp_path, 
     broken = only_run(tmp_path)
     assert broken.record["status"] == "failed"
     config = broken.folder / "config.yaml"
-    assert here("fit", "--config", config, "--trainer.callbacks=null", "--allow=faults", "--ckpt_path=last") == 0
+    assert here("fit", "--config", config, "--trainer.callbacks=null", "--allow=helpers", "--ckpt_path=last") == 0
     same(only_run(tmp_path), whole)
     assert broken.record["status"] == "finished"
 
@@ -43,9 +43,9 @@ def test_a_run_that_broke_off_goes_on_to_the_same_losses(whole, here, tmp_path, 
 @pytest.mark.slow
 def test_loader_processes_go_on_in_the_middle_of_an_epoch(whole, here, tmp_path):
     with pytest.raises(ArithmeticError):
-        here(*WORDS, "--data.workers=2", *fault("Crash", step=9), "--save_every_n_steps=4")
+        here(*WORDS, "--data.num_workers=2", *fault("Crash", step=9), "--save_every_n_steps=4")
     (config,) = (tmp_path / "runs" / "vqa").glob("*/config.yaml")
-    assert here("fit", "--config", config, "--trainer.callbacks=null", "--allow=faults", "--ckpt_path=last") == 0
+    assert here("fit", "--config", config, "--trainer.callbacks=null", "--allow=helpers", "--ckpt_path=last") == 0
     same(only_run(tmp_path), whole)
 
 
@@ -54,7 +54,7 @@ def test_loader_processes_go_on_in_the_middle_of_an_epoch(whole, here, tmp_path)
 
 def going_on(left):
     """The words that repeat a run from its own config, without the fault that stopped it."""
-    return "fit", "--config", left.folder / "config.yaml", "--trainer.callbacks=null", "--allow=faults"
+    return "fit", "--config", left.folder / "config.yaml", "--trainer.callbacks=null", "--allow=helpers"
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_signals_are_as_before_when_a_run_has_ended(whole):
 @pytest.mark.slow
 @pytest.mark.parametrize(("step", "workers"), [(5, 0), (12, 2)])
 def test_a_killed_run_goes_on_by_the_same_command(whole, tmp_path, step, workers):
-    words = [*WORDS, "--save_every_n_steps=2", f"--data.workers={workers}", "--resume=auto"]
+    words = [*WORDS, "--save_every_n_steps=2", f"--data.num_workers={workers}", "--resume=auto"]
     words += fault("Signal", step=step, once="happened")
     here = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
     assert velm(*words, cwd=tmp_path, **here).returncode == -signal.SIGKILL
@@ -147,7 +147,7 @@ def test_a_requeued_job_goes_on_by_itself(whole, here, monkeypatch, tmp_path):
         here(*WORDS, *fault("Crash", step=7))
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     config = only_run(tmp_path).folder / "config.yaml"
-    assert here("fit", "--config", config, "--trainer.callbacks=null", "--allow=faults") == 0
+    assert here("fit", "--config", config, "--trainer.callbacks=null", "--allow=helpers") == 0
     same(only_run(tmp_path), whole)
 
 
@@ -186,7 +186,7 @@ def test_a_run_that_somebody_is_at_work_on_is_left_alone(here, capsys, tmp_path)
     left = only_run(tmp_path)
     other = Run(left.folder)
     assert other.claim()
-    assert here("fit", "--config", left.folder / "config.yaml", "--allow=faults", "--ckpt_path=last") == 2
+    assert here("fit", "--config", left.folder / "config.yaml", "--allow=helpers", "--ckpt_path=last") == 2
     assert f"another process is at work on {left.folder}: wait for its end" in capsys.readouterr().err
     assert Run.unfinished(tmp_path / "runs", "vqa", (left.folder / "config.yaml").read_text()) is None
     other.release()
@@ -203,7 +203,13 @@ def test_last_needs_a_run(here, capsys):
 def test_another_batch_size_cannot_go_on_within_an_epoch(here, capsys, tmp_path):
     with pytest.raises(ArithmeticError):
         here(*WORDS, *fault("Crash", step=3), "--save_every_n_steps=2")
-    words = ["fit", "--config", only_run(tmp_path).folder / "config.yaml", "--trainer.callbacks=null", "--allow=faults"]
+    words = [
+        "fit",
+        "--config",
+        only_run(tmp_path).folder / "config.yaml",
+        "--trainer.callbacks=null",
+        "--allow=helpers",
+    ]
     assert here(*words, "--ckpt_path=last", "--data.batch_size=5") == 2
     assert "within an epoch of 4 samples a step, now a step has 5" in capsys.readouterr().err
 
@@ -247,7 +253,7 @@ def test_a_run_on_a_full_disk_ends_with_its_name_and_goes_on_when_there_is_space
     assert not list(folder.glob("**/.*.part"))
     (folder / "filler").unlink()
     config = left.folder / "config.yaml"
-    assert here("fit", "--config", config, "--trainer.callbacks=null", "--allow=faults", "--resume=auto") == 0
+    assert here("fit", "--config", config, "--trainer.callbacks=null", "--allow=helpers", "--resume=auto") == 0
     same(only_run(folder), whole)
 
 

@@ -25,14 +25,14 @@ class Unfinished(Project):
         return {step: float(rate) for step, rate in found.items() if rate}
 
     def go_on(self, *words):
-        return self.here("fit", *self.config, "--trainer.callbacks=null", "--allow=faults", "--ckpt_path=last", *words)
+        return self.here("fit", *self.config, "--trainer.callbacks=null", "--allow=helpers", "--ckpt_path=last", *words)
 
 
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory, here_in):
     made = Unfinished(tmp_path_factory.mktemp("broken"), here_in)
     words = ["--trainer.max_epochs=4", "--trainer.log_every_n_steps=1", "--model.optimization=Optimization"]
-    fault = ["--trainer.callbacks+=faults.Crash", "--trainer.callbacks.step=5", "--save_every_n_steps=1"]
+    fault = ["--trainer.callbacks+=helpers.faults.Crash", "--trainer.callbacks.step=5", "--save_every_n_steps=1"]
     with pytest.raises(ArithmeticError):
         made.here(*FIT, *words, *fault)
     return made.folder
@@ -89,7 +89,7 @@ def test_a_continued_schedule_goes_on_without_a_jump_and_once_more(left):
     with pytest.raises(ArithmeticError):
         left.go_on(
             *("--trainer.max_epochs=8", "--resume_schedule=continue"),
-            *("--trainer.callbacks+=faults.Crash", "--trainer.callbacks.step=9"),
+            *("--trainer.callbacks+=helpers.faults.Crash", "--trainer.callbacks.step=9"),
         )
     assert left.go_on() == 0, "the same settings again need no choice"
     rates = left.rates()

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from velm_lightning.io.atomic import write_whole
+from velm_lightning.io.atomic import write_atomic
 from velm_lightning.tracking.run import Run, now
-from velm_lightning.types import InputError, Row
+from velm_lightning.types import InputError, Prediction
 
 ROWS = [
-    Row("a", "count", "how many?", "zwei", ("zwei", "2"), 1.0, 0.75, 0.25),
-    Row("b", "", 'a "quote"\nand ünïcode ☃', "no", (), 0.0, 0.5, 1.5),
+    Prediction("a", "count", "how many?", "zwei", ("zwei", "2"), 1.0, 0.75, 0.25),
+    Prediction("b", "", 'a "quote"\nand ünïcode ☃', "no", (), 0.0, 0.5, 1.5),
 ]
 
 
@@ -125,7 +125,9 @@ def test_predictions_are_a_json_line_a_sample(tmp_path):
     path = Run(tmp_path).write_predictions("val", ROWS)
     assert path == tmp_path / "predictions" / "val.jsonl"
     lines = path.read_text("utf-8").splitlines()
-    assert [Row(**json.loads(line)) for line in lines] == [r._replace(references=list(r.references)) for r in ROWS]
+    assert [Prediction(**json.loads(line)) for line in lines] == [
+        r._replace(references=list(r.references)) for r in ROWS
+    ]
     assert "☃" in lines[1]
 
 
@@ -146,28 +148,28 @@ def test_what_is_not_a_number_is_null_for_json_has_no_word_for_it(tmp_path):
 
 def test_a_file_is_replaced_whole(tmp_path):
     path = tmp_path / "new" / "folder" / "file.txt"
-    write_whole(path, "first")
+    write_atomic(path, "first")
     opened = path.open()
-    write_whole(path, "second, and longer")
+    write_atomic(path, "second, and longer")
     assert opened.read() == "first", "who opened the old file goes on reading the old file"
     opened.close()
     assert path.read_text() == "second, and longer"
 
 
 def test_nothing_but_the_file_is_left(tmp_path):
-    write_whole(tmp_path / "file.txt", "text")
+    write_atomic(tmp_path / "file.txt", "text")
     assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
 
 
 def test_others_may_read_the_file(tmp_path):
-    write_whole(tmp_path / "file.txt", "text")
+    write_atomic(tmp_path / "file.txt", "text")
     assert stat.S_IMODE((tmp_path / "file.txt").stat().st_mode) == 0o644
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "runs").write_text("a file stands in the way")
     with pytest.raises(InputError, match=r"runs/x/run\.json cannot be written: (Not a directory|File exists)"):
-        write_whole(tmp_path / "runs" / "x" / "run.json", "text")
+        write_atomic(tmp_path / "runs" / "x" / "run.json", "text")
 
 
 def test_a_time_is_utc_to_the_second():

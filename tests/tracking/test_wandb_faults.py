@@ -78,7 +78,7 @@ def test_a_server_that_does_not_answer_is_not_waited_for(server, here, capsys, t
 @pytest.mark.parametrize("fault", ["error", "hang"])
 def test_a_server_that_vanishes_leaves_everything_on_disk(server, here, capsys, monkeypatch, tmp_path, without, fault):
     monkeypatch.setattr(faults, "HAPPENING", lambda: setattr(server, "fault", fault))
-    assert here(*ONLINE, "--trainer.callbacks+=faults.Happening", "--trainer.callbacks.step=2") == 0
+    assert here(*ONLINE, "--trainer.callbacks+=helpers.faults.Happening", "--trainer.callbacks.step=2") == 0
     left = finished(tmp_path, without)
     assert "W&B has not got all of this run" in capsys.readouterr().out
     (kept,) = left.folder.glob("wandb/run-*")

@@ -34,7 +34,7 @@ class Write(Callback):
     def on_validation_end(self, trainer, pl_module):
         assert trainer.world_size == 1 or len(trainer.val_dataloaders.sampler) < COUNT
         if trainer.is_global_zero:
-            found = pl_module.task.figures(pl_module.rows)
+            found = pl_module.task.compute_metrics(pl_module.rows)
             self.path.write_text(json.dumps([found, [row[:7] for row in pl_module.rows]]))
 
 

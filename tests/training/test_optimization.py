@@ -43,7 +43,7 @@ def test_norms_biases_gates_and_embeddings_are_not_decayed(model):
 
 def test_pretrained_parts_learn_at_a_fraction_of_the_rate(model):
     model.image_encoder.pretrained = True
-    for group in Optimization(learning_rate=0.01, pretrained_factor=0.2).groups(model):
+    for group in Optimization(learning_rate=0.01, pretrained_lr_scale=0.2).groups(model):
         of_images = {name.startswith("image_encoder.") for name in names_of(model, group)}
         assert of_images in ({True}, {False})
         assert group["lr"] == pytest.approx(0.002 if of_images == {True} else 0.01)
@@ -68,13 +68,13 @@ def test_a_parameter_that_two_parts_share_is_given_once():
 
 
 def test_the_rate_rises_evenly_to_its_peak():
-    schedule = Optimization(warmup=0.1)
+    schedule = Optimization(warmup_ratio=0.1)
     assert [schedule.factor(step, 100) for step in range(10)] == pytest.approx([(n + 1) / 10 for n in range(10)])
     assert schedule.factor(10, 100) == 1
 
 
 def test_the_rate_then_falls_as_a_cosine_to_zero():
-    schedule = Optimization(warmup=0.1)
+    schedule = Optimization(warmup_ratio=0.1)
     assert schedule.factor(55, 100) == pytest.approx(0.5)
     assert schedule.factor(40, 100) == pytest.approx(0.5 * (1 + math.cos(math.pi / 3)))
     assert schedule.factor(100, 100) == 0
@@ -97,11 +97,11 @@ def test_without_an_end_the_rate_stays_at_its_peak():
 
 
 def test_no_warm_up_starts_at_the_peak():
-    assert Optimization(warmup=0.0).factor(0, 100) == 1
+    assert Optimization(warmup_ratio=0.0).factor(0, 100) == 1
 
 
 def test_the_optimiser_follows_the_schedule_step_by_step(model):
-    optimization = Optimization(learning_rate=0.01, warmup=0.2, pretrained_factor=0.5)
+    optimization = Optimization(learning_rate=0.01, warmup_ratio=0.2, pretrained_lr_scale=0.5)
     model.image_encoder.pretrained = True
     found = optimization.configure(model, 10)
     optimizer, schedule = found["optimizer"], found["lr_scheduler"]["scheduler"]
@@ -149,7 +149,7 @@ def rates(model, optimization):
 def test_the_lower_a_pretrained_layer_the_slower_it_learns():
     model = tiny.fusion(LateFusion, text_encoder=tiny.pretrained_text("bert"))
     model.text_encoder.pretrained = True
-    found = rates(model, Optimization(learning_rate=1.0, pretrained_factor=0.5, layer_decay=0.1))
+    found = rates(model, Optimization(learning_rate=1.0, pretrained_lr_scale=0.5, layer_decay=0.1))
     text = "text_encoder.model.encoder.layer"
     assert found[f"{text}.1.output.dense.weight"] == pytest.approx(0.5)
     assert found[f"{text}.0.output.dense.weight"] == pytest.approx(0.05)
@@ -160,4 +160,4 @@ def test_the_lower_a_pretrained_layer_the_slower_it_learns():
 def test_layers_learn_alike_unless_told_otherwise():
     model = tiny.fusion(LateFusion, text_encoder=tiny.pretrained_text("bert"))
     model.text_encoder.pretrained = True
-    assert set(rates(model, Optimization(learning_rate=1.0, pretrained_factor=0.5)).values()) == {0.5, 1.0}
+    assert set(rates(model, Optimization(learning_rate=1.0, pretrained_lr_scale=0.5)).values()) == {0.5, 1.0}

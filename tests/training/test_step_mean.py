@@ -52,9 +52,9 @@ class Known(SelfCritical):
 def alone(batch):
     def row(i):
         torch.manual_seed(int(batch.ids[i].sum()))
-        width = int(batch.valid[i].sum())
+        width = int(batch.mask[i].sum())
         one = type(batch)._make(field[i : i + 1] for field in batch)
-        return one._replace(ids=one.ids[:, :width], valid=one.valid[:, :width], block=one.block[:, :width])
+        return one._replace(ids=one.ids[:, :width], valid=one.mask[:, :width], block=one.block_ids[:, :width])
 
     return row
 

@@ -18,8 +18,8 @@ from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from velm_lightning.bench.interleaved_timing import in_short, in_turns, ratios
-from velm_lightning.decoding import Beam, Decoding, Greedy
-from velm_lightning.encoders import SmallCNN, TransformerText
+from velm_lightning.decoding import BeamSearch, Decoding, Greedy
+from velm_lightning.encoders import SmallCNN, TransformerTextEncoder
 from velm_lightning.fusion import TextOnly
 from velm_lightning.tasks import Generation
 from velm_lightning.tasks.stepping import CachedSteps, UncachedSteps
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> None:
     table = Table(title=f"{sizes}, {where(device)}, {options.prompt} + {length} words")
     for name in ("", "words/s", "cached velm / this", "same words"):
         table.add_column(name, justify="right")
-    beam = Beam(options.beams, early_stopping=False, max_length=length)
+    beam = BeamSearch(options.beams, early_stopping=False, max_length=length)
     for name, decoding, beams in (("greedy", Greedy(length), 1), (f"beam {options.beams}", beam, options.beams)):
         ways = {
             "velm, cached": partial(ours, model, batch, decoding, CachedSteps),
@@ -80,14 +80,16 @@ def build(options: argparse.Namespace) -> TextOnly:
     """
     words = (f"w{i}" for i in range(options.words - len(SPECIALS)))
     longest = options.prompt + options.length
-    text = TransformerText(options.dim, options.depth, options.dim // 64, 0.0, max_positions=longest, causal=True)
+    text = TransformerTextEncoder(
+        options.dim, options.depth, options.dim // 64, 0.0, max_positions=longest, causal=True
+    )
     model = TextOnly(
         vocabulary=Vocabulary(train_tokenizer(words, size=options.words)),
         image_encoder=SmallCNN(size=16, widths=(8,), dim=8),
         text_encoder=text,
         task=Generation(),
     )
-    turn: Any = model.task.turn
+    turn: Any = model.task.projection
     with torch.no_grad():
         model.text_encoder.embedding.weight[model.vocabulary.pad] = 0  # so never among the best: nobody need ban it
         turn[0].weight.copy_(torch.eye(options.dim).roll(1, dims=0))

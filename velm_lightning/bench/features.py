@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 from velm_lightning.bench.interleaved_timing import ratios, show
 from velm_lightning.data import MultimodalData, ShapeScenes
 from velm_lightning.data.split import Split
-from velm_lightning.encoders import TorchvisionCNN, TransformerText
+from velm_lightning.encoders import TorchvisionCNN, TransformerTextEncoder
 from velm_lightning.fusion import EarlyFusion, Fusion, InteractiveFusion, LateFusion
 from velm_lightning.tasks import Classification
 from velm_lightning.types import Sample
@@ -77,7 +77,7 @@ def build(data: MultimodalData, options: argparse.Namespace) -> Fusion:
     model = FUSIONS[options.fusion](
         vocabulary=data.vocabulary,
         image_encoder=TorchvisionCNN(options.encoder, weights=None, size=options.size),
-        text_encoder=TransformerText(dim=options.dim, depth=2, dropout=0.0),
+        text_encoder=TransformerTextEncoder(dim=options.dim, depth=2, dropout=0.0),
         task=Classification(dropout=0.0),
     )
     return model.to("cuda" if torch.cuda.is_available() else "cpu")

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from velm_lightning.data import MultimodalData, ShapeScenes
-from velm_lightning.encoders import SmallViT, TransformerText
+from velm_lightning.encoders import SmallViT, TransformerTextEncoder
 from velm_lightning.fusion import EarlyFusion, Fusion, ImageOnly, InteractiveFusion, LateFusion, TextOnly
 from velm_lightning.inspection.cost import Flops, flops
 from velm_lightning.tasks import Classification
@@ -87,7 +87,7 @@ def build(kind: type[Fusion], data: MultimodalData, options: argparse.Namespace)
     return kind(
         vocabulary=data.vocabulary,
         image_encoder=SmallViT(options.size, patch=8, dim=options.dim, depth=options.depth, heads=heads),
-        text_encoder=TransformerText(options.dim, options.depth, heads, dropout=0.0),
+        text_encoder=TransformerTextEncoder(options.dim, options.depth, heads, dropout=0.0),
         task=Classification(dropout=0.0),
     )
 

@@ -20,13 +20,13 @@ from torch import nn
 
 from velm_lightning.bench.interleaved_timing import ratios, show
 from velm_lightning.data import MultimodalData, ShapeScenes
-from velm_lightning.encoders import SmallCNN, TransformerText
+from velm_lightning.encoders import SmallCNN, TransformerTextEncoder
 from velm_lightning.fusion import Fusion, InteractiveFusion
 from velm_lightning.tasks import Classification
 from velm_lightning.tracking import Run, Tracking
 from velm_lightning.tracking.checkpoints import LastCheckpoint
 from velm_lightning.tracking.metrics_file import MetricsFile
-from velm_lightning.tracking.non_finite import Losses
+from velm_lightning.tracking.non_finite import NonFiniteLossGuard
 from velm_lightning.tracking.quiet import quiet
 from velm_lightning.tracking.settings import close_wandb
 from velm_lightning.tracking.shutdown import Signals
@@ -63,7 +63,7 @@ def build(data: MultimodalData, dim: int) -> Fusion:
     return InteractiveFusion(
         vocabulary=data.vocabulary,
         image_encoder=SmallCNN(widths=(32, 64, 128), dim=dim),
-        text_encoder=TransformerText(dim=dim, depth=2, dropout=0.0),
+        text_encoder=TransformerTextEncoder(dim=dim, depth=2, dropout=0.0),
         task=Classification(dropout=0.0),
         dropout=0.0,
     )
@@ -121,7 +121,7 @@ def velm_turn(model: Fusion, data: MultimodalData, steps: int) -> float:
             use_distributed_sampler=False,
             enable_checkpointing=False,
             enable_model_summary=False,
-            callbacks=[log, Progress(log), Losses(), signals, clock],
+            callbacks=[log, Progress(log), NonFiniteLossGuard(), signals, clock],
             logger=[MetricsFile(Path(folder) / "metrics.csv"), *([wandb] if wandb else [])],
             accelerator="auto" if torch.cuda.is_available() else "cpu",
         )

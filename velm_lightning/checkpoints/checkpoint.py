@@ -14,7 +14,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import nn
 
-from velm_lightning.io.configurable import Recorded, build, recipe
+from velm_lightning.io.configurable import Configurable, build, to_config
 from velm_lightning.text.vocabulary import Vocabulary
 from velm_lightning.types import InputError
 
@@ -22,9 +22,9 @@ FORMAT = 1
 Part = TypeVar("Part", bound=nn.Module)
 
 
-def pack(model: Recorded, checkpoint: dict[str, Any]) -> None:
+def pack(model: Configurable, checkpoint: dict[str, Any]) -> None:
     """Write into ``checkpoint`` how ``model`` was built, its tokeniser and answers included."""
-    checkpoint["velm"] = {"format": FORMAT, "model": recipe(model)}
+    checkpoint["velm"] = {"format": FORMAT, "model": to_config(model)}
 
 
 def read(path: Path, map_location: Any = "cpu", mmap: bool = False) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def read(path: Path, map_location: Any = "cpu", mmap: bool = False) -> dict[str,
     return found
 
 
-def match(model: Recorded, found: Mapping[str, Any]) -> None:
+def match(model: Configurable, found: Mapping[str, Any]) -> None:
     """Refuse a checkpoint of another model before its weights are put into this one.
 
     Raises:
@@ -69,7 +69,7 @@ def match(model: Recorded, found: Mapping[str, Any]) -> None:
     """
     if "velm" not in found:
         raise InputError("the checkpoint was not written by velm_lightning")
-    before, now = found["velm"]["model"], recipe(model)
+    before, now = found["velm"]["model"], to_config(model)
     if before["class_path"] != now["class_path"]:
         names = (part["class_path"].rpartition(".")[2] for part in (before, now))
         raise InputError("the checkpoint holds a {}, the config names a {}: name the same fusion".format(*names))
@@ -90,7 +90,7 @@ def vocabulary_of(path: Path) -> Vocabulary:
     """Return the word pieces and answers that the model of a checkpoint was trained with.
 
     Raises:
-        InputError: as ``read``.
+        InputError: as ``embed_text``.
     """
     found: Vocabulary = build(read(path, mmap=True)["velm"]["model"]["init_args"]["vocabulary"])
     return found
@@ -132,7 +132,7 @@ def load(path: Path, kind: type[Part], map_location: Any = "cpu", allow: Sequenc
     """Rebuild the model of a checkpoint and fill in its weights.
 
     Raises:
-        InputError: as ``read``; or the model is not a ``kind``, or names classes outside the allowed packages.
+        InputError: as ``embed_text``; or the model is not a ``kind``, or names classes outside the allowed packages.
     """
     found = read(path, map_location)
     try:

@@ -13,12 +13,12 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from velm_lightning.checkpoints import checkpoint
-from velm_lightning.io.configurable import recipe
+from velm_lightning.io.configurable import to_config
 from velm_lightning.text.vocabulary import Vocabulary
 from velm_lightning.types import InputError
 
 
-class Taken(NamedTuple):
+class InitReport(NamedTuple):
     """What a model was started from.
 
     Attributes:
@@ -59,7 +59,7 @@ class _Named(NamedTuple):
     answers: Sequence[str]
 
 
-def start_from(model: Any, path: Path) -> Taken:
+def start_from(model: Any, path: Path) -> InitReport:
     """Put the weights of a checkpoint into ``model`` where name and shape agree.
 
     Of weights with a row a word, or a row an answer, the rows of shared words or answers are taken, wherever they
@@ -73,9 +73,9 @@ def start_from(model: Any, path: Path) -> Taken:
         InputError: the checkpoint cannot be read, or nothing in it fits.
     """
     found = checkpoint.read(path)
-    source: Mapping[str, Tensor] = _renamed(found["state_dict"], found["velm"]["model"], recipe(model))
+    source: Mapping[str, Tensor] = _renamed(found["state_dict"], found["velm"]["model"], to_config(model))
     listed = _listed(model, _names(found["velm"]["model"]), _own_names(model.vocabulary))
-    taken = Taken(str(path), hashlib.sha256(path.read_bytes()).hexdigest(), [], {}, {})
+    taken = InitReport(str(path), hashlib.sha256(path.read_bytes()).hexdigest(), [], {}, {})
     own: dict[str, Tensor] = model.state_dict()
     for name, weight in own.items():
         given = source.get(name)
@@ -122,12 +122,12 @@ def _listed(model: Any, before: _Named, now: _Named) -> dict[str, _Lists]:
     layer of a task's head. Sizes alone would not tell: a hidden layer may be as wide as the vocabulary is long.
     """
     layers: dict[str, nn.Module] = dict(model.named_modules(remove_duplicate=False))
-    own_head = model.text_encoder.vocabulary_head
+    pretrained_head = model.text_encoder.lm_head
     found = {}
     for name, layer in layers.items():
         above = layers.get(name.rpartition(".")[0])
         last = not isinstance(above, nn.Sequential) or above[-1] is layer
-        if getattr(layer, "weight", None) is model.text_encoder.embedding.weight or layer is own_head:
+        if getattr(layer, "weight", None) is model.text_encoder.embedding.weight or layer is pretrained_head:
             found[name] = _Lists(before.words, now.words, padded=True)
         elif last and isinstance(layer, nn.Linear) and name.startswith("task."):
             found[name] = _Lists(before.answers, now.answers)

@@ -41,7 +41,7 @@ def main(words: Sequence[str]) -> int:
     model = Fusion.load_from_checkpoint(options.checkpoint, allow=options.allow)
     batch = batch_of(model, options.image, options.text)
     with torch.inference_mode():
-        answers = model.task.answer(model, batch, options.best)[0]
+        answers = model.task.top_answers(model, batch, options.best)[0]
     for answer, probability in answers:
         print(f"{probability:7.2%}  {answer}")
     if options.explain is not None:

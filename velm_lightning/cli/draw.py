@@ -14,7 +14,7 @@ from torch import Tensor
 from velm_lightning.data.collate import Texts
 from velm_lightning.decoding import Flow
 from velm_lightning.fusion import Fusion
-from velm_lightning.io.atomic import write_whole
+from velm_lightning.io.atomic import write_atomic
 from velm_lightning.tasks import Drawing
 from velm_lightning.types import InputError, Sample
 
@@ -65,6 +65,6 @@ def main(words: Sequence[str]) -> int:
     steps = own.steps if options.steps is None else options.steps
     guidance = own.guidance if options.guidance is None else options.guidance
     flow = Flow(steps, guidance, own.method)
-    write_whole(options.out, png(drawings(model, options.text, options.count, options.seed, flow)))
+    write_atomic(options.out, png(drawings(model, options.text, options.count, options.seed, flow)))
     print(f"{options.count} x {options.text!r}: {options.out}")
     return 0

@@ -25,21 +25,21 @@ from velm_lightning.cli.config_guard import check_configs
 from velm_lightning.cli.parser import Parser
 from velm_lightning.data import MultimodalData, PretrainedTokenizer, TrainedTokenizer
 from velm_lightning.fusion import Fusion
-from velm_lightning.io.atomic import write_whole
+from velm_lightning.io.atomic import write_atomic
 from velm_lightning.io.configurable import find
-from velm_lightning.tracking.checkpoints import LastCheckpoint, WholeCheckpoints, newest_usable
+from velm_lightning.tracking.checkpoints import AtomicCheckpointIO, LastCheckpoint, newest_usable
 from velm_lightning.tracking.floors import Floors
 from velm_lightning.tracking.gallery import Gallery
 from velm_lightning.tracking.limits import Limits
 from velm_lightning.tracking.metrics_file import MetricsFile
-from velm_lightning.tracking.non_finite import Losses
+from velm_lightning.tracking.non_finite import NonFiniteLossGuard
 from velm_lightning.tracking.quiet import quiet
 from velm_lightning.tracking.record import RunRecord
 from velm_lightning.tracking.resuming import Resuming
 from velm_lightning.tracking.run import Run, now
 from velm_lightning.tracking.scores import print_scores
 from velm_lightning.tracking.settings import Tracking, close_wandb, say_offline
-from velm_lightning.tracking.shutdown import Companions, Interrupted, Signals, leave, said
+from velm_lightning.tracking.shutdown import Interrupted, PeerWatchdog, Signals, leave, said
 from velm_lightning.tracking.sweep_trial import SweepTrial
 from velm_lightning.tracking.thumbnails import Thumbnails
 from velm_lightning.tracking.train_log import Progress, TrainLog
@@ -101,7 +101,7 @@ class VelmCLI(LightningCLI):
         encoder, chosen = config.model.init_args.get("text_encoder"), config.data.get("tokenizer")
         if encoder is None or (chosen is not None and find(chosen.class_path) is not TrainedTokenizer):
             return
-        argument = find(encoder.class_path).own_tokenizer
+        argument = find(encoder.class_path).tokenizer_argument
         name = encoder.init_args.get(argument) if argument else None
         if name:
             kind = f"{PretrainedTokenizer.__module__}.{PretrainedTokenizer.__name__}"
@@ -115,18 +115,18 @@ class VelmCLI(LightningCLI):
         given = self._get(self.config_init, "trainer")
         log = TrainLog()
         self.last = LastCheckpoint(folder / "last.ckpt", self._get(self.config, "save_every_n_steps"))
-        self.signals, self.companions = Signals(self.last, self._stopped_at_once), Companions(self._companion_died)
+        self.signals, self.companions = Signals(self.last, self._stopped_at_once), PeerWatchdog(self._companion_died)
         self.record = RunRecord(self.run, log)
         text = config_text(self._parser(self.subcommand), self.config[self.subcommand])
         resuming = Resuming(text, self.run.folder / "config.yaml", self._get(self.config, "resume_schedule"))
         callbacks = [*(given.callbacks or []), log, resuming, self.record, Floors(self.run), Limits(self.run)]
         callbacks += [Gallery(self.run, settings.pictures), Thumbnails(self.run, settings.thumbnails)]
         callbacks += SweepTrial.of_environment(self.run)
-        callbacks += [self.signals, self.companions, Losses(self._get(self.config, "on_nan"))]
+        callbacks += [self.signals, self.companions, NonFiniteLossGuard(self._get(self.config, "on_nan"))]
         if given.enable_progress_bar is not False:
             callbacks.append(Progress(log))
         kwargs |= {"callbacks": callbacks, "logger": self._loggers(settings)}
-        kwargs["plugins"] = [*_listed(given.plugins), WholeCheckpoints()]
+        kwargs["plugins"] = [*_listed(given.plugins), AtomicCheckpointIO()]
         kwargs["default_root_dir"] = given.default_root_dir or self.run.folder  # where SLURM's checkpoints go
         trainer = super().instantiate_trainer(**kwargs)
         for callback in trainer.checkpoint_callbacks:
@@ -266,8 +266,8 @@ class SaveConfig(SaveConfigCallback):
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         folder = next(one.run.folder for one in callbacks if isinstance(one, RunRecord))
         next(one for one in callbacks if isinstance(one, Resuming)).restore(self.config)
-        write_whole(folder / "config.yaml", config_text(self.parser, self.config))
-        write_whole(folder / "tokenizer" / "tokenizer.json", pl_module.vocabulary.tokenizer.to_str())
+        write_atomic(folder / "config.yaml", config_text(self.parser, self.config))
+        write_atomic(folder / "tokenizer" / "tokenizer.json", pl_module.vocabulary.tokenizer.to_str())
 
 
 def config_text(parser: LightningArgumentParser, config: Any) -> str:

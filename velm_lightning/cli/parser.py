@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from lightning.pytorch.cli import LightningArgumentParser
 
 from velm_lightning.data import Tokenizing
-from velm_lightning.io.configurable import Recorded
+from velm_lightning.io.configurable import Configurable
 from velm_lightning.types import Dataset, InputError
 
 
@@ -26,7 +26,9 @@ class Parser(LightningArgumentParser):
         if missing := _MISSING.fullmatch(said):
             names = re.sub(r"\w+\.(\S+)", r"\1", missing[1]).replace(", ", " and ")
             raise InputError(f"{names} must be given: name a config, as in `--config conf/vqa.yaml`, or set them")
-        known = _options(self) | {kind.__name__ for base in (Recorded, Dataset, Tokenizing) for kind in _kinds(base)}
+        known = _options(self) | {
+            kind.__name__ for base in (Configurable, Dataset, Tokenizing) for kind in _kinds(base)
+        }
         for word in () if hints else re.findall(r"[A-Za-z_][\w.]{3,}", message):
             if word not in known:
                 near = get_close_matches(word, known, 1, 0.8)

@@ -25,7 +25,7 @@ from velm_lightning.data import MultimodalData
 from velm_lightning.data.incongruent import permuted, unchanged
 from velm_lightning.data.split import Split
 from velm_lightning.fusion import Fusion
-from velm_lightning.io.atomic import write_whole
+from velm_lightning.io.atomic import write_atomic
 from velm_lightning.io.digests import contents_of
 from velm_lightning.io.seeding import stable_generator
 from velm_lightning.tasks.rows import gather_rows
@@ -164,8 +164,8 @@ class Prober:
     @torch.inference_mode()
     def _score(self, batches: Iterator[Batch]) -> float:
         rows = [row for batch in batches for row in self.model.task.predict(self.model, batch.to(self.model.device))]
-        table = self.model.task.finish(self.model, gather_rows(rows))
-        return self.model.task.figures(table)["score"]
+        table = self.model.task.aggregate(self.model, gather_rows(rows))
+        return self.model.task.compute_metrics(table)["score"]
 
 
 def probe(
@@ -202,7 +202,7 @@ def save(found: Probe, folder: Path) -> None:
     """Write ``probe.json`` into a run's folder."""
     plain: dict[str, Any] = found._asdict()
     plain["shuffled"] = {modality: one._asdict() for modality, one in found.shuffled.items()}
-    write_whole(folder / "probe.json", json.dumps(plain, indent=2) + "\n")
+    write_atomic(folder / "probe.json", json.dumps(plain, indent=2) + "\n")
 
 
 def show(found: Probe, console: Console) -> None:

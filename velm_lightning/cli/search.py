@@ -18,10 +18,10 @@ from velm_lightning.data.images.folder import picture_files
 from velm_lightning.data.images.store import read_image
 from velm_lightning.fusion import Fusion
 from velm_lightning.inspection.nearest import Nearest, NearestByCells
-from velm_lightning.io.configurable import Recorded
+from velm_lightning.io.configurable import Configurable
 from velm_lightning.io.digests import threads
 from velm_lightning.tasks.retrieval import Retrieval
-from velm_lightning.types import ImageTransform, InputError, Sample, Tokens, Words
+from velm_lightning.types import ImageTransform, InputError, Sample, TextInput, Tokens
 
 _SIDE = 256  # of a picture on a sheet
 
@@ -40,7 +40,7 @@ class Hit(NamedTuple):
     together: float | None
 
 
-class PictureVectors(Recorded, nn.Module):
+class PictureVectors(Configurable, nn.Module):
     """A trained model as an encoder whose only token is the vector by which a picture is found.
 
     Args:
@@ -64,7 +64,7 @@ class PictureVectors(Recorded, nn.Module):
 
     def forward(self, image: Tensor) -> Tokens:
         """Turn uint8 pictures (B, 3, S, S) into one unit vector each: (B, 1, W)."""
-        return Tokens.of_image(self.task.image_vectors(self.model.see(image))[:, None])
+        return Tokens.of_image(self.task.image_vectors(self.model.encode_image(image))[:, None])
 
 
 class PictureIndex:
@@ -103,18 +103,18 @@ class PictureIndex:
         model, task = self.encoder.model, self.encoder.task
         sample = Sample("query", Path(), text, None, ())
         words = Texts([sample], model.vocabulary).batch([0], torch.empty(1)).to(model.device).words
-        vector = task.text_vectors(model, model.alone(model.read(words)))  # (1, W)
+        vector = task.text_vectors(model, model.encode_text(model.embed_text(words)))  # (1, W)
         places, cosines = self._nearest(vector, max(top, task.shortlist))
         hits = [Hit(self.pictures[i], one, None) for i, one in zip(places, cosines, strict=True)]
         return [*self._read(hits[: task.shortlist], words), *hits[task.shortlist :]][:top]
 
-    def _read(self, hits: Sequence[Hit], words: Words) -> Sequence[Hit]:
+    def _read(self, hits: Sequence[Hit], words: TextInput) -> Sequence[Hit]:
         """Put the shortlist into the order of what reading each picture together with the text says."""
         if not hits:
             return hits
         model, task = self.encoder.model, self.encoder.task
         shown = torch.stack([read_image(hit.picture, model.transform) for hit in hits]).to(model.device)
-        image, text = model.see(shown), model.alone(model.read(words))
+        image, text = model.encode_image(shown), model.encode_text(model.embed_text(words))
         rows = torch.arange(len(hits), device=model.device)
         images, texts = task.vectors(model, image, text)
         logits = task.similarity(images, texts)[:, 0] + task.correction(model, image, text, rows, rows * 0)

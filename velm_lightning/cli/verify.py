@@ -18,7 +18,7 @@ from velm_lightning.tasks.base import Task
 from velm_lightning.tasks.floors import constant
 from velm_lightning.tasks.rows import group_scores, sizes
 from velm_lightning.tracking.run import Run
-from velm_lightning.types import InputError, Row
+from velm_lightning.types import InputError, Prediction
 
 TOLERANCE = 1e-9
 
@@ -64,14 +64,14 @@ def _figures(run: Run, split: str, task: Task) -> Iterator[Figure]:
     stored = read_rows(run.folder / "predictions" / f"{split}.jsonl")
     rows = task.score([row._replace(score=math.nan) for row in stored])
     reported = dict(run.record["scores"][split])
-    computed = {**task.figures(rows), **sizes(rows)}
+    computed = {**task.compute_metrics(rows), **sizes(rows)}
     groups = run.record.get("groups", {}).get(split, {})
     reported |= {f"score · {name}": value for name, value in groups.items()}
     computed |= {f"score · {name}": score for name, (_, score) in group_scores(rows).items()}
     for name, floor in run.record.get("floors", {}).get(split, {}).items():
         if "answer" in floor:
             known = {figure: value for figure, value in floor.items() if isinstance(value, int | float)}
-            again = task.figures(constant(task, rows, floor["answer"]))
+            again = task.compute_metrics(constant(task, rows, floor["answer"]))
             reported |= {f"{name} · {figure}": value for figure, value in known.items() if figure in again}
             computed |= {f"{name} · {figure}": again[figure] for figure in known if figure in again}
     for name in dict.fromkeys([*reported, *computed]):
@@ -84,7 +84,7 @@ def _same(a: float, b: float) -> bool:
     return math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=TOLERANCE) or (math.isnan(a) and math.isnan(b))
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path) -> list[Prediction]:
     """Read a file of predictions.
 
     Raises:
@@ -99,7 +99,7 @@ def read_rows(path: Path) -> list[Row]:
         try:
             found = json.loads(line)
             whole = {name: math.nan if found[name] is None else found[name] for name in ("score", "confidence", "loss")}
-            rows.append(Row(**found | whole | {"references": tuple(found["references"] or ())}))
+            rows.append(Prediction(**found | whole | {"references": tuple(found["references"] or ())}))
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise InputError(f"{path}:{number}: is no prediction: {error}") from error
     return rows

@@ -11,10 +11,10 @@ import numpy as np
 from velm_lightning.compare.budgets import expected_best
 from velm_lightning.compare.grouping import Method, methods, short_names
 from velm_lightning.compare.measures import Measure, Metric, measure, metric_of
-from velm_lightning.compare.modality_reliance import COSTS, owed
+from velm_lightning.compare.modality_reliance import COSTS, modality_reliance
 from velm_lightning.compare.notes import notes_on
 from velm_lightning.compare.pairs import Family, Pair, all_pairs, chosen
-from velm_lightning.compare.reading import Left, RunFolder, Scores
+from velm_lightning.compare.reading import RunFolder, Scores, SkippedRun
 from velm_lightning.compare.result import Result, mean
 from velm_lightning.compare.statistics import Interval, Table, image_interval, seed_interval
 from velm_lightning.errors import InputError
@@ -47,7 +47,7 @@ class Comparison(NamedTuple):
     pairs: list[Pair]
     family: Family
     notes: list[str]
-    left: list[Left]
+    left: list[SkippedRun]
     budgets: dict[str, list[float]]
     floors: dict[str, float] = {}  # noqa: RUF012 - a default of a NamedTuple, which nothing changes
 
@@ -81,7 +81,7 @@ class _Board(NamedTuple):
 
 def compare(
     runs: Sequence[RunFolder],
-    left: Sequence[Left] = (),
+    left: Sequence[SkippedRun] = (),
     split: str | None = None,
     controls: Sequence[str] = (),
     metric: str | None = None,
@@ -120,7 +120,9 @@ def compare(
     return found._replace(notes=notes_on(found, scores))
 
 
-def _scores(runs: Sequence[RunFolder], split: str, left: list[Left]) -> tuple[dict[int, Scores], list[Left]]:
+def _scores(
+    runs: Sequence[RunFolder], split: str, left: list[SkippedRun]
+) -> tuple[dict[int, Scores], list[SkippedRun]]:
     """Read the predictions of every run; who has none, or of other samples than most, is left out."""
     found: dict[int, Scores] = {}
     for run in runs:
@@ -129,7 +131,7 @@ def _scores(runs: Sequence[RunFolder], split: str, left: list[Left]) -> tuple[di
                 raise InputError(f"it was not evaluated on {split!r}")
             found[id(run)] = run.scores(split)
         except InputError as error:
-            left.append(Left(run.folder, str(error)))
+            left.append(SkippedRun(run.folder, str(error)))
     for data in {run.data for run in runs}:
         same = [run for run in runs if run.data == data and id(run) in found]
         times = Counter(found[id(run)].keys for run in same)
@@ -137,7 +139,9 @@ def _scores(runs: Sequence[RunFolder], split: str, left: list[Left]) -> tuple[di
         for run in same:
             if found[id(run)].keys != usual:
                 del found[id(run)]
-                left.append(Left(run.folder, f"its {split} predictions are of other samples than those of other runs"))
+                left.append(
+                    SkippedRun(run.folder, f"its {split} predictions are of other samples than those of other runs")
+                )
     return found, left
 
 
@@ -160,7 +164,7 @@ def _result(method: Method, split: str, metric: Metric, exact: bool, board: _Boa
         figures={name: mean([run.figure(split, name) for run in method.runs]) for name in names},
         groups={name: seed_interval([values[row] for row in own]) for name, values in board.groups.items()},
         costs={name: mean([run.cost(name) for run in method.runs]) for name in COSTS},
-        probe=owed(method, split),
+        probe=modality_reliance(method, split),
     )
 
 

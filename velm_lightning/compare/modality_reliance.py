@@ -24,7 +24,7 @@ COSTS = {
 }
 
 
-class Owed(NamedTuple):
+class ModalityReliance(NamedTuple):
     """What a method owes to a modality.
 
     Attributes:
@@ -40,13 +40,13 @@ class Owed(NamedTuple):
     missing: list[float]
 
 
-def owed(method: Method, split: str) -> dict[str, Owed]:
+def modality_reliance(method: Method, split: str) -> dict[str, ModalityReliance]:
     """Return what a method owes to the modalities that all its runs were probed for on a split, at the same shares."""
     probes = [run.probe for run in method.runs if run.probe.get("split") == split]
     if len(probes) < len(method.runs) or len({tuple(one["shares"]) for one in probes}) > 1:
         return {}
     return {
-        modality: Owed(
+        modality: ModalityReliance(
             seed_interval([one["shuffled"][modality]["cost"] for one in probes]),
             _average([one["shuffled"][modality]["perceptual"] for one in probes]),
             list(probes[0]["shares"]),

@@ -190,14 +190,14 @@ class RunFolder:
         return {row["image"]: row["jpeg"] for row in map(json.loads, path.read_text("utf-8").splitlines())}
 
 
-class Left(NamedTuple):
+class SkippedRun(NamedTuple):
     """A folder that was left out, and why."""
 
     folder: Path
     why: str
 
 
-def read_runs(places: Sequence[Path]) -> tuple[list[RunFolder], list[Left]]:
+def read_runs(places: Sequence[Path]) -> tuple[list[RunFolder], list[SkippedRun]]:
     """Read the runs that lie in ``places``: runs, experiments, or folders of experiments.
 
     Of runs that repeat one configuration with one seed, the latest is kept.
@@ -206,17 +206,17 @@ def read_runs(places: Sequence[Path]) -> tuple[list[RunFolder], list[Left]]:
         InputError: a place does not exist, or holds no run at all.
     """
     runs: list[RunFolder] = []
-    left: list[Left] = []
+    left: list[SkippedRun] = []
     for folder in dict.fromkeys(found for place in places for found in _folders(place)):
         try:
             runs.append(RunFolder(folder))
         except InputError as error:
-            left.append(Left(folder, str(error)))
+            left.append(SkippedRun(folder, str(error)))
     latest: dict[str, RunFolder] = {}
     for run in sorted(runs, key=lambda run: str(run.record.get("started", ""))):
         mark = json.dumps([run.data, run.seed, choices(run)], sort_keys=True, default=str)
         if mark in latest:
-            left.append(Left(latest[mark].folder, f"{run.ident} repeats its configuration and seed"))
+            left.append(SkippedRun(latest[mark].folder, f"{run.ident} repeats its configuration and seed"))
         latest[mark] = run
     kept = set(map(id, latest.values()))
     return [run for run in runs if id(run) in kept], left
@@ -246,7 +246,7 @@ _IRRELEVANT = (
     "ckpt_path",
     "checkpoint.dirpath",
     "checkpoint.verbose",
-    "data.workers",
+    "data.num_workers",
     "data.images",
     "data.cache",
     "trainer.logger",

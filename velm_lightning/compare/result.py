@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from velm_lightning.compare.grouping import Method
-from velm_lightning.compare.modality_reliance import Owed
+from velm_lightning.compare.modality_reliance import ModalityReliance
 from velm_lightning.compare.statistics import Interval
 
 
@@ -32,7 +32,7 @@ class Result(NamedTuple):
     figures: dict[str, float]
     groups: dict[str, Interval]
     costs: dict[str, float]
-    probe: dict[str, Owed]
+    probe: dict[str, ModalityReliance]
 
 
 def mean(values: Sequence[float]) -> float:

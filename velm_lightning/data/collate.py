@@ -52,8 +52,8 @@ class Texts:
             keys=tuple(sample.key for sample in samples),
             image=image,
             ids=ids,
-            valid=valid,
-            block=block,
+            mask=valid,
+            block_ids=block,
             answers=answers,
             prompts=tuple(sample.text for sample in samples),
             references=tuple(tuple(sample.references or ()) for sample in samples),
@@ -64,10 +64,10 @@ class Texts:
 
 def cut_targets(batch: Batch, longest: int, pad: int) -> Batch:
     """Leave out what comes after the first ``longest`` word pieces of a target; nothing takes the place of its end."""
-    valid = batch.valid & (batch.block <= longest)
+    valid = batch.mask & (batch.block_ids <= longest)
     width = int(valid.sum(1).max())
-    ids, block = batch.ids.masked_fill(~valid, pad), batch.block * valid
-    return batch._replace(ids=ids[:, :width], valid=valid[:, :width], block=block[:, :width])
+    ids, block = batch.ids.masked_fill(~valid, pad), batch.block_ids * valid
+    return batch._replace(ids=ids[:, :width], mask=valid[:, :width], block_ids=block[:, :width])
 
 
 def picture_names(samples: Sequence[Sample]) -> list[str]:

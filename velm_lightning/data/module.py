@@ -17,11 +17,11 @@ from torch.utils.data import DataLoader
 from velm_lightning.checkpoints.checkpoint import vocabulary_of
 from velm_lightning.data.balance import balance
 from velm_lightning.data.collate import Texts
-from velm_lightning.data.features.frozen import Encoder, check_frozen, encoder_key
+from velm_lightning.data.features.frozen import FrozenEncoder, check_frozen, encoder_key
 from velm_lightning.data.features.store import FeatureStore
 from velm_lightning.data.images.store import MAX_PIXELS, ImageStore
 from velm_lightning.data.incongruent import with_other_pictures
-from velm_lightning.data.samplers import EvaluationOrder, TrainOrder
+from velm_lightning.data.samplers import EvaluationSampler, TrainSampler
 from velm_lightning.data.split import Loader, Split
 from velm_lightning.text.tokenizers import Tokenizing, TrainedTokenizer
 from velm_lightning.text.vocabulary import Vocabulary
@@ -35,7 +35,7 @@ class MultimodalData(LightningDataModule):
         dataset: what to read; its splits are ``train``, ``val`` and ``test``.
         tokenizer: where the word pieces come from; by default trained on the training split, see ``TrainedTokenizer``.
         batch_size: samples in a batch of one process.
-        workers: loader processes; 0 is fastest where pictures are in memory.
+        num_workers: loader processes; 0 is fastest where pictures are in memory.
         images: ``memory`` decodes each picture once and keeps it, ``disk`` keeps it in an uint8 cache, ``none``
             decodes it anew each time.
         cache: folder of the ``disk`` cache and of features; by default one in the user's cache folder.
@@ -63,7 +63,7 @@ class MultimodalData(LightningDataModule):
         dataset: Dataset,
         tokenizer: Tokenizing | None = None,
         batch_size: int = 64,
-        workers: int = 0,
+        num_workers: int = 0,
         images: Literal["memory", "disk", "none"] = "memory",
         cache: Path | None = None,
         cache_features: bool = False,
@@ -79,8 +79,10 @@ class MultimodalData(LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if batch_size < 1 or workers < 0:
-            raise InputError(f"data.batch_size={batch_size} must be at least 1, data.workers={workers} at least 0")
+        if batch_size < 1 or num_workers < 0:
+            raise InputError(
+                f"data.batch_size={batch_size} must be at least 1, data.num_workers={num_workers} at least 0"
+            )
         if any(length < 1 for length in target_lengths):
             raise InputError(f"data.target_lengths={list(target_lengths)}: an epoch learns at least 1 word piece")
         if cache_features and augment:
@@ -95,15 +97,15 @@ class MultimodalData(LightningDataModule):
             )
         self.on_bad_image, self.max_pixels = on_bad_image, max_pixels
         self.dataset, self.tokenizing = dataset, tokenizer or TrainedTokenizer()
-        self.batch_size, self.workers, self.seed = batch_size, workers, seed
+        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.image_mode, self.cache, self.augment = images, cache, list(augment)
         self.max_answers, self.balance, self.max_length = answers, balance, max_length
         self.cache_features, self.incongruent, self.target_lengths = cache_features, incongruent, target_lengths
         self.vocabulary_from = vocabulary_from
         self.transform: ImageTransform | None = None
-        self.encoder: Encoder | None = None
+        self.encoder: FrozenEncoder | None = None
         self._splits: dict[str, Split] = {}
-        self.order: TrainOrder | None = None
+        self.order: TrainSampler | None = None
         self._seen: dict[str, int] = {}
 
     # What the model needs to know of the data.
@@ -239,7 +241,7 @@ class MultimodalData(LightningDataModule):
             check_frozen(self.encoder)
         return batch
 
-    def train_order(self) -> TrainOrder:
+    def train_order(self) -> TrainSampler:
         """Return this rank's training order.
 
         Raises:
@@ -252,7 +254,7 @@ class MultimodalData(LightningDataModule):
             if not found.solved and self._place()[0] == 0:
                 print(found.describe(self.balance))
         repeated = bool(getattr(self.trainer, "overfit_batches", 0))  # some batches, again and again
-        return TrainOrder(len(split), self.batch_size, self.seed, *self._place(), weights, repeated)
+        return TrainSampler(len(split), self.batch_size, self.seed, *self._place(), weights, repeated)
 
     def state_dict(self) -> dict[str, int]:
         """Return how far the training order has been followed: all that a run needs to go on with its next batch."""
@@ -268,7 +270,7 @@ class MultimodalData(LightningDataModule):
         """Go on from there: Lightning calls it before it asks for the training batches."""
         self._seen = state_dict
 
-    def _resumed(self, order: TrainOrder) -> TrainOrder:
+    def _resumed(self, order: TrainSampler) -> TrainSampler:
         """Let the order start where the run that goes on had stopped.
 
         Raises:
@@ -310,17 +312,17 @@ class MultimodalData(LightningDataModule):
 
     def _evaluation(self, name: str) -> DataLoader[Batch]:
         split = self.with_features(name)
-        return self._loader(split, EvaluationOrder(len(split), self.batch_size, *self._place()))
+        return self._loader(split, EvaluationSampler(len(split), self.batch_size, *self._place()))
 
-    def _loader(self, split: Split, order: TrainOrder | EvaluationOrder) -> DataLoader[Batch]:
+    def _loader(self, split: Split, order: TrainSampler | EvaluationSampler) -> DataLoader[Batch]:
         return Loader(
             split,
             batch_size=order.batch_size,
             sampler=order,
-            num_workers=self.workers,
+            num_workers=self.num_workers,
             collate_fn=_as_is,
             pin_memory=torch.cuda.is_available(),
-            persistent_workers=self.workers > 0,
+            persistent_workers=self.num_workers > 0,
             generator=torch.Generator().manual_seed(
                 self.seed
             ),  # reading data takes nothing from the random numbers of the model

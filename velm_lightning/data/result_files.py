@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 from velm_lightning.data.datasets.captioned import caption_text, identity, records
 from velm_lightning.data.datasets.karpathy import captions_of, image_id
-from velm_lightning.io.files import Row as Record
+from velm_lightning.io.files import TableRow as Record
 from velm_lightning.io.files import clean_text, read_json, read_rows, read_text, show
-from velm_lightning.types import InputError, Row
+from velm_lightning.types import InputError, Prediction
 
 References = dict[str, tuple[str, ...]]
 """The reference captions of each image."""
@@ -34,7 +34,7 @@ class Results(NamedTuple):
     references: References
 
 
-def write_results(path: Path, captions: Mapping[str, str] | Iterable[Row]) -> None:
+def write_results(path: Path, captions: Mapping[str, str] | Iterable[Prediction]) -> None:
     """Write COCO results, an image a line; ids that are whole numbers are written as such.
 
     Args:

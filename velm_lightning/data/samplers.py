@@ -18,7 +18,7 @@ SPREAD = 16
 """Number of batches that even a small split is cut into for evaluation, so that as many processes find one each."""
 
 
-class TrainOrder(SequentialSampler):  # so that Lightning, asked to overfit, leaves it in its place
+class TrainSampler(SequentialSampler):  # so that Lightning, asked to overfit, leaves it in its place
     """The training order of one rank.
 
     The order of an epoch is one permutation, drawn from (seed, epoch) alone and cut into batches of
@@ -107,7 +107,7 @@ class TrainOrder(SequentialSampler):  # so that Lightning, asked to overfit, lea
         return self.steps * self.batch_size
 
 
-class EvaluationOrder(SequentialSampler):
+class EvaluationSampler(SequentialSampler):
     """Every sample once, none repeated: a rank takes every ``world``-th batch of the split.
 
     The batches are the same at any number of processes, and so is every figure, to the last digit. So that there is

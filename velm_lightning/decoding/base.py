@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from velm_lightning.decoding.rules import Allowed, Rules
-from velm_lightning.io.configurable import Recorded
+from velm_lightning.io.configurable import Configurable
 from velm_lightning.types import InputError
 
 
@@ -57,7 +57,7 @@ class Hypothesis(NamedTuple):
     log_probability: float
 
 
-class Decoding(Recorded, ABC):
+class Decoding(Configurable, ABC):
     """How sentences are drawn from a model, with the limits that all ways share.
 
     Samples whose search is done leave the model's rows at once, and cost no more.

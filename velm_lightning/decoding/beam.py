@@ -13,7 +13,7 @@ from velm_lightning.decoding.base import Decoding, Hypothesis, Steps, check, hyp
 from velm_lightning.decoding.rules import Rules
 
 
-class Beam(Decoding):
+class BeamSearch(Decoding):
     """Keep the ``beams`` best hypotheses a sample; return as many, best first, by ``sum / length ** length_penalty``.
 
     The same as ``transformers.generate(num_beams=beams, max_new_tokens=max_length, min_new_tokens=min_length, ...)``

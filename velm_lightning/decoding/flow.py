@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from velm_lightning.io.configurable import Recorded
+from velm_lightning.io.configurable import Configurable
 from velm_lightning.io.seeding import stable_generator
 from velm_lightning.types import InputError
 
@@ -16,7 +16,7 @@ Velocity = Callable[[Tensor, Tensor], Tensor]
 """Where samples (B, …) go at times (B,), 0 for noise and 1 for data: velocities (B, …)."""
 
 
-class Flow(Recorded):
+class Flow(Configurable):
     """Follows a flow (Lipman et al. 2023; Liu et al. 2023) in equal steps, with classifier-free guidance.
 
     Args:

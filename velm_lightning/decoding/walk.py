@@ -26,7 +26,7 @@ class _Rows(NamedTuple):
         return _Rows(*(field[rows] for field in self))
 
 
-class Walk(Decoding):
+class StepwiseDecoding(Decoding):
     """One word after another, in ``count`` rows a sample that never cross; a subclass chooses the word."""
 
     count = 1
@@ -90,7 +90,7 @@ class Walk(Decoding):
             found[sample] = best
 
 
-class Greedy(Walk):
+class Greedy(StepwiseDecoding):
     """The likeliest word each time. Scores are the mean log-probability of a word (length penalty 1).
 
     Equal to ``transformers.generate(num_beams=1, do_sample=False)``, and to ``Beam`` with one beam and
@@ -102,7 +102,7 @@ class Greedy(Walk):
         return top_k(logits, 1)[1][:, 0]
 
 
-class Sampling(Walk):
+class Sampling(StepwiseDecoding):
     """Words drawn by their probability, from all or from the likeliest few.
 
     As in transformers: first the temperature, then top-k, then top-p among what top-k left. Scores are those of the

@@ -1,35 +1,35 @@
 """Image and text encoders, and what connects them; a new one is a file beside these."""
 
 from velm_lightning.encoders.base import ImageEncoder, TextEncoder
-from velm_lightning.encoders.connectors import MLP, Connector, Linear, Queries
+from velm_lightning.encoders.connectors import Connector, LinearConnector, MLPConnector, Resampler
 from velm_lightning.encoders.image.cnn import SmallCNN
 from velm_lightning.encoders.image.frame_stack import FrameStack
 from velm_lightning.encoders.image.patches import Patches
-from velm_lightning.encoders.image.pretrained import PretrainedImage
+from velm_lightning.encoders.image.pretrained import HFImageEncoder
 from velm_lightning.encoders.image.torchvision import TorchvisionCNN
-from velm_lightning.encoders.image.video import Video
+from velm_lightning.encoders.image.video import VideoEncoder
 from velm_lightning.encoders.image.vit import SmallViT
 from velm_lightning.encoders.lora import LoRA
-from velm_lightning.encoders.text.pretrained import PretrainedText
-from velm_lightning.encoders.text.rnn import RecurrentText
-from velm_lightning.encoders.text.transformer import TransformerText
+from velm_lightning.encoders.text.pretrained import HFTextEncoder
+from velm_lightning.encoders.text.rnn import RNNTextEncoder
+from velm_lightning.encoders.text.transformer import TransformerTextEncoder
 
 __all__ = [
-    "MLP",
+    "MLPConnector",
     "Connector",
     "FrameStack",
     "ImageEncoder",
-    "Linear",
+    "LinearConnector",
     "LoRA",
     "Patches",
-    "PretrainedImage",
-    "PretrainedText",
-    "Queries",
-    "RecurrentText",
+    "HFImageEncoder",
+    "HFTextEncoder",
+    "Resampler",
+    "RNNTextEncoder",
     "SmallCNN",
     "SmallViT",
     "TextEncoder",
     "TorchvisionCNN",
-    "TransformerText",
-    "Video",
+    "TransformerTextEncoder",
+    "VideoEncoder",
 ]

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from velm_lightning.io.configurable import Recorded
+from velm_lightning.io.configurable import Configurable
 from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.text.vocabulary import Vocabulary
-from velm_lightning.types import ImageTransform, Tokens, Words
+from velm_lightning.types import ImageTransform, TextInput, Tokens
 
 
-class Encoder(Recorded, nn.Module, ABC):
+class Encoder(Configurable, nn.Module, ABC):
     """What encoders of images and of texts share: parts that may be frozen, and then stay as they are.
 
     Attributes:
@@ -30,7 +30,7 @@ class Encoder(Recorded, nn.Module, ABC):
         self._kept: list[nn.Module] = []
 
     @property
-    def sections(self) -> Sequence[nn.Module]:
+    def layer_groups(self) -> Sequence[nn.Module]:
         """Its parts from input to output, as they are frozen, unfrozen and slowed down; by default the whole."""
         return [self]
 
@@ -41,7 +41,7 @@ class Encoder(Recorded, nn.Module, ABC):
 
     def freeze(self, trainable: int) -> None:
         """Freeze all but the last ``trainable`` sections: 0 freezes all, -1 none."""
-        frozen = [self] if trainable == 0 else [] if trainable < 0 else list(self.sections)[:-trainable]
+        frozen = [self] if trainable == 0 else [] if trainable < 0 else list(self.layer_groups)[:-trainable]
         for section in frozen:
             section.requires_grad_(False)
         self.keep(frozen)
@@ -105,18 +105,18 @@ class TextEncoder(Encoder):
     """Word pieces in, tokens out, in two halves, so that a fusion may place the image between them.
 
     ``embed`` puts word pieces into the embedding space; ``trunk`` takes any tokens of that space. Sizes that depend on
-    the vocabulary are made by ``connect``.
+    the vocabulary are made by ``build``.
 
     Attributes:
         causal: whether a prompt token sees only what came before it, so that the prompt is summed up in its last
             token; a bidirectional trunk sums it up in its first.
         embedding: the word embedding, for heads that share it.
-        own_tokenizer: the argument that says where its own tokeniser is; none where any tokeniser will do.
+        tokenizer_argument: the argument that says where its own tokeniser is; none where any tokeniser will do.
     """
 
     causal: bool
     embedding: nn.Embedding
-    own_tokenizer: str | None = None
+    tokenizer_argument: str | None = None
 
     @property
     def scale(self) -> Tensor | float:
@@ -124,26 +124,26 @@ class TextEncoder(Encoder):
         return 1.0
 
     @property
-    def vocabulary_head(self) -> nn.Module | None:
+    def lm_head(self) -> nn.Module | None:
         """The head (..., dim) -> (..., V) that it was pretrained with, for a task that produces words; often none."""
         return None
 
     @abstractmethod
-    def connect(self, vocabulary: Vocabulary) -> None:
+    def build(self, vocabulary: Vocabulary) -> None:
         """Make what depends on the vocabulary; called once, by the fusion that the encoder is given to."""
 
     @abstractmethod
-    def embed(self, words: Words, cache: Cache | None = None) -> Tokens:
+    def embed(self, words: TextInput, cache: Cache | None = None) -> Tokens:
         """Turn word pieces (B, N) into tokens (B, N, dim) of the embedding space."""
 
     @abstractmethod
     def trunk(self, tokens: Tokens, cache: Cache | None = None) -> Tokens:
         """Let tokens of the embedding space read each other, and what ``cache`` holds, by the block rule."""
 
-    def summary(self, tokens: Tokens) -> Tensor:
+    def pool(self, tokens: Tokens) -> Tensor:
         """Return the (B, dim) vectors in which the prompts are summed up."""
         if not self.causal:
-            return tokens.x[:, 0]
-        prompt = tokens.valid & (tokens.block == 0)  # (B, N)
+            return tokens.embeddings[:, 0]
+        prompt = tokens.mask & (tokens.block_ids == 0)  # (B, N)
         last = (prompt * torch.arange(1, prompt.shape[1] + 1, device=prompt.device)).argmax(1)
-        return tokens.x[torch.arange(len(last), device=last.device), last]
+        return tokens.embeddings[torch.arange(len(last), device=last.device), last]

@@ -7,16 +7,16 @@ from abc import ABC, abstractmethod
 import torch
 from torch import nn
 
-from velm_lightning.io.configurable import Recorded
+from velm_lightning.io.configurable import Configurable
 from velm_lightning.nn.attention import Block, attention_mask
 from velm_lightning.types import InputError, Tokens
 
 
-class Connector(Recorded, nn.Module, ABC):
+class Connector(Configurable, nn.Module, ABC):
     """Image tokens in the image encoder's width in, tokens in the text's out, whose entries have a size of about 1."""
 
     @abstractmethod
-    def connect(self, image_dim: int, dim: int) -> None:
+    def build(self, image_dim: int, dim: int) -> None:
         """Make the layers from one width to the other; called once, by the fusion."""
 
     @abstractmethod
@@ -24,7 +24,7 @@ class Connector(Recorded, nn.Module, ABC):
         """Map tokens (B, N, image_dim) to tokens (B, M, dim)."""
 
 
-class Linear(Connector):
+class LinearConnector(Connector):
     """A linear map of each token (Frozen, Tsimpoukelli et al. 2021; LLaVA, Liu et al. 2023).
 
     Args:
@@ -35,16 +35,16 @@ class Linear(Connector):
         super().__init__()
         self.drop = nn.Dropout(dropout)
 
-    def connect(self, image_dim: int, dim: int) -> None:
-        """See ``Connector.connect``."""
+    def build(self, image_dim: int, dim: int) -> None:
+        """See ``Connector.build``."""
         self.map = nn.Sequential(nn.Linear(image_dim, dim), nn.LayerNorm(dim))
 
     def forward(self, image: Tokens) -> Tokens:
         """See ``Connector.forward``."""
-        return image.with_x(self.map(self.drop(image.x)))
+        return image.with_embeddings(self.map(self.drop(image.embeddings)))
 
 
-class MLP(Connector):
+class MLPConnector(Connector):
     """A network of one hidden layer for each token (ClipCap, Mokady et al. 2021; LLaVA 1.5).
 
     Args:
@@ -56,8 +56,8 @@ class MLP(Connector):
         super().__init__()
         self.hidden, self.dropout = hidden, dropout
 
-    def connect(self, image_dim: int, dim: int) -> None:
-        """See ``Connector.connect``."""
+    def build(self, image_dim: int, dim: int) -> None:
+        """See ``Connector.build``."""
         hidden = self.hidden or 2 * dim
         self.map = nn.Sequential(
             nn.Linear(image_dim, hidden), nn.GELU(), nn.Dropout(self.dropout), nn.Linear(hidden, dim), nn.LayerNorm(dim)
@@ -65,10 +65,10 @@ class MLP(Connector):
 
     def forward(self, image: Tokens) -> Tokens:
         """See ``Connector.forward``."""
-        return image.with_x(self.map(image.x))
+        return image.with_embeddings(self.map(image.embeddings))
 
 
-class Queries(Connector):
+class Resampler(Connector):
     """A few learned tokens that read the image in a small Transformer, and are all that the text gets to see.
 
     As ClipCap's mapping network (Mokady et al. 2021), the Perceiver resampler (Alayrac et al. 2022) and Q-Former.
@@ -92,8 +92,8 @@ class Queries(Connector):
             raise InputError(f"connector.count={count} and connector.depth={depth} must be at least 1")
         self.count, self.depth, self.heads, self.width, self.dropout = count, depth, heads, dim, dropout
 
-    def connect(self, image_dim: int, dim: int) -> None:
-        """See ``Connector.connect``."""
+    def build(self, image_dim: int, dim: int) -> None:
+        """See ``Connector.build``."""
         width = self.width or dim
         self.image = nn.Sequential(nn.Linear(image_dim, width), nn.LayerNorm(width))
         self.queries = nn.Parameter(torch.randn(self.count, width))
@@ -103,8 +103,8 @@ class Queries(Connector):
 
     def forward(self, image: Tokens) -> Tokens:
         """See ``Connector.forward``."""
-        x = self.queries.repeat(len(image.x), 1, 1)  # (B, count, width)
-        mask, context = attention_mask(Tokens.of_image(x), image), self.image(image.x)
+        x = self.queries.repeat(len(image.embeddings), 1, 1)  # (B, count, width)
+        mask, context = attention_mask(Tokens.of_image(x), image), self.image(image.embeddings)
         for layer in self.layers:
             x = layer(x, context=context, context_mask=mask)
         return Tokens.of_image(self.out(x))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 
-def sections_of(network: nn.Module, depth: int) -> list[nn.Module]:
+def layer_groups_of(network: nn.Module, depth: int) -> list[nn.Module]:
     """Return what comes before a network's ``depth`` equal layers, then each layer; what comes after goes to the last.
 
     A network whose layers do not stand in one list is one stage.

@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import nn
 
-from velm_lightning.io.configurable import Recorded
+from velm_lightning.io.configurable import Configurable
 from velm_lightning.types import InputError
 
 
-class LoRA(Recorded):
+class LoRA(Configurable):
     """Low-rank adapters (Hu et al. 2022), through the package ``peft``: ``pip install "velm-lightning[lora]"``.
 
     Args:

@@ -5,14 +5,14 @@ from velm_lightning.fusion.controls import ImageOnly, TextOnly
 from velm_lightning.fusion.early import EarlyFusion
 from velm_lightning.fusion.interactive import InteractiveFusion
 from velm_lightning.fusion.late import LateFusion
-from velm_lightning.fusion.merges import Concat, Gate, LowRankBilinear, Merge, Product, Sum, TensorProduct
-from velm_lightning.fusion.text_first import TrunkFirst
+from velm_lightning.fusion.merges import Concat, GatedMultimodalUnit, LowRankBilinear, Merge, Product, Sum, TensorFusion
+from velm_lightning.fusion.text_first import TextFirstFusion
 
 __all__ = [
     "Concat",
     "EarlyFusion",
     "Fusion",
-    "Gate",
+    "GatedMultimodalUnit",
     "ImageOnly",
     "InteractiveFusion",
     "LateFusion",
@@ -20,7 +20,7 @@ __all__ = [
     "Merge",
     "Product",
     "Sum",
-    "TensorProduct",
+    "TensorFusion",
     "TextOnly",
-    "TrunkFirst",
+    "TextFirstFusion",
 ]

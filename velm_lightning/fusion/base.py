@@ -12,10 +12,10 @@ from lightning import LightningModule
 from torch import Tensor, nn
 
 from velm_lightning.checkpoints import checkpoint
-from velm_lightning.checkpoints.start_from import Taken, start_from
+from velm_lightning.checkpoints.start_from import InitReport, start_from
 from velm_lightning.encoders import ImageEncoder, TextEncoder
-from velm_lightning.encoders.connectors import Connector, Linear
-from velm_lightning.io.configurable import Recorded, rebuilding
+from velm_lightning.encoders.connectors import Connector, LinearConnector
+from velm_lightning.io.configurable import Configurable, rebuilding
 from velm_lightning.nn.attention import AttentionMaps
 from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.tasks.base import Task
@@ -23,10 +23,10 @@ from velm_lightning.tasks.rows import gather_rows
 from velm_lightning.text.vocabulary import Vocabulary
 from velm_lightning.training.optimization import Optimization
 from velm_lightning.training.step_mean import StepMean
-from velm_lightning.types import Batch, ImageTransform, Row, Tokens, Words
+from velm_lightning.types import Batch, ImageTransform, Prediction, TextInput, Tokens
 
 
-class Fusion(Recorded, LightningModule, ABC):
+class Fusion(Configurable, LightningModule, ABC):
     """A visually-enhanced language model; a subclass writes ``fuse``, the one place where image and text meet.
 
     Args:
@@ -60,14 +60,14 @@ class Fusion(Recorded, LightningModule, ABC):
         self.grid = image_encoder.grid
         self.image_encoder: nn.Module = image_encoder
         self.text_encoder, self.task = text_encoder, task
-        connector = connector or Linear()
-        connector.connect(image_encoder.dim, text_encoder.dim)
+        connector = connector or LinearConnector()
+        connector.build(image_encoder.dim, text_encoder.dim)
         self.connector: nn.Module = connector
-        text_encoder.connect(vocabulary)
-        task.connect(vocabulary, text_encoder)
+        text_encoder.build(vocabulary)
+        task.build(vocabulary, text_encoder)
         self.init_from = None if rebuilding() else init_from  # the weights of a rebuilt model are its own
-        self.taken: Taken | None = None
-        self.rows: list[Row] = []
+        self.taken: InitReport | None = None
+        self.rows: list[Prediction] = []
         self.step_mean = StepMean()
         self.grad_norm: Tensor | None = None
 
@@ -78,48 +78,48 @@ class Fusion(Recorded, LightningModule, ABC):
         With a cache, the first call brings the image and the prompt, and each later one no image and the next word.
         """
 
-    def see(self, image: Tensor) -> Tokens:
+    def encode_image(self, image: Tensor) -> Tokens:
         """Turn uint8 pictures (B, 3, H, W) or clips (B, T, 3, H, W) into image tokens in the width of the text."""
         tokens: Tokens = self.connector(self.image_encoder(image))
         return tokens
 
-    def read(self, words: Words, cache: Cache | None = None) -> Tokens:
+    def embed_text(self, words: TextInput, cache: Cache | None = None) -> Tokens:
         """Embed word pieces (B, N): (B, N, D)."""
         return self.text_encoder.embed(words, cache)
 
     def forward(self, batch: Batch) -> Tokens:
         """Return the fused states (B, N, D) at the places of ``batch.ids``."""
-        return self.fuse(self.see(batch.image), self.read(batch.words))
+        return self.fuse(self.encode_image(batch.image), self.embed_text(batch.words))
 
-    def alone(self, text: Tokens) -> Tokens:
+    def encode_text(self, text: Tokens) -> Tokens:
         """Read embedded texts as far as they can be read before any image is there; here, no further."""
         return text
 
-    def text_alone(self, text: Tokens) -> Tensor:
-        """Return what the text encoder sums up (B, D) of texts that ``alone`` has read, and no image is read with."""
-        return self.summary(self.text_encoder.trunk(text))
+    def text_features(self, text: Tokens) -> Tensor:
+        """Return what the text encoder sums up (B, D) of texts that ``encode_text`` has read, and no image is read with."""
+        return self.pool(self.text_encoder.trunk(text))
 
-    def couples(self, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
+    def fuse_pairs(self, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
         """Read the text ``texts[p]`` with the image ``images[p]`` and return the summaries (P, D).
 
-        Texts are what ``alone`` has made of them.
+        Texts are what ``encode_text`` has made of them.
         """
-        return self.summary(self.fuse(image.rows(images), text.rows(texts)))
+        return self.pool(self.fuse(image.rows(images), text.rows(texts)))
 
-    def pairs(self, image: Tokens, text: Tokens) -> Tensor:
+    def fuse_all_pairs(self, image: Tokens, text: Tokens) -> Tensor:
         """Read every embedded text with every image and return the summaries (I, T, D)."""
-        images, texts = len(image.x), len(text.x)
-        every_image = torch.arange(images, device=image.x.device).repeat_interleave(texts)
-        every_text = torch.arange(texts, device=text.x.device).repeat(images)
-        return self.couples(image, self.alone(text), every_image, every_text).view(images, texts, -1)
+        images, texts = len(image.embeddings), len(text.embeddings)
+        every_image = torch.arange(images, device=image.embeddings.device).repeat_interleave(texts)
+        every_text = torch.arange(texts, device=text.embeddings.device).repeat(images)
+        return self.fuse_pairs(image, self.encode_text(text), every_image, every_text).view(images, texts, -1)
 
-    def looked(self, maps: AttentionMaps, image: Tokens, text: Tokens) -> Tensor | None:
+    def image_attention(self, maps: AttentionMaps, image: Tokens, text: Tokens) -> Tensor | None:
         """Pick from recorded attention how much each word looked at each image token: (B, N, M); none by default."""
         return None
 
-    def summary(self, states: Tokens) -> Tensor:
+    def pool(self, states: Tokens) -> Tensor:
         """Return the vectors (B, D) in which fused states sum up their prompts."""
-        return self.text_encoder.summary(states)
+        return self.text_encoder.pool(states)
 
     # Steps. Nothing is logged in the training step: a logging call costs more than many a small model's layer.
 
@@ -152,7 +152,7 @@ class Fusion(Recorded, LightningModule, ABC):
         """Keep the rows of one batch."""
         self.rows += self.predict_step(batch, batch_idx)
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> list[Row]:
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[Prediction]:
         """Return the rows of one batch."""
         return self.task.predict(self, batch) if batch.size else []
 
@@ -176,15 +176,15 @@ class Fusion(Recorded, LightningModule, ABC):
         """Log the figures of the test split."""
         self._finish("test")
 
-    def finished(self, rows: Sequence[Row]) -> list[Row]:
+    def finished(self, rows: Sequence[Prediction]) -> list[Prediction]:
         """Bring the rows of all ranks together and finish the table, in the precision of the steps."""
         with self.trainer.precision_plugin.forward_context():
-            return self.task.finish(self, gather_rows(rows))
+            return self.task.aggregate(self, gather_rows(rows))
 
     def _finish(self, split: str) -> None:
         """Compute every figure of an evaluation from its rows, the same on each rank."""
         self.rows = self.finished(self.rows)
-        for name, value in self.task.figures(self.rows).items():
+        for name, value in self.task.compute_metrics(self.rows).items():
             # For checkpoints, early stopping and the progress bar; loggers get the figures in full precision. Every
             # rank holds the same value, and the maximum keeps it to the last digit.
             shown = name == "score"

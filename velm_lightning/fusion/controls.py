@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from velm_lightning.fusion.early import EarlyFusion
-from velm_lightning.fusion.text_first import TrunkFirst
+from velm_lightning.fusion.text_first import TextFirstFusion
 from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.types import Tokens
 
 
-class TextOnly(TrunkFirst):
+class TextOnly(TextFirstFusion):
     """The same text encoder without the image: what a fusion must beat before it can be said to see."""
 
     modalities = ("text",)
@@ -22,13 +22,13 @@ class TextOnly(TrunkFirst):
         super().__init__(**parts)
         self.image_encoder, self.connector = nn.Identity(), nn.Identity()  # nothing that would train or cost
 
-    def see(self, image: Tensor) -> Tokens:
+    def encode_image(self, image: Tensor) -> Tokens:
         """Return no tokens: (B, 0, D)."""
         weight = self.text_encoder.embedding.weight
         return Tokens.of_image(weight.new_zeros(len(image), 0, self.text_encoder.dim))
 
-    def meet(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
-        """See ``TrunkFirst.meet``: there is none."""
+    def fuse_states(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
+        """See ``TextFirstFusion.fuse_states``: there is none."""
         return text
 
 
@@ -48,19 +48,19 @@ class ImageOnly(EarlyFusion):
     def fuse(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
         """See ``Fusion.fuse``."""
         states = super().fuse(image, self._hide(text), cache)
-        return text.with_x(states.x)
+        return text.with_embeddings(states.embeddings)
 
-    def text_alone(self, text: Tokens) -> Tensor:
-        """See ``Fusion.text_alone``: of hidden words."""
-        return super().text_alone(self._hide(text))
+    def text_features(self, text: Tokens) -> Tensor:
+        """See ``Fusion.text_features``: of hidden words."""
+        return super().text_features(self._hide(text))
 
-    def couples(self, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
-        """See ``Fusion.couples``: with hidden words."""
-        return super().couples(image, self._hide(text), images, texts)
+    def fuse_pairs(self, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
+        """See ``Fusion.fuse_pairs``: with hidden words."""
+        return super().fuse_pairs(image, self._hide(text), images, texts)
 
     def _hide(self, text: Tokens) -> Tokens:
-        prompt = text.block == 0
-        kept = prompt & text.valid
+        prompt = text.block_ids == 0
+        kept = prompt & text.mask
         inner = kept & nn.functional.pad(kept[:, 1:], (0, 1))  # all but the last prompt token …
         inner[:, 0] = False  # … and the first
-        return Tokens(torch.where(prompt[..., None], self.hidden, text.x), text.valid & ~inner, text.block)
+        return Tokens(torch.where(prompt[..., None], self.hidden, text.embeddings), text.mask & ~inner, text.block_ids)

@@ -23,28 +23,28 @@ class EarlyFusion(Fusion):
         if image is None:
             return self.text_encoder.trunk(text, cache)
         states = self.text_encoder.trunk(Tokens.cat([self._scaled(image), text]), cache)
-        return text.with_x(states.x[:, image.x.shape[1] :])
+        return text.with_embeddings(states.embeddings[:, image.embeddings.shape[1] :])
 
-    def couples(self, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
-        """See ``Fusion.couples``; a causal trunk reads each image once, for all the texts that follow it."""
+    def fuse_pairs(self, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
+        """See ``Fusion.fuse_pairs``; a causal trunk reads each image once, for all the texts that follow it."""
         if not self.text_encoder.causal:
-            return super().couples(image, text, images, texts)
+            return super().fuse_pairs(image, text, images, texts)
         shown, rows = torch.unique(images, return_inverse=True)
-        cache = Cache(room=1)
+        cache = Cache(max_new_tokens=1)
         self.text_encoder.trunk(self._scaled(image.rows(shown)), cache)
         cache.take(rows)
-        return self.summary(self.text_encoder.trunk(text.rows(texts), cache))
+        return self.pool(self.text_encoder.trunk(text.rows(texts), cache))
 
     def _scaled(self, image: Tokens) -> Tokens:
-        return image.with_x(image.x * self.text_encoder.scale)
+        return image.with_embeddings(image.embeddings * self.text_encoder.scale)
 
-    def looked(self, maps: AttentionMaps, image: Tokens, text: Tokens) -> Tensor | None:
-        """See ``Fusion.looked``: the last self-attention of the trunk, from words to image tokens."""
+    def image_attention(self, maps: AttentionMaps, image: Tokens, text: Tokens) -> Tensor | None:
+        """See ``Fusion.image_attention``: the last self-attention of the trunk, from words to image tokens."""
         return joint_attention(maps, image, text)
 
 
 def joint_attention(maps: AttentionMaps, image: Tokens, text: Tokens) -> Tensor | None:
     """Return the part of the last self-attention over ``[image, text]`` that goes from words to image tokens."""
-    count, whole = image.x.shape[1], image.x.shape[1] + text.x.shape[1]
+    count, whole = image.embeddings.shape[1], image.embeddings.shape[1] + text.embeddings.shape[1]
     found = [weights for _, weights in maps if weights.shape[-2:] == (whole, whole)]
     return found[-1][:, :, count:, :count].mean(1) if found else None

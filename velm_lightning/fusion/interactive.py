@@ -6,13 +6,13 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from velm_lightning.fusion.text_first import TrunkFirst
+from velm_lightning.fusion.text_first import TextFirstFusion
 from velm_lightning.nn.attention import AttentionMaps, Block, attention_mask
-from velm_lightning.nn.kv_cache import Cache, once
+from velm_lightning.nn.kv_cache import Cache, cached
 from velm_lightning.types import Tokens
 
 
-class InteractiveFusion(TrunkFirst):
+class InteractiveFusion(TextFirstFusion):
     """Each side is encoded alone, then layers of cross-attention let them read each other.
 
     With ``co_attention`` both sides are updated (LXMERT, Tan & Bansal 2019; METER, Dou et al. 2022); without, only the
@@ -48,25 +48,25 @@ class InteractiveFusion(TrunkFirst):
         )
         self.norm = nn.LayerNorm(dim)
 
-    def meet(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
-        """See ``TrunkFirst.meet``.
+    def fuse_states(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
+        """See ``TextFirstFusion.fuse_states``.
 
         An image token never sees a target word, so that what the image became with the prompt stands for every step.
         """
         own = attention_mask(text, text if cache is None else cache.places(self, text))
-        seen = Tokens(text.x, *once(cache, self, lambda: cast(Tokens, image)[1:]))
+        seen = Tokens(text.embeddings, *cached(cache, self, lambda: cast(Tokens, image)[1:]))
         cross = attention_mask(text, seen)
-        x, y = text.x, None
+        x, y = text.embeddings, None
         if image is not None:
-            y, image_own, image_cross = image.x, attention_mask(image, image), attention_mask(image, text)
+            y, image_own, image_cross = image.embeddings, attention_mask(image, image), attention_mask(image, text)
         for index, layer in enumerate(self.text_layers):
             read = layer(x, own, y, cross, cache)
             if y is not None and index < len(self.image_layers):
                 y = self.image_layers[index](y, image_own, x, image_cross)
             x = read
-        return text.with_x(self.norm(x))
+        return text.with_embeddings(self.norm(x))
 
-    def looked(self, maps: AttentionMaps, image: Tokens, text: Tokens) -> Tensor | None:
-        """See ``Fusion.looked``: the last cross-attention from words to the image."""
+    def image_attention(self, maps: AttentionMaps, image: Tokens, text: Tokens) -> Tensor | None:
+        """See ``Fusion.image_attention``: the last cross-attention from words to the image."""
         last = self.text_layers[-1].cross_attention
         return next(weights.mean(1) for module, weights in reversed(maps) if module is last)

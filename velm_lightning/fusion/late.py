@@ -7,12 +7,12 @@ from typing import Any, cast
 from torch import Tensor
 
 from velm_lightning.fusion.merges import Concat, Merge
-from velm_lightning.fusion.text_first import TrunkFirst
-from velm_lightning.nn.kv_cache import Cache, once
+from velm_lightning.fusion.text_first import TextFirstFusion
+from velm_lightning.nn.kv_cache import Cache, cached
 from velm_lightning.types import Tokens
 
 
-class LateFusion(TrunkFirst):
+class LateFusion(TextFirstFusion):
     """The trunk never sees the image; each of its states is merged with the image's mean vector afterwards.
 
     At the summary this is the two-tower classifier (Antol et al. 2015; MUTAN, Ben-younes et al. 2017), at every
@@ -26,14 +26,14 @@ class LateFusion(TrunkFirst):
     def __init__(self, merge: Merge | None = None, **parts: Any) -> None:
         super().__init__(**parts)
         self.merge = merge or Concat()
-        self.merge.connect(self.text_encoder.dim)
+        self.merge.build(self.text_encoder.dim)
 
-    def meet(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
-        """See ``TrunkFirst.meet``."""
-        (pooled,) = once(cache, self, lambda: (cast(Tokens, image).mean(),))
-        return text.with_x(self.merge(pooled[:, None], text.x))
+    def fuse_states(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
+        """See ``TextFirstFusion.fuse_states``."""
+        (pooled,) = cached(cache, self, lambda: (cast(Tokens, image).mean(),))
+        return text.with_embeddings(self.merge(pooled[:, None], text.embeddings))
 
-    def couples(self, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
-        """See ``Fusion.couples``: vector to vector."""
-        merged: Tensor = self.merge(image.mean()[images], self.summary(text)[texts])
+    def fuse_pairs(self, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
+        """See ``Fusion.fuse_pairs``: vector to vector."""
+        merged: Tensor = self.merge(image.mean()[images], self.pool(text)[texts])
         return merged

@@ -7,14 +7,14 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from velm_lightning.io.configurable import Recorded
+from velm_lightning.io.configurable import Configurable
 
 
-class Merge(Recorded, nn.Module, ABC):
+class Merge(Configurable, nn.Module, ABC):
     """Two vectors of one width become one of that width; shapes broadcast as in ``torch.add``."""
 
     @abstractmethod
-    def connect(self, dim: int) -> None:
+    def build(self, dim: int) -> None:
         """Make the layers for vectors of width ``dim``; called once, by the fusion."""
 
     @abstractmethod
@@ -25,8 +25,8 @@ class Merge(Recorded, nn.Module, ABC):
 class _Mapped(Merge):
     """A merge that maps each side by a linear layer first."""
 
-    def connect(self, dim: int) -> None:
-        """See ``Merge.connect``."""
+    def build(self, dim: int) -> None:
+        """See ``Merge.build``."""
         self.image, self.text = nn.Linear(dim, dim), nn.Linear(dim, dim)
 
 
@@ -57,12 +57,12 @@ class Product(_Mapped):
         return merged
 
 
-class Gate(_Mapped):
+class GatedMultimodalUnit(_Mapped):
     """A learned share of each, per dimension (gated multimodal unit, Arevalo et al. 2017)."""
 
-    def connect(self, dim: int) -> None:
-        """See ``Merge.connect``."""
-        super().connect(dim)
+    def build(self, dim: int) -> None:
+        """See ``Merge.build``."""
+        super().build(dim)
         self.gate_image, self.gate_text = nn.Linear(dim, dim), nn.Linear(dim, dim, bias=False)
 
     def forward(self, image: Tensor, text: Tensor) -> Tensor:
@@ -83,8 +83,8 @@ class LowRankBilinear(Merge):
         super().__init__()
         self.rank = rank
 
-    def connect(self, dim: int) -> None:
-        """See ``Merge.connect``."""
+    def build(self, dim: int) -> None:
+        """See ``Merge.build``."""
         self.image, self.text = nn.Linear(dim, self.rank), nn.Linear(dim, self.rank)
         self.out = nn.Linear(self.rank, dim)
 
@@ -94,7 +94,7 @@ class LowRankBilinear(Merge):
         return merged
 
 
-class TensorProduct(Merge):
+class TensorFusion(Merge):
     """The outer product of two reduced vectors, each with a constant 1 appended (Zadeh et al. 2017).
 
     Args:
@@ -105,8 +105,8 @@ class TensorProduct(Merge):
         super().__init__()
         self.size = size
 
-    def connect(self, dim: int) -> None:
-        """See ``Merge.connect``."""
+    def build(self, dim: int) -> None:
+        """See ``Merge.build``."""
         self.image, self.text = nn.Linear(dim, self.size), nn.Linear(dim, self.size)
         self.out = nn.Linear((self.size + 1) ** 2, dim)
 

@@ -9,7 +9,7 @@ from unicodedata import normalize
 
 from velm_lightning.tasks.base import Task
 from velm_lightning.text.vocabulary import Vocabulary
-from velm_lightning.types import Row, Sample
+from velm_lightning.types import Prediction, Sample
 
 ENOUGH = 0.99
 """Share of a byte-level tokeniser's score below which the ceiling is a warning."""
@@ -106,11 +106,11 @@ def _grouped(replies: Sequence[str], texts: Sequence[Sequence[str]]) -> list[lis
 
 def _score(task: Task, samples: Sequence[Sample], replies: Sequence[Sequence[str]]) -> float:
     """Return the headline figure if each sample gets the best of its replies."""
-    best: list[Row] = []
+    best: list[Prediction] = []
     for place in range(max(map(len, replies))):
         rows = task.score(
             [
-                Row(
+                Prediction(
                     str(number),
                     "",
                     "",
@@ -124,7 +124,7 @@ def _score(task: Task, samples: Sequence[Sample], replies: Sequence[Sequence[str
             ]
         )
         best = [max(pair, key=lambda row: row.score) for pair in zip(best or rows, rows, strict=True)]
-    return task.figures(best)["score"]
+    return task.compute_metrics(best)["score"]
 
 
 def _short(text: str) -> str:

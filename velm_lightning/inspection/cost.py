@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from velm_lightning.tasks.base import Task
-from velm_lightning.tasks.protocol import Model
+from velm_lightning.tasks.protocol import FusionProtocol
 from velm_lightning.types import Batch
 
 COUNTED = 8
@@ -30,7 +30,7 @@ class Flops(NamedTuple):
     Attributes:
         training: of a training step: the task's loss and its gradients, and whatever else the loss does, as to draw
             sentences or to ask a teacher.
-        inference: of one pass from picture and text to the logits (``Task.once``); a sentence is read once with its
+        inference: of one pass from picture and text to the logits (``Task.forward_once``); a sentence is read once with its
             target, as decoding with a cache reads it, and no search is counted.
     """
 
@@ -42,7 +42,7 @@ class Flops(NamedTuple):
         return f"a sample costs {self.training / 1e9:.3g} GFLOPs in training, {self.inference / 1e9:.3g} in inference"
 
 
-def sample_flops(model: Model, split: Any) -> Flops | None:
+def sample_flops(model: FusionProtocol, split: Any) -> Flops | None:
     """Count the cost of a sample as the mean of up to ``COUNTED`` of a split, spread evenly, each at its own width.
 
     Pictures go through the image encoder also if its features are kept. A loss may need all processes, so all of them
@@ -65,7 +65,7 @@ def sample_flops(model: Model, split: Any) -> Flops | None:
         return None
 
 
-def flops(model: Model, batches: Sequence[Batch]) -> Flops:
+def flops(model: FusionProtocol, batches: Sequence[Batch]) -> Flops:
     """Count the floating-point operations per sample, as the mean over the samples of some batches.
 
     The samples of a batch are counted at the width of the batch, padding included. The model, its mode and the random
@@ -101,7 +101,7 @@ def _inference(model: Any, batch: Batch) -> int:
     model.eval()
     assert isinstance(model.task, Task)
     with torch.no_grad(), _counting(batch) as counter:
-        model.task.once(model, batch)
+        model.task.forward_once(model, batch)
     return int(counter.get_total_flops())
 
 

@@ -37,9 +37,9 @@ class _Seen:
         self.model, self.image = model, image
 
     def __call__(self, batch: Batch) -> Tokens:
-        return self.model.fuse(self.see(batch.image), self.model.read(batch.words))
+        return self.model.fuse(self.encode_image(batch.image), self.model.embed_text(batch.words))
 
-    def see(self, image: Tensor) -> Tokens:
+    def encode_image(self, image: Tensor) -> Tokens:
         """Return the tokens that were given, brought to the width of the text."""
         tokens: Tokens = self.model.connector(self.image)
         return tokens
@@ -53,20 +53,20 @@ def explain(model: Fusion, batch: Batch, answers: Sequence[str]) -> Maps:
     training = model.training
     model.eval()
     with torch.no_grad():
-        image, text = model.see(batch.image), model.read(batch.words)
+        image, text = model.encode_image(batch.image), model.embed_text(batch.words)
         with record_attention() as maps:
             model.fuse(image, text)
-        looked = model.looked(maps, image, text)
-        attention = None if looked is None else model.summary(text.with_x(looked))  # (B, M)
-        cells = model.image_encoder(batch.image) if image.x.shape[1] else image
+        looked = model.image_attention(maps, image, text)
+        attention = None if looked is None else model.pool(text.with_embeddings(looked))  # (B, M)
+        cells = model.image_encoder(batch.image) if image.embeddings.shape[1] else image
     evidence = None
-    if image.x.shape[1]:
+    if image.embeddings.shape[1]:
         with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):  # its RNNs have no backward in eval mode
-            leaf = cells.x.detach().requires_grad_()
-            held = model.task.support(_Seen(model, cells.with_x(leaf)), batch, answers)
+            leaf = cells.embeddings.detach().requires_grad_()
+            held = model.task.evidence(_Seen(model, cells.with_embeddings(leaf)), batch, answers)
             (slope,) = torch.autograd.grad(held, leaf, allow_unused=True)
         evidence = None if slope is None else (leaf.detach() * slope).sum(-1).relu()
-    if attention is not None and attention.shape[1] != cells.x.shape[1]:
+    if attention is not None and attention.shape[1] != cells.embeddings.shape[1]:
         attention = None  # what was looked at are not places of the picture
     model.train(training)
     return Maps(*(None if found is None else _on_grid(found, model.grid) for found in (attention, evidence)))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from velm_lightning.data.features.store import FeatureStore
-from velm_lightning.io.atomic import write_whole
+from velm_lightning.io.atomic import write_atomic
 from velm_lightning.types import InputError
 
 CHUNK = 65_536
@@ -103,5 +103,5 @@ class NearestByCells(Nearest):
         for _, vectors in self.chunks():
             cells.add(vectors.numpy())
         content = self._faiss.serialize_index(cells).tobytes()
-        write_whole(path, blake2b(content, digest_size=_CHECK).digest() + content)
+        write_atomic(path, blake2b(content, digest_size=_CHECK).digest() + content)
         return cells

@@ -67,7 +67,7 @@ def _flush_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
+def write_atomic(path: Path, content: str | bytes) -> None:
     """Write a file, text as UTF-8, so that a reader sees the old one or the new one, never a part.
 
     Raises:

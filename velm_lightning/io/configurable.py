@@ -16,11 +16,11 @@ _rebuilding: ContextVar[bool] = ContextVar("rebuilding", default=False)
 
 
 def rebuilding() -> bool:
-    """Say whether a part is being built again from its recipe, so that its weights will come from a checkpoint."""
+    """Say whether a part is being built again from its to_config, so that its weights will come from a checkpoint."""
     return _rebuilding.get()
 
 
-class Recorded:
+class Configurable:
     """A class whose instances remember the arguments they were built from.
 
     Encoders, fusions, tasks, merges and vocabularies derive from it, so that ``recipe`` can write them down whether
@@ -49,27 +49,27 @@ class Recorded:
         return self
 
 
-def recipe(value: Any) -> Any:
+def to_config(value: Any) -> Any:
     """Write ``value`` down as numbers, strings, lists and ``{"class_path", "init_args"}`` mappings.
 
     Raises:
         InputError: a part cannot be rebuilt from plain data; the message names its class and the mend.
     """
-    if isinstance(value, Recorded):
+    if isinstance(value, Configurable):
         kind = type(value)
-        arguments = {name: recipe(argument) for name, argument in value._init_args.items()}
+        arguments = {name: to_config(argument) for name, argument in value._init_args.items()}
         return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": arguments}
     if value is None or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Mapping):
-        return {str(key): recipe(item) for key, item in value.items()}
+        return {str(key): to_config(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [recipe(item) for item in value]
+        return [to_config(item) for item in value]
     raise InputError(
         f"{type(value).__module__}.{type(value).__qualname__} cannot be written into a checkpoint: "
-        "derive the class from velm_lightning.io.configurable.Recorded, or pass plain values"
+        "derive the class from velm_lightning.io.configurable.Configurable, or pass plain values"
     )
 
 
@@ -81,7 +81,7 @@ def build(plain: Any, allow: Sequence[str] = ()) -> Any:
         allow: packages besides ``velm_lightning`` that may be imported; modules that are imported already may be used.
 
     Raises:
-        InputError: a class lies outside the allowed packages, does not exist, or is not a ``Recorded``.
+        InputError: a class lies outside the allowed packages, does not exist, or is not a ``Configurable``.
     """
     token = _rebuilding.set(True)
     try:
@@ -101,10 +101,10 @@ def _build(plain: Any, allow: Sequence[str]) -> Any:
     return plain
 
 
-def find_class(path: str, allow: Sequence[str] = ()) -> type[Recorded]:
+def find_class(path: str, allow: Sequence[str] = ()) -> type[Configurable]:
     """Import the class a dotted ``path`` names, refusing foreign packages before any of their code runs."""
     found = find(path, allow)
-    if not (isinstance(found, type) and issubclass(found, Recorded)):
+    if not (isinstance(found, type) and issubclass(found, Configurable)):
         raise InputError(f"class_path {path!r} is not a part that a checkpoint may hold")
     return found
 

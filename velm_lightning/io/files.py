@@ -24,7 +24,7 @@ _QUOTE = reprlib.Repr()
 _QUOTE.maxstring = _QUOTE.maxother = 80
 
 
-class Row(NamedTuple):
+class TableRow(NamedTuple):
     """One record of a file, with the place to name when something is wrong with it."""
 
     where: str
@@ -130,7 +130,7 @@ def read_json(path: Path) -> Any:
     return value
 
 
-def read_rows(path: Path, problems: list[str] | None = None) -> Iterator[Row]:
+def read_rows(path: Path, problems: list[str] | None = None) -> Iterator[TableRow]:
     """Yield the records of a file: CSV and TSV by their suffix, else a JSON list or JSON lines.
 
     Args:
@@ -154,7 +154,7 @@ def read_rows(path: Path, problems: list[str] | None = None) -> Iterator[Row]:
             yield row
 
 
-def _line_rows(text: str, path: Path) -> Iterator[Row | InputError]:
+def _line_rows(text: str, path: Path) -> Iterator[TableRow | InputError]:
     r"""Yield JSON lines; only ``\n`` ends a line, for U+2028 may stand within a string."""
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
@@ -170,7 +170,7 @@ def _line_rows(text: str, path: Path) -> Iterator[Row | InputError]:
             yield _row(value, f"{path}:{number}")
 
 
-def _list_rows(text: str, path: Path) -> Iterator[Row | InputError]:
+def _list_rows(text: str, path: Path) -> Iterator[TableRow | InputError]:
     """Yield the items of a JSON list, each with the line where it begins; a cut one ends the reading."""
     at, line, counted, number = _skip(text, text.index("[") + 1), 1, 0, 0
     while text[at : at + 1] != "]":
@@ -192,7 +192,7 @@ def _list_rows(text: str, path: Path) -> Iterator[Row | InputError]:
         yield InputError(f"{path}:{_place(text, at)[0]}: text follows the end of the list: remove it")
 
 
-def _csv_rows(text: str, path: Path, delimiter: str) -> Iterator[Row | InputError]:
+def _csv_rows(text: str, path: Path, delimiter: str) -> Iterator[TableRow | InputError]:
     """Yield the rows of a table whose first line names the columns."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     names: list[str] = []
@@ -210,7 +210,7 @@ def _csv_rows(text: str, path: Path, delimiter: str) -> Iterator[Row | InputErro
             elif len(cells) != len(names):
                 yield InputError(f"{place}: {len(cells)} cells under {len(names)} columns: quote texts with a comma")
             else:
-                yield Row(place, dict(zip(names, cells, strict=True)), written=True)
+                yield TableRow(place, dict(zip(names, cells, strict=True)), written=True)
     except csv.Error as error:
         yield InputError(f"{path}:{line}: not a table ({error}): is a quote left open?")
 
@@ -229,9 +229,9 @@ def _parse(text: str, at: int, path: Path, first: int) -> tuple[Any, int]:
         raise InputError(f"{path}:{line}: JSON that cannot be read ({show(str(error))}): write it plainer") from error
 
 
-def _row(value: object, where: str) -> Row | InputError:
+def _row(value: object, where: str) -> TableRow | InputError:
     if isinstance(value, dict):
-        return Row(where, value)
+        return TableRow(where, value)
     return InputError(f'{where}: {show(value)} is not a record: write {{"image": …, "text": …}}')
 
 

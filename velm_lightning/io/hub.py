@@ -125,7 +125,7 @@ def tokenizer(name: str) -> dict[str, Any]:
     if backend.decoder is not None:  # a model that goes on with a text begins its answer with a blank
         steps: list[Any] = [backend.decoder, decoders.Fuse(), decoders.Strip(" ", 1, 0)]
         backend.decoder = decoders.Sequence(steps)
-    return {"tokenizer": backend.to_str(), "specials": specials, "closed": closed}
+    return {"tokenizer": backend.to_str(), "specials": specials, "add_eos": closed}
 
 
 def image_transform(name: str) -> ImageTransform:

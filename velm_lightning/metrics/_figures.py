@@ -9,7 +9,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from velm_lightning.metrics._ngrams import ORDERS, Floats, Ints, Words, counted, find, numbered, offsets, pack, unpack
+from velm_lightning.metrics._ngrams import (
+    ORDERS,
+    Floats,
+    Ints,
+    WordArrays,
+    counted,
+    find,
+    numbered,
+    offsets,
+    pack,
+    unpack,
+)
 from velm_lightning.metrics.references import Order, References
 
 _SMALL, _TINY = 1e-9, 1e-15  # in BLEU's divisions
@@ -30,7 +41,7 @@ class Counted(NamedTuple):
     gram: Ints
 
 
-def counted_against(references: References, words: Words) -> list[Counted]:
+def counted_against(references: References, words: WordArrays) -> list[Counted]:
     """Count the n-grams of hypotheses for n = 1…4 and look them up among the references.
 
     Args:

@@ -19,7 +19,7 @@ ORDERS = 4
 """BLEU-1…4 and CIDEr-D look at n-grams of one to four words."""
 
 
-class Vocabulary(dict[str, int]):
+class WordIds(dict[str, int]):
     """Word to number; a new word gets the next one."""
 
     def __missing__(self, word: str) -> int:
@@ -54,20 +54,20 @@ class Sentences(NamedTuple):
         return np.repeat(np.arange(len(self.start) - 1), self.length)
 
 
-class Words(NamedTuple):
+class WordArrays(NamedTuple):
     """Sentences and the vocabulary that numbers them."""
 
     sentences: Sentences
-    vocabulary: Vocabulary
+    vocabulary: WordIds
 
     @staticmethod
-    def of(lines: Sequence[str], known: Vocabulary | None = None, *, at_blanks_only: bool = False) -> Words:
+    def of(lines: Sequence[str], known: WordIds | None = None, *, at_blanks_only: bool = False) -> WordArrays:
         """Number the words of S lines of tokens, continuing a copy of a known vocabulary.
 
         BLEU and CIDEr split at any white space. ROUGE-L splits at blanks only, which differs at a no-break space and on
         an empty line: that is one empty word to it.
         """
-        vocabulary = Vocabulary(known or {})
+        vocabulary = WordIds(known or {})
         if at_blanks_only or splits_alike(lines):
             words = " ".join(lines).split(" ") if lines else []
             length = [line.count(" ") + 1 for line in lines]
@@ -75,7 +75,7 @@ class Words(NamedTuple):
             words = " ".join(lines).split()
             length = [len(line.split()) for line in lines]
         numbers = np.fromiter(map(vocabulary.__getitem__, words), dtype=np.int64, count=len(words))
-        return Words(Sentences(numbers, offsets(np.array(length, dtype=np.int64))), vocabulary)
+        return WordArrays(Sentences(numbers, offsets(np.array(length, dtype=np.int64))), vocabulary)
 
 
 def splits_alike(lines: Sequence[str]) -> bool:

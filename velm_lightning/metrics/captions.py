@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from velm_lightning.metrics import _figures, _rouge
-from velm_lightning.metrics._ngrams import ORDERS, Floats, Ints, Words
+from velm_lightning.metrics._ngrams import ORDERS, Floats, Ints, WordArrays
 from velm_lightning.metrics._rows import RowsMetric
 from velm_lightning.metrics.ptb import ptb_tokenise_all
 from velm_lightning.metrics.references import CaptionsOf, Key, References
@@ -67,7 +67,7 @@ def score_captions(
         scores |= _of_grams(lines, index, names)
     if "ROUGE-L" in names:
         references_said = index.words_at_blanks
-        said = Words.of(lines, references_said.vocabulary, at_blanks_only=True)
+        said = WordArrays.of(lines, references_said.vocabulary, at_blanks_only=True)
         scores["ROUGE-L"] = _averaged(_rouge.rouge_l(said.sentences, references_said.sentences, index.start))
     return {name: scores[name] for name in names}
 
@@ -183,7 +183,7 @@ def _of_grams(lines: Sequence[str], index: References, names: Sequence[str]) -> 
 
 def _counted(lines: Sequence[str], index: References) -> tuple[list[_figures.Counted], Ints]:
     """Return the hypotheses' n-grams for n = 1…4 and the hypotheses' lengths."""
-    words = Words.of(lines, index.words.vocabulary)
+    words = WordArrays.of(lines, index.words.vocabulary)
     return _figures.counted_against(index, words), words.sentences.length
 
 

@@ -12,7 +12,7 @@ from velm_lightning.metrics._ngrams import (
     Floats,
     Ints,
     Numbered,
-    Words,
+    WordArrays,
     counted,
     numbered,
     offsets,
@@ -119,14 +119,14 @@ class References:
         return np.repeat(np.arange(len(self)), np.diff(self.start))
 
     @cached_property
-    def words(self) -> Words:
+    def words(self) -> WordArrays:
         """The captions as BLEU and CIDEr split them, at any white space."""
-        return Words.of(self.lines)
+        return WordArrays.of(self.lines)
 
     @cached_property
-    def words_at_blanks(self) -> Words:
+    def words_at_blanks(self) -> WordArrays:
         """The captions as ROUGE-L splits them, at blanks only: commonly the same."""
-        return self.words if splits_alike(self.lines) else Words.of(self.lines, at_blanks_only=True)
+        return self.words if splits_alike(self.lines) else WordArrays.of(self.lines, at_blanks_only=True)
 
     @cached_property
     def orders(self) -> tuple[Order, ...]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from velm_lightning.nn.kv_cache import Cache, kept_in
+from velm_lightning.nn.kv_cache import Cache, stored_in
 from velm_lightning.types import InputError, Tokens
 
 AttentionMaps = list[tuple[nn.Module, Tensor]]
@@ -54,10 +54,10 @@ def attention_mask(query: Tokens, key: Tokens, causal: bool = False) -> Tensor |
 
     These numbers are added to the logits; given booleans instead, every layer's kernel would make them anew.
     """
-    seen = query.sees(key, causal)
+    seen = query.can_attend_to(key, causal)
     if not torch.compiler.is_compiling() and bool(seen.all()):
         return None  # the unmasked kernels are faster
-    return torch.zeros_like(seen, dtype=query.x.dtype).masked_fill_(~seen, float("-inf"))[:, None]
+    return torch.zeros_like(seen, dtype=query.embeddings.dtype).masked_fill_(~seen, float("-inf"))[:, None]
 
 
 class Attention(nn.Module):
@@ -90,7 +90,7 @@ class Attention(nn.Module):
     ) -> Tensor:
         """Let ``x`` (B, N, D) read ``context`` (B, M, D), or, with a cache, the context that was read first."""
         store = {} if cache is None else cache.shared
-        (key_value,) = kept_in(store, self, lambda: (self.key_value(cast(Tensor, context)),))
+        (key_value,) = stored_in(store, self, lambda: (self.key_value(cast(Tensor, context)),))
         return self._attend(self.query(x), key_value, mask)
 
     def projections(self, x: Tensor) -> tuple[Tensor, Tensor]:

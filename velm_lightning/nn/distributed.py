@@ -9,7 +9,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 
-def together(x: Tensor) -> Tensor:
+def all_gather_with_grad(x: Tensor) -> Tensor:
     """Return the rows (R, …) of all processes, in their order; ``x`` (B, …) may have another B on each.
 
     The gradient of a process's own rows is the sum of what all processes make of them. Without processes, ``x``.

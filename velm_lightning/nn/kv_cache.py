@@ -29,16 +29,16 @@ class _Free(NamedTuple):
 
 
 class _Grown:
-    """Keys and values of all that was read, in buffers (B, M, …) made once; ``room`` is the most steps."""
+    """Keys and values of all that was read, in buffers (B, M, …) made once; ``max_new_tokens`` is the most steps."""
 
-    def __init__(self, parts: Sequence[Tensor], room: int) -> None:
-        self.buffers, self.length, self.room = list(parts), parts[0].shape[1], room
+    def __init__(self, parts: Sequence[Tensor], max_new_tokens: int) -> None:
+        self.buffers, self.length, self.max_new_tokens = list(parts), parts[0].shape[1], max_new_tokens
 
     def write(self, parts: Sequence[Tensor], free: _Free | None) -> list[Tensor]:
         """Write ``parts`` (B, N, …) to free places, or at the end; return all so far (B, M, …)."""
         end = free.width if free else self.length + parts[0].shape[1]
         if end > self.buffers[0].shape[1]:
-            self._make_room(self.length + self.room * parts[0].shape[1])
+            self._enlarge(self.length + self.max_new_tokens * parts[0].shape[1])
         for buffer, part in zip(self.buffers, parts, strict=True):
             if free is None:
                 buffer[:, self.length : end] = part
@@ -64,7 +64,7 @@ class _Grown:
         """Go on with copies of these samples, each as often as it is named."""
         self.buffers = [buffer[:, : self.length].index_select(0, samples) for buffer in self.buffers]
 
-    def _make_room(self, length: int) -> None:
+    def _enlarge(self, length: int) -> None:
         longer = [buffer.new_empty(len(buffer), length, *buffer.shape[2:]) for buffer in self.buffers]
         for buffer, old in zip(longer, self.buffers, strict=True):
             buffer[:, : self.length] = old[:, : self.length]
@@ -83,11 +83,11 @@ class Cache:
     sample, and holds a *state* that each step replaces.
 
     Args:
-        room: the most words that will be added to what is read first.
+        max_new_tokens: the most words that will be added to what is read first.
     """
 
-    def __init__(self, room: int) -> None:
-        self.room, self.beams = room, 1  # hypotheses a sample
+    def __init__(self, max_new_tokens: int) -> None:
+        self.max_new_tokens, self.beams = max_new_tokens, 1  # hypotheses a sample
         self.free: _Free | None = None  # where what ``places`` was told of last is written; at the end if nothing
         self.grown: dict[Hashable, _Grown] = {}  # rows are samples, here and in what is shared
         self.shared: dict[nn.Module, tuple[Tensor, ...]] = {}
@@ -100,7 +100,7 @@ class Cache:
 
         What is not a hypothesis' own past is not valid there; the vectors are left out.
         """
-        valid, block = tokens.valid, tokens.block
+        valid, block = tokens.mask, tokens.block_ids
         past = self.past.get(owner, (valid[:, :0], block[:, :0]))
         if self.beams == 1:
             self.free = None
@@ -112,7 +112,7 @@ class Cache:
                 F.pad(old, (0, more)).scatter(1, here, new) for old, new in zip(past, (valid, block), strict=True)
             )
         self.past[owner] = valid, block
-        return Tokens(tokens.x, valid, block)
+        return Tokens(tokens.embeddings, valid, block)
 
     def grow(self, owner: Hashable, *parts: Tensor) -> list[Tensor]:
         """Add keys and values (R, N, …), in one tensor or several, of the tokens that ``places`` was told of last.
@@ -123,7 +123,7 @@ class Cache:
             parts = tuple(part.reshape(-1, self.beams * part.shape[1], *part.shape[2:]) for part in parts)
         if owner in self.grown:
             return self.grown[owner].write(parts, self.free)
-        self.grown[owner] = _Grown(parts, self.room)
+        self.grown[owner] = _Grown(parts, self.max_new_tokens)
         return list(parts)
 
     def take(self, rows: Tensor) -> None:
@@ -155,12 +155,12 @@ class Cache:
                 store[owner] = tuple(change(part) for part in parts)
 
 
-def once(cache: Cache | None, owner: nn.Module, make: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+def cached(cache: Cache | None, owner: nn.Module, make: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
     """Return what ``make`` gives (R, …); with a cache, what it gave at ``owner``'s first call."""
-    return make() if cache is None else kept_in(cache.kept, owner, make)
+    return make() if cache is None else stored_in(cache.kept, owner, make)
 
 
-def kept_in(
+def stored_in(
     store: dict[nn.Module, tuple[Tensor, ...]], owner: nn.Module, make: Callable[[], tuple[Tensor, ...]]
 ) -> tuple[Tensor, ...]:
     """Return what ``store`` holds of ``owner``, made where there is nothing yet."""

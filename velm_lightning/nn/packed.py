@@ -102,11 +102,11 @@ class Packing:
     compiler has its own ways.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         self.made_from = _state(model)
         self.layers = _packed(model) if hasattr(torch.ops.mkldnn, "_linear_pointwise") else []
 
-    def is_of(self, model: nn.Module) -> bool:
+    def is_of(self, model: Any) -> bool:
         """Say whether the model's weights are still those that were packed."""
         return self.made_from == _state(model)
 
@@ -124,11 +124,11 @@ class Packing:
                 del vars(one.layer)[one.name]
 
 
-def _state(model: nn.Module) -> dict[nn.Parameter, tuple[int, int]]:
+def _state(model: Any) -> dict[nn.Parameter, tuple[int, int]]:
     return {weight: (weight.data_ptr(), weight._version) for weight in model.parameters() if _suits(weight)}
 
 
-def _packed(model: nn.Module) -> list[Packed]:
+def _packed(model: Any) -> list[Packed]:
     compiled = {part for whole in model.modules() if whole._compiled_call_impl is not None for part in whole.modules()}
     layers: list[Any] = [part for part in model.modules() if type(part) in _KINDS and part not in compiled]
     return [_KINDS[type(layer)](layer) for layer in layers if all(_suits(weight) for weight in layer.parameters())]

@@ -8,25 +8,25 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from velm_lightning.encoders.base import TextEncoder
-from velm_lightning.io.configurable import Recorded
+from velm_lightning.io.configurable import Configurable
 from velm_lightning.tasks.floors import Floors, majority, training_answers
-from velm_lightning.tasks.protocol import Model
+from velm_lightning.tasks.protocol import FusionProtocol
 from velm_lightning.text.vocabulary import Vocabulary
-from velm_lightning.types import Batch, Row, Sample, Tokens
+from velm_lightning.types import Batch, Prediction, Sample, Tokens
 
 
-class Task(Recorded, nn.Module, ABC):
-    """What is asked of a fusion; it knows the fusion as a ``Model`` only."""
+class Task(Configurable, nn.Module, ABC):
+    """What is asked of a fusion; it knows the fusion as a ``FusionProtocol`` only."""
 
     @abstractmethod
-    def connect(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
+    def build(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
         """Make the head; called once, by the fusion that the task is given to."""
 
     def prepare(self, samples: Sequence[Sample]) -> None:
         """Look at the training samples before a training starts; by default nothing is needed of them."""
 
     @abstractmethod
-    def loss(self, model: Model, batch: Batch) -> Tensor:
+    def loss(self, model: FusionProtocol, batch: Batch) -> Tensor:
         """Return the scalar training loss of a batch."""
 
     def num_items(self, batch: Batch) -> int | Tensor:
@@ -37,7 +37,7 @@ class Task(Recorded, nn.Module, ABC):
         """
         return batch.size
 
-    def once(self, model: Model, batch: Batch) -> None:
+    def forward_once(self, model: FusionProtocol, batch: Batch) -> None:
         """Let ``model`` read a batch once, up to the logits: what inference costs is counted on it.
 
         By default this is ``loss`` in evaluation mode, which reads what there is to read, head included.
@@ -45,30 +45,30 @@ class Task(Recorded, nn.Module, ABC):
         self.loss(model, batch)
 
     @abstractmethod
-    def predict(self, model: Model, batch: Batch) -> list[Row]:
+    def predict(self, model: FusionProtocol, batch: Batch) -> list[Prediction]:
         """Return one scored row a sample."""
 
-    def score(self, rows: Sequence[Row]) -> list[Row]:
+    def score(self, rows: Sequence[Prediction]) -> list[Prediction]:
         """Fill in scores that depend on the whole table; by default they are there already."""
         return list(rows)
 
-    def finish(self, model: Model, rows: Sequence[Row]) -> list[Row]:
+    def aggregate(self, model: FusionProtocol, rows: Sequence[Prediction]) -> list[Prediction]:
         """Turn the rows that all processes predicted into the table of an evaluation, the same on each of them."""
         return self.score(rows)
 
-    def beside(self) -> dict[str, float]:
+    def extra_metrics(self) -> dict[str, float]:
         """Return figures of the last evaluation that it takes more than rows to tell; they are reported, not scored."""
         return {}
 
-    def drawn(self, model: Model, batch: Batch) -> Tensor | None:
+    def drawn(self, model: FusionProtocol, batch: Batch) -> Tensor | None:
         """Return uint8 pictures (B, 3, H, W) that the model makes of a batch, to be shown; none where it makes none."""
         return None
 
     @abstractmethod
-    def figures(self, rows: Sequence[Row]) -> dict[str, float]:
+    def compute_metrics(self, rows: Sequence[Prediction]) -> dict[str, float]:
         """Compute every reported figure from rows; ``score`` is the headline, higher is better."""
 
-    def floors(self, rows: Sequence[Row], training: Sequence[Sample]) -> Floors:
+    def floors(self, rows: Sequence[Prediction], training: Sequence[Sample]) -> Floors:
         """Return what the rows' samples score without a model; nothing by default.
 
         Args:
@@ -80,21 +80,21 @@ class Task(Recorded, nn.Module, ABC):
     def producible(self, texts: Sequence[str], vocabulary: Vocabulary) -> list[str] | None:
         """Return what comes out if a model that makes no mistake answers with ``texts``; None if answers are no texts.
 
-        It may be called before ``connect``.
+        It may be called before ``build``.
         """
         return None
 
     @abstractmethod
-    def answer(self, model: Model, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
+    def top_answers(self, model: FusionProtocol, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
         """Return for each sample the ``count`` best answers with their probabilities, best first."""
 
     @abstractmethod
-    def toward(self, batch: Batch, answers: Sequence[str]) -> Batch:
+    def with_targets(self, batch: Batch, answers: Sequence[str]) -> Batch:
         """Return the batch as if ``answers``, one a sample, were its targets."""
 
-    def support(self, model: Model, batch: Batch, answers: Sequence[str]) -> Tensor:
+    def evidence(self, model: FusionProtocol, batch: Batch, answers: Sequence[str]) -> Tensor:
         """Return how strongly the model holds ``answers``, one a sample: a scalar whose slope shows the evidence."""
-        return -self.loss(model, self.toward(batch, answers))
+        return -self.loss(model, self.with_targets(batch, answers))
 
     @abstractmethod
     def signature(self, split: str) -> str:
@@ -105,23 +105,23 @@ class HeadTask(Task):
     """A task whose answers are read off single states by one head, so that another model's can be set beside them."""
 
     @abstractmethod
-    def vectors(self, model: Model, states: Tokens, batch: Batch) -> Tensor:
+    def vectors(self, model: FusionProtocol, states: Tokens, batch: Batch) -> Tensor:
         """Pick the states (M, D) off which answers are read, out of a batch's fused states."""
 
     @abstractmethod
-    def judge(self, vectors: Tensor) -> Tensor:
+    def head_logits(self, vectors: Tensor) -> Tensor:
         """Turn states (M, D) into logits (M, C)."""
 
     @abstractmethod
-    def cost(self, logits: Tensor, batch: Batch) -> Tensor:
+    def loss_from_logits(self, logits: Tensor, batch: Batch) -> Tensor:
         """Return the scalar loss of a batch's logits (M, C)."""
 
-    def floors(self, rows: Sequence[Row], training: Sequence[Sample]) -> Floors:
+    def floors(self, rows: Sequence[Prediction], training: Sequence[Sample]) -> Floors:
         """See ``Task.floors``: the most frequent training target, given for every sample."""
         answers = training_answers(training)
         scored = any(row.references for row in rows)
         return {"majority": majority(self, rows, answers)} if answers and scored else {}
 
-    def loss(self, model: Model, batch: Batch) -> Tensor:
+    def loss(self, model: FusionProtocol, batch: Batch) -> Tensor:
         """See ``Task.loss``."""
-        return self.cost(self.judge(self.vectors(model, model(batch), batch)), batch)
+        return self.loss_from_logits(self.head_logits(self.vectors(model, model(batch), batch)), batch)

@@ -15,11 +15,11 @@ from velm_lightning.metrics.classification import macro_f1
 from velm_lightning.tasks.base import HeadTask
 from velm_lightning.tasks.consistency import TableFigure
 from velm_lightning.tasks.floors import Floors, training_answers
-from velm_lightning.tasks.protocol import Model
+from velm_lightning.tasks.protocol import FusionProtocol
 from velm_lightning.tasks.rows import mean
 from velm_lightning.tasks.scorers import Exact, Scorer
 from velm_lightning.text.vocabulary import Vocabulary
-from velm_lightning.types import Batch, InputError, Row, Sample, Tokens
+from velm_lightning.types import Batch, InputError, Prediction, Sample, Tokens
 
 
 class Classification(HeadTask):
@@ -59,8 +59,8 @@ class Classification(HeadTask):
         self.kind, self.balance, self.focal, self.dropout = loss, balance, focal, dropout
         self.scorer, self.extra = scorer or Exact(), tuple(extra)
 
-    def connect(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
-        """See ``Task.connect``.
+    def build(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
+        """See ``Task.build``.
 
         Raises:
             InputError: the data has no answers to choose from.
@@ -76,18 +76,18 @@ class Classification(HeadTask):
         weight = counts**-self.balance
         self.register_buffer("answer_weight", weight * counts.sum() / (weight * counts).sum(), persistent=False)
 
-    def vectors(self, model: Model, states: Tokens, batch: Batch) -> Tensor:
+    def vectors(self, model: FusionProtocol, states: Tokens, batch: Batch) -> Tensor:
         """See ``HeadTask.vectors``: the summaries (B, D)."""
-        return model.summary(states)
+        return model.pool(states)
 
-    def judge(self, vectors: Tensor) -> Tensor:
-        """See ``HeadTask.judge``: (B, A) logits over the answers."""
+    def head_logits(self, vectors: Tensor) -> Tensor:
+        """See ``HeadTask.head_logits``: (B, A) logits over the answers."""
         logits: Tensor = self.head(vectors)
         return logits
 
-    def logits(self, model: Model, batch: Batch) -> Tensor:
+    def logits(self, model: FusionProtocol, batch: Batch) -> Tensor:
         """Return (B, A) logits over the answers."""
-        return self.judge(self.vectors(model, model(batch), batch))
+        return self.head_logits(self.vectors(model, model(batch), batch))
 
     def losses(self, logits: Tensor, answers: Tensor) -> Tensor:
         """Return the loss (B,) of each sample, given answer weights (B, A)."""
@@ -103,11 +103,11 @@ class Classification(HeadTask):
         terms = -target * log_likely * self.answer_weight
         return (terms * _power(1 - log_likely.exp(), self.focal) if self.focal else terms).sum(-1)
 
-    def cost(self, logits: Tensor, batch: Batch) -> Tensor:
-        """See ``HeadTask.cost``."""
+    def loss_from_logits(self, logits: Tensor, batch: Batch) -> Tensor:
+        """See ``HeadTask.loss_from_logits``."""
         return self.losses(logits, batch.answers).mean()
 
-    def predict(self, model: Model, batch: Batch) -> list[Row]:
+    def predict(self, model: FusionProtocol, batch: Batch) -> list[Prediction]:
         """See ``Task.predict``."""
         logits = self.logits(model, batch).float()
         confidence, best = self._likely(logits).max(-1)
@@ -117,10 +117,12 @@ class Classification(HeadTask):
         for i, (pick, sure, loss) in enumerate(zip(best.tolist(), confidence.tolist(), losses.tolist(), strict=True)):
             said, references = self.answers[pick], batch.references[i]
             asked = batch.keys[i], batch.groups[i], batch.prompts[i]
-            rows.append(Row(*asked, said, references, self._score(said, references), sure, loss, batch.pictures[i]))
+            rows.append(
+                Prediction(*asked, said, references, self._score(said, references), sure, loss, batch.pictures[i])
+            )
         return rows
 
-    def score(self, rows: Sequence[Row]) -> list[Row]:
+    def score(self, rows: Sequence[Prediction]) -> list[Prediction]:
         """See ``Task.score``: fills in what is missing."""
         return [
             row._replace(score=self._score(row.prediction, row.references)) if math.isnan(row.score) else row
@@ -130,8 +132,8 @@ class Classification(HeadTask):
     def _score(self, prediction: str, references: Sequence[str]) -> float:
         return self.scorer(prediction, references) if references else math.nan
 
-    def figures(self, rows: Sequence[Row]) -> dict[str, float]:
-        """See ``Task.figures``: the scorer's mean, macro-F1 if every sample has one label, and the loss.
+    def compute_metrics(self, rows: Sequence[Prediction]) -> dict[str, float]:
+        """See ``Task.compute_metrics``: the scorer's mean, macro-F1 if every sample has one label, and the loss.
 
         Samples without references enter none of them.
         """
@@ -142,7 +144,7 @@ class Classification(HeadTask):
             found["macro_f1"] = macro_f1([row.prediction for row in labelled], [row.references[0] for row in labelled])
         return found | {one.name: one(rows) for one in self.extra}
 
-    def floors(self, rows: Sequence[Row], training: Sequence[Sample]) -> Floors:
+    def floors(self, rows: Sequence[Prediction], training: Sequence[Sample]) -> Floors:
         """See ``Task.floors``: also answers drawn by their training frequency, in expectation."""
         found = super().floors(rows, training)
         if found:
@@ -154,16 +156,16 @@ class Classification(HeadTask):
         """See ``Task.producible``: the answers that can be chosen; nothing for another one."""
         return [text if text in vocabulary.answer_index else "" for text in texts]
 
-    def answer(self, model: Model, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
-        """See ``Task.answer``."""
+    def top_answers(self, model: FusionProtocol, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
+        """See ``Task.top_answers``."""
         best = self._likely(self.logits(model, batch)).topk(min(count, len(self.answers)), dim=-1)
         return [
             [(self.answers[index], value) for index, value in zip(indices, values, strict=True)]
             for indices, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ]
 
-    def toward(self, batch: Batch, answers: Sequence[str]) -> Batch:
-        """See ``Task.toward``."""
+    def with_targets(self, batch: Batch, answers: Sequence[str]) -> Batch:
+        """See ``Task.with_targets``."""
         wanted = torch.zeros(batch.size, len(self.answers), device=batch.answers.device)
         for row, answer in enumerate(answers):
             wanted[row, self.answers.index(answer)] = 1.0

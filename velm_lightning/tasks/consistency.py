@@ -6,18 +6,18 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from velm_lightning.io.configurable import Recorded
+from velm_lightning.io.configurable import Configurable
 from velm_lightning.tasks.rows import mean
-from velm_lightning.types import InputError, Row
+from velm_lightning.types import InputError, Prediction
 
 
-class TableFigure(Recorded, ABC):
+class TableFigure(Configurable, ABC):
     """A figure that is computed from all rows of an evaluation; ``name`` is its name in logs and tables."""
 
     name: str
 
     @abstractmethod
-    def __call__(self, rows: Sequence[Row]) -> float:
+    def __call__(self, rows: Sequence[Prediction]) -> float:
         """Return the figure of scored rows, NaN if it does not apply."""
 
 
@@ -37,7 +37,7 @@ class Consistency(TableFigure):
         InputError: no part is named, or a key has fewer parts.
 
     Example:
-        >>> row = Row("dev-1-0-0", "", "", "true", ("true",), 1.0, 0.5, 0.1)
+        >>> row = Prediction("dev-1-0-0", "", "", "true", ("true",), 1.0, 0.5, 0.1)
         >>> Consistency()([row, row._replace(key="dev-1-1-0", score=0.0), row._replace(key="dev-1-0-1")])
         0.5
     """
@@ -49,7 +49,7 @@ class Consistency(TableFigure):
             raise InputError(f"Consistency: parts={list(parts)} and separator={separator!r} must name parts of keys")
         self.parts, self.separator = tuple(parts), separator
 
-    def __call__(self, rows: Sequence[Row]) -> float:
+    def __call__(self, rows: Sequence[Prediction]) -> float:
         """See ``TableFigure``."""
         right: dict[tuple[str, ...], bool] = {}
         for row in rows:

@@ -12,12 +12,12 @@ from torch.nn import functional as F
 
 from velm_lightning.checkpoints import checkpoint
 from velm_lightning.encoders.base import TextEncoder
-from velm_lightning.io.configurable import Recorded, rebuilding, recipe
+from velm_lightning.io.configurable import Configurable, rebuilding, to_config
 from velm_lightning.tasks.base import HeadTask, Task
 from velm_lightning.tasks.floors import Floors
-from velm_lightning.tasks.protocol import Model
+from velm_lightning.tasks.protocol import FusionProtocol
 from velm_lightning.text.vocabulary import Vocabulary
-from velm_lightning.types import Batch, InputError, Row, Sample
+from velm_lightning.types import Batch, InputError, Prediction, Sample
 
 
 class Distillation(Task):
@@ -58,9 +58,9 @@ class Distillation(Task):
         self.temperature, self.soft, self.hidden = temperature, soft, hidden
         self._teacher: list[Any] = []  # in a list it is no part of this one
 
-    def connect(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
-        """See ``Task.connect``: reads the teacher."""
-        self.task.connect(vocabulary, text_encoder)
+    def build(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
+        """See ``Task.build``: reads the teacher."""
+        self.task.build(vocabulary, text_encoder)
         if not rebuilding():
             self._teacher = [self._read(vocabulary)]
             self.width = self._init_args["width"] = int(self._teacher[0].text_encoder.dim)
@@ -72,7 +72,7 @@ class Distillation(Task):
         teacher: Any = checkpoint.load(self.path, nn.Module).requires_grad_(False)
         if isinstance(teacher.task, Distillation):
             teacher.task = teacher.task.task
-        there, here = (recipe(words)["init_args"] for words in (teacher.vocabulary, vocabulary))
+        there, here = (to_config(words)["init_args"] for words in (teacher.vocabulary, vocabulary))
         for name, what in (("tokenizer", "word pieces"), ("answers", "answers")):
             if there[name] != here[name]:
                 raise InputError(f"task.teacher {self.path} was trained on other {what}: train it on the same data")
@@ -84,14 +84,14 @@ class Distillation(Task):
         """See ``Task.prepare``."""
         self.task.prepare(samples)
 
-    def loss(self, model: Model, batch: Batch) -> Tensor:
+    def loss(self, model: FusionProtocol, batch: Batch) -> Tensor:
         """See ``Task.loss``; outside of training, and where no teacher was read, the task's own."""
         if not self.training or not self._teacher:
             return self.task.loss(model, batch)
         states = self.task.vectors(model, model(batch), batch)
-        logits = self.task.judge(states)
+        logits = self.task.head_logits(states)
         wanted, thought = self._taught(model, batch)
-        total = (1 - self.soft) * self.task.cost(logits, batch)
+        total = (1 - self.soft) * self.task.loss_from_logits(logits, batch)
         said = (logits / self.temperature).log_softmax(-1)
         alike = F.kl_div(said, (wanted / self.temperature).log_softmax(-1), reduction="batchmean", log_target=True)
         total = total + self.soft * self.temperature**2 * alike
@@ -101,37 +101,37 @@ class Distillation(Task):
         """See ``Task.num_items``: the states that answers are read off, as in the task's own loss."""
         return self.task.num_items(batch)
 
-    def once(self, model: Model, batch: Batch) -> None:
-        """See ``Task.once``: the task's own; the teacher is not asked."""
-        self.task.once(model, batch)
+    def forward_once(self, model: FusionProtocol, batch: Batch) -> None:
+        """See ``Task.forward_once``: the task's own; the teacher is not asked."""
+        self.task.forward_once(model, batch)
 
     @torch.no_grad()
-    def _taught(self, model: Model, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _taught(self, model: FusionProtocol, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the teacher's logits and states."""
         teacher = self._teacher[0]
         if next(teacher.parameters()).device != batch.ids.device:
             teacher.to(batch.ids.device)
         _check_pictures(cast(Any, model), teacher, batch)
         states = teacher.task.vectors(teacher, teacher(batch), batch)
-        return teacher.task.judge(states), states
+        return teacher.task.head_logits(states), states
 
-    def predict(self, model: Model, batch: Batch) -> list[Row]:
+    def predict(self, model: FusionProtocol, batch: Batch) -> list[Prediction]:
         """See ``Task.predict``."""
         return self.task.predict(model, batch)
 
-    def finish(self, model: Model, rows: Sequence[Row]) -> list[Row]:
-        """See ``Task.finish``."""
-        return self.task.finish(model, rows)
+    def aggregate(self, model: FusionProtocol, rows: Sequence[Prediction]) -> list[Prediction]:
+        """See ``Task.aggregate``."""
+        return self.task.aggregate(model, rows)
 
-    def score(self, rows: Sequence[Row]) -> list[Row]:
+    def score(self, rows: Sequence[Prediction]) -> list[Prediction]:
         """See ``Task.score``."""
         return self.task.score(rows)
 
-    def figures(self, rows: Sequence[Row]) -> dict[str, float]:
-        """See ``Task.figures``."""
-        return self.task.figures(rows)
+    def compute_metrics(self, rows: Sequence[Prediction]) -> dict[str, float]:
+        """See ``Task.compute_metrics``."""
+        return self.task.compute_metrics(rows)
 
-    def floors(self, rows: Sequence[Row], training: Sequence[Sample]) -> Floors:
+    def floors(self, rows: Sequence[Prediction], training: Sequence[Sample]) -> Floors:
         """See ``Task.floors``."""
         return self.task.floors(rows, training)
 
@@ -139,13 +139,13 @@ class Distillation(Task):
         """See ``Task.producible``."""
         return self.task.producible(texts, vocabulary)
 
-    def answer(self, model: Model, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
-        """See ``Task.answer``."""
-        return self.task.answer(model, batch, count)
+    def top_answers(self, model: FusionProtocol, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
+        """See ``Task.top_answers``."""
+        return self.task.top_answers(model, batch, count)
 
-    def toward(self, batch: Batch, answers: Sequence[str]) -> Batch:
-        """See ``Task.toward``."""
-        return self.task.toward(batch, answers)
+    def with_targets(self, batch: Batch, answers: Sequence[str]) -> Batch:
+        """See ``Task.with_targets``."""
+        return self.task.with_targets(batch, answers)
 
     def signature(self, split: str) -> str:
         """See ``Task.signature``."""
@@ -157,5 +157,9 @@ def _check_pictures(student: Any, teacher: Any, batch: Batch) -> None:
     if student.transform != teacher.transform:
         raise InputError(f"task.teacher wants pictures as {teacher.transform}, and the student {student.transform}")
     eyes = student.image_encoder
-    if batch.image.is_floating_point() and isinstance(eyes, Recorded) and recipe(eyes) != recipe(teacher.image_encoder):
+    if (
+        batch.image.is_floating_point()
+        and isinstance(eyes, Configurable)
+        and to_config(eyes) != to_config(teacher.image_encoder)
+    ):
         raise InputError("task.teacher has another image encoder, for which data.cache_features must be false")

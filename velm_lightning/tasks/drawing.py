@@ -16,10 +16,10 @@ from velm_lightning.metrics.signature import signature_of
 from velm_lightning.nn.attention import Block, attention_mask
 from velm_lightning.tasks.base import Task
 from velm_lightning.tasks.judges import Judge
-from velm_lightning.tasks.protocol import Model
-from velm_lightning.tasks.rows import everywhere, mean
+from velm_lightning.tasks.protocol import FusionProtocol
+from velm_lightning.tasks.rows import all_gather_objects, mean
 from velm_lightning.text.vocabulary import Vocabulary
-from velm_lightning.types import Batch, InputError, Row, Tokens, Words
+from velm_lightning.types import Batch, InputError, Prediction, TextInput, Tokens
 
 SOONEST = 0.05
 """The least time that is taken to be left where a velocity is computed from a predicted picture."""
@@ -43,13 +43,13 @@ class Drawing(Task):
         size: side of the picture in pixels.
         patch: side of a patch in pixels; divides ``size``.
         depth: number of layers that read the caption before the fusion does; 4 attention heads each.
-        blank: share of the training captions that are left out, for classifier-free guidance (Ho & Salimans 2022).
+        caption_dropout: share of the training captions that are left out, for classifier-free guidance (Ho & Salimans 2022).
         flow: how pictures are drawn: steps and guidance.
         centre: mean of the logits of the training times, which are normal with deviation 1 (Esser et al. 2024); less
             than 0 favours the noisy beginning.
 
     Raises:
-        InputError: ``patch`` does not divide ``size``, or ``blank`` is no share.
+        InputError: ``patch`` does not divide ``size``, or ``caption_dropout`` is no share.
     """
 
     def __init__(
@@ -58,20 +58,22 @@ class Drawing(Task):
         size: int = 32,
         patch: int = 8,
         depth: int = 1,
-        blank: float = 0.1,
+        caption_dropout: float = 0.1,
         flow: Flow | None = None,
         centre: float = -0.8,
     ) -> None:
         super().__init__()
-        if size % patch or not 0 <= blank <= 1:
-            raise InputError(f"task.patch={patch} must divide task.size={size}, and task.blank={blank} lie within 0…1")
+        if size % patch or not 0 <= caption_dropout <= 1:
+            raise InputError(
+                f"task.patch={patch} must divide task.size={size}, and task.caption_dropout={caption_dropout} lie within 0…1"
+            )
         self.judge, self.flow, self.size, self.patch = judge, flow or Flow(), size, patch
-        self.depth, self.blank, self.centre = depth, blank, centre
+        self.depth, self.caption_dropout, self.centre = depth, caption_dropout, centre
         self.distance = math.nan
         self._features: dict[str, tuple[Tensor, Tensor]] = {}
 
-    def connect(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
-        """See ``Task.connect``."""
+    def build(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
+        """See ``Task.build``."""
         dim, values, count = text_encoder.dim, 3 * self.patch**2, (self.size // self.patch) ** 2
         self.reader = nn.ModuleList(Block(dim, 4 if dim % 4 == 0 else 1) for _ in range(self.depth))
         self.norm = nn.LayerNorm(dim)
@@ -84,23 +86,23 @@ class Drawing(Task):
 
     # The network: what the picture will be, given a noisy one.
 
-    def read(self, model: Model, words: Words, blank: Tensor) -> Tokens:
+    def embed_caption(self, model: FusionProtocol, words: TextInput, blank: Tensor) -> Tokens:
         """Read captions (B, L); of those in ``blank`` (B,) only the start token is seen."""
         first = torch.arange(words.ids.shape[1], device=words.ids.device) == 0
-        tokens = model.read(words._replace(valid=words.valid & (first | ~blank[:, None])))
-        x, mask = tokens.x, attention_mask(tokens, tokens)
+        tokens = model.embed_text(words._replace(mask=words.mask & (first | ~blank[:, None])))
+        x, mask = tokens.embeddings, attention_mask(tokens, tokens)
         for layer in self.reader:
             x = layer(x, mask)
-        return tokens.with_x(self.norm(x))
+        return tokens.with_embeddings(self.norm(x))
 
-    def picture(self, model: Model, caption: Tokens, noisy: Tensor, time: Tensor) -> Tensor:
+    def picture(self, model: FusionProtocol, caption: Tokens, noisy: Tensor, time: Tensor) -> Tensor:
         """Predict the patches (B, N, V) of the picture that lies behind ``noisy`` ones at times (B,).
 
         Raises:
             InputError: the image encoder gives other tokens than the patches.
         """
         x = self.canvas(noisy) + self.position + self.time(waves(time, self.position.shape[1]))[:, None]
-        seen = model.see(noisy).x  # nothing, where the fusion has no image encoder
+        seen = model.encode_image(noisy).embeddings  # nothing, where the fusion has no image encoder
         if seen.shape[1]:
             if seen.shape != x.shape:
                 raise InputError(
@@ -108,35 +110,35 @@ class Drawing(Task):
                     f"connector that keeps {x.shape[1]} tokens apart: it has {seen.shape[1]}"
                 )
             x = x + seen
-        states = model.fuse(caption, Tokens.of_image(x)).x
-        unread = caption.x.sum() * 0  # so that nothing is without a gradient where the fusion reads no caption
+        states = model.fuse(caption, Tokens.of_image(x)).embeddings
+        unread = caption.embeddings.sum() * 0  # so that nothing is without a gradient where the fusion reads no caption
         predicted: Tensor = self.head(states) + unread
         return predicted
 
-    def velocity(self, model: Model, caption: Tokens, noisy: Tensor, time: Tensor) -> Tensor:
+    def velocity(self, model: FusionProtocol, caption: Tokens, noisy: Tensor, time: Tensor) -> Tensor:
         """Return where noisy patches (B, N, V) at times (B,) go."""
         left = (1 - time).clamp(min=SOONEST)[:, None, None]
         return (self.picture(model, caption, noisy, time).float() - noisy) / left
 
-    def losses(self, model: Model, batch: Batch, blank: Tensor, noise: Tensor, time: Tensor) -> Tensor:
+    def losses(self, model: FusionProtocol, batch: Batch, blank: Tensor, noise: Tensor, time: Tensor) -> Tensor:
         """Return the squared error (B,) of the velocity, given noise (B, N, V) and times (B,)."""
         patches = cut(batch.image.float() / 127.5 - 1, self.patch)
         noisy = between(noise, patches, time)
         left = (1 - time).clamp(min=SOONEST)[:, None, None]
         wanted = (patches - noisy) / left
-        found = self.velocity(model, self.read(model, batch.words, blank), noisy, time)
+        found = self.velocity(model, self.embed_caption(model, batch.words, blank), noisy, time)
         return (found - wanted).square().mean((1, 2))
 
-    def loss(self, model: Model, batch: Batch) -> Tensor:
+    def loss(self, model: FusionProtocol, batch: Batch) -> Tensor:
         """See ``Task.loss``."""
         device = batch.image.device
-        blank = torch.rand(batch.size, device=device) < self.blank
+        blank = torch.rand(batch.size, device=device) < self.caption_dropout
         noise = torch.randn(batch.size, *self._shape(), device=device)
         time = (torch.randn(batch.size, device=device) + self.centre).sigmoid()
         return self.losses(model, batch, blank, noise, time).mean()
 
-    def once(self, model: Model, batch: Batch) -> None:
-        """See ``Task.once``: the picture is predicted one time."""
+    def forward_once(self, model: FusionProtocol, batch: Batch) -> None:
+        """See ``Task.forward_once``: the picture is predicted one time."""
         self.losses(model, batch, *self._of_keys(batch))
 
     def _shape(self) -> tuple[int, int]:
@@ -151,10 +153,10 @@ class Drawing(Task):
     # Drawing and what is said of it.
 
     @torch.no_grad()
-    def draw(self, model: Model, words: Words, keys: Sequence[str], flow: Flow | None = None) -> Tensor:
+    def draw(self, model: FusionProtocol, words: TextInput, keys: Sequence[str], flow: Flow | None = None) -> Tensor:
         """Draw captions (B, L): uint8 pictures (B, 3, size, size), each a function of its caption and its key."""
         none = torch.zeros(len(keys), dtype=torch.bool, device=words.ids.device)
-        asked, free = self.read(model, words, none), self.read(model, words, ~none)
+        asked, free = self.embed_caption(model, words, none), self.embed_caption(model, words, ~none)
         patches = (flow or self.flow)(
             lambda x, time: self.velocity(model, asked, x, time),
             lambda x, time: self.velocity(model, free, x, time),
@@ -162,12 +164,12 @@ class Drawing(Task):
         )
         return ((join(patches, self.patch) + 1) * 127.5).round().clamp(0, 255).byte()
 
-    def drawn(self, model: Model, batch: Batch) -> Tensor:
+    def drawn(self, model: FusionProtocol, batch: Batch) -> Tensor:
         """See ``Task.drawn``."""
         return self.draw(model, batch.words, batch.keys)
 
     @torch.no_grad()
-    def predict(self, model: Model, batch: Batch) -> list[Row]:
+    def predict(self, model: FusionProtocol, batch: Batch) -> list[Prediction]:
         """See ``Task.predict``: what the judge saw in the drawn picture."""
         losses = self.losses(model, batch, *self._of_keys(batch)).tolist()
         seen = self.judge.look(self.drawn(model, batch))
@@ -177,40 +179,42 @@ class Drawing(Task):
         for i, (said, sure, loss) in enumerate(zip(seen.said, seen.sure.tolist(), losses, strict=True)):
             references = batch.references[i]
             asked = batch.keys[i], batch.groups[i], batch.prompts[i]
-            rows.append(Row(*asked, said, references, self._score(said, references), sure, loss, batch.pictures[i]))
+            rows.append(
+                Prediction(*asked, said, references, self._score(said, references), sure, loss, batch.pictures[i])
+            )
         return rows
 
-    def score(self, rows: Sequence[Row]) -> list[Row]:
+    def score(self, rows: Sequence[Prediction]) -> list[Prediction]:
         """See ``Task.score``: says anew whether what was seen is what was asked."""
         return [row._replace(score=self._score(row.prediction, row.references)) for row in rows]
 
     def _score(self, said: str, references: Sequence[str]) -> float:
         return self.judge.right(said, references[0])["score"] if references else math.nan
 
-    def finish(self, model: Model, rows: Sequence[Row]) -> list[Row]:
-        """See ``Task.finish``: the distance of what was drawn from the real pictures is computed besides."""
-        found = {key: pair for part in everywhere(self._features) for key, pair in part.items()}
+    def aggregate(self, model: FusionProtocol, rows: Sequence[Prediction]) -> list[Prediction]:
+        """See ``Task.aggregate``: the distance of what was drawn from the real pictures is computed besides."""
+        found = {key: pair for part in all_gather_objects(self._features) for key, pair in part.items()}
         self.distance, self._features = distance([found[row.key] for row in rows]), {}
         return self.score(rows)
 
-    def beside(self) -> dict[str, float]:
+    def extra_metrics(self) -> dict[str, float]:
         """See ``Task.beside``."""
         return {f"FID({self.judge.name()})": self.distance, "judge_accuracy": self.judge.accuracy}
 
-    def figures(self, rows: Sequence[Row]) -> dict[str, float]:
-        """See ``Task.figures``: the judge's, and the loss."""
+    def compute_metrics(self, rows: Sequence[Prediction]) -> dict[str, float]:
+        """See ``Task.compute_metrics``: the judge's, and the loss."""
         found = [self.judge.right(row.prediction, row.references[0]) for row in rows if row.references]
         names = dict.fromkeys(name for one in found for name in one)
         figures = {name: mean(one[name] for one in found) for name in names} or {"score": math.nan}
         return figures | {"loss": mean(row.loss for row in rows)}
 
-    def answer(self, model: Model, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
-        """See ``Task.answer``: what the judge sees in the drawn picture."""
+    def top_answers(self, model: FusionProtocol, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
+        """See ``Task.top_answers``: what the judge sees in the drawn picture."""
         seen = self.judge.look(self.drawn(model, batch))
         return [[pair] for pair in zip(seen.said, seen.sure.tolist(), strict=True)]
 
-    def toward(self, batch: Batch, answers: Sequence[str]) -> Batch:
-        """See ``Task.toward``: a drawing has no other target than its picture."""
+    def with_targets(self, batch: Batch, answers: Sequence[str]) -> Batch:
+        """See ``Task.with_targets``: a drawing has no other target than its picture."""
         return batch
 
     def signature(self, split: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from velm_lightning.tasks.rows import mean
-from velm_lightning.types import Row, Sample
+from velm_lightning.types import Prediction, Sample
 
 if TYPE_CHECKING:
     from velm_lightning.tasks.base import Task
@@ -30,13 +30,13 @@ def training_answers(samples: Iterable[Sample]) -> dict[str, float]:
     return {answer: count / counts.total() for answer, count in counts.most_common()}
 
 
-def constant(task: Task, rows: Sequence[Row], answer: str) -> list[Row]:
+def constant(task: Task, rows: Sequence[Prediction], answer: str) -> list[Prediction]:
     """Return the rows as a model leaves them that always gives ``answer``, scored by the task."""
     nan = math.nan
     return task.score([row._replace(prediction=answer, score=nan, confidence=nan, loss=nan) for row in rows])
 
 
-def majority(task: Task, rows: Sequence[Row], answers: Mapping[str, float]) -> dict[str, Any]:
+def majority(task: Task, rows: Sequence[Prediction], answers: Mapping[str, float]) -> dict[str, Any]:
     """Return the figures of the most frequent training answer, and by how much the rows' own score exceeds it.
 
     ``lead`` is the difference of the headline figures; ``lead_error`` is the standard error of the mean difference of
@@ -44,11 +44,11 @@ def majority(task: Task, rows: Sequence[Row], answers: Mapping[str, float]) -> d
     """
     answer = next(iter(answers))
     always = constant(task, rows, answer)
-    figures = {name: value for name, value in task.figures(always).items() if not math.isnan(value)}
+    figures = {name: value for name, value in task.compute_metrics(always).items() if not math.isnan(value)}
     found = {"answer": answer, **figures}
     if "score" in figures and any(not math.isnan(row.score) for row in rows):
         pairs = [(row.image or row.key, row.score - other.score) for row, other in zip(rows, always, strict=True)]
-        found["lead"] = task.figures(rows)["score"] - figures["score"]
+        found["lead"] = task.compute_metrics(rows)["score"] - figures["score"]
         found["lead_error"] = clustered_error([pair for pair in pairs if not math.isnan(pair[1])])
     return found
 
@@ -69,11 +69,12 @@ def clustered_error(values: Sequence[tuple[str, float]]) -> float:
     return math.sqrt(math.fsum(one**2 for one in sums.values()) * len(sums) / (len(sums) - 1)) / len(values)
 
 
-def rows_of(samples: Iterable[Sample]) -> list[Row]:
+def rows_of(samples: Iterable[Sample]) -> list[Prediction]:
     """Return the rows of samples that nothing has been predicted for."""
     nothing = math.nan
     return [
-        Row(one.key, one.group, one.text, "", tuple(one.references or ()), nothing, nothing, nothing) for one in samples
+        Prediction(one.key, one.group, one.text, "", tuple(one.references or ()), nothing, nothing, nothing)
+        for one in samples
     ]
 
 

@@ -18,13 +18,13 @@ def tied_head(text_encoder: TextEncoder) -> tuple[nn.Module, nn.Module]:
     return turn, head
 
 
-def own_head(text_encoder: TextEncoder) -> tuple[nn.Module, nn.Module]:
+def pretrained_head(text_encoder: TextEncoder) -> tuple[nn.Module, nn.Module]:
     """Return nothing and the head that a causal language model was pretrained with.
 
     Raises:
         InputError: the text encoder has none.
     """
-    found = text_encoder.vocabulary_head
+    found = text_encoder.lm_head
     if found is None:
         raise InputError(f"task.head is 'own', but {type(text_encoder).__name__} has no vocabulary head: use 'tied'")
     return nn.Identity(), found

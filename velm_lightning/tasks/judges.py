@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from velm_lightning.io.configurable import Recorded
+from velm_lightning.io.configurable import Configurable
 
 
 class Sight(NamedTuple):
@@ -25,7 +25,7 @@ class Sight(NamedTuple):
     features: Tensor
 
 
-class Judge(Recorded, ABC):
+class Judge(Configurable, ABC):
     """Says what pictures show, knowing no caption, and whether that is what was asked for.
 
     It is no part of the model: it must be the same for all that are compared.

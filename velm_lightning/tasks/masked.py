@@ -16,10 +16,10 @@ from velm_lightning.io.seeding import stable_generator
 from velm_lightning.metrics.signature import signature_of
 from velm_lightning.tasks.base import Task
 from velm_lightning.tasks.heads import tied_head
-from velm_lightning.tasks.protocol import Model
+from velm_lightning.tasks.protocol import FusionProtocol
 from velm_lightning.tasks.rows import mean
 from velm_lightning.text.vocabulary import Vocabulary
-from velm_lightning.types import Batch, InputError, Row
+from velm_lightning.types import Batch, InputError, Prediction
 
 HIDDEN, CHANGED = 0.8, 0.1  # of the words to be told; the rest stays as it is
 
@@ -59,8 +59,8 @@ class MaskedLM(Task):
         self.share, self.drop = share, nn.Dropout(dropout)
         self._words = 0
 
-    def connect(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
-        """See ``Task.connect``.
+    def build(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
+        """See ``Task.build``.
 
         Raises:
             InputError: the text encoder reads from left to right only, and would see no word after a hidden one.
@@ -68,12 +68,12 @@ class MaskedLM(Task):
         if text_encoder.causal:
             raise InputError(
                 f"masked words need a text encoder that reads both ways, and {type(text_encoder).__name__} does not: "
-                "use TransformerText or a BERT-like PretrainedText"
+                "use TransformerTextEncoder or a BERT-like HFTextEncoder"
             )
         self.vocabulary = vocabulary
-        self.turn, self.head = tied_head(text_encoder)
+        self.projection, self.head = tied_head(text_encoder)
 
-    def loss(self, model: Model, batch: Batch) -> Tensor:
+    def loss(self, model: FusionProtocol, batch: Batch) -> Tensor:
         """See ``Task.loss``: the mean over the words to be told."""
         told = self._told(model, batch)
         self._words = len(told.words)
@@ -83,7 +83,7 @@ class MaskedLM(Task):
         """See ``Task.num_items``: the words that were to be told when ``loss`` was last computed."""
         return self._words
 
-    def _told(self, model: Model, batch: Batch) -> Told:
+    def _told(self, model: FusionProtocol, batch: Batch) -> Told:
         chances = self._chances(batch)  # (B, N, 3)
         places = self._places(batch, chances[..., 0])
         if not bool(places.any()):
@@ -94,9 +94,9 @@ class MaskedLM(Task):
         ids = batch.ids.masked_fill(hidden, self.vocabulary.mask).where(~changed, other)
         return Told(places, self._logits(model, batch._replace(ids=ids), places), batch.ids[places])
 
-    def _logits(self, model: Model, batch: Batch, places: Tensor) -> Tensor:
+    def _logits(self, model: FusionProtocol, batch: Batch, places: Tensor) -> Tensor:
         """Return the logits (W, V) of the words at some places (B, N) of a batch."""
-        logits: Tensor = self.head(self.drop(self.turn(model(batch).x[places])))
+        logits: Tensor = self.head(self.drop(self.projection(model(batch).embeddings[places])))
         return logits
 
     def _piece(self, index: int) -> str:
@@ -117,11 +117,11 @@ class MaskedLM(Task):
         """Choose words by chances (B, N); never special tokens."""
         words = self.vocabulary
         special = torch.tensor([words.pad, words.start, words.end, words.mask], device=batch.ids.device)
-        may = batch.valid & (batch.block == 0) & ~torch.isin(batch.ids, special)
+        may = batch.mask & (batch.block_ids == 0) & ~torch.isin(batch.ids, special)
         chances = chances.masked_fill(~may, 2.0)
         return may & ((chances < self.share) | (chances == chances.min(1, keepdim=True).values))
 
-    def predict(self, model: Model, batch: Batch) -> list[Row]:
+    def predict(self, model: FusionProtocol, batch: Batch) -> list[Prediction]:
         """See ``Task.predict``: prediction and reference are the words told, one after another."""
         told = self._told(model, batch)
         owner = told.places.nonzero()[:, 0].tolist()
@@ -135,20 +135,20 @@ class MaskedLM(Task):
             said = " ".join(likely for likely, _, _ in told_words)
             references = (" ".join(right for _, right, _ in told_words),) if told_words else ()
             asked, loss = (batch.keys[i], batch.groups[i], batch.prompts[i]), mean(loss for *_, loss in told_words)
-            rows.append(Row(*asked, said, references, math.nan, math.nan, loss, batch.pictures[i]))
+            rows.append(Prediction(*asked, said, references, math.nan, math.nan, loss, batch.pictures[i]))
         return self.score(rows)
 
-    def score(self, rows: Sequence[Row]) -> list[Row]:
+    def score(self, rows: Sequence[Prediction]) -> list[Prediction]:
         """See ``Task.score``: the share of a sample's words that are right."""
         return [row._replace(score=mean(map(float, _right(row)))) for row in rows]
 
-    def figures(self, rows: Sequence[Row]) -> dict[str, float]:
-        """See ``Task.figures``: the share of all words that are right, and the loss."""
+    def compute_metrics(self, rows: Sequence[Prediction]) -> dict[str, float]:
+        """See ``Task.compute_metrics``: the share of all words that are right, and the loss."""
         accuracy = mean(float(right) for row in rows for right in _right(row))
         return {"score": accuracy, "masked_accuracy": accuracy, "loss": mean(row.loss for row in rows)}
 
-    def answer(self, model: Model, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
-        """See ``Task.answer``: what the first ``[MASK]`` of each text hides.
+    def top_answers(self, model: FusionProtocol, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
+        """See ``Task.top_answers``: what the first ``[MASK]`` of each text hides.
 
         Raises:
             InputError: a text has none.
@@ -173,13 +173,13 @@ class MaskedLM(Task):
         padded = pad_sequence(ids, batch_first=True, padding_value=self.vocabulary.pad)
         valid = torch.arange(padded.shape[1]) < lengths[:, None]
         padded, valid = padded.to(batch.ids.device), valid.to(batch.ids.device)
-        return batch._replace(ids=padded, valid=valid, block=torch.zeros_like(padded))
+        return batch._replace(ids=padded, mask=valid, block_ids=torch.zeros_like(padded))
 
     def _word(self, index: int) -> str:
         return str(self.vocabulary.decode([index])).strip() or self._piece(index)
 
-    def toward(self, batch: Batch, answers: Sequence[str]) -> Batch:
-        """See ``Task.toward``: a text is its own target."""
+    def with_targets(self, batch: Batch, answers: Sequence[str]) -> Batch:
+        """See ``Task.with_targets``: a text is its own target."""
         return batch
 
     def signature(self, split: str) -> str:
@@ -187,7 +187,7 @@ class MaskedLM(Task):
         return signature_of("accuracy", split=split, scorer="masked-words", share=f"{self.share:g}")
 
 
-def _right(row: Row) -> list[bool]:
+def _right(row: Prediction) -> list[bool]:
     if not row.references:
         return []
     return [said == true for said, true in zip(row.prediction.split(" "), row.references[0].split(" "), strict=True)]

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.tasks.base import Task
 from velm_lightning.tasks.floors import Floors
-from velm_lightning.tasks.protocol import Model
+from velm_lightning.tasks.protocol import FusionProtocol
 from velm_lightning.text.vocabulary import Vocabulary
-from velm_lightning.types import Batch, InputError, Row, Sample
+from velm_lightning.types import Batch, InputError, Prediction, Sample
 
 
 class Mixture(Task):
@@ -63,30 +63,30 @@ class Mixture(Task):
         """The headline's task."""
         return dict(self.each())[self.headline]
 
-    def connect(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
-        """See ``Task.connect``."""
+    def build(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
+        """See ``Task.build``."""
         for _, part in self.each():
-            part.connect(vocabulary, text_encoder)
+            part.build(vocabulary, text_encoder)
 
     def prepare(self, samples: Sequence[Sample]) -> None:
         """See ``Task.prepare``."""
         for _, part in self.each():
             part.prepare(samples)
 
-    def loss(self, model: Model, batch: Batch) -> Tensor:
+    def loss(self, model: FusionProtocol, batch: Batch) -> Tensor:
         """See ``Task.loss``: the weighted sum."""
         return torch.stack([self.weights[name] * part.loss(model, batch) for name, part in self.each()]).sum()
 
-    def once(self, model: Model, batch: Batch) -> None:
-        """See ``Task.once``: of all tasks."""
+    def forward_once(self, model: FusionProtocol, batch: Batch) -> None:
+        """See ``Task.forward_once``: of all tasks."""
         for _, part in self.each():
-            part.once(model, batch)
+            part.forward_once(model, batch)
 
-    def predict(self, model: Model, batch: Batch) -> list[Row]:
+    def predict(self, model: FusionProtocol, batch: Batch) -> list[Prediction]:
         """See ``Task.predict``: the rows of all tasks."""
         return [row for name, part in self.each() for row in self._named(name, part.predict(model, batch))]
 
-    def _named(self, name: str, rows: Sequence[Row]) -> list[Row]:
+    def _named(self, name: str, rows: Sequence[Prediction]) -> list[Prediction]:
         """Write the task's name into its rows."""
         return [
             row._replace(
@@ -96,43 +96,43 @@ class Mixture(Task):
             for row in rows
         ]
 
-    def _own(self, name: str, rows: Sequence[Row]) -> list[Row]:
+    def _own(self, name: str, rows: Sequence[Prediction]) -> list[Prediction]:
         """Pick the rows of a task and take its name out of them."""
         mine = [row for row in rows if row.group.partition(": ")[0] == name]
         keys = [row.key if name == self.headline else row.key.removeprefix(f"{name}: ") for row in mine]
         return [row._replace(key=key, group=row.group.partition(": ")[2]) for row, key in zip(mine, keys, strict=True)]
 
-    def finish(self, model: Model, rows: Sequence[Row]) -> list[Row]:
-        """See ``Task.finish``."""
+    def aggregate(self, model: FusionProtocol, rows: Sequence[Prediction]) -> list[Prediction]:
+        """See ``Task.aggregate``."""
         return [
-            row for name, part in self.each() for row in self._named(name, part.finish(model, self._own(name, rows)))
+            row for name, part in self.each() for row in self._named(name, part.aggregate(model, self._own(name, rows)))
         ]
 
-    def score(self, rows: Sequence[Row]) -> list[Row]:
+    def score(self, rows: Sequence[Prediction]) -> list[Prediction]:
         """See ``Task.score``; the rows stand in the order of their tasks."""
         return [row for name, part in self.each() for row in self._named(name, part.score(self._own(name, rows)))]
 
-    def figures(self, rows: Sequence[Row]) -> dict[str, float]:
-        """See ``Task.figures``."""
-        found = {name: part.figures(self._own(name, rows)) for name, part in self.each()}
+    def compute_metrics(self, rows: Sequence[Prediction]) -> dict[str, float]:
+        """See ``Task.compute_metrics``."""
+        found = {name: part.compute_metrics(self._own(name, rows)) for name, part in self.each()}
         named = {f"{name}_{figure}": value for name, one in found.items() for figure, value in one.items()}
         return {"score": found[self.headline]["score"], **named}
 
-    def floors(self, rows: Sequence[Row], training: Sequence[Sample]) -> Floors:
+    def floors(self, rows: Sequence[Prediction], training: Sequence[Sample]) -> Floors:
         """See ``Task.floors``: the headline's."""
         return self.first.floors(self._own(self.headline, rows), training)
 
-    def answer(self, model: Model, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
-        """See ``Task.answer``: the headline's."""
-        return self.first.answer(model, batch, count)
+    def top_answers(self, model: FusionProtocol, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
+        """See ``Task.top_answers``: the headline's."""
+        return self.first.top_answers(model, batch, count)
 
-    def toward(self, batch: Batch, answers: Sequence[str]) -> Batch:
-        """See ``Task.toward``: the headline's."""
-        return self.first.toward(batch, answers)
+    def with_targets(self, batch: Batch, answers: Sequence[str]) -> Batch:
+        """See ``Task.with_targets``: the headline's."""
+        return self.first.with_targets(batch, answers)
 
-    def support(self, model: Model, batch: Batch, answers: Sequence[str]) -> Tensor:
-        """See ``Task.support``: the headline's."""
-        return self.first.support(model, batch, answers)
+    def evidence(self, model: FusionProtocol, batch: Batch, answers: Sequence[str]) -> Tensor:
+        """See ``Task.evidence``: the headline's."""
+        return self.first.evidence(model, batch, answers)
 
     def signature(self, split: str) -> str:
         """See ``Task.signature``: the headline's."""

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from velm_lightning.nn.kv_cache import Cache
-from velm_lightning.types import Batch, Tokens, Words
+from velm_lightning.types import Batch, TextInput, Tokens
 
 
-class Model(Protocol):
+class FusionProtocol(Protocol):
     """A fusion as a task sees it."""
 
     def __call__(self, batch: Batch) -> Tokens:
@@ -30,11 +30,11 @@ class Model(Protocol):
         """All weights."""
         ...
 
-    def see(self, image: Tensor) -> Tokens:
+    def encode_image(self, image: Tensor) -> Tokens:
         """Turn pictures into image tokens in the width of the text."""
         ...
 
-    def read(self, words: Words, cache: Cache | None = None) -> Tokens:
+    def embed_text(self, words: TextInput, cache: Cache | None = None) -> Tokens:
         """Embed word pieces."""
         ...
 
@@ -42,25 +42,25 @@ class Model(Protocol):
         """Let the text read the image; with a cache, the image comes with the prompt only."""
         ...
 
-    def alone(self, text: Tokens) -> Tokens:
+    def encode_text(self, text: Tokens) -> Tokens:
         """Embedded texts, read as far as they can be before any image is there."""
         ...
 
-    def text_alone(self, text: Tokens) -> Tensor:
-        """Summaries (B, D) of texts that ``alone`` has read, and no image is read with."""
+    def text_features(self, text: Tokens) -> Tensor:
+        """Summaries (B, D) of texts that ``encode_text`` has read, and no image is read with."""
         ...
 
-    def couples(self, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
+    def fuse_pairs(self, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
         """Summaries (P, D) of the texts numbered ``texts`` (P,), each read with the image numbered by ``images`` (P,).
 
-        ``alone`` has read the texts.
+        ``encode_text`` has read the texts.
         """
         ...
 
-    def pairs(self, image: Tokens, text: Tokens) -> Tensor:
+    def fuse_all_pairs(self, image: Tokens, text: Tokens) -> Tensor:
         """Summaries (I, T, D) of every text read with every image."""
         ...
 
-    def summary(self, states: Tokens) -> Tensor:
+    def pool(self, states: Tokens) -> Tensor:
         """The (B, D) vectors in which fused states sum up their prompts."""
         ...

@@ -13,9 +13,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from velm_lightning.metrics.retrieval import best_ranks
-from velm_lightning.tasks.protocol import Model
-from velm_lightning.tasks.rows import everywhere
-from velm_lightning.types import Row, Tokens, Words
+from velm_lightning.tasks.protocol import FusionProtocol
+from velm_lightning.tasks.rows import all_gather_objects
+from velm_lightning.types import Prediction, TextInput, Tokens
 
 CHUNK = 32
 """Queries ranked at once: what memory and the work of a process are counted in."""
@@ -30,7 +30,7 @@ class Direction(Enum):
     TEXTS = "image to text"
 
 
-class Held(NamedTuple):
+class CachedSample(NamedTuple):
     """A sample of an evaluation.
 
     Attributes:
@@ -50,7 +50,7 @@ class Held(NamedTuple):
     shown: tuple[Tensor, Tensor] | None
 
 
-class Found(NamedTuple):
+class RankedQuery(NamedTuple):
     """The rank of a query's best answer, from 1, and what came first."""
 
     query: int
@@ -67,12 +67,12 @@ class Searcher(Protocol):
         """Logits (I, T) of vectors."""
         ...
 
-    def correction(self, model: Model, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
+    def correction(self, model: FusionProtocol, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
         """What reading pairs (P,) together adds."""
         ...
 
 
-class Gallery:
+class SearchIndex:
     """Pictures and texts, the same on every process, in the order of their keys, numbers counting as such.
 
     Its memory grows with the number of pictures and texts, that of a search with ``CHUNK`` times it, never its square.
@@ -82,7 +82,7 @@ class Gallery:
         fold: pictures that are ranked among themselves; none takes all.
     """
 
-    def __init__(self, samples: Sequence[Held], fold: int | None) -> None:
+    def __init__(self, samples: Sequence[CachedSample], fold: int | None) -> None:
         self.samples = sorted(samples, key=lambda one: _natural(one.key))
         shown = {one.name: one.shown for one in self.samples[::-1] if one.shown}
         shown |= {one.name: one.shown for one in self.samples if one.shown and one.key == one.name}
@@ -99,12 +99,12 @@ class Gallery:
         self.folds = [range(start, min(start + size, len(self.names))) for start in range(0, len(self.names), size)]
 
     @classmethod
-    def of(cls, keys: set[str], held: Mapping[str, Held], fold: int | None) -> Gallery:
+    def of(cls, keys: set[str], held: Mapping[str, CachedSample], fold: int | None) -> SearchIndex:
         """Bring together what every process holds of the samples named by ``keys``."""
         mine = [one for key, one in held.items() if key in keys]
-        return cls([one for part in everywhere(mine) for one in part], fold)
+        return cls([one for part in all_gather_objects(mine) for one in part], fold)
 
-    def search(self, task: Searcher, model: Model, direction: Direction) -> list[Row]:
+    def search(self, task: Searcher, model: FusionProtocol, direction: Direction) -> list[Prediction]:
         """Look with every query of a direction; the processes share the work, and each returns all rows."""
         rows = []
         for number, fold in enumerate(self.folds, 1):
@@ -113,13 +113,13 @@ class Gallery:
             texts = torch.isin(self.owner, pictures).nonzero()[:, 0]
             queries, items = (texts, pictures) if direction is Direction.IMAGES else (pictures, texts)
             found = [one for chunk in _shared(queries) for one in self._ranked(task, model, direction, chunk, items)]
-            everything = sorted(one for part in everywhere(found) for one in part)
+            everything = sorted(one for part in all_gather_objects(found) for one in part)
             rows += [self._row(direction, group, one) for one in everything]
         return rows
 
     def _ranked(
-        self, task: Searcher, model: Model, direction: Direction, queries: Tensor, items: Tensor
-    ) -> Iterator[Found]:
+        self, task: Searcher, model: FusionProtocol, direction: Direction, queries: Tensor, items: Tensor
+    ) -> Iterator[RankedQuery]:
         """Rank ``items`` (C,) for ``queries`` (Q,), all of them numbers of texts or pictures."""
         device = next(iter(task.parameters())).device if isinstance(task, torch.nn.Module) else torch.device("cpu")
         of_texts = direction is Direction.IMAGES
@@ -138,33 +138,39 @@ class Gallery:
         )  # (Q, C)
         ranks = best_ranks(scores.numpy(), relevant.numpy())
         for query, rank, first in zip(queries.tolist(), ranks.tolist(), scores.argmax(1).tolist(), strict=True):
-            yield Found(query, rank + 1, int(items[first]))
+            yield RankedQuery(query, rank + 1, int(items[first]))
 
-    def _read(self, task: Searcher, model: Model, images: Tensor, texts: Tensor, device: torch.device) -> Tensor:
+    def _read(
+        self, task: Searcher, model: FusionProtocol, images: Tensor, texts: Tensor, device: torch.device
+    ) -> Tensor:
         """Return what reading pictures (P,) with texts (P,) adds, in double precision."""
         shown, image_rows = torch.unique(images, return_inverse=True)
         written, text_rows = torch.unique(texts, return_inverse=True)
         image = Tokens.of_image(self.tokens[shown].to(device))
-        text = model.alone(model.read(_words([self.samples[index].words for index in written.tolist()], device)))
+        text = model.encode_text(
+            model.embed_text(_words([self.samples[index].words for index in written.tolist()], device))
+        )
         return task.correction(model, image, text, image_rows.to(device), text_rows.to(device)).cpu().double()
 
-    def _row(self, direction: Direction, group: str, found: Found) -> Row:
+    def _row(self, direction: Direction, group: str, found: RankedQuery) -> Prediction:
         nothing = math.nan
         if direction is Direction.IMAGES:
             one = self.samples[found.query]
             said = f"rank {found.rank}; first: {self.names[found.first]}"
-            return Row(one.key, group, one.text, said, (one.name,), nothing, nothing, nothing, one.name)
+            return Prediction(one.key, group, one.text, said, (one.name,), nothing, nothing, nothing, one.name)
         name = self.names[found.query]
         said = f"rank {found.rank}; first: {self.samples[found.first].text}"
-        return Row(f"picture of {name}", group, "", said, tuple(self.written[name]), nothing, nothing, nothing, name)
+        return Prediction(
+            f"picture of {name}", group, "", said, tuple(self.written[name]), nothing, nothing, nothing, name
+        )
 
 
-def _words(rows: Sequence[Sequence[int]], device: torch.device) -> Words:
+def _words(rows: Sequence[Sequence[int]], device: torch.device) -> TextInput:
     """Return prompts as a padded batch."""
     width = max(map(len, rows))
     ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=device)
     lengths = torch.tensor([len(row) for row in rows], device=device)
-    return Words(ids, torch.arange(width, device=device) < lengths[:, None], torch.zeros_like(ids))
+    return TextInput(ids, torch.arange(width, device=device) < lengths[:, None], torch.zeros_like(ids))
 
 
 def _shared(queries: Tensor) -> Sequence[Tensor]:

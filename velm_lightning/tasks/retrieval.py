@@ -15,14 +15,14 @@ from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.io.seeding import stable_number
 from velm_lightning.metrics.retrieval import recall_of_folds
 from velm_lightning.metrics.signature import signature_of
-from velm_lightning.nn.distributed import together
+from velm_lightning.nn.distributed import all_gather_with_grad
 from velm_lightning.tasks.base import Task
 from velm_lightning.tasks.floors import Floors
-from velm_lightning.tasks.protocol import Model
-from velm_lightning.tasks.ranking import Direction, Gallery, Held
+from velm_lightning.tasks.protocol import FusionProtocol
+from velm_lightning.tasks.ranking import CachedSample, Direction, SearchIndex
 from velm_lightning.tasks.rows import mean
 from velm_lightning.text.vocabulary import Vocabulary
-from velm_lightning.types import Batch, InputError, Row, Sample, Tokens
+from velm_lightning.types import Batch, InputError, Prediction, Sample, Tokens
 
 KS = (1, 5, 10)
 LARGEST_SCALE = 100.0
@@ -78,11 +78,11 @@ class Retrieval(Task):
             )
         self.width, self.contrast, self.temperature, self.matching = width, contrast, temperature, matching
         self.negatives, self.shortlist, self.fold = negatives, shortlist, fold
-        self._held: dict[str, Held] = {}
+        self._held: dict[str, CachedSample] = {}
         self._pictures: set[str] = set()
 
-    def connect(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
-        """See ``Task.connect``."""
+    def build(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
+        """See ``Task.build``."""
         dim = text_encoder.dim
         self.image, self.text = nn.Linear(dim, self.width), nn.Linear(dim, self.width)
         self.log_scale = nn.Parameter(torch.tensor(-math.log(self.temperature)))
@@ -90,52 +90,54 @@ class Retrieval(Task):
         self.shift = nn.Parameter(torch.tensor(-10.0)) if self.contrast == "sigmoid" else None
         self.match = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.LayerNorm(dim), nn.Linear(dim, 1, bias=False))
 
-    def vectors(self, model: Model, image: Tokens, text: Tokens) -> tuple[Tensor, Tensor]:
-        """Return the unit vectors (I, W) of images and (T, W) of texts that ``alone`` has read, each seen alone."""
+    def vectors(self, model: FusionProtocol, image: Tokens, text: Tokens) -> tuple[Tensor, Tensor]:
+        """Return the unit vectors (I, W) of images and (T, W) of texts that ``encode_text`` has read, each seen alone."""
         return self.image_vectors(image), self.text_vectors(model, text)
 
     def image_vectors(self, image: Tokens) -> Tensor:
         """Return the unit vectors (I, W) of images."""
         return F.normalize(self.image(image.mean()), dim=-1)
 
-    def text_vectors(self, model: Model, text: Tokens) -> Tensor:
-        """Return the unit vectors (T, W) of texts that ``alone`` has read."""
-        return F.normalize(self.text(model.text_alone(text)), dim=-1)
+    def text_vectors(self, model: FusionProtocol, text: Tokens) -> Tensor:
+        """Return the unit vectors (T, W) of texts that ``encode_text`` has read."""
+        return F.normalize(self.text(model.text_features(text)), dim=-1)
 
     def similarity(self, images: Tensor, texts: Tensor) -> Tensor:
         """Return the logits (I, T) of unit vectors: how well each pair goes together, seen alone."""
         logits = self.log_scale.exp().clamp(max=LARGEST_SCALE) * images @ texts.T
         return logits if self.shift is None else logits + self.shift
 
-    def correction(self, model: Model, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
-        """Return what reading pairs (P,) together adds to their similarity; ``alone`` has read the texts."""
-        found: Tensor = self.match(model.couples(image, text, images, texts))[:, 0]
+    def correction(self, model: FusionProtocol, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
+        """Return what reading pairs (P,) together adds to their similarity; ``encode_text`` has read the texts."""
+        found: Tensor = self.match(model.fuse_pairs(image, text, images, texts))[:, 0]
         return found
 
-    def loss(self, model: Model, batch: Batch) -> Tensor:
+    def loss(self, model: FusionProtocol, batch: Batch) -> Tensor:
         """See ``Task.loss``: over the pairs of all processes."""
-        image, text = model.see(batch.image), model.alone(model.read(batch.words))
+        image, text = model.encode_image(batch.image), model.encode_text(model.embed_text(batch.words))
         images, texts = self.vectors(model, image, text)
         names = torch.tensor([stable_number(name) for name in batch.pictures], device=images.device)
         alone = self._contrast(images, texts, names)
         return alone + self.matching * self._matching(model, (image, text), self.similarity(images, texts), names)
 
-    def once(self, model: Model, batch: Batch) -> None:
-        """See ``Task.once``: each picture is read with its own text, alone and together."""
+    def forward_once(self, model: FusionProtocol, batch: Batch) -> None:
+        """See ``Task.forward_once``: each picture is read with its own text, alone and together."""
         self._own(model, batch)
 
     def _contrast(self, images: Tensor, texts: Tensor, names: Tensor) -> Tensor:
         """Return the loss of this process's rows among those of all."""
-        same = names[:, None] == together(names)[None]  # (B, R)
-        every_text = self.similarity(images, together(texts))
-        every_image = self.similarity(together(images), texts).T
+        same = names[:, None] == all_gather_with_grad(names)[None]  # (B, R)
+        every_text = self.similarity(images, all_gather_with_grad(texts))
+        every_image = self.similarity(all_gather_with_grad(images), texts).T
         if self.contrast == "sigmoid":
             sign = 2.0 * same - 1
             return -(F.logsigmoid(sign * every_text) + F.logsigmoid(sign * every_image)).sum(1).mean() / 2
         share = same / same.sum(1, keepdim=True)
         return (F.cross_entropy(every_text, share) + F.cross_entropy(every_image, share)) / 2
 
-    def _matching(self, model: Model, pair: tuple[Tokens, Tokens], similarity: Tensor, names: Tensor) -> Tensor:
+    def _matching(
+        self, model: FusionProtocol, pair: tuple[Tokens, Tokens], similarity: Tensor, names: Tensor
+    ) -> Tensor:
         """Tell true pairs from hard negatives of the batch: another text for an image, another image for a text."""
         alone, same = similarity.detach(), names[:, None] == names[None]
         rows = torch.arange(len(names), device=names.device)
@@ -158,36 +160,38 @@ class Retrieval(Task):
 
     # Evaluation: every picture and text is kept until all have been seen.
 
-    def predict(self, model: Model, batch: Batch) -> list[Row]:
+    def predict(self, model: FusionProtocol, batch: Batch) -> list[Prediction]:
         """See ``Task.predict``; ranks come with the whole table."""
-        image = model.see(batch.image)
-        images, texts = self.vectors(model, image, model.alone(model.read(batch.words)))
+        image = model.encode_image(batch.image)
+        images, texts = self.vectors(model, image, model.encode_text(model.embed_text(batch.words)))
         for i, (key, name) in enumerate(zip(batch.keys, batch.pictures, strict=True)):
             first = key == name or name not in self._pictures  # a picture is kept once
             self._pictures.add(name)
-            words = batch.ids[i][batch.valid[i] & (batch.block[i] == 0)].tolist()
-            tokens = image.x[i] if self.shortlist else image.x[i, :0]  # read with a query, or not needed again
+            words = batch.ids[i][batch.mask[i] & (batch.block_ids[i] == 0)].tolist()
+            tokens = (
+                image.embeddings[i] if self.shortlist else image.embeddings[i, :0]
+            )  # read with a query, or not needed again
             shown = (_kept(images[i]), _kept(tokens)) if first else None
-            self._held[key] = Held(key, batch.prompts[i], name, _kept(texts[i]), words, shown)
+            self._held[key] = CachedSample(key, batch.prompts[i], name, _kept(texts[i]), words, shown)
         nothing = math.nan
         return [
-            Row(key, "", text, "", (name,), nothing, nothing, nothing, name)
+            Prediction(key, "", text, "", (name,), nothing, nothing, nothing, name)
             for key, text, name in zip(batch.keys, batch.prompts, batch.pictures, strict=True)
         ]
 
-    def finish(self, model: Model, rows: Sequence[Row]) -> list[Row]:
-        """See ``Task.finish``: two searches, a row for every text and a row for every picture."""
-        gallery = Gallery.of({row.key for row in rows}, self._held, self.fold)
+    def aggregate(self, model: FusionProtocol, rows: Sequence[Prediction]) -> list[Prediction]:
+        """See ``Task.aggregate``: two searches, a row for every text and a row for every picture."""
+        gallery = SearchIndex.of({row.key for row in rows}, self._held, self.fold)
         self._held, self._pictures = {}, set()
         found = [row for direction in Direction for row in gallery.search(self, model, direction)]
         return self.score(found)
 
-    def score(self, rows: Sequence[Row]) -> list[Row]:
+    def score(self, rows: Sequence[Prediction]) -> list[Prediction]:
         """See ``Task.score``: one over the rank."""
         return [row._replace(score=1 / rank_of(row)) if row.prediction else row for row in rows]
 
-    def figures(self, rows: Sequence[Row]) -> dict[str, float]:
-        """See ``Task.figures``: recall at 1, 5 and 10 and median ranks, both ways; the mean recall is the headline."""
+    def compute_metrics(self, rows: Sequence[Prediction]) -> dict[str, float]:
+        """See ``Task.compute_metrics``: recall at 1, 5 and 10 and median ranks, both ways; the mean recall is the headline."""
         found: dict[str, float] = {}
         for direction in Direction:
             folds: dict[str, list[int]] = {}
@@ -201,9 +205,9 @@ class Retrieval(Task):
                 found[f"{name}_median_rank"] = recalls["median rank"]
         return {"score": mean(value for name, value in found.items() if "_r" in name[-4:]), **found}
 
-    def floors(self, rows: Sequence[Row], training: Sequence[Sample]) -> Floors:
+    def floors(self, rows: Sequence[Prediction], training: Sequence[Sample]) -> Floors:
         """See ``Task.floors``: the expected recalls of a random ranking, over the same folds."""
-        folds: dict[str, dict[Direction, list[Row]]] = {}
+        folds: dict[str, dict[Direction, list[Prediction]]] = {}
         for row in rows:
             for direction in Direction:
                 if row.group.startswith(direction.value):
@@ -218,24 +222,24 @@ class Retrieval(Task):
                 found[f"{direction.value.replace(' ', '_')}_r{k}"] = mean(values)
         return {"chance": {"score": mean(found.values()), **found}}
 
-    def answer(self, model: Model, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
-        """See ``Task.answer``: whether picture and text go together; compare such figures with each other alone."""
+    def top_answers(self, model: FusionProtocol, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
+        """See ``Task.top_answers``: whether picture and text go together; compare such figures with each other alone."""
         matches = self._own(model, batch).sigmoid().tolist()
         both = [sorted((("match", p), ("no match", 1 - p)), key=lambda one: -one[1]) for p in matches]
         return [found[:count] for found in both]
 
-    def _own(self, model: Model, batch: Batch) -> Tensor:
-        image, text = model.see(batch.image), model.alone(model.read(batch.words))
-        rows = torch.arange(batch.size, device=image.x.device)
+    def _own(self, model: FusionProtocol, batch: Batch) -> Tensor:
+        image, text = model.encode_image(batch.image), model.encode_text(model.embed_text(batch.words))
+        rows = torch.arange(batch.size, device=image.embeddings.device)
         images, texts = self.vectors(model, image, text)
         return self.correction(model, image, text, rows, rows) + self.similarity(images, texts).diagonal()
 
-    def toward(self, batch: Batch, answers: Sequence[str]) -> Batch:
-        """See ``Task.toward``: a pair is its own target."""
+    def with_targets(self, batch: Batch, answers: Sequence[str]) -> Batch:
+        """See ``Task.with_targets``: a pair is its own target."""
         return batch
 
-    def support(self, model: Model, batch: Batch, answers: Sequence[str]) -> Tensor:
-        """See ``Task.support``: of the pairs."""
+    def evidence(self, model: FusionProtocol, batch: Batch, answers: Sequence[str]) -> Tensor:
+        """See ``Task.evidence``: of the pairs."""
         return self._own(model, batch).sum()
 
     def signature(self, split: str) -> str:
@@ -244,7 +248,7 @@ class Retrieval(Task):
         return signature_of("mean recall", split=split, **told)
 
 
-def _chance(texts: Sequence[Row], pictures: Sequence[Row], k: int) -> tuple[float, float]:
+def _chance(texts: Sequence[Prediction], pictures: Sequence[Prediction], k: int) -> tuple[float, float]:
     """Return R@k of a random ranking, of pictures for each text and of texts for each picture."""
     count, images = len(texts), len(pictures)
     if not count or not images:
@@ -254,7 +258,7 @@ def _chance(texts: Sequence[Row], pictures: Sequence[Row], k: int) -> tuple[floa
     return min(1.0, k / images), hits
 
 
-def rank_of(row: Row) -> int:
+def rank_of(row: Prediction) -> int:
     """Return the rank, from 1, that a row's prediction tells."""
     found = re.match(r"rank (\d+)", row.prediction)
     if found is None:

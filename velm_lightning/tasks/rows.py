@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import torch.distributed as dist
 
-from velm_lightning.types import Row
+from velm_lightning.types import Prediction
 
 T = TypeVar("T")
 
@@ -16,7 +16,7 @@ WITHOUT_REFERENCES = "without_references"
 """Name of the number of samples that have no score."""
 
 
-def everywhere(part: T) -> list[T]:
+def all_gather_objects(part: T) -> list[T]:
     """Return what each of the processes gives, in their order, on all of them."""
     if not (dist.is_available() and dist.is_initialized()):
         return [part]
@@ -25,9 +25,9 @@ def everywhere(part: T) -> list[T]:
     return parts
 
 
-def gather_rows(rows: Sequence[Row]) -> list[Row]:
+def gather_rows(rows: Sequence[Prediction]) -> list[Prediction]:
     """Bring the rows of all ranks together on every rank, sorted by key: the same table at any world size."""
-    return sorted((row for part in everywhere(list(rows)) for row in part), key=lambda row: row.key)
+    return sorted((row for part in all_gather_objects(list(rows)) for row in part), key=lambda row: row.key)
 
 
 def mean(values: Iterable[float]) -> float:
@@ -36,13 +36,13 @@ def mean(values: Iterable[float]) -> float:
     return math.fsum(kept) / len(kept) if kept else math.nan
 
 
-def sizes(rows: Sequence[Row]) -> dict[str, int]:
+def sizes(rows: Sequence[Prediction]) -> dict[str, int]:
     """Return the number of samples and, if there are such, of those without references, which have no score."""
     missing = sum(not row.references for row in rows)
     return {"samples": len(rows)} | ({WITHOUT_REFERENCES: missing} if missing else {})
 
 
-def group_scores(rows: Sequence[Row]) -> dict[str, tuple[int, float]]:
+def group_scores(rows: Sequence[Prediction]) -> dict[str, tuple[int, float]]:
     """Return the number of samples and the mean score of every group that has a name, sorted by name."""
     groups: dict[str, list[float]] = {}
     for row in rows:

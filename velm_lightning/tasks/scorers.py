@@ -6,12 +6,12 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
-from velm_lightning.io.configurable import Recorded
+from velm_lightning.io.configurable import Configurable
 from velm_lightning.metrics.signature import signature_of
 from velm_lightning.metrics.vqa import VQAProtocol, clean_punctuation, normalise_answer, vqa_accuracy
 
 
-class Scorer(Recorded, ABC):
+class Scorer(Configurable, ABC):
     """Scores one prediction; ``name`` is the figure's name in logs and tables."""
 
     name: str

@@ -14,7 +14,7 @@ from velm_lightning.metrics.captions import cider_d_rows
 from velm_lightning.metrics.ptb import ptb_tokenise_all
 from velm_lightning.metrics.references import References
 from velm_lightning.tasks.generation import Generation
-from velm_lightning.tasks.protocol import Model
+from velm_lightning.tasks.protocol import FusionProtocol
 from velm_lightning.tasks.sentences import SentenceScorer
 from velm_lightning.tasks.stepping import prompts
 from velm_lightning.types import Batch, InputError, Sample
@@ -50,7 +50,7 @@ class SelfCritical(Generation):
         max_length: int = 24,
         decoding: Decoding | None = None,
         scorer: SentenceScorer | None = None,
-        head: Literal["tied", "own"] = "tied",
+        head: Literal["tied", "pretrained"] = "tied",
     ) -> None:
         super().__init__(decoding=decoding, scorer=scorer, head=head)
         least = 2 if baseline == "others" else 1
@@ -70,7 +70,7 @@ class SelfCritical(Generation):
             [[line + _END for line in ptb_tokenise_all(references)] for references in distinct], tokenise=False
         )
 
-    def loss(self, model: Model, batch: Batch) -> Tensor:
+    def loss(self, model: FusionProtocol, batch: Batch) -> Tensor:
         """See ``Task.loss``; outside of training, Generation's."""
         if not self.training:
             return super().loss(model, batch)
@@ -84,7 +84,7 @@ class SelfCritical(Generation):
         """See ``Task.num_items``: in training the samples, for each has the same number of draws."""
         return batch.size if self.training else super().num_items(batch)
 
-    def _expected(self, model: Model, batch: Batch, rewards: Tensor) -> Tensor:
+    def _expected(self, model: FusionProtocol, batch: Batch, rewards: Tensor) -> Tensor:
         """Return what each draw is held against, (B, K) or (B, 1)."""
         if self.baseline == "greedy":
             return self.rewards(batch, self.sentences(model, batch, self.best), self.best.max_length)
@@ -105,16 +105,16 @@ class SelfCritical(Generation):
         found = cider_d_rows(ended, keys, self._index, tokenise=False)
         return torch.from_numpy(found).view(batch.size, -1).to(batch.ids.device, torch.float32)
 
-    def log_probabilities(self, model: Model, batch: Batch, drawn: Sequence[Sequence[Hypothesis]]) -> Tensor:
+    def log_probabilities(self, model: FusionProtocol, batch: Batch, drawn: Sequence[Sequence[Hypothesis]]) -> Tensor:
         """Return (B, K), with a gradient, of K sentences a sample, their ends included; pictures are read once."""
         told = prompts(batch)
-        image, owner = model.see(batch.image), torch.arange(batch.size, device=batch.ids.device)
+        image, owner = model.encode_image(batch.image), torch.arange(batch.size, device=batch.ids.device)
         owner = owner.repeat_interleave(len(drawn[0]))
         words = self.followed_by(told.rows(owner), [self._written(one) for sample in drawn for one in sample])
-        states = model.fuse(image.rows(owner), model.read(words)).x[:, :-1]
-        wanted = words.block[:, 1:] > 0
+        states = model.fuse(image.rows(owner), model.embed_text(words)).embeddings[:, :-1]
+        wanted = words.block_ids[:, 1:] > 0
         logits = self.logits(states[wanted])  # (W, V)
-        logits = logits.index_fill(1, torch.tensor(sorted(self.silent), device=logits.device), float("-inf"))
+        logits = logits.index_fill(1, torch.tensor(sorted(self.banned_ids), device=logits.device), float("-inf"))
         said = logits.log_softmax(1).gather(1, words.ids[:, 1:][wanted][:, None])[:, 0]
         total = said.new_zeros(len(owner)).index_add(0, wanted.nonzero()[:, 0], said)
         return total.view(batch.size, -1)
@@ -124,7 +124,7 @@ class SelfCritical(Generation):
 
 
 @contextmanager
-def _as_in_evaluation(model: Model) -> Iterator[None]:
+def _as_in_evaluation(model: FusionProtocol) -> Iterator[None]:
     """Switch dropout and the like off."""
     model.train(False)
     try:

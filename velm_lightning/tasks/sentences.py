@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from velm_lightning.io.configurable import Recorded
+from velm_lightning.io.configurable import Configurable
 from velm_lightning.metrics.captions import score_captions
 from velm_lightning.metrics.meteor import meteor_modules, meteor_score
 from velm_lightning.metrics.references import References
@@ -13,20 +13,20 @@ from velm_lightning.metrics.signature import signature_of
 from velm_lightning.metrics.translation import TranslationScore, chrf, sacre_bleu
 from velm_lightning.tasks.rows import mean
 from velm_lightning.tasks.scorers import Exact, Scorer
-from velm_lightning.types import Row
+from velm_lightning.types import Prediction
 
 
-class SentenceScorer(Recorded, ABC):
+class SentenceScorer(Configurable, ABC):
     """Scores a table of sentences; ``name`` is the headline among its figures."""
 
     name: str
 
     @abstractmethod
-    def score(self, rows: Sequence[Row]) -> list[Row]:
+    def score(self, rows: Sequence[Prediction]) -> list[Prediction]:
         """Return the rows, each of which has references, with the headline metric of each sample."""
 
     @abstractmethod
-    def figures(self, rows: Sequence[Row]) -> dict[str, float]:
+    def compute_metrics(self, rows: Sequence[Prediction]) -> dict[str, float]:
         """Compute every figure of a table whose rows all have references."""
 
     @abstractmethod
@@ -50,20 +50,20 @@ class Captions(SentenceScorer):
         self.meteor = meteor_modules() if meteor else None
         self._index: tuple[int, References] | None = None
 
-    def _references(self, rows: Sequence[Row]) -> References:
+    def _references(self, rows: Sequence[Prediction]) -> References:
         mark = hash(tuple((row.key, row.references) for row in rows))
         if self._index is None or self._index[0] != mark:
             self._index = mark, References({row.key: row.references for row in rows})
         return self._index[1]
 
-    def score(self, rows: Sequence[Row]) -> list[Row]:
+    def score(self, rows: Sequence[Prediction]) -> list[Prediction]:
         """See ``SentenceScorer.score``."""
         said = {row.key: row.prediction for row in rows}
         found = score_captions(said, self._references(rows), ("CIDEr-D",))["CIDEr-D"].samples
         return [row._replace(score=float(value)) for row, value in zip(rows, found, strict=True)]
 
-    def figures(self, rows: Sequence[Row]) -> dict[str, float]:
-        """See ``SentenceScorer.figures``."""
+    def compute_metrics(self, rows: Sequence[Prediction]) -> dict[str, float]:
+        """See ``SentenceScorer.compute_metrics``."""
         said, references = {row.key: row.prediction for row in rows}, self._references(rows)
         found = {name: score.corpus for name, score in score_captions(said, references).items()}
         if self.meteor is not None:
@@ -91,17 +91,17 @@ class Translations(SentenceScorer):
         self.tokenise = tokenise
         self._told: dict[str, str] = {}
 
-    def _bleu(self, rows: Sequence[Row]) -> TranslationScore:
+    def _bleu(self, rows: Sequence[Prediction]) -> TranslationScore:
         found = sacre_bleu([row.prediction for row in rows], [row.references for row in rows], tokenise=self.tokenise)
         self._told = dict(part.split(":", 1) for part in found.signature.split("|"))
         return found
 
-    def score(self, rows: Sequence[Row]) -> list[Row]:
+    def score(self, rows: Sequence[Prediction]) -> list[Prediction]:
         """See ``SentenceScorer.score``."""
         return [row._replace(score=float(value)) for row, value in zip(rows, self._bleu(rows).samples, strict=True)]
 
-    def figures(self, rows: Sequence[Row]) -> dict[str, float]:
-        """See ``SentenceScorer.figures``."""
+    def compute_metrics(self, rows: Sequence[Prediction]) -> dict[str, float]:
+        """See ``SentenceScorer.compute_metrics``."""
         said, references = [row.prediction for row in rows], [row.references for row in rows]
         return {"bleu": self._bleu(rows).corpus, "chrf": chrf(said, references).corpus}
 
@@ -121,12 +121,12 @@ class Answers(SentenceScorer):
         self.scorer = scorer or Exact()
         self.name = self.scorer.name
 
-    def score(self, rows: Sequence[Row]) -> list[Row]:
+    def score(self, rows: Sequence[Prediction]) -> list[Prediction]:
         """See ``SentenceScorer.score``."""
         return [row._replace(score=self.scorer(row.prediction, row.references)) for row in rows]
 
-    def figures(self, rows: Sequence[Row]) -> dict[str, float]:
-        """See ``SentenceScorer.figures``."""
+    def compute_metrics(self, rows: Sequence[Prediction]) -> dict[str, float]:
+        """See ``SentenceScorer.compute_metrics``."""
         return {self.name: mean(row.score for row in rows)}
 
     def signature(self, split: str) -> str:

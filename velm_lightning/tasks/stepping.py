@@ -10,15 +10,15 @@ from torch import Tensor
 
 from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.nn.packed import Packing
-from velm_lightning.tasks.protocol import Model
-from velm_lightning.types import Batch, Words
+from velm_lightning.tasks.protocol import FusionProtocol
+from velm_lightning.types import Batch, TextInput
 
 
-def prompts(batch: Batch) -> Words:
+def prompts(batch: Batch) -> TextInput:
     """Return the prompts of a batch without its targets, in as few columns as they need."""
-    prompt = batch.valid & (batch.block == 0)  # (B, N)
+    prompt = batch.mask & (batch.block_ids == 0)  # (B, N)
     width = int(prompt.sum(1).max())
-    return Words(batch.ids[:, :width], prompt[:, :width], batch.block[:, :width] * 0)
+    return TextInput(batch.ids[:, :width], prompt[:, :width], batch.block_ids[:, :width] * 0)
 
 
 class CachedSteps:
@@ -28,27 +28,29 @@ class CachedSteps:
         model: the fusion.
         batch: samples; their targets are not looked at.
         logits: states (B, N, D) to logits (B, N, V).
-        room: the most words that will be added.
+        max_new_tokens: the most words that will be added.
         packing: the layers that run on packed weights.
     """
 
     def __init__(
         self,
-        model: Model,
+        model: FusionProtocol,
         batch: Batch,
         logits: Callable[[Tensor], Tensor],
-        room: int,
+        max_new_tokens: int,
         packing: Packing | None = None,
     ) -> None:
         self.model, self.batch, self.logits = model, batch, logits
-        self.cache, self.written, self.packing = Cache(room), 0, packing
+        self.cache, self.written, self.packing = Cache(max_new_tokens), 0, packing
 
     def start(self) -> Tensor:
         """Return the logits (B, V) of each sample's first word."""
         words = prompts(self.batch)
-        states = self.model.fuse(self.model.see(self.batch.image), self.model.read(words, self.cache), self.cache)
-        last = words.valid.sum(1) - 1
-        return self.logits(states.x[torch.arange(len(last), device=last.device), last])
+        states = self.model.fuse(
+            self.model.encode_image(self.batch.image), self.model.embed_text(words, self.cache), self.cache
+        )
+        last = words.mask.sum(1) - 1
+        return self.logits(states.embeddings[torch.arange(len(last), device=last.device), last])
 
     def expand(self, count: int) -> None:
         """Repeat every row ``count`` times."""
@@ -58,9 +60,11 @@ class CachedSteps:
         """Take the words just chosen (R,), return the logits (R, V) of the next."""
         self.written += 1
         valid = torch.ones_like(ids, dtype=torch.bool)[:, None]
-        words = Words(ids[:, None], valid, torch.full_like(ids, self.written)[:, None])
+        words = TextInput(ids[:, None], valid, torch.full_like(ids, self.written)[:, None])
         with self.packing.running() if self.packing else nullcontext():
-            return self.logits(self.model.fuse(None, self.model.read(words, self.cache), self.cache).x[:, 0])
+            return self.logits(
+                self.model.fuse(None, self.model.embed_text(words, self.cache), self.cache).embeddings[:, 0]
+            )
 
     def reorder(self, rows: Tensor) -> None:
         """Let rows follow beams."""
@@ -76,23 +80,23 @@ class UncachedSteps(CachedSteps):
 
     def start(self) -> Tensor:
         """See ``CachedSteps.start``."""
-        self.words, self.image = prompts(self.batch), self.model.see(self.batch.image)
+        self.words, self.image = prompts(self.batch), self.model.encode_image(self.batch.image)
         return self._read()
 
     def _read(self) -> Tensor:
-        states = self.model.fuse(self.image, self.model.read(self.words))
-        place = torch.arange(self.words.valid.shape[1], device=self.words.valid.device)
-        last = (self.words.valid * (place + 1)).argmax(1)
-        return self.logits(states.x[torch.arange(len(last), device=last.device), last])
+        states = self.model.fuse(self.image, self.model.embed_text(self.words))
+        place = torch.arange(self.words.mask.shape[1], device=self.words.mask.device)
+        last = (self.words.mask * (place + 1)).argmax(1)
+        return self.logits(states.embeddings[torch.arange(len(last), device=last.device), last])
 
     def step(self, ids: Tensor) -> Tensor:
         """See ``CachedSteps.step``."""
         self.written += 1
         rows = torch.arange(len(ids), device=ids.device)
-        lengths = self.words.valid.sum(1)  # a target word stands right behind its prompt, as in training
-        self.words = Words(*(torch.nn.functional.pad(field, (0, 1)) for field in self.words))
-        self.words.ids[rows, lengths], self.words.valid[rows, lengths] = ids, True
-        self.words.block[rows, lengths] = self.written
+        lengths = self.words.mask.sum(1)  # a target word stands right behind its prompt, as in training
+        self.words = TextInput(*(torch.nn.functional.pad(field, (0, 1)) for field in self.words))
+        self.words.ids[rows, lengths], self.words.mask[rows, lengths] = ids, True
+        self.words.block_ids[rows, lengths] = self.written
         return self._read()
 
     def expand(self, count: int) -> None:

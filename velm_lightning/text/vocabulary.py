@@ -11,7 +11,7 @@ import numpy as np
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from velm_lightning.errors import InputError
-from velm_lightning.io.configurable import Recorded
+from velm_lightning.io.configurable import Configurable
 
 PAD, START, END, MASK, UNKNOWN = SPECIALS = ("[PAD]", "[CLS]", "[SEP]", "[MASK]", "[UNK]")
 
@@ -21,7 +21,7 @@ _WORD = rf" ?[{_LETTER}]\p{{M}}*| ?[{_MARK}]| ?[^\s{_MARK}{_LETTER}]+|\s"
 _ODD_BLANK = re.compile(r"\s\s|[^\S ]|^\s|\s$")
 
 
-class Vocabulary(Recorded):
+class Vocabulary(Configurable):
     """A tokeniser and an answer list; every size in a model that depends on the data comes from here.
 
     Args:
@@ -30,7 +30,7 @@ class Vocabulary(Recorded):
         counts: how much weight each answer has in the training split, in the same order.
         specials: names of the tokens that play pad, start, end, mask and unknown (one name may play several parts).
         max_length: longest prompt, and longest target, in word pieces; what is longer is cut at its end.
-        closed: whether a prompt ends with the end token, as for a model that was trained on ``[CLS] text [SEP]``; a
+        add_eos: whether a prompt ends with the end token, as for a model that was trained on ``[CLS] text [SEP]``; a
             causal language model, to which that token says that all is over, goes on without it.
     """
 
@@ -41,13 +41,13 @@ class Vocabulary(Recorded):
         counts: Sequence[float] = (),
         specials: Sequence[str] = SPECIALS,
         max_length: int = 64,
-        closed: bool = True,
+        add_eos: bool = True,
     ) -> None:
         self.tokenizer = Tokenizer.from_str(tokenizer)
         self.tokenizer.no_padding()  # which a pretrained model's file may ask for
         self.tokenizer.no_truncation()
         self.tokenizer.encode_special_tokens = True  # "[SEP]" in a text is text; no file of a tokeniser records this
-        self.closed = closed
+        self.add_eos = add_eos
         self.answers, self.counts, self.max_length = list(answers), list(counts), max_length
         ids = [self.tokenizer.token_to_id(name) for name in specials]
         if None in ids:
@@ -89,7 +89,7 @@ class Vocabulary(Recorded):
 
     def prompt(self, ids: Sequence[int]) -> list[int]:
         """Return a prompt's word pieces with their start, and with their end where prompts are closed."""
-        return [self.start, *ids, *([self.end] if self.closed else [])]
+        return [self.start, *ids, *([self.end] if self.add_eos else [])]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Turn word pieces back into text, up to the first end token; see ``train_tokenizer`` for what comes back."""

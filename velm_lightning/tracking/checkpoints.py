@@ -15,11 +15,11 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from velm_lightning.checkpoints import checkpoint as safe
 from velm_lightning.io.atomic import replacing
-from velm_lightning.tasks.rows import everywhere
+from velm_lightning.tasks.rows import all_gather_objects
 from velm_lightning.types import InputError
 
 
-class WholeCheckpoints(TorchCheckpointIO):
+class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint beside its place and renames it; reads one without running code from it."""
 
     def save_checkpoint(
@@ -90,7 +90,7 @@ class LastCheckpoint(Checkpoint):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the random states of all processes, and let an evaluation that is under way be done anew."""
-        checkpoint["velm_random"] = everywhere(random_state())
+        checkpoint["velm_random"] = all_gather_objects(random_state())
         if trainer.validating:
             repeat_validation(checkpoint["loops"]["fit_loop"])
 

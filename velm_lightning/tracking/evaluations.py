@@ -18,7 +18,7 @@ from lightning import Trainer
 from velm_lightning.checkpoints.checkpoint import differences
 from velm_lightning.metrics.signature import split_fingerprint
 from velm_lightning.tracking.run import Run
-from velm_lightning.types import Row
+from velm_lightning.types import Prediction
 
 _TRAINING_ONLY = ("vocabulary", "optimization", "init_from")
 """Arguments of a model that decide nothing once its weights are there."""
@@ -42,7 +42,7 @@ class Conditions(NamedTuple):
     seed: int | None
 
 
-def conditions(trainer: Trainer, split: str, model: dict[str, Any], rows: Sequence[Row]) -> Conditions:
+def conditions(trainer: Trainer, split: str, model: dict[str, Any], rows: Sequence[Prediction]) -> Conditions:
     """Return the conditions of an evaluation that has just ended.
 
     Args:

@@ -17,12 +17,12 @@ from matplotlib.figure import Figure
 
 from velm_lightning.fusion import Fusion
 from velm_lightning.inspection.explain import explain, heat_picture
-from velm_lightning.io.atomic import write_whole
+from velm_lightning.io.atomic import write_atomic
 from velm_lightning.tracking.run import Run
-from velm_lightning.types import Batch, Row
+from velm_lightning.types import Batch, Prediction
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
-COLUMNS: list[str | int] = ["picture", "looked", *Row._fields]
+COLUMNS: list[str | int] = ["picture", "looked", *Prediction._fields]
 
 
 class Shown(NamedTuple):
@@ -36,7 +36,7 @@ class Shown(NamedTuple):
 
     picture: Pixels
     looked: Pixels | None
-    row: Row
+    row: Prediction
 
 
 class Gallery(Callback):
@@ -70,7 +70,7 @@ class Gallery(Callback):
             return
         sheet = draw_sheet(shown)
         split = self.run.names.get(split, split)
-        write_whole(self.run.folder / "gallery" / f"{split}.png", sheet)
+        write_atomic(self.run.folder / "gallery" / f"{split}.png", sheet)
         logger = next((logger for logger in trainer.loggers if isinstance(logger, WandbLogger)), None)
         if logger is not None:
             logger.experiment.log({f"{split}/predictions": wandb_table(shown), f"{split}/gallery": _wandb_image(sheet)})
@@ -98,7 +98,7 @@ class Gallery(Callback):
         model.train(training)
         return None if drawn is None else drawn.cpu()
 
-    def _looked(self, model: Fusion, batch: Batch, rows: dict[str, Row]) -> torch.Tensor:
+    def _looked(self, model: Fusion, batch: Batch, rows: dict[str, Prediction]) -> torch.Tensor:
         count = next((i for i, key in enumerate(batch.keys) if key not in rows), batch.size)
         part = batch.first(min(self.maps, count)).to(model.device)
         maps = explain(model, part, [rows[key].prediction for key in part.keys])

@@ -12,7 +12,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from velm_lightning.io.atomic import write_whole
+from velm_lightning.io.atomic import write_atomic
 
 
 class MetricsFile(Logger):
@@ -74,7 +74,7 @@ class MetricsFile(Logger):
         writer = csv.DictWriter(text, list(names), lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows[step] for step in sorted(self.rows))
-        write_whole(self.path, text.getvalue())
+        write_atomic(self.path, text.getvalue())
         self.dirty, self.written = False, time.monotonic()
 
     @rank_zero_only

@@ -10,7 +10,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from velm_lightning.tasks.rows import everywhere
+from velm_lightning.tasks.rows import all_gather_objects
 from velm_lightning.tracking.shutdown import agreed
 from velm_lightning.tracking.train_log import logged_step
 from velm_lightning.types import Batch, InputError
@@ -19,7 +19,7 @@ NAMED = 3
 """Most parameters that are named for their gradients."""
 
 
-class Losses(Callback):
+class NonFiniteLossGuard(Callback):
     """Finds a loss, or a gradient of a finite loss, that is no finite number before it gets into the weights.
 
     All processes leave out the step together, or stop together. Gradients are seen by their norm, which clipping needs
@@ -89,7 +89,7 @@ def _told(pl_module: LightningModule, losses: list[Tensor], keys: list[tuple[str
     """Return what is not finite in which process, to all of them: whoever ends first tells all."""
     values = [float(loss) for loss in losses]
     mine = [f"{loss} of {shown(names)}" for loss, names in zip(values, keys, strict=True) if not isfinite(loss)]
-    parts = everywhere((mine, [name for names in keys for name in names]))
+    parts = all_gather_objects((mine, [name for names in keys for name in names]))
     if bad := [one for found, _ in parts for one in found]:
         return f"the loss of step {step} is not finite: {' and '.join(bad)}"
     odd = [name for name, p in pl_module.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]

@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import Callback
 
 from velm_lightning.inspection.cost import Flops, peak_memory, sample_flops
 from velm_lightning.io.atomic import make_folder, remove_parts
-from velm_lightning.io.configurable import recipe
+from velm_lightning.io.configurable import to_config
 from velm_lightning.metrics.sanity import diversity
 from velm_lightning.metrics.signature import split_fingerprint
 from velm_lightning.tasks.rows import group_scores, sizes
@@ -28,7 +28,7 @@ from velm_lightning.tracking.resuming import Resuming
 from velm_lightning.tracking.run import Run, now
 from velm_lightning.tracking.shutdown import Interrupted
 from velm_lightning.tracking.train_log import TrainLog, logged_step
-from velm_lightning.types import InputError, Row
+from velm_lightning.types import InputError, Prediction
 
 
 class RunRecord(Callback):
@@ -164,7 +164,7 @@ class RunRecord(Callback):
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start a new table."""
-        self.predicted: list[Row] = []
+        self.predicted: list[Prediction] = []
 
     def on_predict_batch_end(
         self,
@@ -192,7 +192,7 @@ class RunRecord(Callback):
         data: Any = getattr(trainer, "datamodule", None)
         name = self._name(trainer, pl_module, split, pl_module.rows) if final else split
         groups = {group: score for group, (_, score) in group_scores(pl_module.rows).items()}
-        figures, beside = pl_module.task.figures(pl_module.rows), pl_module.task.beside()
+        figures, beside = pl_module.task.compute_metrics(pl_module.rows), pl_module.task.extra_metrics()
         logged = {f"{name}/{figure}": value for figure, value in (figures | beside).items()}
         logged |= {f"{name}/group/{group}": score for group, score in groups.items()}
         if data.on_bad_image == "skip":
@@ -215,7 +215,7 @@ class RunRecord(Callback):
         signatures = self.run.record["signatures"]
         self.run.update(signature=next((signatures[own] for own in ("test", "val") if own in signatures), None))
 
-    def _name(self, trainer: Trainer, pl_module: Any, split: str, rows: Sequence[Row]) -> str:
+    def _name(self, trainer: Trainer, pl_module: Any, split: str, rows: Sequence[Prediction]) -> str:
         """Return under which name an evaluation is kept, and keep what decides it; print what is not the run's own."""
         data: Any = getattr(trainer, "datamodule", None)
         now = conditions(trainer, split, summary_of(pl_module), rows)
@@ -279,7 +279,7 @@ def _sentences(data: Any) -> list[str]:
 
 def summary_of(model: Any) -> dict[str, Any]:
     """Return the classes and arguments of a model, its vocabulary left out."""
-    written = recipe(model)
+    written = to_config(model)
     written["init_args"].pop("vocabulary", None)
     return dict(written)
 

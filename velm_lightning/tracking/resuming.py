@@ -61,7 +61,7 @@ class Resuming(Callback):
         if there != here:
             raise InputError(
                 f"the checkpoint's optimiser has groups of {there} parameters, the config gives {here}: leave "
-                "pretrained_factor, layer_decay and what is trainable as they were, or start a new run from its "
+                "pretrained_lr_scale, layer_decay and what is trainable as they were, or start a new run from its "
                 "weights with --model.init_from"
             )
 

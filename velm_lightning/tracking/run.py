@@ -14,9 +14,9 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-from velm_lightning.io.atomic import write_whole
+from velm_lightning.io.atomic import write_atomic
 from velm_lightning.tracking import watcher
-from velm_lightning.types import InputError, Row
+from velm_lightning.types import InputError, Prediction
 
 if sys.platform != "win32":
     import fcntl
@@ -158,7 +158,7 @@ class Run:
         """Put ``fields`` into ``run.json``; what another process has written there since stays."""
         self.record |= _record(self.folder / "run.json")
         self.record |= fields
-        write_whole(self.folder / "run.json", json.dumps(self.record, indent=2, default=str) + "\n")
+        write_atomic(self.folder / "run.json", json.dumps(self.record, indent=2, default=str) + "\n")
 
     def keep(self, name: str, **values: Any) -> None:
         """Put values of one evaluation into ``run.json``: each under its own heading, by the evaluation's name."""
@@ -170,11 +170,11 @@ class Run:
         if (self.folder / "run.json").is_file():
             self.update(status=status)
 
-    def write_predictions(self, split: str, rows: Iterable[Row]) -> Path:
+    def write_predictions(self, split: str, rows: Iterable[Prediction]) -> Path:
         """Write one JSON line a sample to ``predictions/<split>.jsonl``."""
         path = self.folder / "predictions" / f"{split}.jsonl"
         lines = (json.dumps(plain(row), ensure_ascii=False) + "\n" for row in rows)
-        write_whole(path, "".join(lines))
+        write_atomic(path, "".join(lines))
         return path
 
 
@@ -190,7 +190,7 @@ def _record(path: Path) -> dict[str, Any]:
     return found
 
 
-def plain(row: Row) -> dict[str, Any]:
+def plain(row: Prediction) -> dict[str, Any]:
     """Return a row as JSON can hold it: what is not a number becomes null."""
     fields = row._asdict()
     return {name: None if isinstance(value, float) and isnan(value) else value for name, value in fields.items()}

@@ -155,7 +155,7 @@ class Signals(Callback):
             raise Interrupted(signum)
 
 
-class Companions(Callback):
+class PeerWatchdog(Callback):
     """Ends this process when another one of the run has died, however it died, before anything waits for it.
 
     Args:

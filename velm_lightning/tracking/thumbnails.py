@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from PIL import Image
 from torch import Tensor
 
-from velm_lightning.io.atomic import write_whole
+from velm_lightning.io.atomic import write_atomic
 from velm_lightning.tracking.run import Run
 
 SIDE = 96
@@ -51,7 +51,7 @@ class Thumbnails(Callback):
             json.dumps({"image": one.pictures[0], "jpeg": jpeg(one.image[0])}) + "\n" for one in shown if one.size
         ]
         name = self.run.names.get(split, split)
-        write_whole(self.run.folder / "predictions" / f"{name}.pictures.jsonl", "".join(lines))
+        write_atomic(self.run.folder / "predictions" / f"{name}.pictures.jsonl", "".join(lines))
 
 
 def spread(pictures: list[str], count: int) -> list[int]:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from velm_lightning.encoders.base import Encoder
-from velm_lightning.io.configurable import Recorded
+from velm_lightning.io.configurable import Configurable
 
 
 class Schedule:
@@ -24,14 +24,14 @@ class Schedule:
     """
 
     def __init__(self, warmup: int, steps: float) -> None:
-        self.warmup, self.steps = warmup, steps
+        self.warmup_ratio, self.steps = warmup, steps
         self.begin, self.level = warmup, 1.0
         self.plan = [warmup, steps]  # what the settings asked for
 
     def __call__(self, step: int) -> float:
         """Return the share of the peak rate at ``step``."""
-        if step < self.warmup:
-            return (step + 1) / self.warmup
+        if step < self.warmup_ratio:
+            return (step + 1) / self.warmup_ratio
         if not math.isfinite(self.steps):
             return self.level
         done = (step - self.begin) / max(1, self.steps - self.begin)
@@ -39,13 +39,13 @@ class Schedule:
 
     def continued(self, step: int, planned: Schedule) -> Schedule:
         """Return a schedule that goes on from this one at ``step`` without a jump, and ends as ``planned`` does."""
-        found = Schedule(self.warmup, planned.steps)
-        found.begin = max(step, self.warmup)
+        found = Schedule(self.warmup_ratio, planned.steps)
+        found.begin = max(step, self.warmup_ratio)
         found.level, found.plan = self(found.begin), planned.plan
         return found
 
 
-class Optimization(Recorded):
+class Optimization(Configurable):
     """AdamW (Loshchilov & Hutter 2019) with linear warm-up, then a cosine to zero.
 
     Norms, biases, gates and other parameters of fewer than two dimensions, and embeddings, are not decayed. Parts that
@@ -58,8 +58,8 @@ class Optimization(Recorded):
     Args:
         learning_rate: peak rate.
         weight_decay: decoupled weight decay.
-        warmup: share of all optimiser steps over which the rate rises; at least one step.
-        pretrained_factor: what the rate of pretrained parts is multiplied by.
+        warmup_ratio: share of all optimiser steps over which the rate rises; at least one step.
+        pretrained_lr_scale: what the rate of pretrained parts is multiplied by.
         betas: AdamW's averaging factors.
         layer_decay: what the rate of a pretrained encoder's layers is multiplied by from each to the one below
             (discriminative fine-tuning, Howard & Ruder 2018; 0.65 to 0.95 are usual); 1 treats all alike.
@@ -69,14 +69,14 @@ class Optimization(Recorded):
         self,
         learning_rate: float = 1e-3,
         weight_decay: float = 0.05,
-        warmup: float = 0.05,
-        pretrained_factor: float = 0.1,
+        warmup_ratio: float = 0.05,
+        pretrained_lr_scale: float = 0.1,
         betas: tuple[float, float] = (0.9, 0.98),
         layer_decay: float = 1.0,
     ) -> None:
-        self.learning_rate, self.weight_decay, self.warmup = learning_rate, weight_decay, warmup
+        self.learning_rate, self.weight_decay, self.warmup_ratio = learning_rate, weight_decay, warmup_ratio
         self.layer_decay = layer_decay
-        self.pretrained_factor, self.betas = pretrained_factor, (betas[0], betas[1])
+        self.pretrained_lr_scale, self.betas = pretrained_lr_scale, (betas[0], betas[1])
 
     def configure(self, model: nn.Module, steps: float) -> dict[str, Any]:
         """Return Lightning's optimiser configuration for a run of ``steps`` optimiser steps (may be infinite)."""
@@ -87,7 +87,7 @@ class Optimization(Recorded):
 
     def schedule(self, steps: float) -> Schedule:
         """Return the schedule of a run of ``steps`` optimiser steps; without an end, the rate stays at its peak."""
-        return Schedule(max(1, round(self.warmup * steps)) if math.isfinite(steps) else 1, steps)
+        return Schedule(max(1, round(self.warmup_ratio * steps)) if math.isfinite(steps) else 1, steps)
 
     def factor(self, step: int, steps: float) -> float:
         """Return the share of the peak rate at ``step`` of ``steps``."""
@@ -119,8 +119,8 @@ class Optimization(Recorded):
             if pretrained is False:
                 shares |= dict.fromkeys(part.parameters(), 1.0)
             elif pretrained:
-                sections = part.sections if isinstance(part, Encoder) else [part]
+                sections = part.layer_groups if isinstance(part, Encoder) else [part]
                 for depth, section in enumerate(reversed(sections)):
-                    share = self.pretrained_factor * self.layer_decay**depth
+                    share = self.pretrained_lr_scale * self.layer_decay**depth
                     shares |= dict.fromkeys(section.parameters(), share)
         return shares

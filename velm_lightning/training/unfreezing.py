@@ -43,7 +43,7 @@ class GradualUnfreezing(Callback):
         opened = max(0, (trainer.current_epoch - self.start) // self.every + 1)
         self.waiting = []
         for encoder in _learning(pl_module):
-            sections = list(encoder.sections)
+            sections = list(encoder.layer_groups)
             held = sections[: max(0, len(sections) - opened)]
             self.waiting += [parameter for section in held for parameter in section.parameters()]
             encoder.keep(held + [part for part in sections[len(held) :] if _frozen(part)])

@@ -79,7 +79,7 @@ def shards(kept) -> list[Path]:
 def truth(images, encoder) -> torch.Tensor:
     pictures = ImageStore(images, encoder.transform, progress=False).fetch(range(len(images)))
     before = seen.value
-    tokens = encoder.eval()(pictures).x
+    tokens = encoder.eval()(pictures).embeddings
     seen.value = before
     return tokens
 
@@ -112,7 +112,10 @@ def test_tensors_and_clips(folder, encoder):
     assert got.shape == (2, 2, 16, 12)
     assert torch.equal(got, store(folder, tensors, encoder).fetch([4, 0, 0, 1]).view(got.shape))
     torch.testing.assert_close(
-        encoder(got).x, encoder(torch.stack([torch.stack(clips[i]) for i in (1, 0)])).x, rtol=2e-3, atol=1e-3
+        encoder(got).embeddings,
+        encoder(torch.stack([torch.stack(clips[i]) for i in (1, 0)])).embeddings,
+        rtol=2e-3,
+        atol=1e-3,
     )
 
 
@@ -436,7 +439,7 @@ class TestTraining:
     def test_loader_workers_read_features(self, tmp_path):
         _, data = fitted(tmp_path, cache_features=True)
         here = [batch.image for batch in data.val_dataloader()]
-        data.workers = 1
+        data.num_workers = 1
         assert all(torch.equal(a, b.image) for a, b in zip(here, data.val_dataloader(), strict=True))
 
     def test_an_encoder_that_begins_to_learn_stops_the_run(self, tmp_path):
@@ -465,7 +468,7 @@ model:
   class_path: LateFusion
   init_args:
     image_encoder: {class_path: TorchvisionCNN, init_args: {name: mobilenet_v2, weights: null, size: 32}}
-    text_encoder: {class_path: TransformerText, init_args: {dim: 8, depth: 1, heads: 2}}
+    text_encoder: {class_path: TransformerTextEncoder, init_args: {dim: 8, depth: 1, heads: 2}}
     task: {class_path: Classification}
 """
 

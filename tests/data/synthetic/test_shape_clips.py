@@ -195,4 +195,4 @@ def test_every_fusion_writes_about_clips_as_about_pictures(told, kind):
     rows = [row for batch in data.val_dataloader() for row in task.predict(model, batch)]
     assert [row.key for row in rows] == [sample.key for sample in data.samples("val")]
     assert all(row.loss > 0 for row in rows)
-    assert task.figures(task.score(rows))["bleu_4"] >= 0
+    assert task.compute_metrics(task.score(rows))["bleu_4"] >= 0

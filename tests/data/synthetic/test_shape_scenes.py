@@ -11,7 +11,7 @@ from helpers.scenes import fitting, plain, scene_of
 from velm_lightning.data.synthetic.shape_scenes import ShapeCaptions, ShapeScenes, ShapeStatements, ShapeTranslations
 from velm_lightning.data.synthetic.shapes.german import german
 from velm_lightning.data.synthetic.shapes.render import RGB, render
-from velm_lightning.data.synthetic.shapes.scene import COLOURS, JITTER, SHAPES, Scene, Thing, Words
+from velm_lightning.data.synthetic.shapes.scene import COLOURS, JITTER, SHAPES, Scene, Thing, Wording
 from velm_lightning.types import Dataset, InputError
 
 SPLITS = ("train", "val", "test")
@@ -232,11 +232,11 @@ def test_german_follows_the_gender_of_what_is_seen():
 
 
 def test_german_grammar():
-    red = Words("large", "red", "star")
+    red = Wording("large", "red", "star")
     assert german(red, "a", "accusative", "star") == "einen großen roten Stern"
     assert german(red, "the", "dative", "star") == "dem großen roten Stern"
-    assert german(Words(colour="purple", shape="square"), "a", "nominative", "square") == "ein violettes Quadrat"
-    assert german(Words(colour="blue"), "the", "nominative", "square") == "das blaue"
+    assert german(Wording(colour="purple", shape="square"), "a", "nominative", "square") == "ein violettes Quadrat"
+    assert german(Wording(colour="blue"), "the", "nominative", "square") == "das blaue"
 
 
 @pytest.mark.parametrize("most", [1, 2, 4])

@@ -5,7 +5,7 @@ import torch
 from helpers import tiny
 
 from velm_lightning.encoders import FrameStack, SmallCNN
-from velm_lightning.io.configurable import build, recipe
+from velm_lightning.io.configurable import build, to_config
 from velm_lightning.types import InputError
 
 
@@ -23,20 +23,20 @@ def clips():
 @torch.no_grad()
 def test_a_clip_has_as_many_tokens_as_a_picture(encoder, clips):
     tokens = encoder(clips)
-    assert tokens.x.shape == (2, encoder.grid[0] * encoder.grid[1], 12)
-    assert tokens.valid.all()
-    assert not tokens.block.any()
+    assert tokens.embeddings.shape == (2, encoder.grid[0] * encoder.grid[1], 12)
+    assert tokens.mask.all()
+    assert not tokens.block_ids.any()
 
 
 @torch.no_grad()
 def test_every_frame_and_their_order_is_seen(encoder, clips):
-    seen = encoder(clips).x
+    seen = encoder(clips).embeddings
     for order in ([1, 0, 2], [2, 1, 0]):
-        assert not torch.allclose(encoder(clips[:, order]).x, seen, atol=1e-3)
+        assert not torch.allclose(encoder(clips[:, order]).embeddings, seen, atol=1e-3)
     for frame in range(3):
         other = clips.clone()
         other[:, frame] = 255 - other[:, frame]
-        assert not torch.allclose(encoder(other).x, seen, atol=1e-3)
+        assert not torch.allclose(encoder(other).embeddings, seen, atol=1e-3)
 
 
 @torch.no_grad()
@@ -44,7 +44,7 @@ def test_one_frame_is_what_the_plain_encoder_reads(clips):
     plain, stacked = tiny.cnn().eval(), FrameStack(1, tiny.SIZE, (8, 8), 12).eval()
     stacked.load_state_dict(plain.state_dict())
     assert isinstance(stacked, SmallCNN)
-    torch.testing.assert_close(stacked(clips[:, :1]).x, plain(clips[:, 0]).x)
+    torch.testing.assert_close(stacked(clips[:, :1]).embeddings, plain(clips[:, 0]).embeddings)
 
 
 def test_another_number_of_frames_is_refused(encoder, clips):
@@ -55,6 +55,6 @@ def test_another_number_of_frames_is_refused(encoder, clips):
 
 
 def test_it_is_rebuilt_from_its_recipe(encoder, clips):
-    again = build(recipe(encoder)).eval()
+    again = build(to_config(encoder)).eval()
     again.load_state_dict(encoder.state_dict())
-    assert torch.equal(again(clips).x, encoder(clips).x)
+    assert torch.equal(again(clips).embeddings, encoder(clips).embeddings)

@@ -30,23 +30,23 @@ def pictures(encoder):
 def test_a_picture_becomes_a_grid_of_valid_tokens_of_block_0(encoder, pictures):
     tokens = encoder(pictures)
     rows, columns = encoder.grid
-    assert tokens.x.shape == (3, rows * columns, encoder.dim)
-    assert tokens.valid.all()
-    assert not tokens.block.any()
+    assert tokens.embeddings.shape == (3, rows * columns, encoder.dim)
+    assert tokens.mask.all()
+    assert not tokens.block_ids.any()
 
 
 @torch.no_grad()
 def test_the_frames_of_a_clip_follow_each_other(encoder, pictures):
     clips = torch.stack([pictures, pictures.flip(0)], dim=1)  # (3, 2, 3, H, W)
-    apart = torch.cat([encoder(pictures).x, encoder(pictures.flip(0)).x], dim=1)
-    torch.testing.assert_close(encoder(clips).x, apart, **CLOSE)
+    apart = torch.cat([encoder(pictures).embeddings, encoder(pictures.flip(0)).embeddings], dim=1)
+    torch.testing.assert_close(encoder(clips).embeddings, apart, **CLOSE)
 
 
 @torch.no_grad()
 def test_a_picture_is_seen_alike_whatever_is_beside_it(encoder, pictures):
-    together = encoder(pictures).x
+    together = encoder(pictures).embeddings
     for index in range(len(pictures)):
-        torch.testing.assert_close(encoder(pictures[index : index + 1]).x[0], together[index], **CLOSE)
+        torch.testing.assert_close(encoder(pictures[index : index + 1]).embeddings[0], together[index], **CLOSE)
 
 
 @torch.no_grad()
@@ -54,13 +54,13 @@ def test_tokens_stand_row_by_row(encoder, pictures):
     """What changes in one corner of the picture changes the token of that corner more than those of the others."""
     rows, columns = encoder.grid
     size = encoder.transform.size
-    before = encoder(pictures[:1]).x[0]
+    before = encoder(pictures[:1]).embeddings[0]
     side = size // max(rows, columns)
     for down, right in ((0, 0), (0, 1), (1, 0), (1, 1)):
         other = pictures[:1].clone()
         y, x = down * (size - side), right * (size - side)
         other[..., y : y + side, x : x + side] = 255
-        change = (encoder(other).x[0] - before).abs().sum(-1).view(rows, columns)
+        change = (encoder(other).embeddings[0] - before).abs().sum(-1).view(rows, columns)
         corners = change[[0, 0, -1, -1], [0, -1, 0, -1]]
         assert divmod(int(corners.argmax()), 2) == (down, right)
 
@@ -78,10 +78,10 @@ def test_pixels_are_normalised_by_the_transform(encoder, pictures):
 @torch.no_grad()
 def test_tokens_that_were_made_before_are_taken_as_they_are(encoder, pictures):
     made = encoder(pictures)
-    again = encoder(made.x.float())
-    torch.testing.assert_close(again.x, made.x, atol=1e-4, rtol=1e-4)
-    clip = torch.stack([made.x, made.x.flip(0)], dim=1)  # (B, T, N, D)
-    assert torch.equal(encoder(clip).x, clip.flatten(1, 2))
+    again = encoder(made.embeddings.float())
+    torch.testing.assert_close(again.embeddings, made.embeddings, atol=1e-4, rtol=1e-4)
+    clip = torch.stack([made.embeddings, made.embeddings.flip(0)], dim=1)  # (B, T, N, D)
+    assert torch.equal(encoder(clip).embeddings, clip.flatten(1, 2))
 
 
 def test_the_normalisation_is_no_weight(encoder):
@@ -90,7 +90,7 @@ def test_the_normalisation_is_no_weight(encoder):
 
 def test_every_parameter_gets_a_gradient(encoder, pictures):
     encoder.train()
-    tokens = encoder(pictures).x
+    tokens = encoder(pictures).embeddings
     (tokens * torch.randn_like(tokens)).sum().backward()
     assert all(p.grad is not None and p.grad.any() for p in encoder.parameters())
     assert not encoder.frozen

@@ -10,7 +10,7 @@ from torchvision import models
 from velm_lightning.encoders import TorchvisionCNN
 from velm_lightning.encoders.image import torchvision as torchvision_cnn
 from velm_lightning.io import hub
-from velm_lightning.io.configurable import build, recipe
+from velm_lightning.io.configurable import build, to_config
 from velm_lightning.types import ImageTransform, InputError
 
 NAME = "mobilenet_v3_small"
@@ -45,7 +45,7 @@ def pictures(size):
 def test_the_last_feature_cells_of_each_family_are_the_tokens(name, dim):
     encoder = TorchvisionCNN(name, weights=None, size=64)
     assert (encoder.dim, encoder.grid) == (dim, (2, 2))
-    assert encoder(pictures(64)).x.shape == (2, 4, dim)
+    assert encoder(pictures(64)).embeddings.shape == (2, 4, dim)
 
 
 def test_an_earlier_stage_has_more_cells():
@@ -78,7 +78,7 @@ def test_all_is_frozen_by_default():
     assert encoder.frozen
     encoder.train()
     assert not any(part.training for part in encoder.trunk.modules() if isinstance(part, torch.nn.BatchNorm2d))
-    assert not encoder(pictures(64)).x.requires_grad
+    assert not encoder(pictures(64)).embeddings.requires_grad
 
 
 def test_frozen_statistics_stay_put_in_training():
@@ -95,7 +95,7 @@ def test_the_last_parts_may_go_on_learning(name):
     last = {"resnet18": "trunk.layer4.", NAME: "trunk.features.12."}[name]
     assert learning
     assert all(parameter_name.startswith(last) for parameter_name in learning)
-    encoder(pictures(64)).x.sum().backward()
+    encoder(pictures(64)).embeddings.sum().backward()
     for parameter_name, parameter in encoder.named_parameters():
         assert (parameter.grad is not None) == (parameter_name in learning)
     modes = {
@@ -114,7 +114,7 @@ def test_everything_may_go_on_learning():
 def test_a_checkpoint_needs_no_published_weights(published):
     encoder = TorchvisionCNN(NAME, weights="DEFAULT", size=64)
     published.clear()
-    again = build(recipe(encoder))
+    again = build(to_config(encoder))
     assert published == [(NAME, None)]
     assert again.transform == encoder.transform
     assert again.pretrained

@@ -8,8 +8,8 @@ import torch
 from helpers import tiny
 from torch import nn
 
-from velm_lightning.encoders import RecurrentText, TransformerText
-from velm_lightning.types import InputError, Tokens, Words
+from velm_lightning.encoders import RNNTextEncoder, TransformerTextEncoder
+from velm_lightning.types import InputError, TextInput, Tokens
 
 CLOSE = {"atol": 1e-10, "rtol": 0.0}
 ENCODERS = {
@@ -22,7 +22,7 @@ ENCODERS = {
 @pytest.fixture(params=ENCODERS)
 def encoder(request, vocabulary):
     made = ENCODERS[request.param]()
-    made.connect(vocabulary)
+    made.build(vocabulary)
     return made.double().eval()
 
 
@@ -32,7 +32,7 @@ def tokens(x, block, valid=None):
 
 
 def prompt(ids):
-    return Words(ids, torch.ones_like(ids).bool(), torch.zeros_like(ids))
+    return TextInput(ids, torch.ones_like(ids).bool(), torch.zeros_like(ids))
 
 
 def vectors(count, rows=1):
@@ -46,12 +46,14 @@ def test_the_embedding_has_the_vocabularys_size(encoder, vocabulary):
 @torch.no_grad()
 def test_words_are_embedded_one_by_one(encoder, batch):
     whole = encoder.embed(batch.words)
-    assert whole.x.shape == (*batch.ids.shape, encoder.dim)
-    assert whole.valid is batch.valid
-    assert whole.block is batch.block
+    assert whole.embeddings.shape == (*batch.ids.shape, encoder.dim)
+    assert whole.mask is batch.mask
+    assert whole.block_ids is batch.block_ids
     other = batch.ids.clone()
     other[:, 1:] = 0
-    torch.testing.assert_close(encoder.embed(batch.words._replace(ids=other)).x[:, 0], whole.x[:, 0], **CLOSE)
+    torch.testing.assert_close(
+        encoder.embed(batch.words._replace(ids=other)).embeddings[:, 0], whole.embeddings[:, 0], **CLOSE
+    )
 
 
 @torch.no_grad()
@@ -59,8 +61,8 @@ def test_the_trunk_reads_any_tokens_of_its_space(encoder):
     """As early fusion hands it image tokens before the words, and many more of them than there are positions."""
     count = 300
     states = encoder.trunk(tokens(vectors(count), 0))
-    assert states.x.shape == (1, count, tiny.DIM)
-    assert states.x.isfinite().all()
+    assert states.embeddings.shape == (1, count, tiny.DIM)
+    assert states.embeddings.isfinite().all()
 
 
 @torch.no_grad()
@@ -71,23 +73,23 @@ def test_padding_may_stand_anywhere(encoder):
     kept = valid[0]
     holes = encoder.trunk(tokens(x, block, valid))
     dense = encoder.trunk(tokens(x[:, kept], block[:, kept]))
-    torch.testing.assert_close(holes.x[:, kept], dense.x, **CLOSE)
+    torch.testing.assert_close(holes.embeddings[:, kept], dense.embeddings, **CLOSE)
 
 
 @torch.no_grad()
 def test_the_summary_is_read_where_the_whole_prompt_was_seen(encoder, sentences):
     states = encoder.trunk(encoder.embed(sentences.words))
-    lengths = (sentences.valid & (sentences.block == 0)).sum(1)
+    lengths = (sentences.mask & (sentences.block_ids == 0)).sum(1)
     assert lengths.tolist() == [5, 8, 2]
     place = lengths - 1 if encoder.causal else torch.zeros_like(lengths)
-    assert torch.equal(encoder.summary(states), states.x[torch.arange(3), place])
+    assert torch.equal(encoder.pool(states), states.embeddings[torch.arange(3), place])
 
 
 @torch.no_grad()
 def test_the_order_of_words_matters(encoder, vocabulary):
     ids = torch.tensor(vocabulary.encode(["red circle left of blue square", "blue square left of red circle"]))
     states = encoder.trunk(encoder.embed(prompt(ids)))
-    summary = encoder.summary(states)
+    summary = encoder.pool(states)
     assert not torch.allclose(summary[0], summary[1], **CLOSE)
 
 
@@ -98,14 +100,14 @@ def test_the_order_of_words_matters(encoder, vocabulary):
 def test_the_transformer_reads_a_prompt_in_both_directions(vocabulary):
     encoder = tiny.transformer().double().eval()
     x = vectors(5)
-    before = encoder.trunk(tokens(x, 0)).x
+    before = encoder.trunk(tokens(x, 0)).embeddings
     x[:, -1, 0] += 1
-    assert ((encoder.trunk(tokens(x, 0)).x - before).abs().amax(-1) > 1e-9).all()
+    assert ((encoder.trunk(tokens(x, 0)).embeddings - before).abs().amax(-1) > 1e-9).all()
 
 
 def test_a_text_longer_than_the_positions_is_refused_with_the_mend(vocabulary):
-    encoder = TransformerText(dim=8, heads=2, max_positions=4)
-    encoder.connect(vocabulary)
+    encoder = TransformerTextEncoder(dim=8, heads=2, max_positions=4)
+    encoder.build(vocabulary)
     ids = torch.zeros(1, 5, dtype=torch.long)
     with pytest.raises(InputError, match=r"5 word pieces exceeds max_positions=4.*data\.max_length"):
         encoder.embed(prompt(ids))
@@ -113,11 +115,11 @@ def test_a_text_longer_than_the_positions_is_refused_with_the_mend(vocabulary):
 
 def test_dropout_acts_on_embeddings_in_training_alone(vocabulary, batch):
     encoder = tiny.transformer(dropout=0.5)
-    encoder.connect(vocabulary)
-    once, twice = (encoder.embed(batch.words).x for _ in range(2))
+    encoder.build(vocabulary)
+    once, twice = (encoder.embed(batch.words).embeddings for _ in range(2))
     assert not torch.equal(once, twice)
     encoder.eval()
-    once, twice = (encoder.embed(batch.words).x for _ in range(2))
+    once, twice = (encoder.embed(batch.words).embeddings for _ in range(2))
     assert torch.equal(once, twice)
 
 
@@ -127,26 +129,26 @@ def test_dropout_acts_on_embeddings_in_training_alone(vocabulary, batch):
 @torch.no_grad()
 @pytest.mark.parametrize(("cell", "kind"), [("lstm", nn.LSTM), ("gru", nn.GRU)])
 def test_a_recurrent_trunk_is_torchs_own_network(cell, kind):
-    encoder = RecurrentText(dim=8, depth=2, cell=cell).double().eval()
+    encoder = RNNTextEncoder(dim=8, depth=2, cell=cell).double().eval()
     plain = kind(8, 8, 2, batch_first=True).double()
     plain.load_state_dict(encoder.cells.state_dict())
     x = vectors(6, rows=3)
-    torch.testing.assert_close(encoder.trunk(tokens(x, 0)).x, plain(x)[0], **CLOSE)
+    torch.testing.assert_close(encoder.trunk(tokens(x, 0)).embeddings, plain(x)[0], **CLOSE)
 
 
 @torch.no_grad()
 def test_a_recurrent_trunk_reads_from_left_to_right():
-    encoder = RecurrentText(dim=8).double().eval()
+    encoder = RNNTextEncoder(dim=8).double().eval()
     x = vectors(5)
-    before = encoder.trunk(tokens(x, 0)).x
+    before = encoder.trunk(tokens(x, 0)).embeddings
     x[:, 2, 0] += 1
-    change = (encoder.trunk(tokens(x, 0)).x - before).abs().amax(-1)[0]
+    change = (encoder.trunk(tokens(x, 0)).embeddings - before).abs().amax(-1)[0]
     assert (change > 1e-9).tolist() == [False, False, True, True, True]
 
 
 def test_gradients_pass_through_a_recurrent_trunk_with_padding():
-    encoder = RecurrentText(dim=8).double()
+    encoder = RNNTextEncoder(dim=8).double()
     x = vectors(4, rows=2).requires_grad_()
     valid = torch.tensor([[True, True, True, True], [True, False, True, False]])
-    encoder.trunk(tokens(x, 0, valid)).x.sum().backward()
+    encoder.trunk(tokens(x, 0, valid)).embeddings.sum().backward()
     assert torch.equal(x.grad.abs().sum(-1) > 0, valid)

@@ -8,7 +8,7 @@ from transformers.masking_utils import sliding_window_bidirectional_mask_functio
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as MASKED
 
-from velm_lightning.encoders import PretrainedImage, PretrainedText
+from velm_lightning.encoders import HFImageEncoder, HFTextEncoder
 from velm_lightning.encoders.text.attention_interface import LayerMasks, attend_heads, positions_of
 from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.types import InputError, Tokens
@@ -99,14 +99,14 @@ def test_a_model_of_several_parts_names_its_text_model():
 
 def test_a_vision_model_that_wants_more_than_pixels_is_refused():
     with pytest.raises(InputError, match="image_encoder: a siglip2_vision_model wants pixel_attention_mask"):
-        PretrainedImage(config={"model_type": "siglip2_vision_model", "patch_size": 8, **tiny.LAYERS}, size=16)
+        HFImageEncoder(config={"model_type": "siglip2_vision_model", "patch_size": 8, **tiny.LAYERS}, size=16)
 
 
 def test_image_tokens_become_as_large_as_embedded_words():
     """Gemma 3 multiplies inside its embedding, others do not."""
     for kind in ("gemma3_text", "gpt2"):
-        encoder = PretrainedText(config=trunks.tiny_config(kind))
-        encoder.connect(trunks.VOCABULARY)
+        encoder = HFTextEncoder(config=trunks.tiny_config(kind))
+        encoder.build(trunks.VOCABULARY)
         words = encoder.embedding(torch.arange(encoder.embedding.num_embeddings))
         torch.testing.assert_close(encoder.scale, words.std().detach(), rtol=1e-5, atol=0.0)
 
@@ -149,7 +149,7 @@ def test_a_window_to_both_sides_holds_within_the_block_rule():
 
 
 def test_positions_of_crossing_hypotheses_are_those_of_their_words():
-    owner, cache = nn.Identity(), Cache(room=3)
+    owner, cache = nn.Identity(), Cache(max_new_tokens=3)
     cache.places(owner, seen([1, 0, 1], [0, 0, 0]))
     cache.expand(2)
     for step, rows in enumerate(([0, 1], [1, 1], [1, 0]), start=1):
@@ -157,7 +157,7 @@ def test_positions_of_crossing_hypotheses_are_those_of_their_words():
         words = Tokens(torch.zeros(2, 1, 4), torch.ones(2, 1).bool(), torch.full((2, 1), step))
         places = cache.places(owner, words)
     positions = positions_of(places)
-    for valid, block, position in zip(places.valid, places.block, positions, strict=True):
+    for valid, block, position in zip(places.mask, places.block_ids, positions, strict=True):
         own = sorted(zip(block[valid].tolist(), position[valid].tolist(), strict=True))
         assert own == [(0, 0), (0, 1), (1, 2), (2, 3), (3, 4)]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from velm_lightning.data.datasets.located import FileDataset, Located, add
-from velm_lightning.io.files import Row, clean_text, fault, inside, show
+from velm_lightning.io.files import TableRow, clean_text, fault, inside, show
 from velm_lightning.types import InputError, Sample
 
 
@@ -59,7 +59,7 @@ class CaptionDataset(FileDataset):
 
 def records(
     whole: object, path: Path, name: str, fields: Sequence[str], problems: list[str] | None = None
-) -> Iterator[Row]:
+) -> Iterator[TableRow]:
     """Yield the records of a list in a JSON file, each named by the first of the fields that it must have.
 
     Args:
@@ -80,7 +80,7 @@ def records(
         if missing:
             fault(InputError(f"{path}: {name} item {number} has no {', '.join(missing)}: {show(record)}"), problems)
         else:
-            yield Row(f"{path}: {name} {fields[0]} {show(record[fields[0]])}", record)
+            yield TableRow(f"{path}: {name} {fields[0]} {show(record[fields[0]])}", record)
 
 
 def identity(value: Any, name: str, where: str) -> str:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypedDict
 
-from velm_lightning.io.files import Row, clean_text, inside, show
+from velm_lightning.io.files import TableRow, clean_text, inside, show
 from velm_lightning.types import InputError, Sample
 
 
@@ -31,7 +31,7 @@ class Columns(TypedDict, total=False):
 class Parts:
     """How the rows of one file become samples: which column is which is settled by its first row."""
 
-    def __init__(self, columns: Mapping[str, str | None], first: Row, images: Path, unlabelled: bool) -> None:
+    def __init__(self, columns: Mapping[str, str | None], first: TableRow, images: Path, unlabelled: bool) -> None:
         self.images, self.unlabelled = images, unlabelled
         self.names = {
             part: columns.get(part, part if part in first.values else None) for part in Columns.__annotations__
@@ -50,7 +50,7 @@ class Parts:
             raise InputError(f"{first.where}: both target and answers: set columns.target or columns.answers to null")
         self.paths: dict[str, Path] = {}
 
-    def samples(self, row: Row, number: str, training: bool) -> Iterator[Sample]:
+    def samples(self, row: TableRow, number: str, training: bool) -> Iterator[Sample]:
         """Yield the sample of a row; in training, one for each of its target sentences.
 
         In evaluation the label may be empty or null: the sample has no references then.
@@ -78,7 +78,7 @@ class Parts:
         for position, target in enumerate(references):
             yield Sample(f"{key}#{position}", picture, text, target, references, group)
 
-    def value(self, row: Row, part: str) -> Any:
+    def value(self, row: TableRow, part: str) -> Any:
         """Return a part of a row; a test file may lack the label. A NaN is no value."""
         name = self.names[part]
         if name is None:
@@ -91,7 +91,7 @@ class Parts:
             return literal(str(value), name, row)
         return None if value != value else value
 
-    def path(self, row: Row, name: Any) -> Path:
+    def path(self, row: TableRow, name: Any) -> Path:
         """Return a picture's path, the same object for the same name."""
         if not isinstance(name, str) or name not in self.paths:
             try:
@@ -102,7 +102,7 @@ class Parts:
         return self.paths[name]
 
 
-def sentence(value: Any, name: str | None, row: Row, empty: bool = False) -> str:
+def sentence(value: Any, name: str | None, row: TableRow, empty: bool = False) -> str:
     """Return a text on one plain line.
 
     A whole number is written without its point, so that ``1`` and ``1.0`` are one label; NaN is empty.
@@ -121,7 +121,7 @@ def sentence(value: Any, name: str | None, row: Row, empty: bool = False) -> str
     return text
 
 
-def literal(text: str, name: str, row: Row) -> Any:
+def literal(text: str, name: str, row: TableRow) -> Any:
     """Return the list or record that the cell of a table holds as Python or JSON writes it, else the cell itself.
 
     Raises:
@@ -146,7 +146,7 @@ def soft_weights(answers: Sequence[str]) -> dict[str, float]:
     return {answer: min(1.0, count / 3) for answer, count in Counter(answers).items()}
 
 
-def _answers(label: Any, row: Row) -> tuple[dict[str, float], tuple[str, ...]]:
+def _answers(label: Any, row: TableRow) -> tuple[dict[str, float], tuple[str, ...]]:
     """Return answers with weights, and all that was said."""
     said = label if isinstance(label, list | dict) else [label]
     if not said:
@@ -162,7 +162,7 @@ def _answers(label: Any, row: Row) -> tuple[dict[str, float], tuple[str, ...]]:
     return dict(zip(words, map(float, said.values()), strict=True)), words
 
 
-def _list(row: Row) -> str:
+def _list(row: TableRow) -> str:
     return show(", ".join(map(str, row.values)))
 
 

@@ -14,7 +14,7 @@ from velm_lightning.data.datasets.captioned import (
     picture_file,
     records,
 )
-from velm_lightning.io.files import Row, fault, read_json, show
+from velm_lightning.io.files import TableRow, fault, read_json, show
 from velm_lightning.types import InputError
 
 _SPLITS = {"train": "train", "restval": "train", "val": "val", "test": "test"}
@@ -56,7 +56,7 @@ class Karpathy(CaptionDataset):
             except InputError as error:
                 fault(error, problems)
 
-    def _picture(self, row: Row, key: str) -> Picture:
+    def _picture(self, row: TableRow, key: str) -> Picture:
         folder = row.values.get("filepath", "")
         if not isinstance(folder, str):
             raise InputError(f"{row.where}: filepath is {show(folder)}: give the folder below {self.images}")
@@ -68,7 +68,7 @@ def _joined(folder: str, name: object) -> object:
     return f"{folder}/{name}" if folder and isinstance(name, str) and name else name
 
 
-def image_id(row: Row) -> str:
+def image_id(row: TableRow) -> str:
     """Return the id that COCO gave an image, or its number in the file.
 
     Raises:
@@ -78,7 +78,7 @@ def image_id(row: Row) -> str:
     return identity(row.values[name], name, row.where)
 
 
-def _split(row: Row) -> str:
+def _split(row: TableRow) -> str:
     """Return which of our splits an image is in."""
     said = row.values["split"]
     if not isinstance(said, str) or said not in _SPLITS:
@@ -86,7 +86,7 @@ def _split(row: Row) -> str:
     return _SPLITS[said]
 
 
-def captions_of(row: Row, key: str) -> Iterator[Caption]:
+def captions_of(row: TableRow, key: str) -> Iterator[Caption]:
     """Yield the captions of an image as they were written.
 
     Raises:

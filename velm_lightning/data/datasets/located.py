@@ -21,7 +21,7 @@ class Located(NamedTuple):
 
 
 class FileDataset(Dataset):
-    """A dataset that can also be read for a check; it writes ``read`` alone.
+    """A dataset that can also be read for a check; it writes ``embed_text`` alone.
 
     Args:
         images: folder that all its pictures lie in.

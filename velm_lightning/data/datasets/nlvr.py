@@ -8,7 +8,7 @@ from pathlib import Path
 from velm_lightning.data.datasets.captioned import identity
 from velm_lightning.data.datasets.columns import sentence
 from velm_lightning.data.datasets.located import FileDataset, Located, add
-from velm_lightning.io.files import Row, clean_text, fault, inside, read_rows, show
+from velm_lightning.io.files import TableRow, clean_text, fault, inside, read_rows, show
 from velm_lightning.types import InputError, Sample
 
 
@@ -71,7 +71,7 @@ class NLVR(FileDataset):
         names = (name for name in self._directories[folder] if (folder / f"{name}{after.format(**fields)}").is_file())
         return next(names, "")
 
-    def _sample(self, row: Row, split: str, order: int, unlabelled: bool) -> Sample:
+    def _sample(self, row: TableRow, split: str, order: int, unlabelled: bool) -> Sample:
         missing = [field for field in ("identifier", "sentence") if field not in row.values]
         if missing:
             raise InputError(f"{row.where}: has no {', '.join(missing)}: is it an official file?")

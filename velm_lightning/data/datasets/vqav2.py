@@ -11,7 +11,7 @@ from velm_lightning.data.datasets.captioned import identity
 from velm_lightning.data.datasets.columns import sentence, soft_weights
 from velm_lightning.data.datasets.holdout import check_holdout, part_of
 from velm_lightning.data.datasets.located import FileDataset, Located, add
-from velm_lightning.io.files import Row, clean_text, fault, read_json, show
+from velm_lightning.io.files import TableRow, clean_text, fault, read_json, show
 from velm_lightning.types import InputError, Sample
 
 
@@ -99,7 +99,7 @@ class VQAv2(FileDataset):
                 fault(InputError(f"{row.where}: has no question in {source.questions.name} ({told})"), problems)
         return list(found.values())
 
-    def _sample(self, row: Row, answers: Mapping[str, Row] | None, source: _Source) -> Sample:
+    def _sample(self, row: TableRow, answers: Mapping[str, TableRow] | None, source: _Source) -> Sample:
         key, image = row.values["question_id"], row.values["image_id"]
         if isinstance(image, bool) or not isinstance(image, int) or not 0 <= image < 10**12:
             raise InputError(f"{row.where}: image_id {show(image)} is not a COCO image number")
@@ -119,7 +119,7 @@ class VQAv2(FileDataset):
         group = sentence(annotation.values.get(self.group), self.group, annotation, empty=True)
         return Sample(key, picture, text, weights, references, group)
 
-    def _annotations(self, path: Path, problems: list[str] | None) -> Iterator[tuple[str, Row]]:
+    def _annotations(self, path: Path, problems: list[str] | None) -> Iterator[tuple[str, TableRow]]:
         seen: set[str] = set()
         for row in _records(path, "annotations", ("question_id", "image_id", "answers"), problems):
             key = row.values["question_id"]
@@ -129,7 +129,7 @@ class VQAv2(FileDataset):
             yield key, row
 
 
-def _records(path: Path, name: str, fields: Sequence[str], problems: list[str] | None) -> Iterator[Row]:
+def _records(path: Path, name: str, fields: Sequence[str], problems: list[str] | None) -> Iterator[TableRow]:
     """Yield the records of an official file that have all fields; each is named by its question."""
     whole = read_json(path)
     records = whole.get(name) if isinstance(whole, dict) else None
@@ -144,12 +144,12 @@ def _records(path: Path, name: str, fields: Sequence[str], problems: list[str] |
             where = f"{path}: question_id {key if isinstance(key, int) else show(key)}"
             try:
                 record["question_id"] = identity(key, "question_id", where)
-                yield Row(where, record)
+                yield TableRow(where, record)
             except InputError as error:
                 fault(error, problems)
 
 
-def _answers(row: Row) -> tuple[str, ...]:
+def _answers(row: TableRow) -> tuple[str, ...]:
     """Return what the annotators said, each on one plain line, as the official evaluation reads it."""
     entries: Any = row.values["answers"]
     if not isinstance(entries, list) or not entries:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from velm_lightning.data.features.frozen import Encoder, at_rest, device_of
+from velm_lightning.data.features.frozen import FrozenEncoder, at_rest, device_of
 from velm_lightning.data.features.shards import is_whole, open_shard, shard_path, write_shard
 from velm_lightning.data.images.decode import read_image
 from velm_lightning.io.digests import digest_of, threads
@@ -39,7 +39,7 @@ class Extraction:
         key: the encoder's.
     """
 
-    def __init__(self, encoder: Encoder, folder: Path, key: str) -> None:
+    def __init__(self, encoder: FrozenEncoder, folder: Path, key: str) -> None:
         self.encoder, self.folder, self.key = encoder, folder, key
 
     def run(self, sources: Sources, progress: bool = True) -> list[Path]:
@@ -88,7 +88,7 @@ class Extraction:
         with threads() as pool, at_rest(self.encoder):
             read = pool.map(lambda digest: self._read(digest, sources[digest]), pictures)
             while batch := list(islice(read, size)):
-                found.append(self.encoder(torch.stack(batch).to(device)).x.half().cpu())
+                found.append(self.encoder(torch.stack(batch).to(device)).embeddings.half().cpu())
             tokens = torch.cat(found)
         good = tokens.isfinite().flatten(1).all(1)
         if not good.all():

@@ -11,14 +11,14 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from velm_lightning.io.configurable import recipe
+from velm_lightning.io.configurable import to_config
 from velm_lightning.io.digests import raw
 from velm_lightning.types import ImageTransform, InputError, Tokens
 
 _VERSION = 2  # of the decoding and of the features: a new number leaves old features aside
 
 
-class Encoder(Protocol):
+class FrozenEncoder(Protocol):
     """All that is asked of an image encoder: pictures in, tokens out."""
 
     transform: ImageTransform
@@ -45,9 +45,9 @@ class Encoder(Protocol):
         ...
 
 
-def encoder_key(encoder: Encoder) -> str:
+def encoder_key(encoder: FrozenEncoder) -> str:
     """Return a name that changes with any weight or buffer of an encoder, how it was built, and its transform."""
-    about = [_VERSION, recipe(encoder), encoder.transform]
+    about = [_VERSION, to_config(encoder), encoder.transform]
     digest = sha256(json.dumps(about, sort_keys=True).encode())
     for name, value in _state(encoder):
         digest.update(f"\n{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
@@ -55,18 +55,18 @@ def encoder_key(encoder: Encoder) -> str:
     return digest.hexdigest()[:32]
 
 
-def device_of(encoder: Encoder) -> torch.device:
+def device_of(encoder: FrozenEncoder) -> torch.device:
     """Return where an encoder's weights lie."""
     return next((value.device for _, value in _state(encoder)), torch.device("cpu"))
 
 
-def _state(encoder: Encoder) -> Iterable[tuple[str, Tensor]]:
+def _state(encoder: FrozenEncoder) -> Iterable[tuple[str, Tensor]]:
     yield from encoder.named_parameters()
     yield from encoder.named_buffers()
 
 
 @contextmanager
-def at_rest(encoder: Encoder) -> Iterator[None]:
+def at_rest(encoder: FrozenEncoder) -> Iterator[None]:
     """Put an encoder into evaluation mode without gradients, and every part of it back into its own mode after."""
     modes = [(module, module.training) for module in encoder.modules()]
     for module, _ in modes:
@@ -79,7 +79,7 @@ def at_rest(encoder: Encoder) -> Iterator[None]:
             module.training = mode
 
 
-def check_frozen(encoder: Encoder) -> None:
+def check_frozen(encoder: FrozenEncoder) -> None:
     """Refuse an encoder that learns.
 
     Raises:

@@ -12,7 +12,7 @@ from rich.console import Console
 from torch import Tensor
 
 from velm_lightning.data.features.extraction import Extraction, Sources
-from velm_lightning.data.features.frozen import Encoder, encoder_key
+from velm_lightning.data.features.frozen import FrozenEncoder, encoder_key
 from velm_lightning.data.features.shards import SUFFIX, is_whole, open_shard
 from velm_lightning.data.images.cache import default_folder
 from velm_lightning.data.images.store import distinct
@@ -49,7 +49,7 @@ class FeatureStore:
     """
 
     def __init__(
-        self, images: Sequence[Image], encoder: Encoder, cache_dir: Path | None = None, progress: bool = True
+        self, images: Sequence[Image], encoder: FrozenEncoder, cache_dir: Path | None = None, progress: bool = True
     ) -> None:
         root = (cache_dir or default_folder()) / "features"
         self.key = encoder_key(encoder)

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from velm_lightning.encoders.base import ImageEncoder
-from velm_lightning.encoders.layer_groups import sections_of
+from velm_lightning.encoders.layer_groups import layer_groups_of
 from velm_lightning.io import hub
 from velm_lightning.io.configurable import rebuilding
 from velm_lightning.types import ImageTransform, InputError
 
 
-class PretrainedImage(ImageEncoder):
+class HFImageEncoder(ImageEncoder):
     """The patches of a vision Transformer, or the cells of a convolutional network, of the Hugging Face hub.
 
     Class and register tokens are left out. The processor that comes with the weights says what pictures look like, and
@@ -62,9 +62,9 @@ class PretrainedImage(ImageEncoder):
         self.freeze(trainable)
 
     @property
-    def sections(self) -> Sequence[nn.Module]:
-        """See ``Encoder.sections``: what comes before the layers, then each layer."""
-        return sections_of(self.model, self.depth)
+    def layer_groups(self) -> Sequence[nn.Module]:
+        """See ``Encoder.layer_groups``: what comes before the layers, then each layer."""
+        return layer_groups_of(self.model, self.depth)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """See ``ImageEncoder.encode``."""

@@ -72,8 +72,8 @@ class TorchvisionCNN(ImageEncoder):
         return cells
 
     @property
-    def sections(self) -> Sequence[nn.Module]:
-        """See ``Encoder.sections``: the children of the trunk that have weights."""
+    def layer_groups(self) -> Sequence[nn.Module]:
+        """See ``Encoder.layer_groups``: the children of the trunk that have weights."""
         parts = [part for part in self.trunk.children() if next(part.parameters(), None) is not None]
         if len(parts) == 1:  # `features` is one container: its own children are the stages
             parts = [part for part in parts[0].children() if next(part.parameters(), None) is not None]

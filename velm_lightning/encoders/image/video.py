@@ -11,7 +11,7 @@ from velm_lightning.encoders.base import ImageEncoder
 from velm_lightning.types import InputError, Tokens
 
 
-class Video(ImageEncoder):
+class VideoEncoder(ImageEncoder):
     """An image encoder that reads each frame, and a learned vector for each frame's place in time.
 
     Without it the frames of a clip are a set. A frozen encoder's tokens are kept as for single pictures.
@@ -27,9 +27,9 @@ class Video(ImageEncoder):
         self.time = nn.Parameter(torch.randn(frames, encoder.dim) * 0.02)
 
     @property
-    def sections(self) -> Sequence[nn.Module]:
-        """See ``Encoder.sections``."""
-        return self.encoder.sections
+    def layer_groups(self) -> Sequence[nn.Module]:
+        """See ``Encoder.layer_groups``."""
+        return self.encoder.layer_groups
 
     @property
     def of_frames(self) -> ImageEncoder:
@@ -48,7 +48,7 @@ class Video(ImageEncoder):
         """
         tokens: Tokens = self.encoder(image)
         cells = self.grid[0] * self.grid[1]
-        count = tokens.x.shape[1] // cells
+        count = tokens.embeddings.shape[1] // cells
         if count > len(self.time):
             raise InputError(f"a clip has {count} frames and image_encoder.frames={len(self.time)}: raise it")
-        return tokens.with_x(tokens.x + self.time[:count].repeat_interleave(cells, 0))
+        return tokens.with_embeddings(tokens.embeddings + self.time[:count].repeat_interleave(cells, 0))

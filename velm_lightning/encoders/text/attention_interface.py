@@ -49,7 +49,7 @@ class LayerMasks:
         """Return the mask (B, 1, N, M) of layers whose own mask is ``own``."""
         from transformers.masking_utils import bidirectional_mask_function, causal_mask_function
 
-        rule = self.tokens.sees(self.seen, own is causal_mask_function)[:, None]
+        rule = self.tokens.can_attend_to(self.seen, own is causal_mask_function)[:, None]
         if own is not causal_mask_function and own is not bidirectional_mask_function:
             batch = torch.arange(len(rule), device=rule.device)[:, None, None, None]
             queries, keys = self.positions[:, None, :, None], positions_of(self.seen)[:, None, None, :]
@@ -64,8 +64,8 @@ def positions_of(seen: Tokens) -> Tensor:
     Decoding writes words into free places, so that their order is that of the blocks, and only within a block that of
     the places.
     """
-    order = seen.block.argsort(dim=1, stable=True)
-    count = seen.valid.gather(1, order).cumsum(1) - 1
+    order = seen.block_ids.argsort(dim=1, stable=True)
+    count = seen.mask.gather(1, order).cumsum(1) - 1
     return torch.empty_like(count).scatter_(1, order, count).clamp_(min=0)
 
 

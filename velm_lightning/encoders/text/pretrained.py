@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from velm_lightning.encoders.base import TextEncoder
-from velm_lightning.encoders.layer_groups import sections_of
+from velm_lightning.encoders.layer_groups import layer_groups_of
 from velm_lightning.encoders.lora import LoRA
 from velm_lightning.encoders.text.attention_interface import LayerMasks, reading, register
 from velm_lightning.encoders.text.trunk_check import check_trunk
@@ -19,10 +19,10 @@ from velm_lightning.io import hub
 from velm_lightning.io.configurable import rebuilding
 from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.text.vocabulary import Vocabulary
-from velm_lightning.types import InputError, Tokens, Words
+from velm_lightning.types import InputError, TextInput, Tokens
 
 
-class PretrainedText(TextEncoder):
+class HFTextEncoder(TextEncoder):
     """A language model of the Hugging Face hub, whose layers read what the block rule lets them see.
 
     The rule holds within each layer's own mask: a BERT-like reads image and prompt both ways and target words from
@@ -46,7 +46,7 @@ class PretrainedText(TextEncoder):
         InputError: the configuration cannot be loaded, or is that of another kind of model.
     """
 
-    own_tokenizer = "name"
+    tokenizer_argument = "name"
     word_scale: Tensor
 
     def __init__(
@@ -64,8 +64,8 @@ class PretrainedText(TextEncoder):
         self.pretrained = weights and name is not None
         self._head: list[nn.Module] = []
 
-    def connect(self, vocabulary: Vocabulary) -> None:
-        """See ``TextEncoder.connect``: build the model.
+    def build(self, vocabulary: Vocabulary) -> None:
+        """See ``TextEncoder.build``: build the model.
 
         Raises:
             InputError: the weights cannot be loaded, the data module's word pieces are not the model's own, or the
@@ -99,8 +99,8 @@ class PretrainedText(TextEncoder):
             self.lora.adapt(self.model)
 
     @property
-    def vocabulary_head(self) -> nn.Module | None:
-        """See ``TextEncoder.vocabulary_head``: a causal model's own; frozen where its embedding is."""
+    def lm_head(self) -> nn.Module | None:
+        """See ``TextEncoder.lm_head``: a causal model's own; frozen where its embedding is."""
         return self._head[0] if self._head else None
 
     @property
@@ -109,13 +109,13 @@ class PretrainedText(TextEncoder):
         return self.word_scale
 
     @property
-    def sections(self) -> Sequence[nn.Module]:
-        """See ``Encoder.sections``: what comes before the layers, then each layer."""
-        return sections_of(self.model, int(self.config.num_hidden_layers))
+    def layer_groups(self) -> Sequence[nn.Module]:
+        """See ``Encoder.layer_groups``: what comes before the layers, then each layer."""
+        return layer_groups_of(self.model, int(self.config.num_hidden_layers))
 
-    def embed(self, words: Words, cache: Cache | None = None) -> Tokens:
+    def embed(self, words: TextInput, cache: Cache | None = None) -> Tokens:
         """See ``TextEncoder.embed``: the model adds positions itself, to all tokens that its trunk reads."""
-        return Tokens(self.embedding(words.ids), words.valid, words.block)
+        return Tokens(self.embedding(words.ids), words.mask, words.block_ids)
 
     def trunk(self, tokens: Tokens, cache: Cache | None = None) -> Tokens:
         """See ``TextEncoder.trunk``.
@@ -127,17 +127,17 @@ class PretrainedText(TextEncoder):
         positions = self._positions(tokens, seen)
         with reading(LayerMasks(tokens, seen, positions), cache):
             states = self.model(
-                inputs_embeds=tokens.x,
-                attention_mask=torch.ones_like(tokens.valid),  # `layer_mask` makes the masks that the layers use
+                inputs_embeds=tokens.embeddings,
+                attention_mask=torch.ones_like(tokens.mask),  # `layer_mask` makes the masks that the layers use
                 position_ids=positions + self.first_position,
                 use_cache=False,
             )
-        return tokens.with_x(states.last_hidden_state)
+        return tokens.with_embeddings(states.last_hidden_state)
 
     def _positions(self, tokens: Tokens, seen: Tokens) -> Tensor:
         """Return (B, N): how many valid tokens stand in front of each, whatever the padding between them."""
-        count = seen.valid.cumsum(1)[:, -tokens.valid.shape[1] :]
-        if seen.valid.shape[1] > self._longest and int(count.max()) > self._longest:
+        count = seen.mask.cumsum(1)[:, -tokens.mask.shape[1] :]
+        if seen.mask.shape[1] > self._longest and int(count.max()) > self._longest:
             raise InputError(
                 f"image and text have {int(count.max())} tokens, and a {self.config.model_type} has {self._longest} "
                 "positions: lower data.max_length, or give the image fewer tokens"

@@ -11,10 +11,10 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.text.vocabulary import Vocabulary
-from velm_lightning.types import Tokens, Words
+from velm_lightning.types import TextInput, Tokens
 
 
-class RecurrentText(TextEncoder):
+class RNNTextEncoder(TextEncoder):
     """A recurrent network (LSTM, Hochreiter & Schmidhuber 1997; GRU, Cho et al. 2014) read from left to right.
 
     Padding, wherever it stands, is skipped: the state passes from one valid token to the next.
@@ -38,27 +38,29 @@ class RecurrentText(TextEncoder):
         kind = {"lstm": nn.LSTM, "gru": nn.GRU}[cell]
         self.cells = kind(dim, dim, depth, batch_first=True, dropout=dropout if depth > 1 else 0.0)
 
-    def connect(self, vocabulary: Vocabulary) -> None:
-        """See ``TextEncoder.connect``."""
+    def build(self, vocabulary: Vocabulary) -> None:
+        """See ``TextEncoder.build``."""
         self.embedding = nn.Embedding(vocabulary.size, self.dim)
         nn.init.normal_(self.embedding.weight, std=self.dim**-0.5)
 
-    def embed(self, words: Words, cache: Cache | None = None) -> Tokens:
+    def embed(self, words: TextInput, cache: Cache | None = None) -> Tokens:
         """See ``TextEncoder.embed``."""
-        return Tokens(self.drop(self.embedding(words.ids) * self.dim**0.5), words.valid, words.block)
+        return Tokens(self.drop(self.embedding(words.ids) * self.dim**0.5), words.mask, words.block_ids)
 
     def trunk(self, tokens: Tokens, cache: Cache | None = None) -> Tokens:
         """See ``TextEncoder.trunk``."""
-        order = (~tokens.valid).to(torch.uint8).argsort(dim=1, stable=True)[..., None]  # valid tokens first
-        order = order.expand_as(tokens.x)
-        lengths = tokens.valid.sum(1).cpu()
-        packed = pack_padded_sequence(tokens.x.gather(1, order), lengths, batch_first=True, enforce_sorted=False)
+        order = (~tokens.mask).to(torch.uint8).argsort(dim=1, stable=True)[..., None]  # valid tokens first
+        order = order.expand_as(tokens.embeddings)
+        lengths = tokens.mask.sum(1).cpu()
+        packed = pack_padded_sequence(
+            tokens.embeddings.gather(1, order), lengths, batch_first=True, enforce_sorted=False
+        )
         before = None if cache is None or self not in cache.states else self._state(cache.states[self])
         packed_states, after = self.cells(packed, before)
         if cache is not None:  # rows in front, as everywhere in a cache
             cache.states[self] = tuple(part.transpose(0, 1) for part in (after if self.is_lstm else (after,)))
-        states, _ = pad_packed_sequence(packed_states, batch_first=True, total_length=tokens.x.shape[1])
-        return tokens.with_x(torch.zeros_like(states).scatter(1, order, states))
+        states, _ = pad_packed_sequence(packed_states, batch_first=True, total_length=tokens.embeddings.shape[1])
+        return tokens.with_embeddings(torch.zeros_like(states).scatter(1, order, states))
 
     def _state(self, parts: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
         turned = tuple(part.transpose(0, 1).contiguous() for part in parts)  # each (layers, R, D)

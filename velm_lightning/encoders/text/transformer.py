@@ -10,10 +10,10 @@ from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.nn.attention import Block, attention_mask
 from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.text.vocabulary import Vocabulary
-from velm_lightning.types import InputError, Tokens, Words
+from velm_lightning.types import InputError, TextInput, Tokens
 
 
-class TransformerText(TextEncoder):
+class TransformerTextEncoder(TextEncoder):
     """A pre-norm Transformer with learned positions, bidirectional on the prompt by the block rule, or causal.
 
     Args:
@@ -41,12 +41,12 @@ class TransformerText(TextEncoder):
         self.layers = nn.ModuleList(Block(dim, heads, dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
 
-    def connect(self, vocabulary: Vocabulary) -> None:
-        """See ``TextEncoder.connect``."""
+    def build(self, vocabulary: Vocabulary) -> None:
+        """See ``TextEncoder.build``."""
         self.embedding = nn.Embedding(vocabulary.size, self.dim)
         nn.init.normal_(self.embedding.weight, std=self.dim**-0.5)
 
-    def embed(self, words: Words, cache: Cache | None = None) -> Tokens:
+    def embed(self, words: TextInput, cache: Cache | None = None) -> Tokens:
         """See ``TextEncoder.embed``.
 
         Raises:
@@ -56,10 +56,10 @@ class TransformerText(TextEncoder):
             self._check(words.ids.shape[1])
             position = self.position[: words.ids.shape[1]]
         else:
-            place = self._places(words.valid, cache)
+            place = self._places(words.mask, cache)
             self._check(int(place.max()) + 1)
             position = F.embedding(place, self.position)
-        return Tokens(self.drop(self.embedding(words.ids) * self.dim**0.5 + position), words.valid, words.block)
+        return Tokens(self.drop(self.embedding(words.ids) * self.dim**0.5 + position), words.mask, words.block_ids)
 
     def _check(self, length: int) -> None:
         if length > len(self.position):
@@ -78,7 +78,7 @@ class TransformerText(TextEncoder):
     def trunk(self, tokens: Tokens, cache: Cache | None = None) -> Tokens:
         """See ``TextEncoder.trunk``."""
         seen = tokens if cache is None else cache.places(self, tokens)
-        x, mask = tokens.x, attention_mask(tokens, seen, self.causal)
+        x, mask = tokens.embeddings, attention_mask(tokens, seen, self.causal)
         for layer in self.layers:
             x = layer(x, mask, cache=cache)
-        return tokens.with_x(self.norm(x))
+        return tokens.with_embeddings(self.norm(x))

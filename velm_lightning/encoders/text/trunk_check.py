@@ -16,7 +16,7 @@ from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.types import InputError, Tokens
 
 if TYPE_CHECKING:
-    from velm_lightning.encoders.text.pretrained import PretrainedText
+    from velm_lightning.encoders.text.pretrained import HFTextEncoder
 
 TOKENS, PROMPT = 5, 3
 EQUAL, SAME = 1e-4, 1e-5
@@ -43,7 +43,7 @@ def _attention(model: Any, name: str) -> Iterator[None]:
 
 
 @torch.no_grad()
-def check_trunk(encoder: PretrainedText) -> bool:
+def check_trunk(encoder: HFTextEncoder) -> bool:
     """Compare a few tokens, with padding between them and decoded with a cache, to the model's own forward.
 
     Returns:
@@ -63,7 +63,7 @@ def check_trunk(encoder: PretrainedText) -> bool:
     return causal
 
 
-def _compare(encoder: PretrainedText) -> tuple[bool, str]:
+def _compare(encoder: HFTextEncoder) -> tuple[bool, str]:
     """Return whether a model reads from left to right, and what is wrong with it, if anything."""
     problem = _extra_state(encoder.config)
     if problem:
@@ -76,7 +76,9 @@ def _compare(encoder: PretrainedText) -> tuple[bool, str]:
     with _attention(encoder.model, CHECKED), record_attention() as maps:
         here, whole, decoded = _padded(encoder, ids[0]), _whole(encoder, ids), _decoded(encoder, ids)
         words = _words(encoder, ids)
-        encoder.trunk(words.with_x(words.x.roll(1, 1) - words.x))  # vectors of no word, as image tokens are
+        encoder.trunk(
+            words.with_embeddings(words.embeddings.roll(1, 1) - words.embeddings)
+        )  # vectors of no word, as image tokens are
     if not maps:
         return causal, "its layers do not call the attention interface of transformers"
     if not all(_close(states, own) for states in here):
@@ -96,37 +98,37 @@ def _extra_state(config: Any) -> str:
     return f"layers {places} keep more than keys and values for decoding ({named})" if places else ""
 
 
-def _padded(encoder: PretrainedText, ids: Tensor) -> Tensor:
+def _padded(encoder: HFTextEncoder, ids: Tensor) -> Tensor:
     """Return the states (2, N, D) of tokens (N,) with padding behind them, and with padding in front and between."""
     valid = torch.tensor([[1, 1, 1, 1, 1, 0, 0], [0, 1, 1, 0, 1, 1, 1]], device=ids.device).bool()
     placed = torch.zeros_like(valid, dtype=torch.long).masked_scatter(valid, ids.repeat(2))
     tokens = Tokens(encoder.embedding(placed), valid, torch.zeros_like(placed))
-    return encoder.trunk(tokens).x[valid].view(2, len(ids), -1)
+    return encoder.trunk(tokens).embeddings[valid].view(2, len(ids), -1)
 
 
-def _words(encoder: PretrainedText, ids: Tensor) -> Tokens:
+def _words(encoder: HFTextEncoder, ids: Tensor) -> Tokens:
     """Return the embedded tokens (1, N), the first ``PROMPT`` of them a prompt."""
     block = (torch.arange(TOKENS, device=ids.device)[None] - PROMPT + 1).clamp(min=0)
     return Tokens(encoder.embedding(ids), torch.ones_like(ids).bool(), block)
 
 
-def _whole(encoder: PretrainedText, ids: Tensor) -> Tensor:
-    return encoder.trunk(_words(encoder, ids)).x
+def _whole(encoder: HFTextEncoder, ids: Tensor) -> Tensor:
+    return encoder.trunk(_words(encoder, ids)).embeddings
 
 
-def _decoded(encoder: PretrainedText, ids: Tensor) -> Tensor:
+def _decoded(encoder: HFTextEncoder, ids: Tensor) -> Tensor:
     """Return the same states (1, N, D), read word by word after the prompt."""
     words, cache = _words(encoder, ids), Cache(TOKENS - PROMPT)
     steps = [(0, PROMPT), *((place, place + 1) for place in range(PROMPT, TOKENS))]
     parts = (Tokens(*(field[:, start:end] for field in words)) for start, end in steps)
-    return torch.cat([encoder.trunk(part, cache).x for part in parts], 1)
+    return torch.cat([encoder.trunk(part, cache).embeddings for part in parts], 1)
 
 
 def _close(found: Tensor, wanted: Tensor, tolerance: float = EQUAL) -> bool:
     return bool((found - wanted).norm() <= tolerance * wanted.norm())
 
 
-def _refusal(encoder: PretrainedText, problem: str) -> InputError:
+def _refusal(encoder: HFTextEncoder, problem: str) -> InputError:
     return InputError(
         f"text_encoder: a {encoder.config.model_type} cannot be used here: {problem}: choose another model"
     )

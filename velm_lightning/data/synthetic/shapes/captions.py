@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 
 from velm_lightning.data.synthetic.shapes.questions import NUMBERS
-from velm_lightning.data.synthetic.shapes.scene import DIRECTIONS, Scene, Thing, Words, describe, pick
+from velm_lightning.data.synthetic.shapes.scene import DIRECTIONS, Scene, Thing, Wording, describe, pick
 
 
 def captions(scene: Scene, rng: np.random.Generator) -> tuple[str, ...]:
@@ -34,7 +34,7 @@ def _counted(scene: Scene, mentioned: str) -> list[str]:
     return [number(words, many) for words, many in counts.most_common()]
 
 
-def number(words: Words, many: int) -> str:
+def number(words: Wording, many: int) -> str:
     """Return "a red circle" or "three red circles"."""
     return f"a {words.noun()}" if many == 1 else f"{NUMBERS[many]} {words.noun(plural=True)}"
 

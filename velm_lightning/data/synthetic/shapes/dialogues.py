@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from velm_lightning.data.synthetic.shapes.questions import NUMBERS
-from velm_lightning.data.synthetic.shapes.scene import Scene, Thing, Words, describe, vocabulary
+from velm_lightning.data.synthetic.shapes.scene import Scene, Thing, Wording, describe, vocabulary
 
 _ASKED = {"colour": "what colour is {}?", "shape": "what shape is {}?", "place": "where is {}?"}
 
@@ -65,7 +65,7 @@ def _ask(asked: str, thing: Thing, called: str) -> Turn:
 def _about_them(scene: Scene) -> list[Exchange]:
     """Count some things in the first turn, then ask how many of "them" are of a kind that is there."""
     found = []
-    for words in (Words(), *vocabulary("colour"), *vocabulary("shape")):
+    for words in (Wording(), *vocabulary("colour"), *vocabulary("shape")):
         many = scene.count(words)
         if many < 2:
             continue

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from velm_lightning.data.synthetic.shapes.captions import number
-from velm_lightning.data.synthetic.shapes.scene import DIRECTIONS, Scene, Thing, Words, describe, pick
+from velm_lightning.data.synthetic.shapes.scene import DIRECTIONS, Scene, Thing, Wording, describe, pick
 
 
 class Pair(NamedTuple):
@@ -54,7 +54,7 @@ _DIRECTIONS = {"left of": "links von", "right of": "rechts von", "above": "über
 _NUMBERS = ("kein", "ein", "zwei", "drei", "vier", "fünf", "sechs")
 
 
-def german(words: Words, article: str, case: str, shape: str) -> str:
+def german(words: Wording, article: str, case: str, shape: str) -> str:
     """Return "ein kleiner roter Kreis": article, case and the gender of ``shape``, said or not, decide the endings."""
     noun, _, gender = _NOUNS[shape]
     said, ending = _ARTICLES[article, case, gender]
@@ -80,7 +80,7 @@ def sentences(scene: Scene, rng: np.random.Generator) -> list[Pair]:
     return pairs
 
 
-def _relate(a: Thing, first: Words, direction: str, b: Thing, second: Words, group: str) -> Pair:
+def _relate(a: Thing, first: Wording, direction: str, b: Thing, second: Wording, group: str) -> Pair:
     subject, place = german(first, "the", "nominative", a.shape), german(second, "the", "dative", b.shape)
     return Pair(
         f"the {first.noun(anything='one')} is {direction} the {second.noun(anything='one')}.",
@@ -89,7 +89,7 @@ def _relate(a: Thing, first: Words, direction: str, b: Thing, second: Words, gro
     )
 
 
-def _see(named: list[tuple[Thing, Words]]) -> Pair:
+def _see(named: list[tuple[Thing, Wording]]) -> Pair:
     """List things without their nouns: "we see a red one and a blue one", *einen roten und ein blaues*."""
     english = [f"a {words.noun(anything='one')}" for _, words in named]
     seen = [german(words, "a", "accusative", thing.shape) for thing, words in named]
@@ -111,7 +111,7 @@ def _count(scene: Scene, rng: np.random.Generator) -> Pair:
     return Pair(f"there {verb} {english}.", f"es gibt {counted}.", "named")
 
 
-def _counted(words: Words, many: int) -> str:
+def _counted(words: Wording, many: int) -> str:
     """Return "einen roten Kreis" or "drei rote Kreise"."""
     assert words.colour is not None
     assert words.shape is not None

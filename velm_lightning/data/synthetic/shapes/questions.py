@@ -21,7 +21,7 @@ from velm_lightning.data.synthetic.shapes.scene import (
     SHAPES,
     Scene,
     Thing,
-    Words,
+    Wording,
     describe,
     pick,
     vocabulary,
@@ -54,7 +54,7 @@ def exist(kinds: tuple[str, ...], scene: Scene, rng: np.random.Generator) -> Que
     return Question(f"is there a {noun}?", answer, "exist", lambda _: f"there is a {noun}.")
 
 
-def _missing(scene: Scene, kind: str) -> list[Words]:
+def _missing(scene: Scene, kind: str) -> list[Wording]:
     """Return the descriptions that nothing fits, though each of several words by itself fits something."""
     seen = {word for thing in scene.things for word in thing[:3]}
     return [

@@ -57,7 +57,7 @@ class Thing(NamedTuple):
         return PLACES[self.row * GRID + self.column]
 
 
-class Words(NamedTuple):
+class Wording(NamedTuple):
     """A description that leaves open what is ``None``: "large red shape", "circle"."""
 
     size: str | None = None
@@ -82,22 +82,22 @@ class Scene(NamedTuple):
     """Things that do not overlap, and the descriptions whose count (0…HIGHEST_COUNT) was drawn before the scene was."""
 
     things: tuple[Thing, ...]
-    counted: tuple[Words, ...]
+    counted: tuple[Wording, ...]
 
-    def all(self, words: Words) -> list[Thing]:
+    def all(self, words: Wording) -> list[Thing]:
         """Return the things that ``words`` describe."""
         return [thing for thing in self.things if words.fits(thing)]
 
-    def count(self, words: Words) -> int:
+    def count(self, words: Wording) -> int:
         """Return how many things ``words`` describe."""
         return sum(map(words.fits, self.things))
 
-    def name(self, thing: Thing, *mentioned: str) -> Words | None:
+    def name(self, thing: Thing, *mentioned: str) -> Wording | None:
         """Return the first of these descriptions ("shape", "size shape") that tells ``thing`` from all others."""
         options = (describe(thing, attributes) for attributes in mentioned)
         return next((words for words in options if self.count(words) == 1), None)
 
-    def named(self, *mentioned: str) -> list[tuple[Thing, Words]]:
+    def named(self, *mentioned: str) -> list[tuple[Thing, Wording]]:
         """Return the things that one of these descriptions tells from all others, with the first that does."""
         return [(thing, words) for thing in self.things if (words := self.name(thing, *mentioned))]
 
@@ -123,9 +123,9 @@ def pick(rng: np.random.Generator, options: Sequence[T]) -> T:
     return options[int(rng.random() * len(options))]
 
 
-def describe(thing: Thing, mentioned: str) -> Words:
+def describe(thing: Thing, mentioned: str) -> Wording:
     """Return the attributes of ``thing`` that ``mentioned`` names: "colour shape"."""
-    return Words(
+    return Wording(
         thing.size if "size" in mentioned else None,
         thing.colour if "colour" in mentioned else None,
         thing.shape if "shape" in mentioned else None,
@@ -133,11 +133,13 @@ def describe(thing: Thing, mentioned: str) -> Words:
 
 
 @cache
-def vocabulary(mentioned: str) -> tuple[Words, ...]:
+def vocabulary(mentioned: str) -> tuple[Wording, ...]:
     """Return every description that can be made of the attributes named in ``mentioned``."""
     kinds = {"size": SIZES, "colour": COLOURS, "shape": SHAPES}
     names = mentioned.split()
-    return tuple(Words(**dict(zip(names, values, strict=True))) for values in product(*(kinds[name] for name in names)))
+    return tuple(
+        Wording(**dict(zip(names, values, strict=True))) for values in product(*(kinds[name] for name in names))
+    )
 
 
 def generator(seed: int, split: str, index: int, stream: int) -> np.random.Generator:
@@ -164,20 +166,20 @@ def draw(rng: np.random.Generator, split: str, most: int = MOST) -> Scene:
 
 def _colours_and_shapes(
     rng: np.random.Generator, most: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], tuple[Words, ...]]:
+) -> tuple[NDArray[np.int64], NDArray[np.int64], tuple[Wording, ...]]:
     """Draw counts, then colours and shapes with exactly those counts: of a colour and of a shape, or of a pair."""
     first, second = (int(k) for k in rng.integers(min(HIGHEST_COUNT, most) + 1, size=2))
     colour, shape = int(rng.integers(len(COLOURS))), int(rng.integers(len(SHAPES)))
     if rng.random() < 0.33:
         things = int(rng.integers(max(FEWEST, first), most + 1))
         pairs = _exactly(rng, first, things, colour * len(SHAPES) + shape, len(COLOURS) * len(SHAPES))
-        return *np.divmod(pairs, len(SHAPES)), (Words(colour=COLOURS[colour], shape=SHAPES[shape]),)
+        return *np.divmod(pairs, len(SHAPES)), (Wording(colour=COLOURS[colour], shape=SHAPES[shape]),)
     things = int(rng.integers(max(FEWEST, first, second), most + 1))
     colours, shapes = (
         _exactly(rng, first, things, colour, len(COLOURS)),
         _exactly(rng, second, things, shape, len(SHAPES)),
     )
-    return colours, shapes, (Words(colour=COLOURS[colour]), Words(shape=SHAPES[shape]))
+    return colours, shapes, (Wording(colour=COLOURS[colour]), Wording(shape=SHAPES[shape]))
 
 
 def _exactly(rng: np.random.Generator, count: int, things: int, wanted: int, kinds: int) -> NDArray[np.int64]:
