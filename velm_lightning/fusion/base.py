@@ -96,7 +96,7 @@ class Fusion(Configurable, LightningModule, ABC):
         return text
 
     def text_features(self, text: Tokens) -> Tensor:
-        """Return what the text encoder sums up (B, D) of texts that ``encode_text`` has read, and no image is read with."""
+        """Return the pooled text features (B, D) of the output of ``encode_text``; no image is involved."""
         return self.pool(self.text_encoder.trunk(text))
 
     def fuse_pairs(self, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:

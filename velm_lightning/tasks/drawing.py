@@ -43,7 +43,8 @@ class Drawing(Task):
         size: side of the picture in pixels.
         patch: side of a patch in pixels; divides ``size``.
         depth: number of layers that read the caption before the fusion does; 4 attention heads each.
-        caption_dropout: share of the training captions that are left out, for classifier-free guidance (Ho & Salimans 2022).
+        caption_dropout: share of training captions that are dropped, for classifier-free guidance
+            (Ho & Salimans 2022).
         flow: how pictures are drawn: steps and guidance.
         centre: mean of the logits of the training times, which are normal with deviation 1 (Esser et al. 2024); less
             than 0 favours the noisy beginning.
@@ -65,7 +66,7 @@ class Drawing(Task):
         super().__init__()
         if size % patch or not 0 <= caption_dropout <= 1:
             raise InputError(
-                f"task.patch={patch} must divide task.size={size}, and task.caption_dropout={caption_dropout} lie within 0…1"
+                f"task.patch={patch} must divide task.size={size}, and task.caption_dropout={caption_dropout} be in 0…1"
             )
         self.judge, self.flow, self.size, self.patch = judge, flow or Flow(), size, patch
         self.depth, self.caption_dropout, self.centre = depth, caption_dropout, centre

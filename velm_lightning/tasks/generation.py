@@ -143,7 +143,7 @@ class Generation(HeadTask):
         return [next(scored) if row.references else row._replace(score=math.nan) for row in rows]
 
     def compute_metrics(self, rows: Sequence[Prediction]) -> dict[str, float]:
-        """See ``Task.compute_metrics``: the scorer's over samples with references, and how varied all predictions are."""
+        """See ``Task.compute_metrics``: the scorer's figures over samples with references, and diversity."""
         answered = [row for row in rows if row.references]
         found = self.scorer.compute_metrics(answered) if answered else {self.scorer.name: math.nan}
         return {

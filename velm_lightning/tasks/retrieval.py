@@ -91,7 +91,7 @@ class Retrieval(Task):
         self.match = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.LayerNorm(dim), nn.Linear(dim, 1, bias=False))
 
     def vectors(self, model: FusionProtocol, image: Tokens, text: Tokens) -> tuple[Tensor, Tensor]:
-        """Return the unit vectors (I, W) of images and (T, W) of texts that ``encode_text`` has read, each seen alone."""
+        """Return the unit vectors (I, W) of images and (T, W) of the output of ``encode_text``."""
         return self.image_vectors(image), self.text_vectors(model, text)
 
     def image_vectors(self, image: Tokens) -> Tensor:
@@ -191,7 +191,7 @@ class Retrieval(Task):
         return [row._replace(score=1 / rank_of(row)) if row.prediction else row for row in rows]
 
     def compute_metrics(self, rows: Sequence[Prediction]) -> dict[str, float]:
-        """See ``Task.compute_metrics``: recall at 1, 5 and 10 and median ranks, both ways; the mean recall is the headline."""
+        """See ``Task.compute_metrics``: recall at 1, 5, 10 and median ranks, both ways; the headline is mean recall."""
         found: dict[str, float] = {}
         for direction in Direction:
             folds: dict[str, list[int]] = {}
@@ -223,7 +223,7 @@ class Retrieval(Task):
         return {"chance": {"score": mean(found.values()), **found}}
 
     def top_answers(self, model: FusionProtocol, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
-        """See ``Task.top_answers``: whether picture and text go together; compare such figures with each other alone."""
+        """See ``Task.top_answers``: whether image and text match; compare such figures only with each other."""
         matches = self._own(model, batch).sigmoid().tolist()
         both = [sorted((("match", p), ("no match", 1 - p)), key=lambda one: -one[1]) for p in matches]
         return [found[:count] for found in both]
