@@ -86,10 +86,10 @@ class HFTextEncoder(TextEncoder):
             if self.causal and model is network:  # a type whose prefix does not name its trunk
                 model = network.model
             self.embedding: nn.Embedding = model.get_input_embeddings()
-        self.model = model
-        self.register_buffer("word_scale", self.embedding.weight.detach().std() * _gain(self.embedding))
-        self.first_position, self._longest = _position_range(model, self.config)
-        self.causal = check_trunk(self.eval())
+            self.model = model
+            self.register_buffer("word_scale", self.embedding.weight.detach().std() * _gain(self.embedding))
+            self.first_position, self._longest = _position_range(model, self.config)
+            self.causal = check_trunk(self.eval())
         self.train().freeze(0 if self.lora else self.trainable)
         if network is not model:
             head = network.get_output_embeddings().requires_grad_(self.embedding.weight.requires_grad)
