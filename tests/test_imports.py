@@ -27,16 +27,16 @@ MAY_IMPORT = {
     "metrics": LEAVES,
     "checkpoints": {*LEAVES, "text"},
     "encoders": {*LEAVES, "text", "nn"},
-    "data": {*LEAVES, "text"},
+    "data": {*LEAVES, "text", "checkpoints"},
     "tasks": {*LEAVES, "text", "nn", "decoding", "metrics", "checkpoints", "encoders"},
     "tasks.scene_judge": {*LEAVES, "data", "tasks"},
-    "training": {*LEAVES, "encoders"},
+    "training": {*LEAVES, "nn", "checkpoints", "encoders", "tasks"},
     "fusion": MODEL,
     "inspection": {*MODEL, "data", "fusion"},
     "tracking": {*MODEL, "data", "fusion", "inspection"},
     "sweep": {"errors", "io"},
     "compare": {"errors", "io"},
-    "bench": WITHOUT_COMMANDS,
+    "bench": {*WITHOUT_COMMANDS, "compare"},
     "cli": {*WITHOUT_COMMANDS, "tasks.scene_judge", "sweep", "compare", "bench"},
     "__main__": {"cli"},
 }
@@ -93,7 +93,7 @@ def test_the_table_itself_has_no_circle():
 
 def test_models_never_ask_for_the_data_nor_data_for_models():
     assert "data" not in MAY_IMPORT["fusion"] | MAY_IMPORT["tasks"] | MAY_IMPORT["encoders"] | MAY_IMPORT["training"]
-    assert MAY_IMPORT["data"] == {*LEAVES, "text"}
+    assert MAY_IMPORT["data"] == {*LEAVES, "text", "checkpoints"}
 
 
 def test_the_top_of_the_package_holds_folders_and_little_else():

@@ -23,6 +23,7 @@ from velm_lightning.data.images.store import MAX_PIXELS, ImageStore
 from velm_lightning.data.incongruent import with_other_pictures
 from velm_lightning.data.samplers import EvaluationSampler, TrainSampler
 from velm_lightning.data.split import Loader, Split
+from velm_lightning.io.digests import ImageMarks
 from velm_lightning.text.tokenizers import Tokenizing, TrainedTokenizer
 from velm_lightning.text.vocabulary import Vocabulary
 from velm_lightning.types import Batch, Dataset, ImageTransform, InputError, Sample
@@ -163,10 +164,15 @@ class MultimodalData(LightningDataModule):
         return "test" if self.has("test") else "val"
 
     def fingerprint(self, name: str) -> str:
-        """Return 16 hexadecimal digits that change with any key, text, target or reference of a split."""
-        digest = blake2b(digest_size=8)
+        """Return 16 hexadecimal digits that change with any key, text, target, reference or image of a split.
+
+        An image file counts by its size in bytes, so that the folder may move and no file is read; a tensor by its
+        content.
+        """
+        digest, marks = blake2b(digest_size=8), ImageMarks()
         for sample in self.dataset.split(name):
-            digest.update(repr((sample.key, sample.text, sample.target, sample.references, sample.group)).encode())
+            text = (sample.key, sample.text, sample.target, sample.references, sample.group)
+            digest.update(repr((*text, marks.of(sample.image))).encode())
         return digest.hexdigest()
 
     # What Lightning asks for.

@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from velm_lightning.data.images.store import identity
 from velm_lightning.types import Image, InputError
 
 SIZE = 16
@@ -62,16 +61,41 @@ def digests_of(images: Sequence[Path | Tensor], folder: Path) -> list[bytes]:
     return found
 
 
+def source_id(image: Image) -> Hashable:
+    """Return a value that two samples share if they show the same file, tensor or clip."""
+    if isinstance(image, tuple):
+        return tuple(source_id(frame) for frame in image)
+    return image if isinstance(image, Path) else (image.data_ptr(), image.shape, image.stride())
+
+
+class ImageMarks:
+    """What tells whether images have changed: a file's size in bytes, a tensor's digest; no file is read."""
+
+    def __init__(self) -> None:
+        self._tensors: dict[Hashable, tuple[Tensor, str]] = {}  # with the tensor, so that its memory stays its own
+
+    def of(self, image: Image) -> Hashable:
+        """Return the mark of an image or clip; -1 stands for a file that is missing."""
+        if isinstance(image, tuple):
+            return tuple(self.of(frame) for frame in image)
+        if isinstance(image, Path):
+            return image.stat().st_size if image.is_file() else -1
+        key = source_id(image)
+        if key not in self._tensors:
+            self._tensors[key] = image, digest_of(image).hex()
+        return self._tensors[key][1]
+
+
 def contents_of(images: Sequence[Image]) -> list[Hashable]:
     """Return for each picture or clip a value that two of them share exactly if their contents are the same.
 
     A file that cannot be read is only the same as itself.
     """
     frames = [image if isinstance(image, tuple) else (image,) for image in images]
-    sources = {identity(frame): frame for clip in frames for frame in clip}
+    sources = {source_id(frame): frame for clip in frames for frame in clip}
     with threads() as pool:
         contents = dict(zip(sources, pool.map(_content, sources.values()), strict=True))
-    return [tuple(contents[identity(frame)] for frame in clip) for clip in frames]
+    return [tuple(contents[source_id(frame)] for frame in clip) for clip in frames]
 
 
 def _content(image: Path | Tensor) -> Hashable:

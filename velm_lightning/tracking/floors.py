@@ -40,8 +40,12 @@ class Floors(Callback):
         self._write(trainer, pl_module, "test")
 
     def _write(self, trainer: Trainer, pl_module: Any, split: str) -> None:
+        """Write what needs no model, unless the training split is no longer the one that the run learned from."""
         data: Any = getattr(trainer, "datamodule", None)
         if trainer.is_global_zero and data is not None and data.has("train"):
+            learned = self.run.record.get("data", {}).get("train")
+            if learned not in (None, data.fingerprint("train")):
+                return
             found: Found = pl_module.task.floors(pl_module.rows, data.samples("train"))
             if found:
                 self.run.keep(self.run.names.get(split, split), floors=found)

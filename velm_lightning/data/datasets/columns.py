@@ -29,13 +29,18 @@ class Columns(TypedDict, total=False):
 
 
 class Parts:
-    """How the rows of one file become samples: which column is which is settled by its first row."""
+    """How the rows of one file become samples: which column is which is settled by the columns of all rows."""
 
-    def __init__(self, columns: Mapping[str, str | None], first: TableRow, images: Path, unlabelled: bool) -> None:
-        self.images, self.unlabelled = images, unlabelled
-        self.names = {
-            part: columns.get(part, part if part in first.values else None) for part in Columns.__annotations__
-        }
+    def __init__(
+        self, columns: Mapping[str, str | None], rows: Sequence[TableRow], images: Path, unlabelled: bool
+    ) -> None:
+        self.images, first = images, rows[0]
+        known = dict.fromkeys(name for row in rows for name in row.values)
+        self.names = {part: columns.get(part, part if part in known else None) for part in Columns.__annotations__}
+        self.optional = {"group", "target", "answers"} if unlabelled else {"group"}
+        group = self.names["group"]
+        if group is not None and group not in known:
+            raise InputError(f"{first.where}: no column {group!r} in {_list(first)}: see columns.group")
         for part in ("image", "text"):
             if part not in columns and self.names[part] is None:
                 leave = ", or `text: null` for none" if part == "text" else ""
@@ -79,11 +84,11 @@ class Parts:
             yield Sample(f"{key}#{position}", picture, text, target, references, group)
 
     def value(self, row: TableRow, part: str) -> Any:
-        """Return a part of a row; a test file may lack the label. A NaN is no value."""
+        """Return a part of a row; a row may lack its group, one of a test file its label. NaN is no value."""
         name = self.names[part]
         if name is None:
             return None
-        if name not in row.values and not (self.unlabelled and part in ("target", "answers")):
+        if name not in row.values and part not in self.optional:
             near = difflib.get_close_matches(name, row.values, 1)
             raise InputError(f"{row.where}: no column {name!r} in {_list(row)}{meant(near)}: see columns.{part}")
         value = row.values.get(name)

@@ -87,7 +87,7 @@ class JSONLines(FileDataset):
             return []
         found: dict[str, Located] = {}
         try:
-            parts = Parts(self.columns, rows[0], self.images, name == "test")
+            parts = Parts(self.columns, rows, self.images, name == "test")
         except InputError as error:
             fault(error, problems)
             return []

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from velm_lightning.data.images.cache import build_cache, cache_key, default_folder
 from velm_lightning.data.images.decode import MAX_PIXELS, is_ready, read_image
+from velm_lightning.io.digests import source_id
 from velm_lightning.types import Image, ImageTransform, InputError
 
 __all__ = ["MAX_PIXELS", "ImageStore", "read_image"]
@@ -152,7 +153,7 @@ def distinct(images: Sequence[Image]) -> tuple[list[Path | Tensor], Tensor]:
     sources: list[Path | Tensor] = []
 
     def number(image: Path | Tensor) -> int:
-        key = identity(image)
+        key = source_id(image)
         if key not in seen:
             seen[key] = len(sources)
             sources.append(image)
@@ -164,13 +165,6 @@ def distinct(images: Sequence[Image]) -> tuple[list[Path | Tensor], Tensor]:
         raise InputError(f"the samples of a split must all have as many frames (one or more), not {told}")
     rows = [[number(part) for part in image] if isinstance(image, tuple) else number(image) for image in images]
     return sources, torch.tensor(rows, dtype=torch.long)
-
-
-def identity(image: Image) -> Hashable:
-    """Return what two samples have in common that show the same file, tensor or clip."""
-    if isinstance(image, tuple):
-        return tuple(identity(frame) for frame in image)
-    return image if isinstance(image, Path) else (image.data_ptr(), image.shape, image.stride())
 
 
 def _one_block(sources: Sequence[Path | Tensor], transform: ImageTransform) -> Tensor | None:
