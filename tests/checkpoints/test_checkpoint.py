@@ -221,7 +221,7 @@ def test_other_settings_of_the_same_weights_pass(content):
         ({"answers": ("no", "red")}, "answer 2 was 'yes', is None"),
         ({"counts": (2.0, 1.0, 7.0)}, "the weight of answer 'yes' in training was 1, is 7"),
         ({"max_length": 9}, "vocabulary.max_length was 64, is 9"),
-        ({"tokenizer": train_tokenizer(tiny.TEXTS, lowercase=False)}, "vocabulary.tokenizer.normalizer"),
+        ({"tokenizer": train_tokenizer(tiny.TEXTS, lowercase=True)}, "vocabulary.tokenizer.normalizer"),
     ],
     ids=["word", "answer", "fewer", "weight", "length", "letters"],
 )

@@ -98,7 +98,7 @@ def test_data_read_with_the_words_of_the_model_they_meet():
     found = data.split("test").pictured(range(4))
     assert found.ids.tolist() != own.tolist()
     assert found.answers.shape == (4, len(model.vocabulary.answers))
-    assert model.vocabulary.decode(found.ids[0].tolist()[1:]) == "is it red?"
+    assert model.vocabulary.decode(found.ids[0].tolist()[1:]) == "is it red ?"
 
 
 # Figures of other data

@@ -14,7 +14,7 @@ REFERENCES = [["a circle", "a red star"], ["a blue star"], ["the square", "red",
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    torch.manual_seed(2)
+    torch.manual_seed(18)
     folder = tmp_path_factory.mktemp("clip")
     tiny.saved_clip(folder)
     return folder

@@ -6,7 +6,7 @@ from helpers import tiny
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
 
-from velm_lightning.data import MultimodalData
+from velm_lightning.data import MultimodalData, TrainedTokenizer
 from velm_lightning.data.split import Split
 from velm_lightning.fusion import EarlyFusion
 from velm_lightning.tasks import Classification, Generation, MaskedLM, SelfCritical
@@ -54,7 +54,7 @@ def alone(batch):
         torch.manual_seed(int(batch.ids[i].sum()))
         width = int(batch.mask[i].sum())
         one = type(batch)._make(field[i : i + 1] for field in batch)
-        return one._replace(ids=one.ids[:, :width], valid=one.mask[:, :width], block=one.block_ids[:, :width])
+        return one._replace(ids=one.ids[:, :width], mask=one.mask[:, :width], block_ids=one.block_ids[:, :width])
 
     return row
 
@@ -78,7 +78,8 @@ class Rows(TrainLog):
 def steps(samples, task, batch_size, batches=1, world=1, folder=None):
     """The steps of one epoch; nothing is learned, so that each of them is of the same weights."""
     torch.manual_seed(0)
-    data = MultimodalData(tiny.Samples(train=samples), batch_size=batch_size)
+    words = TrainedTokenizer("word")  # so that some drawn sentence is a right one
+    data = MultimodalData(tiny.Samples(train=samples), batch_size=batch_size, tokenizer=words)
     model = tiny.fusion(
         EarlyFusion,
         vocabulary=data.vocabulary,

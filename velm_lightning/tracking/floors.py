@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from lightning import LightningModule, Trainer
@@ -11,6 +12,7 @@ from velm_lightning.data.collate import picture_names
 from velm_lightning.tasks.floors import Floors as Found
 from velm_lightning.tasks.floors import describe, rows_of, training_answers
 from velm_lightning.tracking.run import Run
+from velm_lightning.types import InputError, Sample
 
 
 class Floors(Callback):
@@ -42,13 +44,19 @@ class Floors(Callback):
     def _write(self, trainer: Trainer, pl_module: Any, split: str) -> None:
         """Write what needs no model, unless the training split is no longer the one that the run learned from."""
         data: Any = getattr(trainer, "datamodule", None)
-        if trainer.is_global_zero and data is not None and data.has("train"):
-            learned = self.run.record.get("data", {}).get("train")
-            if learned not in (None, data.fingerprint("train")):
-                return
-            found: Found = pl_module.task.floors(pl_module.rows, data.samples("train"))
+        if trainer.is_global_zero and data is not None and (training := self._learned_from(data)):
+            found: Found = pl_module.task.floors(pl_module.rows, training)
             if found:
                 self.run.keep(self.run.names.get(split, split), floors=found)
+
+    def _learned_from(self, data: Any) -> Sequence[Sample]:
+        """Return the training split; nothing if it cannot be read, or if the run learned from other samples."""
+        learned = self.run.record.get("data", {}).get("train")
+        try:
+            same = data.has("train") and learned in (None, data.fingerprint("train"))
+            return list(data.samples("train")) if same else []
+        except InputError:
+            return []
 
 
 def summary(data: Any, task: Any) -> list[str]:
