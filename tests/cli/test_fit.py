@@ -384,3 +384,9 @@ def test_what_a_run_owes_to_image_and_text_is_kept_with_it(ran, here, capsys):
     assert f"probe: {ran.folder}" in capsys.readouterr().out.replace("\n", "")
     assert here("probe", ran.folder, "--shuffles", "0") == 2
     assert "--shuffles 0 must be at least 1" in capsys.readouterr().err
+
+
+def test_what_a_nested_part_refuses_is_one_sentence(here, capsys):
+    words = ["fit", "--config", CONF / "vqa.yaml", *FEW, *SMALL, "--tracking.wandb=off"]
+    assert here(*words, "--model.init_args.task.init_args.focal=-1") == 2
+    assert "velm: error: task.focal must be at least 0, got -1" in capsys.readouterr().err

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from helpers import tiny
 from helpers.project import COLOURS, FIT, Project, write
+from PIL import Image
 
 from velm_lightning.checkpoints.checkpoint import vocabulary_of
 from velm_lightning.data import MultimodalData
@@ -213,3 +214,18 @@ def test_two_fits_in_one_process_are_two_runs(project, tmp_path, monkeypatch):
     assert "mine" not in {folder.name for folder in found}
     assert all(yaml.safe_load((folder / "run.json").read_text())["status"] == "finished" for folder in found)
     assert vocabulary_of(found[0] / "checkpoints" / "best.ckpt").answers == sorted(COLOURS)
+
+
+def test_other_images_under_the_same_names_are_another_evaluation(project):
+    before = project.kept()
+    Image.new("RGB", (24, 24), (250, 250, 0)).save(project.folder / "red.png")
+    assert project.evaluate("test") == 0
+    assert project.kept() == before
+    assert any(name.startswith("test@test-") for name in project.record["scores"])
+
+
+def test_floors_are_of_the_samples_that_the_run_learned_from(project):
+    before = project.record["floors"]["test"]
+    project.data(train=("zebra",) * 3)
+    assert project.evaluate("test") == 0
+    assert project.record["floors"]["test"] == before

@@ -117,5 +117,14 @@ def test_sentences_of_unknown_words_are_a_finding():
 def test_sentences_that_are_one_piece_each_are_a_finding():
     texts = ["ꦲꦏ꧀ꦱꦫ", "ꦗꦮ", "ꦱꦭꦃ", "ꦮꦺꦴꦁ"]  # Javanese script, which is not known as one without blanks
     assert "4 of 4 targets are one word piece long" in thin_targets(saying(*texts), words(texts, kind="word"))
-    assert thin_targets(saying(*CHINESE), words(CHINESE, kind="word")) is None
+    assert "one word piece long" not in thin_targets(saying(*CHINESE), words(CHINESE, kind="word"))
     assert thin_targets(saying(*["yes", "no"] * 5), words(["yes", "no"] * 10)) is None, "answers that return"
+
+
+def test_sentences_that_metrics_take_for_one_word_are_a_finding():
+    texts = [f"一只狗在雪地里跑{letter}" for letter in "来去了过着呢吧啊"]
+    samples = [Sample(str(i), tiny.picture(i), "", text, (text,)) for i, text in enumerate(texts)]
+    words = Vocabulary(train_tokenizer(texts, kind="bpe"))
+    assert "8 of 8 targets hold no blank" in thin_targets(samples, words)
+    answers = [sample._replace(target="Feuerwehr", references=("Feuerwehr",)) for sample in samples]
+    assert thin_targets(answers, words) is None, "one answer that returns is no sentence"

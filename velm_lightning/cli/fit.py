@@ -300,7 +300,18 @@ def main(arguments: Sequence[str]) -> int:
         return 130
     except MisconfigurationException as error:
         raise InputError(" ".join(str(error).split())) from error
+    except ValueError as error:  # jsonargparse wraps what the constructor of a nested part raises
+        if (cause := _input_error(error)) is None:
+            raise
+        raise cause from error
     return 0
+
+
+def _input_error(error: BaseException | None) -> InputError | None:
+    """Return the ``InputError`` that an exception was raised from, or during the handling of, if there is one."""
+    while error is not None and not isinstance(error, InputError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _start(arguments: Sequence[str]) -> None:

@@ -75,7 +75,7 @@ def ceiling(task: Task, samples: Sequence[Sample], vocabulary: Vocabulary, most:
 
 
 def thin_targets(samples: Sequence[Sample], vocabulary: Vocabulary, most: int = 1000) -> str | None:
-    """Return a warning if the sentences to produce are mostly unknown words, or one word piece each.
+    """Return a warning if the sentences to produce are mostly unknown words, one word piece, or one word each.
 
     One piece each is as it should be for answers that return again and again, but not if every target is another one.
     """
@@ -89,6 +89,12 @@ def thin_targets(samples: Sequence[Sample], vocabulary: Vocabulary, most: int = 
     if 2 * len(set(single)) > len(targets):
         said = f"{len(single)} of {len(targets)} targets are one word piece long, such as {single[0]!r}"
         return f"warning: {said}: if these are sentences without blanks, {mend}"
+    joined = [text for text in targets if len(text) > 3 and len(text.split()) == 1]
+    if 2 * len(set(joined)) > len(targets):
+        said = f"{len(joined)} of {len(targets)} targets hold no blank, such as {joined[0]!r}"
+        return (
+            f"warning: {said}: if these are sentences, BLEU and CIDEr-D take each for one word and match it as a whole"
+        )
     return None
 
 

@@ -30,8 +30,8 @@ class Flops(NamedTuple):
     Attributes:
         training: of a training step: the task's loss and its gradients, and whatever else the loss does, as to draw
             sentences or to ask a teacher.
-        inference: of one pass from image and text to the logits (``Task.forward_once``); a sentence is read once with its
-            target, as decoding with a cache reads it, and no search is counted.
+        inference: of one pass from image and text to the logits (``Task.forward_once``); a sentence is read once with
+            its target, as decoding with a cache reads it, and no search is counted.
     """
 
     training: int

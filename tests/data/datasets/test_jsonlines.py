@@ -348,3 +348,12 @@ def test_daquar_is_read_by_the_config_that_a_user_would_write():
     assert sizes["test"] == 5673
     assert sizes["val"] == pytest.approx(680, rel=0.15)
     assert all(sample.image.is_file() for sample in data.split("val"))
+
+
+def test_a_first_row_without_a_label_loses_no_label(tmp_path):
+    rows = [{"image": "0.png", "text": "what?"}, {"image": "1.png", "text": "what?", "answers": "red", "group": "g"}]
+    (tmp_path / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "train.jsonl").write_text(json.dumps(rows[1]) + "\n")
+    samples = JSONLines(tmp_path, train="train.jsonl", test="test.jsonl").split("test")
+    assert [sample.references for sample in samples] == [(), ("red",)]
+    assert [sample.group for sample in samples] == ["", "g"]

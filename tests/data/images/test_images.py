@@ -148,9 +148,10 @@ def test_a_turned_picture_is_cropped_when_upright(tmp_path, turn):
     assert torch.equal(read_image(tmp_path / "turned.png", transform), read_image(tmp_path / "upright.png", transform))
 
 
-def test_a_jpeg_decoded_small_is_cropped_at_the_same_place(tmp_path):
-    smooth(1203, 901).save(tmp_path / "a.jpg", quality=98)
-    smooth(1203, 901).save(tmp_path / "a.png")
+@pytest.mark.parametrize("size", [(1203, 901), (905, 601), (601, 2001), (1201, 4000)])
+def test_a_jpeg_decoded_small_is_cropped_at_the_same_place(tmp_path, size):
+    smooth(*size).save(tmp_path / "a.jpg", quality=98)
+    smooth(*size).save(tmp_path / "a.png")
     transform = ImageTransform(56, "crop", 56 / 64)
     small, whole = (read_image(tmp_path / name, transform).int() for name in ("a.jpg", "a.png"))
     assert (small - whole).abs().max() <= 3

@@ -29,6 +29,7 @@ _TURNS = {
     7: Pillow.Transpose.TRANSVERSE,
     8: Pillow.Transpose.ROTATE_90,
 }  # EXIF orientation -> what undoes it
+_SIDEWAYS = (5, 6, 7, 8)  # of them, those that exchange width and height
 
 
 def read_image(image: Path | Tensor, transform: ImageTransform, max_pixels: int = MAX_PIXELS) -> Tensor:
@@ -73,7 +74,7 @@ def _tensor(picture: Pillow.Image) -> Tensor:
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
 
 
-def _fit(picture: Pillow.Image, transform: ImageTransform, reduced: int = 1) -> Pillow.Image:
+def _fit(picture: Pillow.Image, transform: ImageTransform, full: tuple[int, int] | None = None) -> Pillow.Image:
     """Return an upright RGB picture as S x S: squashed, or resized and its centre cropped, both with antialiasing.
 
     The crop is that of torchvision's ``ImageClassification`` preset: the shorter side becomes ``size / crop_ratio``,
@@ -82,18 +83,19 @@ def _fit(picture: Pillow.Image, transform: ImageTransform, reduced: int = 1) -> 
     Args:
         picture: what was decoded.
         transform: the geometry.
-        reduced: by how much its decoder has already made the picture smaller.
+        full: width and height of the picture before its decoder made it smaller; by default it has not.
     """
     side, filtering = transform.size, _FILTERS[transform.interpolation]
     if transform.resize != "crop":
         return picture.resize((side, side), filtering)
-    width, height = (length * reduced for length in picture.size)
+    width, height = full or picture.size
     short = max(side, round(side / transform.crop_ratio))
     new = int(short * width / min(width, height)), int(short * height / min(width, height))
     left, top = (round((length - side) / 2) for length in new)
-    if reduced == 1 and max(new) <= _LONGEST * short:
+    if (width, height) == picture.size and max(new) <= _LONGEST * short:
         return picture.resize(new, filtering).crop((left, top, left + side, top + side))
-    across, down = picture.width / new[0], picture.height / new[1]  # the same part without resizing the rest
+    factor = round(width / picture.width)  # a decoder that reduces an image rounds its sides up
+    across, down = width / factor / new[0], height / factor / new[1]  # the same part without resizing the rest
     box = (left * across, top * down, (left + side) * across, (top + side) * down)
     return picture.resize((side, side), filtering, box=box)
 
@@ -113,9 +115,10 @@ def _decode(file: BinaryIO, path: Path, transform: ImageTransform, max_pixels: i
         picture.draft("RGB", (twice, twice))  # a large JPEG is decoded at 1/2, 1/4 or 1/8, and never below 2 S
         if not isinstance(picture, JpegImageFile):
             picture.load()  # so that what looks for EXIF data finds a whole file
-        turn, reduced = _TURNS.get(_orientation(picture)), round(width / picture.width)
+        orientation = _orientation(picture)
+        turn = _TURNS.get(orientation)
         upright = _rgb(picture) if turn is None else _rgb(picture).transpose(turn)
-        return _fit(upright, transform, reduced)
+        return _fit(upright, transform, (height, width) if orientation in _SIDEWAYS else (width, height))
 
 
 def _orientation(image: Pillow.Image) -> int:
