@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -289,6 +290,7 @@ def _plain(config: Any) -> dict[str, Any]:
 def main(arguments: Sequence[str]) -> int:
     """Run one of Lightning's subcommands; the exit code of a run that was told to stop is 128 + the signal."""
     quiet()
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
     check_configs(arguments)
     try:
         _start(arguments)
@@ -318,5 +320,5 @@ def _start(arguments: Sequence[str]) -> None:
         seed_everything_default=0,
         auto_configure_optimizers=False,
         parser_class=Parser,
-        args=None if list(arguments) == sys.argv[1:] else list(arguments),
+        args=list(arguments),
     )
