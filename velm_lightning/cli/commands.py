@@ -12,6 +12,7 @@ COMMANDS = {
     "validate": ("velm_lightning.cli.fit", "evaluate on the validation split"),
     "test": ("velm_lightning.cli.fit", "evaluate on the test split"),
     "predict": ("velm_lightning.cli.fit", "write predictions"),
+    "configs": ("velm_lightning.cli.configs", "list the experiments that come with the package, or copy one"),
     "ask": ("velm_lightning.cli.ask", "ask a checkpoint a question about an image"),
     "draw": ("velm_lightning.cli.draw", "generate images from a caption"),
     "search": ("velm_lightning.cli.search", "find the images in a folder that match a text"),
