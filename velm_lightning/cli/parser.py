@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
+from velm_lightning.cli.renamed import renamed
 from velm_lightning.data import Tokenizing
 from velm_lightning.io.configurable import Configurable
 from velm_lightning.types import Dataset, InputError
@@ -26,6 +27,8 @@ class Parser(LightningArgumentParser):
         if missing := _MISSING.fullmatch(said):
             names = re.sub(r"\w+\.(\S+)", r"\1", missing[1]).replace(", ", " and ")
             raise InputError(f"{names} must be given: name a config, as in `--config conf/vqa.yaml`, or set them")
+        if renames := renamed(message):
+            raise InputError("; ".join(renames))
         known = _options(self) | {
             kind.__name__ for base in (Configurable, Dataset, Tokenizing) for kind in _kinds(base)
         }
