@@ -347,7 +347,7 @@ def test_a_check_of_data_prints_what_the_tokeniser_allows(here, capsys, tmp_path
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(config))
     here("data", "check", "own.yaml")
     told = capsys.readouterr().out
-    assert "tokeniser: whole words of the training texts, 8 pieces" in told
+    assert "tokeniser: whole words of the training texts, 8 tokens" in told
     assert "warning: the highest val exact match that this tokeniser and answer list allow is 0.5000" in told
     assert "'a blue star' becomes 'a star'" in told
 

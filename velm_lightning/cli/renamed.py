@@ -53,8 +53,8 @@ def renamed(message: str) -> list[str]:
         full = _plain(f"{sections}.{key}")
         value = re.search(rf"--{re.escape(key)}[= ](\w+)", message)
         hints += [_hint(old, new, value[1] if value else "") for old, new in _KEYS.items() if _ends(full, old)]
-    for value in _matches(_REFUSED_VALUE, message):
-        hints += [text for (key, old), text in _VALUES.items() if old == value and _ends(_plain(sections), key)]
+    for refused in _matches(_REFUSED_VALUE, message):
+        hints += [text for (key, old), text in _VALUES.items() if old == refused and _ends(_plain(sections), key)]
     for path in _matches(_REFUSED_CLASS, message):
         name = path.rpartition(".")[2]
         hints += [f"{name} is now {_CLASSES[name]}"] if name in _CLASSES else []
