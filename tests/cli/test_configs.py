@@ -134,8 +134,36 @@ def test_every_experiment_builds_a_model_that_learns_from_its_data(path, words, 
 
 @pytest.mark.parametrize("path", WHOLE, ids=name_of)
 def test_every_experiment_says_what_it_is(path):
-    assert path.read_text("utf-8").startswith("# ")
+    summary, launch, *_ = path.read_text("utf-8").splitlines()
+    assert summary.startswith("# ")
+    assert launch.startswith(f"#   velm fit --config {name_of(path)}")
     assert read(path)["tracking"]["experiment"] == path.stem
+
+
+def test_every_config_opens_with_a_comment():
+    assert [path for path in EVERY if path.parent.name != "encoders" and not path.read_text().startswith("# ")] == []
+
+
+@pytest.mark.parametrize("fusion_name", ["InteractiveFusion", "EarlyFusion"])
+def test_optimization_needs_no_class_path(fusion_name, words, tmp_path):
+    """Neither in a config, nor on the command line, nor in the file of dotted keys that a sweep writes."""
+    (tmp_path / "first.yaml").write_text(
+        "model: {init_args: {optimization: {learning_rate: 0.25, layer_decay: 0.5}}}\n"
+    )
+    (tmp_path / "trial.json").write_text(
+        f'{{"model.class_path": "{fusion_name}", "model.init_args.optimization.weight_decay": 0.125}}'
+    )
+    files = ["--config", tmp_path / "first.yaml", "--config", tmp_path / "trial.json"]
+    made = words("--config", VQA, *files, "--model.init_args.optimization.warmup_ratio=0.75", build=False)
+    settings = made.config["fit"]["model"]["init_args"]["optimization"]
+    assert made.config["fit"]["model"]["class_path"].endswith(f".{fusion_name}")
+    assert settings["class_path"] == "velm_lightning.training.Optimization"
+    given = {"learning_rate": 0.25, "layer_decay": 0.5, "weight_decay": 0.125, "warmup_ratio": 0.75}
+    assert {key: settings["init_args"][key] for key in given} == given
+
+
+def test_no_config_names_the_class_of_its_optimization():
+    assert [path for path in EVERY if "class_path: Optimization" in path.read_text("utf-8")] == []
 
 
 @parts("fusion")
@@ -172,7 +200,7 @@ def test_every_encoder_swaps_into_the_experiment(path, words, no_download):
         assert made.model(batch).embeddings.isfinite().all()
 
 
-@parts("weights")
+@parts("init")
 def test_encoders_of_an_experiment_may_go_without_their_weights(path, words, no_download):
     pretrained = CONF / "daquar_minilm.yaml"
     small = ["--model.init_args.image_encoder.init_args.size=32"]
@@ -194,7 +222,7 @@ def test_a_pretrained_text_encoder_brings_its_tokeniser(given, words, no_downloa
 
 
 def test_a_visual_prefix_learns_its_mapping_alone(words, no_download):
-    made = words("--config", CONF / "prefix.yaml", *stand_in(CONF / "prefix.yaml"), *FEW)
+    made = words("--config", CONF / "visual_prefix.yaml", *stand_in(CONF / "visual_prefix.yaml"), *FEW)
     one_step(made)
     assert {name.split(".")[0] for name, p in made.model.named_parameters() if p.grad is not None} == {"connector"}
     assert {name.split(".")[0] for name, p in made.model.named_parameters() if p.requires_grad} == {"connector"}
@@ -202,7 +230,9 @@ def test_a_visual_prefix_learns_its_mapping_alone(words, no_download):
 
 @parts("tuning")
 def test_a_visual_prefix_may_let_its_language_model_learn_too(path, words, no_download):
-    made = words("--config", CONF / "prefix.yaml", "--config", path, *stand_in(CONF / "prefix.yaml"), *FEW)
+    made = words(
+        "--config", CONF / "visual_prefix.yaml", "--config", path, *stand_in(CONF / "visual_prefix.yaml"), *FEW
+    )
     assert one_step(made).isfinite()
     language = dict(made.model.text_encoder.named_parameters())
     learned = {name for name, p in language.items() if p.grad is not None}

@@ -51,8 +51,8 @@ def test_what_it_cannot_do_is_said(here, path, tmp_path, capsys):
     out = tmp_path / "x.png"
     answers = saved(tiny.fusion(), tmp_path / "answers.ckpt")
     for words, message in (
-        ((answers,), "the checkpoint's task is Classification, which draws nothing"),
-        ((path, "--count", "0"), "--count 0: ask for at least 1 picture"),
+        ((answers,), "the checkpoint's task is Classification, expected Drawing"),
+        ((path, "--count", "0"), "--count must be at least 1, got 0"),
         ((path, "--steps", "0"), "take at least 1 step"),
         ((tmp_path / "none.ckpt",), "does not exist"),
     ):

@@ -178,7 +178,7 @@ def test_a_run_of_a_few_steps_ends_with_figures_too(here, tmp_path):
 
 def test_a_model_can_be_fitted_to_one_batch(here, tmp_path):
     words = ["--trainer.overfit_batches=1", "--trainer.max_epochs=25", "--early_stopping.patience=25"]
-    words += ["--model.init_args.optimization.init_args.learning_rate=5e-3", f"--tracking.runs={tmp_path}"]
+    words += ["--model.init_args.optimization.learning_rate=5e-3", f"--tracking.runs={tmp_path}"]
     assert here(*FIT, *words) == 0
     (folder,) = (tmp_path / "vqa").iterdir()
     losses = [float(row["train/loss"]) for row in Ran(folder, "").metrics() if row["train/loss"]]
@@ -347,7 +347,7 @@ def test_a_check_of_data_prints_what_the_tokeniser_allows(here, capsys, tmp_path
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(config))
     here("data", "check", "own.yaml")
     told = capsys.readouterr().out
-    assert "tokeniser: whole words of the training texts, 8 pieces" in told
+    assert "tokeniser: whole words of the training texts, 8 tokens" in told
     assert "warning: the highest val exact match that this tokeniser and answer list allow is 0.5000" in told
     assert "'a blue star' becomes 'a star'" in told
 

@@ -177,14 +177,14 @@ def test_captions_of_images_without_references_are_counted(files, put, capsys):
     assert figures(files[0], "--references", part) == figures(two, "--references", whole)
     capsys.readouterr()
     assert figures(files[0], "--references", part, "--json", "figures.json")
-    assert "note: 1 captions are of images without references and are not scored" in capsys.readouterr().out
+    assert "note: 1 captions belong to images without references and are not scored" in capsys.readouterr().out
     none = put("none.json", {"1": [], "2": [], "3": ["a dog"]})
     one = put("one.json", [{"image_id": 1, "caption": "a dog"}])
     assert "no image in none.json has references" in refused(capsys, one, "--references", none)
 
 
 def test_results_without_references_need_a_file_of_them(files, put, capsys):
-    assert "--references: results.json has none of its own: name a file" in refused(capsys, files[0])
+    assert "--references: results.json holds no references: name a file" in refused(capsys, files[0])
 
 
 def test_text_goes_with_text_of_as_many_lines(files, put, capsys):
@@ -225,4 +225,6 @@ def test_captions_are_held_against_their_pictures(files, tmp_path):
 
 
 def test_a_model_without_pictures_sees_nothing(files, capsys):
-    assert "--clip and --images belong together" in refused(capsys, files[0], "--references", files[1], "--clip", "x")
+    assert "--clip and --images must be given together" in refused(
+        capsys, files[0], "--references", files[1], "--clip", "x"
+    )

@@ -250,7 +250,7 @@ def test_an_interrupt_ends_the_trial_and_puts_it_in_line_again(sweep):
     parent.send_signal(signal.SIGINT)
     _, err = parent.communicate(timeout=60)
     assert parent.returncode == 130
-    assert "the same command goes on from here" in err
+    assert "the same command continues the sweep" in err
     assert "Traceback" not in err, err
     assert one.states() == {"WAITING": 1}
 

@@ -36,7 +36,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--words", type=int, default=10_000, help="size of the vocabulary (10,000)")
     parser.add_argument("--batch-size", type=int, default=32, help="sentences at once (32)")
     parser.add_argument(
-        "--prompt", type=int, default=10, help="words before it (10: the visual prefix of conf/prefix.yaml)"
+        "--prompt", type=int, default=10, help="words before it (10: the visual prefix of conf/visual_prefix.yaml)"
     )
     parser.add_argument("--length", type=int, default=32, help="words in a sentence (32)")
     parser.add_argument("--beams", type=int, default=5, help="beams of the beam search (5)")

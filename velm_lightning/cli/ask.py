@@ -1,4 +1,4 @@
-"""``velm ask``: put a question about a picture to a checkpoint."""
+"""``velm ask``: asks a checkpoint a question about an image."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from velm_lightning.types import Batch, InputError, Sample
 
 
 def batch_of(model: Fusion, image: Path, text: str) -> Batch:
-    """Make a batch of one picture and one text for ``model``.
+    """Return a batch of one image and one text for ``model``.
 
     Raises:
-        InputError: the picture cannot be read.
+        InputError: If the image cannot be read.
     """
-    picture = read_image(image, model.transform)
+    pixels = read_image(image, model.transform)
     sample = Sample(key=image.name, image=image, text=text, target=None, references=())
-    return Texts([sample], model.vocabulary).batch([0], picture[None])
+    return Texts([sample], model.vocabulary).batch([0], pixels[None])
 
 
 def main(words: Sequence[str]) -> int:
     """Print the best answers of a checkpoint with their probabilities."""
-    parser = argparse.ArgumentParser("velm ask", description="Ask a checkpoint about a picture.")
+    parser = argparse.ArgumentParser("velm ask", description="Ask a checkpoint a question about an image.")
     parser.add_argument("checkpoint", type=Path, help="a .ckpt file of a run")
-    parser.add_argument("--image", type=Path, required=True, help="a picture file")
+    parser.add_argument("--image", type=Path, required=True, help="an image file")
     parser.add_argument("--text", default="", help="the question, source sentence or prompt")
-    parser.add_argument("--best", type=int, default=5, help="how many answers (5)")
-    parser.add_argument("--explain", type=Path, help="draw where the model looked into this file")
+    parser.add_argument("--best", type=int, default=5, help="number of answers to print (default 5)")
+    parser.add_argument("--explain", type=Path, help="write an attention and evidence map to this file")
     parser.add_argument("--allow", nargs="*", default=[], help="packages whose classes the checkpoint may name")
     options = parser.parse_args(list(words)[1:])
     if options.best < 1:
-        raise InputError(f"--best {options.best}: ask for at least 1 answer")
+        raise InputError(f"--best must be at least 1, got {options.best}")
     model = Fusion.load_from_checkpoint(options.checkpoint, allow=options.allow)
     batch = batch_of(model, options.image, options.text)
     with torch.inference_mode():
@@ -47,5 +47,5 @@ def main(words: Sequence[str]) -> int:
     if options.explain is not None:
         title = f"{options.text}  {answers[0][0]}".strip()
         draw(options.explain, batch.image[0], title, explain(model, batch, [answers[0][0]]))
-        print(f"where it looked: {options.explain}")
+        print(f"explanation: {options.explain}")
     return 0

@@ -1,4 +1,4 @@
-"""``velm bench``: what is fast, measured as ratios within one run, and how often a comparison is right."""
+"""``velm bench``: measures speed, as ratios within one run, and the error rates of a comparison."""
 
 from __future__ import annotations
 
@@ -7,26 +7,28 @@ from collections.abc import Sequence
 from importlib import import_module
 
 BENCHES = {
-    "step": "a training step of velm beside a bare PyTorch loop",
-    "fusions": "what each fusion costs: training and inference throughput, utilisation",
-    "decoding": "words a second, with and without the cache, beside transformers.generate",
-    "scoring": "captions scored, and how that grows with the images",
-    "features": "an epoch on kept features beside tensors in memory and the encoder in the loop",
-    "statistics": "how often velm compare is wrong, and how often it finds a true gap",
+    "step": "a training step of velm against a plain PyTorch loop",
+    "fusions": "cost of each fusion: training and inference throughput, utilisation",
+    "decoding": "tokens per second, with and without the cache, against transformers.generate",
+    "scoring": "captions scored per second, and how that scales with the number of images",
+    "features": "an epoch on cached features, on tensors in memory and with the encoder in the loop",
+    "statistics": "error rate and power of velm compare",
 }
 
 
 def main(words: Sequence[str]) -> int:
     """Run one benchmark and print its table; only its module is imported."""
-    parser = argparse.ArgumentParser("velm bench", description="Measure speed, as ratios within one run, and errors.")
+    parser = argparse.ArgumentParser(
+        "velm bench", description="Measure speed, as ratios within one run, and error rates."
+    )
     benches = parser.add_subparsers(dest="bench", required=True)
-    for name, what in BENCHES.items():
-        one = benches.add_parser(name, help=what)
+    for name, summary in BENCHES.items():
+        bench = benches.add_parser(name, help=summary)
         if name in words[1:2]:
             module = import_module(f"velm_lightning.bench.{name}")
-            one.description = module.__doc__
-            module.arguments(one)
-            one.set_defaults(run=module.run)
+            bench.description = module.__doc__
+            module.arguments(bench)
+            bench.set_defaults(run=module.run)
     options = parser.parse_args(list(words)[1:])
     options.run(options)
     return 0

@@ -1,4 +1,4 @@
-"""The commands of ``velm``, also installed as ``LightningCLI``; only what a command needs is imported."""
+"""The commands of ``velm``, also installed as ``LightningCLI``; only the modules that a command needs are imported."""
 
 from __future__ import annotations
 
@@ -12,22 +12,31 @@ COMMANDS = {
     "validate": ("velm_lightning.cli.fit", "evaluate on the validation split"),
     "test": ("velm_lightning.cli.fit", "evaluate on the test split"),
     "predict": ("velm_lightning.cli.fit", "write predictions"),
-    "ask": ("velm_lightning.cli.ask", "ask a checkpoint about a picture"),
-    "draw": ("velm_lightning.cli.draw", "draw pictures from a caption"),
-    "search": ("velm_lightning.cli.search", "find the pictures of a folder that go with a text"),
+    "configs": ("velm_lightning.cli.configs", "list the experiments that come with the package, or copy one"),
+    "ask": ("velm_lightning.cli.ask", "ask a checkpoint a question about an image"),
+    "draw": ("velm_lightning.cli.draw", "generate images from a caption"),
+    "search": ("velm_lightning.cli.search", "find the images in a folder that match a text"),
     "data": ("velm_lightning.cli.data", "check the data that a config names"),
-    "features": ("velm_lightning.cli.features", "run a frozen image encoder once over all pictures"),
-    "score": ("velm_lightning.cli.score", "score a file of captions, of any system, as the COCO evaluation does"),
-    "sweep": ("velm_lightning.cli.sweep", "search fusions, seeds and settings by a sweep file"),
+    "features": ("velm_lightning.cli.features", "run a frozen image encoder once over all images"),
+    "score": ("velm_lightning.cli.score", "score a file of captions from any system, as the COCO evaluation does"),
+    "sweep": ("velm_lightning.cli.sweep", "search fusions, seeds and settings with a sweep file"),
     "compare": ("velm_lightning.cli.compare", "compare finished runs: statistics, tables, a dashboard"),
-    "probe": ("velm_lightning.cli.probe", "measure how much a model owes to the image and to the text"),
-    "verify": ("velm_lightning.cli.verify", "compute a run's figures anew from its predictions"),
+    "probe": ("velm_lightning.cli.probe", "measure how much a model relies on the image and on the text"),
+    "verify": ("velm_lightning.cli.verify", "recompute a run's metrics from its predictions"),
     "bench": ("velm_lightning.cli.bench", "measure speed"),
 }
+_RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # set in every process of a distributed run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit code: 0, or 2 where the input is at fault."""
+    """Run one command.
+
+    Args:
+        arguments: The command and its arguments; by default those of this process.
+
+    Returns:
+        The exit code: 0, 2 if the input is at fault, or the command's own.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help"):
         print(usage())
@@ -40,13 +49,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from velm_lightning.errors import InputError
 
     try:
-        return int(import_module(module).main(words) or 0)
+        return int(import_module(module).main(_with_packaged_configs(words)) or 0)
     except InputError as error:
         print(f"velm: error: {error}", file=sys.stderr)
         return 2
 
 
+def _with_packaged_configs(words: Sequence[str]) -> list[str]:
+    """Replace config files that only the installed package has by their paths there, and print those paths."""
+    from velm_lightning.io.config_files import find_in_word
+
+    replaced = [find_in_word(word) for word in words]
+    if all(os.environ.get(name, "0") == "0" for name in _RANKS):
+        for path in dict.fromkeys(path for _, path in replaced if path):
+            print(f"using {path}, which comes with velm_lightning")
+    return [word for word, _ in replaced]
+
+
 def usage() -> str:
     """Return the list of commands."""
-    lines = [f"  {name:<10}{what}" for name, (_, what) in COMMANDS.items()]
-    return "\n".join(["usage: velm COMMAND …", "", *lines, "", "velm COMMAND --help tells more."])
+    lines = [f"  {name:<10}{description}" for name, (_, description) in COMMANDS.items()]
+    return "\n".join(["usage: velm COMMAND …", "", *lines, "", "Run `velm COMMAND --help` for the options."])

@@ -1,4 +1,4 @@
-"""``velm compare``: from finished runs to a conclusion; neither torch nor the models are needed."""
+"""``velm compare``: compares finished runs; imports neither torch nor the models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from velm_lightning.errors import InputError
 
 
 def main(words: Sequence[str]) -> int:
-    """Compare runs, print what was found, and write it as asked."""
+    """Compare runs, print the comparison, and write it to the files that the options name; returns exit code 0."""
     options = _parser().parse_args(list(words)[1:])
     from rich.console import Console
 
@@ -20,43 +20,43 @@ def main(words: Sequence[str]) -> int:
     from velm_lightning.compare.reading import read_runs
     from velm_lightning.compare.tables import latex, markdown, print_tables, table_of_runs
 
-    runs, left = read_runs(_places(options.runs, options.fetched))
+    runs, skipped = read_runs(_places(options.runs, options.fetched))
     estimate(runs, options.watts, options.price)
-    found = compare(runs, left, options.split, options.controls, options.metric)
-    print_tables(found, Console())
+    comparison = compare(runs, skipped, options.split, options.controls, options.metric)
+    print_tables(comparison, Console())
     for path, make in ((options.markdown, markdown), (options.csv, table_of_runs), (options.latex, latex)):
         if path:
-            write(path, make(found))
+            write(path, make(comparison))
     if options.report:
         from velm_lightning.compare.report import send
 
-        print(f"report: {send(found, options.report, options.title)}")
+        print(f"report: {send(comparison, options.report, options.title)}")
     if options.html:
         from velm_lightning.compare.page import page
 
-        write(options.html, page(found, options.title))
+        write(options.html, page(comparison, options.title))
         print(f"dashboard: {options.html}")
     return 0
 
 
 def _places(names: Sequence[str], fetched: Path) -> list[Path]:
-    """Return what shell patterns name, and where the runs of W&B projects were fetched to."""
+    """Return the paths that shell patterns match and the folders of runs fetched from W&B projects."""
     from velm_lightning.compare.remote import PREFIX, fetch
 
-    found = []
+    places = []
     for name in names:
         if name.startswith(PREFIX):
-            found.append(fetch(name, fetched))
+            places.append(fetch(name, fetched))
         else:
-            found += [Path(match) for match in sorted(glob(name)) or [name]]
-    return found
+            places += [Path(match) for match in sorted(glob(name)) or [name]]
+    return places
 
 
 def write(path: Path, text: str) -> None:
     """Write a file.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: If it cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,19 +75,21 @@ def _parser() -> argparse.ArgumentParser:
         "runs", nargs="+", metavar="RUN", help="folders of runs, of experiments, or patterns; wandb:entity/project"
     )
     parser.add_argument(
-        "--fetched", type=Path, default=Path("runs") / "wandb", metavar="DIR", help="where runs from W&B are kept"
+        "--fetched", type=Path, default=Path("runs") / "wandb", metavar="DIR", help="folder for runs fetched from W&B"
     )
     parser.add_argument(
-        "--split", metavar="NAME", help="test where all runs have it, else val; or another evaluation of the runs"
+        "--split", metavar="NAME", help="split or evaluation to compare; by default test if all runs have it, else val"
     )
-    parser.add_argument("--metric", metavar="NAME", help="the figure to compare by; by default what the runs monitor")
-    parser.add_argument("--controls", nargs="*", default=[], metavar="CLASS", help="models that are controls besides")
-    parser.add_argument("--watts", type=float, help="mean power of a device with its share of the machine: adds kWh")
-    parser.add_argument("--price", type=float, help="price of an hour of a device: adds what a run costs")
+    parser.add_argument(
+        "--metric", metavar="NAME", help="metric to compare by; by default the one that the runs monitor"
+    )
+    parser.add_argument("--controls", nargs="*", default=[], metavar="CLASS", help="further classes that are controls")
+    parser.add_argument("--watts", type=float, help="mean power per device with its share of the machine: adds kWh")
+    parser.add_argument("--price", type=float, help="price per device hour: adds the cost of a run")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a dashboard that works without a network")
     parser.add_argument("--title", default="Comparison of fusions", help="title of dashboard and report")
     parser.add_argument("--report", metavar="ENTITY/PROJECT", help="save a W&B report there (extra `reports`)")
     parser.add_argument("--markdown", type=Path, metavar="FILE")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="one line a run, every figure in full")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="one line per run, every metric at full precision")
     parser.add_argument("--latex", type=Path, metavar="FILE", help="tables for booktabs")
     return parser

@@ -1,4 +1,4 @@
-"""Configs from elsewhere: which packages they may name, looked at before anything of theirs is imported."""
+"""Refuses configs that name code outside the allowed packages, before any of it is imported."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from velm_lightning.types import SPLITS, InputError
 
 PACKAGES = ("velm_lightning", "lightning", "torch", "torchvision", "torchmetrics", "transformers")
 _SUFFIXES = (".yaml", ".yml")
-_LARGEST = 2**16  # bytes of a file that is looked through though its name does not say that it is a config
+_LARGEST = 2**16  # bytes; a larger file without a config's suffix is not scanned
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 
 def check_configs(words: Sequence[str]) -> None:
     """Refuse configs among the words of a command line that name code outside the allowed packages.
 
-    A class named on the command line itself is the user's own word and is not looked at. ``--allow NAME,NAME`` on the
+    A class named on the command line itself is not checked. ``--allow NAME,NAME`` on the
     command line (in a config it means nothing) allows more packages.
 
     Raises:
-        InputError: a config names such a class; nothing of its package has been imported.
+        InputError: If a config names such a class; nothing of its package has been imported.
     """
     allowed = {*PACKAGES, *(name for value in _values(words, "--allow") for name in value.split(","))}
     for config in (*_values(words, "--config"), *_values(words, "-c")):
@@ -38,29 +38,29 @@ def check_configs(words: Sequence[str]) -> None:
 
 
 def check_file(path: Path, allowed: set[str], seen: frozenset[Path] = frozenset()) -> None:
-    """Look through one file and those that it names; see ``check_configs``.
+    """Check one file and those that it names; see ``check_configs``.
 
     Raises:
-        InputError: as ``check_configs``; or the file is no YAML.
+        InputError: As ``check_configs``, or if the file is not YAML.
     """
     if not path.is_file():
-        return  # whoever reads it says so
+        return  # the parser reports a missing file
     try:
-        found = yaml.safe_load(read_text(path))
+        content = yaml.safe_load(read_text(path))
     except InputError:
         if path.suffix not in _SUFFIXES and seen:
             return
         raise
     except (RecursionError, ValueError) as error:  # nested too deep; a date that does not exist
-        raise InputError(f"{path}: cannot be read as a config ({error}): write it plainer") from error
+        raise InputError(f"{path}: cannot be read as a config ({error}): simplify it") from error
     except yaml.YAMLError as error:
         if path.suffix not in _SUFFIXES and seen:
             return  # a file of another kind
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}: not YAML at column {mark.column + 1}" if mark else f"{path}: not YAML"
-        raise InputError(f"{place} ({getattr(error, 'problem', None) or 'unreadable'}): mend it there") from error
+        raise InputError(f"{place} ({getattr(error, 'problem', None) or 'unreadable'}): correct it there") from error
     seen |= {path.resolve()}
-    for key, value in _strings(found):
+    for key, value in _strings(content):
         nested = path.parent / value
         if key not in SPLITS and _may_be_config(nested) and nested.resolve() not in seen:
             check_file(nested, allowed, seen)
@@ -73,7 +73,7 @@ def check_file(path: Path, allowed: set[str], seen: frozenset[Path] = frozenset(
 
 
 def _may_be_config(path: Path) -> bool:
-    """Say whether a value names a file that would be read as a part of the config, whatever its name ends with."""
+    """Return whether a value names a file that the parser would read as a part of the config, whatever its suffix."""
     try:
         return path.is_file() and (path.suffix in _SUFFIXES or path.stat().st_size <= _LARGEST)
     except (OSError, ValueError):
@@ -89,7 +89,7 @@ def _values(words: Sequence[str], option: str) -> Iterator[str]:
 
 
 def _strings(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Yield every string with the key that it, or the list it is in, stands under."""
+    """Yield every string with its key, for an item of a list the key of the list."""
     if isinstance(value, dict):
         for name, item in value.items():
             yield from _strings(item, str(name))
@@ -101,9 +101,9 @@ def _strings(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _is_code(key: str, package: str) -> bool:
-    """Say whether a value such as ``a.b`` could be a class: there is such a package, and no file is wanted here."""
+    """Return whether a value such as ``a.b`` could be a class: the package exists, and the key takes no file."""
     try:
         spec = None if key in SPLITS else find_spec(package)
     except (ImportError, ValueError):
         return False
-    return spec is not None and spec.origin is not None  # a mere folder has none
+    return spec is not None and spec.origin is not None  # a folder without Python files has none

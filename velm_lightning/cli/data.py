@@ -1,4 +1,4 @@
-"""``velm data check``: look for faults in the data that a config names, before a run does."""
+"""``velm data check``: checks the data that a config names before a run uses it."""
 
 from __future__ import annotations
 
@@ -25,28 +25,30 @@ from velm_lightning.types import SPLITS, InputError
 
 
 def data_of(config: Path, options: Sequence[str] = ()) -> MultimodalData:
-    """Build the data module that ``config`` names: a whole config, or a file of its ``data`` section alone.
+    """Build the data module that ``config`` names: a whole config, or a file with only its ``data`` section.
 
     Args:
-        config: a YAML file.
-        options: ``--data.…`` arguments as for ``velm fit``.
+        config: A YAML file.
+        options: ``--data.…`` arguments, as for ``velm fit``.
 
     Raises:
-        InputError: the file is missing, is no YAML, or has no such section.
+        InputError: If the file is missing, is not YAML, or has no such section.
     """
     check_file(config, {*PACKAGES})
     try:
-        found = yaml.safe_load(config.read_text("utf-8"))
+        content = yaml.safe_load(config.read_text("utf-8"))
     except OSError as error:
         raise InputError(f"config {config} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"config {config} is no YAML: {error}") from error
-    section = found.get("data") if isinstance(found, dict) and "dataset" not in found else found
+        raise InputError(f"config {config} is not valid YAML: {error}") from error
+    section = content.get("data") if isinstance(content, dict) and "dataset" not in content else content
     if not isinstance(section, dict | str):
-        raise InputError(f"config {config} has no `data` section")
+        raise InputError(
+            f"config {config} has no `data` section: name a config as for `velm fit`, or a file of conf/data"
+        )
     parser = Parser()
     parser.add_class_arguments(MultimodalData, "data")
-    if isinstance(section, str):  # a file, named relative to the config, as everywhere in it
+    if isinstance(section, str):  # a file, relative to the config
         given = ["--data", os.path.join(config.parent, section)]
         return _built(parser, parser.parse_args([*given, *options]))
     start = parser.parse_object({"data": section})
@@ -59,25 +61,25 @@ def _built(parser: Parser, config: object) -> MultimodalData:
 
 
 def _floors(data: MultimodalData) -> list[str]:
-    """Return what each evaluation split scores without a model, by the default metric of its kind of target."""
+    """Return the score of trivial baselines on each evaluation split, by the default metric of its kind of target."""
     try:
         splits = {name: data.samples(name) for name in SPLITS if data.has(name)}
-    except InputError:  # it is among the problems
+    except InputError:  # the report lists it
         return []
     training = splits.pop("train", [])
     task: Task = Generation() if data.sentences("train") else Classification()
     metric = task.signature("").partition("|")[0]
-    found = {name: describe(task.floors(rows_of(samples), training), metric) for name, samples in splits.items()}
-    return [f"{name}: {told}" for name, told in found.items() if told]
+    floors = {name: describe(task.floors(rows_of(samples), training), metric) for name, samples in splits.items()}
+    return [f"{name}: {floor}" for name, floor in floors.items() if floor]
 
 
 def _limits(data: MultimodalData) -> list[str]:
-    """Return what the tokeniser and the list of answers allow, by exact match and, for sentences, by CIDEr-D."""
+    """Return the highest scores that tokeniser and answer list allow: exact match, and CIDEr-D for sentences."""
     try:
         words, train = data.vocabulary, data.samples("train")
         split = next((name for name in ("val", "test") if data.has(name)), "train")
         samples = data.samples(split)
-    except InputError:  # a problem with rows, and told there
+    except InputError:  # the report lists it
         return []
     tasks: list[tuple[str, Task]] = [("accuracy", Classification())]
     if data.sentences("train"):
@@ -85,19 +87,19 @@ def _limits(data: MultimodalData) -> list[str]:
     measured = [(f"{split} {name}", ceiling(task, samples, words)) for name, task in tasks]
     thin = thin_targets(train, words)
     return [
-        f"tokeniser: {data.tokenizing.reason}, {words.size} pieces",
-        *(found.describe(name) for name, found in measured if found),
+        f"tokeniser: {data.tokenizing.reason}, {words.size} tokens",
+        *(limit.describe(name) for name, limit in measured if limit),
         *([thin] if thin else []),
     ]
 
 
 def main(words: Sequence[str]) -> int:
-    """Print what is in the data and what is wrong with it; exit code 1 where something is wrong."""
+    """Print a summary of the data and its problems; the exit code is 1 if there are any."""
     parser = argparse.ArgumentParser("velm data", description="Check the data that a config names.")
     parser.add_argument("action", choices=["check"])
     parser.add_argument("config", type=Path, help="a config, or a file of its data section")
     parser.add_argument(
-        "--all", action="store_true", help="print every problem and every shared picture, not the first of a kind"
+        "--all", action="store_true", help="print every problem and every shared image, not only the first of each kind"
     )
     options, others = parser.parse_known_args(list(words)[1:])
     data = data_of(options.config, others)

@@ -1,4 +1,4 @@
-"""``velm draw``: have a checkpoint draw a caption."""
+"""``velm draw``: generates images from a caption."""
 
 from __future__ import annotations
 
@@ -19,26 +19,28 @@ from velm_lightning.tasks import Drawing
 from velm_lightning.types import InputError, Sample
 
 SIDE = 128
-"""Side at which a picture is written, at least, in pixels."""
+"""Minimum side of an image in the file, in pixels."""
 
 
 def drawings(model: Fusion, text: str, count: int, seed: int, flow: Flow) -> Tensor:
-    """Draw a caption ``count`` times: (count, 3, H, W) uint8.
+    """Return ``count`` images of a caption, (count, 3, H, W) uint8.
 
     Raises:
-        InputError: the model draws no pictures.
+        InputError: If the model's task is not ``Drawing``.
     """
     if not isinstance(model.task, Drawing):
-        raise InputError(f"the checkpoint's task is {type(model.task).__name__}, which draws nothing: give a Drawing")
+        raise InputError(
+            f"the checkpoint's task is {type(model.task).__name__}, expected Drawing: name a checkpoint of such a run"
+        )
     keys = [f"{seed}-{place}" for place in range(count)]
     samples = [Sample(key, torch.empty(0), text, None, ()) for key in keys]
     words = Texts(samples, model.vocabulary).batch(range(count), torch.empty(count, 0)).words
     return model.task.draw(model, words, keys, flow)
 
 
-def png(pictures: Tensor) -> bytes:
-    """Return pictures (B, 3, H, W) uint8 side by side as PNG, each pixel as a square of pixels."""
-    row = torch.cat(list(pictures), dim=-1).permute(1, 2, 0).numpy()  # (H, B * W, 3)
+def png(images: Tensor) -> bytes:
+    """Return images (B, 3, H, W) uint8 side by side as PNG, magnified without smoothing."""
+    row = torch.cat(list(images), dim=-1).permute(1, 2, 0).numpy()  # (H, B * W, 3)
     factor = -(-SIDE // row.shape[0])
     image = Image.fromarray(row).resize((row.shape[1] * factor, row.shape[0] * factor), Image.Resampling.NEAREST)
     written = io.BytesIO()
@@ -47,24 +49,24 @@ def png(pictures: Tensor) -> bytes:
 
 
 def main(words: Sequence[str]) -> int:
-    """Write drawings of a caption side by side."""
-    parser = argparse.ArgumentParser("velm draw", description="Have a checkpoint draw a caption.")
+    """Write images of a caption side by side into one file."""
+    parser = argparse.ArgumentParser("velm draw", description="Generate images from a caption.")
     parser.add_argument("checkpoint", type=Path, help="a .ckpt file of a run whose task is Drawing")
-    parser.add_argument("--text", required=True, help="the caption; an empty one leaves the choice to the model")
+    parser.add_argument("--text", required=True, help="the caption; an empty one generates without a condition")
     parser.add_argument("--out", type=Path, required=True, help="a .png file")
-    parser.add_argument("--count", type=int, default=1, help="how many pictures (1)")
-    parser.add_argument("--guidance", type=float, help="how much the caption counts; by default as in evaluation")
-    parser.add_argument("--steps", type=int, help="steps from noise to picture; by default as in evaluation")
-    parser.add_argument("--seed", type=int, default=0, help="another seed gives other pictures (0)")
+    parser.add_argument("--count", type=int, default=1, help="number of images (default 1)")
+    parser.add_argument("--guidance", type=float, help="scale of classifier-free guidance; by default as in evaluation")
+    parser.add_argument("--steps", type=int, help="steps from noise to image; by default as in evaluation")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the noise (default 0)")
     parser.add_argument("--allow", nargs="*", default=[], help="packages whose classes the checkpoint may name")
     options = parser.parse_args(list(words)[1:])
     if options.count < 1:
-        raise InputError(f"--count {options.count}: ask for at least 1 picture")
+        raise InputError(f"--count must be at least 1, got {options.count}")
     model = Fusion.load_from_checkpoint(options.checkpoint, allow=options.allow)
-    own = getattr(model.task, "flow", Flow())
-    steps = own.steps if options.steps is None else options.steps
-    guidance = own.guidance if options.guidance is None else options.guidance
-    flow = Flow(steps, guidance, own.method)
+    trained = getattr(model.task, "flow", Flow())
+    steps = trained.steps if options.steps is None else options.steps
+    guidance = trained.guidance if options.guidance is None else options.guidance
+    flow = Flow(steps, guidance, trained.method)
     write_atomic(options.out, png(drawings(model, options.text, options.count, options.seed, flow)))
     print(f"{options.count} x {options.text!r}: {options.out}")
     return 0

@@ -1,4 +1,4 @@
-"""``velm features``: run a config's frozen image encoder once over all its pictures, so that training need not."""
+"""``velm features``: runs a config's frozen image encoder once over all images and caches the features."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
+from typing_extensions import override
 
 from velm_lightning.cli.fit import VelmCLI
 from velm_lightning.data import MultimodalData
@@ -20,15 +21,16 @@ from velm_lightning.types import SPLITS, InputError
 
 
 class _Parts(VelmCLI):
-    """Model and data of a config, without trainer and run folder."""
+    """Builds model and data of a config, without trainer and run folder."""
 
+    @override
     def instantiate_classes(self) -> None:
-        """See ``LightningCLI``."""
         self.config_init = self.parser.instantiate_classes(self.config)
         self.datamodule, self.model = (self._get(self.config_init, name) for name in ("data", "model"))
 
+    @override
     def _run_subcommand(self, subcommand: str) -> None:
-        """Run nothing: the parts are all that is asked for."""
+        pass
 
 
 def parts(arguments: Sequence[str]) -> tuple[Fusion, MultimodalData]:
@@ -48,12 +50,13 @@ def parts(arguments: Sequence[str]) -> tuple[Fusion, MultimodalData]:
 
 
 def main(words: Sequence[str]) -> int:
-    """Make the features that are missing and print what there is."""
+    """Compute the missing features and print a summary."""
     parser = argparse.ArgumentParser(
         "velm features",
         usage="velm features CONFIG [options of velm fit]",
-        description="Run the frozen image encoder of a config once over all its pictures; `velm fit` with "
-        "data.cache_features: true then trains from what is there. Processes that share a cache folder share the work.",
+        description="Run the frozen image encoder of a config once over all images; `velm fit` with "
+        "data.cache_features: true then trains from the cached features. "
+        "Processes that share a cache folder share the work.",
     )
     parser.add_argument("config", help="a YAML file as for velm fit --config")
     options, others = parser.parse_known_args(list(words)[1:])
@@ -62,11 +65,11 @@ def main(words: Sequence[str]) -> int:
     model, data = parts(["--config", options.config, *others, "--data.cache_features", "true"])
     data.connect(model.to("cuda" if torch.cuda.is_available() else "cpu"))
     if data.encoder is None:
-        raise InputError(f"model.class_path={type(model).__name__} looks at no picture: name another fusion")
-    table = Table("split", "samples", "pictures", "encoded now")
+        raise InputError(f"model.class_path={type(model).__name__} has no image encoder: name another fusion")
+    table = Table("split", "samples", "images", "encoded now")
     for name in filter(data.has, SPLITS):
         features = data.with_features(name).features
-        assert features is not None, "the data know the encoder"
+        assert features is not None, "connect() has set the encoder"
         folder = features.folder
         table.add_row(name, *(f"{number:,}" for number in (len(features), features.pictures, features.made)))
     size = sum(file.stat().st_size for file in folder.iterdir())

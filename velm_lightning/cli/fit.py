@@ -1,9 +1,10 @@
-"""Training and evaluation from the command line: Lightning's own command line, with our run folder around it."""
+"""``velm fit``, ``validate``, ``test`` and ``predict``: Lightning's command line with a folder per run."""
 
 from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -47,33 +48,41 @@ from velm_lightning.types import InputError
 
 
 class VelmCLI(LightningCLI):
-    """``fit``, ``validate``, ``test`` and ``predict`` for any fusion on the one data module."""
+    """``fit``, ``validate``, ``test`` and ``predict`` for any fusion, on one data module."""
 
     run: Run
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add tracking, checkpoints and early stopping; let data, model and seed know of each other."""
+        """Add tracking, checkpoints and early stopping, and link data, model and seed."""
         parser.add_class_arguments(Tracking, "tracking", instantiate=True)
-        parser.add_argument("--test_after_fit", type=bool, default=True, help="evaluate the best checkpoint in the end")
+        parser.add_argument(
+            "--test_after_fit", type=bool, default=True, help="evaluate the best checkpoint after training"
+        )
         parser.add_argument(
             "--resume",
             type=Literal["auto"] | None,
-            help="`auto` goes on from the newest usable checkpoint of the run whose config is given, or of the newest "
-            "unfinished run with the same config; a new run starts where there is none",
+            help="`auto` resumes from the newest usable checkpoint of the run whose config is given, or of the newest "
+            "unfinished run with the same config; without one, a new run starts",
         )
         parser.add_argument(
             "--resume_schedule",
             type=Literal["continue", "stretch"] | None,
-            help="how the learning rate of a run goes on whose number of steps is changed: `stretch` follows the "
-            "schedule as the new number gives it, `continue` lets the rate fall from where it stands to 0",
+            help="learning rate of a resumed run with a changed number of steps: `stretch` uses the schedule of the "
+            "new number, `continue` decays from the current rate to 0",
         )
         parser.add_argument(
-            "--on_nan", type=Literal["stop", "skip"], default="stop", help="what to do where a loss is not finite"
+            "--on_nan",
+            type=Literal["stop", "skip"],
+            default="stop",
+            help="whether a loss that is not finite stops the run or skips the step",
         )
         parser.add_argument(
-            "--save_every_n_steps", type=NonNegativeInt, default=0, help="write last.ckpt within epochs, too"
+            "--save_every_n_steps",
+            type=NonNegativeInt,
+            default=0,
+            help="write last.ckpt every N steps within an epoch (0: only at its end)",
         )
-        parser.add_argument("--allow", type=str | None, help="packages, A,B, whose classes a config may name")
+        parser.add_argument("--allow", type=str | None, help="further packages, A,B, whose classes a config may name")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.set_defaults(
@@ -86,17 +95,17 @@ class VelmCLI(LightningCLI):
                 "early_stopping.monitor": "val/score",
                 "early_stopping.mode": "max",
                 "early_stopping.patience": 10,
-                "early_stopping.check_on_train_epoch_end": False,  # there may be no evaluation: with max_steps, say
+                "early_stopping.check_on_train_epoch_end": False,  # with max_steps there may be no evaluation
             }
         )
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
         parser.link_arguments("data.vocabulary", "model.init_args.vocabulary", apply_on="instantiate")
 
     def _parse_ckpt_path(self) -> None:
-        """Take nothing from a checkpoint into the config, where it would silently replace what the user says."""
+        """Keep the config as given: a checkpoint's values would silently replace the user's."""
 
     def before_instantiate_classes(self) -> None:
-        """Let the data use the tokeniser of a pretrained text encoder, which would not know the words of another."""
+        """Give the data the tokeniser of a pretrained text encoder, the only one whose ids fit its embeddings."""
         config = self.config[self.subcommand] if self.subcommand else self.config
         encoder, chosen = config.model.init_args.get("text_encoder"), config.data.get("tokenizer")
         if encoder is None or (chosen is not None and find(chosen.class_path) is not TrainedTokenizer):
@@ -105,8 +114,8 @@ class VelmCLI(LightningCLI):
         name = encoder.init_args.get(argument) if argument else None
         if name:
             kind = f"{PretrainedTokenizer.__module__}.{PretrainedTokenizer.__name__}"
-            own: Any = Namespace(class_path=kind, init_args=Namespace(name=name))  # type: ignore[no-untyped-call]
-            config.data.tokenizer = own
+            tokenizer: Any = Namespace(class_path=kind, init_args=Namespace(name=name))  # type: ignore[no-untyped-call]
+            config.data.tokenizer = tokenizer
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer around the folder of this run."""
@@ -135,11 +144,11 @@ class VelmCLI(LightningCLI):
         return trainer
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
-        """Let the last checkpoint be written last: it holds what the other callbacks have come to know."""
+        """Put the last-checkpoint callback last, so that it saves the updated states of the others."""
         return super()._instantiate_trainer(config, [*callbacks, self.last])
 
     def instantiate_classes(self) -> None:
-        """Build all parts; what is evaluated reads the data with the words and answers of its checkpoint."""
+        """Build all parts; an evaluation uses the vocabulary and answers of its checkpoint."""
         config = self.config[self.subcommand]
         self.run = self._open_run(config)
         if self.subcommand != "fit" and config.ckpt_path and Path(config.ckpt_path).is_file():
@@ -147,35 +156,35 @@ class VelmCLI(LightningCLI):
         super().instantiate_classes()
 
     def _open_run(self, config: Any) -> Run:
-        """Return the run that is evaluated or gone on with, or a new one; put its checkpoint into ``config``.
+        """Return the run to evaluate or resume, or a new one, and set its checkpoint in ``config``.
 
         Raises:
-            InputError: there is no such checkpoint.
+            InputError: If there is no such checkpoint.
         """
         launched = Run.of_launcher()
         configs = [Path(str(path)) for path in config.get("config") or []]
-        own = next((run for path in reversed(configs) if (run := Run.of_config(path))), None)
+        configured = next((run for path in reversed(configs) if (run := Run.of_config(path))), None)
         requeued = os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
         if self.subcommand == "fit" and not config.ckpt_path and (config.resume == "auto" or requeued):
             text = config_text(self._parser(self.subcommand), config)
             runs, experiment = Path(str(config.tracking.runs)), config.tracking.experiment
-            run = own or launched or Run.unfinished(runs, experiment, text)
+            run = configured or launched or Run.unfinished(runs, experiment, text)
             config.ckpt_path = newest_usable(run.folder) if run else None
             if run and (config.ckpt_path or run.record.get("status") != "finished"):
                 return run
             return self._new_run(config)
         if config.ckpt_path in ("best", "last"):
-            run = own or self._new_run(config)
+            run = configured or self._new_run(config)
             config.ckpt_path = str(run.folder / "checkpoints" / f"{config.ckpt_path}.ckpt")
         if config.ckpt_path and config.ckpt_path not in ("hpc", "registry"):
             if not Path(config.ckpt_path).is_file():
                 raise InputError(
-                    f"--ckpt_path {config.ckpt_path} does not exist: name a file, or `last` beside "
+                    f"--ckpt_path {config.ckpt_path} does not exist: name a file, or `last` together with "
                     "`--config` of a run's own config.yaml"
                 )
-            found = Run.of_checkpoint(Path(config.ckpt_path))
-            if found is not None:
-                return found
+            run = Run.of_checkpoint(Path(config.ckpt_path))
+            if run is not None:
+                return run
         return launched or self._new_run(config)
 
     def _new_run(self, config: Any) -> Run:
@@ -184,7 +193,7 @@ class VelmCLI(LightningCLI):
         return Run.create(Path(str(tracking.runs)), tracking.experiment, f"{model}-s{config.seed_everything}")
 
     def _loggers(self, settings: Tracking) -> list[Logger]:
-        """Return the loggers: the metrics file, W&B, and what the config adds."""
+        """Return the loggers: the metrics file, W&B, and those of the config."""
         loggers: list[Logger] = [MetricsFile(self.run.folder / "metrics.csv")] if self.subcommand == "fit" else []
         if self.subcommand in ("fit", "test", "validate"):
             wandb = settings.wandb_logger(self.run, _plain(self.config[self.subcommand]))
@@ -195,7 +204,7 @@ class VelmCLI(LightningCLI):
         return loggers + (added if isinstance(added, list) else [added] if isinstance(added, Logger) else [])
 
     def _run_subcommand(self, subcommand: str) -> None:
-        """Run it, and end all processes of the run however it ends."""
+        """Run a subcommand and stop all processes of the run when it ends, also by an error."""
         try:
             with self.run.handed_down():
                 super()._run_subcommand(subcommand)
@@ -215,10 +224,10 @@ class VelmCLI(LightningCLI):
     def _companion_died(self, who: str) -> None:
         if Run(self.run.folder).record.get("status") == "running":
             self.run.mark("failed")
-        print(f"velm: error: {who} has died, so this one ends too", file=sys.stderr, flush=True)
+        print(f"velm: error: {who} died: this process exits, too", file=sys.stderr, flush=True)
 
     def after_fit(self) -> None:
-        """Evaluate the best checkpoint, so that a run ends with its figures; the last, where none was evaluated yet."""
+        """Evaluate the best checkpoint, or the last if none was evaluated yet."""
         best = self.trainer.checkpoint_callback.best_model_path  # type: ignore[union-attr]
         if not best and self.last.path.is_file():
             best = str(self.last.path)
@@ -235,15 +244,15 @@ class VelmCLI(LightningCLI):
             self.run.update(status="finished", ended=now())
 
     def after_validate(self) -> None:
-        """Show the figures."""
+        """Print the scores."""
         self._show()
 
     def after_test(self) -> None:
-        """Show the figures."""
+        """Print the scores."""
         self._show()
 
     def after_predict(self) -> None:
-        """Say where the predictions are."""
+        """Print the path of the predictions."""
         if self.trainer.is_global_zero:
             print(f"predictions: {self.record.predictions}")
 
@@ -254,24 +263,24 @@ class VelmCLI(LightningCLI):
 
 
 class SaveConfig(SaveConfigCallback):
-    """Writes the complete config into the run's folder, where ``velm fit --config`` repeats the run from it."""
+    """Writes the complete config into the run's folder; ``velm fit --config`` on it repeats the run."""
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
-        """Write nothing yet: a start that is refused leaves no trace."""
+        """Write nothing yet, so that a refused start leaves no files."""
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Write ``config.yaml`` and the tokeniser."""
         if not trainer.is_global_zero:
             return
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        folder = next(one.run.folder for one in callbacks if isinstance(one, RunRecord))
-        next(one for one in callbacks if isinstance(one, Resuming)).restore(self.config)
+        folder = next(callback.run.folder for callback in callbacks if isinstance(callback, RunRecord))
+        next(callback for callback in callbacks if isinstance(callback, Resuming)).restore(self.config)
         write_atomic(folder / "config.yaml", config_text(self.parser, self.config))
         write_atomic(folder / "tokenizer" / "tokenizer.json", pl_module.vocabulary.tokenizer.to_str())
 
 
 def config_text(parser: LightningArgumentParser, config: Any) -> str:
-    """Return a config as YAML, complete but for what is said of one start alone."""
+    """Return the complete config as YAML, without the options of a single start such as ``--resume``."""
     config = config.clone()
     config.ckpt_path = config.resume = config.resume_schedule = config.allow = None
     return str(parser.dump(config, skip_none=False, skip_check=True))
@@ -282,19 +291,20 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _plain(config: Any) -> dict[str, Any]:
-    found = config.as_dict() if hasattr(config, "as_dict") else dict(config)
-    return {key: value for key, value in found.items() if key not in ("config", "subcommand")}
+    values = config.as_dict() if hasattr(config, "as_dict") else dict(config)
+    return {key: value for key, value in values.items() if key not in ("config", "subcommand")}
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one of Lightning's subcommands; the exit code of a run that was told to stop is 128 + the signal."""
+    """Run one of Lightning's subcommands; the exit code of a run stopped by a signal is 128 + the signal."""
     quiet()
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
     check_configs(arguments)
     try:
         _start(arguments)
-    except Interrupted as told:
-        print(said(told), file=sys.stderr)
-        return 128 + told.signum
+    except Interrupted as interrupt:
+        print(said(interrupt), file=sys.stderr)
+        return 128 + interrupt.signum
     except KeyboardInterrupt:
         print("velm: stopped by SIGINT", file=sys.stderr)
         return 130
@@ -329,5 +339,5 @@ def _start(arguments: Sequence[str]) -> None:
         seed_everything_default=0,
         auto_configure_optimizers=False,
         parser_class=Parser,
-        args=None if list(arguments) == sys.argv[1:] else list(arguments),
+        args=list(arguments),
     )

@@ -1,4 +1,4 @@
-"""The parser of configs and command lines: one message for what is wrong, and the nearest right spelling."""
+"""The parser of configs and command lines, whose errors are one line with the nearest valid spelling."""
 
 from __future__ import annotations
 
@@ -9,23 +9,26 @@ from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
+from velm_lightning.cli.renamed import renamed
 from velm_lightning.data import Tokenizing
 from velm_lightning.io.configurable import Configurable
 from velm_lightning.types import Dataset, InputError
 
 
 class Parser(LightningArgumentParser):
-    """Lightning's parser, which refuses with one message and the nearest right spelling rather than the whole usage."""
+    """Lightning's parser with errors of one line instead of the whole usage text."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{"allow_abbrev": False} | kwargs)  # the beginning of a key is a slip, not the key
+        super().__init__(*args, **{"allow_abbrev": False} | kwargs)  # an abbreviated key is an error
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raise what is wrong as an ``InputError`` of one line."""
-        said, hints = sentence(message)
-        if missing := _MISSING.fullmatch(said):
+        """Raise an ``InputError`` of one line, with the new name of a renamed key or the nearest valid spelling."""
+        text, hints = sentence(message)
+        if missing := _MISSING.fullmatch(text):
             names = re.sub(r"\w+\.(\S+)", r"\1", missing[1]).replace(", ", " and ")
             raise InputError(f"{names} must be given: name a config, as in `--config conf/vqa.yaml`, or set them")
+        if renames := renamed(message):
+            raise InputError("; ".join(renames))
         known = _options(self) | {
             kind.__name__ for base in (Configurable, Dataset, Tokenizing) for kind in _kinds(base)
         }
@@ -33,7 +36,7 @@ class Parser(LightningArgumentParser):
             if word not in known:
                 near = get_close_matches(word, known, 1, 0.8)
                 hints += [f"did you mean {match!r} instead of {word!r}?" for match in near]
-        raise InputError("; ".join([said, *dict.fromkeys(hints)]))
+        raise InputError("; ".join([text, *dict.fromkeys(hints)]))
 
 
 _MISSING = re.compile(r"the following arguments are required: ((?:(?:fit|validate|test|predict)\.\S+ ?)+)")
@@ -44,16 +47,16 @@ _NOISE = re.compile(
 
 
 def sentence(message: str) -> tuple[str, list[str]]:
-    """Return a message of many lines as one, without what a user can do nothing with, and the hints that are in it."""
+    """Return a message of several lines as one, without the parser's internals, and the hints in it."""
     message = re.sub(r"\n *Given value: (?!NestedArg)(.*)", r"\n(given: \1)", message)
     lines = [line for part in message.splitlines() if (line := part.strip().removeprefix("- "))]
     hints = [line for line in lines if line.startswith("did you mean")]
-    kept = dict.fromkeys(line for line in lines if line not in hints and not _NOISE.match(line))
-    return " ".join(kept) or "the arguments cannot be used", hints
+    parts = dict.fromkeys(line for line in lines if line not in hints and not _NOISE.match(line))
+    return " ".join(parts) or "the arguments cannot be used", hints
 
 
 def _options(parser: ArgumentParser) -> set[str]:
-    """Return the names of all options, those of subcommands too."""
+    """Return the names of all options, including those of subcommands."""
     known = {option.lstrip("-") for action in parser._actions for option in action.option_strings}
     for action in parser._actions:
         if isinstance(action.choices, dict):

@@ -1,4 +1,4 @@
-"""``velm score``: the figures of a file of captions, ours or another system's, as the COCO evaluation computes them."""
+"""``velm score``: scores a file of captions from any system as the COCO evaluation does."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from velm_lightning.types import InputError
 
 
 class Scored(NamedTuple):
-    """What there is to say of N captions.
+    """The scores of N captions.
 
     Attributes:
-        figures: by name; 0…1, but CIDEr-D 0…10.
-        diversity: how varied the captions are.
-        signatures: by figure, what it is.
-        images: N.
-        referenced: number of images that have references.
-        unscored: number of captions that were left out because their image has no references.
+        figures: The scores by name; 0…1, except CIDEr-D 0…10.
+        diversity: The diversity of the captions.
+        signatures: The signature of each score.
+        images: The number N of images.
+        referenced: Number of images that have references.
+        unscored: Number of captions that were left out because their image has no references.
     """
 
     figures: dict[str, float]
@@ -44,7 +44,7 @@ class Scored(NamedTuple):
     unscored: int = 0
 
     def print(self, console: Console) -> None:
-        """Print a table, what to know about it, and the signature of the headline figure."""
+        """Print a table, notes on it, and the signature of the headline score."""
         table = Table("figure", "value", title=f"{self.images:,} captions")
         table.columns[1].justify = "right"
         for name, value in self.figures.items():
@@ -54,10 +54,12 @@ class Scored(NamedTuple):
             table.add_row(name, text)
         console.print(table)
         if self.images < self.referenced:
-            told = f"{self.images:,} of the {self.referenced:,} images with references have a caption and are scored"
-            print(f"note: {told}; CIDEr-D's weights are counted on these alone")
+            coverage = (
+                f"{self.images:,} of the {self.referenced:,} images with references have a caption and are scored"
+            )
+            print(f"note: {coverage}; CIDEr-D's weights are counted on these only")
         if self.unscored:
-            print(f"note: {self.unscored:,} captions are of images without references and are not scored")
+            print(f"note: {self.unscored:,} captions belong to images without references and are not scored")
         for name, line in self.signatures.items():
             if name == "CIDEr-D" or name not in NAMES:
                 print(line)
@@ -73,39 +75,38 @@ def score(
     training: Sequence[str] | None = None,
     seen: tuple[Clip, Path] | None = None,
 ) -> Scored:
-    """Score a caption an image; images without a caption are left out, as in the official evaluation.
+    """Score one caption per image; images without a caption are left out, as in the official evaluation.
 
-    So are images that the references list without any, and these are counted.
+    Images with an empty list of references are left out, too, and counted.
 
     Args:
-        captions: by image.
-        references: by image.
-        split: what was scored, for the signature.
-        tokenise: pass both sides through the PTB tokeniser; false where they are tokens joined by blanks.
-        with_meteor: also compute the approximation of METEOR without Java.
-        training: captions that the system was trained on, to tell how many it repeats.
-        seen: compute CLIPScore and RefCLIPScore too, by this model on the pictures in this folder; see
-            ``data.pictures``.
+        captions: The captions by image.
+        references: The references by image.
+        split: The name of the data, for the signature.
+        tokenise: Whether to apply the PTB tokeniser to both sides; false if they are tokens joined by blanks.
+        with_meteor: Whether to compute the approximation of METEOR without Java.
+        training: The captions that the system was trained on, to count how many it repeats.
+        seen: The model for CLIPScore and RefCLIPScore, and the folder of the images.
 
     Raises:
-        InputError: an image is not among the references, no image has any, METEOR cannot be had, or a picture is not
-            there.
+        InputError: If an image is not among the references, no image has any, METEOR is not available, or an image
+            file is missing.
     """
     _check(captions, references, split)
     unscored = sum(not references[key] for key in captions)
     scored = {key: tuple(references[key]) for key in references if key in captions and references[key]}
     captions = {key: caption for key, caption in captions.items() if key in scored}
     index = References(scored, tokenise=tokenise)
-    figures = {name: one.corpus for name, one in score_captions(captions, index, tokenise=tokenise).items()}
+    figures = {name: result.corpus for name, result in score_captions(captions, index, tokenise=tokenise).items()}
     if with_meteor:
         modules = meteor_modules()
         figures[meteor_name(modules)] = meteor_score(captions, index, modules, tokenise=tokenise).corpus
     if seen is not None:
         figures |= _by_clip(captions, scored, *seen)
-    told = {"split": ":".join(filter(None, (split.replace("|", "_"), split_fingerprint(scored.items()))))}
-    told |= {} if tokenise else {"tok": "as-given"}
+    settings = {"split": ":".join(filter(None, (split.replace("|", "_"), split_fingerprint(scored.items()))))}
+    settings |= {} if tokenise else {"tok": "as-given"}
     model = {"model": seen[0].name.replace("|", "_")} if seen is not None else {}
-    signatures = {name: signature_of(name, **told, **(model if "CLIP" in name else {})) for name in figures}
+    signatures = {name: signature_of(name, **settings, **(model if "CLIP" in name else {})) for name in figures}
     varied = diversity([captions[key] for key in scored], training)
     return Scored(figures, varied, signatures, len(scored), sum(map(bool, references.values())), unscored)
 
@@ -113,12 +114,12 @@ def score(
 def _by_clip(
     captions: Mapping[str, str], references: Mapping[str, tuple[str, ...]], clip: Clip, images: Path
 ) -> dict[str, float]:
-    """Return the figures of captions that are held against their pictures."""
+    """Return the scores of captions against their images."""
     files = pictures_in(images, references)
     pictures = (read_image(path, clip.transform) for path in files.values())
-    found = clip_score(pictures, [captions[key] for key in references], clip, list(references.values()))
-    assert found.ref_clip is not None, "there are references"
-    return {"CLIPScore": found.clip.corpus, "RefCLIPScore": found.ref_clip.corpus}
+    scores = clip_score(pictures, [captions[key] for key in references], clip, list(references.values()))
+    assert scores.ref_clip is not None, "references were given"
+    return {"CLIPScore": scores.clip.corpus, "RefCLIPScore": scores.ref_clip.corpus}
 
 
 def _check(captions: Mapping[str, str], references: Mapping[str, Sequence[str]], split: str) -> None:
@@ -134,36 +135,38 @@ def _check(captions: Mapping[str, str], references: Mapping[str, Sequence[str]],
 
 
 def _described(varied: Diversity) -> dict[str, str]:
-    """Return what is shown beside the figures."""
-    told = {
+    """Return the statistics that the table shows below the scores."""
+    statistics = {
         "words used": f"{varied.vocabulary:,}",
         "mean length": f"{varied.mean_length:.2f}",
         "different captions": f"{varied.different:.1%}",
         "distinct-1, distinct-2": f"{varied.distinct_1:.4f}, {varied.distinct_2:.4f}",
     }
     if varied.empty:
-        told["empty captions"] = f"{varied.empty:.1%}"
+        statistics["empty captions"] = f"{varied.empty:.1%}"
     if varied.seen is not None:
-        told["seen in training"] = f"{varied.seen:.1%}"
-    return told
+        statistics["seen in training"] = f"{varied.seen:.1%}"
+    return statistics
 
 
 def main(words: Sequence[str]) -> int:
-    """Score a file and print its figures."""
+    """Score a file and print the table."""
     options = _parser().parse_args(list(words)[1:])
     results = read_results(options.results)
     if options.references and len({is_text(path) for path in (options.results, *options.references)}) > 1:
-        raise InputError(f"{options.results} and --references must all be plain text, a caption a line, or all be JSON")
+        raise InputError(
+            f"{options.results} and --references must all be plain text, one caption per line, or all be JSON"
+        )
     references = read_references(options.references) if options.references else results.references
     if not any(references.values()):
-        raise InputError(f"--references: {options.results} has none of its own: name a file of reference captions")
+        raise InputError(f"--references: {options.results} holds no references: name a file of reference captions")
     if is_text(options.results) and len(results.captions) != len(references):
-        told = f"{options.results} has {len(results.captions)} lines, its references have {len(references)}"
-        raise InputError(f"{told}: line 3 of the one belongs to line 3 of the others")
+        counts = f"{options.results} has {len(results.captions)} lines, its references have {len(references)}"
+        raise InputError(f"{counts}: both must have the same number of lines")
     if (options.clip is None) != (options.images is None):
-        raise InputError("--clip and --images belong together: the model, and the folder of the pictures it looks at")
+        raise InputError("--clip and --images must be given together: the model, and the folder of its images")
     training = read_references(options.training) if options.training else None
-    found = score(
+    scored = score(
         results.captions,
         references,
         split=",".join(path.name for path in options.references or [options.results]),
@@ -172,9 +175,9 @@ def main(words: Sequence[str]) -> int:
         training=[caption for captions in training.values() for caption in captions] if training else None,
         seen=(Clip(options.clip), options.images) if options.clip else None,
     )
-    found.print(Console())
+    scored.print(Console())
     if options.json:
-        write(options.json, json.dumps(_whole(found, options), indent=2) + "\n")
+        write(options.json, json.dumps(_whole(scored, options), indent=2) + "\n")
     if options.coco:
         write_results(options.coco, results.captions)
     return 0
@@ -184,32 +187,34 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "velm score",
         description="Score captions by BLEU-1…4, ROUGE-L and CIDEr-D, equal to the COCO caption evaluation. RESULTS "
-        'are COCO results ([{"image_id": 42, "caption": "…"}]), predictions/<split>.jsonl of a run, which carry their '
-        "references along, or plain text with a caption a line; then the references are such files too.",
+        'are COCO results ([{"image_id": 42, "caption": "…"}]), predictions/<split>.jsonl of a run with '
+        "their references, or plain text with one caption per line; then the references are such files, too.",
     )
     parser.add_argument("results", type=Path, metavar="RESULTS")
     files: dict[str, Any] = {"type": Path, "metavar": "FILE"}
     several: dict[str, Any] = {**files, "action": "append"}
     parser.add_argument("--references", **several, help="captions of COCO or Karpathy, or text; may be repeated")
-    parser.add_argument("--training", **several, help="training captions: tell how many are repeated word for word")
-    parser.add_argument("--tokenised", action="store_true", help="both sides are tokens joined by blanks already")
-    parser.add_argument("--meteor", action="store_true", help="also an approximation of METEOR without Java")
-    parser.add_argument("--clip", metavar="NAME", help="CLIPScore and RefCLIPScore too: hub name or folder of a CLIP")
-    parser.add_argument("--images", type=Path, metavar="DIR", help="the pictures that --clip looks at")
-    parser.add_argument("--json", **files, help="write the figures")
+    parser.add_argument("--training", **several, help="training captions, to count how many are repeated verbatim")
+    parser.add_argument("--tokenised", action="store_true", help="both sides are already tokens joined by blanks")
+    parser.add_argument("--meteor", action="store_true", help="also compute an approximation of METEOR without Java")
+    parser.add_argument(
+        "--clip", metavar="NAME", help="also compute CLIPScore and RefCLIPScore: hub name or folder of a CLIP model"
+    )
+    parser.add_argument("--images", type=Path, metavar="DIR", help="folder of the images for --clip")
+    parser.add_argument("--json", **files, help="write the scores")
     parser.add_argument("--coco", **files, help="write RESULTS as COCO results, for an evaluation server")
     return parser
 
 
-def _whole(found: Scored, options: argparse.Namespace) -> dict[str, Any]:
-    """Return everything that there is to know, as it is written to a file."""
+def _whole(scored: Scored, options: argparse.Namespace) -> dict[str, Any]:
+    """Return the content of the JSON file."""
     return {
         "results": str(options.results),
         "references": [str(path) for path in options.references or [options.results]],
-        "images": found.images,
-        "images_with_references": found.referenced,
-        "captions_without_references": found.unscored,
-        "figures": found.figures,
-        "diversity": found.diversity._asdict(),
-        "signatures": found.signatures,
+        "images": scored.images,
+        "images_with_references": scored.referenced,
+        "captions_without_references": scored.unscored,
+        "figures": scored.figures,
+        "diversity": scored.diversity._asdict(),
+        "signatures": scored.signatures,
     }

@@ -1,4 +1,4 @@
-"""``velm sweep``: a sweep file of W&B's format, run by Optuna on this machine or by W&B."""
+"""``velm sweep``: runs a sweep file in W&B's format with Optuna on this machine, or with W&B."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from velm_lightning.errors import InputError
 
 
 def main(words: Sequence[str]) -> int:
-    """Run, show or rehearse a sweep; the exit code is 1 where no trial reached a figure."""
+    """Run, show or preview a sweep; the exit code is 1 if no trial has a score."""
     options = _parser().parse_args(list(words)[1:])
     if options.workers < 1:
-        raise InputError(f"--workers {options.workers}: give at least 1")
+        raise InputError(f"--workers must be at least 1, got {options.workers}")
     from velm_lightning.sweep.spec import read_spec
 
     spec = read_spec(options.file)
@@ -26,8 +26,8 @@ def main(words: Sequence[str]) -> int:
     if options.dry:
         from velm_lightning.sweep.show import rehearse
 
-        for one in specs:
-            rehearse(one)
+        for part in specs:
+            rehearse(part)
         return 0
     if not options.show and _by_wandb(options):
         return _wandb(options)
@@ -36,7 +36,7 @@ def main(words: Sequence[str]) -> int:
 
     folder = options.folder / spec.name
     storage = options.storage or f"sqlite:///{folder}/sweep.db"
-    studies = [Study(one, storage, folder) for one in specs]
+    studies = [Study(part, storage, folder) for part in specs]
     if not options.show:
         for study in studies:
             _run(study, options.workers)
@@ -44,20 +44,20 @@ def main(words: Sequence[str]) -> int:
 
 
 def _run(study: Any, workers: int) -> None:
-    """Run a study with several workers; an interrupt ends their trials, which are put in line again."""
+    """Run a study with several workers; an interrupt stops their trials and queues them again."""
     from velm_lightning.sweep.worker import recover, work
 
     again = recover(study)
     if again:
-        print(f"{again} trials of a sweep that was killed are run again")
+        print(f"running {again} trials again that were cut off")
     stop = threading.Event()
     with ThreadPoolExecutor(workers) as pool:
         working = [pool.submit(work, study, stop) for _ in range(workers)]
         try:
-            for one in working:
-                one.result()
+            for future in working:
+                future.result()
         except KeyboardInterrupt:
-            print("stopping: the same command goes on from here", file=sys.stderr)
+            print("stopping: the same command continues the sweep", file=sys.stderr)
             stop.set()
     if stop.is_set():
         raise SystemExit(130)
@@ -80,16 +80,16 @@ def _by_wandb(options: argparse.Namespace) -> bool:
 
 
 def _wandb(options: argparse.Namespace) -> int:
-    """Hand the file to W&B as it is, and work on it with W&B's own agent."""
+    """Create the sweep on W&B's server and run W&B's own agents."""
     import wandb
     import yaml
 
     if options.per or options.storage:
-        raise InputError("--engine wandb: --per and --storage are Optuna's: leave them out")
-    found = yaml.safe_load(options.file.read_text("utf-8"))
-    project = options.project or found.get("project") or str(found.get("name", options.file.stem))
-    ident = wandb.sweep(found, project=project)
-    path = "/".join(filter(None, (found.get("entity"), project, ident)))
+        raise InputError("--engine wandb does not take --per and --storage, which are Optuna's: remove them")
+    content = yaml.safe_load(options.file.read_text("utf-8"))
+    project = options.project or content.get("project") or str(content.get("name", options.file.stem))
+    ident = wandb.sweep(content, project=project)
+    path = "/".join(filter(None, (content.get("entity"), project, ident)))
     print(f"W&B sweep: {path}")
     agents = [subprocess.Popen([sys.executable, "-m", "wandb", "agent", path]) for _ in range(options.workers)]
     return max(abs(agent.wait()) for agent in agents)
@@ -98,18 +98,20 @@ def _wandb(options: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "velm sweep",
-        description="Run a sweep file of W&B's format: with a W&B login on W&B's server, else with Optuna and SQLite. "
-        "The same command goes on with a sweep that was stopped or killed.",
+        description="Run a sweep file in W&B's format: with a W&B login on W&B's server, else with Optuna and SQLite. "
+        "The same command continues a sweep that was stopped or killed.",
     )
-    parser.add_argument("file", type=Path, metavar="FILE", help="a sweep file, as sweeps/vqa_fusion.yaml")
+    parser.add_argument("file", type=Path, metavar="FILE", help="a sweep file, e.g. sweeps/vqa_fusion.yaml")
     parser.add_argument(
-        "--engine", choices=["auto", "optuna", "wandb"], default="auto", help="who decides what is next"
+        "--engine", choices=["auto", "optuna", "wandb"], default="auto", help="optimiser that chooses the trials"
     )
-    parser.add_argument("--workers", type=int, default=1, help="trials at a time on this machine (1)")
-    parser.add_argument("--per", metavar="KEY", help="a sweep for each value of this parameter, each of run_cap trials")
-    parser.add_argument("--show", action="store_true", help="show the trials and what mattered; run nothing")
+    parser.add_argument("--workers", type=int, default=1, help="parallel trials on this machine (default 1)")
+    parser.add_argument("--per", metavar="KEY", help="one sweep per value of this parameter, each of run_cap trials")
+    parser.add_argument(
+        "--show", action="store_true", help="show the trials and the importance of the parameters; run nothing"
+    )
     parser.add_argument("--dry", action="store_true", help="print the commands; run nothing")
     parser.add_argument("--storage", help="Optuna's storage for several machines: a database URL, or a journal file")
-    parser.add_argument("--folder", type=Path, default=Path("runs") / "sweeps", help="where the sweep is kept")
+    parser.add_argument("--folder", type=Path, default=Path("runs") / "sweeps", help="folder of the sweeps")
     parser.add_argument("--project", help="W&B project")
     return parser

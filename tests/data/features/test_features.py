@@ -485,4 +485,4 @@ def test_the_command_makes_them_and_says_where(tmp_path, capsys):
     assert main(["features", str(tmp_path / "run.yaml"), "--model", "TextOnly"]) == 2
     said = capsys.readouterr().err
     assert "none.yaml: there is no such config file" in said
-    assert "TextOnly looks at no picture" in said
+    assert "TextOnly has no image encoder" in said
