@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import abstractmethod
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, NotRequired, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,28 @@ from velm_lightning.text.vocabulary import Vocabulary
 from velm_lightning.training.module import TrainingModule
 from velm_lightning.training.optimization import Optimization
 from velm_lightning.types import Batch, ImageTransform, TextInput, Tokens
+
+
+class FusionParts(TypedDict):
+    """The arguments of ``Fusion``, which a subclass accepts and passes on as ``**parts: Unpack[FusionParts]``.
+
+    Args:
+        vocabulary: word pieces and answers; they determine all sizes that depend on the data.
+        image_encoder: encodes images as tokens.
+        text_encoder: embeds word pieces and contextualises them.
+        task: head, loss and metrics.
+        optimization: optimiser and learning-rate schedule; by default ``Optimization()``.
+        connector: maps image tokens to the width of the text; by default a linear map.
+        init_from: checkpoint whose weights initialise a new training wherever they fit; see ``start_from``.
+    """
+
+    vocabulary: Vocabulary
+    image_encoder: ImageEncoder
+    text_encoder: TextEncoder
+    task: Task
+    optimization: NotRequired[Optimization | None]
+    connector: NotRequired[Connector | None]
+    init_from: NotRequired[Path | None]
 
 
 class Fusion(TrainingModule):
@@ -59,6 +82,14 @@ class Fusion(TrainingModule):
         self.connector: nn.Module = connector
         text_encoder.build(vocabulary)
         task.build(vocabulary, text_encoder)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Give a class with an ``__init__`` of its own a signature that lists what its ``**parts`` stands for."""
+        super().__init_subclass__(**kwargs)
+        if "__init__" in cls.__dict__:
+            parent = next(base for base in cls.__mro__[1:] if issubclass(base, Fusion))
+            signature = _expand(inspect.signature(cls.__init__), inspect.signature(parent))
+            cls.__signature__ = signature  # type: ignore[attr-defined]
 
     @abstractmethod
     def fuse(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
@@ -126,3 +157,18 @@ class Fusion(TrainingModule):
     def pool(self, states: Tokens) -> Tensor:
         """Pool fused states (B, N, D) into one vector per prompt (B, D)."""
         return self.text_encoder.pool(states)
+
+
+def _expand(signature: inspect.Signature, parent: inspect.Signature) -> inspect.Signature:
+    """Remove ``self`` from the signature of an ``__init__`` and replace ``**parts`` by the arguments of ``parent``."""
+    parameters = list(signature.parameters.values())[1:]
+    named = [parameter for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
+    if len(named) == len(parameters):
+        return signature.replace(parameters=named)
+    names = {parameter.name for parameter in named}
+    inherited = [
+        parameter.replace(kind=parameter.KEYWORD_ONLY)
+        for parameter in parent.parameters.values()
+        if parameter.name not in names
+    ]
+    return signature.replace(parameters=named + inherited)
