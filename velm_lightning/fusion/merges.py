@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from velm_lightning.io.configurable import Configurable
+from velm_lightning.nn.buildable import Buildable
 
 
-class Merge(Configurable, nn.Module, ABC):
+class Merge(Configurable, Buildable, ABC):
     """Combines two vectors of equal width into one of that width; shapes broadcast as in ``torch.add``."""
 
     @abstractmethod
