@@ -120,10 +120,16 @@ def test_a_checkpoint_of_another_program_is_refused(tmp_path, other):
         checkpoint.read(saved(other, tmp_path))
 
 
-def test_a_later_format_is_refused_with_the_mend(content, tmp_path):
+def test_a_later_format_is_refused(content, tmp_path):
     content["velm"]["format"] = 99
-    with pytest.raises(InputError, match="format 99, this version reads 1: use the version"):
+    with pytest.raises(InputError, match="format 99, but this version reads format 2: use the version"):
         checkpoint.read(saved(content, tmp_path))
+
+
+def test_an_older_format_names_the_version_that_reads_it(content, tmp_path):
+    content["velm"]["format"] = 1
+    with pytest.raises(InputError, match=r"has format 1, but this version reads format 2: use velm_lightning 0\.1$"):
+        Fusion.load_from_checkpoint(saved(content, tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -151,7 +157,7 @@ def test_what_an_older_version_may_have_written_is_refused_by_name(content, tmp_
 @given(st.data())
 def test_damaged_files_are_read_or_refused_and_nothing_else(tmp_path, data):
     """The weights are small, so that what is changed is mostly the pickle, or the archive's own tables."""
-    path = saved({"velm": {"format": 1, "model": {}}, "state_dict": {"w": torch.zeros(1)}, "a": [1.5, "x"]}, tmp_path)
+    path = saved({"velm": {"format": checkpoint.FORMAT, "model": {}}, "state_dict": {"w": torch.zeros(1)}, "a": [1.5, "x"]}, tmp_path)
     whole = bytearray(path.read_bytes())
     for at in data.draw(st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=6)):
         whole[at] = data.draw(st.integers(0, 255))
@@ -221,7 +227,7 @@ def test_other_settings_of_the_same_weights_pass(content):
         ({"answers": ("no", "red")}, "answer 2 was 'yes', is None"),
         ({"counts": (2.0, 1.0, 7.0)}, "the weight of answer 'yes' in training was 1, is 7"),
         ({"max_length": 9}, "vocabulary.max_length was 64, is 9"),
-        ({"tokenizer": train_tokenizer(tiny.TEXTS, lowercase=False)}, "vocabulary.tokenizer.normalizer"),
+        ({"tokenizer": train_tokenizer(tiny.TEXTS, lowercase=True)}, "vocabulary.tokenizer.normalizer"),
     ],
     ids=["word", "answer", "fewer", "weight", "length", "letters"],
 )

@@ -18,7 +18,8 @@ from velm_lightning.io.configurable import Configurable, build, to_config
 from velm_lightning.text.vocabulary import Vocabulary
 from velm_lightning.types import InputError
 
-FORMAT = 1
+FORMAT = 2
+_READERS = {1: "0.1"}  # the version of velm_lightning that reads an older format
 Part = TypeVar("Part", bound=nn.Module)
 
 
@@ -43,22 +44,21 @@ def read(path: Path, map_location: Any = "cpu", mmap: bool = False) -> dict[str,
     if not zipfile.is_zipfile(path):  # torch would take it for an older kind of file, and blame its contents
         raise InputError(f"checkpoint {path} is cut off or not a checkpoint")
     try:
-        found = torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
+        content = torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         raise InputError(f"checkpoint {path} holds more than weights and plain values, so it was not read") from error
     except Exception as error:  # damaged pickles raise a dozen kinds
         raise InputError(f"checkpoint {path} is cut off or not a checkpoint: {_first_line(error)}") from error
-    if not isinstance(found, dict) or "velm" not in found:
+    if not isinstance(content, dict) or "velm" not in content:
         raise InputError(f"checkpoint {path} was not written by velm_lightning")
-    ours = found["velm"] if isinstance(found["velm"], dict) else {}
-    if ours.get("format") != FORMAT:
-        raise InputError(
-            f"checkpoint {path} has format {ours.get('format')}, this version reads {FORMAT}: "
-            "use the version of velm_lightning that wrote it"
-        )
-    if not isinstance(ours.get("model"), dict) or not isinstance(found.get("state_dict"), dict):
-        raise InputError(f"checkpoint {path} lacks its model or its weights: was it written by velm_lightning?")
-    return found
+    header = content["velm"] if isinstance(content["velm"], dict) else {}
+    if (written := header.get("format")) != FORMAT:
+        reader = _READERS.get(written) if isinstance(written, int) else None
+        fix = f"use velm_lightning {reader}" if reader else "use the version of velm_lightning that wrote it"
+        raise InputError(f"checkpoint {path} has format {written}, but this version reads format {FORMAT}: {fix}")
+    if not isinstance(header.get("model"), dict) or not isinstance(content.get("state_dict"), dict):
+        raise InputError(f"checkpoint {path} lacks its model or its weights: use a file written by velm_lightning")
+    return content
 
 
 def match(model: Configurable, found: Mapping[str, Any]) -> None:
