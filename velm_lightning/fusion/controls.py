@@ -70,7 +70,7 @@ class ImageOnly(EarlyFusion):
 
     def _hide(self, text: Tokens) -> Tokens:
         prompt = text.block_ids == 0
-        kept = prompt & text.mask
-        inner = kept & nn.functional.pad(kept[:, 1:], (0, 1))  # all but the last prompt token …
+        valid = prompt & text.mask
+        inner = valid & nn.functional.pad(valid[:, 1:], (0, 1))  # all but the last prompt token …
         inner[:, 0] = False  # … and the first
         return Tokens(torch.where(prompt[..., None], self.hidden, text.embeddings), text.mask & ~inner, text.block_ids)
