@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "data": {*LEAVES, "text", "checkpoints"},
     "tasks": {*LEAVES, "text", "nn", "decoding", "metrics", "checkpoints", "encoders"},
     "tasks.scene_judge": {*LEAVES, "data", "tasks"},
-    "training": {*LEAVES, "nn", "checkpoints", "encoders", "tasks"},
+    "training": {*LEAVES, "text", "nn", "checkpoints", "encoders", "tasks"},
     "fusion": MODEL,
     "inspection": {*MODEL, "data", "fusion"},
     "tracking": {*MODEL, "data", "fusion", "inspection"},

@@ -1,4 +1,4 @@
-"""The block rule, and the small operations on tokens and batches that all else relies on."""
+"""The block rule and the operations on tokens and batches."""
 
 import pytest
 import torch
@@ -7,41 +7,41 @@ from helpers import tiny
 from velm_lightning.types import InputError, Tokens
 
 
-def tokens(blocks, valid=None, dim=4):
-    """Tokens of one sample with these block numbers."""
-    block = torch.tensor([blocks])
-    seen = torch.ones_like(block, dtype=torch.bool) if valid is None else torch.tensor([valid], dtype=torch.bool)
-    return Tokens(torch.randn(*block.shape, dim), seen, block)
+def tokens(blocks, mask=None, dim=4):
+    """Return the tokens of one sample with these block ids."""
+    ids = torch.tensor([blocks])
+    mask = torch.ones_like(ids, dtype=torch.bool) if mask is None else torch.tensor([mask], dtype=torch.bool)
+    return Tokens(torch.randn(*ids.shape, dim), mask, ids)
 
 
-def seen(query, key):
+def allowed(query, key):
     return query.can_attend_to(key)[0].int().tolist()
 
 
-def test_tokens_of_block_0_see_each_other_in_both_directions():
+def test_tokens_of_block_0_attend_to_each_other():
     prompt = tokens([0, 0, 0])
-    assert seen(prompt, prompt) == [[1, 1, 1]] * 3
+    assert allowed(prompt, prompt) == [[1, 1, 1]] * 3
 
 
-def test_target_tokens_see_themselves_and_what_came_before():
+def test_target_tokens_attend_to_themselves_and_earlier_blocks():
     target = tokens([1, 2, 3])
-    assert seen(target, target) == [[1, 0, 0], [1, 1, 0], [1, 1, 1]]
+    assert allowed(target, target) == [[1, 0, 0], [1, 1, 0], [1, 1, 1]]
 
 
-def test_prompt_and_target_together_make_the_prefix_mask():
+def test_prompt_and_target_have_the_prefix_mask():
     both = tokens([0, 0, 1, 2])
-    assert seen(both, both) == [[1, 1, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1]]
+    assert allowed(both, both) == [[1, 1, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1]]
 
 
-def test_an_image_sees_the_prompt_and_no_target_but_is_seen_by_all():
+def test_an_image_attends_to_the_prompt_but_not_to_targets():
     image, text = tokens([0, 0]), tokens([0, 1])
-    assert seen(image, text) == [[1, 0], [1, 0]]
-    assert seen(text, image) == [[1, 1], [1, 1]]
+    assert allowed(image, text) == [[1, 0], [1, 0]]
+    assert allowed(text, image) == [[1, 1], [1, 1]]
 
 
-def test_padding_is_seen_by_nobody():
-    padded = tokens([0, 1, 0], valid=[1, 1, 0])
-    assert seen(padded, padded) == [[1, 0, 0], [1, 1, 0], [1, 0, 0]]
+def test_no_token_attends_to_padding():
+    padded = tokens([0, 1, 0], mask=[1, 1, 0])
+    assert allowed(padded, padded) == [[1, 0, 0], [1, 1, 0], [1, 0, 0]]
 
 
 def test_every_sample_has_its_own_mask():
@@ -57,8 +57,8 @@ def test_image_tokens_are_valid_and_of_block_0():
     assert image.block_ids.dtype == torch.int64
 
 
-def test_sequences_are_joined_one_after_another():
-    a, b = tokens([0, 0]), tokens([0, 1], valid=[1, 0])
+def test_sequences_are_concatenated():
+    a, b = tokens([0, 0]), tokens([0, 1], mask=[1, 0])
     joined = Tokens.cat([a, b])
     assert torch.equal(joined.embeddings, torch.cat([a.embeddings, b.embeddings], dim=1))
     assert joined.mask.tolist() == [[True, True, True, False]]
@@ -72,15 +72,15 @@ def test_rows_may_be_repeated_and_reordered():
         assert torch.equal(chosen, field[index])
 
 
-def test_other_vectors_stand_at_the_same_places():
-    a = tokens([0, 1], valid=[1, 0])
+def test_with_embeddings_keeps_mask_and_block_ids():
+    a = tokens([0, 1], mask=[1, 0])
     wide = a.with_embeddings(torch.randn(1, 2, 9))
     assert wide.embeddings.shape == (1, 2, 9)
     assert wide.mask is a.mask
     assert wide.block_ids is a.block_ids
 
 
-def test_a_batch_knows_its_size(batch):
+def test_the_size_of_a_batch(batch):
     assert batch.size == len(tiny.questions()) == 3
 
 
@@ -105,5 +105,5 @@ def test_a_batch_moves_to_a_device_whole(batch):
 
 
 def test_an_input_error_is_a_value_error():
-    with pytest.raises(ValueError, match="the mend"):
-        raise InputError("the mend")
+    with pytest.raises(ValueError, match="the fix"):
+        raise InputError("the fix")

@@ -1,4 +1,8 @@
-"""The words that every layer shares: a sample, a batch, tokens with blocks, and what a task may ask of a fusion."""
+"""The types that the whole package shares: samples, batches, tokens with block ids, and predictions.
+
+Shapes use one legend in all modules: B batch, T frames (or texts, next to I images), N text tokens, M image tokens,
+D width, V vocabulary, K beams.
+"""
 
 from __future__ import annotations
 
@@ -13,22 +17,22 @@ from torch import Tensor
 from velm_lightning.errors import InputError as InputError
 
 Image = Path | Tensor | tuple[Path | Tensor, ...]
-"""A file, an uint8 picture (3, H, W), or the frames of a clip."""
+"""A file, a uint8 image (3, H, W), or the frames of a clip."""
 
 SPLITS = ("train", "val", "test")
 
 
 class Sample(NamedTuple):
-    """One example as a dataset yields it; a person can read it.
+    """One example, in human-readable form, as a dataset returns it.
 
     Attributes:
-        key: unique and stable within its split: predictions and paired tests join on it.
-        image: a file, an uint8 tensor (3, H, W), or the frames of a clip.
+        key: unique and stable within its split; predictions and paired tests are joined by it.
+        image: a file, a uint8 tensor (3, H, W), or the frames of a clip.
         text: the prompt: a question, a source sentence, a document; empty for captioning.
-        target: a sentence to produce (``str``), answers with their weights, or nothing.
-        references: what a prediction is scored against: the annotators' answers, or reference sentences. A sample
-            without any, ``()`` or None, is predicted and counted, and has no score.
-        group: question type or the like, for break-downs; may be empty.
+        target: a sentence to produce, answers with their weights, or None.
+        references: answers of annotators, or reference sentences, which predictions are scored against. A sample
+            with ``()`` or None is predicted and counted, but has no score.
+        group: name of the sample's group, such as its question type, for scores per group; may be empty.
     """
 
     key: str
@@ -40,26 +44,26 @@ class Sample(NamedTuple):
 
 
 class Dataset(ABC):
-    """What the data module reads: one class a dataset, one file a class."""
+    """The base of datasets, which the data module reads; one class per file."""
 
     @abstractmethod
     def split(self, name: str) -> Sequence[Sample]:
-        """Return the samples of ``train``, ``val`` or ``test`` in a stable order; empty where there is no such split.
+        """Return the samples of ``train``, ``val`` or ``test`` in a stable order; empty if there is no such split.
 
         Raises:
-            InputError: a file is missing or malformed; the message names it, the line or key, and the mend.
+            InputError: a file is missing or malformed; the message names it, the line or key, and the fix.
         """
 
 
 class Tokens(NamedTuple):
-    """A padded sequence of vectors, each with a block number; the one rule of who sees whom stands here.
+    """A padded sequence of vectors, each with a block id, which determines the tokens that it can attend to.
 
-    A token sees the valid tokens whose block is not later than its own. Image and prompt are block 0 and see each
-    other; target tokens are blocks 1, 2, 3, …, each seeing itself and what came before.
+    A token attends to the valid tokens whose block is not later than its own. Image and prompt are block 0 and attend
+    to each other; target tokens are blocks 1, 2, 3, …, each of which attends to itself and to all earlier blocks.
 
     Attributes:
         embeddings: (B, N, D) vectors.
-        mask: (B, N) bool, false on padding.
+        mask: (B, N) bool, False on padding.
         block_ids: (B, N) int64.
     """
 
@@ -68,46 +72,47 @@ class Tokens(NamedTuple):
     block_ids: Tensor
 
     def can_attend_to(self, other: Tokens, causal: bool = False) -> Tensor:
-        """Return (B, N, M) bool: which token of ``other`` each token of ``self`` may look at.
+        """Return the attention mask (B, N, M) bool from the N tokens of ``self`` to the M tokens of ``other``.
 
-        ``causal`` hides, within a block too, what stands further right; ``self`` is the last N of the M then.
+        With ``causal`` tokens further right are masked within a block also; ``self`` is then the last N tokens of
+        ``other``.
         """
-        seen = (other.block_ids[:, None, :] <= self.block_ids[:, :, None]) & other.mask[:, None, :]
-        return seen.tril(seen.shape[2] - seen.shape[1]) if causal else seen
+        allowed = (other.block_ids[:, None, :] <= self.block_ids[:, :, None]) & other.mask[:, None, :]
+        return allowed.tril(allowed.shape[2] - allowed.shape[1]) if causal else allowed
 
     def with_embeddings(self, x: Tensor) -> Tokens:
-        """Return the same places carrying other vectors (B, N, D')."""
+        """Return tokens with the vectors ``x`` (B, N, D') and the same mask and block ids."""
         return Tokens(x, self.mask, self.block_ids)
 
     def rows(self, index: Tensor) -> Tokens:
-        """Return the batch rows named by ``index`` (B',): repeats are allowed."""
+        """Return the rows of the batch at ``index`` (B',), which may contain repetitions."""
         return Tokens(self.embeddings[index], self.mask[index], self.block_ids[index])
 
     def mean(self) -> Tensor:
-        """Return the mean (B, D) of the valid tokens, zeros where there is none."""
+        """Return the mean (B, D) of the valid tokens; zeros for a row without any."""
         weight = self.mask[..., None].to(self.embeddings.dtype)
         return (self.embeddings * weight).sum(1) / weight.sum(1).clamp(min=1)
 
     @staticmethod
     def of_image(x: Tensor) -> Tokens:
         """Return ``x`` (B, N, D) as valid tokens of block 0."""
-        places = x.shape[:2]
-        valid = torch.ones(places, dtype=torch.bool, device=x.device)
-        return Tokens(x, valid, torch.zeros(places, dtype=torch.long, device=x.device))
+        shape = x.shape[:2]
+        mask = torch.ones(shape, dtype=torch.bool, device=x.device)
+        return Tokens(x, mask, torch.zeros(shape, dtype=torch.long, device=x.device))
 
     @staticmethod
     def cat(parts: Sequence[Tokens]) -> Tokens:
-        """Join sequences one after another: (B, N1 + N2 + …, D)."""
+        """Concatenate sequences along their length: (B, N1 + N2 + …, D)."""
         return Tokens(*(torch.cat(field, dim=1) for field in zip(*parts, strict=True)))
 
 
 class ImageTransform(NamedTuple):
-    """What an image encoder wants to be fed; the data module applies the geometry, the encoder the normalisation.
+    """The preprocessing of an image encoder; the data module applies the geometry, the encoder the normalisation.
 
     Attributes:
-        size: side of the square picture in pixels.
-        resize: ``squash`` to the square, or ``crop``: shorter side to ``size`` / ``crop_ratio``, then the centre, at
-            the same place as torchvision's ``ImageClassification`` preset.
+        size: side of the square image in pixels.
+        resize: ``squash`` resizes to the square; ``crop`` resizes the shorter side to ``size`` / ``crop_ratio`` and
+            crops the centre, like torchvision's ``ImageClassification`` preset.
         crop_ratio: share of the resized shorter side that the centre crop keeps.
         interpolation: resampling filter.
         mean: channel means of pixels scaled to 0…1.
@@ -123,19 +128,19 @@ class ImageTransform(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Samples collated; a NamedTuple, so that it crosses collation, device transfer and DDP with no code of ours.
+    """Collated samples; a NamedTuple, which collation, device transfer and DDP handle without additional code.
 
     Attributes:
         keys: B sample keys.
         image: (B, 3, H, W) uint8, or (B, T, 3, H, W) for clips.
         ids: (B, N) int64 word pieces: start, prompt, separator, then the target sentence and its end, then padding.
-        mask: (B, N) bool, false on padding.
+        mask: (B, N) bool, False on padding.
         block_ids: (B, N) int64: 0 on the prompt, 1, 2, 3, … on the target sentence.
-        answers: (B, A) float weights over the answer vocabulary; A = 0 where the task has none.
+        answers: (B, A) float weights over the answer vocabulary; A = 0 if the task has none.
         prompts: B prompts as written.
         references: B tuples of reference answers or sentences.
         groups: B group names.
-        pictures: B names of pictures: the key of the first sample of the split that shows it.
+        pictures: B names of images: the key of the first sample of the split with that image.
     """
 
     keys: tuple[str, ...]
@@ -156,7 +161,7 @@ class Batch(NamedTuple):
 
     @property
     def words(self) -> TextInput:
-        """The text."""
+        """The text of the batch."""
         return TextInput(self.ids, self.mask, self.block_ids)
 
     def first(self, count: int) -> Batch:
@@ -173,7 +178,7 @@ class TextInput(NamedTuple):
 
     Attributes:
         ids: (B, N) int64 word pieces.
-        mask: (B, N) bool, false on padding.
+        mask: (B, N) bool, False on padding.
         block_ids: (B, N) int64.
     """
 
@@ -182,23 +187,23 @@ class TextInput(NamedTuple):
     block_ids: Tensor
 
     def rows(self, index: Tensor) -> TextInput:
-        """Return the batch rows named by ``index`` (B',): repeats are allowed."""
+        """Return the rows of the batch at ``index`` (B',), which may contain repetitions."""
         return TextInput(*(field[index] for field in self))
 
 
 class Prediction(NamedTuple):
-    """One line of an evaluation: every reported figure is computed from such rows.
+    """The prediction for one sample; every reported metric is computed from such rows.
 
     Attributes:
         key: the sample's key.
         group: the sample's group.
         prompt: the prompt as written.
-        prediction: what the model said.
-        references: what it is scored against; empty if there is nothing.
+        prediction: the predicted text.
+        references: texts that the prediction is scored against; may be empty.
         score: the headline metric of this sample, 0…1 for accuracies; NaN without references.
-        confidence: probability the model gave its prediction.
-        loss: the sample's loss; NaN where there is no target.
-        image: the name of its picture, the same for all samples that show it; intervals resample by it.
+        confidence: probability that the model assigns to its prediction.
+        loss: the sample's loss; NaN without a target.
+        image: name of the sample's image, shared by all samples with that image; confidence intervals resample by it.
     """
 
     key: str

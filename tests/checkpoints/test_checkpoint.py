@@ -1,4 +1,4 @@
-"""A checkpoint stands alone, is read without running code from it, and is refused by name where it cannot be read."""
+"""A checkpoint is self-contained, executes no code when it is read, and is refused by name if it cannot be read."""
 
 import pickle
 import zipfile
@@ -26,9 +26,9 @@ def model():
 
 @pytest.fixture
 def content(model):
-    found = {"state_dict": model.state_dict()}
-    checkpoint.pack(model, found)
-    return found
+    content = {"state_dict": model.state_dict()}
+    checkpoint.pack(model, content)
+    return content
 
 
 def saved(content, tmp_path):
@@ -37,7 +37,7 @@ def saved(content, tmp_path):
     return path
 
 
-def test_what_a_trainer_saves_is_enough_to_answer(model, batch, tmp_path):
+def test_a_checkpoint_of_a_trainer_is_sufficient_to_answer(model, batch, tmp_path):
     trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu", default_root_dir=tmp_path)
     trainer.strategy.connect(model)
     trainer.save_checkpoint(tmp_path / "model.ckpt")
@@ -48,16 +48,16 @@ def test_what_a_trainer_saves_is_enough_to_answer(model, batch, tmp_path):
     assert loaded.grid == model.grid
 
 
-def test_the_file_holds_weights_and_plain_values_alone(content, tmp_path):
+def test_the_file_holds_only_weights_and_plain_values(content, tmp_path):
     read = torch.load(saved(content, tmp_path), weights_only=True)
     assert read["velm"] == {"format": checkpoint.FORMAT, "model": content["velm"]["model"]}
 
 
-def test_a_fusion_may_be_asked_for_by_its_own_class(content, tmp_path):
+def test_a_fusion_can_be_loaded_by_its_own_class(content, tmp_path):
     assert type(LateFusion.load_from_checkpoint(saved(content, tmp_path))) is LateFusion
 
 
-def test_another_fusion_than_the_one_asked_for_is_refused(content, tmp_path):
+def test_a_checkpoint_of_another_fusion_is_refused(content, tmp_path):
     with pytest.raises(InputError, match=r"model\.ckpt holds a LateFusion, not a EarlyFusion"):
         EarlyFusion.load_from_checkpoint(saved(content, tmp_path))
 
@@ -73,7 +73,7 @@ def test_a_folder_is_no_checkpoint(tmp_path):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.99])
-def test_a_file_that_was_cut_off_is_said_to_be_so(content, tmp_path, share):
+def test_a_truncated_file_is_refused(content, tmp_path, share):
     path = saved(content, tmp_path)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
     with pytest.raises(InputError, match=r"model\.ckpt is cut off or not a checkpoint"):
@@ -81,14 +81,14 @@ def test_a_file_that_was_cut_off_is_said_to_be_so(content, tmp_path, share):
 
 
 @pytest.mark.parametrize("text", [b"not a checkpoint\n", b"\x89PNG\r\n\x1a\n", b'{"velm": 1}'])
-def test_a_file_of_another_kind_is_said_to_be_so(tmp_path, text):
+def test_a_file_of_another_type_is_refused(tmp_path, text):
     path = tmp_path / "model.ckpt"
     path.write_bytes(text)
     with pytest.raises(InputError, match=r"model\.ckpt is cut off or not a checkpoint"):
         checkpoint.read(path)
 
 
-def test_an_archive_of_another_kind_is_said_to_be_so(tmp_path):
+def test_an_archive_of_another_type_is_refused(tmp_path):
     path = tmp_path / "model.ckpt"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("letter.txt", "not a checkpoint")
@@ -109,7 +109,7 @@ def test_code_in_a_file_is_refused_and_does_not_run(content, tmp_path, old_forma
     assert not mark.exists()
 
 
-def test_what_is_more_than_weights_and_plain_values_is_said_to_be_so(content, tmp_path):
+def test_objects_besides_weights_and_plain_values_are_refused(content, tmp_path):
     with pytest.raises(InputError, match=r"model\.ckpt holds more than weights and plain values, so it was not read"):
         checkpoint.read(saved(content | {"extra": Payload(tmp_path)}, tmp_path))
 
@@ -120,10 +120,16 @@ def test_a_checkpoint_of_another_program_is_refused(tmp_path, other):
         checkpoint.read(saved(other, tmp_path))
 
 
-def test_a_later_format_is_refused_with_the_mend(content, tmp_path):
+def test_a_later_format_is_refused(content, tmp_path):
     content["velm"]["format"] = 99
-    with pytest.raises(InputError, match="format 99, this version reads 1: use the version"):
+    with pytest.raises(InputError, match="format 99, but this version reads format 2: use the version"):
         checkpoint.read(saved(content, tmp_path))
+
+
+def test_an_older_format_names_the_version_that_reads_it(content, tmp_path):
+    content["velm"]["format"] = 1
+    with pytest.raises(InputError, match=r"has format 1, but this version reads format 2: use velm_lightning 0\.1$"):
+        Fusion.load_from_checkpoint(saved(content, tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -141,7 +147,7 @@ def test_a_later_format_is_refused_with_the_mend(content, tmp_path):
     ],
     ids=range(9),
 )
-def test_what_an_older_version_may_have_written_is_refused_by_name(content, tmp_path, spoil):
+def test_incomplete_checkpoints_are_refused_by_name(content, tmp_path, spoil):
     spoil(content)
     with pytest.raises(InputError, match=r"checkpoint .*model\.ckpt"):
         Fusion.load_from_checkpoint(saved(content, tmp_path))
@@ -149,9 +155,12 @@ def test_what_an_older_version_may_have_written_is_refused_by_name(content, tmp_
 
 @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.data())
-def test_damaged_files_are_read_or_refused_and_nothing_else(tmp_path, data):
-    """The weights are small, so that what is changed is mostly the pickle, or the archive's own tables."""
-    path = saved({"velm": {"format": 1, "model": {}}, "state_dict": {"w": torch.zeros(1)}, "a": [1.5, "x"]}, tmp_path)
+def test_damaged_files_are_either_read_or_refused(tmp_path, data):
+    """The weights are small, so that most changes hit the pickle or the tables of the archive."""
+    path = saved(
+        {"velm": {"format": checkpoint.FORMAT, "model": {}}, "state_dict": {"w": torch.zeros(1)}, "a": [1.5, "x"]},
+        tmp_path,
+    )
     whole = bytearray(path.read_bytes())
     for at in data.draw(st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=6)):
         whole[at] = data.draw(st.integers(0, 255))
@@ -163,7 +172,7 @@ def test_damaged_files_are_read_or_refused_and_nothing_else(tmp_path, data):
         assert "\n" not in str(error)  # noqa: PT017
 
 
-def test_a_foreign_class_is_refused_and_may_be_allowed(content, tmp_path, monkeypatch):
+def test_a_foreign_class_is_refused_unless_allowed(content, tmp_path, monkeypatch):
     code = "from velm_lightning.fusion import LateFusion\nclass Mine(LateFusion):\n    pass\n"
     (tmp_path / "my_fusions.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
@@ -174,7 +183,7 @@ def test_a_foreign_class_is_refused_and_may_be_allowed(content, tmp_path, monkey
     assert type(Fusion.load_from_checkpoint(path, allow=["my_fusions"])).__name__ == "Mine"
 
 
-def test_a_part_that_plain_values_cannot_say_is_named_when_the_checkpoint_is_written():
+def test_a_part_that_is_not_configurable_is_named():
     model = tiny.fusion(LateFusion, optimization=Unwritable(nn.ReLU()))
     with pytest.raises(InputError, match="ReLU cannot be written into a checkpoint: derive the class"):
         checkpoint.pack(model, {})
@@ -185,12 +194,12 @@ class Unwritable(Configurable):
         self.activation = activation
 
 
-def test_weights_are_put_on_the_wanted_device(content, tmp_path):
+def test_weights_are_loaded_to_the_given_device(content, tmp_path):
     read = checkpoint.read(saved(content, tmp_path), map_location="meta")
     assert {weight.device.type for weight in read["state_dict"].values()} == {"meta"}
 
 
-def test_a_checkpoint_of_a_loaded_model_is_the_same(model, content, tmp_path):
+def test_a_checkpoint_of_a_loaded_model_is_equal(model, content, tmp_path):
     loaded = Fusion.load_from_checkpoint(saved(content, tmp_path))
     again = {"state_dict": loaded.state_dict()}
     checkpoint.pack(loaded, again)
@@ -198,18 +207,18 @@ def test_a_checkpoint_of_a_loaded_model_is_the_same(model, content, tmp_path):
     assert all(torch.equal(again["state_dict"][name], weight) for name, weight in content["state_dict"].items())
 
 
-def test_another_fusions_checkpoint_is_not_gone_on_with(content):
+def test_training_is_not_resumed_from_another_fusion(content):
     with pytest.raises(InputError, match="holds a LateFusion, the config names a EarlyFusion: name the same fusion"):
         tiny.fusion(EarlyFusion).on_load_checkpoint(content)
 
 
-def test_other_sizes_are_named_with_their_keys(content):
+def test_differing_sizes_are_named_with_their_keys(content):
     other = tiny.fusion(LateFusion, text_encoder=tiny.transformer(dim=16))
     with pytest.raises(InputError, match=r"model\.init_args\.text_encoder\.init_args\.dim was 8, is 16"):
         other.on_load_checkpoint(content)
 
 
-def test_other_settings_of_the_same_weights_pass(content):
+def test_settings_that_do_not_affect_weights_may_differ(content):
     tiny.fusion(LateFusion, text_encoder=tiny.transformer(dropout=0.5)).on_load_checkpoint(content)
 
 
@@ -225,7 +234,7 @@ def test_other_settings_of_the_same_weights_pass(content):
     ],
     ids=["word", "answer", "fewer", "weight", "length", "letters"],
 )
-def test_another_vocabulary_is_refused_with_what_is_different(content, changes, named):
+def test_another_vocabulary_is_refused_with_the_difference(content, changes, named):
     model = tiny.fusion(LateFusion, vocabulary=tiny.vocabulary(**changes))
     with pytest.raises(InputError, match="the checkpoint was trained with another vocabulary: ") as refused:
         model.on_load_checkpoint(content)

@@ -1,6 +1,6 @@
-"""What holds for every fusion, with every image encoder, every text encoder and every task.
+"""Properties of every fusion with every image encoder, every text encoder and every task.
 
-A new fusion, encoder or task joins by one line in the tables below.
+A new fusion, encoder or task is added by one line in the tables below.
 """
 
 import copy
@@ -60,7 +60,7 @@ TEXT_ENCODERS = {
     "gru": lambda: tiny.recurrent(cell="gru", depth=2),
     **{kind: partial(tiny.pretrained_text, kind) for kind in ("bert", "gpt2", "llama")},
 }
-TASKS = {  # a task, and samples of the kind that it is for
+TASKS = {  # a task, and samples that suit it
     "softmax": (Classification, tiny.questions),
     "sigmoid": (lambda: Classification(loss="sigmoid"), tiny.questions),
     "generation": (Generation, tiny.translations),
@@ -84,7 +84,7 @@ CLOSE = {"atol": 1e-10, "rtol": 0.0}  # the models below compute in double preci
 
 
 def build(fusion, image, text, task="softmax"):
-    """A model of this cell of the grid, with every gate half open: a shut one would hide what passes it."""
+    """Return the model of a cell of the grid; every gate is half open, because a closed one would hide its branch."""
     torch.manual_seed(0)
     parts = {"vocabulary": tiny.vocabulary(), "task": TASKS[task][0]()}
     model = FUSIONS[fusion](image_encoder=IMAGE_ENCODERS[image](), text_encoder=TEXT_ENCODERS[text](), **parts)
@@ -96,7 +96,7 @@ def build(fusion, image, text, task="softmax"):
 
 @pytest.fixture(scope="module", autouse=True)
 def double_precision():
-    """The norm of Llama computes in single precision whatever its input; here it must not."""
+    """Replace the norm of Llama, which computes in single precision for any input."""
     with pytest.MonkeyPatch.context() as patch:
         norm = torch.nn.functional.rms_norm
         patch.setattr(LlamaRMSNorm, "forward", lambda n, x: norm(x, x.shape[-1:], n.weight, n.variance_epsilon))
@@ -105,7 +105,7 @@ def double_precision():
 
 @pytest.fixture(params=GRID, ids="-".join, scope="module")
 def model(request):
-    """Shared by the tests below, which leave it as it is."""
+    """Shared by the tests below, which must not change it."""
     return build(*request.param).double().eval()
 
 
@@ -118,7 +118,7 @@ def sees_prompt(model):
 
 
 def widened(batch, columns, pad):
-    """The batch with more columns of padding, as it would stand beside longer rows."""
+    """Return the batch with more columns of padding."""
     more = torch.nn.functional.pad
     return batch._replace(
         ids=more(batch.ids, (0, columns), value=pad),
@@ -128,7 +128,7 @@ def widened(batch, columns, pad):
 
 
 def row(batch, index):
-    """One sample alone, without padding."""
+    """Return one sample as a batch, without padding."""
     length = int(batch.mask[index].sum())
     places = {name: getattr(batch, name)[index : index + 1, :length] for name in ("ids", "mask", "block_ids")}
     others = {name: value[index : index + 1] for name, value in batch._asdict().items() if name not in places}
@@ -136,7 +136,7 @@ def row(batch, index):
 
 
 def with_word(batch, index, place, word):
-    """The batch with another word at one place."""
+    """Return the batch with another word at one position."""
     ids = batch.ids.clone()
     assert ids[index, place] != word
     ids[index, place] = word
@@ -144,7 +144,7 @@ def with_word(batch, index, place, word):
 
 
 @torch.no_grad()
-def test_the_result_stands_at_the_places_of_the_text(model, sentences):
+def test_states_have_the_positions_of_the_text(model, sentences):
     states = model(sentences)
     assert states.embeddings.shape == (*sentences.ids.shape, tiny.DIM)
     assert torch.equal(states.mask, sentences.mask)
@@ -153,7 +153,7 @@ def test_the_result_stands_at_the_places_of_the_text(model, sentences):
 
 
 @torch.no_grad()
-def test_no_token_sees_a_later_target_word(model, sentences):
+def test_no_token_attends_to_a_later_target_word(model, sentences):
     before = model(sentences)
     index = 2  # the longest sentence, after an empty prompt
     for block in range(1, int(sentences.block_ids[index].max()) + 1):
@@ -162,13 +162,13 @@ def test_no_token_sees_a_later_target_word(model, sentences):
         earlier = sentences.block_ids[index] < block
         torch.testing.assert_close(after.embeddings[index, earlier], before.embeddings[index, earlier], **CLOSE)
         assert not torch.allclose(after.embeddings[index, place], before.embeddings[index, place], **CLOSE), (
-            "the word itself matters"
+            "the word itself must matter"
         )
         torch.testing.assert_close(model.pool(after), model.pool(before), **CLOSE)
 
 
 @torch.no_grad()
-def test_a_target_word_sees_the_words_before_it(model, sentences):
+def test_a_target_word_attends_to_earlier_words(model, sentences):
     place = int((sentences.block_ids[2] == 1).nonzero())
     after = model(with_word(sentences, 2, place, model.vocabulary.unknown))
     change = (after.embeddings - model(sentences).embeddings)[2].abs().amax(-1)
@@ -192,22 +192,22 @@ def test_padding_changes_nothing(model, kind, request):
 
 
 @torch.no_grad()
-def test_what_stands_on_padding_changes_nothing(model, batch):
+def test_words_on_padding_change_nothing(model, batch):
     other = batch._replace(ids=batch.ids.where(batch.mask, torch.tensor(model.vocabulary.mask)))
     assert not torch.equal(other.ids, batch.ids)
     torch.testing.assert_close(model(other).embeddings[batch.mask], model(batch).embeddings[batch.mask], **CLOSE)
 
 
 @torch.no_grad()
-def test_a_sample_is_read_alike_wherever_it_stands_in_the_batch(model, batch):
+def test_the_position_in_the_batch_changes_nothing(model, batch):
     turned = type(batch)(*(field[::-1] if isinstance(field, tuple) else field.flip(0) for field in batch))
     torch.testing.assert_close(model.pool(model(turned)).flip(0), model.pool(model(batch)), **CLOSE)
 
 
 @torch.no_grad()
-def test_the_image_matters_except_to_the_text_only_control(model, batch):
+def test_the_image_matters_except_to_text_only(model, batch):
     before, after = model(batch), model(batch._replace(image=batch.image.flip(0)))
-    for index in (0, 2):  # the middle picture stays
+    for index in (0, 2):  # the middle image stays
         same = torch.allclose(model.pool(after)[index], model.pool(before)[index], **CLOSE)
         assert same == (not sees_image(model))
     torch.testing.assert_close(model.pool(after)[1], model.pool(before)[1], **CLOSE)
@@ -222,7 +222,7 @@ def test_the_image_matters_to_every_target_word(model, sentences):
 
 
 @torch.no_grad()
-def test_every_word_of_the_prompt_matters_except_to_the_image_only_control(model, batch):
+def test_every_prompt_word_matters_except_to_image_only(model, batch):
     before = model.pool(model(batch))
     for place in range(1, int(batch.mask[0].sum()) - 1):
         after = model.pool(model(with_word(batch, 0, place, model.vocabulary.unknown)))
@@ -231,15 +231,15 @@ def test_every_word_of_the_prompt_matters_except_to_the_image_only_control(model
 
 
 @torch.no_grad()
-def test_the_image_only_control_does_not_learn_how_long_the_prompt_is(model, batch):
+def test_image_only_hides_the_length_of_the_prompt(model, batch):
     first = torch.zeros(batch.size, dtype=torch.long)
-    summaries = model.pool(model(batch._replace(image=batch.image[first])))  # one picture, three prompts
+    summaries = model.pool(model(batch._replace(image=batch.image[first])))  # one image, three prompts
     alike = torch.allclose(summaries, summaries[:1].expand_as(summaries), **CLOSE)
     assert alike == (not sees_prompt(model))
 
 
 @torch.no_grad()
-def test_words_read_one_by_one_with_a_cache_give_what_they_give_at_once(model, sentences):
+def test_stepwise_states_with_a_cache_equal_those_at_once(model, sentences):
     whole, prompt = model(sentences), sentences.mask & (sentences.block_ids == 0)
     cache, width = Cache(max_new_tokens=int(sentences.block_ids.max())), int(prompt.sum(1).max())
     first = TextInput(sentences.ids[:, :width], prompt[:, :width], torch.zeros_like(sentences.block_ids[:, :width]))
@@ -255,7 +255,7 @@ def test_words_read_one_by_one_with_a_cache_give_what_they_give_at_once(model, s
 
 
 @torch.no_grad()
-def test_pairs_reads_every_text_with_every_image(model, batch):
+def test_all_pairs_combine_every_text_with_every_image(model, batch):
     image, text = model.encode_image(batch.image), model.embed_text(batch.words)
     pairs = model.fuse_all_pairs(image, text)
     torch.testing.assert_close(pairs.diagonal().T, model.pool(model(batch)), **CLOSE)
@@ -266,7 +266,7 @@ def test_pairs_reads_every_text_with_every_image(model, batch):
 
 
 @torch.no_grad()
-def test_pairs_takes_different_numbers_of_images_and_texts(model, batch):
+def test_all_pairs_allow_different_numbers_of_each(model, batch):
     image, text = model.encode_image(batch.image), model.embed_text(batch.words)
     few, rest = torch.tensor([2]), torch.tensor([0, 1])
     torch.testing.assert_close(
@@ -275,7 +275,7 @@ def test_pairs_takes_different_numbers_of_images_and_texts(model, batch):
 
 
 @torch.no_grad()
-def test_a_clip_is_read_as_more_tokens(model, batch):
+def test_a_clip_is_encoded_as_more_tokens(model, batch):
     clip = torch.stack([batch.image, batch.image.flip(0)], dim=1)  # (B, 2, 3, H, W)
     before, after = model(batch), model(batch._replace(image=clip))
     assert after.embeddings.shape == before.embeddings.shape
@@ -283,7 +283,7 @@ def test_a_clip_is_read_as_more_tokens(model, batch):
 
 
 def silent(model, name):
-    """Say whether a parameter's gradient is zero by the design of the model, and must be there nevertheless."""
+    """Return whether the gradient of a parameter exists but is zero by the design of the model."""
     # The image-only control puts one learned vector in the place of each prompt word: the words reach no answer.
     unread = ("text_encoder.embedding.", "text_encoder.position")
     # To a control, all pictures or all texts are one, and it learns nothing of how they differ.
@@ -312,7 +312,7 @@ def test_every_parameter_gets_a_gradient(cell, task):
 
 
 @torch.no_grad()
-def test_a_checkpoint_alone_rebuilds_the_model(model, batch, tmp_path):
+def test_a_checkpoint_is_sufficient_to_rebuild_the_model(model, batch, tmp_path):
     model = copy.deepcopy(model).float()
     path = tmp_path / "model.ckpt"
     content = {"state_dict": model.state_dict()}
@@ -328,7 +328,7 @@ def test_a_checkpoint_alone_rebuilds_the_model(model, batch, tmp_path):
 
 @torch.no_grad()
 @pytest.mark.parametrize("task", TASKS)
-def test_a_checkpoint_brings_its_task(task, tmp_path):
+def test_a_checkpoint_includes_the_task(task, tmp_path):
     model = build("late-concat", "cnn", "transformer", task).eval()
     content = {"state_dict": model.state_dict()}
     checkpoint.pack(model, content)
@@ -337,16 +337,16 @@ def test_a_checkpoint_brings_its_task(task, tmp_path):
     batch = tiny.batch(TASKS[task][1](), model.vocabulary)
     assert loaded.task.signature("test") == model.task.signature("test")
     losses = []
-    for one in (loaded, model):
-        torch.manual_seed(1)  # hard negatives are drawn
-        losses.append(one.task.loss(one, batch))
+    for candidate in (loaded, model):
+        torch.manual_seed(1)  # hard negatives are sampled
+        losses.append(candidate.task.loss(candidate, batch))
     assert losses[0] == losses[1]
     assert loaded.task.top_answers(loaded, batch, 2) == model.task.top_answers(model, batch, 2)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("text", TEXT_ENCODERS)
-def test_a_gated_fusion_starts_as_if_there_were_no_image(text, batch):
+def test_a_gated_fusion_initially_ignores_the_image(text, batch):
     model = FUSIONS["interactive-co-gated"](
         vocabulary=tiny.vocabulary(),
         image_encoder=tiny.cnn(),
@@ -357,18 +357,20 @@ def test_a_gated_fusion_starts_as_if_there_were_no_image(text, batch):
 
 
 def contexts_of(model, batch):
-    """What each cross-attention layer of the text is given to read."""
-    found = []
-    hooks = [layer.register_forward_pre_hook(lambda _, given: found.append(given[2])) for layer in model.text_layers]
+    """Return the context of each cross-attention layer of the text."""
+    contexts = []
+    hooks = [
+        layer.register_forward_pre_hook(lambda _, inputs: contexts.append(inputs[2])) for layer in model.text_layers
+    ]
     model(batch)
     for hook in hooks:
         hook.remove()
-    return found
+    return contexts
 
 
 @torch.no_grad()
-def test_interactive_fusion_lets_the_image_read_the_text_only_with_co_attention(vocabulary, batch):
-    """Without co-attention the image that the second layer reads is the one that the first has read."""
+def test_only_co_attention_updates_the_image(vocabulary, batch):
+    """Without co-attention both layers attend to the same image tokens."""
     for co_attention in (True, False):
         model = FUSIONS["interactive-co" if co_attention else "interactive-text"](
             vocabulary=vocabulary, image_encoder=tiny.cnn(), text_encoder=tiny.transformer(), task=Classification()
@@ -378,14 +380,14 @@ def test_interactive_fusion_lets_the_image_read_the_text_only_with_co_attention(
 
 
 @torch.no_grad()
-def test_early_fusion_hands_the_trunk_image_and_text_together(vocabulary, batch):
+def test_early_fusion_passes_image_and_text_to_the_trunk(vocabulary, batch):
     model = tiny.fusion(EarlyFusion).eval()
-    seen = []
+    inputs = []
     trunk = model.text_encoder.trunk
-    model.text_encoder.trunk = lambda tokens, cache=None: seen.append(tokens) or trunk(tokens, cache)
+    model.text_encoder.trunk = lambda tokens, cache=None: inputs.append(tokens) or trunk(tokens, cache)
     model(batch)
     cells = model.grid[0] * model.grid[1]
-    assert [tokens.embeddings.shape[1] for tokens in seen] == [cells + batch.ids.shape[1]]
-    assert isinstance(seen[0], Tokens)
-    assert (seen[0].block_ids[:, :cells] == 0).all()
-    assert seen[0].mask[:, :cells].all()
+    assert [tokens.embeddings.shape[1] for tokens in inputs] == [cells + batch.ids.shape[1]]
+    assert isinstance(inputs[0], Tokens)
+    assert (inputs[0].block_ids[:, :cells] == 0).all()
+    assert inputs[0].mask[:, :cells].all()

@@ -1,4 +1,4 @@
-"""Two vectors become one: each merge against its formula, and what every place that takes one relies on."""
+"""Each merge against its formula, and the properties that every merge has."""
 
 import pytest
 import torch
@@ -19,14 +19,14 @@ MERGES = {
 }
 
 
-def connected(merge: Merge) -> Merge:
+def built(merge: Merge) -> Merge:
     merge.build(DIM)
     return merge.double()
 
 
 @pytest.fixture(params=MERGES)
 def merge(request):
-    return connected(MERGES[request.param]())
+    return built(MERGES[request.param]())
 
 
 @pytest.fixture
@@ -40,28 +40,28 @@ def text():
 
 
 @torch.no_grad()
-def test_the_result_has_the_width_of_its_parts(merge, image, text):
+def test_the_result_has_the_width_of_the_inputs(merge, image, text):
     assert merge(image, text).shape == (2, DIM)
 
 
 @torch.no_grad()
-def test_one_image_meets_many_words(merge, image):
+def test_one_image_is_merged_with_many_words(merge, image):
     words = torch.randn(2, 5, DIM, dtype=torch.float64)
-    together = merge(image[:, None], words)
-    assert together.shape == words.shape
+    merged = merge(image[:, None], words)
+    assert merged.shape == words.shape
     for n in range(5):
-        torch.testing.assert_close(together[:, n], merge(image, words[:, n]), **CLOSE)
+        torch.testing.assert_close(merged[:, n], merge(image, words[:, n]), **CLOSE)
 
 
 @torch.no_grad()
-def test_every_image_meets_every_text(merge, image):
+def test_every_image_is_merged_with_every_text(merge, image):
     texts = torch.randn(3, DIM, dtype=torch.float64)
     pairs = merge(image[:, None], texts[None])
     assert pairs.shape == (2, 3, DIM)
     torch.testing.assert_close(pairs[1, 2], merge(image[1], texts[2]), **CLOSE)
 
 
-def test_both_sides_matter(merge, image, text):
+def test_both_sides_get_a_gradient(merge, image, text):
     image.requires_grad_()
     text.requires_grad_()
     merge(image, text).square().sum().backward()
@@ -69,7 +69,7 @@ def test_both_sides_matter(merge, image, text):
     assert text.grad.abs().min() > 0
 
 
-def test_every_parameter_learns(merge, image, text):
+def test_every_parameter_gets_a_gradient(merge, image, text):
     merge(image, text).square().sum().backward()
     assert list(merge.parameters())
     assert all(p.grad is not None and p.grad.any() for p in merge.parameters())
@@ -80,7 +80,7 @@ def test_every_parameter_learns(merge, image, text):
 
 @torch.no_grad()
 def test_concat_maps_the_concatenation(image, text):
-    merge = connected(Concat())
+    merge = built(Concat())
     weight = torch.cat([merge.image.weight, merge.text.weight], dim=1)  # (D, 2 D)
     expected = gelu(linear(torch.cat([image, text], dim=-1), weight, merge.image.bias + merge.text.bias))
     torch.testing.assert_close(merge(image, text), expected, **CLOSE)
@@ -88,14 +88,14 @@ def test_concat_maps_the_concatenation(image, text):
 
 @torch.no_grad()
 def test_sum_is_linear_in_each(image, text):
-    merge = connected(Sum())
+    merge = built(Sum())
     zero = torch.zeros_like(image)
     torch.testing.assert_close(merge(image, text), merge(image, zero) + merge(zero, text) - merge(zero, zero), **CLOSE)
 
 
 @torch.no_grad()
 def test_product_multiplies_bounded_maps(image, text):
-    merge = connected(Product())
+    merge = built(Product())
     expected = torch.tanh(merge.image(image)) * torch.tanh(merge.text(text))
     torch.testing.assert_close(merge(image, text), expected, **CLOSE)
     assert merge(image * 100, text * 100).abs().max() <= 1
@@ -103,7 +103,7 @@ def test_product_multiplies_bounded_maps(image, text):
 
 @torch.no_grad()
 def test_gate_chooses_between_the_two(image, text):
-    merge = connected(GatedMultimodalUnit())
+    merge = built(GatedMultimodalUnit())
     for gate, side, given in ((50.0, merge.image, image), (-50.0, merge.text, text)):
         nn.init.zeros_(merge.gate_image.weight)
         nn.init.zeros_(merge.gate_text.weight)
@@ -113,7 +113,7 @@ def test_gate_chooses_between_the_two(image, text):
 
 @torch.no_grad()
 def test_the_gate_reads_both_sides(image, text):
-    merge = connected(GatedMultimodalUnit())
+    merge = built(GatedMultimodalUnit())
     expected = torch.sigmoid(merge.gate_image(image) + merge.gate_text(text))
     a, b = merge.image(image).tanh(), merge.text(text).tanh()
     torch.testing.assert_close(merge(image, text), expected * a + (1 - expected) * b, **CLOSE)
@@ -121,7 +121,7 @@ def test_the_gate_reads_both_sides(image, text):
 
 @torch.no_grad()
 def test_low_rank_is_a_bilinear_form_of_bounded_factors(image, text):
-    merge = connected(LowRankBilinear(rank=4))
+    merge = built(LowRankBilinear(rank=4))
     assert merge.out.weight.shape == (DIM, 4)
     a, b = merge.image(image).tanh(), merge.text(text).tanh()
     expected = torch.einsum("br,br,dr->bd", a, b, merge.out.weight) + merge.out.bias
@@ -129,9 +129,9 @@ def test_low_rank_is_a_bilinear_form_of_bounded_factors(image, text):
 
 
 @torch.no_grad()
-def test_the_tensor_product_keeps_each_side_alone_too(image, text):
+def test_the_tensor_product_also_keeps_each_side(image, text):
     """The appended ones make the product hold image x text, image, text and a constant (Zadeh et al. 2017)."""
-    merge = connected(TensorFusion(size=3))
+    merge = built(TensorFusion(size=3))
     weight = merge.out.weight.view(DIM, 4, 4)
     a, b = merge.image(image).tanh(), merge.text(text).tanh()
     expected = torch.einsum("bi,bj,dij->bd", a, b, weight[:, :3, :3])

@@ -1,6 +1,6 @@
-"""Parts that are frozen stay as they are, and a frozen language model can be shown pictures all the same.
+"""A frozen language model under early fusion is not changed by training and uses the image.
 
-What a model of transformers sees, and that a cache changes nothing, is held by the grid.
+Attention and caching of models of transformers are tested in ``test_grid``.
 """
 
 import pytest
@@ -22,7 +22,7 @@ CAUSAL = ("gpt2", "llama")
 
 
 def prefix(kind="gpt2", connector=LinearConnector, **changes):
-    """A frozen causal language model under early fusion, of which only the mapping learns."""
+    """Return a frozen causal language model under early fusion, in which only the connector is trained."""
     parts = {
         "image_encoder": tiny.pretrained_image("hf-vit", trainable=0),
         "text_encoder": tiny.pretrained_text(kind, trainable=0),
@@ -37,7 +37,7 @@ def learning(model):
 
 
 def trained(model, batch, steps=3):
-    """The names of the parameters that a few steps of the model's own optimiser changed."""
+    """Return the names of the parameters that a few optimiser steps changed."""
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     optimizer = Optimization(learning_rate=0.1).configure(model.train(), steps)["optimizer"]
     for _ in range(steps):
@@ -49,7 +49,7 @@ def trained(model, batch, steps=3):
 
 @pytest.mark.parametrize("kind", CAUSAL)
 @pytest.mark.parametrize("connector", CONNECTORS)
-def test_only_the_mapping_of_a_visual_prefix_learns(kind, connector, sentences):
+def test_only_the_connector_of_a_visual_prefix_is_trained(kind, connector, sentences):
     model = prefix(kind, CONNECTORS[connector])
     names = {name for name, _ in model.named_parameters() if name.startswith("connector.")}
     assert learning(model) == names
@@ -59,32 +59,32 @@ def test_only_the_mapping_of_a_visual_prefix_learns(kind, connector, sentences):
     assert {name for name, p in model.named_parameters() if p.grad is not None} == names
 
 
-def test_frozen_parts_are_at_rest_in_training():
+def test_frozen_parts_stay_in_evaluation_mode():
     model = prefix().train()
     assert not any(part.training for part in model.text_encoder.modules())
     assert not any(part.training for part in model.image_encoder.modules())
     assert model.connector.training
 
 
-def test_the_mapping_learns_what_a_frozen_language_model_is_to_say(sentences):
-    speaking = tiny.TEXT_CONFIGS["gpt2"] | {"initializer_range": 0.5}  # else every word is as likely
-    model = prefix(connector=MLPConnector, text_encoder=tiny.pretrained_text("gpt2", config=speaking, trainable=0))
+def test_the_connector_learns_with_a_frozen_language_model(sentences):
+    config = tiny.TEXT_CONFIGS["gpt2"] | {"initializer_range": 0.5}  # otherwise all words are equally likely
+    model = prefix(connector=MLPConnector, text_encoder=tiny.pretrained_text("gpt2", config=config, trainable=0))
     start = model.task.loss(model, sentences).item()
     trained(model, sentences, steps=40)
     assert model.task.loss(model, sentences).item() < 0.8 * start
 
 
-def test_queries_give_a_prefix_of_their_own_length(sentences):
+def test_a_resampler_sets_the_length_of_the_prefix(sentences):
     model = prefix(connector=lambda: Resampler(count=7, heads=2)).eval()
-    seen = model.encode_image(sentences.image)
-    assert seen.embeddings.shape == (sentences.size, 7, tiny.DIM)
+    tokens = model.encode_image(sentences.image)
+    assert tokens.embeddings.shape == (sentences.size, 7, tiny.DIM)
     twice = torch.stack([sentences.image, sentences.image], dim=1)
-    assert model.encode_image(twice).embeddings.shape == seen.embeddings.shape
+    assert model.encode_image(twice).embeddings.shape == tokens.embeddings.shape
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("connector", CONNECTORS)
-def test_a_prefix_has_the_size_of_words(connector, sentences):
+def test_prefix_embeddings_have_the_scale_of_words(connector, sentences):
     model = prefix(connector=CONNECTORS[connector]).eval()
     read = []
     trunk = model.text_encoder.trunk
@@ -96,7 +96,7 @@ def test_a_prefix_has_the_size_of_words(connector, sentences):
 
 
 @pytest.mark.parametrize("kind", [*CAUSAL, "bert"])
-def test_adapters_learn_in_the_place_of_the_layers(kind, sentences):
+def test_adapters_are_trained_instead_of_the_layers(kind, sentences):
     head = "pretrained" if kind in CAUSAL else "tied"
     model = prefix(kind, text_encoder=tiny.pretrained_text(kind, lora=LoRA(rank=2)), task=Generation(head=head))
     names = {name for name in learning(model) if name.startswith("text_encoder.")}
@@ -105,7 +105,7 @@ def test_adapters_learn_in_the_place_of_the_layers(kind, sentences):
     assert {name for name in trained(model, sentences) if name.startswith("text_encoder.")} == names
 
 
-def test_adapters_learn_at_the_full_rate_for_they_are_new():
+def test_adapters_have_the_full_learning_rate():
     model = prefix(text_encoder=tiny.pretrained_text("gpt2", lora=LoRA(rank=2)))
     model.text_encoder.pretrained = True
     groups = Optimization(learning_rate=0.01, pretrained_lr_scale=0.1).groups(model)
@@ -115,26 +115,26 @@ def test_adapters_learn_at_the_full_rate_for_they_are_new():
 @pytest.mark.parametrize("kind", [*CAUSAL, "bert", "roberta"])
 @pytest.mark.parametrize("fusion", [EarlyFusion, InteractiveFusion, LateFusion])
 @pytest.mark.parametrize("decoding", [Greedy(max_length=6), BeamSearch(beams=3, max_length=6)], ids=["greedy", "beam"])
-def test_decoding_with_a_cache_says_what_it_says_without(kind, fusion, decoding, sentences):
+def test_cached_decoding_equals_uncached_decoding(kind, fusion, decoding, sentences):
     head = "pretrained" if kind in CAUSAL else "tied"
     model = tiny.fusion(fusion, text_encoder=tiny.pretrained_text(kind), task=Generation(head=head)).eval()
     torch.nn.init.normal_(model.text_encoder.embedding.weight, std=0.5)  # so that words differ
-    found = [
+    results = [
         decoding(steps(model, sentences, model.task.logits, 6), model.vocabulary.end)
         for steps in (CachedSteps, UncachedSteps)
     ]
-    for one, other in zip(*found, strict=True):
-        assert [hypothesis.ids for hypothesis in one] == [hypothesis.ids for hypothesis in other]
+    for cached, uncached in zip(*results, strict=True):
+        assert [hypothesis.ids for hypothesis in cached] == [hypothesis.ids for hypothesis in uncached]
         torch.testing.assert_close(
-            torch.tensor([hypothesis.score for hypothesis in one]),
-            torch.tensor([hypothesis.score for hypothesis in other]),
+            torch.tensor([hypothesis.score for hypothesis in cached]),
+            torch.tensor([hypothesis.score for hypothesis in uncached]),
             atol=1e-4,
             rtol=0.0,
         )
 
 
 @torch.no_grad()
-def test_a_checkpoint_of_a_prefix_with_adapters_stands_alone(sentences, tmp_path):
+def test_a_checkpoint_with_adapters_is_self_contained(sentences, tmp_path):
     model = prefix(
         "llama", lambda: Resampler(count=2, heads=2), text_encoder=tiny.pretrained_text("llama", lora=LoRA(2))
     )
@@ -146,21 +146,21 @@ def test_a_checkpoint_of_a_prefix_with_adapters_stands_alone(sentences, tmp_path
     assert learning(loaded) == learning(model)
 
 
-def test_a_head_of_its_own_is_asked_for_in_vain_where_there_is_none():
+def test_a_pretrained_head_must_exist():
     for text in (tiny.transformer(), tiny.pretrained_text("bert")):
         with pytest.raises(InputError, match="task.head is 'own', but .* has no vocabulary head: use 'tied'"):
             tiny.fusion(EarlyFusion, text_encoder=text, task=Generation(head="pretrained"))
 
 
-def test_too_many_tokens_are_refused_with_the_number_of_positions(batch):
+def test_more_tokens_than_positions_are_refused(batch):
     config = tiny.TEXT_CONFIGS["gpt2"] | {"n_positions": 8}
     model = tiny.fusion(EarlyFusion, text_encoder=tiny.pretrained_text("gpt2", config=config), task=Classification())
     with pytest.raises(InputError, match="have 26 tokens, and a gpt2 has 8 positions"):
         model(batch)
 
 
-def test_where_a_prefix_looked_is_told_on_the_grid_of_the_picture(sentences):
-    """Queries are no places of the picture: there is evidence on its own cells, and no map of attention."""
+def test_a_prefix_is_explained_on_the_grid_of_the_image(sentences):
+    """Resampled tokens have no position in the image: evidence has a map, attention has none."""
     answers = ["roter kreis"] * sentences.size
     for connector, attention in ((LinearConnector, True), (lambda: Resampler(count=3, heads=2), False)):
         model = prefix(connector=connector).eval()

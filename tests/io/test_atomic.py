@@ -65,7 +65,7 @@ def little_space(tmp_path):
 
 
 def content(size):
-    return {"velm": {"format": 1, "model": {}}, "state_dict": {"weight": torch.zeros(size)}, "optimizer_states": []}
+    return {"velm": {"format": 2, "model": {}}, "state_dict": {"weight": torch.zeros(size)}, "optimizer_states": []}
 
 
 def test_a_full_disk_is_named_and_the_earlier_checkpoint_is_intact(little_space):

@@ -1,4 +1,4 @@
-"""Compiled layers compute what plain ones do, and leave no trace in a checkpoint."""
+"""Compiled layers compute what uncompiled ones do and leave the checkpoint unchanged."""
 
 import lightning
 import pytest
@@ -12,12 +12,12 @@ from velm_lightning.training import Compiling
 pytestmark = pytest.mark.filterwarnings(
     "ignore::UserWarning:lightning",
     "ignore:.*isinstance",
-    "ignore:The .grad attribute of a Tensor",  # dynamo looks at all
+    "ignore:The .grad attribute of a Tensor",  # dynamo reads every attribute
 )
 
 
 def trained(batch, *callbacks):
-    """A model after three steps, and its loss then; ``eager`` runs the traced graph without a compiler."""
+    """Return a model after three steps; the backend ``eager`` runs the traced graph without a compiler."""
     torch.manual_seed(0)
     model = tiny.fusion(InteractiveFusion, dropout=0.0, text_encoder=tiny.transformer(dropout=0.0))
     trainer = lightning.Trainer(
@@ -40,7 +40,7 @@ def test_a_compiled_model_learns_the_same(pair):
         torch.testing.assert_close(compiled[name], weight, msg=name)
 
 
-def test_every_repeated_layer_is_compiled_and_nothing_else(pair):
+def test_only_repeated_layers_are_compiled(pair):
     model = pair[1]
     layers = {*model.text_layers, *model.image_layers, *model.text_encoder.layers}
     assert {part for part in model.modules() if part._compiled_call_impl is not None} == layers

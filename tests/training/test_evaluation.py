@@ -1,6 +1,6 @@
-"""A split that no number of processes divides has the same figures at any number: to the last digit, each key once.
+"""Metrics are bitwise equal for any number of processes, and every sample is evaluated once.
 
-The processes are forked, so that they cost no start of Python; ``test_ddp`` starts real ones.
+The processes are forked, which saves the start of Python; ``test_ddp`` starts real ones.
 """
 
 import json
@@ -22,11 +22,11 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*(isinstance.treespec|many workers|eval mode)"),
     pytest.mark.filterwarnings("ignore:The number of training batches"),
 ]
-COUNT = 37  # a prime
+COUNT = 37  # a prime, so that no number of processes divides it
 
 
 class Write(Callback):
-    """Leaves the rows and figures of an evaluation in a file, from the first process."""
+    """Writes the rows and metrics of an evaluation to a file, from the first process."""
 
     def __init__(self, path):
         self.path = path
@@ -34,24 +34,24 @@ class Write(Callback):
     def on_validation_end(self, trainer, pl_module):
         assert trainer.world_size == 1 or len(trainer.val_dataloaders.sampler) < COUNT
         if trainer.is_global_zero:
-            found = pl_module.task.compute_metrics(pl_module.rows)
-            self.path.write_text(json.dumps([found, [row[:7] for row in pl_module.rows]]))
+            metrics = pl_module.task.compute_metrics(pl_module.rows)
+            self.path.write_text(json.dumps([metrics, [row[:7] for row in pl_module.rows]]))
 
 
 def questions(count, annotators):
-    """Questions with the answers of one annotator, or of several who do not agree."""
+    """Questions with the answers of one annotator, or of several who disagree."""
     for i in range(count):
-        said = tuple(tiny.ANSWERS[(i * i + n * (i % 3)) % 3] for n in range(annotators))
-        weights = {answer: min(1.0, said.count(answer) / min(3, annotators)) for answer in said}
-        yield Sample(f"q{i:02}", tiny.picture(i), tiny.TEXTS[i % 3], weights, said, f"group {i % 2}")
+        answers = tuple(tiny.ANSWERS[(i * i + n * (i % 3)) % 3] for n in range(annotators))
+        weights = {answer: min(1.0, answers.count(answer) / min(3, annotators)) for answer in answers}
+        yield Sample(f"q{i:02}", tiny.picture(i), tiny.TEXTS[i % 3], weights, answers, f"group {i % 2}")
 
 
 def sentences(count):
     """Prompts with one to three reference sentences, each of some of the words."""
     words = tiny.TEXTS[3].split()
     for i in range(count):
-        said = tuple(" ".join(words[n : 3 + (i + n) % 6]) for n in range(1 + i % 3))
-        yield Sample(f"s{i:02}", tiny.picture(i), tiny.TEXTS[i % 3], said[0], said)
+        references = tuple(" ".join(words[n : 3 + (i + n) % 6]) for n in range(1 + i % 3))
+        yield Sample(f"s{i:02}", tiny.picture(i), tiny.TEXTS[i % 3], references[0], references)
 
 
 TASKS = {
@@ -82,19 +82,19 @@ def evaluated(kind, world, folder):
 
 
 @pytest.mark.parametrize("kind", TASKS)
-def test_figures_are_the_same_at_any_number_of_processes(kind, tmp_path):
-    found = {}
+def test_metrics_are_equal_for_any_number_of_processes(kind, tmp_path):
+    results = {}
     for world in (1, 2, 3):
         torch.manual_seed(0)  # the same weights
-        found[world] = evaluated(kind, world, tmp_path)
-    figures, rows = found[1]
-    assert found[2] == found[3] == found[1]
+        results[world] = evaluated(kind, world, tmp_path)
+    metrics, rows = results[1]
+    assert results[2] == results[3] == results[1]
     assert [row[0] for row in rows] == sorted({row[0] for row in rows})
     assert len(rows) == COUNT
     if kind == "captions":
-        assert {"bleu_4", "cider_d"} <= figures.keys()
+        assert {"bleu_4", "cider_d"} <= metrics.keys()
     else:
-        assert 0 < figures["score"] < 1, "some are right and some are wrong"
+        assert 0 < metrics["score"] < 1, "some predictions are right and some are wrong"
 
 
 PAIRED = {
@@ -106,9 +106,9 @@ PAIRED = {
 
 @pytest.mark.parametrize("kind", [EarlyFusion, InteractiveFusion, LateFusion])
 @pytest.mark.parametrize("task", [*TASKS, *PAIRED])
-def test_every_task_learns_and_is_evaluated_in_half_precision(kind, task, tmp_path):
+def test_every_task_runs_in_half_precision(kind, task, tmp_path):
     if task in PAIRED:
-        make, samples = PAIRED[task], [one._replace(target=None) for one in sentences(6)]
+        make, samples = PAIRED[task], [sample._replace(target=None) for sample in sentences(6)]
     else:
         make, samples = TASKS[task][0], list(TASKS[task][1](6))
     data = MultimodalData(tiny.Samples(train=samples, val=samples), batch_size=3)

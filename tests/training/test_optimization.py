@@ -1,4 +1,4 @@
-"""AdamW with warm-up and cosine: which parameters are decayed, which learn slowly, and at what rate when."""
+"""AdamW with warm-up and cosine: the decayed parameters, their learning rates and the schedule."""
 
 import itertools
 import math
@@ -18,8 +18,8 @@ def model():
 
 
 def names_of(model, group):
-    found = {id(p) for p in group["params"]}
-    return {name for name, p in model.named_parameters() if id(p) in found}
+    members = {id(p) for p in group["params"]}
+    return {name for name, p in model.named_parameters() if id(p) in members}
 
 
 def test_every_parameter_is_in_one_group(model):
@@ -30,13 +30,15 @@ def test_every_parameter_is_in_one_group(model):
 def test_norms_biases_gates_and_embeddings_are_not_decayed(model):
     groups = Optimization(weight_decay=0.3).groups(model)
     decayed = set().union(*(names_of(model, group) for group in groups if group["weight_decay"] == 0.3))
-    spared = set().union(*(names_of(model, group) for group in groups if group["weight_decay"] == 0))
-    assert decayed | spared == {name for name, _ in model.named_parameters()}
-    assert all(name in spared for name in (n for n, _ in model.named_parameters()) if name.endswith((".bias", ".gate")))
+    undecayed = set().union(*(names_of(model, group) for group in groups if group["weight_decay"] == 0))
+    assert decayed | undecayed == {name for name, _ in model.named_parameters()}
+    assert all(
+        name in undecayed for name in (n for n, _ in model.named_parameters()) if name.endswith((".bias", ".gate"))
+    )
     norms = [name for name, part in model.named_modules() if isinstance(part, nn.LayerNorm | nn.GroupNorm)]
     assert norms
-    assert all(f"{name}.weight" in spared for name in norms)
-    assert "text_encoder.embedding.weight" in spared
+    assert all(f"{name}.weight" in undecayed for name in norms)
+    assert "text_encoder.embedding.weight" in undecayed
     assert "text_layers.0.cross_attention.query.weight" in decayed
     assert "image_encoder.stages.0.0.weight" in decayed
 
@@ -82,7 +84,7 @@ def test_the_rate_then_falls_as_a_cosine_to_zero():
     assert all(a > b for a, b in itertools.pairwise(rates))
 
 
-def test_no_step_is_taken_at_rate_zero():
+def test_no_step_has_the_rate_zero():
     for steps in (1, 2, 3, 10, 1000):
         assert all(Optimization().factor(step, steps) > 0 for step in range(steps))
 
@@ -103,9 +105,9 @@ def test_no_warm_up_starts_at_the_peak():
 def test_the_optimiser_follows_the_schedule_step_by_step(model):
     optimization = Optimization(learning_rate=0.01, warmup_ratio=0.2, pretrained_lr_scale=0.5)
     model.image_encoder.pretrained = True
-    found = optimization.configure(model, 10)
-    optimizer, schedule = found["optimizer"], found["lr_scheduler"]["scheduler"]
-    assert found["lr_scheduler"]["interval"] == "step"
+    configured = optimization.configure(model, 10)
+    optimizer, schedule = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
+    assert configured["lr_scheduler"]["interval"] == "step"
     assert isinstance(optimizer, torch.optim.AdamW)
     for step in range(10):
         factor = optimization.factor(step, 10)
@@ -117,22 +119,22 @@ def test_the_optimiser_follows_the_schedule_step_by_step(model):
         schedule.step()
 
 
-def test_its_numbers_reach_adamw(model):
+def test_the_arguments_reach_adamw(model):
     optimizer = Optimization(betas=(0.7, 0.8), weight_decay=0.2).configure(model, 10)["optimizer"]
     assert all(group["betas"] == (0.7, 0.8) for group in optimizer.param_groups)
     assert {group["weight_decay"] for group in optimizer.param_groups} == {0.0, 0.2}
 
 
-def test_a_model_learns_a_batch_by_heart(batch):
+def test_a_model_memorises_a_batch(batch):
     model = tiny.fusion(LateFusion, optimization=Optimization(learning_rate=0.02, weight_decay=0.0))
-    found = model.optimization.configure(model, 60)
+    configured = model.optimization.configure(model, 60)
     losses = []
     for _ in range(60):
         loss = model.task.loss(model, batch)
-        found["optimizer"].zero_grad()
+        configured["optimizer"].zero_grad()
         loss.backward()
-        found["optimizer"].step()
-        found["lr_scheduler"]["scheduler"].step()
+        configured["optimizer"].step()
+        configured["lr_scheduler"]["scheduler"].step()
         losses.append(loss.item())
     rows = model.eval().task.predict(model, batch)
     assert [row.prediction for row in rows] == ["no", "yes", "red"]
@@ -146,18 +148,18 @@ def rates(model, optimization):
     return {name: group["lr"] for group in optimization.groups(model) for name in names_of(model, group)}
 
 
-def test_the_lower_a_pretrained_layer_the_slower_it_learns():
+def test_lower_pretrained_layers_have_a_lower_rate():
     model = tiny.fusion(LateFusion, text_encoder=tiny.pretrained_text("bert"))
     model.text_encoder.pretrained = True
-    found = rates(model, Optimization(learning_rate=1.0, pretrained_lr_scale=0.5, layer_decay=0.1))
+    learning_rates = rates(model, Optimization(learning_rate=1.0, pretrained_lr_scale=0.5, layer_decay=0.1))
     text = "text_encoder.model.encoder.layer"
-    assert found[f"{text}.1.output.dense.weight"] == pytest.approx(0.5)
-    assert found[f"{text}.0.output.dense.weight"] == pytest.approx(0.05)
-    assert found["text_encoder.embedding.weight"] == pytest.approx(0.005)
-    assert found["connector.map.0.weight"] == found["image_encoder.stages.0.0.weight"] == 1.0
+    assert learning_rates[f"{text}.1.output.dense.weight"] == pytest.approx(0.5)
+    assert learning_rates[f"{text}.0.output.dense.weight"] == pytest.approx(0.05)
+    assert learning_rates["text_encoder.embedding.weight"] == pytest.approx(0.005)
+    assert learning_rates["connector.map.0.weight"] == learning_rates["image_encoder.stages.0.0.weight"] == 1.0
 
 
-def test_layers_learn_alike_unless_told_otherwise():
+def test_layers_have_the_same_rate_by_default():
     model = tiny.fusion(LateFusion, text_encoder=tiny.pretrained_text("bert"))
     model.text_encoder.pretrained = True
     assert set(rates(model, Optimization(learning_rate=1.0, pretrained_lr_scale=0.5)).values()) == {0.5, 1.0}

@@ -1,4 +1,4 @@
-"""An optimiser step learns from the mean over all its items, in however many micro-batches and processes."""
+"""An optimiser step uses the mean over all its items, for any number of micro-batches and processes."""
 
 import pytest
 import torch
@@ -10,6 +10,7 @@ from velm_lightning.data import MultimodalData, TrainedTokenizer
 from velm_lightning.data.split import Split
 from velm_lightning.fusion import EarlyFusion
 from velm_lightning.tasks import Classification, Generation, MaskedLM, SelfCritical
+from velm_lightning.text.tokenizers import TrainedTokenizer
 from velm_lightning.tracking.train_log import TrainLog
 from velm_lightning.training import Optimization
 from velm_lightning.types import Sample
@@ -34,7 +35,7 @@ def texts():
 
 
 class Keyed(MaskedLM):
-    """Hides the same words of a sample in whatever batch it is."""
+    """Masks the same words of a sample in every batch."""
 
     def _chances(self, batch):
         self.training = False
@@ -42,25 +43,27 @@ class Keyed(MaskedLM):
 
 
 class Known(SelfCritical):
-    """Draws the same sentences for a sample in whatever batch it is."""
+    """Samples the same sentences for a sample in every batch."""
 
     def sentences(self, model, batch, decoding=None):
-        every = [super(Known, self).sentences(model, row, decoding) for row in map(alone(batch), range(batch.size))]
-        return [found for (found,) in every]
+        every = [super(Known, self).sentences(model, row, decoding) for row in map(single(batch), range(batch.size))]
+        return [sentences for (sentences,) in every]
 
 
-def alone(batch):
+def single(batch):
     def row(i):
         torch.manual_seed(int(batch.ids[i].sum()))
         width = int(batch.mask[i].sum())
-        one = type(batch)._make(field[i : i + 1] for field in batch)
-        return one._replace(ids=one.ids[:, :width], mask=one.mask[:, :width], block_ids=one.block_ids[:, :width])
+        sample = type(batch)._make(field[i : i + 1] for field in batch)
+        return sample._replace(
+            ids=sample.ids[:, :width], mask=sample.mask[:, :width], block_ids=sample.block_ids[:, :width]
+        )
 
     return row
 
 
 class Rows(TrainLog):
-    """The gradient of every optimiser step, and the loss that is logged of it."""
+    """Records the gradient and the logged loss of every optimiser step."""
 
     def __init__(self):
         super().__init__()
@@ -76,10 +79,9 @@ class Rows(TrainLog):
 
 
 def steps(samples, task, batch_size, batches=1, world=1, folder=None):
-    """The steps of one epoch; nothing is learned, so that each of them is of the same weights."""
+    """Run one epoch at learning rate 0, so that all its steps have the same weights."""
     torch.manual_seed(0)
-    words = TrainedTokenizer("word")  # so that some drawn sentence is a right one
-    data = MultimodalData(tiny.Samples(train=samples), batch_size=batch_size, tokenizer=words)
+    data = MultimodalData(tiny.Samples(train=samples), batch_size=batch_size, tokenizer=TrainedTokenizer(kind="word"))
     model = tiny.fusion(
         EarlyFusion,
         vocabulary=data.vocabulary,
@@ -102,14 +104,14 @@ def steps(samples, task, batch_size, batches=1, world=1, folder=None):
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        callbacks=[rows, *([Write(folder / "found.pt")] if folder else [])],
+        callbacks=[rows, *([Write(folder / "results.pt")] if folder else [])],
     )
     trainer.fit(model, data)
-    return torch.load(folder / "found.pt") if folder else (rows.gradients, rows.losses, rows.epoch_loss)
+    return torch.load(folder / "results.pt") if folder else (rows.gradients, rows.losses, rows.epoch_loss)
 
 
 class Write(Callback):
-    """Brings what the first process found out of it."""
+    """Writes the results of the first process to a file."""
 
     def __init__(self, path):
         self.path = path
@@ -133,30 +135,30 @@ TASKS = {
 
 
 @pytest.mark.parametrize("kind", TASKS)
-def test_two_micro_batches_learn_what_one_batch_learns(kind):
+def test_two_micro_batches_have_the_gradient_of_one_batch(kind):
     task, samples = TASKS[kind]
     (whole,), (loss,), mean = steps(samples(), task, batch_size=2)
-    (found,), (logged,), epoch = steps(samples(), task, batch_size=1, batches=2)
-    assert cosine(found, whole) == pytest.approx(1, abs=1e-6)
-    torch.testing.assert_close(found, whole, rtol=1e-4, atol=1e-6)
+    (gradient,), (logged,), epoch = steps(samples(), task, batch_size=1, batches=2)
+    assert cosine(gradient, whole) == pytest.approx(1, abs=1e-6)
+    torch.testing.assert_close(gradient, whole, rtol=1e-4, atol=1e-6)
     assert logged == pytest.approx(loss, rel=1e-5) == epoch
     assert mean == pytest.approx(loss, rel=1e-6)
 
 
-def test_a_step_that_the_epochs_end_cuts_short_is_as_large():
+def test_the_incomplete_last_step_of_an_epoch_is_a_mean():
     """Three samples in steps of two: the last step has one, and divides by one."""
     task, samples = TASKS["answers"][0], tiny.many(3)
     singles, losses, _ = steps(samples, task, batch_size=1)
-    found, logged, mean = steps(samples, task, batch_size=1, batches=2)
-    assert len(found) == len(logged) == 2, "one row per optimiser step"
-    torch.testing.assert_close(found[0], (singles[0] + singles[1]) / 2, rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(found[1], singles[2], rtol=1e-4, atol=1e-6)
+    gradients, logged, mean = steps(samples, task, batch_size=1, batches=2)
+    assert len(gradients) == len(logged) == 2, "one row per optimiser step"
+    torch.testing.assert_close(gradients[0], (singles[0] + singles[1]) / 2, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(gradients[1], singles[2], rtol=1e-4, atol=1e-6)
     assert logged == pytest.approx([(losses[0] + losses[1]) / 2, losses[2]])
     assert mean == pytest.approx(sum(losses) / 3)
 
 
-def test_samples_that_are_left_out_have_no_weight(monkeypatch):
-    """Two micro-batches of which one has lost a sample, as where a picture cannot be read."""
+def test_skipped_samples_have_no_weight(monkeypatch):
+    """Two micro-batches, one of which lacks a sample, as if its image could not be read."""
     task, samples = TASKS["answers"][0], tiny.many(4)
     read, first = Split.pictured, []
 
@@ -166,15 +168,15 @@ def test_samples_that_are_left_out_have_no_weight(monkeypatch):
 
     singles, losses, _ = steps(samples, task, batch_size=1)
     monkeypatch.setattr(Split, "pictured", lossy)
-    (found,), (logged,), _ = steps(samples, task, batch_size=2, batches=2)
-    torch.testing.assert_close(found, (singles[0] + singles[2] + singles[3]) / 3, rtol=1e-4, atol=1e-6)
+    (gradient,), (logged,), _ = steps(samples, task, batch_size=2, batches=2)
+    torch.testing.assert_close(gradient, (singles[0] + singles[2] + singles[3]) / 3, rtol=1e-4, atol=1e-6)
     assert logged == pytest.approx((losses[0] + losses[2] + losses[3]) / 3)
 
 
 @pytest.mark.slow
-def test_two_processes_learn_and_log_what_one_does(tmp_path):
+def test_two_processes_have_the_gradient_and_loss_of_one(tmp_path):
     (whole,), (loss,), _ = steps(sentences(), Generation, batch_size=2)
-    (found,), (logged,), epoch = steps(sentences(), Generation, batch_size=1, world=2, folder=tmp_path)
-    assert cosine(found, whole) == pytest.approx(1, abs=1e-6)
-    torch.testing.assert_close(found, whole, rtol=1e-4, atol=1e-6)
+    (gradient,), (logged,), epoch = steps(sentences(), Generation, batch_size=1, world=2, folder=tmp_path)
+    assert cosine(gradient, whole) == pytest.approx(1, abs=1e-6)
+    torch.testing.assert_close(gradient, whole, rtol=1e-4, atol=1e-6)
     assert logged == pytest.approx(loss, rel=1e-5) == epoch

@@ -15,7 +15,7 @@ LAYER = "text_encoder.model.encoder.layer."
 
 
 class Snapshots(lightning.Callback):
-    """What the weights, and the modes of layers, were in each epoch."""
+    """Records the weights and the modes of all layers per epoch."""
 
     def __init__(self):
         self.weights, self.modes = [], []
@@ -39,54 +39,54 @@ class Snapshots(lightning.Callback):
 
 @pytest.fixture
 def model():
-    made = tiny.fusion(LateFusion, text_encoder=tiny.pretrained_text("bert"))
-    made.text_encoder.pretrained = True  # as if its weights came from elsewhere
-    return made
+    model = tiny.fusion(LateFusion, text_encoder=tiny.pretrained_text("bert"))
+    model.text_encoder.pretrained = True  # as if its weights had been loaded
+    return model
 
 
 @pytest.fixture
 def fit(tmp_path, batch):
     def run(model, epochs=4, **arguments):
-        seen = Snapshots()
+        snapshots = Snapshots()
         trainer = lightning.Trainer(
-            max_epochs=epochs, callbacks=[GradualUnfreezing(**arguments), seen], default_root_dir=tmp_path,
+            max_epochs=epochs, callbacks=[GradualUnfreezing(**arguments), snapshots], default_root_dir=tmp_path,
             accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
             enable_model_summary=False, limit_val_batches=0,
         )  # fmt: skip
         trainer.fit(model, DataLoader([batch] * 2, batch_size=None))
-        return seen
+        return snapshots
 
     return run
 
 
 @QUIET
-def test_the_last_layer_learns_first_and_then_one_more_an_epoch(model, fit):
-    seen = fit(model)
+def test_layers_are_unfrozen_from_the_last_one_per_epoch(model, fit):
+    snapshots = fit(model)
     words, low, high = "text_encoder.embedding.weight", f"{LAYER}0.output.dense.weight", f"{LAYER}1.output.dense.weight"
-    assert [name in seen.changed(epoch) for epoch in range(4) for name in (words, low, high)] == [
+    assert [name in snapshots.changed(epoch) for epoch in range(4) for name in (words, low, high)] == [
         False, False, False,
         False, False, True,
         False, True, True,
         True, True, True,
     ]  # fmt: skip
-    assert all("connector.map.0.weight" in seen.changed(epoch) for epoch in range(4))
-    modes = [[mode[f"{LAYER}{layer}.output.dropout"] for layer in (0, 1)] for mode in seen.modes[::2]]
+    assert all("connector.map.0.weight" in snapshots.changed(epoch) for epoch in range(4))
+    modes = [[mode[f"{LAYER}{layer}.output.dropout"] for layer in (0, 1)] for mode in snapshots.modes[::2]]
     assert modes == [[False, False], [False, True], [True, True], [True, True]]
 
 
 @QUIET
-def test_what_is_frozen_for_good_stays_frozen(model, fit):
+def test_layers_that_trainable_froze_stay_frozen(model, fit):
     model.text_encoder.freeze(1)
-    seen = fit(model, epochs=3, start=0)
-    changed = set().union(*(seen.changed(epoch) for epoch in range(3)))
+    snapshots = fit(model, epochs=3, start=0)
+    changed = set().union(*(snapshots.changed(epoch) for epoch in range(3)))
     assert f"{LAYER}1.output.dense.weight" in changed
     assert f"{LAYER}0.output.dense.weight" not in changed
-    assert not any(mode[f"{LAYER}0.output.dropout"] for mode in seen.modes)
+    assert not any(mode[f"{LAYER}0.output.dropout"] for mode in snapshots.modes)
 
 
-def test_waiting_for_nothing_is_refused(model):
+def test_a_model_without_pretrained_encoders_is_refused(model):
     model.text_encoder.pretrained = False
-    with pytest.raises(InputError, match="no pretrained encoder may learn"):
+    with pytest.raises(InputError, match="the model has no trainable pretrained encoder"):
         GradualUnfreezing().on_fit_start(None, model)
-    with pytest.raises(InputError, match="every=0 must be at least 1"):
+    with pytest.raises(InputError, match="every must be at least 1, got 0"):
         GradualUnfreezing(every=0)

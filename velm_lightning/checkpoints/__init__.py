@@ -1,4 +1,4 @@
-"""Saving a model, loading it from its checkpoint alone, starting from another model's weights.
+"""Checkpoints: saving a model, rebuilding it from the file only, and initialising it from another model's weights.
 
 May import text, io and the types.
 """

@@ -1,4 +1,4 @@
-"""Starting a model from another's checkpoint: what fits is taken, the rest is named."""
+"""Initialising a model from the checkpoint of another one: weights that fit are copied, the others are reported."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from velm_lightning.types import InputError
 
 
 class InitReport(NamedTuple):
-    """What a model was started from.
+    """The result of initialising a model from a checkpoint.
 
     Attributes:
-        path: the checkpoint.
-        sha256: of its content.
-        whole: names of the weights that were taken as they are.
-        rows: weights of which some rows were taken, those of shared words or answers: how many of how many.
-        left: weights that stay at their initial values, with the reason.
+        path: the checkpoint file.
+        sha256: SHA-256 digest of the file.
+        whole: names of the weights that were copied completely.
+        rows: weights of which only the rows of shared words or answers were copied: (number copied, total number).
+        left: weights that keep their initial values, with the reason.
     """
 
     path: str
@@ -36,16 +36,19 @@ class InitReport(NamedTuple):
     left: dict[str, str]
 
     def said(self) -> str:
-        """Say it in a few lines."""
-        lines = [f"started from {self.path}: {len(self.whole)} weights taken, {len(self.left)} left as they were"]
+        """Return a summary of a few lines."""
+        lines = [f"started from {self.path}: {len(self.whole)} weights copied, {len(self.left)} not copied"]
         lines += [f"  {name}: {count} of {total} rows" for name, (count, total) in self.rows.items()]
         reasons = Counter((".".join(name.split(".")[:2]), reason) for name, reason in self.left.items())
-        lines += [f"  left: {part} ({count}): {reason}" for (part, reason), count in reasons.items()]
+        lines += [f"  not copied: {part} ({count}): {reason}" for (part, reason), count in reasons.items()]
         return "\n".join(lines)
 
 
 class _Lists(NamedTuple):
-    """The names that the rows of a weight stand for there and here; some models pad their words with further rows."""
+    """The words or answers that the rows of a weight belong to, in the checkpoint (``there``) and the model (``here``).
+
+    With ``padded`` a weight may have more rows than there are words, as in some pretrained models.
+    """
 
     there: Sequence[str]
     here: Sequence[str]
@@ -53,57 +56,64 @@ class _Lists(NamedTuple):
 
 
 class _Named(NamedTuple):
-    """The lists that rows of weights stand for."""
+    """The word pieces and answers of a model, in the order of their ids."""
 
     words: Sequence[str]
     answers: Sequence[str]
 
 
 def start_from(model: Any, path: Path) -> InitReport:
-    """Put the weights of a checkpoint into ``model`` where name and shape agree.
+    """Copy the weights of a checkpoint into ``model`` if name and shape agree.
 
-    Of weights with a row a word, or a row an answer, the rows of shared words or answers are taken, wherever they
-    stand. Out of a ``Mixture`` comes the part of the kind that the model is to learn.
+    If a weight has one row per word or one row per answer, the rows of words or answers that both models have are
+    copied, whatever their order. If the checkpoint holds a ``Mixture``, its subtask of the class of the model's task is
+    used.
 
     Args:
-        model: a fusion.
-        path: of any fusion's checkpoint.
+        model: a fusion, which is changed in place.
+        path: checkpoint of any fusion.
+
+    Returns:
+        The weights that were copied and those that were not.
 
     Raises:
-        InputError: the checkpoint cannot be read, or nothing in it fits.
+        InputError: the checkpoint cannot be read, or none of its weights fits.
     """
-    found = checkpoint.read(path)
-    source: Mapping[str, Tensor] = _renamed(found["state_dict"], found["velm"]["model"], to_config(model))
-    listed = _listed(model, _names(found["velm"]["model"]), _own_names(model.vocabulary))
-    taken = InitReport(str(path), hashlib.sha256(path.read_bytes()).hexdigest(), [], {}, {})
-    own: dict[str, Tensor] = model.state_dict()
-    for name, weight in own.items():
+    content = checkpoint.read(path)
+    source: Mapping[str, Tensor] = _renamed(content["state_dict"], content["velm"]["model"], to_config(model))
+    listed = _listed(model, _names(content["velm"]["model"]), _model_names(model.vocabulary))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    report = InitReport(path=str(path), sha256=digest, whole=[], rows={}, left={})
+    weights: dict[str, Tensor] = model.state_dict()
+    for name, weight in weights.items():
         given = source.get(name)
         if given is None:
-            taken.left[name] = "the checkpoint has none"
+            report.left[name] = "the checkpoint has none"
         elif lists := _rows_of(weight, given, listed.get(name.rpartition(".")[0])):
-            taken.rows[name] = _copy_rows(weight, given, lists.there, lists.here), len(weight)
+            report.rows[name] = _copy_rows(weight, given, lists.there, lists.here), len(weight)
         elif given.shape != weight.shape:
-            taken.left[name] = f"is {tuple(weight.shape)} here, {tuple(given.shape)} there"
+            report.left[name] = f"is {tuple(weight.shape)} here, {tuple(given.shape)} there"
         else:
             weight.copy_(given)
-            taken.whole.append(name)
-    if not taken.whole and not taken.rows:
+            report.whole.append(name)
+    if not report.whole and not report.rows:
         raise InputError(
-            f"init_from {path}: nothing in it fits the model: give its encoders the same classes and sizes"
+            f"init_from {path}: none of its weights fits the model: use encoders of the same classes and sizes"
         )
-    return taken
+    return report
 
 
 def _renamed(state: Mapping[str, Tensor], there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Give the part of a mixture that is of the wanted kind the names that it would have alone."""
-    before, wanted = (one["init_args"]["task"] for one in (there, here))
+    """Rename the weights of the matching subtask of a mixture to the names that they have without the mixture."""
+    before, wanted = (config["init_args"]["task"] for config in (there, here))
     parts = before["init_args"].get("tasks", {})
     name = next((name for name, part in parts.items() if part["class_path"] == wanted["class_path"]), None)
     if name is None:
         return dict(state)
     prefix = f"task.parts.{name}."
-    return {f"task.{key.removeprefix(prefix)}" if key.startswith(prefix) else key: one for key, one in state.items()}
+    return {
+        f"task.{key.removeprefix(prefix)}" if key.startswith(prefix) else key: weight for key, weight in state.items()
+    }
 
 
 def _names(there: Mapping[str, Any]) -> _Named:
@@ -111,42 +121,43 @@ def _names(there: Mapping[str, Any]) -> _Named:
     return _Named(checkpoint.word_pieces(Tokenizer.from_str(given["tokenizer"])), given["answers"])
 
 
-def _own_names(vocabulary: Vocabulary) -> _Named:
+def _model_names(vocabulary: Vocabulary) -> _Named:
     return _Named(checkpoint.word_pieces(vocabulary.tokenizer), vocabulary.answers)
 
 
 def _listed(model: Any, before: _Named, now: _Named) -> dict[str, _Lists]:
-    """Return the layers with a row a word or a row an answer, and the lists of these there and here.
+    """Return the layers with one row per word or per answer, and the lists of these in the checkpoint and the model.
 
-    Words have rows in the embedding, where it is shared, and in a pretrained model's own head, answers in the last
-    layer of a task's head. Sizes alone would not tell: a hidden layer may be as wide as the vocabulary is long.
+    Words have rows in the embedding, in layers that share its weight, and in the head of a pretrained model; answers
+    have rows in the last layer of a task head. Shapes are not sufficient to identify these layers: a hidden layer may
+    be as wide as the vocabulary is long.
     """
     layers: dict[str, nn.Module] = dict(model.named_modules(remove_duplicate=False))
     pretrained_head = model.text_encoder.lm_head
-    found = {}
+    listed = {}
     for name, layer in layers.items():
         above = layers.get(name.rpartition(".")[0])
         last = not isinstance(above, nn.Sequential) or above[-1] is layer
         if getattr(layer, "weight", None) is model.text_encoder.embedding.weight or layer is pretrained_head:
-            found[name] = _Lists(before.words, now.words, padded=True)
+            listed[name] = _Lists(before.words, now.words, padded=True)
         elif last and isinstance(layer, nn.Linear) and name.startswith("task."):
-            found[name] = _Lists(before.answers, now.answers)
-    return found
+            listed[name] = _Lists(before.answers, now.answers)
+    return listed
 
 
 def _rows_of(weight: Tensor, given: Tensor, lists: _Lists | None) -> _Lists | None:
-    """Return the lists that the rows of a weight stand for there and here, if they do and the lists differ."""
+    """Return ``lists`` if the rows of a weight belong to their entries and the two lists differ, else None."""
     if lists is None or weight.shape[1:] != given.shape[1:] or not (lists.there and lists.here):
         return None
-    spare = len(weight) - len(lists.here), len(given) - len(lists.there)
-    stand = min(spare) >= 0 and (lists.padded or spare == (0, 0))
-    return lists if stand and list(lists.there) != list(lists.here) else None
+    extra_rows = len(weight) - len(lists.here), len(given) - len(lists.there)
+    matches = min(extra_rows) >= 0 and (lists.padded or extra_rows == (0, 0))
+    return lists if matches and list(lists.there) != list(lists.here) else None
 
 
 def _copy_rows(weight: Tensor, given: Tensor, there: Sequence[str], here: Sequence[str]) -> int:
-    places = {name: row for row, name in enumerate(there)}
-    shared = [(row, places[name]) for row, name in enumerate(here) if name in places]
+    row_of = {name: row for row, name in enumerate(there)}
+    shared = [(row, row_of[name]) for row, name in enumerate(here) if name in row_of]
     if shared:
-        to, of = (torch.tensor(rows, device=weight.device) for rows in zip(*shared, strict=True))
-        weight[to] = given.to(weight)[of]
+        target, source = (torch.tensor(rows, device=weight.device) for rows in zip(*shared, strict=True))
+        weight[target] = given.to(weight)[source]
     return len(shared)

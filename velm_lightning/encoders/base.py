@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from velm_lightning.io.configurable import Configurable
+from velm_lightning.nn.buildable import Buildable
 from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.text.vocabulary import Vocabulary
 from velm_lightning.types import ImageTransform, TextInput, Tokens
@@ -101,7 +102,7 @@ class ImageEncoder(Encoder):
         return Tokens.of_image(tokens.reshape(len(image), -1, self.dim))
 
 
-class TextEncoder(Encoder):
+class TextEncoder(Encoder, Buildable):
     """Word pieces in, tokens out, in two halves, so that a fusion may place the image between them.
 
     ``embed`` puts word pieces into the embedding space; ``trunk`` takes any tokens of that space. Sizes that depend on

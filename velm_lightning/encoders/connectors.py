@@ -9,10 +9,11 @@ from torch import nn
 
 from velm_lightning.io.configurable import Configurable
 from velm_lightning.nn.attention import Block, attention_mask
+from velm_lightning.nn.buildable import Buildable
 from velm_lightning.types import InputError, Tokens
 
 
-class Connector(Configurable, nn.Module, ABC):
+class Connector(Configurable, Buildable, ABC):
     """Image tokens in the image encoder's width in, tokens in the text's out, whose entries have a size of about 1."""
 
     @abstractmethod

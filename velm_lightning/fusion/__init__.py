@@ -1,6 +1,9 @@
-"""Where the image meets the text: early, late and interactive fusion, and the two controls."""
+"""Fusions, one per file: early, interactive and late fusion, and the two controls.
 
-from velm_lightning.fusion.base import Fusion
+They may import everything that a model consists of, ``training`` included, and neither data nor commands.
+"""
+
+from velm_lightning.fusion.base import Fusion, FusionParts
 from velm_lightning.fusion.controls import ImageOnly, TextOnly
 from velm_lightning.fusion.early import EarlyFusion
 from velm_lightning.fusion.interactive import InteractiveFusion
@@ -12,6 +15,7 @@ __all__ = [
     "Concat",
     "EarlyFusion",
     "Fusion",
+    "FusionParts",
     "GatedMultimodalUnit",
     "ImageOnly",
     "InteractiveFusion",
@@ -21,6 +25,6 @@ __all__ = [
     "Product",
     "Sum",
     "TensorFusion",
-    "TextOnly",
     "TextFirstFusion",
+    "TextOnly",
 ]

@@ -1,9 +1,10 @@
-"""Early fusion: the image meets the words before the text trunk."""
+"""Early fusion: image tokens precede the words in the input of the text trunk."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from velm_lightning.fusion.base import Fusion
 from velm_lightning.nn.attention import AttentionMaps
@@ -12,26 +13,27 @@ from velm_lightning.types import Tokens
 
 
 class EarlyFusion(Fusion):
-    """Image tokens stand before the words, and one trunk reads both (VisualBERT, Li et al. 2019; ViLT, Kim 2021).
+    """Prepends image tokens to the words, so that one trunk contextualises both.
 
+    This is the arrangement of VisualBERT (Li et al. 2019) and ViLT (Kim et al. 2021).
     With a causal trunk the image is a prefix: *inject* captioning (Show and Tell, Vinyals et al. 2015), and, with a
     frozen language model, the visual prefix (Frozen, Tsimpoukelli et al. 2021; ClipCap, Mokady et al. 2021).
     """
 
+    @override
     def fuse(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
-        """See ``Fusion.fuse``."""
         if image is None:
             return self.text_encoder.trunk(text, cache)
         states = self.text_encoder.trunk(Tokens.cat([self._scaled(image), text]), cache)
         return text.with_embeddings(states.embeddings[:, image.embeddings.shape[1] :])
 
     def fuse_pairs(self, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
-        """See ``Fusion.fuse_pairs``; a causal trunk reads each image once, for all the texts that follow it."""
+        """Fuse given pairs; a causal trunk encodes each image once and reuses it for all texts paired with it."""
         if not self.text_encoder.causal:
             return super().fuse_pairs(image, text, images, texts)
-        shown, rows = torch.unique(images, return_inverse=True)
+        distinct, rows = torch.unique(images, return_inverse=True)
         cache = Cache(max_new_tokens=1)
-        self.text_encoder.trunk(self._scaled(image.rows(shown)), cache)
+        self.text_encoder.trunk(self._scaled(image.rows(distinct)), cache)
         cache.take(rows)
         return self.pool(self.text_encoder.trunk(text.rows(texts), cache))
 
@@ -39,12 +41,15 @@ class EarlyFusion(Fusion):
         return image.with_embeddings(image.embeddings * self.text_encoder.scale)
 
     def image_attention(self, maps: AttentionMaps, image: Tokens, text: Tokens) -> Tensor | None:
-        """See ``Fusion.image_attention``: the last self-attention of the trunk, from words to image tokens."""
+        """Select the last self-attention of the trunk, from words to image tokens: (B, N, M)."""
         return joint_attention(maps, image, text)
 
 
 def joint_attention(maps: AttentionMaps, image: Tokens, text: Tokens) -> Tensor | None:
-    """Return the part of the last self-attention over ``[image, text]`` that goes from words to image tokens."""
-    count, whole = image.embeddings.shape[1], image.embeddings.shape[1] + text.embeddings.shape[1]
-    found = [weights for _, weights in maps if weights.shape[-2:] == (whole, whole)]
-    return found[-1][:, :, count:, :count].mean(1) if found else None
+    """Return the part (B, N, M), from words to image tokens, of the last self-attention over ``[image, text]``.
+
+    Attention heads are averaged. None means that no attention over both was recorded.
+    """
+    count, total = image.embeddings.shape[1], image.embeddings.shape[1] + text.embeddings.shape[1]
+    joint = [weights for _, weights in maps if weights.shape[-2:] == (total, total)]
+    return joint[-1][:, :, count:, :count].mean(1) if joint else None

@@ -1,11 +1,12 @@
-"""Interactive fusion: words and image read each other by cross-attention on top of the text trunk."""
+"""Interactive fusion: layers of cross-attention between image and words on top of the text trunk."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Unpack, cast
 
 from torch import Tensor, nn
 
+from velm_lightning.fusion.base import FusionParts
 from velm_lightning.fusion.text_first import TextFirstFusion
 from velm_lightning.nn.attention import AttentionMaps, Block, attention_mask
 from velm_lightning.nn.kv_cache import Cache, cached
@@ -13,19 +14,19 @@ from velm_lightning.types import Tokens
 
 
 class InteractiveFusion(TextFirstFusion):
-    """Each side is encoded alone, then layers of cross-attention let them read each other.
+    """Encodes image and text separately, then combines them in layers of cross-attention.
 
     With ``co_attention`` both sides are updated (LXMERT, Tan & Bansal 2019; METER, Dou et al. 2022); without, only the
-    text reads the image (ALBEF, Li et al. 2021; BLIP, Li et al. 2022). ``gated`` starts every cross-attention at zero
-    (Flamingo, Alayrac et al. 2022).
+    text attends to the image (ALBEF, Li et al. 2021; BLIP, Li et al. 2022). With ``gated`` the contribution of every
+    cross-attention starts at zero (Flamingo, Alayrac et al. 2022).
 
     Args:
         depth: number of cross-attention layers.
-        heads: attention heads; divides the text width.
+        heads: number of attention heads; must divide the text width.
         dropout: dropout in these layers.
-        co_attention: whether the image reads the text too.
-        gated: whether cross-attention enters through a tanh gate that starts at 0.
-        parts: encoders, task and optimisation, as in ``Fusion``.
+        co_attention: whether the image also attends to the text.
+        gated: whether cross-attention passes through a tanh gate that starts at 0.
+        parts: the arguments of ``Fusion``.
     """
 
     def __init__(
@@ -35,13 +36,13 @@ class InteractiveFusion(TextFirstFusion):
         dropout: float = 0.1,
         co_attention: bool = True,
         gated: bool = False,
-        **parts: Any,
+        **parts: Unpack[FusionParts],
     ) -> None:
         super().__init__(**parts)
         dim = self.text_encoder.dim
         layers = [Block(dim, heads, dropout, cross=True, gated=gated) for _ in range(depth)]
         self.text_layers = nn.ModuleList(layers)
-        # The image's last update would be read by nobody: there is one layer fewer on its side.
+        # No layer attends to the last update of the image, so that its side has one layer fewer.
         image_depth = depth - 1 if co_attention else 0
         self.image_layers = nn.ModuleList(
             Block(dim, heads, dropout, cross=True, gated=gated) for _ in range(image_depth)
@@ -49,24 +50,28 @@ class InteractiveFusion(TextFirstFusion):
         self.norm = nn.LayerNorm(dim)
 
     def fuse_states(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
-        """See ``TextFirstFusion.fuse_states``.
+        """Combine image tokens (B, M, D) and trunk states (B, N, D) by cross-attention.
 
-        An image token never sees a target word, so that what the image became with the prompt stands for every step.
+        An image token never attends to a target word: its states after the prompt hold for every step of decoding.
         """
-        own = attention_mask(text, text if cache is None else cache.places(self, text))
-        seen = Tokens(text.embeddings, *cached(cache, self, lambda: cast(Tokens, image)[1:]))
-        cross = attention_mask(text, seen)
-        x, y = text.embeddings, None
+        text_mask = attention_mask(text, text if cache is None else cache.places(self, text))
+        visible = Tokens(text.embeddings, *cached(cache, self, lambda: cast(Tokens, image)[1:]))
+        cross_mask = attention_mask(text, visible)
+        x, y = text.embeddings, None  # (B, N, D), (B, M, D)
         if image is not None:
-            y, image_own, image_cross = image.embeddings, attention_mask(image, image), attention_mask(image, text)
+            y, image_mask, image_cross_mask = (
+                image.embeddings,
+                attention_mask(image, image),
+                attention_mask(image, text),
+            )
         for index, layer in enumerate(self.text_layers):
-            read = layer(x, own, y, cross, cache)
+            updated = layer(x, text_mask, y, cross_mask, cache)
             if y is not None and index < len(self.image_layers):
-                y = self.image_layers[index](y, image_own, x, image_cross)
-            x = read
+                y = self.image_layers[index](y, image_mask, x, image_cross_mask)
+            x = updated
         return text.with_embeddings(self.norm(x))
 
     def image_attention(self, maps: AttentionMaps, image: Tokens, text: Tokens) -> Tensor | None:
-        """See ``Fusion.image_attention``: the last cross-attention from words to the image."""
+        """Select the last cross-attention from words to image tokens: (B, N, M), averaged over its heads."""
         last = self.text_layers[-1].cross_attention
         return next(weights.mean(1) for module, weights in reversed(maps) if module is last)

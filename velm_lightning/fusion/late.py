@@ -1,11 +1,12 @@
-"""Late fusion: image and words meet after their encoders, vector to vector."""
+"""Late fusion: the pooled image vector is merged with the outputs of the text trunk."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Unpack, cast
 
 from torch import Tensor
 
+from velm_lightning.fusion.base import FusionParts
 from velm_lightning.fusion.merges import Concat, Merge
 from velm_lightning.fusion.text_first import TextFirstFusion
 from velm_lightning.nn.kv_cache import Cache, cached
@@ -13,27 +14,27 @@ from velm_lightning.types import Tokens
 
 
 class LateFusion(TextFirstFusion):
-    """The trunk never sees the image; each of its states is merged with the image's mean vector afterwards.
+    """Merges each state of the text trunk with the mean vector of the image.
 
-    At the summary this is the two-tower classifier (Antol et al. 2015; MUTAN, Ben-younes et al. 2017), at every
+    At the pooled state this is the two-tower classifier (Antol et al. 2015; MUTAN, Ben-younes et al. 2017), at every
     position the *merge* captioner (Tanti et al. 2017).
 
     Args:
-        merge: how the two vectors become one.
-        parts: encoders, task and optimisation, as in ``Fusion``.
+        merge: how the two vectors are combined; by default ``Concat()``.
+        parts: the arguments of ``Fusion``.
     """
 
-    def __init__(self, merge: Merge | None = None, **parts: Any) -> None:
+    def __init__(self, merge: Merge | None = None, **parts: Unpack[FusionParts]) -> None:
         super().__init__(**parts)
         self.merge = merge or Concat()
         self.merge.build(self.text_encoder.dim)
 
     def fuse_states(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
-        """See ``TextFirstFusion.fuse_states``."""
+        """Merge the mean (B, D) of the image tokens with every state (B, N, D) of the trunk."""
         (pooled,) = cached(cache, self, lambda: (cast(Tokens, image).mean(),))
         return text.with_embeddings(self.merge(pooled[:, None], text.embeddings))
 
     def fuse_pairs(self, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
-        """See ``Fusion.fuse_pairs``: vector to vector."""
+        """Merge pooled vectors (P, D) only, which is cheaper than merging every state."""
         merged: Tensor = self.merge(image.mean()[images], self.pool(text)[texts])
         return merged

@@ -1,10 +1,11 @@
-"""What the fusions have in common whose image meets the text after the trunk."""
+"""The base of fusions that combine the image with the output of the text trunk."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 
 from torch import Tensor
+from typing_extensions import override
 
 from velm_lightning.fusion.base import Fusion
 from velm_lightning.nn.kv_cache import Cache
@@ -12,27 +13,27 @@ from velm_lightning.types import Tokens
 
 
 class TextFirstFusion(Fusion):
-    """The trunk reads the text alone; a subclass writes ``fuse_states``, in which what it read meets the image.
+    """A fusion whose text trunk does not attend to the image; a subclass implements ``fuse_states``.
 
-    So a text that is read with many images passes the trunk once.
+    A text that is paired with many images therefore passes through the trunk only once.
     """
 
     @abstractmethod
     def fuse_states(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
-        """Let the states (B, N, D) of the trunk meet ``image`` (B, M, D); as ``fuse`` otherwise."""
+        """Combine the image tokens (B, M, D) with the states (B, N, D) of the trunk; otherwise as ``fuse``."""
 
+    @override
     def fuse(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
-        """See ``Fusion.fuse``."""
         return self.fuse_states(image, self.text_encoder.trunk(text, cache), cache)
 
     def encode_text(self, text: Tokens) -> Tokens:
-        """See ``Fusion.encode_text``: the states of the trunk."""
+        """Return the states (B, N, D) of the trunk, which do not depend on the image."""
         return self.text_encoder.trunk(text)
 
+    @override
     def text_features(self, text: Tokens) -> Tensor:
-        """See ``Fusion.text_features``."""
         return self.pool(text)
 
+    @override
     def fuse_pairs(self, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
-        """See ``Fusion.fuse_pairs``."""
         return self.pool(self.fuse_states(image.rows(images), text.rows(texts)))

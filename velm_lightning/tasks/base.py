@@ -5,17 +5,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.io.configurable import Configurable
+from velm_lightning.nn.buildable import Buildable
 from velm_lightning.tasks.floors import Floors, majority, training_answers
 from velm_lightning.tasks.protocol import FusionProtocol
 from velm_lightning.text.vocabulary import Vocabulary
 from velm_lightning.types import Batch, Prediction, Sample, Tokens
 
 
-class Task(Configurable, nn.Module, ABC):
+class Task(Configurable, Buildable, ABC):
     """What is asked of a fusion; it knows the fusion as a ``FusionProtocol`` only."""
 
     @abstractmethod

@@ -1,7 +1,11 @@
-"""Optimisation, unfreezing and compiling, the same for every fusion; imports no fusion."""
+"""Training of any model that satisfies ``FusionProtocol``; imports no fusion.
+
+The LightningModule base, the optimiser and its schedule, gradual unfreezing and compiling.
+"""
 
 from velm_lightning.training.compiling import Compiling
+from velm_lightning.training.module import TrainingModule
 from velm_lightning.training.optimization import Optimization
 from velm_lightning.training.unfreezing import GradualUnfreezing
 
-__all__ = ["Compiling", "GradualUnfreezing", "Optimization"]
+__all__ = ["Compiling", "GradualUnfreezing", "Optimization", "TrainingModule"]

@@ -1,4 +1,4 @@
-"""Compiled layers for training: ``--trainer.callbacks+ Compiling``."""
+"""The callback that compiles layers for training: ``--trainer.callbacks+ Compiling``."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import nn
 
-VARIANTS = 64  # of one layer's code: with and without masks, a context, gradients; widths of text and image
+VARIANTS = 64  # per layer: with and without masks, context and gradients, in the widths of text and image
 
 
 class Compiling(Callback):
-    """Compiles every repeated layer of a model by itself, once for all layers of one form.
+    """Compiles every layer in a ``ModuleList`` separately; layers of the same structure share one compilation.
 
-    The first step of each form of batch takes seconds to minutes longer. The state dict keeps its names, so that
-    checkpoints are the same with and without.
+    The first step with each batch shape takes seconds to minutes longer. The names in the state dict are unchanged, so
+    that checkpoints can be exchanged between compiled and uncompiled models.
 
     Args:
         backend: a backend of ``torch.compile``.
@@ -26,12 +26,12 @@ class Compiling(Callback):
         self.backend = backend
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Mark the layers; each is compiled where it runs first."""
+        """Mark the layers for compilation, which happens when each first runs."""
         compile_layers(pl_module, self.backend)
 
 
 def compile_layers(model: nn.Module, backend: str = "inductor") -> None:
-    """Let the layers in every ``ModuleList`` of ``model`` be compiled, where they are not yet."""
+    """Mark the layers in every ``ModuleList`` of ``model`` for compilation unless they already are."""
     settings: Any = torch._dynamo.config
     settings.recompile_limit = max(settings.recompile_limit, VARIANTS)
     for part in model.modules():

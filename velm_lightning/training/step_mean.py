@@ -1,4 +1,4 @@
-"""The loss of an optimiser step that is cut into micro-batches or spread over processes."""
+"""The mean loss of an optimiser step that consists of several micro-batches or processes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from velm_lightning.nn.distributed import summed
 
 
 class StepMean:
-    """Makes the gradient of an optimiser step that of the mean over all its items, into however many parts it is cut.
+    """Makes the gradient of an optimiser step that of the mean over all its items, however the step is divided.
 
-    A task's loss is a mean over the items of one batch: its samples, or its target words (``Task.num_items``). A mean
-    of such means gives the items of a small batch a larger weight. So each loss is multiplied by its number of items,
-    and the gradients, gathered over micro-batches and processes, are divided by the number of items of the whole step.
-    A step of one batch in one process is left exactly as it is.
+    The loss of a task is a mean over the items of one batch: its samples or its target words (``Task.num_items``). A
+    mean of such means would give the items of a small batch a larger weight. Each loss is therefore multiplied by its
+    number of items, and the gradients, accumulated over micro-batches and processes, are divided by the number of items
+    of the whole step. A step of one batch in one process is not changed.
 
     Attributes:
-        losses: the mean loss of each micro-batch of this process since the step began, without a gradient.
-        items: the number of items that each of them is a mean over.
+        losses: detached mean loss () of each micro-batch of this process in the current step.
+        items: number of items of each of these micro-batches.
     """
 
     def __init__(self) -> None:
@@ -29,12 +29,12 @@ class StepMean:
         self._complete = False
 
     def add(self, loss: Tensor, items: int | Tensor, batches: int = 1, processes: int = 1) -> Tensor:
-        """Takes up a micro-batch and returns the loss to differentiate.
+        """Record the loss of a micro-batch and return the loss to differentiate.
 
         Args:
-            loss: scalar mean of the micro-batch.
-            items: number of items that it is a mean over; 0 for an empty micro-batch.
-            batches: ``accumulate_grad_batches``, by which Lightning divides what this returns.
+            loss: mean () over the items of the micro-batch.
+            items: number of these items; 0 for an empty micro-batch.
+            batches: ``accumulate_grad_batches``, by which Lightning divides the returned loss.
             processes: number of processes, over which gradients are averaged.
         """
         if self._complete:
@@ -44,12 +44,12 @@ class StepMean:
         return loss if batches * processes == 1 else loss * items * batches
 
     def complete(self, parameters: Iterable[nn.Parameter], batches: int = 1, processes: int = 1) -> None:
-        """Divides the gradients by the number of items of the whole step; called after its last micro-batch."""
+        """Divide the gradients by the number of items of the whole step; called after its last micro-batch."""
         self._complete = True
         if batches * processes == 1:
             return
-        own = torch.as_tensor(sum(self.items), dtype=torch.float32, device=self.losses[0].device)
-        factor = processes / summed(own).clamp(min=1)
+        items = torch.as_tensor(sum(self.items), dtype=torch.float32, device=self.losses[0].device)
+        factor = processes / summed(items).clamp(min=1)
         for parameter in parameters:
             if parameter.grad is not None:
                 parameter.grad.mul_(factor)

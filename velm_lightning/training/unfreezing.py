@@ -1,4 +1,4 @@
-"""Pretrained encoders that begin to learn from the top, one section after another."""
+"""The callback that unfreezes pretrained encoders from the top, one layer group after another."""
 
 from __future__ import annotations
 
@@ -14,47 +14,52 @@ from velm_lightning.types import InputError
 
 
 class GradualUnfreezing(Callback):
-    """Lets the last section of every pretrained encoder learn first, then the one before (Howard & Ruder 2018).
+    """Trains the last layer group of every pretrained encoder first, then adds one below it (Howard & Ruder 2018).
 
-    Sections that wait stay in evaluation mode, and their gradients are dropped before the optimiser's step: they are
-    computed all the same, so that several processes agree on which there are. What is frozen for good stays frozen.
+    Groups that are not yet trained stay in evaluation mode, and their gradients are discarded before the optimiser
+    step. The gradients are computed nevertheless, because DDP needs the same set of gradients in every process.
+    Parameters that ``trainable`` froze stay frozen.
 
     Args:
-        every: epochs from one section to the next.
-        start: epoch, counted from 0, in which the last section begins to learn.
+        every: number of epochs after which one more layer group is trained.
+        start: epoch, counted from 0, in which the training of the last group starts.
 
     Raises:
-        InputError: ``every`` or ``start`` is out of its range, or no pretrained encoder may learn.
+        InputError: ``every`` or ``start`` is out of range, or the model has no trainable pretrained encoder.
     """
 
     def __init__(self, every: int = 1, start: int = 1) -> None:
         if every < 1 or start < 0:
-            raise InputError(f"GradualUnfreezing: every={every} must be at least 1, start={start} at least 0")
+            raise InputError(
+                f"GradualUnfreezing: every must be at least 1, got {every}, and start at least 0, got {start}"
+            )
         self.every, self.start = every, start
         self.waiting: list[nn.Parameter] = []
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Refuse to wait for nothing."""
-        if not _learning(pl_module):
-            raise InputError("GradualUnfreezing: no pretrained encoder may learn: raise `trainable` of one")
+        """Raise ``InputError`` if there is no pretrained encoder to unfreeze."""
+        if not _trainable(pl_module):
+            raise InputError(
+                "GradualUnfreezing: the model has no trainable pretrained encoder: set trainable of an encoder above 0"
+            )
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Decide who waits in this epoch."""
+        """Freeze the layer groups that are not trained in this epoch."""
         opened = max(0, (trainer.current_epoch - self.start) // self.every + 1)
         self.waiting = []
-        for encoder in _learning(pl_module):
-            sections = list(encoder.layer_groups)
-            held = sections[: max(0, len(sections) - opened)]
-            self.waiting += [parameter for section in held for parameter in section.parameters()]
-            encoder.keep(held + [part for part in sections[len(held) :] if _frozen(part)])
+        for encoder in _trainable(pl_module):
+            groups = list(encoder.layer_groups)
+            waiting = groups[: max(0, len(groups) - opened)]
+            self.waiting += [parameter for group in waiting for parameter in group.parameters()]
+            encoder.keep(waiting + [group for group in groups[len(waiting) :] if _frozen(group)])
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        """Drop the gradients of those who wait."""
+        """Discard the gradients of the layer groups that are not yet trained."""
         for parameter in self.waiting:
             parameter.grad = None
 
 
-def _learning(model: Any) -> list[Encoder]:
+def _trainable(model: Any) -> list[Encoder]:
     return [part for part in model.modules() if isinstance(part, Encoder) and part.pretrained and not part.frozen]
 
 

@@ -1,0 +1,198 @@
+"""The LightningModule base of every fusion: steps, evaluation, optimisation and checkpoint hooks."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self, cast
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+from typing_extensions import override
+
+from velm_lightning.checkpoints import checkpoint
+from velm_lightning.checkpoints.start_from import InitReport, start_from
+from velm_lightning.io.configurable import Configurable, rebuilding
+from velm_lightning.tasks.base import Task
+from velm_lightning.tasks.protocol import FusionProtocol
+from velm_lightning.tasks.rows import gather_rows
+from velm_lightning.training.optimization import Optimization
+from velm_lightning.training.step_mean import StepMean
+from velm_lightning.types import Batch, Prediction
+
+
+class TrainingModule(Configurable, LightningModule, ABC):
+    """Trains and evaluates a model that satisfies ``FusionProtocol`` and has a ``task``.
+
+    A subclass supplies both; this class makes no assumption about how the model combines image and text.
+
+    Args:
+        optimization: optimiser and learning-rate schedule; by default ``Optimization()``.
+        init_from: checkpoint whose weights initialise a new training wherever they fit; see ``start_from``.
+
+    Attributes:
+        task: head, loss and metrics; set by the subclass.
+        rows: predictions of the current or last evaluation; all processes hold the complete table when it has ended.
+        step_mean: losses of the current optimiser step.
+        taken: report of the weights that ``init_from`` supplied; None if it was not used.
+    """
+
+    task: Task
+
+    def __init__(self, optimization: Optimization | None = None, init_from: Path | None = None) -> None:
+        super().__init__()
+        self.optimization = optimization or Optimization()
+        self.init_from = None if rebuilding() else init_from  # a rebuilt model gets its weights from its own checkpoint
+        self.taken: InitReport | None = None
+        self.rows: list[Prediction] = []
+        self.step_mean = StepMean()
+        self.grad_norm: Tensor | None = None
+
+    @property
+    def _fusion(self) -> FusionProtocol:
+        return cast(FusionProtocol, self)
+
+    # Training steps. `training_step` logs nothing: one logging call takes longer than a layer of a small model.
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of one micro-batch, weighted by ``StepMean``.
+
+        An empty micro-batch has the loss 0 and a gradient of 0 for every trainable parameter.
+        """
+        if not batch.size:
+            zero = torch.stack([p.sum() * 0 for p in self.parameters() if p.requires_grad]).sum()
+            return self.step_mean.add(zero, 0, *self._num_parts())
+        loss = self.task.loss(self._fusion, batch)
+        return self.step_mean.add(loss, self.task.num_items(batch), *self._num_parts())
+
+    def on_after_backward(self) -> None:
+        """Scale the gradients of a complete optimiser step to those of the mean over all its items."""
+        if not self.trainer.fit_loop._should_accumulate():
+            self.step_mean.complete(self.parameters(), *self._num_parts())
+
+    def _num_parts(self) -> tuple[int, int]:
+        """Return the micro-batches per optimiser step and the number of processes; (1, 1) without a trainer."""
+        trainer = self._trainer
+        return (trainer.accumulate_grad_batches, trainer.world_size) if trainer else (1, 1)
+
+    # Evaluation.
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add the predictions of one batch to ``rows``."""
+        self.rows += self.predict_step(batch, batch_idx)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add the predictions of one batch to ``rows``."""
+        self.rows += self.predict_step(batch, batch_idx)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[Prediction]:
+        """Return one prediction per sample of the batch."""
+        return self.task.predict(self._fusion, batch) if batch.size else []
+
+    def on_validation_start(self) -> None:
+        """Broadcast the buffers of rank 0, so that every rank evaluates with the statistics that are saved."""
+        broadcast_buffers(self)
+
+    def on_validation_epoch_start(self) -> None:
+        """Clear the predictions of the previous evaluation."""
+        self.rows = []
+
+    def on_test_epoch_start(self) -> None:
+        """Clear the predictions of the previous evaluation."""
+        self.rows = []
+
+    def on_validation_epoch_end(self) -> None:
+        """Compute and log the metrics of the validation split."""
+        self._log_metrics("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Compute and log the metrics of the test split."""
+        self._log_metrics("test")
+
+    def finished(self, rows: Sequence[Prediction]) -> list[Prediction]:
+        """Gather the predictions of all ranks and complete the table, in the precision of the steps."""
+        with self.trainer.precision_plugin.forward_context():
+            return self.task.aggregate(self._fusion, gather_rows(rows))
+
+    def _log_metrics(self, split: str) -> None:
+        self.rows = self.finished(self.rows)
+        for name, value in self.task.compute_metrics(self.rows).items():
+            # For checkpoints, early stopping and the progress bar only; loggers get the metrics in full precision.
+            # Every rank holds the same value, and reducing by the maximum does not change it by rounding.
+            bar = name == "score"
+            self.log(
+                f"{split}/{name}", value, reduce_fx="max", sync_dist=True, prog_bar=bar, logger=False, batch_size=1
+            )
+
+    # Optimisation.
+
+    def on_fit_start(self) -> None:
+        """Prepare the task with the training samples and, unless a run is resumed, load ``init_from``."""
+        data: Any = getattr(self.trainer, "datamodule", None)
+        self.step_mean = StepMean()
+        if data is not None:
+            self.task.prepare(data.samples("train"))
+        if self.init_from is not None and not self.trainer.ckpt_path:
+            self.taken = start_from(self, self.init_from)
+
+    @override
+    def configure_optimizers(self) -> Any:
+        return self.optimization.configure(self, self.trainer.estimated_stepping_batches)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip as Lightning does, but reuse the gradient norm if a callback has already computed it."""
+        if gradient_clip_algorithm == "value":
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        elif gradient_clip_val:
+            nn.utils.clip_grads_with_norm_(self.parameters(), gradient_clip_val, self.gradient_norm())
+
+    def gradient_norm(self) -> Tensor:
+        """Return the norm () of all gradients before clipping, computed once per optimiser step."""
+        if self.grad_norm is None:
+            gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
+            self.grad_norm = nn.utils.get_total_norm(gradients)
+        return self.grad_norm
+
+    def on_before_zero_grad(self, optimizer: torch.optim.Optimizer) -> None:
+        """Discard the gradient norm of the previous optimiser step."""
+        self.grad_norm = None
+
+    # Checkpoints.
+
+    def on_save_checkpoint(self, checkpoint_: dict[str, Any]) -> None:
+        """Add the configuration of the model, so that it can be rebuilt without its YAML file and data."""
+        checkpoint.pack(self, checkpoint_)
+
+    def on_load_checkpoint(self, checkpoint_: dict[str, Any]) -> None:
+        """Raise ``InputError`` if the checkpoint belongs to a different model."""
+        checkpoint.match(self, checkpoint_)
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]
+        cls, checkpoint_path: str | Path, map_location: Any = "cpu", allow: Sequence[str] = (), **_: Any
+    ) -> Self:
+        """Rebuild a model from a checkpoint only; no code in the file is executed.
+
+        Args:
+            checkpoint_path: a ``.ckpt`` file of a run.
+            map_location: device of the weights.
+            allow: packages, in addition to ``velm_lightning``, whose classes the checkpoint may name.
+
+        Raises:
+            InputError: the file is missing, truncated, not a checkpoint of this package, or holds another class.
+        """
+        return checkpoint.load(Path(checkpoint_path), cls, map_location, allow)
+
+
+def broadcast_buffers(module: nn.Module) -> None:
+    """Copy the buffers of rank 0 to every rank; does nothing outside of distributed training."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        for buffer in module.buffers():
+            torch.distributed.broadcast(buffer, 0)
