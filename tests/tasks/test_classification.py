@@ -204,13 +204,13 @@ def test_a_sample_without_references_has_a_prediction_and_no_score(vocabulary):
 
 
 def test_the_best_answers_come_first_with_their_probabilities(batch):
-    (found, _, _) = says(LOGITS.expand(3, 3)).answer(None, batch, 2)
+    (found, _, _) = says(LOGITS.expand(3, 3)).top_answers(None, batch, 2)
     assert [answer for answer, _ in found] == ["yes", "red"]
     assert [probability for _, probability in found] == pytest.approx([1 / 2, 1 / 3])
 
 
 def test_no_more_answers_are_given_than_there_are(batch):
-    (found, _, _) = says(LOGITS.expand(3, 3)).answer(None, batch, 10)
+    (found, _, _) = says(LOGITS.expand(3, 3)).top_answers(None, batch, 10)
     assert [answer for answer, _ in found] == ["yes", "red", "no"]
     assert sum(probability for _, probability in found) == pytest.approx(1)
 

@@ -197,9 +197,9 @@ def test_a_drawing_follows_caption_and_key_whatever_is_drawn_beside_it(fusion, b
     drawn = model.task.draw(model, batch.words, batch.keys)
     assert drawn.shape == batch.image.shape
     assert drawn.dtype == torch.uint8
-    assert torch.equal(model.task.drawn(model, batch), drawn), "the same once more"
+    assert torch.equal(model.task.produce_images(model, batch), drawn), "the same once more"
     alone = Texts(samples()[2:], model.vocabulary).batch([0], batch.image[2:])
-    assert (model.task.drawn(model, alone)[0].int() - drawn[2].int()).abs().max() <= 1
+    assert (model.task.produce_images(model, alone)[0].int() - drawn[2].int()).abs().max() <= 1
     other = model.task.draw(model, batch.words, ["x", "y", "z"])
     assert torch.equal(other, drawn) == isinstance(model, ImageOnly)
 
@@ -260,7 +260,7 @@ def test_a_checkpoint_alone_draws_the_same(batch, tmp_path):
     checkpoint.pack(model, content)
     torch.save(content, tmp_path / "model.ckpt")
     loaded = Fusion.load_from_checkpoint(tmp_path / "model.ckpt")
-    assert torch.equal(loaded.task.drawn(loaded, batch), model.task.drawn(model, batch))
+    assert torch.equal(loaded.task.produce_images(loaded, batch), model.task.produce_images(model, batch))
     assert loaded.task.signature("test") == model.task.signature("test")
     assert "brightness|decoding:euler-3-guidance-2|split:test" in loaded.task.signature("test")
 

@@ -56,14 +56,6 @@ class Task(Configurable, nn.Module, ABC):
         """Turn the rows that all processes predicted into the table of an evaluation, the same on each of them."""
         return self.score(rows)
 
-    def extra_metrics(self) -> dict[str, float]:
-        """Return figures of the last evaluation that it takes more than rows to tell; they are reported, not scored."""
-        return {}
-
-    def drawn(self, model: FusionProtocol, batch: Batch) -> Tensor | None:
-        """Return uint8 pictures (B, 3, H, W) that the model makes of a batch, to be shown; none where it makes none."""
-        return None
-
     @abstractmethod
     def compute_metrics(self, rows: Sequence[Prediction]) -> dict[str, float]:
         """Compute every reported figure from rows; ``score`` is the headline, higher is better."""

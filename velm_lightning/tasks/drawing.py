@@ -165,15 +165,15 @@ class Drawing(Task):
         )
         return ((join(patches, self.patch) + 1) * 127.5).round().clamp(0, 255).byte()
 
-    def drawn(self, model: FusionProtocol, batch: Batch) -> Tensor:
-        """See ``Task.drawn``."""
+    def produce_images(self, model: FusionProtocol, batch: Batch) -> Tensor:
+        """Return the drawn images (B, 3, size, size) of a batch's captions, uint8."""
         return self.draw(model, batch.words, batch.keys)
 
     @torch.no_grad()
     def predict(self, model: FusionProtocol, batch: Batch) -> list[Prediction]:
         """See ``Task.predict``: what the judge saw in the drawn picture."""
         losses = self.losses(model, batch, *self._of_keys(batch)).tolist()
-        seen = self.judge.look(self.drawn(model, batch))
+        seen = self.judge.look(self.produce_images(model, batch))
         real = self.judge.look(batch.image).features
         self._features |= dict(zip(batch.keys, zip(real, seen.features, strict=True), strict=True))
         rows = []
@@ -199,7 +199,7 @@ class Drawing(Task):
         return self.score(rows)
 
     def extra_metrics(self) -> dict[str, float]:
-        """See ``Task.beside``."""
+        """Return the Fréchet distance of the last evaluation and the accuracy of the judge."""
         return {f"FID({self.judge.name()})": self.distance, "judge_accuracy": self.judge.accuracy}
 
     def compute_metrics(self, rows: Sequence[Prediction]) -> dict[str, float]:
@@ -211,7 +211,7 @@ class Drawing(Task):
 
     def top_answers(self, model: FusionProtocol, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
         """See ``Task.top_answers``: what the judge sees in the drawn picture."""
-        seen = self.judge.look(self.drawn(model, batch))
+        seen = self.judge.look(self.produce_images(model, batch))
         return [[pair] for pair in zip(seen.said, seen.sure.tolist(), strict=True)]
 
     def with_targets(self, batch: Batch, answers: Sequence[str]) -> Batch:
