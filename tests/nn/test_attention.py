@@ -265,7 +265,7 @@ def test_rows_of_a_cache_are_repeated_and_left_out(x):
     owner, cache, prompt = nn.Identity(), Cache(max_new_tokens=2), heads(2)
     read(cache, owner, prompt)
     cached(cache, owner, lambda: (x,))
-    cache.states[owner] = (x,)
+    cache.recurrent_states[owner] = (x,)
     cache.expand(2)
     words = heads(4)
     read(cache, owner, words)
@@ -273,8 +273,8 @@ def test_rows_of_a_cache_are_repeated_and_left_out(x):
     word = heads(2)
     _, (key, _) = read(cache, owner, word)
     assert torch.equal(key, torch.cat([prompt[1], *words[2:], *word])[None])
-    assert torch.equal(cache.kept[owner][0], x[[1, 1]])
-    assert torch.equal(cache.states[owner][0], x[[1, 1]])
+    assert torch.equal(cache.constants[owner][0], x[[1, 1]])
+    assert torch.equal(cache.recurrent_states[owner][0], x[[1, 1]])
 
 
 def test_hypotheses_that_follow_others_take_their_states_along_and_move_no_keys(x):
@@ -282,11 +282,11 @@ def test_hypotheses_that_follow_others_take_their_states_along_and_move_no_keys(
     _, (key, _) = read(cache, owner, prompt)
     cache.expand(2)
     words = torch.randn(4, 8)
-    cache.states[owner] = (words,)
+    cache.recurrent_states[owner] = (words,)
     beams = torch.tensor([1, 1, 3, 2])  # within each sample's two rows
     cache.reorder(beams)
-    assert torch.equal(cache.states[owner][0], words[beams])
-    assert torch.equal(cache.grown[owner].all()[0], key)
+    assert torch.equal(cache.recurrent_states[owner][0], words[beams])
+    assert torch.equal(cache.keys_values[owner].all()[0], key)
 
 
 @torch.no_grad()

@@ -89,7 +89,7 @@ class Attention(nn.Module):
         self, x: Tensor, context: Tensor | None, mask: Tensor | None = None, cache: Cache | None = None
     ) -> Tensor:
         """Let ``x`` (B, N, D) read ``context`` (B, M, D), or, with a cache, the context that was read first."""
-        store = {} if cache is None else cache.shared
+        store = {} if cache is None else cache.context
         (key_value,) = stored_in(store, self, lambda: (self.key_value(cast(Tensor, context)),))
         return self._attend(self.query(x), key_value, mask)
 
