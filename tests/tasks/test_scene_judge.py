@@ -27,16 +27,16 @@ def judge(folder):
 def test_it_sees_what_real_pictures_of_captions_show(judge):
     data = ShapeDrawings(1, 0, 60, size=32)
     sight = judge.look(data.images("test"))
-    right = [judge.right(said, s.text) for said, s in zip(sight.said, data.split("test"), strict=True)]
+    right = [judge.right(said, s.text) for said, s in zip(sight.descriptions, data.split("test"), strict=True)]
     assert sum(one["score"] for one in right) >= 57
     assert sum(one["relation"] == 1 for one in right) >= sum(not math.isnan(one["relation"]) for one in right) - 3
-    assert ((sight.sure > 0) & (sight.sure <= 1)).all()
+    assert ((sight.confidence > 0) & (sight.confidence <= 1)).all()
     assert sight.features.shape[0] == 60
 
 
 def test_it_does_not_see_in_a_picture_what_another_shows(judge):
     data = ShapeDrawings(1, 0, 60, size=32)
-    said = judge.look(data.images("test")).said
+    said = judge.look(data.images("test")).descriptions
     others = [sample.text for sample in data.split("test")][1:]
     assert sum(judge.right(one, text)["score"] for one, text in zip(said, others, strict=False)) < 6
 
