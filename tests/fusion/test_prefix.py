@@ -148,7 +148,7 @@ def test_a_checkpoint_of_a_prefix_with_adapters_stands_alone(sentences, tmp_path
 
 def test_a_head_of_its_own_is_asked_for_in_vain_where_there_is_none():
     for text in (tiny.transformer(), tiny.pretrained_text("bert")):
-        with pytest.raises(InputError, match="task.head is 'own', but .* has no vocabulary head: use 'tied'"):
+        with pytest.raises(InputError, match="task.head is 'pretrained', but .* has no vocabulary head: use 'tied'"):
             tiny.fusion(EarlyFusion, text_encoder=text, task=Generation(head="pretrained"))
 
 

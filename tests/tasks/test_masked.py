@@ -28,7 +28,7 @@ def given_to(model, batch):
     seen = []
     read = model.embed_text
     model.embed_text = lambda words, cache=None: seen.append(words.ids) or read(words, cache)
-    told = model.task._told(model, batch)
+    told = model.task._masked(model, batch)
     del model.embed_text
     return seen[0], told
 
@@ -39,7 +39,7 @@ def test_words_are_told_and_special_tokens_never(training):
     words = model.vocabulary
     batch = tiny.batch(texts(*["is there a red circle left of the square ?"] * 50, "red"), words)
     for _ in range(3):
-        told = model.task._told(model, batch)
+        told = model.task._masked(model, batch)
         chosen = batch.ids[told.places]
         assert not set(chosen.tolist()) & {words.pad, words.start, words.end, words.mask}
         assert torch.equal(chosen, told.words)
@@ -68,7 +68,7 @@ def test_in_evaluation_the_key_decides_what_is_hidden():
     assert again[0][:6] == first[1][:6]
     assert again[0].loss == pytest.approx(first[1].loss)
     model.train()
-    places = {tuple(model.task._told(model, both).places.flatten().tolist()) for _ in range(8)}
+    places = {tuple(model.task._masked(model, both).places.flatten().tolist()) for _ in range(8)}
     assert len(places) > 1, "in training they are drawn anew"
 
 
