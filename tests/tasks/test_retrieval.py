@@ -270,7 +270,7 @@ def test_scores_are_computed_anew_from_stored_rows():
 
 
 def test_a_row_of_another_task_is_refused():
-    with pytest.raises(InputError, match="'red' tells no rank"):
+    with pytest.raises(InputError, match="'red' has no rank"):
         rank_of(Prediction("k", "", "", "red", (), 0.0, 0.0, 0.0))
 
 
