@@ -61,7 +61,7 @@ def test_layers_stay_plain_if_the_operator_differs(unchecked, monkeypatch):
 
 
 @needs_onednn
-def test_the_operators_are_checked_once_and_draw_no_random_numbers(unchecked, monkeypatch):
+def test_the_operators_are_checked_once_and_without_global_rng(unchecked, monkeypatch):
     calls, check = [], packing._equals_plain
     monkeypatch.setattr(packing, "_equals_plain", lambda *arguments: calls.append(arguments) or check(*arguments))
     state = torch.get_rng_state()

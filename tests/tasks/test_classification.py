@@ -54,7 +54,7 @@ def test_the_sigmoid_asks_about_every_answer_apart():
     assert loss_of([0.0, 0.6, 0.3], loss="sigmoid") == pytest.approx(expected)
 
 
-def test_class_weights_are_inverse_frequencies_that_average_1_over_the_training_answers():
+def test_class_weights_are_inverse_frequencies_with_mean_1():
     # the training answers are no, no, red, yes
     assert task(balance=1.0).answer_weight.tolist() == pytest.approx([2 / 3, 4 / 3, 4 / 3])
     assert task(balance=0.0).answer_weight.tolist() == [1, 1, 1]
@@ -87,7 +87,7 @@ def test_focal_loss_plays_down_what_is_already_likely():
     assert loss_of([1.0, 0.0, 0.0], focal=1.0) == pytest.approx(5 / 6 * math.log(6))
 
 
-def test_focal_loss_of_the_sigmoid_goes_by_the_distance_to_each_weight():
+def test_sigmoid_focal_loss_uses_the_distance_to_each_weight():
     expected = (1 / 2) ** 2 * math.log(2) + (1 / 3) ** 2 * -math.log(2 / 3) + (3 / 4) ** 2 * math.log(4)
     assert loss_of([0.0, 1.0, 0.0], loss="sigmoid", focal=2.0) == pytest.approx(expected)
 
@@ -170,7 +170,7 @@ def test_data_without_answers_is_refused():
 # Predictions
 
 
-def test_the_prediction_is_the_likeliest_answer_with_its_probability(batch):
+def test_the_prediction_is_the_most_probable_answer(batch):
     rows = says(LOGITS.expand(3, 3)).predict(None, batch)
     assert [row.prediction for row in rows] == ["yes"] * 3
     assert [row.confidence for row in rows] == pytest.approx([1 / 2] * 3)
@@ -178,7 +178,7 @@ def test_the_prediction_is_the_likeliest_answer_with_its_probability(batch):
     assert [row.confidence for row in rows] == pytest.approx([3 / 4] * 3)
 
 
-def test_a_row_tells_all_about_its_sample(batch):
+def test_a_row_holds_the_fields_of_its_sample(batch):
     rows = says(LOGITS.expand(3, 3)).predict(None, batch)
     for row, sample in zip(rows, tiny.questions(), strict=True):
         assert row[:3] == (sample.key, sample.group, sample.text)
@@ -188,14 +188,14 @@ def test_a_row_tells_all_about_its_sample(batch):
     assert [row.loss for row in rows] == pytest.approx(expected)
 
 
-def test_a_sample_of_unknown_answers_is_scored_like_any_other_but_has_no_loss(vocabulary):
+def test_a_sample_of_unknown_answers_has_a_score_and_no_loss(vocabulary):
     samples = [sample._replace(target={"zebra": 1.0}, references=("zebra",)) for sample in tiny.questions()[:1]]
     (row,) = says(LOGITS).predict(None, tiny.batch(samples, vocabulary))
     assert row.score == 0
     assert math.isnan(row.loss)
 
 
-def test_a_sample_without_references_has_a_prediction_and_no_score(vocabulary):
+def test_a_sample_without_references_has_no_score(vocabulary):
     samples = [sample._replace(target=None, references=()) for sample in tiny.questions()[:1]]
     (row,) = says(LOGITS).predict(None, tiny.batch(samples, vocabulary))
     assert row.prediction == "yes"

@@ -48,7 +48,7 @@ def test_words_are_told_and_special_tokens_never(training):
     assert 0.3 < share < 0.5
 
 
-def test_of_the_words_told_eight_tenths_are_hidden_and_one_tenth_changed():
+def test_80_percent_of_targets_are_masked_and_10_are_replaced():
     model = model_of(share=1.0).train()
     batch = tiny.batch(texts(*["is there a red circle left of the square ?"] * 200), model.vocabulary)
     shown, told = given_to(model, batch)
@@ -108,7 +108,7 @@ def test_what_only_the_picture_tells_is_learned(kind):
     assert [answers[0][0] for answers in found] == ["red", "blue"] * 2
 
 
-def test_a_sample_is_scored_by_the_share_of_its_words_and_a_split_by_that_of_all():
+def test_samples_and_splits_are_scored_by_the_share_of_tokens():
     rows = model_of().task.predict(model := model_of(share=1.0).eval(), tiny.batch(tiny.described(), model.vocabulary))
     rows = [
         rows[0]._replace(prediction="a b", references=("a c",), score=math.nan),
