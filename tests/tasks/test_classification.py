@@ -27,7 +27,7 @@ def loss_of(answers, **arguments):
 
 
 def says(logits, **arguments):
-    """A task that reads these logits off any model."""
+    """Return a task whose logits are these for any model."""
     made = task(**arguments)
     made.logits = lambda model, batch: logits
     return made
@@ -127,7 +127,7 @@ def test_focal_slopes_are_those_of_finite_differences(kind, focal):
     made = task(loss=kind, focal=focal).double()
     for values in ([0.3, -1.2, 2.0], [9.0, 0.0, -9.0]):
         for answers in ([1.0, 0.0, 0.0], [0.0, 0.6, 0.3]):
-            logits, wanted = (tensor([one], dtype=torch.double) for one in (values, answers))
+            logits, wanted = (tensor([row], dtype=torch.double) for row in (values, answers))
             assert torch.autograd.gradcheck(lambda x, wanted=wanted: made.losses(x, wanted), logits.requires_grad_())
 
 
@@ -148,8 +148,8 @@ def test_a_negative_focal_exponent_is_refused():
 
 def test_the_loss_of_a_batch_is_the_mean_of_its_samples(batch):
     logits = torch.randn(3, 3)
-    found = task()
-    torch.testing.assert_close(found.loss_from_logits(logits, batch), found.losses(logits, batch.answers).mean())
+    made = task()
+    torch.testing.assert_close(made.loss_from_logits(logits, batch), made.losses(logits, batch.answers).mean())
 
 
 @pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
@@ -204,15 +204,15 @@ def test_a_sample_without_references_has_no_score(vocabulary):
 
 
 def test_the_best_answers_come_first_with_their_probabilities(batch):
-    (found, _, _) = says(LOGITS.expand(3, 3)).top_answers(None, batch, 2)
-    assert [answer for answer, _ in found] == ["yes", "red"]
-    assert [probability for _, probability in found] == pytest.approx([1 / 2, 1 / 3])
+    (best, _, _) = says(LOGITS.expand(3, 3)).top_answers(None, batch, 2)
+    assert [answer for answer, _ in best] == ["yes", "red"]
+    assert [probability for _, probability in best] == pytest.approx([1 / 2, 1 / 3])
 
 
 def test_no_more_answers_are_given_than_there_are(batch):
-    (found, _, _) = says(LOGITS.expand(3, 3)).top_answers(None, batch, 10)
-    assert [answer for answer, _ in found] == ["yes", "red", "no"]
-    assert sum(probability for _, probability in found) == pytest.approx(1)
+    (best, _, _) = says(LOGITS.expand(3, 3)).top_answers(None, batch, 10)
+    assert [answer for answer, _ in best] == ["yes", "red", "no"]
+    assert sum(probability for _, probability in best) == pytest.approx(1)
 
 
 def test_a_batch_may_be_turned_toward_other_answers(batch):
@@ -234,8 +234,8 @@ def test_a_model_predicts_what_its_head_says(batch):
 
 
 def row(key, prediction, references, score=None, loss=0.5, group="g"):
-    found = float(prediction in references) if score is None else score
-    return Prediction(key, group, "?", prediction, tuple(references), found, 0.9, loss)
+    score = float(prediction in references) if score is None else score
+    return Prediction(key, group, "?", prediction, tuple(references), score, 0.9, loss)
 
 
 def test_scores_that_are_missing_are_filled_in_and_others_kept():
@@ -245,14 +245,16 @@ def test_scores_that_are_missing_are_filled_in_and_others_kept():
 
 def test_figures_of_single_labels():
     rows = [row("a", "cat", ["cat"]), row("b", "cat", ["dog"]), row("c", "dog", ["dog"]), row("d", "cat", ["cat"])]
-    found = task().compute_metrics([r._replace(loss=loss) for r, loss in zip(rows, (0.1, 0.2, 0.3, 0.4), strict=True)])
+    metrics = task().compute_metrics(
+        [r._replace(loss=loss) for r, loss in zip(rows, (0.1, 0.2, 0.3, 0.4), strict=True)]
+    )
     f1 = (2 * 2 / (2 * 2 + 1) + 2 * 1 / (2 * 1 + 1)) / 2  # cat: 2 hits, 1 false; dog: 1 hit, 1 missed
-    assert found == pytest.approx({"score": 0.75, "accuracy": 0.75, "loss": 0.25, "macro_f1": f1})
+    assert metrics == pytest.approx({"score": 0.75, "accuracy": 0.75, "loss": 0.25, "macro_f1": f1})
 
 
 def test_several_references_have_no_macro_f1():
-    found = task().compute_metrics([row("a", "cat", ["cat", "kitten"]), row("b", "cat", ["dog"])])
-    assert found == {"score": 0.5, "accuracy": 0.5, "loss": 0.5}
+    metrics = task().compute_metrics([row("a", "cat", ["cat", "kitten"]), row("b", "cat", ["dog"])])
+    assert metrics == {"score": 0.5, "accuracy": 0.5, "loss": 0.5}
 
 
 def test_rows_without_a_score_or_a_loss_do_not_count():
@@ -268,11 +270,11 @@ def test_the_headline_is_named_after_its_scorer():
 
 
 def test_vqa_accuracy_counts_the_annotators_that_agree(vocabulary):
-    said = ("yes",) * 2 + ("no",) * 8
-    samples = [tiny.questions()[0]._replace(references=said)]
-    (found,) = says(LOGITS, scorer=VQAAccuracy()).predict(None, tiny.batch(samples, vocabulary))
-    assert found.prediction == "yes"
-    assert found.score == pytest.approx((2 * (1 / 3) + 8 * (2 / 3)) / 10)
+    answers = ("yes",) * 2 + ("no",) * 8
+    samples = [tiny.questions()[0]._replace(references=answers)]
+    (scored,) = says(LOGITS, scorer=VQAAccuracy()).predict(None, tiny.batch(samples, vocabulary))
+    assert scored.prediction == "yes"
+    assert scored.score == pytest.approx((2 * (1 / 3) + 8 * (2 / 3)) / 10)
 
 
 def test_exact_match_is_letter_for_letter():
