@@ -1,4 +1,4 @@
-"""The same sentences as ``transformers.generate`` on a small random GPT-2."""
+"""Equality with ``transformers.generate`` on a small random GPT-2."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ END, PAD, LENGTH = 0, 1, 10
 
 
 class Recomputing:
-    """GPT-2 that reads everything again at each step."""
+    """GPT-2 without a cache: every step recomputes the whole sequence."""
 
     def __init__(self, model, prompts):
         self.model, self.ids = model, prompts
@@ -40,7 +40,7 @@ def model():
     sizes = {"vocab_size": 24, "n_positions": 32, "n_embd": 16, "n_layer": 2, "n_head": 2}
     ids = {"bos_token_id": None, "eos_token_id": END, "pad_token_id": PAD}
     model = GPT2LMHeadModel(GPT2Config(**sizes, **ids, initializer_range=0.2, tie_word_embeddings=False)).eval()
-    model.lm_head.weight.data[END] *= 3  # so that sentences end, here and there
+    model.lm_head.weight.data[END] *= 3  # so that some sentences end
     return model
 
 
@@ -55,16 +55,18 @@ def generate(model, prompts, count, **options):
         output_scores=True,
         **options,
     )
-    said = [[word for word in row if word not in (END, PAD)] for row in out.sequences[:, prompts.shape[1] :].tolist()]
-    return said, getattr(out, "sequences_scores", None)
+    expected = [
+        [word for word in row if word not in (END, PAD)] for row in out.sequences[:, prompts.shape[1] :].tolist()
+    ]
+    return expected, getattr(out, "sequences_scores", None)
 
 
 def test_greedy(model):
     prompts = torch.randint(2, 24, (16, 3))
-    said, _ = generate(model, prompts, 1, suppress_tokens=[PAD])
-    found = Greedy(LENGTH)(Recomputing(model, prompts), END, banned=[PAD])
-    assert [rows[0].ids for rows in found] == said
-    assert len({len(ids) for ids in said}) > 2
+    expected, _ = generate(model, prompts, 1, suppress_tokens=[PAD])
+    results = Greedy(LENGTH)(Recomputing(model, prompts), END, banned=[PAD])
+    assert [rows[0].ids for rows in results] == expected
+    assert len({len(ids) for ids in expected}) > 2
 
 
 @pytest.mark.parametrize("beams", [3, 5])
@@ -73,20 +75,20 @@ def test_greedy(model):
 def test_beam(model, beams, early_stopping, length_penalty):
     prompts = torch.randint(2, 24, (8, 3))
     shared = {"length_penalty": length_penalty, "early_stopping": early_stopping}
-    said, scores = generate(model, prompts, beams, num_beams=beams, suppress_tokens=[PAD], **shared)
-    found = BeamSearch(beams, max_length=LENGTH, **shared)(Recomputing(model, prompts), END, banned=[PAD])
-    assert [row.ids for rows in found for row in rows] == said
-    assert [row.score for rows in found for row in rows] == pytest.approx(scores.tolist(), abs=1e-5)
-    assert len({len(ids) for ids in said}) > 2 or length_penalty > 1
+    expected, scores = generate(model, prompts, beams, num_beams=beams, suppress_tokens=[PAD], **shared)
+    results = BeamSearch(beams, max_length=LENGTH, **shared)(Recomputing(model, prompts), END, banned=[PAD])
+    assert [row.ids for rows in results for row in rows] == expected
+    assert [row.score for rows in results for row in rows] == pytest.approx(scores.tolist(), abs=1e-5)
+    assert len({len(ids) for ids in expected}) > 2 or length_penalty > 1
 
 
 @pytest.mark.parametrize(("min_length", "ngram"), [(4, 0), (0, 2), (3, 1)])
 def test_beam_with_rules(model, min_length, ngram):
-    prompts = torch.arange(2, 10)[:, None]  # one word, so that there is no run in it; it is then banned
+    prompts = torch.arange(2, 10)[:, None]  # prompts of one token, which hold no n-gram; the token is then banned
     for prompt in prompts:
         banned = [PAD, int(prompt)]
         options = {"min_new_tokens": min_length, "no_repeat_ngram_size": ngram, "suppress_tokens": banned}
-        said, _ = generate(model, prompt[None], 4, num_beams=4, early_stopping=False, **options)
+        expected, _ = generate(model, prompt[None], 4, num_beams=4, early_stopping=False, **options)
         search = BeamSearch(4, early_stopping=False, max_length=LENGTH, min_length=min_length, no_repeat_ngram=ngram)
         (rows,) = search(Recomputing(model, prompt[None]), END, banned=banned)
-        assert [row.ids for row in rows] == said
+        assert [row.ids for row in rows] == expected

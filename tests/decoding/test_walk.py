@@ -1,4 +1,4 @@
-"""Greedy and sampling: frequencies against exact probabilities, rows that leave, chance that can be repeated."""
+"""Greedy decoding and sampling: exact probabilities, removal of finished rows, reproducible draws."""
 
 import math
 
@@ -15,14 +15,14 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def test_greedy_says_the_likeliest_word_each_time():
+def test_greedy_takes_the_most_probable_token():
     tables = Tables(samples=5, words=6)
-    found = Greedy(max_length=6)(Tables(samples=5, words=6), END)
-    for sample, (row,) in enumerate(found):
-        said = [*row.ids, END] if len(row.ids) < 6 else row.ids
-        assert said == [int(tables.logits(sample, said[:place]).argmax()) for place in range(len(said))]
-        assert row.log_probability == pytest.approx(log_probability(tables, sample, said), abs=1e-5)
-        assert row.score == pytest.approx(row.log_probability / len(said))
+    results = Greedy(max_length=6)(Tables(samples=5, words=6), END)
+    for sample, (row,) in enumerate(results):
+        ids = [*row.ids, END] if len(row.ids) < 6 else row.ids
+        assert ids == [int(tables.logits(sample, ids[:place]).argmax()) for place in range(len(ids))]
+        assert row.log_probability == pytest.approx(log_probability(tables, sample, ids), abs=1e-5)
+        assert row.score == pytest.approx(row.log_probability / len(ids))
 
 
 def test_batched_equals_one_by_one():
@@ -31,17 +31,17 @@ def test_batched_equals_one_by_one():
 
 
 @pytest.mark.parametrize(("decoding", "rows"), [(Greedy(), 1), (Sampling(3), 3)])
-def test_samples_that_are_done_leave(decoding, rows):
+def test_finished_samples_leave_the_model(decoding, rows):
     tables = Tables(samples=4, words=5, places=10)
     for sample in range(4):
         tables.table[sample, :, :, :, END] = -30.0
         tables.table[sample, sample, :, :, END] = 30.0
-    found = decoding(tables, END)
-    assert [[len(row.ids) for row in of_sample] for of_sample in found] == [[n] * rows for n in range(4)]
+    results = decoding(tables, END)
+    assert [[len(row.ids) for row in of_sample] for of_sample in results] == [[n] * rows for n in range(4)]
     assert tables.rows_seen == [3 * rows, 2 * rows, rows]
 
 
-def test_lengths_are_kept():
+def test_length_limits_hold():
     for decoding in (Greedy(max_length=4, min_length=2), Sampling(20, max_length=4, min_length=2)):
         lengths = {len(row.ids) for rows in decoding(Tables(), END) for row in rows}
         assert lengths <= {2, 3, 4}
@@ -51,15 +51,15 @@ def test_lengths_are_kept():
 
 
 @pytest.mark.parametrize("decoding", [Greedy(), Sampling(2), Sampling(top_k=2), Sampling(top_p=0.5)])
-def test_nothing_allowed_is_told_by_the_score(decoding):
+def test_impossible_samples_score_minus_infinity(decoding):
     tables = Tables()
     tables.table[0] = -math.inf
-    found = decoding(tables, END)
-    assert found[0] == [([], -math.inf, -math.inf)]
-    assert all(math.isfinite(row.score) for rows in found[1:] for row in rows)
+    results = decoding(tables, END)
+    assert results[0] == [([], -math.inf, -math.inf)]
+    assert all(math.isfinite(row.score) for rows in results[1:] for row in rows)
 
 
-def test_chance_can_be_repeated():
+def test_draws_are_reproducible():
     def draw(seed):
         return Sampling(5, max_length=8)(Tables(words=8), END, generator=generator(seed))
 
@@ -67,26 +67,26 @@ def test_chance_can_be_repeated():
     assert draw(1) != draw(2)
 
 
-def test_samples_come_best_first_with_the_models_own_probabilities():
+def test_samples_are_sorted_and_keep_the_models_probabilities():
     tables = Tables(samples=1)
     (rows,) = Sampling(10, temperature=3.0, top_k=3, max_length=5)(Tables(samples=1), END)
     assert [row.score for row in rows] == sorted((row.score for row in rows), reverse=True)
     for row in rows:
-        said = [*row.ids, END] if len(row.ids) < 5 else row.ids
-        assert row.log_probability == pytest.approx(log_probability(tables, 0, said), abs=1e-5)
+        ids = [*row.ids, END] if len(row.ids) < 5 else row.ids
+        assert row.log_probability == pytest.approx(log_probability(tables, 0, ids), abs=1e-5)
 
 
 def expected(logits, temperature, k, p):
-    """Probabilities by the definition, one word after another."""
+    """Probabilities by the definition, one token at a time."""
     probability = (logits.double() / temperature).softmax(0)
     ranked = probability.argsort(descending=True).tolist()[: k or None]
-    kept, total, mass = [], 0.0, float(sum(probability[word] for word in ranked))
+    nucleus, total, mass = [], 0.0, float(sum(probability[word] for word in ranked))
     for word in ranked:
         if total / mass < p:
-            kept.append(word)
+            nucleus.append(word)
         total += float(probability[word])
     out = torch.zeros_like(probability)
-    out[kept] = probability[kept] / probability[kept].sum()
+    out[nucleus] = probability[nucleus] / probability[nucleus].sum()
     return out
 
 
@@ -97,14 +97,14 @@ def test_frequencies_are_the_probabilities(temperature, k, p):
     sampling = Sampling(draws, temperature, k, p, max_length=1)
     (rows,) = sampling(tables, END, generator=generator())
     words = torch.tensor([row.ids[0] if row.ids else END for row in rows])
-    seen = torch.bincount(words, minlength=8).double()
+    counts = torch.bincount(words, minlength=8).double()
     wanted = draws * expected(tables.logits(0, []), temperature, k, p)
-    assert not seen[wanted == 0].any()
-    chi_square = ((seen - wanted) ** 2 / wanted)[wanted > 0].sum()
+    assert not counts[wanted == 0].any()
+    chi_square = ((counts - wanted) ** 2 / wanted)[wanted > 0].sum()
     assert float(chi_square) < 24.3  # 99.9 % of 7 degrees of freedom
 
 
-def test_a_nucleus_wider_than_the_shortlist():
+def test_a_nucleus_may_exceed_the_shortlist():
     logits = 0.1 * torch.randn(4, 1000, generator=generator())
     drawn = torch.stack([Sampling(top_p=0.6).choose(logits, generator(seed)) for seed in range(200)])
     ranks = logits.argsort(1, descending=True).argsort(1)
@@ -115,7 +115,7 @@ def test_a_nucleus_wider_than_the_shortlist():
 
 @pytest.mark.parametrize("words", [5, 2047, 2048, 20_003])
 @pytest.mark.parametrize("count", [1, 3])
-def test_the_passes_over_the_vocabulary_are_exact(words, count):
+def test_top_k_and_log_total_are_exact(words, count):
     logits = torch.randn(50, words)
     logits[:, 1::3] = -math.inf
     values, places = top_k(logits, count)
@@ -125,12 +125,12 @@ def test_the_passes_over_the_vocabulary_are_exact(words, count):
 
 
 @pytest.mark.parametrize("shift", [[0.0, 0.0], [0.0, 500.0], [-500.0, 0.0]])
-def test_a_total_is_exact_where_exponentials_overflow_or_vanish(shift):
+def test_log_total_is_exact_if_exponentials_overflow(shift):
     logits = torch.randn(2, 300, generator=generator()) + torch.tensor(shift)[:, None]
     torch.testing.assert_close(log_total(logits), logits.double().logsumexp(1).float())
 
 
-def test_where_nothing_is_allowed_the_total_is_a_number():
+def test_log_total_of_minus_infinities_is_finite():
     assert torch.isfinite(log_total(torch.full((1, 300), -math.inf))).all()
 
 

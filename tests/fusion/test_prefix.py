@@ -148,7 +148,7 @@ def test_a_checkpoint_with_adapters_is_self_contained(sentences, tmp_path):
 
 def test_a_pretrained_head_must_exist():
     for text in (tiny.transformer(), tiny.pretrained_text("bert")):
-        with pytest.raises(InputError, match="task.head is 'own', but .* has no vocabulary head: use 'tied'"):
+        with pytest.raises(InputError, match="task.head is 'pretrained', but .* has no vocabulary head: use 'tied'"):
             tiny.fusion(EarlyFusion, text_encoder=text, task=Generation(head="pretrained"))
 
 

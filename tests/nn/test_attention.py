@@ -21,11 +21,11 @@ def by_definition(attention, x, context, mask=None):
     out = torch.zeros_like(x)
     for b in range(x.shape[0]):
         for n in range(x.shape[1]):
-            seen = torch.ones(context.shape[1]).bool() if mask is None else mask[b, 0, n]
+            visible = torch.ones(context.shape[1]).bool() if mask is None else mask[b, 0, n]
             for start in range(0, x.shape[-1], size):
                 part = slice(start, start + size)
-                scores = (key[b, seen, part] @ query[b, n, part] / math.sqrt(size)).softmax(0)
-                out[b, n, part] = scores @ value[b, seen, part]
+                scores = (key[b, visible, part] @ query[b, n, part] / math.sqrt(size)).softmax(0)
+                out[b, n, part] = scores @ value[b, visible, part]
     return attention.out(out)
 
 
@@ -77,12 +77,12 @@ def test_a_context_that_was_read_first_is_read_again(attention, x, context):
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
 def test_on_a_cpu_half_precision_attends_in_single_precision(kind, x, context, monkeypatch):
     """There the fused kernel's way back is four times slower in half precision, under autocast as well."""
-    seen = []
+    visible = []
     attend = torch.nn.functional.scaled_dot_product_attention
     monkeypatch.setattr(
         torch.nn.functional,
         "scaled_dot_product_attention",
-        lambda *given, **options: seen.append([part.dtype for part in given[:3]]) or attend(*given, **options),
+        lambda *given, **options: visible.append([part.dtype for part in given[:3]]) or attend(*given, **options),
     )
     attention, x, context = Attention(8, 2), x.float(), context.float()
     whole = attention.cross(x, context)
@@ -93,7 +93,7 @@ def test_on_a_cpu_half_precision_attends_in_single_precision(kind, x, context, m
     half = attention.to(kind).cross(x.to(kind), context.to(kind))
     assert half.dtype == kind
     torch.testing.assert_close(half.float(), whole, atol=0.02, rtol=0.02)
-    assert seen == [[torch.float32] * 3] * 3
+    assert visible == [[torch.float32] * 3] * 3
 
 
 def test_heads_that_do_not_divide_the_width_are_refused():
@@ -127,7 +127,7 @@ def test_one_padded_sample_is_enough_for_a_mask(x):
 # Layers
 
 
-def test_a_layer_without_context_is_self_attention_and_feed_forward(x):
+def test_without_context_a_layer_has_no_cross_attention(x):
     block = Block(8, 2).double()
     normed = block.norm_self(x)
     y = x + block.self_attention(normed)
@@ -156,7 +156,7 @@ def test_masks_of_the_layer_reach_their_own_branch(x, context):
     torch.testing.assert_close(after[:, :2], out[:, :2], **CLOSE)
 
 
-def test_a_gate_starts_shut_and_opens_by_its_tanh(x, context):
+def test_a_gate_starts_closed_and_opens_by_its_tanh(x, context):
     block = Block(8, 2, cross=True, gated=True).double()
     assert torch.equal(block(x, None, context), block(x))
     nn.init.constant_(block.gate, 100.0)
@@ -171,7 +171,7 @@ def test_a_gate_that_is_shut_can_learn_to_open(x, context):
     assert block.gate.grad.abs() > 0
 
 
-def test_dropout_acts_in_training_alone(x):
+def test_dropout_acts_in_training_only(x):
     block = Block(8, 2, dropout=0.5).double()
     assert not torch.equal(block(x), block(x))
     block.eval()
@@ -190,20 +190,20 @@ def read(cache, owner, *parts):
     """Let ``owner`` read more tokens, whose keys and values (rows, words, …) are these."""
     rows = len(parts[0])
     tokens = blocks(torch.zeros(rows, parts[0].shape[1], 1), [[0] * parts[0].shape[1]] * rows)
-    seen = cache.places(owner, tokens)
-    return seen, cache.grow(owner, parts[0], parts[-1])
+    visible = cache.places(owner, tokens)
+    return visible, cache.grow(owner, parts[0], parts[-1])
 
 
 def test_keys_and_values_that_grow_are_given_back_whole():
     owner, cache = nn.Identity(), Cache(max_new_tokens=2)
     steps = [(heads(2, 3), heads(2, 3)), (heads(2), heads(2)), (heads(2), heads(2))]
     for count, step in enumerate(steps, 1):
-        _, found = read(cache, owner, *step)
-        for grown, parts in zip(found, zip(*steps[:count], strict=True), strict=True):
+        _, results = read(cache, owner, *step)
+        for grown, parts in zip(results, zip(*steps[:count], strict=True), strict=True):
             assert torch.equal(grown, torch.cat(parts, dim=1))
 
 
-def test_the_words_of_hypotheses_stand_side_by_side_behind_the_prompt():
+def test_tokens_of_hypotheses_are_stored_side_by_side():
     owner, cache, prompt = nn.Identity(), Cache(max_new_tokens=2), heads(2, 3)
     read(cache, owner, prompt)
     cache.expand(2)
@@ -213,31 +213,31 @@ def test_the_words_of_hypotheses_stand_side_by_side_behind_the_prompt():
     assert torch.equal(key, value)
 
 
-def test_words_that_no_hypothesis_descends_from_are_written_over():
+def test_slots_without_descendants_are_overwritten():
     owner, cache, prompt = nn.Identity(), Cache(max_new_tokens=4), heads(2)
     read(cache, owner, prompt)
     cache.expand(2)
     first, second, third = heads(4), heads(4), heads(4)
     read(cache, owner, first)
     cache.reorder(torch.tensor([1, 1, 2, 3]))  # the first sample's hypotheses both follow its second
-    seen, (key, _) = read(cache, owner, second)
+    visible, (key, _) = read(cache, owner, second)
     assert torch.equal(key[0, :4], torch.cat([prompt[0], second[0], first[1], second[1]]))
     assert torch.equal(key[1], torch.cat([prompt[1], first[2], first[3], second[2], second[3]]))
-    assert seen.mask.int().tolist() == [[1, 1, 1, 0, 0], [1, 0, 1, 1, 0], [1, 1, 0, 1, 0], [1, 0, 1, 0, 1]]
+    assert visible.mask.int().tolist() == [[1, 1, 1, 0, 0], [1, 0, 1, 1, 0], [1, 1, 0, 1, 0], [1, 0, 1, 0, 1]]
     cache.reorder(torch.tensor([0, 1, 2, 2]))
     _, (key, _) = read(cache, owner, third)
     assert torch.equal(key[0], torch.cat([prompt[0], second[0], first[1], second[1], third[0], third[1]]))
     assert torch.equal(key[1, :5], torch.cat([prompt[1], first[2], third[2], second[2], third[3]]))
-    assert not bool(key[1, 5].any())  # a number, and nobody's
+    assert not bool(key[1, 5].any())  # finite, and used by no hypothesis
 
 
 def test_places_grow_with_the_tokens(x):
     owner, cache = nn.Identity(), Cache(max_new_tokens=1)
     prompt, word = blocks(x, [[0, 0, 0]] * 2, valid=[[1, 1, 1], [1, 1, 0]]), blocks(x[:, :1], [[1], [1]])
     cache.places(owner, prompt)
-    seen = cache.places(owner, word)
-    assert seen.block_ids.tolist() == [[0, 0, 0, 1]] * 2
-    assert word.can_attend_to(seen).int().tolist() == [[[1, 1, 1, 1]], [[1, 1, 0, 1]]]
+    visible = cache.places(owner, word)
+    assert visible.block_ids.tolist() == [[0, 0, 0, 1]] * 2
+    assert word.can_attend_to(visible).int().tolist() == [[[1, 1, 1, 1]], [[1, 1, 0, 1]]]
 
 
 def test_a_hypothesis_sees_the_prompt_and_its_own_past(x):
@@ -251,21 +251,21 @@ def test_a_hypothesis_sees_the_prompt_and_its_own_past(x):
     assert second.can_attend_to(cache.places(owner, second)).int().tolist() == [[[1, 1, 1, 1, 0]], [[1, 1, 0, 1, 1]]]
 
 
-def test_what_is_made_once_is_made_once(x):
+def test_constants_are_computed_once(x):
     owner, cache, calls = nn.Identity(), Cache(max_new_tokens=1), []
     for _ in range(2):
-        (kept,) = cached(cache, owner, lambda: calls.append(1) or (x,))
-        assert kept is x
+        (constant,) = cached(cache, owner, lambda: calls.append(1) or (x,))
+        assert constant is x
     assert len(calls) == 1
     cached(None, owner, lambda: calls.append(1) or (x,))
     assert len(calls) == 2
 
 
-def test_rows_of_a_cache_are_repeated_and_left_out(x):
+def test_cache_rows_are_expanded_and_selected(x):
     owner, cache, prompt = nn.Identity(), Cache(max_new_tokens=2), heads(2)
     read(cache, owner, prompt)
     cached(cache, owner, lambda: (x,))
-    cache.states[owner] = (x,)
+    cache.recurrent_states[owner] = (x,)
     cache.expand(2)
     words = heads(4)
     read(cache, owner, words)
@@ -273,42 +273,42 @@ def test_rows_of_a_cache_are_repeated_and_left_out(x):
     word = heads(2)
     _, (key, _) = read(cache, owner, word)
     assert torch.equal(key, torch.cat([prompt[1], *words[2:], *word])[None])
-    assert torch.equal(cache.kept[owner][0], x[[1, 1]])
-    assert torch.equal(cache.states[owner][0], x[[1, 1]])
+    assert torch.equal(cache.constants[owner][0], x[[1, 1]])
+    assert torch.equal(cache.recurrent_states[owner][0], x[[1, 1]])
 
 
-def test_hypotheses_that_follow_others_take_their_states_along_and_move_no_keys(x):
+def test_reordering_moves_recurrent_states_and_no_keys(x):
     owner, cache, prompt = nn.Identity(), Cache(max_new_tokens=2), heads(2)
     _, (key, _) = read(cache, owner, prompt)
     cache.expand(2)
     words = torch.randn(4, 8)
-    cache.states[owner] = (words,)
+    cache.recurrent_states[owner] = (words,)
     beams = torch.tensor([1, 1, 3, 2])  # within each sample's two rows
     cache.reorder(beams)
-    assert torch.equal(cache.states[owner][0], words[beams])
-    assert torch.equal(cache.grown[owner].all()[0], key)
+    assert torch.equal(cache.recurrent_states[owner][0], words[beams])
+    assert torch.equal(cache.keys_values[owner].all()[0], key)
 
 
 @torch.no_grad()
-def test_hypotheses_that_cross_read_what_they_would_read_alone(context):
+def test_crossing_hypotheses_equal_separate_sequences(context):
     block, cache = Block(8, 2, cross=True).double(), Cache(max_new_tokens=3)
     places = nn.Identity()
     prompt, words = torch.randn(2, 2, 8, dtype=torch.float64), torch.randn(3, 4, 8, dtype=torch.float64)
-    told = blocks(prompt, [[0, 0]] * 2)
-    block(prompt, attention_mask(told, cache.places(places, told)), context, None, cache)
+    tokens = blocks(prompt, [[0, 0]] * 2)
+    block(prompt, attention_mask(tokens, cache.places(places, tokens)), context, None, cache)
     cache.expand(2)
-    lines = [[0], [1], [2], [3]]  # which of the first words each hypothesis has said
+    lines = [[0], [1], [2], [3]]  # the first tokens that each hypothesis consists of
     for step, order in enumerate(([0, 1, 2, 3], [1, 1, 3, 2], [1, 0, 2, 2])):
         if step:
             cache.reorder(torch.tensor(order))
             lines = [[*lines[row], place] for place, row in enumerate(order)]
         text = blocks(words[step, :, None], [[step + 1]] * 4)
-        found = block(text.embeddings, attention_mask(text, cache.places(places, text)), None, None, cache)
+        results = block(text.embeddings, attention_mask(text, cache.places(places, text)), None, None, cache)
         for row, line in enumerate(lines):
-            said = torch.cat([prompt[row // 2], *(words[at, place][None] for at, place in enumerate(line))])
-            whole = blocks(said[None], [[0, 0, *range(1, step + 2)]])
-            alone = block(whole.embeddings, attention_mask(whole, whole), context[row // 2 : row // 2 + 1])
-            torch.testing.assert_close(found[row, 0], alone[0, -1], **CLOSE)
+            line_states = torch.cat([prompt[row // 2], *(words[at, place][None] for at, place in enumerate(line))])
+            whole = blocks(line_states[None], [[0, 0, *range(1, step + 2)]])
+            single = block(whole.embeddings, attention_mask(whole, whole), context[row // 2 : row // 2 + 1])
+            torch.testing.assert_close(results[row, 0], single[0, -1], **CLOSE)
 
 
 @torch.no_grad()
@@ -348,7 +348,7 @@ def test_recorded_weights_explain_the_result(attention, x, context):
     torch.testing.assert_close(attention.out(read.transpose(1, 2).flatten(2)), out, **CLOSE)
 
 
-def test_maps_come_in_the_order_of_the_layers_and_stop_with_the_context(x):
+def test_maps_follow_layer_order_and_stop_with_the_context(x):
     layers = nn.Sequential(Block(8, 2), Block(8, 2)).double()
     with record_attention() as maps:
         layers(x)

@@ -27,7 +27,7 @@ def loss_of(answers, **arguments):
 
 
 def says(logits, **arguments):
-    """A task that reads these logits off any model."""
+    """Return a task whose logits are these for any model."""
     made = task(**arguments)
     made.logits = lambda model, batch: logits
     return made
@@ -54,7 +54,7 @@ def test_the_sigmoid_asks_about_every_answer_apart():
     assert loss_of([0.0, 0.6, 0.3], loss="sigmoid") == pytest.approx(expected)
 
 
-def test_class_weights_are_inverse_frequencies_that_average_1_over_the_training_answers():
+def test_class_weights_are_inverse_frequencies_with_mean_1():
     # the training answers are no, no, red, yes
     assert task(balance=1.0).answer_weight.tolist() == pytest.approx([2 / 3, 4 / 3, 4 / 3])
     assert task(balance=0.0).answer_weight.tolist() == [1, 1, 1]
@@ -87,7 +87,7 @@ def test_focal_loss_plays_down_what_is_already_likely():
     assert loss_of([1.0, 0.0, 0.0], focal=1.0) == pytest.approx(5 / 6 * math.log(6))
 
 
-def test_focal_loss_of_the_sigmoid_goes_by_the_distance_to_each_weight():
+def test_sigmoid_focal_loss_uses_the_distance_to_each_weight():
     expected = (1 / 2) ** 2 * math.log(2) + (1 / 3) ** 2 * -math.log(2 / 3) + (3 / 4) ** 2 * math.log(4)
     assert loss_of([0.0, 1.0, 0.0], loss="sigmoid", focal=2.0) == pytest.approx(expected)
 
@@ -127,7 +127,7 @@ def test_focal_slopes_are_those_of_finite_differences(kind, focal):
     made = task(loss=kind, focal=focal).double()
     for values in ([0.3, -1.2, 2.0], [9.0, 0.0, -9.0]):
         for answers in ([1.0, 0.0, 0.0], [0.0, 0.6, 0.3]):
-            logits, wanted = (tensor([one], dtype=torch.double) for one in (values, answers))
+            logits, wanted = (tensor([row], dtype=torch.double) for row in (values, answers))
             assert torch.autograd.gradcheck(lambda x, wanted=wanted: made.losses(x, wanted), logits.requires_grad_())
 
 
@@ -148,8 +148,8 @@ def test_a_negative_focal_exponent_is_refused():
 
 def test_the_loss_of_a_batch_is_the_mean_of_its_samples(batch):
     logits = torch.randn(3, 3)
-    found = task()
-    torch.testing.assert_close(found.loss_from_logits(logits, batch), found.losses(logits, batch.answers).mean())
+    made = task()
+    torch.testing.assert_close(made.loss_from_logits(logits, batch), made.losses(logits, batch.answers).mean())
 
 
 @pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
@@ -170,7 +170,7 @@ def test_data_without_answers_is_refused():
 # Predictions
 
 
-def test_the_prediction_is_the_likeliest_answer_with_its_probability(batch):
+def test_the_prediction_is_the_most_probable_answer(batch):
     rows = says(LOGITS.expand(3, 3)).predict(None, batch)
     assert [row.prediction for row in rows] == ["yes"] * 3
     assert [row.confidence for row in rows] == pytest.approx([1 / 2] * 3)
@@ -178,7 +178,7 @@ def test_the_prediction_is_the_likeliest_answer_with_its_probability(batch):
     assert [row.confidence for row in rows] == pytest.approx([3 / 4] * 3)
 
 
-def test_a_row_tells_all_about_its_sample(batch):
+def test_a_row_holds_the_fields_of_its_sample(batch):
     rows = says(LOGITS.expand(3, 3)).predict(None, batch)
     for row, sample in zip(rows, tiny.questions(), strict=True):
         assert row[:3] == (sample.key, sample.group, sample.text)
@@ -188,14 +188,14 @@ def test_a_row_tells_all_about_its_sample(batch):
     assert [row.loss for row in rows] == pytest.approx(expected)
 
 
-def test_a_sample_of_unknown_answers_is_scored_like_any_other_but_has_no_loss(vocabulary):
+def test_a_sample_of_unknown_answers_has_a_score_and_no_loss(vocabulary):
     samples = [sample._replace(target={"zebra": 1.0}, references=("zebra",)) for sample in tiny.questions()[:1]]
     (row,) = says(LOGITS).predict(None, tiny.batch(samples, vocabulary))
     assert row.score == 0
     assert math.isnan(row.loss)
 
 
-def test_a_sample_without_references_has_a_prediction_and_no_score(vocabulary):
+def test_a_sample_without_references_has_no_score(vocabulary):
     samples = [sample._replace(target=None, references=()) for sample in tiny.questions()[:1]]
     (row,) = says(LOGITS).predict(None, tiny.batch(samples, vocabulary))
     assert row.prediction == "yes"
@@ -204,15 +204,15 @@ def test_a_sample_without_references_has_a_prediction_and_no_score(vocabulary):
 
 
 def test_the_best_answers_come_first_with_their_probabilities(batch):
-    (found, _, _) = says(LOGITS.expand(3, 3)).answer(None, batch, 2)
-    assert [answer for answer, _ in found] == ["yes", "red"]
-    assert [probability for _, probability in found] == pytest.approx([1 / 2, 1 / 3])
+    (best, _, _) = says(LOGITS.expand(3, 3)).top_answers(None, batch, 2)
+    assert [answer for answer, _ in best] == ["yes", "red"]
+    assert [probability for _, probability in best] == pytest.approx([1 / 2, 1 / 3])
 
 
 def test_no_more_answers_are_given_than_there_are(batch):
-    (found, _, _) = says(LOGITS.expand(3, 3)).answer(None, batch, 10)
-    assert [answer for answer, _ in found] == ["yes", "red", "no"]
-    assert sum(probability for _, probability in found) == pytest.approx(1)
+    (best, _, _) = says(LOGITS.expand(3, 3)).top_answers(None, batch, 10)
+    assert [answer for answer, _ in best] == ["yes", "red", "no"]
+    assert sum(probability for _, probability in best) == pytest.approx(1)
 
 
 def test_a_batch_may_be_turned_toward_other_answers(batch):
@@ -234,8 +234,8 @@ def test_a_model_predicts_what_its_head_says(batch):
 
 
 def row(key, prediction, references, score=None, loss=0.5, group="g"):
-    found = float(prediction in references) if score is None else score
-    return Prediction(key, group, "?", prediction, tuple(references), found, 0.9, loss)
+    score = float(prediction in references) if score is None else score
+    return Prediction(key, group, "?", prediction, tuple(references), score, 0.9, loss)
 
 
 def test_scores_that_are_missing_are_filled_in_and_others_kept():
@@ -245,14 +245,16 @@ def test_scores_that_are_missing_are_filled_in_and_others_kept():
 
 def test_figures_of_single_labels():
     rows = [row("a", "cat", ["cat"]), row("b", "cat", ["dog"]), row("c", "dog", ["dog"]), row("d", "cat", ["cat"])]
-    found = task().compute_metrics([r._replace(loss=loss) for r, loss in zip(rows, (0.1, 0.2, 0.3, 0.4), strict=True)])
+    metrics = task().compute_metrics(
+        [r._replace(loss=loss) for r, loss in zip(rows, (0.1, 0.2, 0.3, 0.4), strict=True)]
+    )
     f1 = (2 * 2 / (2 * 2 + 1) + 2 * 1 / (2 * 1 + 1)) / 2  # cat: 2 hits, 1 false; dog: 1 hit, 1 missed
-    assert found == pytest.approx({"score": 0.75, "accuracy": 0.75, "loss": 0.25, "macro_f1": f1})
+    assert metrics == pytest.approx({"score": 0.75, "accuracy": 0.75, "loss": 0.25, "macro_f1": f1})
 
 
 def test_several_references_have_no_macro_f1():
-    found = task().compute_metrics([row("a", "cat", ["cat", "kitten"]), row("b", "cat", ["dog"])])
-    assert found == {"score": 0.5, "accuracy": 0.5, "loss": 0.5}
+    metrics = task().compute_metrics([row("a", "cat", ["cat", "kitten"]), row("b", "cat", ["dog"])])
+    assert metrics == {"score": 0.5, "accuracy": 0.5, "loss": 0.5}
 
 
 def test_rows_without_a_score_or_a_loss_do_not_count():
@@ -268,11 +270,11 @@ def test_the_headline_is_named_after_its_scorer():
 
 
 def test_vqa_accuracy_counts_the_annotators_that_agree(vocabulary):
-    said = ("yes",) * 2 + ("no",) * 8
-    samples = [tiny.questions()[0]._replace(references=said)]
-    (found,) = says(LOGITS, scorer=VQAAccuracy()).predict(None, tiny.batch(samples, vocabulary))
-    assert found.prediction == "yes"
-    assert found.score == pytest.approx((2 * (1 / 3) + 8 * (2 / 3)) / 10)
+    answers = ("yes",) * 2 + ("no",) * 8
+    samples = [tiny.questions()[0]._replace(references=answers)]
+    (scored,) = says(LOGITS, scorer=VQAAccuracy()).predict(None, tiny.batch(samples, vocabulary))
+    assert scored.prediction == "yes"
+    assert scored.score == pytest.approx((2 * (1 / 3) + 8 * (2 / 3)) / 10)
 
 
 def test_exact_match_is_letter_for_letter():

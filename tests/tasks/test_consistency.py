@@ -24,11 +24,11 @@ def figures(table, **arguments):
 
 
 def test_a_statement_of_nlvr2_is_a_set_and_a_sentence():
-    found = figures(
+    metrics = figures(
         rows(dev_1_0_0=True, dev_1_1_0=True, dev_1_0_1=True, dev_1_1_1=False, dev_2_0_0=True, dev_2_3_0=True)
     )
-    assert found["consistency"] == pytest.approx(2 / 3), "of 1-0, 1-1 and 2-0, the second has a wrong pair"
-    assert found["score"] == pytest.approx(5 / 6)
+    assert metrics["consistency"] == pytest.approx(2 / 3), "of 1-0, 1-1 and 2-0, the second has a wrong pair"
+    assert metrics["score"] == pytest.approx(5 / 6)
 
 
 def test_a_statement_of_nlvr_is_its_presentation():

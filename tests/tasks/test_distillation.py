@@ -119,7 +119,7 @@ def test_a_teacher_that_wants_other_pictures_is_refused(teach, batch):
         made.task.loss(made, batch)
 
 
-def test_features_of_another_encoder_are_not_shown_to_the_teacher(teach, batch):
+def test_features_of_another_encoder_are_refused(teach, batch):
     made = student(teach(image_encoder=tiny.vit())[0]).train()
     features = batch._replace(image=torch.zeros(batch.size, 16, 12))
     with pytest.raises(InputError, match="task.teacher has another image encoder"):

@@ -48,8 +48,8 @@ class Brightness(Judge):
         said = tuple("light" if one > 127.5 else "dark" for one in light)
         return Sight(said, (light / 255 - 0.5).abs() * 2, pictures.double().mean((2, 3)))
 
-    def right(self, said, asked):
-        return {"score": float(said in asked), "odd": float(said not in asked)}
+    def right(self, description, caption):
+        return {"score": float(description in caption), "odd": float(description not in caption)}
 
     @property
     def accuracy(self):
@@ -109,7 +109,7 @@ def test_patches_are_cut_and_joined_without_loss():
     assert torch.equal(join(patches, PATCH), pictures)
 
 
-def test_the_encoder_gives_pixels_from_minus_one_to_one_and_has_nothing_to_learn():
+def test_patches_scales_pixels_and_has_no_parameters():
     encoder = Patches(8, 4)
     tokens = encoder(torch.stack([torch.zeros(3, 8, 8), torch.full((3, 8, 8), 255)]).byte())
     torch.testing.assert_close(tokens.embeddings, torch.stack([-torch.ones(4, 48), torch.ones(4, 48)]))
@@ -133,7 +133,7 @@ def test_the_loss_is_the_squared_error_of_the_velocity(batch):
 
 
 @torch.no_grad()
-def test_every_word_of_the_caption_reaches_every_patch_but_where_no_caption_is_read(model, batch):
+def test_every_caption_token_affects_every_patch_if_read(model, batch):
     if isinstance(model, ImageOnly):
         pytest.skip("it hides the canvas, as another test holds it to")
     before = predicted(model, batch)
@@ -192,14 +192,14 @@ def test_every_parameter_gets_a_gradient(fusion, text, batch):
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_a_drawing_follows_caption_and_key_whatever_is_drawn_beside_it(fusion, batch):
+def test_a_drawing_depends_only_on_caption_and_key(fusion, batch):
     model = build(fusion).eval()
     drawn = model.task.draw(model, batch.words, batch.keys)
     assert drawn.shape == batch.image.shape
     assert drawn.dtype == torch.uint8
-    assert torch.equal(model.task.drawn(model, batch), drawn), "the same once more"
+    assert torch.equal(model.task.produce_images(model, batch), drawn), "the same once more"
     alone = Texts(samples()[2:], model.vocabulary).batch([0], batch.image[2:])
-    assert (model.task.drawn(model, alone)[0].int() - drawn[2].int()).abs().max() <= 1
+    assert (model.task.produce_images(model, alone)[0].int() - drawn[2].int()).abs().max() <= 1
     other = model.task.draw(model, batch.words, ["x", "y", "z"])
     assert torch.equal(other, drawn) == isinstance(model, ImageOnly)
 
@@ -216,7 +216,7 @@ def test_guidance_of_1_follows_the_conditional_velocity_alone(batch):
     assert not torch.equal(model.task.draw(model, batch.words, batch.keys, Flow(3, 6)), one)
 
 
-def test_an_evaluation_repeats_and_its_figures_follow_from_its_rows(batch):
+def test_evaluations_repeat_and_metrics_follow_from_rows(batch):
     model = build().eval()
     first, torch_state = model.task.predict(model, batch), torch.get_rng_state()
     assert model.task.predict(model, batch) == first
@@ -230,7 +230,7 @@ def test_an_evaluation_repeats_and_its_figures_follow_from_its_rows(batch):
     assert figures["loss"] == pytest.approx(sum(row.loss for row in first) / 3)
 
 
-def test_the_distance_is_reported_beside_the_rows_and_forgets_the_evaluation_before(batch):
+def test_the_distance_covers_only_the_last_evaluation(batch):
     model = build().eval()
     assert math.isnan(model.task.extra_metrics()["FID(brightness)"])
     rows = model.task.aggregate(model, model.task.predict(model, batch))
@@ -241,7 +241,7 @@ def test_the_distance_is_reported_beside_the_rows_and_forgets_the_evaluation_bef
     assert model.task.extra_metrics()["FID(brightness)"] == found
 
 
-def test_the_distance_is_0_for_the_same_pictures_and_the_squared_shift_for_shifted_ones():
+def test_the_distance_of_shifted_features_is_the_squared_shift():
     features = torch.randn(200, 5, generator=torch.Generator().manual_seed(0)).double()
     assert distance([(x, x) for x in features]) == pytest.approx(0, abs=1e-6)
     assert distance([(x, x + 3) for x in features]) == pytest.approx(5 * 9, abs=1e-4)
@@ -260,7 +260,7 @@ def test_a_checkpoint_alone_draws_the_same(batch, tmp_path):
     checkpoint.pack(model, content)
     torch.save(content, tmp_path / "model.ckpt")
     loaded = Fusion.load_from_checkpoint(tmp_path / "model.ckpt")
-    assert torch.equal(loaded.task.drawn(loaded, batch), model.task.drawn(model, batch))
+    assert torch.equal(loaded.task.produce_images(loaded, batch), model.task.produce_images(model, batch))
     assert loaded.task.signature("test") == model.task.signature("test")
     assert "brightness|decoding:euler-3-guidance-2|split:test" in loaded.task.signature("test")
 

@@ -44,7 +44,7 @@ def test_soft_answers_count_by_their_share():
 
 
 @pytest.mark.parametrize("protocol", ["official", "pre-2021", "always"])
-def test_the_expected_vqa_accuracy_equals_the_sum_over_all_answers(protocol):
+def test_expected_vqa_accuracy_equals_the_sum_over_answers(protocol):
     answers = {"The dog.": 0.3, "dog": 0.2, "5.": 0.1, "5": 0.1, "im": 0.1, "a.m.": 0.1, "two": 0.05, "2": 0.05}
     references = [("dog", "the dog", "dog", "Dog"), ("5", "5", "5"), ("2", "two", "a.m."), ("5.", "im", "i'm"), ("x",)]
     scorer = VQAAccuracy(protocol)

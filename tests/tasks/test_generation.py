@@ -86,7 +86,7 @@ def test_decoding_never_looks_at_the_target(batch):
     assert found[0] == found[1]
 
 
-def test_the_loss_is_the_mean_over_target_words_of_what_the_state_before_them_says(batch):
+def test_the_loss_is_the_mean_over_target_tokens(batch):
     model = model_of()
     states, terms = model(batch).embeddings, []
     for row in range(batch.size):
@@ -131,7 +131,7 @@ def test_a_few_sentences_are_learned_by_heart(kind):
     assert all(row.confidence > 0.5 and row.loss < 0.2 for row in rows)
 
 
-def test_rows_get_their_score_from_the_whole_table_and_figures_are_the_metrics_own():
+def test_rows_are_scored_by_the_whole_table():
     said = {"a": "a red circle", "b": "a blue star and a circle", "c": "nothing"}
     references = {"a": ("a red circle", "one red circle"), "b": ("a blue star",), "c": ("two squares",)}
     rows = [Prediction(key, "", "", said[key], references[key], math.nan, 1.0, 0.5) for key in said]
@@ -147,7 +147,7 @@ def test_rows_get_their_score_from_the_whole_table_and_figures_are_the_metrics_o
 
 
 @pytest.mark.parametrize("scorer", [Captions, Translations, Answers])
-def test_what_is_said_of_a_sample_without_references_has_no_score(scorer):
+def test_a_sentence_without_references_has_no_score(scorer):
     task = model_of(scorer=scorer()).task
     rows = [Prediction(key, "", "", "a red circle", (), math.nan, 1.0, 0.5) for key in "abc"]
     assert all(math.isnan(row.score) for row in task.score(rows))

@@ -1,4 +1,4 @@
-"""Masked words: which are hidden, what may tell them, and how they are scored."""
+"""Masked language modelling: target tokens, inputs of the prediction, and scores."""
 
 import math
 
@@ -24,42 +24,42 @@ def texts(*written):
 
 
 def given_to(model, batch):
-    """The word pieces that the model is shown in place of the batch's."""
-    seen = []
+    """Return the token ids that the model receives, and the target tokens."""
+    inputs = []
     read = model.embed_text
-    model.embed_text = lambda words, cache=None: seen.append(words.ids) or read(words, cache)
-    told = model.task._told(model, batch)
+    model.embed_text = lambda words, cache=None: inputs.append(words.ids) or read(words, cache)
+    targets = model.task._masked(model, batch)
     del model.embed_text
-    return seen[0], told
+    return inputs[0], targets
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_words_are_told_and_special_tokens_never(training):
+def test_targets_are_never_special_tokens(training):
     model = model_of(share=0.4).train(training)
     words = model.vocabulary
     batch = tiny.batch(texts(*["is there a red circle left of the square ?"] * 50, "red"), words)
     for _ in range(3):
-        told = model.task._told(model, batch)
-        chosen = batch.ids[told.places]
+        targets = model.task._masked(model, batch)
+        chosen = batch.ids[targets.places]
         assert not set(chosen.tolist()) & {words.pad, words.start, words.end, words.mask}
-        assert torch.equal(chosen, told.words)
-        assert told.places.any(1).all(), "every text has a word to be told"
-    share = told.places[:50].sum() / (50 * 10)
+        assert torch.equal(chosen, targets.words)
+        assert targets.places.any(1).all(), "every text has a target token"
+    share = targets.places[:50].sum() / (50 * 10)
     assert 0.3 < share < 0.5
 
 
-def test_of_the_words_told_eight_tenths_are_hidden_and_one_tenth_changed():
+def test_80_percent_of_targets_are_masked_and_10_are_replaced():
     model = model_of(share=1.0).train()
     batch = tiny.batch(texts(*["is there a red circle left of the square ?"] * 200), model.vocabulary)
-    shown, told = given_to(model, batch)
-    hidden = (shown == model.vocabulary.mask)[told.places].float().mean()
-    kept = (shown == batch.ids)[told.places].float().mean()
+    given, targets = given_to(model, batch)
+    hidden = (given == model.vocabulary.mask)[targets.places].float().mean()
+    kept = (given == batch.ids)[targets.places].float().mean()
     assert abs(hidden - 0.8) < 0.03
     assert 0.08 < kept < 0.14  # a changed word may be the same by chance
-    assert torch.equal(shown[~told.places], batch.ids[~told.places])
+    assert torch.equal(given[~targets.places], batch.ids[~targets.places])
 
 
-def test_in_evaluation_the_key_decides_what_is_hidden():
+def test_in_evaluation_targets_depend_on_the_key():
     model = model_of(share=0.5).eval()
     samples = texts("is there a red circle left of the square ?", "what colour is it ?")
     both, alone = tiny.batch(samples, model.vocabulary), tiny.batch(samples[1:], model.vocabulary)
@@ -68,12 +68,12 @@ def test_in_evaluation_the_key_decides_what_is_hidden():
     assert again[0][:6] == first[1][:6]
     assert again[0].loss == pytest.approx(first[1].loss)
     model.train()
-    places = {tuple(model.task._told(model, both).places.flatten().tolist()) for _ in range(8)}
-    assert len(places) > 1, "in training they are drawn anew"
+    places = {tuple(model.task._masked(model, both).places.flatten().tolist()) for _ in range(8)}
+    assert len(places) > 1, "in training they are drawn at each step"
 
 
 @pytest.mark.parametrize("kind", [*FUSIONS, TextOnly, ImageOnly])
-def test_words_on_both_sides_and_the_picture_tell_a_hidden_word(kind):
+def test_masked_tokens_depend_on_both_sides_and_the_image(kind):
     model = model_of(kind).double().eval()
     batch = model.task.blanked(tiny.batch(texts("is there a [MASK] circle left of the square ?"), model.vocabulary))
     place = batch.ids == model.vocabulary.mask
@@ -91,7 +91,7 @@ def test_words_on_both_sides_and_the_picture_tell_a_hidden_word(kind):
 
 
 @pytest.mark.parametrize("kind", [LateFusion, *(pytest.param(kind, marks=pytest.mark.slow) for kind in FUSIONS[:2])])
-def test_what_only_the_picture_tells_is_learned(kind):
+def test_tokens_that_depend_only_on_the_image_are_learned(kind):
     colours = ("red", "blue")
     samples = [Sample(f"s{i}", tiny.picture(i % 2), f"a {colours[i % 2]} circle", None, ()) for i in range(4)]
     model = model_of(kind, share=0.01)
@@ -104,11 +104,11 @@ def test_what_only_the_picture_tells_is_learned(kind):
         optimizer.step()
     model.eval()
     with torch.no_grad():
-        found = model.task.top_answers(model, hidden, 1)
-    assert [answers[0][0] for answers in found] == ["red", "blue"] * 2
+        best = model.task.top_answers(model, hidden, 1)
+    assert [answers[0][0] for answers in best] == ["red", "blue"] * 2
 
 
-def test_a_sample_is_scored_by_the_share_of_its_words_and_a_split_by_that_of_all():
+def test_samples_and_splits_are_scored_by_the_share_of_tokens():
     rows = model_of().task.predict(model := model_of(share=1.0).eval(), tiny.batch(tiny.described(), model.vocabulary))
     rows = [
         rows[0]._replace(prediction="a b", references=("a c",), score=math.nan),
@@ -121,7 +121,7 @@ def test_a_sample_is_scored_by_the_share_of_its_words_and_a_split_by_that_of_all
     assert model.task.compute_metrics(scored)["score"] == 7 / 8
 
 
-def test_a_text_without_words_has_nothing_to_tell():
+def test_texts_without_tokens_are_refused():
     model = model_of().eval()
     batch = tiny.batch(texts("", "red"), model.vocabulary)
     with torch.no_grad():

@@ -49,7 +49,7 @@ def test_each_task_reports_what_it_would_alone(model, described):
     assert figures["score"] == figures["words_score"]
 
 
-def test_rows_tell_their_task_and_have_keys_of_their_own(model, described):
+def test_rows_name_their_task_and_have_distinct_keys(model, described):
     rows = rows_of(model, described)
     assert len({row.key for row in rows}) == len(rows) == 3 + 3 + 3
     assert {row.group for row in rows} == {"words", "pairs: text to image", "pairs: image to text"}

@@ -87,7 +87,7 @@ def test_texts_of_one_picture_are_each_others_pairs():
     torch.testing.assert_close(contrast(model, [7, 7, 8], images, texts), expected)
 
 
-def test_hard_negatives_are_of_other_pictures_and_the_more_similar_the_likelier():
+def test_hard_negatives_are_similar_samples_of_other_images():
     task = model_of(negatives=200).task
     logits = torch.tensor([[9.0, 9.0, 4.0, 0.0]] * 4)
     names = torch.tensor([1, 1, 2, 3])
@@ -97,7 +97,7 @@ def test_hard_negatives_are_of_other_pictures_and_the_more_similar_the_likelier(
     assert set(drawn[2].tolist()) <= {0, 1, 3}
 
 
-def test_a_picture_alone_in_its_batch_has_nothing_to_be_told_from(vocabulary):
+def test_a_batch_with_a_single_image_has_no_matching_loss(vocabulary):
     model = model_of(EarlyFusion)
     batch = tiny.batch(pairs(1, texts=3), model.vocabulary)
     loss = model.task.loss(model, batch)
@@ -107,7 +107,7 @@ def test_a_picture_alone_in_its_batch_has_nothing_to_be_told_from(vocabulary):
 
 
 @pytest.mark.parametrize(("kind", "passed"), [(LateFusion, [5]), (InteractiveFusion, [5]), (EarlyFusion, [5, 15])])
-def test_each_text_passes_the_trunk_once_unless_it_meets_the_image_before(kind, passed, monkeypatch):
+def test_each_text_passes_the_trunk_once_unless_fused_before(kind, passed, monkeypatch):
     model, rows = model_of(kind), []
     trunk = model.text_encoder.trunk
     monkeypatch.setattr(
@@ -117,7 +117,7 @@ def test_each_text_passes_the_trunk_once_unless_it_meets_the_image_before(kind, 
     assert rows == passed  # early fusion reads five alone, then each with its image and two wrong pairs
 
 
-def test_a_causal_trunk_reads_each_image_once_and_goes_on_from_there_with_its_texts():
+def test_a_causal_trunk_reads_each_image_once_for_all_texts():
     model, read = tiny.fusion(EarlyFusion, text_encoder=tiny.recurrent(), task=Retrieval(width=6)), []
     trunk = model.text_encoder.trunk
     model.text_encoder.trunk = lambda tokens, cache=None: (
@@ -200,7 +200,7 @@ def test_with_a_shortlist_of_all_the_fused_pairs_decide(kind):
     assert [rows[f"p{i}-0"] for i in range(5)] == [1 + int((logits[:, i] > logits[i, i]).sum()) for i in range(5)]
 
 
-def test_how_a_split_is_cut_into_batches_and_chunks_changes_nothing(monkeypatch):
+def test_batch_and_chunk_sizes_do_not_change_the_result(monkeypatch):
     samples = pairs(8)
     whole = evaluated(model_of(EarlyFusion), samples, size=8)
     monkeypatch.setattr("velm_lightning.tasks.ranking.CHUNK", 3)
@@ -270,7 +270,7 @@ def test_scores_are_computed_anew_from_stored_rows():
 
 
 def test_a_row_of_another_task_is_refused():
-    with pytest.raises(InputError, match="'red' tells no rank"):
+    with pytest.raises(InputError, match="'red' has no rank"):
         rank_of(Prediction("k", "", "", "red", (), 0.0, 0.0, 0.0))
 
 
@@ -305,7 +305,7 @@ def vectors(count):
 
 
 @pytest.mark.slow
-def test_two_processes_contrast_the_pairs_of_both_and_search_as_one(tmp_path):
+def test_two_processes_equal_one_in_contrast_and_search(tmp_path):
     mp.spawn(work, args=(tmp_path / "store", tmp_path), nprocs=2)
     (loss0, images0, texts0, rows0), (loss1, images1, texts1, rows1) = (
         torch.load(tmp_path / f"{rank}.pt", weights_only=False) for rank in range(2)

@@ -43,8 +43,8 @@ class Brightness(Judge):
         said = tuple("light" if one > 127.5 else "dark" for one in light)
         return Sight(said, (light / 255 - 0.5).abs() * 2, pictures.double().mean((2, 3)))
 
-    def right(self, said, asked):
-        return {"score": float(said in asked), "odd": float(said not in asked)}
+    def right(self, description, caption):
+        return {"score": float(description in caption), "odd": float(description not in caption)}
 
     @property
     def accuracy(self):

@@ -27,25 +27,25 @@ def judge(folder):
 def test_it_sees_what_real_pictures_of_captions_show(judge):
     data = ShapeDrawings(1, 0, 60, size=32)
     sight = judge.look(data.images("test"))
-    right = [judge.right(said, s.text) for said, s in zip(sight.said, data.split("test"), strict=True)]
+    right = [judge.right(said, s.text) for said, s in zip(sight.descriptions, data.split("test"), strict=True)]
     assert sum(one["score"] for one in right) >= 57
     assert sum(one["relation"] == 1 for one in right) >= sum(not math.isnan(one["relation"]) for one in right) - 3
-    assert ((sight.sure > 0) & (sight.sure <= 1)).all()
+    assert ((sight.confidence > 0) & (sight.confidence <= 1)).all()
     assert sight.features.shape[0] == 60
 
 
-def test_it_does_not_see_in_a_picture_what_another_shows(judge):
+def test_descriptions_differ_between_images(judge):
     data = ShapeDrawings(1, 0, 60, size=32)
-    said = judge.look(data.images("test")).said
+    said = judge.look(data.images("test")).descriptions
     others = [sample.text for sample in data.split("test")][1:]
     assert sum(judge.right(one, text)["score"] for one, text in zip(said, others, strict=False)) < 6
 
 
-def test_its_accuracy_is_that_on_pictures_it_has_not_learned_from(judge):
+def test_its_accuracy_is_measured_on_held_out_images(judge):
     assert 0.9 < judge.accuracy <= 1
 
 
-def test_it_is_trained_once_and_is_then_the_same_for_everybody(judge, folder, monkeypatch):
+def test_it_is_trained_once_and_then_loaded(judge, folder, monkeypatch):
     pictures = ShapeDrawings(1, 0, 4, size=32).images("test")
     monkeypatch.setattr(SceneJudge, "_train", lambda *_: pytest.fail("it had learned already"))
     again = SceneJudge(cache=folder, **SMALL)
@@ -54,7 +54,7 @@ def test_it_is_trained_once_and_is_then_the_same_for_everybody(judge, folder, mo
     assert again.accuracy == judge.accuracy
 
 
-def test_looking_takes_nothing_from_the_random_numbers_of_the_model(tmp_path):
+def test_looking_keeps_the_global_random_state(tmp_path):
     before = torch.get_rng_state()
     SceneJudge(scenes=20, epochs=1, cache=tmp_path).look(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
     assert torch.equal(torch.get_rng_state(), before)
@@ -75,11 +75,11 @@ ASKED = "a red circle above a blue star"
         ("nothing", 0, 0, 0),
     ],
 )
-def test_what_is_asked_is_exactly_these_things_lying_like_this(said, score, things, relation):
+def test_right_compares_things_and_their_relation(said, score, things, relation):
     assert SceneJudge().right(said, ASKED) == {"score": score, "things": things, "relation": relation}
 
 
-def test_of_one_thing_there_is_no_relation():
+def test_a_single_thing_has_no_relation():
     found = SceneJudge().right("green square in the bottom middle", "a green square")
     assert (found["score"], found["things"]) == (1, 1)
     assert math.isnan(found["relation"])

@@ -40,7 +40,7 @@ def spoken(model, *lines):
     return [[Hypothesis(ids, 0.0, 0.0)] for ids in model.vocabulary.encode(lines)]
 
 
-def test_a_perfect_sentence_gets_all_there_is_and_a_wrong_one_nothing():
+def test_a_perfect_sentence_gets_the_highest_reward():
     model = model_of()
     batch = batch_of(model)
     said = spoken(model, *(sample.target for sample in SAMPLES))
@@ -96,7 +96,7 @@ def test_the_gradient_is_that_of_the_expected_reward(baseline):
     assert (found - bias.grad).norm() < 0.1 * bias.grad.norm()
 
 
-def test_what_is_said_gets_better():
+def test_training_raises_the_reward():
     torch.manual_seed(1)
     model = model_of(samples=10, max_length=9)
     batch = batch_of(model)
@@ -115,7 +115,7 @@ def test_what_is_said_gets_better():
     assert learn(30, model.task.loss) > as_a_captioner + 2
 
 
-def test_there_is_no_dropout_while_it_learns_and_training_goes_on_afterwards():
+def test_training_uses_no_dropout_and_restores_its_mode():
     model = model_of(dropout=0.5)
     losses = []
     for _ in range(2):
@@ -146,7 +146,7 @@ def test_what_it_cannot_learn_from_is_refused():
 
 
 @QUIET
-def test_a_training_shows_it_the_references_and_starts_from_a_captioner(tmp_path):
+def test_fit_prepares_references_and_starts_from_a_captioner(tmp_path):
     captioner = tiny.fusion(EarlyFusion, text_encoder=tiny.transformer(dim=16), task=Generation())
     content = {"state_dict": captioner.state_dict()}
     checkpoint.pack(captioner, content)

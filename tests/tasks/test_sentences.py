@@ -1,4 +1,4 @@
-"""How tables of sentences are scored: captions as COCO does it, translations by sacrebleu."""
+"""Scores of sentences: captions by the COCO evaluation, translations by sacrebleu."""
 
 import math
 
@@ -23,10 +23,10 @@ def test_translations_are_scored_by_sacrebleu():
     figures = scorer.compute_metrics(scored)
     assert figures == pytest.approx({"bleu": expected.corpus, "chrf": chrf(SAID, references).corpus})
     assert 0 < figures[scorer.name] < 100
-    told = scorer.signature("test:1f2e").split("|")
-    assert told[:2] == ["BLEU", "scorer:sacrebleu"]
-    assert set(expected.signature.split("|")) < set(told)
-    assert "split:test:1f2e" in told
+    fields = scorer.signature("test:1f2e").split("|")
+    assert fields[:2] == ["BLEU", "scorer:sacrebleu"]
+    assert set(expected.signature.split("|")) < set(fields)
+    assert "split:test:1f2e" in fields
 
 
 def test_answers_are_scored_one_by_one_as_if_chosen_from_a_list():

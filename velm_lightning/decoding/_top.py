@@ -1,22 +1,22 @@
-"""The two passes over the vocabulary that every step makes, in the form that is fast on a CPU."""
+"""The log normaliser and the top k of each row of logits, in forms that are fast on a CPU."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-_SMALL = 2048  # words below which one plain top-k is the faster
-_COLUMN = 8  # words in a column of the folding
-_CACHED = 2**20  # numbers in a block that stay in the processor's cache
-_TAME = 60.0  # a total below this has no exponential that overflows, above its negative none that vanishes and counts
+_SMALL = 2048  # vocabulary size below which a plain top-k is faster
+_COLUMN = 8  # logits per column of the folded vocabulary
+_CACHED = 2**20  # numbers per block, so that it stays in the processor's cache
+_TAME = 60.0  # totals within this range are exact: no exponential overflowed, none that matters underflowed
 
 
 def log_total(logits: Tensor) -> Tensor:
     """Return the logarithm (R,) of the sum of exponentials of logits (R, V): ``logit - total`` is a log-probability.
 
-    A row of -inf alone gives the smallest number, so that its log-probabilities are -inf rather than NaN. On a CPU,
-    some rows at a time, for temporaries of the whole size would cost as much again in fresh memory; and first without
-    looking for the largest logit, which takes half of the time and is needed only where exponentials overflow.
+    A row of only -inf returns the smallest finite number, so that its log-probabilities are -inf instead of NaN. On a
+    CPU, rows are processed in blocks, because temporaries of the full size double the time; and first without
+    subtracting the largest logit, which takes half of the time and is needed only if exponentials overflow.
     """
     if logits.device.type != "cpu":
         return _finite(logits.logsumexp(1))
@@ -32,19 +32,19 @@ def _finite(total: Tensor) -> Tensor:
 
 
 def top_k(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Return the ``count`` largest of logits (R, V) and their words, each (R, count), largest first.
+    """Return the ``count`` largest of logits (R, V) and their tokens, each (R, count), largest first.
 
-    On a large vocabulary, first the best columns of a (8, V / 8) folding, by their maxima, then the best words in
-    these: exact, because ``count`` columns hold the ``count`` best.
+    A large vocabulary is folded to (8, V / 8): the columns with the largest maxima are selected first, then the best
+    tokens in these columns. This is exact, because ``count`` columns contain the ``count`` best tokens.
     """
     width = logits.shape[1] // _COLUMN
     if logits.device.type != "cpu" or logits.shape[1] < _SMALL or count * _COLUMN > width:
-        values, words = logits.topk(count, dim=1)
-        return values, words
+        values, tokens = logits.topk(count, dim=1)
+        return values, tokens
     folded = logits[:, : width * _COLUMN].view(-1, _COLUMN, width)  # (R, 8, V / 8)
     columns = folded.amax(1).topk(count, dim=1).indices
     steps = torch.arange(_COLUMN)[:, None] * width
     rest = torch.arange(width * _COLUMN, logits.shape[1]).expand(len(logits), -1)
-    words = torch.cat([(columns[:, None, :] + steps).flatten(1), rest], dim=1)
-    values, best = logits.gather(1, words).topk(count, dim=1)
-    return values, words.gather(1, best)
+    tokens = torch.cat([(columns[:, None, :] + steps).flatten(1), rest], dim=1)
+    values, best = logits.gather(1, tokens).topk(count, dim=1)
+    return values, tokens.gather(1, best)

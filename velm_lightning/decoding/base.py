@@ -1,4 +1,4 @@
-"""What every decoding shares: the steps it asks of a model, the hypotheses it returns, its limits."""
+"""The base class of decoding, the steps that it requires of a model, and the hypotheses that it returns."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from velm_lightning.decoding.rules import Allowed, Rules
+from velm_lightning.decoding.rules import Rules
 from velm_lightning.io.configurable import Configurable
 from velm_lightning.types import InputError
 
 
 class Steps(Protocol):
-    """A model that has read its prompts; its rows are hypotheses, and a sample's rows stand together.
+    """A model with its prompts; its rows are hypotheses, and the rows of a sample are contiguous.
 
-    Logits that it returns are given away: the search writes over them.
+    The search may overwrite the returned logits.
     """
 
     def start(self) -> Tensor:
-        """Return the logits (B, V) of each sample's first word."""
+        """Return the logits (B, V) of each sample's first token."""
         ...
 
     def expand(self, count: int) -> None:
@@ -29,27 +29,27 @@ class Steps(Protocol):
         ...
 
     def step(self, ids: Tensor) -> Tensor:
-        """Take the words just chosen (R,), return the logits (R, V) of the next."""
+        """Append the chosen tokens (R,) and return the logits (R, V) of the next."""
         ...
 
     def reorder(self, rows: Tensor) -> None:
-        """Replace row i by row ``rows[i]`` (R,), which is always one of the same sample."""
+        """Replace row i by row ``rows[i]`` (R,), which always belongs to the same sample."""
         ...
 
     def select(self, rows: Tensor) -> None:
-        """Keep only these rows (R',), in this order: all those of the samples that are still searched."""
+        """Keep only these rows (R',), in this order: all rows of the samples whose search continues."""
         ...
 
 
 class Hypothesis(NamedTuple):
-    """A sentence that a search found.
+    """A generated sentence.
 
     Attributes:
-        ids: its words, without the end.
-        score: ``log_probability / length ** length_penalty``; the length counts the end where there is one.
-        log_probability: sum over its words and its end of the model's own log-probabilities: temperature, truncation
-            and forbidden words decide what is chosen, and change no probability. -inf, with no words: nothing was
-            allowed.
+        ids: its tokens, without the end.
+        score: ``log_probability / length ** length_penalty``; the length counts the end, if there is one.
+        log_probability: the sum of the model's log-probabilities of its tokens and its end. Temperature, truncation
+            and banned tokens affect the choice, but no probability. -inf, with no tokens, if nothing could be
+            generated.
     """
 
     ids: list[int]
@@ -58,23 +58,27 @@ class Hypothesis(NamedTuple):
 
 
 class Decoding(Configurable, ABC):
-    """How sentences are drawn from a model, with the limits that all ways share.
+    """Generates sentences from a model's token probabilities, within limits that all searches share.
 
-    Samples whose search is done leave the model's rows at once, and cost no more.
+    Rows of samples whose search has ended are removed from the model immediately.
 
     Args:
-        max_length: most words of a hypothesis, the end being one of them; at this length it is cut and kept as it is.
-        min_length: fewest words before the end.
-        no_repeat_ngram: no run of this many words occurs twice in a hypothesis; 0 allows repetition.
+        max_length: the maximum number of tokens of a hypothesis, the end included; a hypothesis that reaches it
+            without an end is kept as it is.
+        min_length: the minimum number of tokens before the end.
+        no_repeat_ngram: the size of the n-grams that may occur only once in a hypothesis; 0 allows repetition.
 
     Raises:
         InputError: a limit is out of its range.
     """
 
     def __init__(self, max_length: int = 32, min_length: int = 0, no_repeat_ngram: int = 0) -> None:
-        check(max_length >= 1, f"max_length={max_length} leaves no room for a word: give at least 1")
-        check(0 <= min_length <= max_length, f"min_length={min_length} is not between 0 and max_length={max_length}")
-        check(no_repeat_ngram >= 0, f"no_repeat_ngram={no_repeat_ngram} is negative: give 0 to allow repetition")
+        check(max_length >= 1, f"max_length must be at least 1, got {max_length}")
+        check(
+            0 <= min_length <= max_length,
+            f"min_length must be between 0 and max_length={max_length}, got {min_length}",
+        )
+        check(no_repeat_ngram >= 0, f"no_repeat_ngram must be at least 0, got {no_repeat_ngram}")
         self.max_length, self.min_length, self.no_repeat_ngram = max_length, min_length, no_repeat_ngram
 
     def __call__(
@@ -83,47 +87,45 @@ class Decoding(Configurable, ABC):
         end: int,
         *,
         banned: Collection[int] = (),
-        allowed: Allowed | None = None,
         generator: torch.Generator | None = None,
     ) -> list[list[Hypothesis]]:
-        """Search every sample of ``steps``.
+        """Generate sentences for every sample of ``steps``.
 
         Args:
-            steps: the model after its prompts; used up by the search.
-            end: the word that ends a sentence.
-            banned: words that are never said (padding, start, unknown).
-            allowed: which words may follow the words so far, a ``PrefixTrie`` for instance.
-            generator: where the draws of a sampling come from, on the device of the logits; other searches ignore it.
+            steps: the model with its prompts; the search changes its state, so it cannot be used again.
+            end: the end-of-sentence token.
+            banned: tokens that are never generated (padding, start, unknown).
+            generator: the random numbers of sampling, on the device of the logits; other searches ignore it.
 
         Returns:
-            Per sample at least one hypothesis, best first.
+            At least one hypothesis per sample, best first.
 
         Raises:
-            InputError: a word is outside of the vocabulary, or an allowed sequence longer than ``max_length``.
+            InputError: the end or a banned token is outside of the vocabulary.
         """
-        rules = Rules(end, self.max_length, self.min_length, self.no_repeat_ngram, banned, allowed)
+        rules = Rules(end, self.min_length, self.no_repeat_ngram, banned)
         with torch.inference_mode():
             return self.search(steps, rules, generator)
 
     @abstractmethod
     def search(self, steps: Steps, rules: Rules, generator: torch.Generator | None) -> list[list[Hypothesis]]:
-        """Search every sample of ``steps`` under ``rules``."""
+        """Return the hypotheses of every sample of ``steps`` under ``rules``, best first."""
 
 
 def hypotheses(ids: Tensor, length: Tensor, score: Tensor, total: Tensor, end: int) -> list[list[Hypothesis]]:
-    """Write down, best first, what stands in ids (B, K, T), length, score and log-probability (B, K)."""
-    found = []
+    """Convert ids (B, K, T) and the lengths, scores and log-probabilities (B, K) to hypotheses, best first."""
+    results = []
     for sample in zip(ids.tolist(), length.tolist(), score.tolist(), total.tolist(), strict=True):
         rows = [
-            Hypothesis(words[: size - 1 if words[size - 1] == end else size], value, sum_)
-            for words, size, value, sum_ in zip(*sample, strict=True)
+            Hypothesis(tokens[: size - 1 if tokens[size - 1] == end else size], value, log_probability)
+            for tokens, size, value, log_probability in zip(*sample, strict=True)
             if value != float("-inf")
         ]
-        found.append(sorted(rows, key=lambda row: -row.score) or [Hypothesis([], float("-inf"), float("-inf"))])
-    return found
+        results.append(sorted(rows, key=lambda row: -row.score) or [Hypothesis([], float("-inf"), float("-inf"))])
+    return results
 
 
-def check(holds: bool, otherwise: str) -> None:
-    """Refuse a value that the user gave."""
-    if not holds:
-        raise InputError(otherwise)
+def check(valid: bool, message: str) -> None:
+    """Raise ``InputError(message)`` unless ``valid``."""
+    if not valid:
+        raise InputError(message)

@@ -1,4 +1,4 @@
-"""From noise to a sample along a velocity field; knows no model."""
+"""Integration of a velocity field from noise to data; independent of the model."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from velm_lightning.io.seeding import stable_generator
 from velm_lightning.types import InputError
 
 Velocity = Callable[[Tensor, Tensor], Tensor]
-"""Where samples (B, …) go at times (B,), 0 for noise and 1 for data: velocities (B, …)."""
+"""Maps samples (B, …) and times (B,), 0 for noise and 1 for data, to velocities (B, …)."""
 
 
 class Flow(Configurable):
-    """Follows a flow (Lipman et al. 2023; Liu et al. 2023) in equal steps, with classifier-free guidance.
+    """Integrates a flow (Lipman et al. 2023; Liu et al. 2023) in equal steps, with classifier-free guidance.
 
     Args:
-        steps: number of steps.
-        guidance: how far to go in the direction in which the condition changes the velocity: 1 is the conditional
-            velocity itself, 0 the unconditional one (Ho & Salimans 2022).
-        method: ``euler``, of first order, or ``midpoint``, of second, which asks for two velocities a step. Neither
-            asks for one at time 1, where that of a model which predicts data is not defined.
+        steps: the number of steps.
+        guidance: the weight of the difference between the conditional and the unconditional velocity: 1 is the
+            conditional velocity, 0 the unconditional one (Ho & Salimans 2022).
+        method: ``euler``, of first order, or ``midpoint``, of second order, with two velocities per step. Neither
+            evaluates the velocity at time 1, at which that of a model that predicts data is undefined.
 
     Raises:
-        InputError: there is no step.
+        InputError: ``steps`` is below 1.
     """
 
     def __init__(self, steps: int = 12, guidance: float = 2.0, method: Literal["euler", "midpoint"] = "euler") -> None:
         if steps < 1:
-            raise InputError(f"flow.steps={steps}: take at least 1 step")
+            raise InputError(f"flow.steps must be at least 1, got {steps}")
         self.steps, self.guidance, self.method = steps, guidance, method
 
     def __call__(self, conditional: Velocity, unconditional: Velocity, noise: Tensor) -> Tensor:
-        """Return where ``noise`` (B, …) arrives at time 1."""
+        """Return the samples (B, …) at time 1 that ``noise`` (B, …) leads to."""
         x, size = noise, 1 / self.steps
         for step in range(self.steps):
             start = x.new_full(x.shape[:1], step * size)
@@ -54,16 +54,16 @@ class Flow(Configurable):
 
 
 def between(noise: Tensor, data: Tensor, time: Tensor) -> Tensor:
-    """Return the samples (B, …) that lie at ``time`` (B,) on the straight way from ``noise`` to ``data``."""
+    """Return the samples (B, …) at ``time`` (B,) on the straight line from ``noise`` to ``data``."""
     share = time.view(-1, *[1] * (data.ndim - 1))
     return (1 - share) * noise + share * data
 
 
 def keyed_noise(keys: Sequence[str], shape: tuple[int, ...]) -> Tensor:
-    """Return standard normal noise (B, *shape), each sample's a function of its key alone."""
+    """Return standard normal noise (B, *shape); the noise of a sample depends only on its key."""
     return torch.stack([torch.randn(shape, generator=stable_generator(key)) for key in keys])
 
 
 def keyed_times(keys: Sequence[str]) -> Tensor:
-    """Return times (B,) between 0 and 1, each a function of its key alone."""
+    """Return times (B,) between 0 and 1; each depends only on its key."""
     return torch.cat([torch.rand(1, generator=stable_generator(f"time of {key}")) for key in keys])

@@ -1,4 +1,4 @@
-"""The only attention code: torch's fused attention, masked by the block rule, with a cache for decoding."""
+"""Attention and Transformer layers: torch's fused attention, masks by the block rule, and caching for decoding."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from velm_lightning.nn.kv_cache import Cache, stored_in
 from velm_lightning.types import InputError, Tokens
 
 AttentionMaps = list[tuple[nn.Module, Tensor]]
-"""Which attention ran, and its weights (B, heads, N, M)."""
+"""Attention modules in the order of their calls, each with its weights (B, heads, N, M)."""
 
 _recording: ContextVar[AttentionMaps | None] = ContextVar("recording", default=None)
 
 
 @contextmanager
 def record_attention() -> Iterator[AttentionMaps]:
-    """Collect the weights of every attention that runs inside, in order."""
+    """Record the weights of every attention that is called inside, in order."""
     maps: AttentionMaps = []
     token = _recording.set(maps)
     try:
@@ -32,7 +32,7 @@ def record_attention() -> Iterator[AttentionMaps]:
 
 
 class Logits(NamedTuple):
-    """How products of queries and keys become the logits of attention weights.
+    """Settings of the logits of attention weights, computed from the products of queries and keys.
 
     Attributes:
         scaling: factor of the products; by default ``D ** -0.5``.
@@ -46,26 +46,26 @@ class Logits(NamedTuple):
 
 
 PLAIN = Logits()
-"""Scaled dot products as they are."""
+"""Plain scaled dot products."""
 
 
 def attention_mask(query: Tokens, key: Tokens, causal: bool = False) -> Tensor | None:
-    """Return (B, 1, N, M), 0 where a token may look and -inf elsewhere; nothing where all is visible.
+    """Return the mask (B, 1, N, M), 0 for visible keys and -inf for all others; None if all keys are visible.
 
-    These numbers are added to the logits; given booleans instead, every layer's kernel would make them anew.
+    The mask is added to the logits. A boolean mask would be converted to these numbers again in every layer.
     """
-    seen = query.can_attend_to(key, causal)
-    if not torch.compiler.is_compiling() and bool(seen.all()):
+    visible = query.can_attend_to(key, causal)
+    if not torch.compiler.is_compiling() and bool(visible.all()):
         return None  # the unmasked kernels are faster
-    return torch.zeros_like(seen, dtype=query.embeddings.dtype).masked_fill_(~seen, float("-inf"))[:, None]
+    return torch.zeros_like(visible, dtype=query.embeddings.dtype).masked_fill_(~visible, float("-inf"))[:, None]
 
 
 class Attention(nn.Module):
-    """Multi-head scaled dot-product attention (Vaswani et al. 2017), of tokens on themselves or on a context.
+    """Multi-head scaled dot-product attention (Vaswani et al. 2017), as self-attention or cross-attention.
 
     Args:
         dim: width of the queries and of the result.
-        heads: number of heads; divides ``dim``.
+        heads: number of heads; must divide ``dim``.
 
     Raises:
         InputError: ``heads`` does not divide ``dim``.
@@ -79,7 +79,7 @@ class Attention(nn.Module):
         self.query, self.key_value, self.out = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim), nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, mask: Tensor | None = None, cache: Cache | None = None) -> Tensor:
-        """Let ``x`` (B, N, D) read itself, and what was read before, where ``mask`` (B, 1, N, M) allows it."""
+        """Apply self-attention to ``x`` (B, N, D), and to the cached tokens, under ``mask`` (B, 1, N, M)."""
         query, key_value = self.projections(x)
         if cache is not None:
             (key_value,) = cache.grow(self, key_value)
@@ -88,25 +88,25 @@ class Attention(nn.Module):
     def cross(
         self, x: Tensor, context: Tensor | None, mask: Tensor | None = None, cache: Cache | None = None
     ) -> Tensor:
-        """Let ``x`` (B, N, D) read ``context`` (B, M, D), or, with a cache, the context that was read first."""
-        store = {} if cache is None else cache.shared
+        """Apply cross-attention from ``x`` (B, N, D) to ``context`` (B, M, D), or to the cached context."""
+        store = {} if cache is None else cache.context
         (key_value,) = stored_in(store, self, lambda: (self.key_value(cast(Tensor, context)),))
         return self._attend(self.query(x), key_value, mask)
 
     def projections(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the queries (B, N, D) of ``x`` (B, N, D), and its keys beside its values (B, N, 2 D)."""
+        """Return the queries (B, N, D) of ``x`` (B, N, D), and its concatenated keys and values (B, N, 2 D)."""
         return self.query(x), self.key_value(x)
 
     def _attend(self, query: Tensor, key_value: Tensor, mask: Tensor | None) -> Tensor:
-        """Let queries (R, N, D) read keys and values (B, M, 2 D) of as many rows, or of their samples."""
-        # No dropout on the weights: it would rule out the fused kernel on a CPU; branches are dropped instead.
+        """Attend from queries (R, N, D) to keys and values (B, M, 2 D), B = R or the number of samples."""
+        # No dropout on the weights: it would disable the fused kernel on a CPU; branches have dropout instead.
         key, value = key_value.chunk(2, dim=-1)
         read = read_heads(self, self._split(query), self._split(key), self._split(value), mask)
         out: Tensor = self.out(read.transpose(1, 2).flatten(2))
         return out
 
     def _split(self, x: Tensor) -> Tensor:
-        """Give each head its part: (B, heads, N, D / heads)."""
+        """Split into heads: (B, heads, N, D / heads)."""
         return x.view(*x.shape[:-1], self.heads, -1).transpose(1, 2)
 
 
@@ -119,7 +119,7 @@ def read_heads(
     dropout: float = 0.0,
     logits: Logits = PLAIN,
 ) -> Tensor:
-    """Attend from queries (R, heads, N, D); hypotheses of one sample read its keys (B, heads, M, D) together."""
+    """Attend from queries (R, heads, N, D) to keys (B, heads, M, D), which the hypotheses of a sample share."""
     beams = len(query) // max(1, len(key))
     query, mask = _side_by_side(query, beams), None if mask is None else _side_by_side(mask, beams)
     maps = _recording.get()
@@ -131,7 +131,7 @@ def read_heads(
 
 
 def _side_by_side(x: Tensor, beams: int) -> Tensor:
-    """Put the tokens of a sample's hypotheses (B K, heads, N, D) beside each other: (B, heads, K N, D)."""
+    """Concatenate the tokens of a sample's hypotheses (B K, heads, N, D): (B, heads, K N, D)."""
     return x if beams == 1 else x.view(-1, beams, *x.shape[1:]).transpose(1, 2).flatten(2, 3)
 
 
@@ -144,9 +144,9 @@ def _apart(x: Tensor, beams: int) -> Tensor:
 def _fused(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float, scaling: float | None
 ) -> Tensor:
-    """Attend by torch's fused kernel, on a CPU in no less than single precision.
+    """Attend by torch's fused kernel, on a CPU in at least single precision.
 
-    With gradients in half precision that kernel is four times slower there, at the lengths of captions and questions.
+    On a CPU, the kernel with gradients is four times slower in half precision, at the lengths of captions.
     """
     lower = query.dtype.itemsize < 4 or torch.is_autocast_enabled("cpu")
     if query.device.type != "cpu" or not lower:
@@ -162,7 +162,7 @@ def _weights(query: Tensor, key: Tensor, mask: Tensor | None, logits: Logits = P
     products = query @ key.transpose(-1, -2) * (logits.scaling or query.shape[-1] ** -0.5)
     if logits.softcap is not None:
         products = logits.softcap * (products / logits.softcap).tanh()
-    if mask is not None:  # the smallest number instead of -inf: a token that sees nothing stays finite
+    if mask is not None:  # the smallest number instead of -inf: rows without a visible key stay finite
         smallest = torch.finfo(products.dtype).min
         products = products.masked_fill(~mask, smallest) if mask.dtype == torch.bool else products + mask
     if logits.sinks is None:
@@ -179,15 +179,15 @@ class FeedForward(nn.Sequential):
 
 
 class Block(nn.Module):
-    """A pre-norm Transformer layer: self-attention, cross-attention where a context is wanted, feed-forward.
+    """A pre-norm Transformer layer: self-attention, optional cross-attention, feed-forward.
 
     Args:
         dim: width.
         heads: attention heads.
         dropout: dropout on each branch.
-        cross: whether a cross-attention branch exists.
-        gated: multiply the cross-attention branch by tanh of a learned scalar that starts at 0, so that the layer
-            starts as if there were no context (Flamingo, Alayrac et al. 2022).
+        cross: whether the layer has a cross-attention branch.
+        gated: multiply the cross-attention branch by the tanh of a learned scalar, initially 0, so that the layer
+            initially ignores the context (Flamingo, Alayrac et al. 2022).
         expansion: width of the feed-forward's inner layer, in units of ``dim``.
     """
 
@@ -217,7 +217,15 @@ class Block(nn.Module):
         context_mask: Tensor | None = None,
         cache: Cache | None = None,
     ) -> Tensor:
-        """Update ``x`` (B, N, D), reading ``context`` (B, M, D); masks are (B, 1, N, N) and (B, 1, N, M)."""
+        """Return the states (B, N, D) of ``x`` (B, N, D), given ``context`` (B, M, D) and additive masks.
+
+        Args:
+            x: (B, N, D).
+            mask: (B, 1, N, N) of self-attention; None means no mask.
+            context: (B, M, D) of cross-attention; by default the cached one.
+            context_mask: (B, 1, N, M) of cross-attention; None means no mask.
+            cache: the cache of incremental decoding.
+        """
         x = x + self._dropped(self.self_attention(self.norm_self(x), mask, cache))
         has_context = context is not None or cache is not None
         if self.cross_attention is not None and self.norm_cross is not None and has_context:
@@ -226,7 +234,7 @@ class Block(nn.Module):
         return x + self._dropped(self.feed_forward(self.norm_out(x)))
 
     def _dropped(self, branch: Tensor) -> Tensor:
-        if not self.training:  # a step of decoding is so short that three calls which do nothing are 1 % of it
+        if not self.training:  # three calls without effect take 1 % of a decoding step
             return branch
         dropped: Tensor = self.drop(branch)
         return dropped

@@ -1,4 +1,4 @@
-"""What is asked of a model: a head, a loss, and figures computed from rows."""
+"""Tasks: one file per task, with its head, its loss and its metrics; may import all but fusions and training."""
 
 from velm_lightning.tasks.base import HeadTask, Task
 from velm_lightning.tasks.classification import Classification

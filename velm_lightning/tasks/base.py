@@ -1,4 +1,4 @@
-"""What a task is: a head, a loss, predictions as rows, and figures from rows."""
+"""The base classes of tasks: a head, a loss, prediction rows, and metrics that are computed from rows."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from torch import Tensor
+from typing_extensions import override
 
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.io.configurable import Configurable
@@ -17,14 +18,14 @@ from velm_lightning.types import Batch, Prediction, Sample, Tokens
 
 
 class Task(Configurable, Buildable, ABC):
-    """What is asked of a fusion; it knows the fusion as a ``FusionProtocol`` only."""
+    """A task: it reads the states of a fusion, which it accesses only through ``FusionProtocol``."""
 
     @abstractmethod
     def build(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
-        """Make the head; called once, by the fusion that the task is given to."""
+        """Create the head; called once, by the fusion that holds the task."""
 
     def prepare(self, samples: Sequence[Sample]) -> None:
-        """Look at the training samples before a training starts; by default nothing is needed of them."""
+        """Inspect the training samples before training starts; does nothing by default."""
 
     @abstractmethod
     def loss(self, model: FusionProtocol, batch: Batch) -> Tensor:
@@ -33,96 +34,89 @@ class Task(Configurable, Buildable, ABC):
     def num_items(self, batch: Batch) -> int | Tensor:
         """Return the number of items that ``loss`` is a mean over; by default the samples of the batch.
 
-        It is asked for after the loss of the same batch. If an optimiser step has several micro-batches or processes,
-        it is the weight of this one's loss, so that the step learns from the mean over all its items.
+        Called after ``loss`` of the same batch. If an optimiser step has several micro-batches or processes, this
+        number weights the loss of each, so that the step optimises the mean over all items.
         """
         return batch.size
 
     def forward_once(self, model: FusionProtocol, batch: Batch) -> None:
-        """Let ``model`` read a batch once, up to the logits: what inference costs is counted on it.
+        """Run ``model`` once on a batch, up to the logits, so that the cost of inference can be measured.
 
-        By default this is ``loss`` in evaluation mode, which reads what there is to read, head included.
+        By default this calls ``loss``, which includes the head.
         """
         self.loss(model, batch)
 
     @abstractmethod
     def predict(self, model: FusionProtocol, batch: Batch) -> list[Prediction]:
-        """Return one scored row a sample."""
+        """Return one scored row per sample."""
 
     def score(self, rows: Sequence[Prediction]) -> list[Prediction]:
-        """Fill in scores that depend on the whole table; by default they are there already."""
+        """Return the rows with the scores that depend on the whole table; unchanged by default."""
         return list(rows)
 
     def aggregate(self, model: FusionProtocol, rows: Sequence[Prediction]) -> list[Prediction]:
-        """Turn the rows that all processes predicted into the table of an evaluation, the same on each of them."""
+        """Return the table of an evaluation, the same on every process, given the rows of all processes."""
         return self.score(rows)
-
-    def extra_metrics(self) -> dict[str, float]:
-        """Return figures of the last evaluation that it takes more than rows to tell; they are reported, not scored."""
-        return {}
-
-    def drawn(self, model: FusionProtocol, batch: Batch) -> Tensor | None:
-        """Return uint8 pictures (B, 3, H, W) that the model makes of a batch, to be shown; none where it makes none."""
-        return None
 
     @abstractmethod
     def compute_metrics(self, rows: Sequence[Prediction]) -> dict[str, float]:
-        """Compute every reported figure from rows; ``score`` is the headline, higher is better."""
+        """Compute all reported metrics from rows; ``score`` is the headline metric, higher is better."""
 
     def floors(self, rows: Sequence[Prediction], training: Sequence[Sample]) -> Floors:
-        """Return what the rows' samples score without a model; nothing by default.
+        """Return the scores of baselines without a model on the samples of ``rows``; none by default.
 
         Args:
-            rows: of an evaluation, or without predictions; see ``floors.rows_of``.
+            rows: the rows of an evaluation, or rows without predictions; see ``floors.rows_of``.
             training: the samples of the training split.
         """
         return {}
 
     def producible(self, texts: Sequence[str], vocabulary: Vocabulary) -> list[str] | None:
-        """Return what comes out if a model that makes no mistake answers with ``texts``; None if answers are no texts.
+        """Return the output of a perfect model whose targets are ``texts``; None if the answers are not texts.
 
-        It may be called before ``build``.
+        May be called before ``build``.
         """
         return None
 
     @abstractmethod
     def top_answers(self, model: FusionProtocol, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
-        """Return for each sample the ``count`` best answers with their probabilities, best first."""
+        """Return the ``count`` best answers per sample with their probabilities, best first."""
 
     @abstractmethod
     def with_targets(self, batch: Batch, answers: Sequence[str]) -> Batch:
-        """Return the batch as if ``answers``, one a sample, were its targets."""
+        """Return the batch with ``answers``, one per sample, as its targets."""
 
     def evidence(self, model: FusionProtocol, batch: Batch, answers: Sequence[str]) -> Tensor:
-        """Return how strongly the model holds ``answers``, one a sample: a scalar whose slope shows the evidence."""
+        """Return a scalar score of ``answers``, one per sample, whose gradient attributes them to the inputs."""
         return -self.loss(model, self.with_targets(batch, answers))
 
     @abstractmethod
     def signature(self, split: str) -> str:
-        """Say what the headline figure is; ``split`` names the samples. See ``metrics.signature_of``."""
+        """Return the definition of the headline metric on ``split``; see ``metrics.signature_of``."""
 
 
 class HeadTask(Task):
-    """A task whose answers are read off single states by one head, so that another model's can be set beside them."""
+    """A task whose logits are computed from single states by one head, as distillation requires."""
 
     @abstractmethod
     def vectors(self, model: FusionProtocol, states: Tokens, batch: Batch) -> Tensor:
-        """Pick the states (M, D) off which answers are read, out of a batch's fused states."""
+        """Select the states (M, D) that the head is applied to from a batch's fused states (B, N, D)."""
 
     @abstractmethod
     def head_logits(self, vectors: Tensor) -> Tensor:
-        """Turn states (M, D) into logits (M, C)."""
+        """Return the logits (M, C) of states (M, D)."""
 
     @abstractmethod
     def loss_from_logits(self, logits: Tensor, batch: Batch) -> Tensor:
         """Return the scalar loss of a batch's logits (M, C)."""
 
+    @override
     def floors(self, rows: Sequence[Prediction], training: Sequence[Sample]) -> Floors:
-        """See ``Task.floors``: the most frequent training target, given for every sample."""
+        """Return the floor of a model that always answers with the most frequent training target."""
         answers = training_answers(training)
         scored = any(row.references for row in rows)
         return {"majority": majority(self, rows, answers)} if answers and scored else {}
 
+    @override
     def loss(self, model: FusionProtocol, batch: Batch) -> Tensor:
-        """See ``Task.loss``."""
         return self.loss_from_logits(self.head_logits(self.vectors(model, model(batch), batch)), batch)

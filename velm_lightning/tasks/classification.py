@@ -1,4 +1,4 @@
-"""Classification: an answer, a label, a statement's truth, picked from the answers of the training split."""
+"""Classification: one answer, label or truth value out of the answers of the training split."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.metrics.classification import macro_f1
@@ -23,20 +24,20 @@ from velm_lightning.types import Batch, InputError, Prediction, Sample, Tokens
 
 
 class Classification(HeadTask):
-    """One answer out of the vocabulary's, read off the summary of the fused states.
+    """Predicts one of the vocabulary's answers from the pooled fused states.
 
-    A sample whose answers all lie outside the vocabulary teaches nothing and is scored like any other.
+    A sample whose answers are all outside of the vocabulary contributes no gradient, and is scored like any other.
 
     Args:
-        loss: ``softmax``: cross-entropy against the answer weights made to sum to 1; ``sigmoid``: binary
+        loss: ``softmax``: cross-entropy against the answer weights, normalised to sum to 1; ``sigmoid``: binary
             cross-entropy against each weight, summed over answers (Teney et al. 2018).
-        balance: exponent of the class weights: 0 weighs answers alike, 1 by the inverse of their frequency. The
-            weights average 1 over the training answers.
+        balance: exponent of the class weights: 0 weights all answers equally, 1 by the inverse of their frequency. The
+            mean weight over the training answers is 1.
         focal: exponent of focal loss (Lin et al. 2017), at least 0; 0 is plain cross-entropy. Below 1 the factor has an
-            infinite slope where the model is certain; there the loss has the slope of its limit, 0.
-        dropout: dropout in the head.
-        scorer: how a prediction is scored against its references.
-        extra: further figures of the whole table, such as ``Consistency``.
+            infinite gradient if the model is certain; the loss then has the gradient of its limit, 0.
+        dropout: dropout probability in the head.
+        scorer: scores a prediction against its references.
+        extra: additional metrics of the whole table, such as ``Consistency``.
 
     Raises:
         InputError: ``focal`` is negative.
@@ -59,11 +60,12 @@ class Classification(HeadTask):
         self.kind, self.balance, self.focal, self.dropout = loss, balance, focal, dropout
         self.scorer, self.extra = scorer or Exact(), tuple(extra)
 
+    @override
     def build(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
-        """See ``Task.build``.
+        """Create the head and the class weights.
 
         Raises:
-            InputError: the data has no answers to choose from.
+            InputError: the vocabulary has no answers.
         """
         if not vocabulary.answers:
             raise InputError("classification needs answers, and the training split has none: its targets are sentences")
@@ -76,21 +78,23 @@ class Classification(HeadTask):
         weight = counts**-self.balance
         self.register_buffer("answer_weight", weight * counts.sum() / (weight * counts).sum(), persistent=False)
 
+    @override
     def vectors(self, model: FusionProtocol, states: Tokens, batch: Batch) -> Tensor:
-        """See ``HeadTask.vectors``: the summaries (B, D)."""
+        """Return the pooled states (B, D)."""
         return model.pool(states)
 
+    @override
     def head_logits(self, vectors: Tensor) -> Tensor:
-        """See ``HeadTask.head_logits``: (B, A) logits over the answers."""
+        """Return the logits (B, A) over the answers."""
         logits: Tensor = self.head(vectors)
         return logits
 
     def logits(self, model: FusionProtocol, batch: Batch) -> Tensor:
-        """Return (B, A) logits over the answers."""
+        """Return the logits (B, A) of a batch over the answers."""
         return self.head_logits(self.vectors(model, model(batch), batch))
 
     def losses(self, logits: Tensor, answers: Tensor) -> Tensor:
-        """Return the loss (B,) of each sample, given answer weights (B, A)."""
+        """Return the loss (B,) of each sample, given logits and answer weights (B, A)."""
         if self.kind == "sigmoid":
             terms = F.binary_cross_entropy_with_logits(logits, answers, reduction="none")
             if self.focal:
@@ -107,23 +111,34 @@ class Classification(HeadTask):
         """See ``HeadTask.loss_from_logits``."""
         return self.losses(logits, batch.answers).mean()
 
+    @override
     def predict(self, model: FusionProtocol, batch: Batch) -> list[Prediction]:
-        """See ``Task.predict``."""
         logits = self.logits(model, batch).float()
         confidence, best = self._likely(logits).max(-1)
         known = batch.answers.sum(-1) > 0
         losses = self.losses(logits, batch.answers).where(known, math.nan)
         rows = []
-        for i, (pick, sure, loss) in enumerate(zip(best.tolist(), confidence.tolist(), losses.tolist(), strict=True)):
-            said, references = self.answers[pick], batch.references[i]
-            asked = batch.keys[i], batch.groups[i], batch.prompts[i]
+        values = zip(best.tolist(), confidence.tolist(), losses.tolist(), strict=True)
+        for i, (index, probability, loss) in enumerate(values):
+            prediction, references = self.answers[index], batch.references[i]
             rows.append(
-                Prediction(*asked, said, references, self._score(said, references), sure, loss, batch.pictures[i])
+                Prediction(
+                    key=batch.keys[i],
+                    group=batch.groups[i],
+                    prompt=batch.prompts[i],
+                    prediction=prediction,
+                    references=references,
+                    score=self._score(prediction, references),
+                    confidence=probability,
+                    loss=loss,
+                    image=batch.pictures[i],
+                )
             )
         return rows
 
+    @override
     def score(self, rows: Sequence[Prediction]) -> list[Prediction]:
-        """See ``Task.score``: fills in what is missing."""
+        """Return the rows with missing scores filled in."""
         return [
             row._replace(score=self._score(row.prediction, row.references)) if math.isnan(row.score) else row
             for row in rows
@@ -132,28 +147,32 @@ class Classification(HeadTask):
     def _score(self, prediction: str, references: Sequence[str]) -> float:
         return self.scorer(prediction, references) if references else math.nan
 
+    @override
     def compute_metrics(self, rows: Sequence[Prediction]) -> dict[str, float]:
-        """See ``Task.compute_metrics``: the scorer's mean, macro-F1 if every sample has one label, and the loss.
+        """Compute the mean score, macro-F1 if every sample has one label, and the mean loss.
 
-        Samples without references enter none of them.
+        Samples without references are excluded.
         """
         score = mean(row.score for row in rows)
-        found = {"score": score, self.scorer.name: score, "loss": mean(row.loss for row in rows)}
+        metrics = {"score": score, self.scorer.name: score, "loss": mean(row.loss for row in rows)}
         labelled = [row for row in rows if row.references]
         if labelled and all(len(row.references) == 1 for row in labelled):
-            found["macro_f1"] = macro_f1([row.prediction for row in labelled], [row.references[0] for row in labelled])
-        return found | {one.name: one(rows) for one in self.extra}
+            labels = [row.references[0] for row in labelled]
+            metrics["macro_f1"] = macro_f1([row.prediction for row in labelled], labels)
+        return metrics | {metric.name: metric(rows) for metric in self.extra}
 
+    @override
     def floors(self, rows: Sequence[Prediction], training: Sequence[Sample]) -> Floors:
-        """See ``Task.floors``: also answers drawn by their training frequency, in expectation."""
-        found = super().floors(rows, training)
-        if found:
+        """Add the expected score of answers drawn by their training frequency."""
+        floors = super().floors(rows, training)
+        if floors:
             references = [row.references for row in rows if row.references]
-            found["prior"] = {"score": mean(self.scorer.expected(training_answers(training), references))}
-        return found
+            floors["prior"] = {"score": mean(self.scorer.expected(training_answers(training), references))}
+        return floors
 
+    @override
     def producible(self, texts: Sequence[str], vocabulary: Vocabulary) -> list[str]:
-        """See ``Task.producible``: the answers that can be chosen; nothing for another one."""
+        """Return each text that is an answer of the vocabulary, and an empty string for any other."""
         return [text if text in vocabulary.answer_index else "" for text in texts]
 
     def top_answers(self, model: FusionProtocol, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
@@ -174,16 +193,16 @@ class Classification(HeadTask):
     def _likely(self, logits: Tensor) -> Tensor:
         return logits.sigmoid() if self.kind == "sigmoid" else logits.softmax(-1)
 
+    @override
     def signature(self, split: str) -> str:
-        """See ``Task.signature``."""
         return self.scorer.signature(split)
 
 
 def _power(base: Tensor, exponent: float) -> Tensor:
-    """Return ``base`` (at least 0) to the power of ``exponent`` (above 0), with a slope of 0 at a base of 0.
+    """Return ``base`` (at least 0) to the power of ``exponent`` (above 0), with a gradient of 0 at a base of 0.
 
-    The slope of a power below 1 is infinite at 0, and a focal loss multiplies it by a cross-entropy of 0: NaN, where
-    the product goes to 0.
+    The gradient of a power below 1 is infinite at 0, and a focal loss multiplies it by a cross-entropy of 0, which
+    is NaN although the limit of the product is 0.
     """
     positive = base >= torch.finfo(base.dtype).tiny
     return torch.where(positive, torch.where(positive, base, 1.0) ** exponent, 0.0)

@@ -1,4 +1,4 @@
-"""Figures of a whole table besides the headline: consistency over the samples of one statement."""
+"""Additional metrics of a whole table: consistency over the samples of a statement."""
 
 from __future__ import annotations
 
@@ -6,32 +6,34 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from typing_extensions import override
+
 from velm_lightning.io.configurable import Configurable
 from velm_lightning.tasks.rows import mean
 from velm_lightning.types import InputError, Prediction
 
 
 class TableFigure(Configurable, ABC):
-    """A figure that is computed from all rows of an evaluation; ``name`` is its name in logs and tables."""
+    """A metric that is computed from all rows of an evaluation; ``name`` is its name in logs and tables."""
 
     name: str
 
     @abstractmethod
     def __call__(self, rows: Sequence[Prediction]) -> float:
-        """Return the figure of scored rows, NaN if it does not apply."""
+        """Return the metric of scored rows; NaN if it does not apply."""
 
 
 class Consistency(TableFigure):
-    """The share of statements that are judged correctly for every picture (Suhr et al. 2019, "consistency").
+    """The share of statements that are judged correctly for every image (Suhr et al. 2019, "consistency").
 
     The samples of one statement are those whose keys agree in some of their parts. The defaults are those of NLVR2,
-    whose keys are "split-set-pair-sentence": a statement is a set and a sentence, with up to four pairs of photos. Of
-    NLVR, with the keys "set-picture-order", it is the first part: ``parts: [0]``. Both equal the official scripts.
-    Samples without a score enter no statement.
+    whose keys are "split-set-pair-sentence": a statement is a set and a sentence, with up to four pairs of photos. For
+    NLVR, whose keys are "set-picture-order", use the first part: ``parts: [0]``. Both equal the official scripts.
+    Samples without a score are excluded.
 
     Args:
-        parts: which parts of a key name its statement, counted from 0.
-        separator: what stands between the parts.
+        parts: the indices of the parts of a key that identify its statement, from 0.
+        separator: the string between the parts.
 
     Raises:
         InputError: no part is named, or a key has fewer parts.
@@ -49,8 +51,9 @@ class Consistency(TableFigure):
             raise InputError(f"Consistency: parts={list(parts)} and separator={separator!r} must name parts of keys")
         self.parts, self.separator = tuple(parts), separator
 
+    @override
     def __call__(self, rows: Sequence[Prediction]) -> float:
-        """See ``TableFigure``."""
+        """Return the share of statements whose samples all have score 1."""
         right: dict[tuple[str, ...], bool] = {}
         for row in rows:
             if not math.isnan(row.score):

@@ -1,4 +1,4 @@
-"""Distillation: a task that is learned from a trained model's answers as well as from the data's."""
+"""Distillation: a task that is learned from the data and from the logits and states of a trained model."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from velm_lightning.checkpoints import checkpoint
 from velm_lightning.encoders.base import TextEncoder
@@ -21,22 +22,23 @@ from velm_lightning.types import Batch, InputError, Prediction, Sample
 
 
 class Distillation(Task):
-    """A task whose student is also to answer as a teacher does (Hinton et al. 2015) and to think alike (Romero 2015).
+    """A task with a teacher, whose logits (Hinton et al. 2015) and states (Romero et al. 2015) the student matches.
 
-    The loss is ``(1 - soft) * task + soft * temperature^2 * KL(teacher || student) + hidden * distance``: the answers'
-    distributions at a temperature, and the squared distance of the states that the answers are read off, the student's
-    after a linear map. In evaluation it is the task alone; the teacher is no part of the student's checkpoint.
+    The loss is ``(1 - soft) * task + soft * temperature^2 * KL(teacher || student) + hidden * distance``: the answer
+    distributions at a temperature, and the squared distance of the states that the head is applied to, the student's
+    after a linear map. In evaluation only the task is used; the teacher is not part of the student's checkpoint.
 
     Args:
-        task: what is learned; the teacher learned the same.
+        task: the task that is learned; the teacher has learned the same one.
         teacher: checkpoint of the teacher, trained on the same data with the same image transform.
-        temperature: divides both sides' logits.
-        soft: share of the teacher's answers in the loss, between 0 and 1.
-        hidden: weight of the states' distance.
-        width: width of the teacher's states; found out from the checkpoint.
+        temperature: divides the logits of teacher and student.
+        soft: weight of the teacher's distribution in the loss, between 0 and 1.
+        hidden: weight of the distance of the states.
+        width: width of the teacher's states; by default read from the checkpoint.
 
     Raises:
-        InputError: a weight is out of its range, or the teacher is missing or of other words, answers or pictures.
+        InputError: a weight is out of its range, or the teacher is missing, or has another tokeniser, other answers or
+            another image transform.
     """
 
     def __init__(
@@ -56,10 +58,11 @@ class Distillation(Task):
             )
         self.task, self.path, self.width = task, teacher, width
         self.temperature, self.soft, self.hidden = temperature, soft, hidden
-        self._teacher: list[Any] = []  # in a list it is no part of this one
+        self._teacher: list[Any] = []  # a list hides it from the parameters and the checkpoint
 
+    @override
     def build(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
-        """See ``Task.build``: reads the teacher."""
+        """Build the task and load the teacher."""
         self.task.build(vocabulary, text_encoder)
         if not rebuilding():
             self._teacher = [self._read(vocabulary)]
@@ -80,29 +83,32 @@ class Distillation(Task):
             raise InputError(f"task.teacher {self.path} learned {type(teacher.task).__name__}: it gives no answers")
         return teacher
 
+    @override
     def prepare(self, samples: Sequence[Sample]) -> None:
-        """See ``Task.prepare``."""
         self.task.prepare(samples)
 
+    @override
     def loss(self, model: FusionProtocol, batch: Batch) -> Tensor:
-        """See ``Task.loss``; outside of training, and where no teacher was read, the task's own."""
+        """Return the combined loss; outside of training, or without a teacher, the loss of the task."""
         if not self.training or not self._teacher:
             return self.task.loss(model, batch)
         states = self.task.vectors(model, model(batch), batch)
         logits = self.task.head_logits(states)
-        wanted, thought = self._taught(model, batch)
+        teacher_logits, teacher_states = self._taught(model, batch)
         total = (1 - self.soft) * self.task.loss_from_logits(logits, batch)
-        said = (logits / self.temperature).log_softmax(-1)
-        alike = F.kl_div(said, (wanted / self.temperature).log_softmax(-1), reduction="batchmean", log_target=True)
-        total = total + self.soft * self.temperature**2 * alike
-        return total if self.map is None else total + self.hidden * F.mse_loss(self.map(states), thought)
+        student, target = ((each / self.temperature).log_softmax(-1) for each in (logits, teacher_logits))
+        divergence = F.kl_div(student, target, reduction="batchmean", log_target=True)
+        total = total + self.soft * self.temperature**2 * divergence
+        return total if self.map is None else total + self.hidden * F.mse_loss(self.map(states), teacher_states)
 
+    @override
     def num_items(self, batch: Batch) -> int | Tensor:
-        """See ``Task.num_items``: the states that answers are read off, as in the task's own loss."""
+        """Return the number of items of the task's own loss."""
         return self.task.num_items(batch)
 
+    @override
     def forward_once(self, model: FusionProtocol, batch: Batch) -> None:
-        """See ``Task.forward_once``: the task's own; the teacher is not asked."""
+        """Run the student only."""
         self.task.forward_once(model, batch)
 
     @torch.no_grad()
@@ -115,28 +121,28 @@ class Distillation(Task):
         states = teacher.task.vectors(teacher, teacher(batch), batch)
         return teacher.task.head_logits(states), states
 
+    @override
     def predict(self, model: FusionProtocol, batch: Batch) -> list[Prediction]:
-        """See ``Task.predict``."""
         return self.task.predict(model, batch)
 
+    @override
     def aggregate(self, model: FusionProtocol, rows: Sequence[Prediction]) -> list[Prediction]:
-        """See ``Task.aggregate``."""
         return self.task.aggregate(model, rows)
 
+    @override
     def score(self, rows: Sequence[Prediction]) -> list[Prediction]:
-        """See ``Task.score``."""
         return self.task.score(rows)
 
     def compute_metrics(self, rows: Sequence[Prediction]) -> dict[str, float]:
         """See ``Task.compute_metrics``."""
         return self.task.compute_metrics(rows)
 
+    @override
     def floors(self, rows: Sequence[Prediction], training: Sequence[Sample]) -> Floors:
-        """See ``Task.floors``."""
         return self.task.floors(rows, training)
 
+    @override
     def producible(self, texts: Sequence[str], vocabulary: Vocabulary) -> list[str] | None:
-        """See ``Task.producible``."""
         return self.task.producible(texts, vocabulary)
 
     def top_answers(self, model: FusionProtocol, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
@@ -147,19 +153,19 @@ class Distillation(Task):
         """See ``Task.with_targets``."""
         return self.task.with_targets(batch, answers)
 
+    @override
     def signature(self, split: str) -> str:
-        """See ``Task.signature``."""
         return self.task.signature(split)
 
 
 def _check_pictures(student: Any, teacher: Any, batch: Batch) -> None:
-    """Refuse to show the teacher what was made for other eyes."""
+    """Raise ``InputError`` if the images are not prepared as the teacher requires."""
     if student.transform != teacher.transform:
         raise InputError(f"task.teacher wants pictures as {teacher.transform}, and the student {student.transform}")
-    eyes = student.image_encoder
+    encoder = student.image_encoder
     if (
         batch.image.is_floating_point()
-        and isinstance(eyes, Configurable)
-        and to_config(eyes) != to_config(teacher.image_encoder)
+        and isinstance(encoder, Configurable)
+        and to_config(encoder) != to_config(teacher.image_encoder)
     ):
         raise InputError("task.teacher has another image encoder, for which data.cache_features must be false")

@@ -1,4 +1,4 @@
-"""Drawing: from a caption to a picture, by flow matching; the fusion brings the caption to the canvas."""
+"""Drawing: text-to-image generation by flow matching, conditioned on the caption through the fusion."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
+from typing_extensions import override
 
 from velm_lightning.decoding.flow import Flow, between, keyed_noise, keyed_times
 from velm_lightning.encoders.base import TextEncoder
@@ -22,35 +23,35 @@ from velm_lightning.text.vocabulary import Vocabulary
 from velm_lightning.types import Batch, InputError, Prediction, TextInput, Tokens
 
 SOONEST = 0.05
-"""The least time that is taken to be left where a velocity is computed from a predicted picture."""
+"""The lower bound of the remaining time by which a predicted image is divided to give a velocity."""
 
 
 class Drawing(Task):
-    """Pictures drawn from captions by a rectified flow (Lipman et al. 2023; Liu et al. 2023), from noise at time 0.
+    """Generates images from captions by a rectified flow (Lipman et al. 2023; Liu et al. 2023), with noise at time 0.
 
-    The roles are swapped: the caption takes the image's place in the fusion, and the patches of the noisy picture the
-    text's. So the three fusions are the three ways of conditioning of DiT (Peebles & Xie 2023): *early* puts the
-    caption before the patches (in-context), *interactive* lets patches read it by cross-attention, *late* merges its
-    mean with each patch at the end (modulation). `TextOnly` reads no caption: an unconditional generator. `ImageOnly`
-    does not see the canvas, and cannot draw.
+    The roles are swapped: the fusion receives the caption as the image, and the patches of the noisy image as the
+    text. So the three fusions are the three conditionings of DiT (Peebles & Xie 2023): *early* puts the caption before
+    the patches (in-context), *interactive* uses cross-attention, and *late* merges the mean caption with each patch at
+    the end (modulation). `TextOnly` ignores the caption and is an unconditional generator. `ImageOnly` does not read
+    the noisy image, so it cannot draw.
 
-    The network predicts the picture, from which the velocity follows (Li & He 2025, arXiv:2511.13720): with patches of
-    more values than the width of a token, noise cannot be predicted. The loss is the squared error of the velocity.
+    The network predicts the image, from which the velocity is computed (Li & He 2025, arXiv:2511.13720): if patches
+    have more values than a token is wide, noise cannot be predicted. The loss is the squared error of the velocity.
     The image encoder must be `Patches` of the same ``size`` and ``patch``.
 
     Args:
-        judge: says what a drawn picture shows.
-        size: side of the picture in pixels.
+        judge: describes a drawn image.
+        size: side of the image in pixels.
         patch: side of a patch in pixels; divides ``size``.
-        depth: number of layers that read the caption before the fusion does; 4 attention heads each.
+        depth: number of layers that encode the caption before the fusion; 4 attention heads each.
         caption_dropout: share of training captions that are dropped, for classifier-free guidance
             (Ho & Salimans 2022).
-        flow: how pictures are drawn: steps and guidance.
-        centre: mean of the logits of the training times, which are normal with deviation 1 (Esser et al. 2024); less
-            than 0 favours the noisy beginning.
+        flow: the integration of the flow: steps and guidance.
+        centre: mean of the logits of the training times, which are normal with deviation 1 (Esser et al. 2024);
+            values below 0 favour noisy images.
 
     Raises:
-        InputError: ``patch`` does not divide ``size``, or ``caption_dropout`` is no share.
+        InputError: ``patch`` does not divide ``size``, or ``caption_dropout`` is not between 0 and 1.
     """
 
     def __init__(
@@ -73,22 +74,22 @@ class Drawing(Task):
         self.distance = math.nan
         self._features: dict[str, tuple[Tensor, Tensor]] = {}
 
+    @override
     def build(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
-        """See ``Task.build``."""
         dim, values, count = text_encoder.dim, 3 * self.patch**2, (self.size // self.patch) ** 2
         self.reader = nn.ModuleList(Block(dim, 4 if dim % 4 == 0 else 1) for _ in range(self.depth))
         self.norm = nn.LayerNorm(dim)
-        self.canvas = nn.Linear(values, dim)  # keeps how large values are, which a connector's norm takes away
+        self.canvas = nn.Linear(values, dim)  # keeps the scale of the values, which a connector's norm removes
         self.position = nn.Parameter(torch.randn(count, dim) * 0.5)
         self.time = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, dim))
         self.head = nn.Sequential(
             nn.LayerNorm(dim), nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, values)
         )  # fmt: skip
 
-    # The network: what the picture will be, given a noisy one.
+    # The network: the image, given a noisy one.
 
     def embed_caption(self, model: FusionProtocol, words: TextInput, blank: Tensor) -> Tokens:
-        """Read captions (B, L); of those in ``blank`` (B,) only the start token is seen."""
+        """Return the encoded captions (B, L, D); those in ``blank`` (B,) are reduced to the start token."""
         first = torch.arange(words.ids.shape[1], device=words.ids.device) == 0
         tokens = model.embed_text(words._replace(mask=words.mask & (first | ~blank[:, None])))
         x, mask = tokens.embeddings, attention_mask(tokens, tokens)
@@ -97,27 +98,27 @@ class Drawing(Task):
         return tokens.with_embeddings(self.norm(x))
 
     def picture(self, model: FusionProtocol, caption: Tokens, noisy: Tensor, time: Tensor) -> Tensor:
-        """Predict the patches (B, N, V) of the picture that lies behind ``noisy`` ones at times (B,).
+        """Predict the patches (B, N, V) of the image, given noisy patches (B, N, V) at times (B,).
 
         Raises:
-            InputError: the image encoder gives other tokens than the patches.
+            InputError: the image encoder returns another number or width of tokens.
         """
         x = self.canvas(noisy) + self.position + self.time(waves(time, self.position.shape[1]))[:, None]
-        seen = model.encode_image(noisy).embeddings  # nothing, where the fusion has no image encoder
-        if seen.shape[1]:
-            if seen.shape != x.shape:
+        encoded = model.encode_image(noisy).embeddings  # no tokens if the fusion has no image encoder
+        if encoded.shape[1]:
+            if encoded.shape != x.shape:
                 raise InputError(
                     f"drawing needs model.image_encoder Patches with size={self.size} and patch={self.patch}, and a "
-                    f"connector that keeps {x.shape[1]} tokens apart: it has {seen.shape[1]}"
+                    f"connector that keeps {x.shape[1]} tokens apart: it has {encoded.shape[1]}"
                 )
-            x = x + seen
+            x = x + encoded
         states = model.fuse(caption, Tokens.of_image(x)).embeddings
-        unread = caption.embeddings.sum() * 0  # so that nothing is without a gradient where the fusion reads no caption
+        unread = caption.embeddings.sum() * 0  # every parameter gets a gradient, also if the fusion ignores captions
         predicted: Tensor = self.head(states) + unread
         return predicted
 
     def velocity(self, model: FusionProtocol, caption: Tokens, noisy: Tensor, time: Tensor) -> Tensor:
-        """Return where noisy patches (B, N, V) at times (B,) go."""
+        """Return the velocities of noisy patches (B, N, V) at times (B,)."""
         left = (1 - time).clamp(min=SOONEST)[:, None, None]
         return (self.picture(model, caption, noisy, time).float() - noisy) / left
 
@@ -126,20 +127,21 @@ class Drawing(Task):
         patches = cut(batch.image.float() / 127.5 - 1, self.patch)
         noisy = between(noise, patches, time)
         left = (1 - time).clamp(min=SOONEST)[:, None, None]
-        wanted = (patches - noisy) / left
-        found = self.velocity(model, self.embed_caption(model, batch.words, blank), noisy, time)
-        return (found - wanted).square().mean((1, 2))
+        target = (patches - noisy) / left
+        predicted = self.velocity(model, self.embed_caption(model, batch.words, blank), noisy, time)
+        return (predicted - target).square().mean((1, 2))
 
+    @override
     def loss(self, model: FusionProtocol, batch: Batch) -> Tensor:
-        """See ``Task.loss``."""
         device = batch.image.device
         blank = torch.rand(batch.size, device=device) < self.caption_dropout
         noise = torch.randn(batch.size, *self._shape(), device=device)
         time = (torch.randn(batch.size, device=device) + self.centre).sigmoid()
         return self.losses(model, batch, blank, noise, time).mean()
 
+    @override
     def forward_once(self, model: FusionProtocol, batch: Batch) -> None:
-        """See ``Task.forward_once``: the picture is predicted one time."""
+        """Predict the image once."""
         self.losses(model, batch, *self._of_keys(batch))
 
     def _shape(self) -> tuple[int, int]:
@@ -151,75 +153,90 @@ class Drawing(Task):
         blank = torch.zeros(batch.size, dtype=torch.bool, device=device)
         return blank, keyed_noise(batch.keys, self._shape()).to(device), keyed_times(batch.keys).to(device)
 
-    # Drawing and what is said of it.
+    # Drawing, and the judge's description of the result.
 
     @torch.no_grad()
     def draw(self, model: FusionProtocol, words: TextInput, keys: Sequence[str], flow: Flow | None = None) -> Tensor:
-        """Draw captions (B, L): uint8 pictures (B, 3, size, size), each a function of its caption and its key."""
+        """Return images (B, 3, size, size), uint8, of captions (B, L); each depends only on its caption and its key."""
         none = torch.zeros(len(keys), dtype=torch.bool, device=words.ids.device)
-        asked, free = self.embed_caption(model, words, none), self.embed_caption(model, words, ~none)
+        conditional, free = self.embed_caption(model, words, none), self.embed_caption(model, words, ~none)
         patches = (flow or self.flow)(
-            lambda x, time: self.velocity(model, asked, x, time),
+            lambda x, time: self.velocity(model, conditional, x, time),
             lambda x, time: self.velocity(model, free, x, time),
             keyed_noise(keys, self._shape()).to(words.ids.device),
         )
         return ((join(patches, self.patch) + 1) * 127.5).round().clamp(0, 255).byte()
 
-    def drawn(self, model: FusionProtocol, batch: Batch) -> Tensor:
-        """See ``Task.drawn``."""
+    def produce_images(self, model: FusionProtocol, batch: Batch) -> Tensor:
+        """Return the drawn images (B, 3, size, size) of a batch's captions, uint8."""
         return self.draw(model, batch.words, batch.keys)
 
     @torch.no_grad()
+    @override
     def predict(self, model: FusionProtocol, batch: Batch) -> list[Prediction]:
-        """See ``Task.predict``: what the judge saw in the drawn picture."""
+        """Return the judge's descriptions of the drawn images."""
         losses = self.losses(model, batch, *self._of_keys(batch)).tolist()
-        seen = self.judge.look(self.drawn(model, batch))
+        sight = self.judge.look(self.produce_images(model, batch))
         real = self.judge.look(batch.image).features
-        self._features |= dict(zip(batch.keys, zip(real, seen.features, strict=True), strict=True))
+        self._features |= dict(zip(batch.keys, zip(real, sight.features, strict=True), strict=True))
         rows = []
-        for i, (said, sure, loss) in enumerate(zip(seen.said, seen.sure.tolist(), losses, strict=True)):
-            references = batch.references[i]
-            asked = batch.keys[i], batch.groups[i], batch.prompts[i]
+        values = zip(sight.descriptions, sight.confidence.tolist(), losses, strict=True)
+        for i, (description, confidence, loss) in enumerate(values):
             rows.append(
-                Prediction(*asked, said, references, self._score(said, references), sure, loss, batch.pictures[i])
+                Prediction(
+                    key=batch.keys[i],
+                    group=batch.groups[i],
+                    prompt=batch.prompts[i],
+                    prediction=description,
+                    references=batch.references[i],
+                    score=self._score(description, batch.references[i]),
+                    confidence=confidence,
+                    loss=loss,
+                    image=batch.pictures[i],
+                )
             )
         return rows
 
+    @override
     def score(self, rows: Sequence[Prediction]) -> list[Prediction]:
-        """See ``Task.score``: says anew whether what was seen is what was asked."""
+        """Compare the descriptions with the captions again."""
         return [row._replace(score=self._score(row.prediction, row.references)) for row in rows]
 
-    def _score(self, said: str, references: Sequence[str]) -> float:
-        return self.judge.right(said, references[0])["score"] if references else math.nan
+    def _score(self, description: str, references: Sequence[str]) -> float:
+        return self.judge.right(description, references[0])["score"] if references else math.nan
 
+    @override
     def aggregate(self, model: FusionProtocol, rows: Sequence[Prediction]) -> list[Prediction]:
-        """See ``Task.aggregate``: the distance of what was drawn from the real pictures is computed besides."""
-        found = {key: pair for part in all_gather_objects(self._features) for key, pair in part.items()}
-        self.distance, self._features = distance([found[row.key] for row in rows]), {}
+        """Score the rows and compute the Fréchet distance between drawn and real images."""
+        features = {key: pair for part in all_gather_objects(self._features) for key, pair in part.items()}
+        self.distance, self._features = distance([features[row.key] for row in rows]), {}
         return self.score(rows)
 
     def extra_metrics(self) -> dict[str, float]:
-        """See ``Task.beside``."""
+        """Return the Fréchet distance of the last evaluation and the accuracy of the judge."""
         return {f"FID({self.judge.name()})": self.distance, "judge_accuracy": self.judge.accuracy}
 
+    @override
     def compute_metrics(self, rows: Sequence[Prediction]) -> dict[str, float]:
-        """See ``Task.compute_metrics``: the judge's, and the loss."""
-        found = [self.judge.right(row.prediction, row.references[0]) for row in rows if row.references]
-        names = dict.fromkeys(name for one in found for name in one)
-        figures = {name: mean(one[name] for one in found) for name in names} or {"score": math.nan}
-        return figures | {"loss": mean(row.loss for row in rows)}
+        """Compute the means of the judge's comparisons and of the loss."""
+        comparisons = [self.judge.right(row.prediction, row.references[0]) for row in rows if row.references]
+        names = dict.fromkeys(name for comparison in comparisons for name in comparison)
+        metrics = {name: mean(values[name] for values in comparisons) for name in names} or {"score": math.nan}
+        return metrics | {"loss": mean(row.loss for row in rows)}
 
+    @override
     def top_answers(self, model: FusionProtocol, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
-        """See ``Task.top_answers``: what the judge sees in the drawn picture."""
-        seen = self.judge.look(self.drawn(model, batch))
-        return [[pair] for pair in zip(seen.said, seen.sure.tolist(), strict=True)]
+        """Return the judge's description of each drawn image."""
+        sight = self.judge.look(self.produce_images(model, batch))
+        return [[pair] for pair in zip(sight.descriptions, sight.confidence.tolist(), strict=True)]
 
+    @override
     def with_targets(self, batch: Batch, answers: Sequence[str]) -> Batch:
-        """See ``Task.with_targets``: a drawing has no other target than its picture."""
+        """Return the batch unchanged: the only target is the image."""
         return batch
 
+    @override
     def signature(self, split: str) -> str:
-        """See ``Task.signature``."""
         flow = f"{self.flow.method}-{self.flow.steps}-guidance-{self.flow.guidance:g}"
         return signature_of("drawn as asked", scorer=self.judge.name(), decoding=flow, split=split)
 
@@ -233,7 +250,7 @@ def waves(time: Tensor, dim: int) -> Tensor:
 
 
 class _Given(nn.Module):
-    """Features that were computed already, where torchmetrics would compute them."""
+    """Passes precomputed features through, in place of the network of torchmetrics."""
 
     def __init__(self, count: int) -> None:
         super().__init__()

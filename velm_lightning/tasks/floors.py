@@ -1,4 +1,4 @@
-"""What a split's score is worth without a model: always the most frequent training answer, or answers by frequency."""
+"""Baseline scores without a model: the most frequent training answer, or answers drawn by their frequency."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from velm_lightning.tasks.base import Task
 
 Floors = dict[str, dict[str, Any]]
-"""By name (``majority``, ``prior``, ``chance``): ``score``, and for a constant answer ``answer`` and its figures."""
+"""Maps ``majority``, ``prior`` and ``chance`` to their ``score``; constant answers also have ``answer`` and metrics."""
 
 
 def training_answers(samples: Iterable[Sample]) -> dict[str, float]:
     """Return how often each target occurs in training, as shares that sum to 1, most frequent first.
 
-    A sample counts once, for several answers by their weights; of equally frequent targets the first one comes first.
+    Each sample counts once, divided among its answers by their weights; equally frequent targets keep their order.
     """
     counts: Counter[str] = Counter()
     for sample in samples:
@@ -31,30 +31,30 @@ def training_answers(samples: Iterable[Sample]) -> dict[str, float]:
 
 
 def constant(task: Task, rows: Sequence[Prediction], answer: str) -> list[Prediction]:
-    """Return the rows as a model leaves them that always gives ``answer``, scored by the task."""
+    """Return the scored rows of a model that always predicts ``answer``."""
     nan = math.nan
     return task.score([row._replace(prediction=answer, score=nan, confidence=nan, loss=nan) for row in rows])
 
 
 def majority(task: Task, rows: Sequence[Prediction], answers: Mapping[str, float]) -> dict[str, Any]:
-    """Return the figures of the most frequent training answer, and by how much the rows' own score exceeds it.
+    """Return the metrics of the most frequent training answer, and by how much the score of ``rows`` exceeds it.
 
-    ``lead`` is the difference of the headline figures; ``lead_error`` is the standard error of the mean difference of
-    the samples' scores, clustered by picture. Both are left out if the rows have no scores yet.
+    ``lead`` is the difference of the headline metrics; ``lead_error`` is the standard error of the mean difference of
+    the samples' scores, clustered by image. Both are missing if the rows have no scores.
     """
     answer = next(iter(answers))
     always = constant(task, rows, answer)
     figures = {name: value for name, value in task.compute_metrics(always).items() if not math.isnan(value)}
-    found = {"answer": answer, **figures}
+    floor = {"answer": answer, **figures}
     if "score" in figures and any(not math.isnan(row.score) for row in rows):
         pairs = [(row.image or row.key, row.score - other.score) for row, other in zip(rows, always, strict=True)]
-        found["lead"] = task.compute_metrics(rows)["score"] - figures["score"]
-        found["lead_error"] = clustered_error([pair for pair in pairs if not math.isnan(pair[1])])
-    return found
+        floor["lead"] = task.compute_metrics(rows)["score"] - figures["score"]
+        floor["lead_error"] = clustered_error([pair for pair in pairs if not math.isnan(pair[1])])
+    return floor
 
 
 def clustered_error(values: Sequence[tuple[str, float]]) -> float:
-    """Return the standard error of a mean over values (N,) with the names of their clusters; NaN below two clusters.
+    """Return the standard error of a mean over values (N,) with the names of their clusters; NaN with fewer than two.
 
     Example:
         >>> clustered_error([("a", 0.0), ("b", 1.0)])
@@ -66,20 +66,29 @@ def clustered_error(values: Sequence[tuple[str, float]]) -> float:
         sums[name] = sums.get(name, 0.0) + value - average
     if len(sums) < 2:
         return math.nan
-    return math.sqrt(math.fsum(one**2 for one in sums.values()) * len(sums) / (len(sums) - 1)) / len(values)
+    return math.sqrt(math.fsum(value**2 for value in sums.values()) * len(sums) / (len(sums) - 1)) / len(values)
 
 
 def rows_of(samples: Iterable[Sample]) -> list[Prediction]:
-    """Return the rows of samples that nothing has been predicted for."""
+    """Return the rows of samples without predictions."""
     nothing = math.nan
     return [
-        Prediction(one.key, one.group, one.text, "", tuple(one.references or ()), nothing, nothing, nothing)
-        for one in samples
+        Prediction(
+            key=sample.key,
+            group=sample.group,
+            prompt=sample.text,
+            prediction="",
+            references=tuple(sample.references or ()),
+            score=nothing,
+            confidence=nothing,
+            loss=nothing,
+        )
+        for sample in samples
     ]
 
 
 def describe(floors: Floors, metric: str) -> str:
-    """Return in words what floors score; empty if there are none."""
+    """Return a sentence with the scores of floors; empty if there are none."""
     parts = []
     for name, floor in floors.items():
         what = f"always answering {_short(floor['answer'])}" if "answer" in floor else _NAMES.get(name, name)
@@ -88,7 +97,7 @@ def describe(floors: Floors, metric: str) -> str:
 
 
 def label(name: str, floor: Mapping[str, Any]) -> str:
-    """Return the name under which a floor stands in a table."""
+    """Return the name of a floor in a table."""
     return f"{name} answer {_short(floor['answer'])}" if "answer" in floor else name
 
 

@@ -1,4 +1,4 @@
-"""Generation: a sentence for a picture and a prompt: captions, translations, summaries, answers in words."""
+"""Generation: a sentence for an image and a prompt, such as a caption, translation, summary or answer."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from velm_lightning.decoding import Decoding, Greedy, Hypothesis
 from velm_lightning.encoders.base import TextEncoder
@@ -24,15 +25,15 @@ from velm_lightning.types import Batch, InputError, Prediction, TextInput, Token
 
 
 class Generation(HeadTask):
-    """The words of the target, each predicted from the state before it; the block rule hides what comes later.
+    """Predicts each token of the target from the state before it; the block rule masks later tokens.
 
     Args:
         label_smoothing: share of the target's probability that is spread over the vocabulary.
-        dropout: dropout before the head.
-        decoding: how sentences are drawn in evaluation.
-        scorer: what the sentences are scored by.
-        head: ``tied``: a layer of its own before a vocabulary head that shares the word embedding (Press & Wolf 2017);
-            ``own``: the head that a causal language model was pretrained with, and nothing before it.
+        dropout: dropout probability before the head.
+        decoding: the search for sentences in evaluation; by default greedy.
+        scorer: scores the sentences; by default as captions.
+        head: ``tied``: a new layer and a vocabulary head that shares the word embedding (Press & Wolf 2017);
+            ``pretrained``: the head of the pretrained causal language model, without a new layer.
     """
 
     def __init__(
@@ -49,11 +50,12 @@ class Generation(HeadTask):
         self._packing: Packing | None = None
         self.decoding, self.scorer = decoding or Greedy(), scorer or Captions()
 
+    @override
     def build(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
-        """See ``Task.build``.
+        """Create the head.
 
         Raises:
-            InputError: the text encoder's own head is asked for, and it has none.
+            InputError: ``head`` is ``pretrained``, and the text encoder has no head.
         """
         self.vocabulary = vocabulary
         self.projection, self.head = (
@@ -61,44 +63,60 @@ class Generation(HeadTask):
         )
 
     def logits(self, states: Tensor) -> Tensor:
-        """Turn states (..., D) into logits (..., V)."""
+        """Return the logits (..., V) of states (..., D)."""
         logits: Tensor = self.head(self.drop(self.projection(states)))
         return logits
 
+    @override
     def vectors(self, model: FusionProtocol, states: Tokens, batch: Batch) -> Tensor:
-        """See ``HeadTask.vectors``: the states (W, D) before each target word.
+        """Return the state (W, D) before each target token.
 
         Raises:
-            InputError: no sample has a sentence to produce.
+            InputError: no sample has a target.
         """
         return states.embeddings[:, :-1][_wanted(batch)]
 
+    @override
     def head_logits(self, vectors: Tensor) -> Tensor:
-        """See ``HeadTask.head_logits``: (W, V) logits over the word pieces."""
+        """Return the logits (W, V) over the vocabulary."""
         return self.logits(vectors)
 
     def losses(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Return the loss (W,) of each target word, given logits (W, V)."""
+        """Return the loss (W,) of each target token, given logits (W, V)."""
         smoothing = self.label_smoothing if self.training else 0.0
-        said = batch.ids[:, 1:][_wanted(batch)]
-        return F.cross_entropy(logits, said, reduction="none", label_smoothing=smoothing)
+        targets = batch.ids[:, 1:][_wanted(batch)]
+        return F.cross_entropy(logits, targets, reduction="none", label_smoothing=smoothing)
 
+    @override
     def loss_from_logits(self, logits: Tensor, batch: Batch) -> Tensor:
-        """See ``HeadTask.loss_from_logits``: the mean over target words."""
+        """Return the mean loss over target tokens."""
         return self.losses(logits, batch).mean()
 
+    @override
     def num_items(self, batch: Batch) -> int | Tensor:
-        """See ``Task.num_items``: the target words."""
+        """Return the number of target tokens."""
         return (batch.block_ids[:, 1:] > 0).sum()
 
+    @override
     def predict(self, model: FusionProtocol, batch: Batch) -> list[Prediction]:
-        """See ``Task.predict``; a row's loss is the mean over its words, its score comes with the whole table."""
-        losses, found = self._row_losses(model, batch), self.sentences(model, batch)
+        """Return rows without scores, which need the whole table; a row's loss is the mean over its tokens."""
+        losses, sentences = self._row_losses(model, batch), self.sentences(model, batch)
         rows = []
         for i, key in enumerate(batch.keys):
-            said, sure = self.vocabulary.decode(found[i][0].ids), math.exp(found[i][0].log_probability)
-            asked, references = (key, batch.groups[i], batch.prompts[i]), batch.references[i]
-            rows.append(Prediction(*asked, said, references, math.nan, sure, losses[i], batch.pictures[i]))
+            best = sentences[i][0]
+            rows.append(
+                Prediction(
+                    key=key,
+                    group=batch.groups[i],
+                    prompt=batch.prompts[i],
+                    prediction=self.vocabulary.decode(best.ids),
+                    references=batch.references[i],
+                    score=math.nan,
+                    confidence=math.exp(best.log_probability),
+                    loss=losses[i],
+                    image=batch.pictures[i],
+                )
+            )
         return rows
 
     def _row_losses(self, model: FusionProtocol, batch: Batch) -> list[float]:
@@ -113,57 +131,60 @@ class Generation(HeadTask):
     def sentences(
         self, model: FusionProtocol, batch: Batch, decoding: Decoding | None = None
     ) -> list[list[Hypothesis]]:
-        """Return for each sample the sentences that decoding finds, best first."""
+        """Return the decoded sentences of each sample, best first."""
         decoding = decoding or self.decoding
         steps = CachedSteps(model, batch, self.logits, decoding.max_length, self.packed(model))
         return decoding(steps, self.vocabulary.end, banned=self.banned_ids)
 
     def packed(self, model: FusionProtocol) -> Packing:
-        """Return the model's layers on packed weights; they are kept while it evaluates, as long as nothing changes."""
+        """Return the model's layers on repacked weights, which are reused in evaluation until the weights change."""
         if self._packing is None or not self._packing.is_of(model):
             self._packing = Packing(model)
         return self._packing
 
     def train(self, mode: bool = True) -> Generation:
-        """Switch the mode; what evaluation had packed is given up when training begins."""
+        """Set the mode and release the repacked weights."""
         self._packing = None
         super().train(mode)
         return self
 
     @property
     def banned_ids(self) -> set[int]:
-        """The word pieces that are never said."""
+        """The tokens that are never generated."""
         words = self.vocabulary
         return {words.pad, words.start, words.mask, words.unknown} - {words.end}
 
+    @override
     def score(self, rows: Sequence[Prediction]) -> list[Prediction]:
-        """See ``Task.score``; a row without references has no score."""
+        """Score the rows that have references; all others have no score."""
         answered = [row for row in rows if row.references]
         scored = iter(self.scorer.score(answered) if answered else [])
         return [next(scored) if row.references else row._replace(score=math.nan) for row in rows]
 
+    @override
     def compute_metrics(self, rows: Sequence[Prediction]) -> dict[str, float]:
-        """See ``Task.compute_metrics``: the scorer's figures over samples with references, and diversity."""
+        """Compute the scorer's metrics over samples with references, the loss, and diversity."""
         answered = [row for row in rows if row.references]
-        found = self.scorer.compute_metrics(answered) if answered else {self.scorer.name: math.nan}
+        metrics = self.scorer.compute_metrics(answered) if answered else {self.scorer.name: math.nan}
         return {
-            "score": found[self.scorer.name],
-            **found,
+            "score": metrics[self.scorer.name],
+            **metrics,
             "loss": mean(row.loss for row in rows),
             "words_used": float(len({word for row in rows for word in row.prediction.split()})),
             "mean_length": mean(float(len(row.prediction.split())) for row in rows),
         }
 
+    @override
     def producible(self, texts: Sequence[str], vocabulary: Vocabulary) -> list[str]:
-        """See ``Task.producible``: texts in word pieces and back, without unknown words, which are never said."""
+        """Return the texts after encoding and decoding, without unknown tokens, which are never generated."""
         return [vocabulary.decode(ids) for ids in vocabulary.encode(texts)]
 
+    @override
     def top_answers(self, model: FusionProtocol, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
-        """See ``Task.top_answers``: as many as decoding finds."""
-        found = self.sentences(model, batch)
+        """Return the decoded sentences, at most as many as the search returns."""
         return [
-            [(self.vocabulary.decode(one.ids), math.exp(one.log_probability)) for one in sample[:count]]
-            for sample in found
+            [(self.vocabulary.decode(row.ids), math.exp(row.log_probability)) for row in sample[:count]]
+            for sample in self.sentences(model, batch)
         ]
 
     def with_targets(self, batch: Batch, answers: Sequence[str]) -> Batch:
@@ -173,23 +194,23 @@ class Generation(HeadTask):
         return batch._replace(ids=ids, mask=valid, block_ids=block)
 
     def followed_by(self, words: TextInput, targets: Sequence[Sequence[int]]) -> TextInput:
-        """Return prompts (R, N) with one target a row right behind, as in training."""
+        """Return prompts (R, N), each directly followed by its target, as in training."""
         starts = words.mask.sum(1).tolist()
-        room = max(start + len(ids) for start, ids in zip(starts, targets, strict=True)) - words.ids.shape[1]
-        ids, valid, block = (F.pad(field, (0, max(0, room))) for field in words)
+        extra = max(start + len(ids) for start, ids in zip(starts, targets, strict=True)) - words.ids.shape[1]
+        ids, valid, block = (F.pad(field, (0, max(0, extra))) for field in words)
         for row, (start, target) in enumerate(zip(starts, targets, strict=True)):
-            there = slice(start, start + len(target))
-            ids[row, there], valid[row, there] = torch.tensor(target, device=ids.device), True
-            block[row, there] = torch.arange(1, len(target) + 1, device=ids.device)
+            span = slice(start, start + len(target))
+            ids[row, span], valid[row, span] = torch.tensor(target, device=ids.device), True
+            block[row, span] = torch.arange(1, len(target) + 1, device=ids.device)
         return TextInput(ids, valid, block)
 
+    @override
     def signature(self, split: str) -> str:
-        """See ``Task.signature``."""
         return self.scorer.signature(split)
 
 
 def _wanted(batch: Batch) -> Tensor:
-    """Return (B, N - 1) bool: is the next place a target word?"""
+    """Return (B, N - 1) bool: whether the next position is a target token."""
     wanted = batch.block_ids[:, 1:] > 0
     if not bool(wanted.any()):
         raise InputError("generation needs sentences to produce, and the samples have none: check `target`")

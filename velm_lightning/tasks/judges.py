@@ -1,4 +1,4 @@
-"""Who says what a drawn picture shows."""
+"""Judges: models that describe drawn images and compare the description with the caption."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from velm_lightning.io.configurable import Configurable
 
 
 class Sight(NamedTuple):
-    """What a judge saw in B pictures.
+    """The judge's view of B images.
 
     Attributes:
-        said: B descriptions, which ``Judge.right`` understands.
-        sure: (B,) the probability it gave each description.
-        features: (B, F) what it made of the pictures, for distances between sets of them.
+        descriptions: B descriptions, in the form that ``Judge.right`` reads.
+        confidence: (B,) the probability of each description.
+        features: (B, F) of the images, for distances between sets of images.
     """
 
-    said: tuple[str, ...]
-    sure: Tensor
+    descriptions: tuple[str, ...]
+    confidence: Tensor
     features: Tensor
 
 
 class Judge(Configurable, ABC):
-    """Says what pictures show, knowing no caption, and whether that is what was asked for.
+    """Describes images without their captions, and compares descriptions with captions.
 
-    It is no part of the model: it must be the same for all that are compared.
+    It is not part of the model, and must be the same for all models that are compared.
     """
 
     @abstractmethod
     def look(self, pictures: Tensor) -> Sight:
-        """Say what uint8 pictures (B, 3, H, W) show."""
+        """Describe images (B, 3, H, W), uint8."""
 
     @abstractmethod
-    def right(self, said: str, asked: str) -> Mapping[str, float]:
-        """Compare what was seen with what was asked: figures 0…1 by name, NaN where one does not apply.
+    def right(self, description: str, caption: str) -> Mapping[str, float]:
+        """Return metrics between 0 and 1 by name that compare a description with a caption; NaN if not applicable.
 
-        ``score`` is among them and is the headline.
+        ``score`` is among them and is the headline metric.
         """
 
     @property
     @abstractmethod
     def accuracy(self) -> float:
-        """The share of real pictures, which it has not learned from, that it describes without a fault."""
+        """The share of real held-out images that are described without an error."""
 
     @abstractmethod
     def name(self) -> str:
-        """Say who the judge is: the same name, the same judge."""
+        """Return a name that identifies the judge and its weights."""

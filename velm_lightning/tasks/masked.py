@@ -1,4 +1,4 @@
-"""Masked words: some words of a text are hidden, to be told from the others and from the picture."""
+"""Masked language modelling: predict masked tokens of a text from the other tokens and the image."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
+from typing_extensions import override
 
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.io.seeding import stable_generator
@@ -21,16 +22,16 @@ from velm_lightning.tasks.rows import mean
 from velm_lightning.text.vocabulary import Vocabulary
 from velm_lightning.types import Batch, InputError, Prediction
 
-HIDDEN, CHANGED = 0.8, 0.1  # of the words to be told; the rest stays as it is
+HIDDEN, CHANGED = 0.8, 0.1  # shares of the target tokens; the rest stays unchanged
 
 
-class Told(NamedTuple):
-    """What was hidden and what the model takes it for.
+class MaskedTokens(NamedTuple):
+    """The target tokens of a batch and the model's logits for them.
 
     Attributes:
-        places: (B, N) bool, the words to be told.
-        logits: (W, V) of these words.
-        words: (W,) word pieces that stood there.
+        places: (B, N) bool, the positions of the target tokens.
+        logits: (W, V) at these positions.
+        words: (W,) the original tokens.
     """
 
     places: Tensor
@@ -39,14 +40,14 @@ class Told(NamedTuple):
 
 
 class MaskedLM(Task):
-    """Masked language modelling of the prompt with the picture beside it (BERT, Devlin et al. 2019; VisualBERT).
+    """Masked language modelling of the prompt given the image (BERT, Devlin et al. 2019; VisualBERT).
 
-    Of the words to be told 80 % are replaced by the mask token, 10 % by any word, 10 % stay. In training they are drawn
-    anew at each step; in evaluation they are a function of the sample's key. At least one word of every text is told.
+    80 % of the target tokens are replaced by the mask token, 10 % by a random token, and 10 % stay. In training they
+    are drawn at each step; in evaluation they depend only on the sample's key. Every text has at least one.
 
     Args:
-        share: share of the words to be told, between 0 and 1.
-        dropout: dropout before the head.
+        share: share of target tokens, above 0 and at most 1.
+        dropout: dropout probability before the head.
 
     Raises:
         InputError: ``share`` is out of its range.
@@ -59,11 +60,12 @@ class MaskedLM(Task):
         self.share, self.drop = share, nn.Dropout(dropout)
         self._words = 0
 
+    @override
     def build(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
-        """See ``Task.build``.
+        """Create the head.
 
         Raises:
-            InputError: the text encoder reads from left to right only, and would see no word after a hidden one.
+            InputError: the text encoder is causal, so that it cannot use the tokens after a masked one.
         """
         if text_encoder.causal:
             raise InputError(
@@ -73,17 +75,19 @@ class MaskedLM(Task):
         self.vocabulary = vocabulary
         self.projection, self.head = tied_head(text_encoder)
 
+    @override
     def loss(self, model: FusionProtocol, batch: Batch) -> Tensor:
-        """See ``Task.loss``: the mean over the words to be told."""
-        told = self._told(model, batch)
-        self._words = len(told.words)
-        return F.cross_entropy(told.logits, told.words)
+        """Return the mean loss over the target tokens."""
+        masked = self._masked(model, batch)
+        self._words = len(masked.words)
+        return F.cross_entropy(masked.logits, masked.words)
 
+    @override
     def num_items(self, batch: Batch) -> int | Tensor:
-        """See ``Task.num_items``: the words that were to be told when ``loss`` was last computed."""
+        """Return the number of target tokens of the last call of ``loss``."""
         return self._words
 
-    def _told(self, model: FusionProtocol, batch: Batch) -> Told:
+    def _masked(self, model: FusionProtocol, batch: Batch) -> MaskedTokens:
         chances = self._chances(batch)  # (B, N, 3)
         places = self._places(batch, chances[..., 0])
         if not bool(places.any()):
@@ -92,15 +96,15 @@ class MaskedLM(Task):
         changed = places & (chances[..., 1] >= 1 - CHANGED)
         other = (chances[..., 2] * self.vocabulary.size).long().clamp(max=self.vocabulary.size - 1)
         ids = batch.ids.masked_fill(hidden, self.vocabulary.mask).where(~changed, other)
-        return Told(places, self._logits(model, batch._replace(ids=ids), places), batch.ids[places])
+        return MaskedTokens(places, self._logits(model, batch._replace(ids=ids), places), batch.ids[places])
 
     def _logits(self, model: FusionProtocol, batch: Batch, places: Tensor) -> Tensor:
-        """Return the logits (W, V) of the words at some places (B, N) of a batch."""
+        """Return the logits (W, V) at positions (B, N) of a batch."""
         logits: Tensor = self.head(self.drop(self.projection(model(batch).embeddings[places])))
         return logits
 
     def _piece(self, index: int) -> str:
-        """Return a word piece by its name, in which a blank would look like the end of it."""
+        """Return the name of a token, with spaces made visible because rows join tokens by spaces."""
         return str(self.vocabulary.tokenizer.id_to_token(index)).replace(" ", "\u2423")
 
     def _chances(self, batch: Batch) -> Tensor:
@@ -109,49 +113,62 @@ class MaskedLM(Task):
         if self.training:
             return torch.rand(batch.size, width, 3, device=batch.ids.device)
         rows = []
-        for key in batch.keys:  # drawn in order, so that padding changes nothing
+        for key in batch.keys:  # drawn position by position, so that padding changes nothing
             rows.append(torch.rand(width, 3, generator=stable_generator(key)))
         return torch.stack(rows).to(batch.ids.device)
 
     def _places(self, batch: Batch, chances: Tensor) -> Tensor:
-        """Choose words by chances (B, N); never special tokens."""
+        """Return the target positions (B, N), given random numbers (B, N); never special tokens."""
         words = self.vocabulary
         special = torch.tensor([words.pad, words.start, words.end, words.mask], device=batch.ids.device)
-        may = batch.mask & (batch.block_ids == 0) & ~torch.isin(batch.ids, special)
-        chances = chances.masked_fill(~may, 2.0)
-        return may & ((chances < self.share) | (chances == chances.min(1, keepdim=True).values))
+        eligible = batch.mask & (batch.block_ids == 0) & ~torch.isin(batch.ids, special)
+        chances = chances.masked_fill(~eligible, 2.0)
+        return eligible & ((chances < self.share) | (chances == chances.min(1, keepdim=True).values))
 
+    @override
     def predict(self, model: FusionProtocol, batch: Batch) -> list[Prediction]:
-        """See ``Task.predict``: prediction and reference are the words told, one after another."""
-        told = self._told(model, batch)
-        owner = told.places.nonzero()[:, 0].tolist()
-        losses = F.cross_entropy(told.logits.float(), told.words, reduction="none").tolist()
-        found: list[list[tuple[str, str, float]]] = [[] for _ in batch.keys]
-        best = told.logits.argmax(-1).tolist()
-        for row, likely, right, loss in zip(owner, best, told.words.tolist(), losses, strict=True):
-            found[row].append((self._piece(likely), self._piece(right), loss))
+        """Return rows whose prediction and reference are the target tokens, joined by spaces."""
+        masked = self._masked(model, batch)
+        owner = masked.places.nonzero()[:, 0].tolist()
+        losses = F.cross_entropy(masked.logits.float(), masked.words, reduction="none").tolist()
+        targets: list[list[tuple[str, str, float]]] = [[] for _ in batch.keys]
+        best = masked.logits.argmax(-1).tolist()
+        for row, likely, right, loss in zip(owner, best, masked.words.tolist(), losses, strict=True):
+            targets[row].append((self._piece(likely), self._piece(right), loss))
         rows = []
-        for i, told_words in enumerate(found):
-            said = " ".join(likely for likely, _, _ in told_words)
-            references = (" ".join(right for _, right, _ in told_words),) if told_words else ()
-            asked, loss = (batch.keys[i], batch.groups[i], batch.prompts[i]), mean(loss for *_, loss in told_words)
-            rows.append(Prediction(*asked, said, references, math.nan, math.nan, loss, batch.pictures[i]))
+        for i, tokens in enumerate(targets):
+            rows.append(
+                Prediction(
+                    key=batch.keys[i],
+                    group=batch.groups[i],
+                    prompt=batch.prompts[i],
+                    prediction=" ".join(likely for likely, _, _ in tokens),
+                    references=(" ".join(right for _, right, _ in tokens),) if tokens else (),
+                    score=math.nan,
+                    confidence=math.nan,
+                    loss=mean(loss for *_, loss in tokens),
+                    image=batch.pictures[i],
+                )
+            )
         return self.score(rows)
 
+    @override
     def score(self, rows: Sequence[Prediction]) -> list[Prediction]:
-        """See ``Task.score``: the share of a sample's words that are right."""
+        """Score each row by the share of its tokens that are correct."""
         return [row._replace(score=mean(map(float, _right(row)))) for row in rows]
 
+    @override
     def compute_metrics(self, rows: Sequence[Prediction]) -> dict[str, float]:
-        """See ``Task.compute_metrics``: the share of all words that are right, and the loss."""
+        """Compute the share of all tokens that are correct, and the mean loss."""
         accuracy = mean(float(right) for row in rows for right in _right(row))
         return {"score": accuracy, "masked_accuracy": accuracy, "loss": mean(row.loss for row in rows)}
 
+    @override
     def top_answers(self, model: FusionProtocol, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
-        """See ``Task.top_answers``: what the first ``[MASK]`` of each text hides.
+        """Return the best tokens for the first ``[MASK]`` of each text.
 
         Raises:
-            InputError: a text has none.
+            InputError: a text has no ``[MASK]``.
         """
         if not bool((batch.ids == self.vocabulary.mask).any()):
             batch = self.blanked(batch)
@@ -167,7 +184,7 @@ class MaskedLM(Task):
         ]
 
     def blanked(self, batch: Batch) -> Batch:
-        """Return the batch with its prompts read once more, the mask's name in them as the mask."""
+        """Return the batch with its prompts tokenised again, so that a written ``[MASK]`` becomes the mask token."""
         ids = [torch.tensor(self.vocabulary.prompt(ids)) for ids in self.vocabulary.encode_blanked(batch.prompts)]
         lengths = torch.tensor([len(row) for row in ids])
         padded = pad_sequence(ids, batch_first=True, padding_value=self.vocabulary.pad)
@@ -178,16 +195,17 @@ class MaskedLM(Task):
     def _word(self, index: int) -> str:
         return str(self.vocabulary.decode([index])).strip() or self._piece(index)
 
+    @override
     def with_targets(self, batch: Batch, answers: Sequence[str]) -> Batch:
-        """See ``Task.with_targets``: a text is its own target."""
+        """Return the batch unchanged: the targets are tokens of the text."""
         return batch
 
+    @override
     def signature(self, split: str) -> str:
-        """See ``Task.signature``."""
         return signature_of("accuracy", split=split, scorer="masked-words", share=f"{self.share:g}")
 
 
 def _right(row: Prediction) -> list[bool]:
     if not row.references:
         return []
-    return [said == true for said, true in zip(row.prediction.split(" "), row.references[0].split(" "), strict=True)]
+    return [token == true for token, true in zip(row.prediction.split(" "), row.references[0].split(" "), strict=True)]

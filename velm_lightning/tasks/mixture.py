@@ -1,4 +1,4 @@
-"""A mixture: several tasks learned at once from the same samples, as in pretraining."""
+"""A mixture: several tasks that are trained jointly on the same samples, as in pretraining."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.tasks.base import Task
@@ -18,20 +19,20 @@ from velm_lightning.types import Batch, InputError, Prediction, Sample
 class Mixture(Task):
     """The weighted sum of tasks (UNITER, Chen et al. 2020; ALBEF, Li et al. 2021).
 
-    Each task's loss is a mean over its own items, samples or words. If an optimiser step has several micro-batches or
-    processes, the sums of these means are weighed by their samples: a task that counts words then depends on how the
-    step is cut, unless every part has as many words per sample.
+    Each task's loss is a mean over its items, samples or tokens. If an optimiser step has several micro-batches or
+    processes, the sums of these means are weighted by the number of samples: the loss of a task over tokens then
+    depends on how the step is divided, unless all parts have equally many tokens per sample.
 
-    The rows of the headline's task keep their keys, those of the others begin with the task's name; figures begin with
-    the name of their task.
+    The rows of the headline task keep their keys; those of other tasks, and all metrics, are prefixed by the name of
+    their task.
 
     Args:
         tasks: tasks by name.
-        weights: weight of a task's loss by its name, 1 where it is not named.
+        weights: weight of each task's loss by name; by default 1.
         headline: the task whose score is the mixture's; by default the first.
 
     Raises:
-        InputError: there is no task, a weight is not above 0, or a name is of no task or cannot be a task's.
+        InputError: there is no task, a weight is not above 0, or a name is unknown or not allowed.
     """
 
     def __init__(
@@ -63,31 +64,34 @@ class Mixture(Task):
         """The headline's task."""
         return dict(self.each())[self.headline]
 
+    @override
     def build(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
-        """See ``Task.build``."""
         for _, part in self.each():
             part.build(vocabulary, text_encoder)
 
+    @override
     def prepare(self, samples: Sequence[Sample]) -> None:
-        """See ``Task.prepare``."""
         for _, part in self.each():
             part.prepare(samples)
 
+    @override
     def loss(self, model: FusionProtocol, batch: Batch) -> Tensor:
-        """See ``Task.loss``: the weighted sum."""
+        """Return the weighted sum of the tasks' losses."""
         return torch.stack([self.weights[name] * part.loss(model, batch) for name, part in self.each()]).sum()
 
+    @override
     def forward_once(self, model: FusionProtocol, batch: Batch) -> None:
-        """See ``Task.forward_once``: of all tasks."""
+        """Run the model once per task."""
         for _, part in self.each():
             part.forward_once(model, batch)
 
+    @override
     def predict(self, model: FusionProtocol, batch: Batch) -> list[Prediction]:
-        """See ``Task.predict``: the rows of all tasks."""
+        """Return the rows of all tasks."""
         return [row for name, part in self.each() for row in self._named(name, part.predict(model, batch))]
 
     def _named(self, name: str, rows: Sequence[Prediction]) -> list[Prediction]:
-        """Write the task's name into its rows."""
+        """Return a task's rows with its name in keys and groups."""
         return [
             row._replace(
                 key=row.key if name == self.headline else f"{name}: {row.key}",
@@ -96,44 +100,47 @@ class Mixture(Task):
             for row in rows
         ]
 
-    def _own(self, name: str, rows: Sequence[Prediction]) -> list[Prediction]:
-        """Pick the rows of a task and take its name out of them."""
+    def _rows_of(self, name: str, rows: Sequence[Prediction]) -> list[Prediction]:
+        """Return the rows of a task with its name removed from keys and groups."""
         mine = [row for row in rows if row.group.partition(": ")[0] == name]
         keys = [row.key if name == self.headline else row.key.removeprefix(f"{name}: ") for row in mine]
         return [row._replace(key=key, group=row.group.partition(": ")[2]) for row, key in zip(mine, keys, strict=True)]
 
+    @override
     def aggregate(self, model: FusionProtocol, rows: Sequence[Prediction]) -> list[Prediction]:
-        """See ``Task.aggregate``."""
         return [
-            row for name, part in self.each() for row in self._named(name, part.aggregate(model, self._own(name, rows)))
+            row
+            for name, part in self.each()
+            for row in self._named(name, part.aggregate(model, self._rows_of(name, rows)))
         ]
 
+    @override
     def score(self, rows: Sequence[Prediction]) -> list[Prediction]:
-        """See ``Task.score``; the rows stand in the order of their tasks."""
-        return [row for name, part in self.each() for row in self._named(name, part.score(self._own(name, rows)))]
+        """Score the rows, which are returned in the order of their tasks."""
+        return [row for name, part in self.each() for row in self._named(name, part.score(self._rows_of(name, rows)))]
 
     def compute_metrics(self, rows: Sequence[Prediction]) -> dict[str, float]:
         """See ``Task.compute_metrics``."""
-        found = {name: part.compute_metrics(self._own(name, rows)) for name, part in self.each()}
-        named = {f"{name}_{figure}": value for name, one in found.items() for figure, value in one.items()}
-        return {"score": found[self.headline]["score"], **named}
+        metrics = {name: part.compute_metrics(self._rows_of(name, rows)) for name, part in self.each()}
+        named = {f"{name}_{figure}": value for name, values in metrics.items() for figure, value in values.items()}
+        return {"score": metrics[self.headline]["score"], **named}
 
+    @override
     def floors(self, rows: Sequence[Prediction], training: Sequence[Sample]) -> Floors:
-        """See ``Task.floors``: the headline's."""
-        return self.first.floors(self._own(self.headline, rows), training)
+        return self.first.floors(self._rows_of(self.headline, rows), training)
 
     def top_answers(self, model: FusionProtocol, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
-        """See ``Task.top_answers``: the headline's."""
+        """See ``Task.top_answers``."""
         return self.first.top_answers(model, batch, count)
 
     def with_targets(self, batch: Batch, answers: Sequence[str]) -> Batch:
-        """See ``Task.with_targets``: the headline's."""
+        """See ``Task.with_targets``."""
         return self.first.with_targets(batch, answers)
 
+    @override
     def evidence(self, model: FusionProtocol, batch: Batch, answers: Sequence[str]) -> Tensor:
-        """See ``Task.evidence``: the headline's."""
         return self.first.evidence(model, batch, answers)
 
+    @override
     def signature(self, split: str) -> str:
-        """See ``Task.signature``: the headline's."""
         return self.first.signature(split)

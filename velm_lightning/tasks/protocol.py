@@ -1,9 +1,9 @@
-"""All that a task may know of a fusion."""
+"""Protocols: the part of a fusion that tasks use, and optional abilities of tasks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -12,55 +12,73 @@ from velm_lightning.types import Batch, TextInput, Tokens
 
 
 class FusionProtocol(Protocol):
-    """A fusion as a task sees it."""
+    """The part of a fusion that tasks use."""
 
     def __call__(self, batch: Batch) -> Tokens:
-        """Read a batch: the fused states (B, N, D) at the places of ``batch.ids``."""
+        """Return the fused states (B, N, D) of a batch at the positions of ``batch.ids``."""
         ...
 
     def train(self, mode: bool = True) -> Any:
-        """Switch between training and evaluation."""
+        """Switch between training and evaluation mode."""
         ...
 
     def modules(self) -> Iterator[nn.Module]:
-        """All parts."""
+        """Return an iterator over all modules."""
         ...
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """All weights."""
+        """Return an iterator over all parameters."""
         ...
 
     def encode_image(self, image: Tensor) -> Tokens:
-        """Turn pictures into image tokens in the width of the text."""
+        """Return the image tokens (B, M, D) of images, in the width of the text."""
         ...
 
     def embed_text(self, words: TextInput, cache: Cache | None = None) -> Tokens:
-        """Embed word pieces."""
+        """Return the embeddings (B, N, D) of text tokens."""
         ...
 
     def fuse(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
-        """Let the text read the image; with a cache, the image comes with the prompt only."""
+        """Return the fused states (B, N, D) of the text; with a cache, ``image`` is given with the prompt only."""
         ...
 
     def encode_text(self, text: Tokens) -> Tokens:
-        """Embedded texts, read as far as they can be before any image is there."""
+        """Return the states of embedded texts before the first layer that reads an image."""
         ...
 
     def text_features(self, text: Tokens) -> Tensor:
-        """Summaries (B, D) of texts that ``encode_text`` has read, and no image is read with."""
+        """Return the pooled vectors (B, D) of the output of ``encode_text``, without an image."""
         ...
 
     def fuse_pairs(self, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
-        """Summaries (P, D) of the texts numbered ``texts`` (P,), each read with the image numbered by ``images`` (P,).
+        """Return the pooled vectors (P, D) of the pairs of image ``images[p]`` and text ``texts[p]``.
 
-        ``encode_text`` has read the texts.
+        ``text`` is the output of ``encode_text``.
         """
         ...
 
     def fuse_all_pairs(self, image: Tokens, text: Tokens) -> Tensor:
-        """Summaries (I, T, D) of every text read with every image."""
+        """Return the pooled vectors (I, T, D) of every image with every text."""
         ...
 
     def pool(self, states: Tokens) -> Tensor:
-        """The (B, D) vectors in which fused states sum up their prompts."""
+        """Return one vector (B, D) per sample that summarises the fused states of its prompt."""
+        ...
+
+
+@runtime_checkable
+class ImageProducer(Protocol):
+    """A task whose model produces images, such as ``Drawing``."""
+
+    def produce_images(self, model: FusionProtocol, batch: Batch) -> Tensor:
+        """Return one uint8 image (B, 3, H, W) per sample of a batch."""
+        ...
+
+
+@runtime_checkable
+class HasExtraMetrics(Protocol):
+    """A task with metrics that need more than the prediction rows, such as a distance between sets of images."""
+
+    def extra_metrics(self) -> dict[str, float]:
+        """Return such metrics of the last evaluation; they are reported, but are not part of the scores."""
         ...

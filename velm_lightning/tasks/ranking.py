@@ -1,4 +1,4 @@
-"""What a search ranks: all pictures and texts of an evaluation, each encoded once, whichever process saw them."""
+"""The search index of retrieval: all images and texts of an evaluation, each encoded once, over all processes."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from velm_lightning.tasks.rows import all_gather_objects
 from velm_lightning.types import Prediction, TextInput, Tokens
 
 CHUNK = 32
-"""Queries ranked at once: what memory and the work of a process are counted in."""
+"""Number of queries that are ranked together; bounds memory and is the unit of work of a process."""
 
-_ABOVE = 1e6  # what has been read with the query is ranked before all that has not
+_ABOVE = 1e6  # items that were fused with the query rank before all others
 
 
 class Direction(Enum):
-    """What is looked for with what; the names are the groups of rows."""
+    """The direction of a search; the values are the groups of rows."""
 
     IMAGES = "text to image"
     TEXTS = "image to text"
 
 
 class CachedSample(NamedTuple):
-    """A sample of an evaluation.
+    """An encoded sample of an evaluation.
 
     Attributes:
         key: the sample's key.
         text: its text as written.
-        name: the name of its picture.
-        vector: (W,) of its text.
-        words: its word pieces.
-        shown: vector (W,) and tokens (N, D) of its picture, where they are kept with this sample.
+        name: the name of its image.
+        vector: (W,) the vector of its text.
+        words: the token ids of its text.
+        shown: vector (W,) and tokens (N, D) of its image; None if another sample holds them.
     """
 
     key: str
@@ -51,7 +51,7 @@ class CachedSample(NamedTuple):
 
 
 class RankedQuery(NamedTuple):
-    """The rank of a query's best answer, from 1, and what came first."""
+    """The rank of a query's best relevant item, from 1, and the item that came first."""
 
     query: int
     rank: int
@@ -59,68 +59,68 @@ class RankedQuery(NamedTuple):
 
 
 class Searcher(Protocol):
-    """How well pictures and texts go together: ``Retrieval``."""
+    """The similarity of images and texts, as computed by ``Retrieval``."""
 
     shortlist: int
 
     def similarity(self, images: Tensor, texts: Tensor) -> Tensor:
-        """Logits (I, T) of vectors."""
+        """Return the logits (I, T) of vectors (I, W) and (T, W)."""
         ...
 
     def correction(self, model: FusionProtocol, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
-        """What reading pairs (P,) together adds."""
+        """Return the correction (P,) of the similarity of pairs from their fused states."""
         ...
 
 
 class SearchIndex:
-    """Pictures and texts, the same on every process, in the order of their keys, numbers counting as such.
+    """Images and texts, the same on every process, in the natural order of their keys (9 before 10).
 
-    Its memory grows with the number of pictures and texts, that of a search with ``CHUNK`` times it, never its square.
+    Memory is linear in the number of images and texts, and that of a search is ``CHUNK`` times it.
 
     Args:
-        samples: of all processes.
-        fold: pictures that are ranked among themselves; none takes all.
+        samples: the samples of all processes.
+        fold: number of images that are ranked among themselves; None means all.
     """
 
     def __init__(self, samples: Sequence[CachedSample], fold: int | None) -> None:
-        self.samples = sorted(samples, key=lambda one: _natural(one.key))
-        shown = {one.name: one.shown for one in self.samples[::-1] if one.shown}
-        shown |= {one.name: one.shown for one in self.samples if one.shown and one.key == one.name}
-        self.names = list(dict.fromkeys(one.name for one in self.samples))
+        self.samples = sorted(samples, key=lambda sample: _natural(sample.key))
+        shown = {each.name: each.shown for each in self.samples[::-1] if each.shown}
+        shown |= {each.name: each.shown for each in self.samples if each.shown and each.key == each.name}
+        self.names = list(dict.fromkeys(sample.name for sample in self.samples))
         place = {name: index for index, name in enumerate(self.names)}
-        self.written: dict[str, list[str]] = {name: [] for name in self.names}  # the texts of each picture
-        for one in self.samples:
-            self.written[one.name].append(one.text)
-        self.owner = torch.tensor([place[one.name] for one in self.samples])  # (T,) which picture each text is of
+        self.written: dict[str, list[str]] = {name: [] for name in self.names}  # the texts of each image
+        for sample in self.samples:
+            self.written[sample.name].append(sample.text)
+        self.owner = torch.tensor([place[sample.name] for sample in self.samples])  # (T,) the image of each text
         self.images = torch.stack([shown[name][0] for name in self.names])  # (I, W)
         self.tokens = torch.stack([shown[name][1] for name in self.names])  # (I, N, D)
-        self.texts = torch.stack([one.vector for one in self.samples])  # (T, W)
+        self.texts = torch.stack([sample.vector for sample in self.samples])  # (T, W)
         size = fold or len(self.names)
         self.folds = [range(start, min(start + size, len(self.names))) for start in range(0, len(self.names), size)]
 
     @classmethod
     def of(cls, keys: set[str], held: Mapping[str, CachedSample], fold: int | None) -> SearchIndex:
-        """Bring together what every process holds of the samples named by ``keys``."""
-        mine = [one for key, one in held.items() if key in keys]
-        return cls([one for part in all_gather_objects(mine) for one in part], fold)
+        """Gather the samples named by ``keys`` from all processes."""
+        local = [sample for key, sample in held.items() if key in keys]
+        return cls([sample for part in all_gather_objects(local) for sample in part], fold)
 
     def search(self, task: Searcher, model: FusionProtocol, direction: Direction) -> list[Prediction]:
-        """Look with every query of a direction; the processes share the work, and each returns all rows."""
+        """Run all queries of a direction; the processes divide the queries, and each returns all rows."""
         rows = []
         for number, fold in enumerate(self.folds, 1):
             group = direction.value if len(self.folds) == 1 else f"{direction.value}, fold {number}"
             pictures = torch.tensor(list(fold))
             texts = torch.isin(self.owner, pictures).nonzero()[:, 0]
             queries, items = (texts, pictures) if direction is Direction.IMAGES else (pictures, texts)
-            found = [one for chunk in _shared(queries) for one in self._ranked(task, model, direction, chunk, items)]
-            everything = sorted(one for part in all_gather_objects(found) for one in part)
-            rows += [self._row(direction, group, one) for one in everything]
+            local = [hit for chunk in _shared(queries) for hit in self._ranked(task, model, direction, chunk, items)]
+            everything = sorted(hit for part in all_gather_objects(local) for hit in part)
+            rows += [self._row(direction, group, hit) for hit in everything]
         return rows
 
     def _ranked(
         self, task: Searcher, model: FusionProtocol, direction: Direction, queries: Tensor, items: Tensor
     ) -> Iterator[RankedQuery]:
-        """Rank ``items`` (C,) for ``queries`` (Q,), all of them numbers of texts or pictures."""
+        """Rank ``items`` (C,) for ``queries`` (Q,), which are indices of texts or images."""
         device = next(iter(task.parameters())).device if isinstance(task, torch.nn.Module) else torch.device("cpu")
         of_texts = direction is Direction.IMAGES
         images, texts = (items, queries) if of_texts else (queries, items)
@@ -129,8 +129,8 @@ class SearchIndex:
         count = min(task.shortlist, len(items))
         if count:
             best = scores.topk(count, dim=1).indices  # (Q, K)
-            near, asked = items[best].flatten(), queries.repeat_interleave(count)
-            pairs = (near, asked) if of_texts else (asked, near)
+            near, repeated = items[best].flatten(), queries.repeat_interleave(count)
+            pairs = (near, repeated) if of_texts else (repeated, near)
             added = self._read(task, model, *pairs, device).view(len(queries), count)
             scores = (scores - _ABOVE).scatter(1, best, scores.gather(1, best) + added)
         relevant = (
@@ -143,7 +143,7 @@ class SearchIndex:
     def _read(
         self, task: Searcher, model: FusionProtocol, images: Tensor, texts: Tensor, device: torch.device
     ) -> Tensor:
-        """Return what reading pictures (P,) with texts (P,) adds, in double precision."""
+        """Return the correction (P,) of pairs of images (P,) and texts (P,), in double precision."""
         shown, image_rows = torch.unique(images, return_inverse=True)
         written, text_rows = torch.unique(texts, return_inverse=True)
         image = Tokens.of_image(self.tokens[shown].to(device))
@@ -152,21 +152,31 @@ class SearchIndex:
         )
         return task.correction(model, image, text, image_rows.to(device), text_rows.to(device)).cpu().double()
 
-    def _row(self, direction: Direction, group: str, found: RankedQuery) -> Prediction:
-        nothing = math.nan
+    def _row(self, direction: Direction, group: str, hit: RankedQuery) -> Prediction:
+        references: tuple[str, ...]
         if direction is Direction.IMAGES:
-            one = self.samples[found.query]
-            said = f"rank {found.rank}; first: {self.names[found.first]}"
-            return Prediction(one.key, group, one.text, said, (one.name,), nothing, nothing, nothing, one.name)
-        name = self.names[found.query]
-        said = f"rank {found.rank}; first: {self.samples[found.first].text}"
+            sample = self.samples[hit.query]
+            key, prompt, name, references = sample.key, sample.text, sample.name, (sample.name,)
+            first = self.names[hit.first]
+        else:
+            name = self.names[hit.query]
+            key, prompt, references = f"picture of {name}", "", tuple(self.written[name])
+            first = self.samples[hit.first].text
         return Prediction(
-            f"picture of {name}", group, "", said, tuple(self.written[name]), nothing, nothing, nothing, name
+            key=key,
+            group=group,
+            prompt=prompt,
+            prediction=f"rank {hit.rank}; first: {first}",
+            references=references,
+            score=math.nan,
+            confidence=math.nan,
+            loss=math.nan,
+            image=name,
         )
 
 
 def _words(rows: Sequence[Sequence[int]], device: torch.device) -> TextInput:
-    """Return prompts as a padded batch."""
+    """Return token ids as a padded batch of prompts."""
     width = max(map(len, rows))
     ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=device)
     lengths = torch.tensor([len(row) for row in rows], device=device)
@@ -174,12 +184,12 @@ def _words(rows: Sequence[Sequence[int]], device: torch.device) -> TextInput:
 
 
 def _shared(queries: Tensor) -> Sequence[Tensor]:
-    """Cut queries into chunks, the same at any number of processes, and return this one's."""
+    """Split queries into chunks, independently of the number of processes, and return those of this process."""
     chunks = torch.split(queries, CHUNK)
     shared = dist.is_available() and dist.is_initialized()
     return chunks[dist.get_rank() :: dist.get_world_size()] if shared else chunks
 
 
 def _natural(key: str) -> list[tuple[int, str]]:
-    """Order names as people do: 9 before 10."""
+    """Return a sort key that orders numbers by value: 9 before 10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", key)]

@@ -1,4 +1,4 @@
-"""The judge of drawn scenes: a small network that learns, from real pictures, to say what lies in each cell."""
+"""The judge of drawn scenes: a small network that classifies the content of each cell of the grid."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from filelock import FileLock
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from velm_lightning.data.images.cache import default_folder
 from velm_lightning.data.synthetic.shape_scenes import ShapeScenes
@@ -25,22 +26,22 @@ from velm_lightning.types import InputError
 
 KINDS = [f"{colour} {shape}" for colour in COLOURS for shape in SHAPES]
 _THING = re.compile("(" + "|".join(KINDS) + ")(?: (" + "|".join(PLACES) + "))?")
-_VERSION = 1  # of the network and its training: a new number trains anew
-_SIDE = 16 * GRID  # pixels at which the network looks
+_VERSION = 1  # of the network and its training; a new number invalidates saved weights
+_SIDE = 16 * GRID  # side in pixels of the network's input
 
 
 class SceneJudge(Judge):
-    """Says which coloured shape lies in which cell of a scene: "red circle in the top left, blue star in the centre".
+    """Predicts the coloured shape in each cell of a scene: "red circle in the top left, blue star in the centre".
 
-    It is trained once on pictures of `ShapeScenes`, of up to four things, in some seconds; its weights are kept
-    in the user's cache folder. Its accuracy is the share of *test* pictures of which it says all cells rightly.
+    It is trained once, in a few seconds, on images of `ShapeScenes` with up to four things; its weights are saved in
+    the user's cache folder. Its accuracy is the share of *test* images of which all cells are correct.
 
     Args:
-        size: side of the pictures in pixels.
-        scenes: how many pictures it learns from.
-        epochs: how often it sees each.
-        seed: seed of its weights and order, and of the scenes.
-        cache: folder of its weights; by default one in the user's cache folder.
+        size: side of the images in pixels.
+        scenes: number of training images.
+        epochs: number of training epochs.
+        seed: seed of the weights, the order of the images, and the scenes.
+        cache: folder for the weights; by default a folder in the user's cache folder.
     """
 
     def __init__(
@@ -51,38 +52,40 @@ class SceneJudge(Judge):
         self.size, self.scenes, self.epochs, self.seed, self.cache = size, scenes, epochs, seed, cache
 
     @torch.no_grad()
+    @override
     def look(self, pictures: Tensor) -> Sight:
-        """See ``Judge.look``."""
         network, _ = self._trained
         logits, features = network(pictures.to("cpu"))
-        sure, kinds = logits.softmax(-1).max(-1)  # (B, GRID * GRID)
-        return Sight(tuple(map(_described, kinds.tolist())), sure.prod(-1), features)
+        confidence, kinds = logits.softmax(-1).max(-1)  # (B, GRID * GRID)
+        return Sight(tuple(map(_described, kinds.tolist())), confidence.prod(-1), features)
 
-    def right(self, said: str, asked: str) -> Mapping[str, float]:
-        """See ``Judge.right``.
+    @override
+    def right(self, description: str, caption: str) -> Mapping[str, float]:
+        """Return the metrics of a description against a caption.
 
-        ``score``: exactly the things asked for are there, wherever they lie. ``things``: the share of those asked for
-        that are there. ``relation``: of captions of two things, they are there and lie to each other as asked.
+        ``score``: 1 if exactly the things of the caption are present, in any cell. ``things``: the share of these
+        things that are present. ``relation``: for captions of two things, 1 if both are present in the given relation.
         """
-        seen = {}
+        places = {}
         counts: Counter[str] = Counter()
-        for kind, place in _THING.findall(said):
+        for kind, place in _THING.findall(description):
             counts[kind] += 1
-            seen[kind] = divmod(PLACES.index(place), GRID)
-        wanted = [kind for kind, _ in _THING.findall(asked)]
-        there = counts == Counter(wanted)
-        found = {"score": float(there), "things": sum((counts & Counter(wanted)).values()) / max(1, len(wanted))}
-        direction = next((one for one in DIRECTIONS if one in asked), None)
-        lies = there and direction is not None and DIRECTIONS[direction](*(_at(seen[kind]) for kind in wanted))
-        return found | {"relation": math.nan if direction is None else float(lies)}
+            places[kind] = divmod(PLACES.index(place), GRID)
+        wanted = [kind for kind, _ in _THING.findall(caption)]
+        complete = counts == Counter(wanted)
+        share = sum((counts & Counter(wanted)).values()) / max(1, len(wanted))
+        direction = next((name for name in DIRECTIONS if name in caption), None)
+        holds = complete and direction is not None and DIRECTIONS[direction](*(_at(places[kind]) for kind in wanted))
+        relation = math.nan if direction is None else float(holds)
+        return {"score": float(complete), "things": share, "relation": relation}
 
+    @override
     def name(self) -> str:
-        """See ``Judge.name``."""
         return f"{type(self).__name__.lower()}-{self._key()[:8]}"
 
     @property
+    @override
     def accuracy(self) -> float:
-        """See ``Judge.accuracy``."""
         return self._trained[1]
 
     @cached_property
@@ -90,7 +93,7 @@ class SceneJudge(Judge):
         path = Path(self.cache or default_folder()) / "judges" / f"{self._key()}.safetensors"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(path.with_suffix(".lock")):  # other processes wait, and read what this one writes
+            with FileLock(path.with_suffix(".lock")):  # other processes wait, then load the weights
                 if not path.is_file():
                     self._train(path)
         except OSError as error:
@@ -113,23 +116,23 @@ class SceneJudge(Judge):
     @torch.inference_mode(False)
     @torch.enable_grad()
     def _train(self, path: Path) -> None:
-        """Train the network, taking nothing from the random numbers of the model."""
-        print(f"the judge of drawings learns from {self.scenes} pictures", flush=True)
+        """Train the network and save it to ``path``, without changing the global random state."""
+        print(f"training the judge of drawings on {self.scenes} images", flush=True)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             real = _real(self.scenes, self.size, self.seed)
             network = _fitted(real.pictures["train"], real.kinds["train"], self.epochs)
         with torch.no_grad():
-            said = network.eval()(real.pictures["test"])[0].argmax(-1)
-        right = (said == real.kinds["test"]).all(-1).double().mean()
+            kinds = network.eval()(real.pictures["test"])[0].argmax(-1)
+        right = (kinds == real.kinds["test"]).all(-1).double().mean()
         part = path.with_suffix(".part")
         save_file({**network.state_dict(), "accuracy": right}, part)
         part.replace(path)
-        print(f"it says all of {float(right):.1%} of {len(said)} real test pictures", flush=True)
+        print(f"the judge describes {float(right):.1%} of {len(kinds)} real test images without an error", flush=True)
 
 
 class _Network(nn.Module):
-    """Pictures (B, 3, H, W) uint8 in; logits (B, GRID * GRID, 1 + kinds) and features (B, 128) out."""
+    """Maps images (B, 3, H, W), uint8, to logits (B, GRID * GRID, 1 + kinds) and features (B, 128)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -148,11 +151,11 @@ class _Network(nn.Module):
 
 class _Real(NamedTuple):
     pictures: dict[str, Tensor]  # (S, 3, size, size) uint8
-    kinds: dict[str, Tensor]  # (S, GRID * GRID): 0 where nothing lies
+    kinds: dict[str, Tensor]  # (S, GRID * GRID): 0 for an empty cell
 
 
 def _real(count: int, size: int, seed: int) -> _Real:
-    """Paint scenes and say what lies in their cells."""
+    """Render scenes and return their images and the content of their cells."""
     data = ShapeScenes(count, 0, max(1, count // 4), size=size, seed=seed)
     kinds = {
         name: torch.tensor([_cells(data.scene(name, i)) for i in range(len(data.images(name)))])
@@ -169,7 +172,7 @@ def _cells(scene: Scene) -> list[int]:
 
 
 def _fitted(pictures: Tensor, kinds: Tensor, epochs: int, batch: int = 32) -> _Network:
-    """Return a network that has learned to say ``kinds``."""
+    """Return a network trained to predict ``kinds`` (S, GRID * GRID)."""
     network, steps = _Network(), epochs * -(-len(kinds) // batch)
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps + 1)

@@ -1,4 +1,4 @@
-"""How one predicted answer is scored against its references."""
+"""Scorers of single answers against their references: exact match and VQA accuracy."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
+from typing_extensions import override
+
 from velm_lightning.io.configurable import Configurable
 from velm_lightning.metrics.signature import signature_of
 from velm_lightning.metrics.vqa import VQAProtocol, clean_punctuation, normalise_answer, vqa_accuracy
 
 
 class Scorer(Configurable, ABC):
-    """Scores one prediction; ``name`` is the figure's name in logs and tables."""
+    """Scores one prediction; ``name`` is the name of the metric in logs and tables."""
 
     name: str
 
@@ -21,29 +23,30 @@ class Scorer(Configurable, ABC):
         """Return a score between 0 and 1."""
 
     def expected(self, answers: Mapping[str, float], references: Sequence[Sequence[str]]) -> list[float]:
-        """Return for each of N samples the expected score of an answer that is drawn with these probabilities."""
+        """Return the expected score (N values) of an answer drawn with these probabilities, per sample."""
         return [math.fsum(p * self(answer, given) for answer, p in answers.items()) for given in references]
 
     @abstractmethod
     def signature(self, split: str) -> str:
-        """Say what the mean over the samples of ``split`` is; see ``metrics.signature_of``."""
+        """Return the definition of the mean score on ``split``; see ``metrics.signature_of``."""
 
 
 class Exact(Scorer):
-    """1 where the prediction is one of the references, letter for letter; the mean is accuracy."""
+    """Scores 1 if the prediction equals one of the references exactly, else 0; the mean is accuracy."""
 
     name = "accuracy"
 
+    @override
     def __call__(self, prediction: str, references: Sequence[str]) -> float:
-        """See ``Scorer``."""
+        """Return the score of ``prediction``, between 0 and 1."""
         return float(prediction in references)
 
+    @override
     def expected(self, answers: Mapping[str, float], references: Sequence[Sequence[str]]) -> list[float]:
-        """See ``Scorer.expected``."""
         return [math.fsum(answers.get(answer, 0.0) for answer in set(given)) for given in references]
 
+    @override
     def signature(self, split: str) -> str:
-        """See ``Scorer.signature``."""
         return signature_of("accuracy", split=split)
 
 
@@ -51,7 +54,7 @@ class VQAAccuracy(Scorer):
     """Agreement with human annotators by the official VQA evaluation (Antol et al. 2015).
 
     Args:
-        protocol: which of the three published variants; see ``velm_lightning.metrics.vqa``.
+        protocol: one of the three published variants; see ``velm_lightning.metrics.vqa``.
     """
 
     name = "vqa_accuracy"
@@ -59,22 +62,24 @@ class VQAAccuracy(Scorer):
     def __init__(self, protocol: VQAProtocol = "official") -> None:
         self.protocol: VQAProtocol = protocol
 
+    @override
     def __call__(self, prediction: str, references: Sequence[str]) -> float:
-        """See ``Scorer``."""
+        """Return the score of ``prediction``, between 0 and 1."""
         return vqa_accuracy(prediction, references, self.protocol)
 
+    @override
     def expected(self, answers: Mapping[str, float], references: Sequence[Sequence[str]]) -> list[float]:
-        """See ``Scorer.expected``; an answer whose normal form is no form of a reference scores 0 in each protocol."""
-        alike: dict[str, list[str]] = {}
+        by_form: dict[str, list[str]] = {}
         for answer in answers:
-            alike.setdefault(normalise_answer(answer), []).append(answer)
-        found = []
+            by_form.setdefault(normalise_answer(answer), []).append(answer)
+        scores = []
         for given in references:
-            forms = {form for one in given for form in (one, clean_punctuation(one), normalise_answer(one))}
-            near = [answer for form in forms for answer in alike.get(form, ())]
-            found.append(math.fsum(answers[answer] * self(answer, given) for answer in near))
-        return found
+            forms = {form for text in given for form in (text, clean_punctuation(text), normalise_answer(text))}
+            # an answer whose normal form is no form of a reference scores 0 in each protocol
+            near = [answer for form in forms for answer in by_form.get(form, ())]
+            scores.append(math.fsum(answers[answer] * self(answer, given) for answer in near))
+        return scores
 
+    @override
     def signature(self, split: str) -> str:
-        """See ``Scorer.signature``."""
         return signature_of("VQA accuracy", split=split, protocol=self.protocol)

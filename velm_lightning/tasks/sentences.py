@@ -1,9 +1,11 @@
-"""How produced sentences are scored: captions by the COCO evaluation, translations by sacrebleu, answers one by one."""
+"""Scorers of generated sentences: captions by the COCO evaluation, translations by sacrebleu, single answers."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+
+from typing_extensions import override
 
 from velm_lightning.io.configurable import Configurable
 from velm_lightning.metrics.captions import score_captions
@@ -17,21 +19,21 @@ from velm_lightning.types import Prediction
 
 
 class SentenceScorer(Configurable, ABC):
-    """Scores a table of sentences; ``name`` is the headline among its figures."""
+    """Scores a table of sentences; ``name`` is the name of the headline metric."""
 
     name: str
 
     @abstractmethod
     def score(self, rows: Sequence[Prediction]) -> list[Prediction]:
-        """Return the rows, each of which has references, with the headline metric of each sample."""
+        """Return the rows with the headline metric of each sample; every row has references."""
 
     @abstractmethod
     def compute_metrics(self, rows: Sequence[Prediction]) -> dict[str, float]:
-        """Compute every figure of a table whose rows all have references."""
+        """Compute all metrics of a table whose rows all have references."""
 
     @abstractmethod
     def signature(self, split: str) -> str:
-        """Say what the headline over the samples of ``split`` is; see ``metrics.signature_of``."""
+        """Return the definition of the headline metric on ``split``; see ``metrics.signature_of``."""
 
 
 class Captions(SentenceScorer):
@@ -56,23 +58,23 @@ class Captions(SentenceScorer):
             self._index = mark, References({row.key: row.references for row in rows})
         return self._index[1]
 
+    @override
     def score(self, rows: Sequence[Prediction]) -> list[Prediction]:
-        """See ``SentenceScorer.score``."""
-        said = {row.key: row.prediction for row in rows}
-        found = score_captions(said, self._references(rows), ("CIDEr-D",))["CIDEr-D"].samples
-        return [row._replace(score=float(value)) for row, value in zip(rows, found, strict=True)]
+        predictions = {row.key: row.prediction for row in rows}
+        scores = score_captions(predictions, self._references(rows), ("CIDEr-D",))["CIDEr-D"].samples
+        return [row._replace(score=float(value)) for row, value in zip(rows, scores, strict=True)]
 
     def compute_metrics(self, rows: Sequence[Prediction]) -> dict[str, float]:
         """See ``SentenceScorer.compute_metrics``."""
-        said, references = {row.key: row.prediction for row in rows}, self._references(rows)
-        found = {name: score.corpus for name, score in score_captions(said, references).items()}
+        predictions, references = {row.key: row.prediction for row in rows}, self._references(rows)
+        metrics = {name: score.corpus for name, score in score_captions(predictions, references).items()}
         if self.meteor is not None:
-            name = "_".join(("meteor_approx", *self.meteor))  # "meteor" is the official jar's
-            found[name] = meteor_score(said, references, self.meteor).corpus
-        return {name.lower().replace("-", "_"): score for name, score in found.items()}
+            name = "_".join(("meteor_approx", *self.meteor))  # "meteor" is the name of the official program
+            metrics[name] = meteor_score(predictions, references, self.meteor).corpus
+        return {name.lower().replace("-", "_"): score for name, score in metrics.items()}
 
+    @override
     def signature(self, split: str) -> str:
-        """See ``SentenceScorer.signature``."""
         return signature_of("CIDEr-D", split=split)
 
 
@@ -89,46 +91,47 @@ class Translations(SentenceScorer):
 
     def __init__(self, tokenise: str = "13a") -> None:
         self.tokenise = tokenise
-        self._told: dict[str, str] = {}
+        self._options: dict[str, str] = {}
 
     def _bleu(self, rows: Sequence[Prediction]) -> TranslationScore:
-        found = sacre_bleu([row.prediction for row in rows], [row.references for row in rows], tokenise=self.tokenise)
-        self._told = dict(part.split(":", 1) for part in found.signature.split("|"))
-        return found
+        score = sacre_bleu([row.prediction for row in rows], [row.references for row in rows], tokenise=self.tokenise)
+        self._options = dict(part.split(":", 1) for part in score.signature.split("|"))
+        return score
 
+    @override
     def score(self, rows: Sequence[Prediction]) -> list[Prediction]:
-        """See ``SentenceScorer.score``."""
         return [row._replace(score=float(value)) for row, value in zip(rows, self._bleu(rows).samples, strict=True)]
 
     def compute_metrics(self, rows: Sequence[Prediction]) -> dict[str, float]:
         """See ``SentenceScorer.compute_metrics``."""
-        said, references = [row.prediction for row in rows], [row.references for row in rows]
-        return {"bleu": self._bleu(rows).corpus, "chrf": chrf(said, references).corpus}
+        predictions, references = [row.prediction for row in rows], [row.references for row in rows]
+        return {"bleu": self._bleu(rows).corpus, "chrf": chrf(predictions, references).corpus}
 
+    @override
     def signature(self, split: str) -> str:
-        """See ``SentenceScorer.signature``: sacrebleu's fields, with its version."""
-        return signature_of("BLEU", split=split, scorer="sacrebleu", **self._told)
+        """Return the signature with the fields of sacrebleu, its version included."""
+        return signature_of("BLEU", split=split, scorer="sacrebleu", **self._options)
 
 
 class Answers(SentenceScorer):
-    """Answers and replies, each right or wrong by itself, scored as if they had been chosen from a list.
+    """Accuracy of generated answers, each scored by itself as in classification.
 
     Args:
-        scorer: how one is scored against its references; by default letter for letter.
+        scorer: scores an answer against its references; by default by exact match.
     """
 
     def __init__(self, scorer: Scorer | None = None) -> None:
         self.scorer = scorer or Exact()
         self.name = self.scorer.name
 
+    @override
     def score(self, rows: Sequence[Prediction]) -> list[Prediction]:
-        """See ``SentenceScorer.score``."""
         return [row._replace(score=self.scorer(row.prediction, row.references)) for row in rows]
 
     def compute_metrics(self, rows: Sequence[Prediction]) -> dict[str, float]:
         """See ``SentenceScorer.compute_metrics``."""
         return {self.name: mean(row.score for row in rows)}
 
+    @override
     def signature(self, split: str) -> str:
-        """See ``SentenceScorer.signature``."""
         return self.scorer.signature(split)

@@ -1,4 +1,4 @@
-"""A fusion, word by word: what decoding asks of a model."""
+"""The steps that decoding requires of a fusion: one token at a time, with and without the cache."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import nullcontext
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.nn.packed import Packing
@@ -15,21 +16,21 @@ from velm_lightning.types import Batch, TextInput
 
 
 def prompts(batch: Batch) -> TextInput:
-    """Return the prompts of a batch without its targets, in as few columns as they need."""
+    """Return the prompts of a batch without its targets, trimmed to the longest prompt."""
     prompt = batch.mask & (batch.block_ids == 0)  # (B, N)
     width = int(prompt.sum(1).max())
     return TextInput(batch.ids[:, :width], prompt[:, :width], batch.block_ids[:, :width] * 0)
 
 
 class CachedSteps:
-    """Reads image and prompt once, then one word a step, through the model's cache.
+    """Steps with a cache: image and prompt are read once, then one token per step.
 
     Args:
         model: the fusion.
-        batch: samples; their targets are not looked at.
-        logits: states (B, N, D) to logits (B, N, V).
-        max_new_tokens: the most words that will be added.
-        packing: the layers that run on packed weights.
+        batch: the samples; their targets are ignored.
+        logits: maps states (B, N, D) to logits (B, N, V).
+        max_new_tokens: the maximum number of generated tokens.
+        packing: the layers that run on repacked weights; by default none.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class CachedSteps:
         self.cache, self.written, self.packing = Cache(max_new_tokens), 0, packing
 
     def start(self) -> Tensor:
-        """Return the logits (B, V) of each sample's first word."""
+        """Return the logits (B, V) of each sample's first token."""
         words = prompts(self.batch)
         states = self.model.fuse(
             self.model.encode_image(self.batch.image), self.model.embed_text(words, self.cache), self.cache
@@ -57,7 +58,7 @@ class CachedSteps:
         self.cache.expand(count)
 
     def step(self, ids: Tensor) -> Tensor:
-        """Take the words just chosen (R,), return the logits (R, V) of the next."""
+        """Append the chosen tokens (R,) and return the logits (R, V) of the next."""
         self.written += 1
         valid = torch.ones_like(ids, dtype=torch.bool)[:, None]
         words = TextInput(ids[:, None], valid, torch.full_like(ids, self.written)[:, None])
@@ -67,19 +68,19 @@ class CachedSteps:
             )
 
     def reorder(self, rows: Tensor) -> None:
-        """Let rows follow beams."""
+        """Replace row i by row ``rows[i]`` (R,), which belongs to the same sample."""
         self.cache.reorder(rows)
 
     def select(self, rows: Tensor) -> None:
-        """Keep these rows."""
+        """Keep only these rows (R')."""
         self.cache.select(rows)
 
 
 class UncachedSteps(CachedSteps):
-    """The same by reading everything anew at each step: slow, and what the cache is checked against."""
+    """Steps that recompute the whole sequence: slow, used as the reference for the cache."""
 
+    @override
     def start(self) -> Tensor:
-        """See ``CachedSteps.start``."""
         self.words, self.image = prompts(self.batch), self.model.encode_image(self.batch.image)
         return self._read()
 
@@ -89,26 +90,26 @@ class UncachedSteps(CachedSteps):
         last = (self.words.mask * (place + 1)).argmax(1)
         return self.logits(states.embeddings[torch.arange(len(last), device=last.device), last])
 
+    @override
     def step(self, ids: Tensor) -> Tensor:
-        """See ``CachedSteps.step``."""
         self.written += 1
         rows = torch.arange(len(ids), device=ids.device)
-        lengths = self.words.mask.sum(1)  # a target word stands right behind its prompt, as in training
+        lengths = self.words.mask.sum(1)  # target tokens directly follow the prompt, as in training
         self.words = TextInput(*(torch.nn.functional.pad(field, (0, 1)) for field in self.words))
         self.words.ids[rows, lengths], self.words.mask[rows, lengths] = ids, True
         self.words.block_ids[rows, lengths] = self.written
         return self._read()
 
+    @override
     def expand(self, count: int) -> None:
-        """See ``CachedSteps.expand``."""
         self._rows(torch.arange(len(self.words.ids), device=self.words.ids.device).repeat_interleave(count))
 
+    @override
     def reorder(self, rows: Tensor) -> None:
-        """See ``CachedSteps.reorder``."""
         self._rows(rows)
 
+    @override
     def select(self, rows: Tensor) -> None:
-        """See ``CachedSteps.select``."""
         self._rows(rows)
 
     def _rows(self, rows: Tensor) -> None:

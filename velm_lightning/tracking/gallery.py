@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from velm_lightning.fusion import Fusion
 from velm_lightning.inspection.explain import explain, heat_picture
 from velm_lightning.io.atomic import write_atomic
+from velm_lightning.tasks.protocol import ImageProducer
 from velm_lightning.tracking.run import Run
 from velm_lightning.types import Batch, Prediction
 
@@ -94,7 +95,8 @@ class Gallery(Callback):
     def _drawn(self, model: Fusion, batch: Batch) -> torch.Tensor | None:
         training = model.training
         model.eval()
-        drawn = model.task.drawn(model, batch.to(model.device))
+        task = model.task
+        drawn = task.produce_images(model, batch.to(model.device)) if isinstance(task, ImageProducer) else None
         model.train(training)
         return None if drawn is None else drawn.cpu()
 

@@ -21,6 +21,7 @@ from velm_lightning.io.atomic import make_folder, remove_parts
 from velm_lightning.io.configurable import to_config
 from velm_lightning.metrics.sanity import diversity
 from velm_lightning.metrics.signature import split_fingerprint
+from velm_lightning.tasks.protocol import HasExtraMetrics
 from velm_lightning.tasks.rows import group_scores, sizes
 from velm_lightning.tracking.evaluations import conditions, name_of, own_conditions, whole
 from velm_lightning.tracking.metrics_file import MetricsFile
@@ -192,7 +193,9 @@ class RunRecord(Callback):
         data: Any = getattr(trainer, "datamodule", None)
         name = self._name(trainer, pl_module, split, pl_module.rows) if final else split
         groups = {group: score for group, (_, score) in group_scores(pl_module.rows).items()}
-        figures, beside = pl_module.task.compute_metrics(pl_module.rows), pl_module.task.extra_metrics()
+        task = pl_module.task
+        figures = task.compute_metrics(pl_module.rows)
+        beside = task.extra_metrics() if isinstance(task, HasExtraMetrics) else {}
         logged = {f"{name}/{figure}": value for figure, value in (figures | beside).items()}
         logged |= {f"{name}/group/{group}": score for group, score in groups.items()}
         if data.on_bad_image == "skip":

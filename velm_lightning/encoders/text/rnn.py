@@ -55,10 +55,12 @@ class RNNTextEncoder(TextEncoder):
         packed = pack_padded_sequence(
             tokens.embeddings.gather(1, order), lengths, batch_first=True, enforce_sorted=False
         )
-        before = None if cache is None or self not in cache.states else self._state(cache.states[self])
+        before = (
+            None if cache is None or self not in cache.recurrent_states else self._state(cache.recurrent_states[self])
+        )
         packed_states, after = self.cells(packed, before)
         if cache is not None:  # rows in front, as everywhere in a cache
-            cache.states[self] = tuple(part.transpose(0, 1) for part in (after if self.is_lstm else (after,)))
+            cache.recurrent_states[self] = tuple(part.transpose(0, 1) for part in (after if self.is_lstm else (after,)))
         states, _ = pad_packed_sequence(packed_states, batch_first=True, total_length=tokens.embeddings.shape[1])
         return tokens.with_embeddings(torch.zeros_like(states).scatter(1, order, states))
 

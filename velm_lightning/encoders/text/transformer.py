@@ -70,9 +70,9 @@ class TransformerTextEncoder(TextEncoder):
 
     def _places(self, valid: Tensor, cache: Cache) -> Tensor:
         """Return (R, N): how many words stand before each, whatever the padding between prompt and target."""
-        before = cache.states.get(self, (valid.new_zeros(len(valid), dtype=torch.long),))[0]
+        before = cache.recurrent_states.get(self, (valid.new_zeros(len(valid), dtype=torch.long),))[0]
         upto = before[:, None] + valid.cumsum(1)
-        cache.states[self] = (upto[:, -1],)
+        cache.recurrent_states[self] = (upto[:, -1],)
         return (upto - 1).clamp(min=0)
 
     def trunk(self, tokens: Tokens, cache: Cache | None = None) -> Tokens:
