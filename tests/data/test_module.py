@@ -239,7 +239,7 @@ def test_answers_are_ranked_by_their_weight_and_then_by_name():
 
 
 def test_only_the_most_frequent_answers_can_be_chosen():
-    words = MultimodalData(tiny.Samples(train=tiny.many(9)), answers=1).vocabulary
+    words = MultimodalData(tiny.Samples(train=tiny.many(9)), num_answers=1).vocabulary
     assert (words.answers, words.counts) == (["no"], [6.0])
 
 
@@ -278,20 +278,20 @@ def test_numbers_that_make_no_sense_are_refused(arguments):
         data(**arguments)
 
 
-@pytest.mark.parametrize("images", ["memory", "disk", "none"])
-def test_a_missing_picture_is_named(tmp_path, images):
+@pytest.mark.parametrize("mode", ["memory", "disk", "disabled"])
+def test_a_missing_picture_is_named(tmp_path, mode):
     Image.new("RGB", (20, 20)).save(tmp_path / "there.png")
     samples = [sample(name, image=tmp_path / f"{name}.png") for name in ("there", "missing")]
     with pytest.raises(InputError, match=r"missing\.png"):
-        train(data(dataset=tiny.Samples(train=samples), images=images, batch_size=2))
+        train(data(dataset=tiny.Samples(train=samples), image_cache=mode, batch_size=2))
 
 
-@pytest.mark.parametrize("images", ["memory", "disk", "none"])
-def test_pictures_are_the_same_wherever_they_are_kept(tmp_path, images):
+@pytest.mark.parametrize("mode", ["memory", "disk", "disabled"])
+def test_pictures_are_the_same_wherever_they_are_kept(tmp_path, mode):
     for n in range(4):
         Image.fromarray(tiny.picture(n).permute(1, 2, 0).numpy()).save(tmp_path / f"{n}.png")
     samples = [sample(str(n), image=tmp_path / f"{n}.png") for n in range(4)]
-    shown = pictures(train(data(dataset=tiny.Samples(train=samples), images=images, cache=tmp_path / "cache")))
+    shown = pictures(train(data(dataset=tiny.Samples(train=samples), image_cache=mode, cache_dir=tmp_path / "cache")))
     assert same(shown, {str(n): tiny.picture(n) for n in range(4)})
 
 
@@ -321,9 +321,9 @@ def of(samples, **arguments):
     return made
 
 
-@pytest.mark.parametrize("images", ["memory", "disk", "none"])
-def test_a_sample_without_a_readable_picture_may_be_left_out(with_bad_pictures, capsys, tmp_path, images):
-    made = of(with_bad_pictures, images=images, on_bad_image="skip", cache=tmp_path, augment=[FLIPS[0]])
+@pytest.mark.parametrize("mode", ["memory", "disk", "disabled"])
+def test_a_sample_without_a_readable_picture_may_be_left_out(with_bad_pictures, capsys, tmp_path, mode):
+    made = of(with_bad_pictures, image_cache=mode, on_bad_image="skip", cache_dir=tmp_path, augment=[FLIPS[0]])
     keys = [key for batch in train(made) for key in batch.keys]
     readable = [sample.key for place, sample in enumerate(with_bad_pictures) if place not in (1, 2)]
     assert sorted(keys) == readable
@@ -332,19 +332,19 @@ def test_a_sample_without_a_readable_picture_may_be_left_out(with_bad_pictures, 
     assert told.count("left out: sample 'train-001': ") == told.count("train-002.png: cannot be read") == 1
 
 
-@pytest.mark.parametrize("images", ["memory", "none"])
-def test_it_is_an_error_otherwise(with_bad_pictures, images):
+@pytest.mark.parametrize("mode", ["memory", "disabled"])
+def test_it_is_an_error_otherwise(with_bad_pictures, mode):
     with pytest.raises(InputError, match=r"train-00[12]\.png: cannot be read"):
-        train(of(with_bad_pictures, images=images))
+        train(of(with_bad_pictures, image_cache=mode))
 
 
 def test_an_error_in_mid_epoch_names_the_sample(with_bad_pictures):
     with pytest.raises(InputError, match=r"sample 'train-001': .*train-001\.png: cannot be read"):
-        of(with_bad_pictures, images="none").split("train").pictured([0, 1])
+        of(with_bad_pictures, image_cache="disabled").split("train").pictured([0, 1])
 
 
 def test_a_batch_may_be_empty(with_bad_pictures, vocabulary):
-    batch = of(with_bad_pictures, images="none", on_bad_image="skip").split("train").pictured([1, 2])
+    batch = of(with_bad_pictures, image_cache="disabled", on_bad_image="skip").split("train").pictured([1, 2])
     assert (batch.size, batch.image.shape, batch.ids.shape) == (0, (0, 3, tiny.SIZE, tiny.SIZE), (0, 0))
     learner = tiny.fusion()
     learner.training_step(batch, 0).backward()

@@ -36,13 +36,13 @@ class MultimodalData(LightningDataModule):
         tokenizer: where the word pieces come from; by default trained on the training split, see ``TrainedTokenizer``.
         batch_size: samples in a batch of one process.
         num_workers: loader processes; 0 is fastest where pictures are in memory.
-        images: ``memory`` decodes each picture once and keeps it, ``disk`` keeps it in an uint8 cache, ``none``
-            decodes it anew each time.
-        cache: folder of the ``disk`` cache and of features; by default one in the user's cache folder.
+        image_cache: ``memory`` decodes each image once and keeps it in memory, ``disk`` keeps it in a uint8 file,
+            ``disabled`` decodes it each time it is used.
+        cache_dir: folder of the ``disk`` cache and of features. Default: a folder in the user's cache folder.
         cache_features: run a frozen image encoder once over each picture and train from what it gave; the tokens are
-            kept in ``cache`` for all runs with the same weights.
+            kept in ``cache_dir`` for all runs with the same weights.
         augment: torchvision v2 transforms of uint8 pictures, for training.
-        answers: number of the most frequent training answers that can be chosen.
+        num_answers: size of the answer vocabulary: the most frequent training answers.
         balance: exponent of the training order's frequencies: 0 shows every sample once an epoch, 1 draws every answer
             equally often; a sample counts for each of its answers by that answer's share. See ``data.balance``.
         max_length: longest prompt, and longest target, in word pieces.
@@ -64,11 +64,11 @@ class MultimodalData(LightningDataModule):
         tokenizer: Tokenizing | None = None,
         batch_size: int = 64,
         num_workers: int = 0,
-        images: Literal["memory", "disk", "none"] = "memory",
-        cache: Path | None = None,
+        image_cache: Literal["memory", "disk", "disabled"] = "memory",
+        cache_dir: Path | None = None,
         cache_features: bool = False,
         augment: Sequence[nn.Module] = (),
-        answers: int = 3000,
+        num_answers: int = 3000,
         balance: float = 0.0,
         max_length: int = 64,
         vocabulary_from: Path | None = None,
@@ -98,8 +98,8 @@ class MultimodalData(LightningDataModule):
         self.on_bad_image, self.max_pixels = on_bad_image, max_pixels
         self.dataset, self.tokenizing = dataset, tokenizer or TrainedTokenizer()
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
-        self.image_mode, self.cache, self.augment = images, cache, list(augment)
-        self.max_answers, self.balance, self.max_length = answers, balance, max_length
+        self.image_cache, self.cache_dir, self.augment = image_cache, cache_dir, list(augment)
+        self.num_answers, self.balance, self.max_length = num_answers, balance, max_length
         self.cache_features, self.incongruent, self.target_lengths = cache_features, incongruent, target_lengths
         self.vocabulary_from = vocabulary_from
         self.transform: ImageTransform | None = None
@@ -125,7 +125,7 @@ class MultimodalData(LightningDataModule):
         for sample in train:
             if isinstance(sample.target, Mapping):
                 weights.update(sample.target)
-        ranked = sorted(weights.items(), key=lambda item: (-item[1], item[0]))[: self.max_answers]
+        ranked = sorted(weights.items(), key=lambda item: (-item[1], item[0]))[: self.num_answers]
         answers, counts = [answer for answer, _ in ranked], [float(count) for _, count in ranked]
         return Vocabulary(answers=answers, counts=counts, max_length=self.max_length, **tokenizer)
 
@@ -206,12 +206,12 @@ class MultimodalData(LightningDataModule):
             if self.incongruent and name != "train":
                 samples = with_other_pictures(samples, self.seed)
             pictures = [sample.image for sample in samples]
-            mode = self.image_mode if self.encoder is None else "none"
+            mode = self.image_cache if self.encoder is None else "disabled"
             store = ImageStore(
                 pictures,
                 self.transform,
                 mode=mode,
-                cache_dir=self.cache,
+                cache_dir=self.cache_dir,
                 max_pixels=self.max_pixels,
                 strict=self.on_bad_image == "error",
             )
@@ -232,7 +232,7 @@ class MultimodalData(LightningDataModule):
         elif split.features is None or split.features.key != encoder_key(encoder):
             first = self.trainer is None or self.trainer.is_global_zero
             pictures = [sample.image for sample in split.texts.samples]
-            split.features = FeatureStore(pictures, encoder, self.cache, progress=first)
+            split.features = FeatureStore(pictures, encoder, self.cache_dir, progress=first)
         return split
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:

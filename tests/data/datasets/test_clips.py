@@ -41,7 +41,7 @@ def video_of(path, count):
 
 def clips(folder, *rows, **options):
     (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return Clips(folder, train="train.jsonl", cache=folder / "cache", **options)
+    return Clips(folder, train="train.jsonl", cache_dir=folder / "cache", **options)
 
 
 def row(image, **more):

@@ -394,7 +394,7 @@ PICTURES = [tiny.picture(seed) for seed in range(4)]
 
 def fitted(tmp_path, model=InteractiveFusion, **data):
     torch.manual_seed(0)
-    module = MultimodalData(Questions(), batch_size=5, cache=tmp_path, **data)
+    module = MultimodalData(Questions(), batch_size=5, cache_dir=tmp_path, **data)
     fusion = tiny.fusion(model, vocabulary=module.vocabulary, image_encoder=Counting().requires_grad_(False))
     trainer = Trainer(
         max_epochs=3,
@@ -450,7 +450,7 @@ class TestTraining:
 
 
 def test_an_encoder_that_learns_is_refused(tmp_path):
-    data = MultimodalData(Questions(), cache=tmp_path, cache_features=True)
+    data = MultimodalData(Questions(), cache_dir=tmp_path, cache_features=True)
     with pytest.raises(InputError, match=r"data.cache_features=true.*SmallCNN learns.*to false"):
         data.connect(tiny.fusion())
 

@@ -248,7 +248,7 @@ def test_damaged_files_raise_input_error_and_nothing_else(tmp_path, kind, data):
 
 # The pictures of a split
 
-MODES = ["none", "memory", "disk"]
+MODES = ["disabled", "memory", "disk"]
 
 
 @pytest.fixture
@@ -301,7 +301,7 @@ def test_no_sample_gives_an_empty_batch(folder, mode):
 
 def test_clips_of_unlike_length_are_refused(folder):
     with pytest.raises(InputError, match="single pictures, clips of 2"):
-        store(folder, [folder / "0.png", (folder / "1.png", folder / "2.png")], "none")
+        store(folder, [folder / "0.png", (folder / "1.png", folder / "2.png")], "disabled")
 
 
 def test_a_picture_shared_by_many_samples_is_decoded_once(folder, monkeypatch):
@@ -407,7 +407,7 @@ def test_a_cache_folder_that_cannot_be_written_is_named(folder):
 @pytest.mark.slow
 def test_a_builder_killed_in_the_middle_leaves_nothing_to_be_trusted(folder):
     images = [folder / f"{n}.png" for n in range(6)]
-    first = store(folder, images, "none").fetch(range(6))
+    first = store(folder, images, "disabled").fetch(range(6))
     killed = subprocess.Popen([sys.executable, "-c", BUILDER, *map(str, (folder / "cache", *images))])
     deadline = time.monotonic() + 60
     while not list((folder / "cache").glob("*.part")) and time.monotonic() < deadline:

@@ -23,7 +23,7 @@ class Clips(JSONLines):
     A clip is cut into ``frames`` equal parts, and the frame in the middle of each is taken (Wang et al. 2016); of a
     clip with fewer frames some are taken more than once. The frames of a folder follow each other by the numbers in
     their names: ``frame_2.jpg`` comes before ``frame_10.jpg``. Those of a video file are written once, as PNG files,
-    into ``cache``. Targets and answers are as in `JSONLines`: questions about clips or captions of them.
+    into ``cache_dir``. Targets and answers are as in `JSONLines`: questions about clips or captions of them.
 
     Args:
         root: folder that the other names are relative to.
@@ -32,7 +32,7 @@ class Clips(JSONLines):
         columns: names of columns that differ.
         holdout: share of the training *clips*, chosen by their name, that become the validation split.
         frames: frames taken of each clip.
-        cache: where the frames of video files are kept; by default in the user's cache folder.
+        cache_dir: where the frames of video files are kept; by default in the user's cache folder.
     """
 
     def __init__(
@@ -45,12 +45,12 @@ class Clips(JSONLines):
         columns: Columns | None = None,
         holdout: float = 0.0,
         frames: int = 8,
-        cache: Path | None = None,
+        cache_dir: Path | None = None,
     ) -> None:
         super().__init__(root, train, val, test, images, columns, holdout)
         if frames < 1:
             raise InputError(f"frames: {frames} is too small, give 1 or more")
-        self.frames, self.cache = frames, cache or default_folder() / "frames"
+        self.frames, self.cache_dir = frames, cache_dir or default_folder() / "frames"
         self._clips: dict[Image, tuple[Path, ...]] = {}
 
     def read(self, name: str, problems: list[str] | None = None) -> list[Located]:
@@ -84,7 +84,7 @@ class Clips(JSONLines):
         if image.is_dir():
             there = frames_in(image)
             return tuple(there[place] for place in spread(len(there), self.frames))
-        return keep_frames(image, self.frames, self.cache)
+        return keep_frames(image, self.frames, self.cache_dir)
 
 
 def spread(count: int, wanted: int) -> list[int]:

@@ -110,7 +110,7 @@ class Extraction:
         if needed > free:
             raise InputError(
                 f"{self.folder}: the features need {needed / 1e9:.1f} GB more and {free / 1e9:.1f} GB are free: "
-                "free some space, or name another folder as data.cache"
+                "free some space, or name another folder as data.cache_dir"
             )
 
 

@@ -63,7 +63,7 @@ class FeatureStore:
         except OSError as error:
             raise InputError(
                 f"{self.folder}: features cannot be written ({error.strerror or error}): "
-                "free some space, or name another folder as data.cache"
+                "free some space, or name another folder as data.cache_dir"
             ) from error
         self._places = [places[digest] for digest in digests]
         self._shards = _mapped(self._files)

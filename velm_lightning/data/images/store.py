@@ -28,7 +28,7 @@ class ImageStore:
     Args:
         images: the picture of every sample: a file, a tensor, or a tuple of frames (all of one length).
         transform: the geometry.
-        mode: ``none`` decodes at every fetch; ``memory`` keeps all as uint8; ``disk`` maps one uint8 file, which
+        mode: ``disabled`` decodes at every fetch; ``memory`` keeps all as uint8; ``disk`` maps one uint8 file, which
             is made once for the same files and geometry.
         cache_dir: where ``disk`` keeps its files.
         max_pixels: see ``read_image``.
@@ -40,7 +40,7 @@ class ImageStore:
         self,
         images: Sequence[Image],
         transform: ImageTransform,
-        mode: Literal["none", "memory", "disk"] = "none",
+        mode: Literal["disabled", "memory", "disk"] = "disabled",
         cache_dir: Path | None = None,
         *,
         max_pixels: int = MAX_PIXELS,
@@ -54,7 +54,7 @@ class ImageStore:
         if self._pixels is not None:
             self._rows = _places(self._sources, self._pixels)[self._rows]
             self._sources = []
-        elif mode != "none" and not all(is_ready(source, transform) for source in self._sources):
+        elif mode != "disabled" and not all(is_ready(source, transform) for source in self._sources):
             self._load(mode, cache_dir or default_folder(), strict, progress)
 
     def __len__(self) -> int:

@@ -34,7 +34,7 @@ def keep_frames(video: Path, wanted: int, folder: Path) -> tuple[Path, ...]:
             _write(video, paths)
         except OSError as error:
             reason = error.strerror or error
-            raise InputError(f"{kept}: frames cannot be written ({reason}): name another folder as cache") from error
+            raise InputError(f"{kept}: frames cannot be written ({reason}): name another folder as cache_dir") from error
     return paths
 
 
