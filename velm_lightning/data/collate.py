@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from velm_lightning.data.images.store import identity
+from velm_lightning.io.digests import image_key
 from velm_lightning.text.vocabulary import Vocabulary
 from velm_lightning.types import Batch, Sample
 
@@ -73,7 +73,7 @@ def cut_targets(batch: Batch, longest: int, pad: int) -> Batch:
 def picture_names(samples: Sequence[Sample]) -> list[str]:
     """Return the name of each sample's picture: the key of the first sample that shows the same."""
     first: dict[Hashable, str] = {}
-    return [first.setdefault(identity(sample.image), sample.key) for sample in samples]
+    return [first.setdefault(image_key(sample.image), sample.key) for sample in samples]
 
 
 def known_answers(sample: Sample, vocabulary: Vocabulary) -> list[tuple[int, float]]:

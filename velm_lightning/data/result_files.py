@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from velm_lightning.data.datasets.captioned import caption_text, identity, records
+from velm_lightning.data.datasets.captioned import caption_text, id_text, records
 from velm_lightning.data.datasets.karpathy import captions_of, image_id
 from velm_lightning.io.files import TableRow as Record
 from velm_lightning.io.files import clean_text, read_json, read_rows, read_text, show
@@ -170,9 +170,7 @@ def _of_mapping(whole: Mapping[str, Any], path: Path) -> Iterator[_Entry]:
     for key, value in whole.items():
         where = f"{path}: image {show(key)}"
         captions = value if isinstance(value, list) else [value]
-        yield _Entry(
-            where, identity(key, "image id", where), [caption_text(one, where, empty=True) for one in captions]
-        )
+        yield _Entry(where, id_text(key, "image id", where), [caption_text(one, where, empty=True) for one in captions])
 
 
 def _of_record(row: Record) -> _Entry:
@@ -181,7 +179,7 @@ def _of_record(row: Record) -> _Entry:
     missing = [name for name in (key, caption) if name not in row.values]
     if missing:
         raise InputError(f'{row.where}: has no {missing[0]}: write {{"image_id": …, "caption": …}}')
-    image = identity(row.values[key], key, row.where)
+    image = id_text(row.values[key], key, row.where)
     said = [caption_text(row.values[caption], row.where, caption, empty=True)]
     if key == "image_id":
         return _Entry(row.where, image, said)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Hashable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from velm_lightning.data.images.store import identity
+from velm_lightning.io.atomic import write_atomic
+from velm_lightning.io.threads import threads
 from velm_lightning.types import Image, InputError
 
 SIZE = 16
@@ -68,10 +69,17 @@ def contents_of(images: Sequence[Image]) -> list[Hashable]:
     A file that cannot be read is only the same as itself.
     """
     frames = [image if isinstance(image, tuple) else (image,) for image in images]
-    sources = {identity(frame): frame for clip in frames for frame in clip}
+    sources = {image_key(frame): frame for clip in frames for frame in clip}
     with threads() as pool:
         contents = dict(zip(sources, pool.map(_content, sources.values()), strict=True))
-    return [tuple(contents[identity(frame)] for frame in clip) for clip in frames]
+    return [tuple(contents[image_key(frame)] for frame in clip) for clip in frames]
+
+
+def image_key(image: Image) -> Hashable:
+    """Return a value that is equal for the same file, the same tensor or a clip of the same frames."""
+    if isinstance(image, tuple):
+        return tuple(image_key(frame) for frame in image)
+    return image if isinstance(image, Path) else (image.data_ptr(), image.shape, image.stride())
 
 
 def _content(image: Path | Tensor) -> Hashable:
@@ -79,12 +87,6 @@ def _content(image: Path | Tensor) -> Hashable:
         return digest_of(image)
     except InputError:
         return image
-
-
-def threads() -> ThreadPoolExecutor:
-    """Return threads for reading and decoding, which leave Python's lock while they work."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
-    return ThreadPoolExecutor(min(8, cores))
 
 
 def _note(files: Sequence[Path], folder: Path) -> Path | None:
@@ -115,10 +117,5 @@ def _noted(note: Path, count: int) -> list[bytes] | None:
 
 def _write(note: Path, content: bytes) -> None:
     """Write a note; it saves time only, so that a folder that cannot be written is no error."""
-    part = note.with_suffix(f".{os.getpid()}")
-    try:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(blake2b(content, digest_size=SIZE).digest() + content)
-        part.replace(note)
-    except OSError:
-        part.unlink(missing_ok=True)
+    with suppress(InputError):
+        write_atomic(note, blake2b(content, digest_size=SIZE).digest() + content)

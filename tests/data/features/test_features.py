@@ -261,7 +261,7 @@ def test_a_half_written_file_is_never_read(folder, encoder):
     images = files(folder)
     kept = store(folder, images, encoder)
     first, second, _ = shards(kept)
-    first.with_suffix(".part").write_bytes(first.read_bytes()[:100])  # what a kill leaves
+    (first.parent / f".{first.name}.1-1.part").write_bytes(first.read_bytes()[:100])  # what a kill leaves
     second.write_bytes(second.read_bytes()[:-50])  # what a copy that was cut leaves
     first.unlink()
     again = store(folder, images, encoder)
@@ -463,7 +463,7 @@ def test_augmentation_is_refused():
 CONFIG = """
 data:
   dataset: {class_path: ShapeScenes, init_args: {size: 32, train: 6, val: 2, test: 2}}
-  cache: %s
+  cache_dir: %s
 model:
   class_path: LateFusion
   init_args:

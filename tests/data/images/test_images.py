@@ -379,11 +379,12 @@ def test_a_half_written_cache_is_never_taken_for_a_whole_one(folder):
     (cache,) = cached(folder)
     whole = cache.read_bytes()
     cache.unlink()
-    cache.with_suffix(".part").write_bytes(whole[:100])  # what a kill in mid-write leaves
+    (cache.parent / f".{cache.name}.1-1.part").write_bytes(whole[:100])  # what a kill in mid-write leaves
     assert torch.equal(store(folder, images, "disk").fetch(range(6)), expected)
     cache.write_bytes(whole[:100])  # what a copy that was cut leaves
     assert torch.equal(store(folder, images, "disk").fetch(range(6)), expected)
     assert cache.read_bytes() == whole
+    assert not list(cache.parent.glob("*.part"))
 
 
 def test_builders_at_the_same_time_build_once(folder, monkeypatch):
@@ -400,7 +401,7 @@ def test_builders_at_the_same_time_build_once(folder, monkeypatch):
 
 def test_a_cache_folder_that_cannot_be_written_is_named(folder):
     (folder / "cache").write_text("a file stands in the way")
-    with pytest.raises(InputError, match="cache: the image cache cannot be written|image cache cannot be written"):
+    with pytest.raises(InputError, match="cache cannot be written: "):
         store(folder, [folder / "0.png"], "disk")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from torch import Tensor
 from velm_lightning.data.checks.report import Figures, Problem, Report
 from velm_lightning.data.datasets.located import FileDataset, Located
 from velm_lightning.data.images.decode import MAX_PIXELS, read_image
+from velm_lightning.io.threads import threads
 from velm_lightning.types import SPLITS, Dataset, ImageTransform, InputError, Sample
 
 __all__ = ["Problem", "Report", "check_dataset"]
@@ -140,7 +140,7 @@ def _contents(
     hidden = not progress or not console.is_terminal
     contents: list[str | None] = []
     every = list(users.values())
-    with ThreadPoolExecutor(4) as pool:
+    with threads() as pool:
         starts = range(0, len(every), 256)
         for start in track(starts, "Reading images", console=console, transient=True, disable=hidden):
             for found in pool.map(digest, every[start : start + 256]):

@@ -83,7 +83,7 @@ def records(
             yield TableRow(f"{path}: {name} {fields[0]} {show(record[fields[0]])}", record)
 
 
-def identity(value: Any, name: str, where: str) -> str:
+def id_text(value: Any, name: str, where: str) -> str:
     """Return an id as text, for one file writes 42 and another "42".
 
     Raises:

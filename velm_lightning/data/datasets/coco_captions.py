@@ -12,7 +12,7 @@ from velm_lightning.data.datasets.captioned import (
     CaptionDataset,
     Picture,
     caption_text,
-    identity,
+    id_text,
     picture_file,
     records,
 )
@@ -101,7 +101,7 @@ def _read(path: Path, folder: Path, secret: bool, problems: list[str] | None) ->
     seen: set[str] = set()
     for row in records(whole, path, "images", ("id", "file_name"), problems):
         try:
-            key = identity(row.values["id"], "id", row.where)
+            key = id_text(row.values["id"], "id", row.where)
             if key in seen:
                 raise InputError(f"{row.where}: this image is listed twice: remove one")
             seen.add(key)
@@ -125,8 +125,8 @@ def _annotations(whole: object, path: Path, problems: list[str] | None) -> dict[
     seen: set[str] = set()
     for row in records(whole, path, "annotations", ("id", "image_id", "caption"), problems):
         try:
-            key = identity(row.values["id"], "id", row.where)
-            image = identity(row.values["image_id"], "image_id", row.where)
+            key = id_text(row.values["id"], "id", row.where)
+            image = id_text(row.values["image_id"], "image_id", row.where)
             captions = said.setdefault(image, _Said(row.where, [])).captions
             if key in seen:
                 raise InputError(f"{row.where}: this annotation is listed twice: give each its own id")

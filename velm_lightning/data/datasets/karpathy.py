@@ -10,7 +10,7 @@ from velm_lightning.data.datasets.captioned import (
     CaptionDataset,
     Picture,
     caption_text,
-    identity,
+    id_text,
     picture_file,
     records,
 )
@@ -75,7 +75,7 @@ def image_id(row: TableRow) -> str:
         InputError: it is no whole number and no text.
     """
     name = "cocoid" if "cocoid" in row.values else "imgid"
-    return identity(row.values[name], name, row.where)
+    return id_text(row.values[name], name, row.where)
 
 
 def _split(row: TableRow) -> str:
@@ -99,7 +99,7 @@ def captions_of(row: TableRow, key: str) -> Iterator[Caption]:
     for one in found:
         if not isinstance(one, dict) or not {"raw", "sentid"} <= one.keys():
             raise InputError(f'{row.where}: a sentence is {show(one)}: write {{"raw": "a dog runs", "sentid": 1}}')
-        number = identity(one["sentid"], "sentid", row.where)
+        number = id_text(one["sentid"], "sentid", row.where)
         if number in seen:
             raise InputError(f"{row.where}: sentid {number} is listed twice: give each sentence its own")
         seen.add(number)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from velm_lightning.data.datasets.captioned import identity
+from velm_lightning.data.datasets.captioned import id_text
 from velm_lightning.data.datasets.columns import sentence
 from velm_lightning.data.datasets.located import FileDataset, Located, add
 from velm_lightning.io.files import TableRow, clean_text, fault, inside, read_rows, show
@@ -75,7 +75,7 @@ class NLVR(FileDataset):
         missing = [field for field in ("identifier", "sentence") if field not in row.values]
         if missing:
             raise InputError(f"{row.where}: has no {', '.join(missing)}: is it an official file?")
-        identifier = identity(row.values["identifier"], "identifier", row.where)
+        identifier = id_text(row.values["identifier"], "identifier", row.where)
         pair = identifier.rpartition("-")[0]
         directory = clean_text(str(row.values.get("directory", "")))
         fields = {"split": split, "directory": directory, "identifier": identifier, "pair": pair, "order": order}

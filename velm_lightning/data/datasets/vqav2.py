@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from velm_lightning.data.datasets.captioned import identity
+from velm_lightning.data.datasets.captioned import id_text
 from velm_lightning.data.datasets.columns import sentence, soft_weights
 from velm_lightning.data.datasets.holdout import check_holdout, part_of
 from velm_lightning.data.datasets.located import FileDataset, Located, add
@@ -143,7 +143,7 @@ def _records(path: Path, name: str, fields: Sequence[str], problems: list[str] |
             key = record["question_id"]
             where = f"{path}: question_id {key if isinstance(key, int) else show(key)}"
             try:
-                record["question_id"] = identity(key, "question_id", where)
+                record["question_id"] = id_text(key, "question_id", where)
                 yield TableRow(where, record)
             except InputError as error:
                 fault(error, problems)

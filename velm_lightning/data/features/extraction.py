@@ -17,7 +17,8 @@ from torch import Tensor
 from velm_lightning.data.features.frozen import FrozenEncoder, at_rest, device_of
 from velm_lightning.data.features.shards import is_whole, open_shard, shard_path, write_shard
 from velm_lightning.data.images.decode import read_image
-from velm_lightning.io.digests import digest_of, threads
+from velm_lightning.io.digests import digest_of
+from velm_lightning.io.threads import threads
 from velm_lightning.types import InputError
 
 SHARD = 256

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -11,9 +10,10 @@ from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
+from velm_lightning.io.atomic import remove_parts_of, write_atomic
 from velm_lightning.io.digests import SIZE, raw
 
 SUFFIX = ".safetensors"
@@ -40,19 +40,10 @@ def shard_path(folder: Path, pictures: Sequence[bytes]) -> Path:
 
 def write_shard(path: Path, pictures: Sequence[bytes], tokens: Tensor, key: str) -> None:
     """Write a shard beside its place and move it there, so that no half of it is ever read."""
-    part = path.with_suffix(".part")
     names = torch.frombuffer(bytearray(b"".join(pictures)), dtype=torch.uint8).view(len(pictures), -1)
-    try:
-        save_file(
-            {"pictures": names, "tokens": tokens.contiguous()},
-            part,
-            {"checksum": _checksum(tuple(pictures), tokens, key)},
-        )
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    checksum = _checksum(tuple(pictures), tokens, key)
+    remove_parts_of(path)
+    write_atomic(path, save({"pictures": names, "tokens": tokens.contiguous()}, {"checksum": checksum}))
 
 
 def open_shard(path: Path) -> Shard | None:

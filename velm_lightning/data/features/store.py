@@ -16,7 +16,8 @@ from velm_lightning.data.features.frozen import FrozenEncoder, encoder_key
 from velm_lightning.data.features.shards import SUFFIX, is_whole, open_shard
 from velm_lightning.data.images.cache import default_folder
 from velm_lightning.data.images.store import distinct
-from velm_lightning.io.digests import digests_of, threads
+from velm_lightning.io.digests import digests_of
+from velm_lightning.io.threads import threads
 from velm_lightning.types import Image, InputError
 
 _CHECKED = 2  # pictures that are encoded again when their features are found

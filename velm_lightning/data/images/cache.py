@@ -11,7 +11,8 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from velm_lightning.types import ImageTransform, InputError
+from velm_lightning.io.atomic import make_folder, refusal, remove_parts_of, replacing
+from velm_lightning.types import ImageTransform
 
 _VERSION = 2  # of the file's layout and of the decoding: a new number leaves the old files aside
 
@@ -55,18 +56,16 @@ def build_cache(path: Path, count: int, size: int, pictures: Iterable[Tensor | N
     found = open_cache(path, count, size)
     if found is not None:
         return found
+    make_folder(path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
             found = open_cache(path, count, size)
             if found is None:
+                remove_parts_of(path)
                 _write(path, pictures, bytes(3 * size * size))
                 found = open_cache(path, count, size)
     except OSError as error:
-        raise InputError(
-            f"{path}: the image cache cannot be written ({error.strerror or error}): "
-            "free some space, or name another cache folder"
-        ) from error
+        raise refusal(path, error) from error
     assert found is not None, "a cache just written is whole"
     return found
 
@@ -80,13 +79,6 @@ def _write(path: Path, pictures: Iterable[Tensor | None], blank: bytes) -> None:
             yield blank if picture is None else picture.contiguous().numpy().tobytes()
 
     good: list[bool] = []
-    part = path.with_suffix(".part")
-    try:
-        with part.open("wb") as file:
-            file.writelines(rows())
-            file.write(bytes(good))
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path) as file:
+        file.writelines(rows())
+        file.write(bytes(good))

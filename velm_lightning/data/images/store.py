@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Hashable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +13,8 @@ from torch import Tensor
 
 from velm_lightning.data.images.cache import build_cache, cache_key, default_folder
 from velm_lightning.data.images.decode import MAX_PIXELS, is_ready, read_image
+from velm_lightning.io.digests import image_key
+from velm_lightning.io.threads import threads
 from velm_lightning.types import Image, ImageTransform, InputError
 
 __all__ = ["MAX_PIXELS", "ImageStore", "read_image"]
@@ -126,8 +126,7 @@ class ImageStore:
         console = Console(stderr=True)
         hidden = not progress or not console.is_terminal
         starts = range(0, len(self._sources), 256)
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
-        with ThreadPoolExecutor(min(8, cores)) as pool:
+        with threads() as pool:
             for start in track(starts, "Decoding images", console=console, transient=True, disable=hidden):
                 yield from pool.map(read, self._sources[start : start + 256])
 
@@ -152,7 +151,7 @@ def distinct(images: Sequence[Image]) -> tuple[list[Path | Tensor], Tensor]:
     sources: list[Path | Tensor] = []
 
     def number(image: Path | Tensor) -> int:
-        key = identity(image)
+        key = image_key(image)
         if key not in seen:
             seen[key] = len(sources)
             sources.append(image)
@@ -164,13 +163,6 @@ def distinct(images: Sequence[Image]) -> tuple[list[Path | Tensor], Tensor]:
         raise InputError(f"the samples of a split must all have as many frames (one or more), not {told}")
     rows = [[number(part) for part in image] if isinstance(image, tuple) else number(image) for image in images]
     return sources, torch.tensor(rows, dtype=torch.long)
-
-
-def identity(image: Image) -> Hashable:
-    """Return what two samples have in common that show the same file, tensor or clip."""
-    if isinstance(image, tuple):
-        return tuple(identity(frame) for frame in image)
-    return image if isinstance(image, Path) else (image.data_ptr(), image.shape, image.stride())
 
 
 def _one_block(sources: Sequence[Path | Tensor], transform: ImageTransform) -> Tensor | None:

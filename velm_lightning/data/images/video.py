@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from velm_lightning.io.atomic import new_folder
 from velm_lightning.types import InputError
 
 
@@ -34,21 +33,16 @@ def keep_frames(video: Path, wanted: int, folder: Path) -> tuple[Path, ...]:
             _write(video, paths)
         except OSError as error:
             reason = error.strerror or error
-            raise InputError(f"{kept}: frames cannot be written ({reason}): name another folder as cache_dir") from error
+            raise InputError(
+                f"{kept}: frames cannot be written ({reason}): name another folder as cache_dir"
+            ) from error
     return paths
 
 
 def _write(video: Path, paths: tuple[Path, ...]) -> None:
-    kept = paths[0].parent
-    aside = Path(tempfile.mkdtemp(dir=kept.parent))
-    try:
-        for path, picture in zip(paths, pictures(video, len(paths)), strict=True):
-            picture.save(aside / path.name)
-        aside.chmod(0o755)
-        if not kept.exists():  # another process may have been as fast
-            aside.rename(kept)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with new_folder(paths[0].parent) as folder:
+        for path, image in zip(paths, pictures(video, len(paths)), strict=True):
+            image.save(folder / path.name)
 
 
 def pictures(video: Path, wanted: int) -> Iterator[Any]:
