@@ -68,7 +68,7 @@ def content(size):
     return {"velm": {"format": 1, "model": {}}, "state_dict": {"weight": torch.zeros(size)}, "optimizer_states": []}
 
 
-def test_a_full_disk_is_named_and_the_earlier_checkpoint_is_intact(little_space):
+def test_a_full_disk_is_named_and_the_old_checkpoint_intact(little_space):
     path = little_space / "last.ckpt"
     files = AtomicCheckpointIO()
     files.save_checkpoint(content(1000), path)

@@ -211,7 +211,7 @@ def test_another_batch_size_cannot_go_on_within_an_epoch(here, capsys, tmp_path)
         "--allow=helpers",
     ]
     assert here(*words, "--ckpt_path=last", "--data.batch_size=5") == 2
-    assert "within an epoch of 4 samples a step, now a step has 5" in capsys.readouterr().err
+    assert "within an epoch with 4 samples per step, but a step now has 5" in capsys.readouterr().err
 
 
 # Disks
