@@ -316,9 +316,9 @@ def test_a_missing_picture_is_named(here, capsys, tmp_path):
     few = [word for word in TINY if "dataset" not in word]
     assert "missing.png" in refused(here, capsys, "fit", *VQA, *words, *val, *few)
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [lines[0]] * 40 + [lines[1]]))
-    process = ["--data.images=none", "--data.num_workers=1"]
+    process = ["--data.image_cache=disabled", "--data.num_workers=1"]
     told = refused(here, capsys, "fit", *VQA, *words, *val, *few, *process)
-    assert "velm: error: sample '40': missing.png: there is no such image file: mend its name" in told
+    assert "velm: error: sample '40': missing.png: no such image file: correct the name" in told
 
 
 def test_a_check_of_data_prints_every_fault_that_is_asked_for(here, capsys, tmp_path):

@@ -49,7 +49,7 @@ def test_an_evaluation_needs_no_training_split(project):
 
 def test_fewer_answers_in_the_config_are_no_fewer_in_a_checkpoint(project):
     before = project.kept()
-    assert project.evaluate("test", "--data.answers=2", "--data.max_length=2") == 0
+    assert project.evaluate("test", "--data.num_answers=2", "--data.max_length=2") == 0
     assert project.kept() == before
 
 

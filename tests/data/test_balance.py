@@ -61,7 +61,7 @@ def test_what_cannot_be_met_is_brought_close_and_stated():
     found = balance([[(0, 1.0)]] * 3 + [[(0, 0.6), (1, 0.3)]], 1.0)
     assert not found.solved
     assert (found.least, found.most) == pytest.approx((2 / 3, 4 / 3), abs=1e-3), "answer 1 is a third of one sample"
-    assert "drawn 0.67 to 1.33 times as often as asked, and the 4 samples count as 1" in found.describe(1.0)
+    assert "drawn 0.67 to 1.33 times as often as requested, and the 4 samples count as 1" in found.describe(1.0)
 
 
 def test_samples_without_answers_are_drawn_like_frequent_ones():
@@ -73,6 +73,6 @@ def test_data_without_answers_are_refused():
         balance([[], []], 1.0)
 
 
-def test_the_weights_of_soft_answers_do_not_depend_on_their_scale():
+def test_soft_answer_weights_do_not_depend_on_their_scale():
     halved = [[(index, weight / 2) for index, weight in given] for given in SOFT]
     assert torch.allclose(balance(halved, 1.0).weights, balance(SOFT, 1.0).weights)

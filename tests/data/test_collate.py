@@ -32,7 +32,7 @@ def test_a_question_stands_between_start_and_end(vocabulary):
     assert batch.block_ids.tolist() == [[0] * 5]
 
 
-def test_a_sentence_to_produce_follows_in_blocks_of_its_own_and_ends(vocabulary):
+def test_a_target_sentence_has_its_own_blocks_and_an_end(vocabulary):
     batch = collated(sample("a red circle", "ein roter kreis"))
     assert pieces(batch, 0, vocabulary) == ["[CLS]", "a", "red", "circle", "[SEP]", "ein", "roter", "kreis", "[SEP]"]
     assert batch.block_ids.tolist() == [[0, 0, 0, 0, 0, 1, 2, 3, 4]]
@@ -78,7 +78,7 @@ def test_prompt_and_sentence_are_each_cut_at_the_longest_length():
     assert batch.block_ids.tolist() == [[0, 0, 0, 0, 1, 2, 3]]
 
 
-def test_a_target_may_be_cut_after_its_first_words_and_then_has_no_end(vocabulary):
+def test_a_truncated_target_has_no_end_token(vocabulary):
     batch = collated(sample("a", "ein roter kreis"), sample("a red circle", "ein"), sample("a", None))
     cut = cut_targets(batch, 2, vocabulary.pad)
     assert pieces(cut, 0, vocabulary) == ["[CLS]", "a", "[SEP]", "ein", "roter", "[PAD]", "[PAD]"]

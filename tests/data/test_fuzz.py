@@ -174,7 +174,7 @@ def test_results_references_and_predictions(tmp_path, data, name):
             assert name in str(error)  # noqa: PT017
 
 
-def test_half_of_a_pair_and_control_characters_in_an_answer_do_no_harm(tmp_path):
+def test_unpaired_surrogates_in_an_answer_are_replaced(tmp_path):
     said = [{"answer": text} for text in ("\ud800", " a\nb ")]
     found = {**ANNOTATIONS["annotations"][0], "question_id": "q\n1", "answers": said, "answer_type": "\ud800"}
     asked = {**QUESTIONS["questions"][0], "question_id": "q\n1"}
@@ -185,7 +185,7 @@ def test_half_of_a_pair_and_control_characters_in_an_answer_do_no_harm(tmp_path)
 
 
 @pytest.mark.parametrize("mangled", ["{", "{0}", "{identifier.embeddings}"])
-def test_a_pattern_of_file_names_that_cannot_be_filled_is_refused(tmp_path, mangled):
+def test_an_invalid_file_name_pattern_is_refused(tmp_path, mangled):
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev" / "dev.json").write_text('{"identifier": "1-0", "sentence": "x", "label": "true"}')
     with pytest.raises(InputError, match="pictures: "):

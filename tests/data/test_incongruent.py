@@ -57,7 +57,7 @@ def test_pictures_are_told_apart_by_their_content(tmp_path):
 def test_samples_that_must_keep_their_picture_are_counted(capsys):
     samples = [sample._replace(image=tiny.picture(place // 9)) for place, sample in enumerate(tiny.many(12))]
     with_other_pictures(samples, 0)
-    assert "6 of 12 samples keep their picture, because most show the same" in capsys.readouterr().err
+    assert "6 of 12 samples keep their image, because most have the same one" in capsys.readouterr().err
 
 
 def test_all_but_the_picture_stays():
@@ -83,7 +83,7 @@ def test_files_and_clips_are_pictures_too(tmp_path):
 
 
 def test_one_picture_alone_is_refused():
-    with pytest.raises(InputError, match="two different pictures"):
+    with pytest.raises(InputError, match="two different images"):
         with_other_pictures(several()[:1], 0)
 
 

@@ -89,10 +89,10 @@ def test_control_characters_become_blanks(put):
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ("", "results.json: holds no captions: was the file cut?"),
+        ("", "results.json: holds no captions: was the file truncated?"),
         ("[]", "results.json: holds no captions"),
         ("{}", "results.json: holds no captions"),
-        ([entry(), entry("42")], "results.json:1 (item 2): image '42' stands in"),
+        ([entry(), entry("42")], "results.json:1 (item 2): image '42' is also in"),
         ([entry(caption=None)], "results.json:1 (item 1): caption is null: write a text"),
         ([entry(caption=["a"])], "(item 1): caption is ['a']: write a text"),
         ([entry(image=None)], "(item 1): image_id is None: give a whole number or a name"),
@@ -107,7 +107,7 @@ def test_control_characters_become_blanks(put):
         ({"images": [], "annotations": []}, "is a file of references: give the results first, then --references"),
     ],
 )
-def test_results_that_cannot_be_scored_are_refused_by_their_place(put, content, told):
+def test_unusable_results_are_refused_with_their_location(put, content, told):
     assert told in refused(read_results, put(content))
 
 
@@ -118,10 +118,10 @@ def test_results_that_cannot_be_scored_are_refused_by_their_place(put, content, 
         ({**row()._asdict(), "references": "a dog"}, "val.jsonl:2: references are 'a dog': give a list"),
         ({**row()._asdict(), "references": [None]}, "val.jsonl:2: a reference is null"),
         ({"prediction": "a dog"}, "val.jsonl:2: has no key"),
-        (row("1")._asdict(), "val.jsonl:2: image '1' stands in"),
+        (row("1")._asdict(), "val.jsonl:2: image '1' is also in"),
     ],
 )
-def test_predictions_that_cannot_be_scored_are_refused_by_their_line(put, predicted, told):
+def test_unusable_predictions_are_refused_with_their_line(put, predicted, told):
     path = put("\n".join(json.dumps(one) for one in (row("1")._asdict(), predicted)), "val.jsonl")
     assert told in refused(read_results, path)
 
@@ -178,5 +178,5 @@ def test_predictions_without_references_give_none(put):
 
 def test_text_references_of_different_lengths_are_refused(put):
     paths = [put("a\nb\n", "a.txt"), put("a\n", "b.txt")]
-    assert refused(read_references, paths).endswith(f"as many lines each: {paths[0]} 2, {paths[1]} 1")
-    assert "is no plain text" in refused(read_references, [paths[0], put({"1": ["a"]}, "c.json")])
+    assert refused(read_references, paths).endswith(f"the same number of lines: {paths[0]} 2, {paths[1]} 1")
+    assert "is not plain text" in refused(read_references, [paths[0], put({"1": ["a"]}, "c.json")])

@@ -70,7 +70,7 @@ def test_the_ranks_together_make_the_batches_of_one_process(world):
 
 
 @given(COUNTS, SIZES, WORLDS)
-def test_every_rank_makes_the_same_number_of_steps_of_the_same_size(count, size, world):
+def test_every_rank_has_equally_many_steps_of_equal_size(count, size, world):
     if count < world:
         return
     ranks = train(count, size, world)
@@ -133,12 +133,12 @@ def test_every_sample_is_evaluated_once(count, size, world):
 
 
 @given(st.integers(SPREAD, 200), SIZES, WORLDS)
-def test_the_batches_of_an_evaluation_are_the_same_at_any_number_of_processes(count, size, world):
+def test_evaluation_batches_do_not_depend_on_the_process_count(count, size, world):
     together = [batch for found in evaluated(count, size, world) for batch in found]
     assert sorted(together) == evaluated(count, size, 1)[0]
 
 
-def test_a_split_of_many_batches_has_them_of_the_size_that_was_asked_for():
+def test_a_large_split_has_batches_of_the_requested_size():
     assert {len(batch) for batch in evaluated(64 * SPREAD, 64, 1)[0]} == {64}
 
 
@@ -161,7 +161,7 @@ def test_fewer_samples_than_processes_are_refused(make):
 # Seeds
 
 
-def test_a_stable_seed_is_the_same_in_any_process_and_on_any_machine():
+def test_a_stable_seed_is_the_same_in_any_process():
     assert stable_number(0, 1, "key") == PINNED
 
 

@@ -121,7 +121,7 @@ def test_its_configuration_may_be_changed(tmp_path):
     encoder = connected(tmp_path, config={"num_hidden_layers": 1, "hidden_dropout_prob": 0.5})
     assert len(encoder.model.encoder.layer) == 1
     assert encoder.model.embeddings.dropout.p == 0.5
-    with pytest.raises(InputError, match="config.layers is no key of a bert model's configuration"):
+    with pytest.raises(InputError, match="config.layers is not a key of the configuration of a bert model"):
         HFTextEncoder(str(tmp_path), config={"layers": 1})
 
 
@@ -247,7 +247,7 @@ def test_weights_that_are_missing_or_of_another_size_are_named(tmp_path):
 
 @pytest.mark.parametrize("name", ["./nowhere", "/no/where", "some/where/deep", "model.gguf"])
 def test_a_folder_or_file_that_does_not_exist_is_no_name_of_the_hub(name):
-    with pytest.raises(InputError, match=f"name='{name}': there is no such file or folder"):
+    with pytest.raises(InputError, match=f"name='{name}': no such file or folder"):
         HFTextEncoder(name)
 
 

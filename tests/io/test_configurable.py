@@ -49,7 +49,7 @@ def test_positional_and_keyword_arguments_are_written_alike():
     assert to_config(Leaf(3, ["c"])) == to_config(Leaf(names=("c",), width=3))
 
 
-def test_keyword_arguments_without_a_name_of_their_own_stand_beside_the_others():
+def test_variable_keyword_arguments_are_stored_by_name():
     assert to_config(Keywords(2, width=3))["init_args"] == {"first": 2, "width": 3}
 
 

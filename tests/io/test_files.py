@@ -95,7 +95,7 @@ def test_faulty_json_is_refused_with_line_and_column(tmp_path, content, place):
 def test_json_cut_in_the_middle_says_so(tmp_path):
     whole = json.dumps({"questions": [{"question": "is it cut?"}] * 5}, indent=1)
     for end in range(1, len(whole) - 1):
-        assert "cut short" in refused(read_json, written(tmp_path, "a.json", whole[:end])), whole[:end]
+        assert "truncated" in refused(read_json, written(tmp_path, "a.json", whole[:end])), whole[:end]
 
 
 # Rows
@@ -130,7 +130,7 @@ def test_ten_megabytes_in_one_line_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("a.jsonl", '{"a": 1}\n{"a": \n{"a": 2}', "a.jsonl:2: not JSON at column 7 (Expecting value): it is cut short"),
+        ("a.jsonl", '{"a": 1}\n{"a": \n{"a": 2}', "a.jsonl:2: not JSON at column 7 (Expecting value): it is truncated"),
         ("a.jsonl", '{"a": 1} {"a": 2}', "a.jsonl:1: text follows the record at column 9"),
         ("a.jsonl", "[1]\n[2]", "a.jsonl:1 (item 1): 1 is not a record"),
         ("a.jsonl", '"text"', "a.jsonl:1: 'text' is not a record"),

@@ -58,7 +58,7 @@ def test_texts_are_cut_at_their_end(vocabulary):
     assert cut.encode(tiny.TEXTS) == [ids[:3] for ids in vocabulary.encode(tiny.TEXTS)]
 
 
-def test_decoding_ends_at_the_first_end_token_and_leaves_special_tokens_out(vocabulary):
+def test_decoding_stops_at_the_end_token_and_skips_special_ones(vocabulary):
     (ids,) = vocabulary.encode(["a red circle"])
     more = [vocabulary.start, *ids, vocabulary.end, *ids, vocabulary.pad]
     assert vocabulary.decode(ids) == "a red circle"
@@ -182,7 +182,7 @@ def test_composed_and_decomposed_letters_are_the_same_word():
     assert words.encode(["cafe\u0301"]) == words.encode(["café"]) != [[words.unknown]]
 
 
-def test_the_tokeniser_holds_the_most_frequent_words_up_to_its_size():
+def test_the_tokeniser_keeps_the_most_frequent_words():
     words = Vocabulary(train_tokenizer(["a a a b b c"], size=len(SPECIALS) + 2))
     assert words.size == len(SPECIALS) + 2
     assert words.encode(["c"]) == [[words.unknown]]

@@ -211,7 +211,7 @@ def test_another_batch_size_cannot_go_on_within_an_epoch(here, capsys, tmp_path)
         "--allow=helpers",
     ]
     assert here(*words, "--ckpt_path=last", "--data.batch_size=5") == 2
-    assert "within an epoch of 4 samples a step, now a step has 5" in capsys.readouterr().err
+    assert "within an epoch with 4 samples per step, but a step now has 5" in capsys.readouterr().err
 
 
 # Disks
@@ -246,7 +246,7 @@ def test_a_run_on_a_full_disk_ends_with_its_name_and_goes_on_when_there_is_space
     assert here(*words, *fault("FullDisk", step=7, file=folder / "filler")) == 2
     told = capfd.readouterr().err
     assert f"velm: error: {folder}/runs/vqa/" in told
-    assert "cannot be written: No space left on device; the one before is intact: free some space there" in told
+    assert "cannot be written: No space left on device; the previous file is intact: free some space" in told
     assert "Traceback" not in told
     left = only_run(folder)
     assert torch.load(left.folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 6
@@ -263,7 +263,7 @@ def test_a_run_that_may_not_write_is_told_where(disk, here, capsys):
         assert here(*WORDS, f"--tracking.runs={folder}/runs", f"--tracking.wandb={wandb}") == 2
         told = capsys.readouterr().err
         assert f"velm: error: {folder}/runs/vqa/" in told
-        assert "cannot be written: Read-only file system: free some space there, get the right to write" in told
+        assert "cannot be written: Read-only file system: free some space, check the permissions" in told
 
 
 # Losses that are no numbers

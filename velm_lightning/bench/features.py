@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> None:
     seed_everything(0, verbose=False)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         scenes = _Questions(train=options.samples, val=1, test=1, size=options.size)
-        data = MultimodalData(scenes, batch_size=options.batch_size, cache=Path(folder), cache_features=True)
+        data = MultimodalData(scenes, batch_size=options.batch_size, cache_dir=Path(folder), cache_features=True)
         model = build(data, options)
         data.connect(model)
         splits = variants(data)

@@ -104,7 +104,7 @@ def main(words: Sequence[str]) -> int:
     options, others = parser.parse_known_args(list(words)[1:])
     data = data_of(options.config, others)
     examples = 10**9 if options.all else 2
-    report = check_dataset(data.dataset, data.max_answers, max_pixels=data.max_pixels, examples=examples)
+    report = check_dataset(data.dataset, data.num_answers, max_pixels=data.max_pixels, examples=examples)
     report.notes += _floors(data)
     report.notes += _limits(data)
     report.print(Console(), shown=len(report.problems) if options.all else SHOWN)

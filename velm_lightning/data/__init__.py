@@ -1,4 +1,4 @@
-"""One data module for every fusion and task; one file a dataset."""
+"""The data module, datasets, images, features and checks."""
 
 from velm_lightning.data.datasets.caption_pairs import CaptionPairs
 from velm_lightning.data.datasets.clips import Clips

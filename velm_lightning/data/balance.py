@@ -1,4 +1,4 @@
-"""How often each training sample is drawn so that the answers, soft ones included, are drawn as often as asked."""
+"""Sampling weights of training samples that give the answers, including soft ones, requested frequencies."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch import Tensor
 from velm_lightning.types import InputError
 
 TOLERANCE = 1e-6
-"""Relative deviation from the asked frequencies below which the weights are taken as solved."""
+"""Relative deviation from the requested frequencies at which the iteration stops."""
 
 MOST_STEPS = 500
-"""Scaling steps; more than enough for hundreds of answers, and a bound on the time for thousands."""
+"""Maximum number of scaling steps; ample for hundreds of answers, a time limit for thousands."""
 
 
 class Balance(NamedTuple):
-    """Weights of samples, and how close they bring the answers to the asked frequencies.
+    """Weights of samples, and how close they bring the answers to the requested frequencies.
 
     Attributes:
         weights: (N,) relative frequencies of the samples.
-        least: lowest ratio of an answer's frequency to the asked one; 1 if all are met.
+        least: lowest ratio of an answer's frequency to the requested one; 1 if all are met.
         most: highest such ratio.
         effective: number of samples that drawing by these weights amounts to, (sum w)^2 / sum w^2.
     """
@@ -34,14 +34,14 @@ class Balance(NamedTuple):
 
     @property
     def solved(self) -> bool:
-        """Whether every answer is drawn as often as asked, to 1 %."""
+        """Whether every answer is drawn as often as requested, within 1 %."""
         return self.least > 0.99 and self.most < 1.01
 
     def describe(self, exponent: float) -> str:
-        """Return a sentence that states what was reached."""
+        """Return a sentence that states the frequencies that were reached."""
         return (
-            f"data.balance={exponent:g} cannot be met exactly, because some answers occur only next to others: answers "
-            f"are drawn {self.least:.2f} to {self.most:.2f} times as often as asked, and the {len(self.weights)} "
+            f"data.balance={exponent:g} cannot be met exactly, because some answers occur only with others: answers "
+            f"are drawn {self.least:.2f} to {self.most:.2f} times as often as requested, and the {len(self.weights)} "
             f"samples count as {self.effective:.0f}"
         )
 
@@ -60,7 +60,7 @@ def balance(answers: Sequence[Sequence[tuple[int, float]]], exponent: float) -> 
         exponent: 0 draws samples equally often, 1 answers.
 
     Raises:
-        InputError: no sample has an answer.
+        InputError: No sample has an answer.
 
     Example:
         >>> balance([[(0, 1.0)], [(0, 1.0)], [(1, 1.0)]], exponent=1.0).weights.tolist()
@@ -82,20 +82,20 @@ def balance(answers: Sequence[Sequence[tuple[int, float]]], exponent: float) -> 
     weights = torch.zeros(len(answers)).index_add_(0, rows, share.float() * start[columns])
 
     def ratios(p: Tensor) -> Tensor:
-        """Return how often each answer is drawn, relative to the asked frequency; 1 for answers that do not occur."""
+        """Return the frequency of each answer relative to the requested one; 1 for answers that do not occur."""
         drawn = torch.zeros_like(counts).index_add_(0, columns, share * p[rows])
         return torch.where(counts > 0, drawn / drawn.sum() / wanted, 1)
 
     hard = len(entries) == int((known > 0).sum())
     p = weights.double() if hard else (known > 0).double()
-    found = ratios(p)
+    ratio = ratios(p)
     for _ in range(0 if hard else MOST_STEPS):
-        p = p * torch.zeros_like(p).index_add_(0, rows, share * -found[columns].log()).exp()
+        p = p * torch.zeros_like(p).index_add_(0, rows, share * -ratio[columns].log()).exp()
         p = p / p.sum()
-        found = ratios(p)
-        if float((found - 1).abs().max()) < TOLERANCE:
+        ratio = ratios(p)
+        if float((ratio - 1).abs().max()) < TOLERANCE:
             break
     weights = weights if hard else p.float()
     weights[known == 0] = float(weights[known > 0].min())
     effective = float(p.sum() ** 2 / p.square().sum())
-    return Balance(weights, float(found.min()), float(found.max()), effective)
+    return Balance(weights, float(ratio.min()), float(ratio.max()), effective)

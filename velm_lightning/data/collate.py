@@ -1,4 +1,4 @@
-"""From samples to a batch: the place where the type of the target decides the blocks."""
+"""Collating samples into a batch; the type of the target decides the block ids."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Hashable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from velm_lightning.io.digests import source_id
+from velm_lightning.io.digests import image_key
 from velm_lightning.text.vocabulary import Vocabulary
 from velm_lightning.types import Batch, Sample
 
 
 class Texts:
-    """The texts and answers of a split as numbers, made once, so that a batch costs no tokenising.
+    """The tokenised texts and answers of a split, computed once instead of per batch.
 
     Args:
-        samples: the split.
-        vocabulary: word pieces and answers.
+        samples: The samples of the split.
+        vocabulary: Tokens and answers.
     """
 
     def __init__(self, samples: Sequence[Sample], vocabulary: Vocabulary) -> None:
@@ -33,7 +33,7 @@ class Texts:
         self.answers = [known_answers(sample, vocabulary) for sample in samples]
 
     def batch(self, indices: Sequence[int], image: Tensor) -> Batch:
-        """Collate the samples at ``indices`` with their pictures (B, 3, H, W); B may be 0."""
+        """Collate the samples at ``indices`` with their images (B, 3, H, W); B may be 0."""
         samples = [self.samples[i] for i in indices]
         rows = [self.prompt_ids[i] + self.target_ids[i] for i in indices]
         prompts = torch.tensor([len(self.prompt_ids[i]) for i in indices], dtype=torch.long)
@@ -63,7 +63,7 @@ class Texts:
 
 
 def cut_targets(batch: Batch, longest: int, pad: int) -> Batch:
-    """Leave out what comes after the first ``longest`` word pieces of a target; nothing takes the place of its end."""
+    """Truncate targets to their first ``longest`` tokens, without adding an end token."""
     valid = batch.mask & (batch.block_ids <= longest)
     width = int(valid.sum(1).max())
     ids, block = batch.ids.masked_fill(~valid, pad), batch.block_ids * valid
@@ -71,13 +71,13 @@ def cut_targets(batch: Batch, longest: int, pad: int) -> Batch:
 
 
 def picture_names(samples: Sequence[Sample]) -> list[str]:
-    """Return the name of each sample's picture: the key of the first sample that shows the same."""
+    """Return the name of each sample's image: the key of the first sample with that image."""
     first: dict[Hashable, str] = {}
-    return [first.setdefault(source_id(sample.image), sample.key) for sample in samples]
+    return [first.setdefault(image_key(sample.image), sample.key) for sample in samples]
 
 
 def known_answers(sample: Sample, vocabulary: Vocabulary) -> list[tuple[int, float]]:
-    """Return (index, weight) of the sample's answers that the vocabulary holds."""
+    """Return (index, weight) of the sample's answers that are in the vocabulary."""
     if not isinstance(sample.target, Mapping):
         return []
     index = vocabulary.answer_index

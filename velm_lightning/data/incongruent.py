@@ -1,4 +1,4 @@
-"""Another sample's image or text for every sample: how much a model uses it shows in what the wrong one costs."""
+"""Incongruent images: every sample gets the image of another sample, to measure how much a model uses it."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from velm_lightning.types import InputError, Sample
 
 
 def with_other_pictures(samples: Sequence[Sample], seed: int) -> list[Sample]:
-    """Return the samples with their pictures permuted: incongruent decoding (Elliott 2018).
+    """Return the samples with their images permuted: incongruent decoding (Elliott 2018).
 
-    A function of the seed and of the split; see ``permuted``. If more than half of the samples show one picture, some
-    keep it, and a note states how many.
+    The permutation is a function of the seed and the split; see ``permuted``. If more than half of the samples have
+    the same image, some keep it, and a message states how many.
 
     Raises:
-        InputError: the split has fewer than two different pictures.
+        InputError: The split has fewer than two different images.
     """
     contents = contents_of([sample.image for sample in samples])
     if len(set(contents)) < 2:
-        raise InputError("data.incongruent=true needs two different pictures or more in a split, and there is one")
+        raise InputError("data.incongruent=true needs at least two different images in a split, got one")
     places = permuted(contents, seed, "incongruent")
     if same := unchanged(contents, places):
         print(
-            f"data.incongruent: {same} of {len(samples)} samples keep their picture, because most show the same",
+            f"data.incongruent: {same} of {len(samples)} samples keep their image, because most have the same one",
             file=sys.stderr,
         )
     return [sample._replace(image=samples[place].image) for sample, place in zip(samples, places, strict=True)]
 
 
 def permuted(contents: Sequence[Hashable], *seed: object) -> list[int]:
-    """Return a random permutation of N places in which as few as possible hold the content that they had.
+    """Return a random permutation of N places in which as few places as possible keep their content.
 
     Every place is used exactly once, so that each content stays as frequent as it was (Gat et al. 2021). A place keeps
     its content only if one content fills more than half of the places: then 2 * its count - N places do. The
     permutation is drawn at random; the places that would keep their content then swap with random others.
 
     Args:
-        contents: (N,) what each place holds; equal contents are the same thing.
-        seed: what the permutation is a function of, besides the contents.
+        contents: (N,) content of each place.
+        seed: Values that, with the contents, determine the permutation.
 
     Example:
         >>> permuted("ab", 0)
@@ -62,5 +62,5 @@ def permuted(contents: Sequence[Hashable], *seed: object) -> list[int]:
 
 
 def unchanged(contents: Sequence[Hashable], places: Sequence[int]) -> int:
-    """Return how many of N places hold, after a permutation, the content that they had."""
+    """Return the number of places that keep their content under a permutation."""
     return sum(contents[place] == content for place, content in zip(places, contents, strict=True))

@@ -1,4 +1,4 @@
-"""The one data module: any dataset in, batches out, the same for every fusion and task."""
+"""The data module, which turns any dataset into batches for every fusion and task."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import torch
 from lightning import LightningDataModule
 from torch import nn
 from torch.utils.data import DataLoader
+from typing_extensions import override
 
 from velm_lightning.checkpoints.checkpoint import vocabulary_of
 from velm_lightning.data.balance import balance
@@ -30,33 +31,33 @@ from velm_lightning.types import Batch, Dataset, ImageTransform, InputError, Sam
 
 
 class MultimodalData(LightningDataModule):
-    """Pictures with texts, for any fusion and task.
+    """Images with texts, for any fusion and task.
 
     Args:
-        dataset: what to read; its splits are ``train``, ``val`` and ``test``.
-        tokenizer: where the word pieces come from; by default trained on the training split, see ``TrainedTokenizer``.
-        batch_size: samples in a batch of one process.
-        num_workers: loader processes; 0 is fastest where pictures are in memory.
-        images: ``memory`` decodes each picture once and keeps it, ``disk`` keeps it in an uint8 cache, ``none``
-            decodes it anew each time.
-        cache: folder of the ``disk`` cache and of features; by default one in the user's cache folder.
-        cache_features: run a frozen image encoder once over each picture and train from what it gave; the tokens are
-            kept in ``cache`` for all runs with the same weights.
-        augment: torchvision v2 transforms of uint8 pictures, for training.
-        answers: number of the most frequent training answers that can be chosen.
-        balance: exponent of the training order's frequencies: 0 shows every sample once an epoch, 1 draws every answer
+        dataset: The dataset, with the splits ``train``, ``val`` and ``test``.
+        tokenizer: Source of the tokeniser. None means a ``TrainedTokenizer``, trained on the training split.
+        batch_size: Samples per batch and process.
+        num_workers: Number of loader processes; 0 is fastest if the images are in memory.
+        image_cache: ``memory`` decodes each image once and keeps it in memory, ``disk`` keeps it in a uint8 file,
+            ``disabled`` decodes it each time it is used.
+        cache_dir: Folder of the ``disk`` cache and of features. Default: a folder in the user's cache folder.
+        cache_features: Whether a frozen image encoder runs only once per image; its tokens are kept in ``cache_dir``
+            for all runs with the same weights.
+        augment: torchvision v2 transforms of uint8 images, for training.
+        num_answers: Size of the answer vocabulary: the most frequent training answers.
+        balance: Exponent of the sampling frequencies: 0 draws every sample once per epoch, 1 draws every answer
             equally often; a sample counts for each of its answers by that answer's share. See ``data.balance``.
-        max_length: longest prompt, and longest target, in word pieces.
-        vocabulary_from: checkpoint whose word pieces and answers are used; by default those of the training split.
+        max_length: Maximum number of tokens of a prompt and of a target.
+        vocabulary_from: Checkpoint whose tokeniser and answers are used. None means those of the training split.
             ``velm validate``, ``test`` and ``predict`` set it to the checkpoint that they evaluate.
-        target_lengths: how many word pieces of a target are learned in the first epochs, one number an epoch, before
-            all are (sequence length warmup, Li et al. 2022).
-        on_bad_image: what to do where a picture cannot be read: ``error`` names its file and the sample; ``skip``
-            leaves the sample out, counts it, and puts nothing in its place.
-        max_pixels: a picture whose header claims more is refused before it is decoded.
-        incongruent: show every sample another sample's picture in evaluation (Elliott 2018): a model that does not
-            look scores the same. What a run leaves is then called "test-incongruent".
-        seed: seed of the training order and of augmentation; follows ``seed_everything`` on the command line.
+        target_lengths: Maximum number of target tokens in each of the first epochs (sequence length warmup, Li et al.
+            2022).
+        on_bad_image: What happens if an image cannot be read: ``error`` raises and names the file and the sample;
+            ``skip`` omits the sample and prints its key.
+        max_pixels: Limit on the pixels that an image header claims, checked before decoding.
+        incongruent: Whether evaluation gives every sample the image of another sample (Elliott 2018): a model that
+            ignores the image scores the same. The split is then named "test-incongruent".
+        seed: Seed of the training order and of augmentation; set by ``seed_everything`` on the command line.
     """
 
     def __init__(
@@ -65,11 +66,11 @@ class MultimodalData(LightningDataModule):
         tokenizer: Tokenizing | None = None,
         batch_size: int = 64,
         num_workers: int = 0,
-        images: Literal["memory", "disk", "none"] = "memory",
-        cache: Path | None = None,
+        image_cache: Literal["memory", "disk", "disabled"] = "memory",
+        cache_dir: Path | None = None,
         cache_features: bool = False,
         augment: Sequence[nn.Module] = (),
-        answers: int = 3000,
+        num_answers: int = 3000,
         balance: float = 0.0,
         max_length: int = 64,
         vocabulary_from: Path | None = None,
@@ -85,22 +86,22 @@ class MultimodalData(LightningDataModule):
                 f"data.batch_size={batch_size} must be at least 1, data.num_workers={num_workers} at least 0"
             )
         if any(length < 1 for length in target_lengths):
-            raise InputError(f"data.target_lengths={list(target_lengths)}: an epoch learns at least 1 word piece")
+            raise InputError(f"data.target_lengths={list(target_lengths)}: every length must be at least 1")
         if cache_features and augment:
             raise InputError(
-                f"data.cache_features=true keeps one set of features a picture, but data.augment has {len(augment)} "
-                "transforms that change it every epoch: set one of them to false or to []"
+                f"data.cache_features=true keeps one set of features per image, but data.augment has {len(augment)} "
+                "transforms that change the image every epoch: set data.cache_features to false or data.augment to []"
             )
         if cache_features and on_bad_image == "skip":
             raise InputError(
-                "data.on_bad_image=skip does not go with data.cache_features=true: remove the pictures that "
+                "data.on_bad_image=skip cannot be combined with data.cache_features=true: remove the images that "
                 "`velm data check` lists"
             )
         self.on_bad_image, self.max_pixels = on_bad_image, max_pixels
         self.dataset, self.tokenizing = dataset, tokenizer or TrainedTokenizer()
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
-        self.image_mode, self.cache, self.augment = images, cache, list(augment)
-        self.max_answers, self.balance, self.max_length = answers, balance, max_length
+        self.image_cache, self.cache_dir, self.augment = image_cache, cache_dir, list(augment)
+        self.num_answers, self.balance, self.max_length = num_answers, balance, max_length
         self.cache_features, self.incongruent, self.target_lengths = cache_features, incongruent, target_lengths
         self.vocabulary_from = vocabulary_from
         self.transform: ImageTransform | None = None
@@ -109,14 +110,14 @@ class MultimodalData(LightningDataModule):
         self.order: TrainSampler | None = None
         self._seen: dict[str, int] = {}
 
-    # What the model needs to know of the data.
+    # The vocabulary and the splits
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """Word pieces and answers: of the training split, or of a checkpoint; ``connect`` puts in those of the model.
+        """Tokens and answers of the training split or of a checkpoint; ``connect`` replaces them by those of the model.
 
         Raises:
-            InputError: there is no training split, or the checkpoint cannot be read.
+            InputError: There is no training split, or the checkpoint cannot be read.
         """
         if self.vocabulary_from is not None:
             return vocabulary_of(self.vocabulary_from)
@@ -126,41 +127,41 @@ class MultimodalData(LightningDataModule):
         for sample in train:
             if isinstance(sample.target, Mapping):
                 weights.update(sample.target)
-        ranked = sorted(weights.items(), key=lambda item: (-item[1], item[0]))[: self.max_answers]
+        ranked = sorted(weights.items(), key=lambda item: (-item[1], item[0]))[: self.num_answers]
         answers, counts = [answer for answer, _ in ranked], [float(count) for _, count in ranked]
         return Vocabulary(answers=answers, counts=counts, max_length=self.max_length, **tokenizer)
 
     def samples(self, name: str) -> Sequence[Sample]:
-        """Return the samples of a split as the dataset gives them.
+        """Return the samples of a split as the dataset yields them.
 
         Raises:
-            InputError: the split is empty.
+            InputError: The split is empty.
         """
-        found = self.dataset.split(name)
-        if not found:
+        samples = self.dataset.split(name)
+        if not samples:
             raise InputError(f"{type(self.dataset).__name__} has no {name!r} split")
-        return found
+        return samples
 
     def has(self, name: str) -> bool:
-        """Say whether there is such a split."""
+        """Return whether the split exists."""
         return bool(self.dataset.split(name))
 
     def sentences(self, name: str) -> list[str]:
-        """Return the sentences to produce in a split; none where its targets are answers."""
+        """Return the target sentences of a split; empty if its targets are answers."""
         return [sample.target for sample in self.dataset.split(name) if isinstance(sample.target, str)]
 
     def title(self, name: str) -> str:
-        """Return what the figures of a split go by: its name, and whether its pictures are another sample's."""
+        """Return the name under which a split is reported, which states whether its images are permuted."""
         return f"{name}-incongruent" if self.incongruent else name
 
     def file(self, name: str) -> Path | None:
-        """Return the file that a split is read from, if the dataset has one file a split."""
-        found: Path | None = getattr(self.dataset, "files", {}).get(name)
-        return found
+        """Return the file of a split, or None if the dataset does not have one file per split."""
+        file: Path | None = getattr(self.dataset, "files", {}).get(name)
+        return file
 
     @property
     def predicted(self) -> str:
-        """The split that is predicted: the test split, or the validation split if there is no test split."""
+        """The split of ``velm predict``: the test split, or the validation split if there is no test split."""
         return "test" if self.has("test") else "val"
 
     def fingerprint(self, name: str) -> str:
@@ -175,35 +176,35 @@ class MultimodalData(LightningDataModule):
             digest.update(repr((*text, marks.of(sample.image))).encode())
         return digest.hexdigest()
 
-    # What Lightning asks for.
+    # Lightning hooks
 
     def setup(self, stage: str) -> None:
-        """Get to know the model."""
+        """Take the vocabulary and the image transform from the trainer's model."""
         if self.trainer is not None:
             self.connect(self.trainer.lightning_module)
 
     def connect(self, model: Any) -> None:
-        """Take over what a model reads: its word pieces and answers, its image encoder's geometry, and its features.
+        """Take the vocabulary, the image transform and, for cached features, the image encoder from a model.
 
         Raises:
-            InputError: features are to be kept of an encoder that learns.
+            InputError: Features are to be cached, but the encoder is trained.
         """
-        known: Vocabulary = getattr(model, "vocabulary", None) or self.vocabulary
-        if self.transform != model.transform or self.__dict__.get("vocabulary") is not known:
-            self._splits = {}  # their pictures are of another size or shape, or their numbers stand for other words
-        self.transform, self.vocabulary = model.transform, known
+        vocabulary: Vocabulary = getattr(model, "vocabulary", None) or self.vocabulary
+        if self.transform != model.transform or self.__dict__.get("vocabulary") is not vocabulary:
+            self._splits = {}  # their image size or token ids no longer fit
+        self.transform, self.vocabulary = model.transform, vocabulary
         encoder: Any = model.image_encoder
-        if not self.cache_features or isinstance(encoder, nn.Identity):  # a control that sees no image
+        if not self.cache_features or isinstance(encoder, nn.Identity):  # a control model without image
             self.encoder = None
             return
         self.encoder = encoder.of_frames
         check_frozen(self.encoder)
 
     def split(self, name: str) -> Split:
-        """Return a split ready to be read; pictures are decoded on the first call. See ``with_features``.
+        """Return a split that yields batches; its images are decoded on the first call. See ``with_features``.
 
         Raises:
-            InputError: the model's image transform is not known yet.
+            InputError: The image transform has not been set.
         """
         if self.transform is None:
             raise InputError("set data.transform to the model's `transform` before reading batches")
@@ -212,12 +213,12 @@ class MultimodalData(LightningDataModule):
             if self.incongruent and name != "train":
                 samples = with_other_pictures(samples, self.seed)
             pictures = [sample.image for sample in samples]
-            mode = self.image_mode if self.encoder is None else "none"
+            mode = self.image_cache if self.encoder is None else "disabled"
             store = ImageStore(
                 pictures,
                 self.transform,
                 mode=mode,
-                cache_dir=self.cache,
+                cache_dir=self.cache_dir,
                 max_pixels=self.max_pixels,
                 strict=self.on_bad_image == "error",
             )
@@ -227,10 +228,10 @@ class MultimodalData(LightningDataModule):
         return self._splits[name]
 
     def with_features(self, name: str) -> Split:
-        """Return a split whose batches hold features where they are to be kept; those missing are made.
+        """Return a split whose batches hold cached features, if enabled; missing features are computed.
 
         Raises:
-            InputError: as ``split``, ``connect`` and ``FeatureStore``.
+            InputError: As ``split``, ``connect`` and ``FeatureStore``.
         """
         split, encoder = self.split(name), self.encoder
         if encoder is None:
@@ -238,11 +239,11 @@ class MultimodalData(LightningDataModule):
         elif split.features is None or split.features.key != encoder_key(encoder):
             first = self.trainer is None or self.trainer.is_global_zero
             pictures = [sample.image for sample in split.texts.samples]
-            split.features = FeatureStore(pictures, encoder, self.cache, progress=first)
+            split.features = FeatureStore(pictures, encoder, self.cache_dir, progress=first)
         return split
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Refuse to go on with features of an encoder that has begun to learn."""
+        """Check that an encoder with cached features is still frozen."""
         if self.encoder is not None:
             check_frozen(self.encoder)
         return batch
@@ -251,19 +252,19 @@ class MultimodalData(LightningDataModule):
         """Return this rank's training order.
 
         Raises:
-            InputError: the order is to be balanced, and the samples have no answers.
+            InputError: ``balance`` is set, and the samples have no answers.
         """
         split, weights = self.split("train"), None
         if self.balance:
-            found = balance(split.texts.answers, self.balance)
-            weights = found.weights
-            if not found.solved and self._place()[0] == 0:
-                print(found.describe(self.balance))
-        repeated = bool(getattr(self.trainer, "overfit_batches", 0))  # some batches, again and again
+            solution = balance(split.texts.answers, self.balance)
+            weights = solution.weights
+            if not solution.solved and self._place()[0] == 0:
+                print(solution.describe(self.balance))
+        repeated = bool(getattr(self.trainer, "overfit_batches", 0))  # repeats the same batches
         return TrainSampler(len(split), self.batch_size, self.seed, *self._place(), weights, repeated)
 
     def state_dict(self) -> dict[str, int]:
-        """Return how far the training order has been followed: all that a run needs to go on with its next batch."""
+        """Return the position in the training order, from which a resumed run continues."""
         if self.trainer is None or self.order is None:
             return {}
         loop = self.trainer.fit_loop
@@ -273,27 +274,27 @@ class MultimodalData(LightningDataModule):
         return {"epoch": epoch.processed, "batches": within, "samples_a_step": self.order.together}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Go on from there: Lightning calls it before it asks for the training batches."""
+        """Store the position; Lightning calls this before ``train_dataloader``."""
         self._seen = state_dict
 
     def _resumed(self, order: TrainSampler) -> TrainSampler:
-        """Let the order start where the run that goes on had stopped.
+        """Set the start of the order to the position of the resumed run.
 
         Raises:
-            InputError: that was in the middle of an epoch, and a step had another number of samples.
+            InputError: The position is within an epoch, and a step had another number of samples.
         """
         if self._seen:
             before = self._seen["samples_a_step"]
             if self._seen["batches"] and before != order.together:
                 raise InputError(
-                    f"the checkpoint was written within an epoch of {before} samples a step, now a step has "
+                    f"the checkpoint was written within an epoch with {before} samples per step, but a step now has "
                     f"{order.together}: keep data.batch_size x number of processes, or resume from best.ckpt"
                 )
             order.go_on(self._seen["epoch"], self._seen["batches"])
         return order
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """See ``LightningDataModule``.
+        """Return the batches of the training split, from the position of a resumed run on.
 
         Raises:
             InputError: ``incongruent`` is set.
@@ -304,16 +305,16 @@ class MultimodalData(LightningDataModule):
         self.order = self._resumed(self.train_order())
         return self._loader(split, self.order)
 
+    @override
     def val_dataloader(self) -> DataLoader[Batch]:
-        """See ``LightningDataModule``."""
         return self._evaluation("val")
 
+    @override
     def test_dataloader(self) -> DataLoader[Batch]:
-        """See ``LightningDataModule``."""
         return self._evaluation("test")
 
     def predict_dataloader(self) -> DataLoader[Batch]:
-        """Return the batches of the split that is predicted."""
+        """Return the batches of ``predicted``."""
         return self._evaluation(self.predicted)
 
     def _evaluation(self, name: str) -> DataLoader[Batch]:
@@ -329,9 +330,8 @@ class MultimodalData(LightningDataModule):
             collate_fn=_as_is,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
-            generator=torch.Generator().manual_seed(
-                self.seed
-            ),  # reading data takes nothing from the random numbers of the model
+            # so that reading data does not change the random state of the model
+            generator=torch.Generator().manual_seed(self.seed),
         )
 
     def _place(self) -> tuple[int, int]:

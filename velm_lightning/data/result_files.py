@@ -1,7 +1,7 @@
-"""Captions that a system gave, ours or another's, and the references of the same images: from files and to files.
+"""Reading and writing files of generated captions and reference captions.
 
 The format of results is COCO's (Chen et al. 2015, arXiv:1504.00325): ``[{"image_id": 42, "caption": "a dog runs"}]``.
-Image ids are compared as text, for one file writes 42 and another "42".
+Image ids are compared as strings, because some files write 42 and others "42".
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from velm_lightning.data.datasets.captioned import caption_text, identity, records
+from velm_lightning.data.datasets.captioned import caption_text, id_text, records
 from velm_lightning.data.datasets.karpathy import captions_of, image_id
 from velm_lightning.io.files import TableRow as Record
 from velm_lightning.io.files import clean_text, read_json, read_rows, read_text, show
@@ -23,11 +23,11 @@ References = dict[str, tuple[str, ...]]
 
 
 class Results(NamedTuple):
-    """One caption an image.
+    """One caption per image.
 
     Attributes:
-        captions: by image id; of plain text the numbers of the lines.
-        references: what a run's predictions carry along, of an image perhaps none; empty for other files.
+        captions: Caption per image id; the ids of plain text are its line numbers.
+        references: References in the predictions of a run; empty for other files.
     """
 
     captions: dict[str, str]
@@ -35,14 +35,14 @@ class Results(NamedTuple):
 
 
 def write_results(path: Path, captions: Mapping[str, str] | Iterable[Prediction]) -> None:
-    """Write COCO results, an image a line; ids that are whole numbers are written as such.
+    """Write COCO results, one image per line; integer ids are written as numbers.
 
     Args:
-        path: the file.
-        captions: a caption by image id, or the rows of an evaluation.
+        path: The file.
+        captions: Caption per image id, or predictions.
 
     Raises:
-        InputError: there are none, an image has two, or the file cannot be written.
+        InputError: There are no captions, an image has two, or the file cannot be written.
     """
     pairs = captions.items() if isinstance(captions, Mapping) else [(row.key, row.prediction) for row in captions]
     by_image: dict[str, str] = {}
@@ -61,7 +61,7 @@ def write(path: Path, text: str) -> None:
     """Write a text file.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: The file cannot be written.
     """
     try:
         path.write_text(text, "utf-8")
@@ -70,69 +70,69 @@ def write(path: Path, text: str) -> None:
 
 
 def read_results(path: Path) -> Results:
-    """Read results: of COCO, a run's ``predictions/<split>.jsonl``, ``{"42": ["a dog runs"]}``, or a caption a line.
+    """Read results: COCO's, a run's ``predictions/<split>.jsonl``, ``{"42": ["a dog runs"]}``, or one caption per line.
 
-    Control characters become blanks. A caption may be empty, and then scores 0.
+    Control characters become spaces. An empty caption is allowed and scores 0.
 
     Raises:
-        InputError: there are none, an image has two, or a caption is null.
+        InputError: There are no captions, an image has two, or a caption is null.
     """
-    found: dict[str, str] = {}
+    by_image: dict[str, str] = {}
     references: References = {}
     first: dict[str, str] = {}
-    for where, key, captions, own in _of_lines(path) if is_text(path) else _of_json(path):
-        if key in found:
-            raise InputError(f"{where}: image {show(key)} stands in {first[key]} too: give each image one caption")
+    for where, key, captions, targets in _of_lines(path) if is_text(path) else _of_json(path):
+        if key in by_image:
+            raise InputError(f"{where}: image {show(key)} is also in {first[key]}: give each image one caption")
         if len(captions) != 1:
             raise InputError(f"{where}: {len(captions)} captions in results: give each image one")
-        found[key], first[key] = captions[0], where
-        if own is not None:
-            references[key] = own
-    if not found:
-        raise InputError(f"{path}: holds no captions: was the file cut?")
-    return Results(found, references)
+        by_image[key], first[key] = captions[0], where
+        if targets is not None:
+            references[key] = targets
+    if not by_image:
+        raise InputError(f"{path}: holds no captions: was the file truncated?")
+    return Results(by_image, references)
 
 
 def read_references(paths: Sequence[Path]) -> References:
-    """Read reference captions; several files add to each other.
+    """Read reference captions; several files are merged.
 
-    They are COCO's or Karpathy's files of captions, a list as of results but with several captions an image,
-    ``{"42": ["a dog runs", …]}``, a run's predictions, or plain text: the captions of line 1, 2, 3, … of the results.
-    A list may be empty: that image is known, and has no references.
+    Accepts the caption files of COCO and Karpathy, results with several captions per image,
+    ``{"42": ["a dog runs", …]}``, the predictions of a run, or plain text: the references of line 1, 2, 3, … of the
+    results. An empty list means an image without references.
 
     Raises:
-        InputError: a file holds none, a caption is null or empty, or text files differ in length.
+        InputError: A file holds no captions, a caption is null or empty, or text files differ in length.
     """
-    found: dict[str, list[str]] = {}
+    by_image: dict[str, list[str]] = {}
     lengths: dict[Path, int] = {}
     for path in paths:
         text = is_text(path)
         entries = list(_of_lines(path) if text else _of_reference_json(path))
         if not entries:
-            raise InputError(f"{path}: holds no captions: was the file cut?")
+            raise InputError(f"{path}: holds no captions: was the file truncated?")
         if text:
             lengths[path] = len(entries)
-        for where, key, captions, own in entries:
-            known = found.setdefault(key, [])
-            known += [caption_text(caption, where) for caption in (captions if own is None else own)]
+        for where, key, captions, targets in entries:
+            known = by_image.setdefault(key, [])
+            known += [caption_text(caption, where) for caption in (captions if targets is None else targets)]
     if lengths and (len(set(lengths.values())) > 1 or len(lengths) < len(set(paths))):
-        told = ", ".join(f"{path} {lengths.get(path, 'is no plain text')}" for path in paths)
-        raise InputError(f"references must be text files of as many lines each: {told}")
-    return {key: tuple(captions) for key, captions in found.items()}
+        counts = ", ".join(f"{path} {lengths.get(path, 'is not plain text')}" for path in paths)
+        raise InputError(f"references must be text files with the same number of lines: {counts}")
+    return {key: tuple(captions) for key, captions in by_image.items()}
 
 
 def is_text(path: Path) -> bool:
-    """Say whether a file holds a caption a line, rather than JSON."""
+    """Return whether a file holds one caption per line instead of JSON."""
     return path.suffix.lower() == ".txt" or read_text(path).lstrip()[:1] not in ("[", "{")
 
 
 class _Entry(NamedTuple):
-    """What a file says of an image: captions, and of a run's predictions the references that they carry along."""
+    """The captions of an image in a file and, in the predictions of a run, its references."""
 
     where: str
     key: str
     captions: Sequence[str]
-    own: tuple[str, ...] | None = None
+    references: tuple[str, ...] | None = None
 
 
 def _of_lines(path: Path) -> Iterator[_Entry]:
@@ -171,26 +171,28 @@ def _of_mapping(whole: Mapping[str, Any], path: Path) -> Iterator[_Entry]:
         where = f"{path}: image {show(key)}"
         captions = value if isinstance(value, list) else [value]
         yield _Entry(
-            where, identity(key, "image id", where), [caption_text(one, where, empty=True) for one in captions]
+            where, id_text(key, "image id", where), [caption_text(text, where, empty=True) for text in captions]
         )
 
 
 def _of_record(row: Record) -> _Entry:
-    """Return what a COCO result, an annotation or a row of predictions says."""
+    """Return the entry of a COCO result, an annotation or a prediction."""
     key, caption = ("key", "prediction") if "prediction" in row.values else ("image_id", "caption")
     missing = [name for name in (key, caption) if name not in row.values]
     if missing:
         raise InputError(f'{row.where}: has no {missing[0]}: write {{"image_id": …, "caption": …}}')
-    image = identity(row.values[key], key, row.where)
-    said = [caption_text(row.values[caption], row.where, caption, empty=True)]
+    image = id_text(row.values[key], key, row.where)
+    captions = [caption_text(row.values[caption], row.where, caption, empty=True)]
     if key == "image_id":
-        return _Entry(row.where, image, said)
-    own = row.values.get("references") or []
-    if not isinstance(own, list):
-        raise InputError(f"{row.where}: references are {show(own)}: give a list of captions")
-    return _Entry(row.where, image, said, tuple(caption_text(one, row.where, "a reference") for one in own))
+        return _Entry(row.where, image, captions)
+    references = row.values.get("references") or []
+    if not isinstance(references, list):
+        raise InputError(f"{row.where}: references are {show(references)}: give a list of captions")
+    return _Entry(
+        row.where, image, captions, tuple(caption_text(text, row.where, "a reference") for text in references)
+    )
 
 
 def _number(key: str) -> int | str:
-    """Return an id as JSON shows it: "42" as the number it is, "007" and "a.jpg" as they are."""
+    """Return an id as in JSON: "42" as a number, "007" and "a.jpg" as strings."""
     return int(key) if re.fullmatch(r"0|[1-9][0-9]{0,17}", key) else key

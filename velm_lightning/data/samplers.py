@@ -1,4 +1,4 @@
-"""In which order samples are seen: a function of (seed, epoch, position), split over ranks without repeats."""
+"""Samplers whose order is a function of (seed, epoch, position), split over ranks without repetition."""
 
 from __future__ import annotations
 
@@ -12,38 +12,37 @@ from velm_lightning.io.seeding import stable_generator
 from velm_lightning.types import InputError
 
 Place = tuple[int, int]
-"""Epoch and index of a sample: all that a worker needs to know, and so all that is sent to it."""
+"""Epoch and index of a sample, which is all that is sent to a worker."""
 
 SPREAD = 16
-"""Number of batches that even a small split is cut into for evaluation, so that as many processes find one each."""
+"""Minimum number of batches of an evaluation split, so that up to as many processes get one each."""
 
 
-class TrainSampler(SequentialSampler):  # so that Lightning, asked to overfit, leaves it in its place
+class TrainSampler(SequentialSampler):  # so that Lightning keeps it with overfit_batches
     """The training order of one rank.
 
-    The order of an epoch is one permutation, drawn from (seed, epoch) alone and cut into batches of
-    ``world * batch_size``; a rank takes its slice of each. Workers, ranks and fusions do not enter. Every rank makes
-    the same number of steps: what does not fill a last batch is left out, others in each epoch.
+    The order of an epoch is one permutation, drawn only from (seed, epoch) and cut into batches of
+    ``world * batch_size``; a rank takes its slice of each. It does not depend on workers, ranks and fusions. Every
+    rank has the same number of steps: an incomplete last batch is dropped, with other samples in each epoch.
 
-    So the samples of an optimiser step are the same for any number of processes with the same ``world * batch_size``,
-    and for gradient accumulation over ``k`` batches that of a batch ``k`` times as large, but for the end of an epoch:
-    a large batch that is not filled is left out, and the batches that are left of an accumulated step are a smaller
-    step. Weights draw an epoch as one permutation too, whatever the number of processes.
+    The samples of an optimiser step are therefore the same for any number of processes with the same
+    ``world * batch_size``. Accumulation over ``k`` batches equals a batch ``k`` times as large except at the end of an
+    epoch, where an incomplete large batch is dropped, but an incomplete accumulated step is taken.
 
     Args:
-        count: number of samples.
-        batch_size: samples in a batch of one rank; made smaller where the split is smaller than one batch.
-        seed: seed of the permutations.
-        rank: this process.
-        world: number of processes.
-        weights: (count,) relative frequencies to draw with, with replacement; none: each sample once an epoch.
-        repeated: every epoch has the order of the first.
+        count: Number of samples.
+        batch_size: Samples per batch and rank; reduced if the split is smaller than one batch.
+        seed: Seed of the permutations.
+        rank: Rank of this process.
+        world: Number of processes.
+        weights: (count,) relative frequencies for drawing with replacement. None means each sample once per epoch.
+        repeated: Whether every epoch has the order of the first.
 
     Attributes:
-        begin: epoch and batch from which a run goes on: in that epoch, earlier batches have been seen already.
+        begin: Epoch and batch from which a resumed run continues.
 
     Raises:
-        InputError: there are fewer samples than processes.
+        InputError: There are fewer samples than processes.
     """
 
     def __init__(
@@ -64,16 +63,16 @@ class TrainSampler(SequentialSampler):  # so that Lightning, asked to overfit, l
 
     @property
     def together(self) -> int:
-        """Number of samples that all ranks see in one step."""
+        """Number of samples of all ranks per step."""
         return self.batch_size * self.world
 
     @property
     def left_out(self) -> int:
-        """Number of samples that an epoch leaves out."""
+        """Number of samples that an epoch drops."""
         return self.count - self.steps * self.together
 
     def said(self) -> str:
-        """Say in a sentence how an epoch divides."""
+        """Return a sentence on the steps and the dropped samples of an epoch."""
         shared = f" over {self.world} processes" if self.world > 1 else ""
         repeated = "none is" if self.weights is None else "some are"
         return (
@@ -82,11 +81,11 @@ class TrainSampler(SequentialSampler):  # so that Lightning, asked to overfit, l
         )
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch comes next; Lightning calls it."""
+        """Set the next epoch; called by Lightning."""
         self.epoch = epoch
 
     def go_on(self, epoch: int, batch: int) -> None:
-        """Start in ``epoch`` with its batch number ``batch``."""
+        """Continue with batch number ``batch`` of ``epoch``."""
         self.epoch, self.begin = epoch, (epoch, batch)
 
     def permutation(self, epoch: int) -> Tensor:
@@ -98,9 +97,9 @@ class TrainSampler(SequentialSampler):  # so that Lightning, asked to overfit, l
 
     def __iter__(self) -> Iterator[Place]:  # type: ignore[override]
         epoch = self.epoch
-        seen = self.begin[1] if epoch == self.begin[0] else 0
+        skipped = self.begin[1] if epoch == self.begin[0] else 0
         whole = self.permutation(epoch)[: self.steps * self.together]
-        for index in whole.view(self.steps, self.world, self.batch_size)[seen:, self.rank].flatten().tolist():
+        for index in whole.view(self.steps, self.world, self.batch_size)[skipped:, self.rank].flatten().tolist():
             yield epoch, index
 
     def __len__(self) -> int:
@@ -108,20 +107,19 @@ class TrainSampler(SequentialSampler):  # so that Lightning, asked to overfit, l
 
 
 class EvaluationSampler(SequentialSampler):
-    """Every sample once, none repeated: a rank takes every ``world``-th batch of the split.
+    """The evaluation order of one rank: every sample once; a rank takes every ``world``-th batch of the split.
 
-    The batches are the same at any number of processes, and so is every figure, to the last digit. So that there is
-    one for everybody, a small split is cut into ``SPREAD`` smaller ones; only with more processes, or fewer samples,
-    than that do they depend on the number of processes.
+    The batches, and hence all metrics, are the same for any number of processes. A small split is cut into ``SPREAD``
+    batches; only with more processes or fewer samples than that do the batches depend on the number of processes.
 
     Args:
-        count: number of samples.
-        batch_size: samples in a batch, at most.
-        rank: this process.
-        world: number of processes.
+        count: Number of samples.
+        batch_size: Maximum number of samples per batch.
+        rank: Rank of this process.
+        world: Number of processes.
 
     Raises:
-        InputError: there are fewer samples than processes.
+        InputError: There are fewer samples than processes.
     """
 
     def __init__(self, count: int, batch_size: int, rank: int = 0, world: int = 1) -> None:

@@ -1,4 +1,4 @@
-"""A split as it is read: batches by sample number, with pictures or with a frozen encoder's features."""
+"""A split as batches by sample number, with images or with the features of a frozen encoder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from velm_lightning.types import Batch, InputError
 
 
 class Loader(DataLoader[Batch]):
-    """A loader whose processes hand over what is wrong with a picture as it is, without a trace of where they were."""
+    """A data loader that raises the input errors of its workers without the workers' tracebacks."""
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         for batch in super().__iter__():
@@ -29,22 +29,21 @@ class Loader(DataLoader[Batch]):
 
 
 class Split(TorchDataset[Batch]):
-    """A split ready to be read in batches: texts as numbers, pictures in a store, augmentation by key.
+    """A split that yields batches: tokenised texts, images from a store, augmentation by key.
 
-    Augmentation is a function of (seed, epoch, key): the same picture at any number of workers and ranks.
-
-    Where pictures may be left out, a batch has fewer samples, or none, than it was asked for.
+    Augmentation is a function of (seed, epoch, key) and does not depend on the number of workers and ranks. With
+    ``skip``, a batch may have fewer samples than requested, or none.
 
     Args:
-        texts: prompts, targets and answers.
-        images: pictures.
-        augment: transforms of uint8 pictures.
-        target_lengths: how many word pieces of a target the first epochs see.
-        seed: seed of augmentation.
-        skip: leave samples out whose picture cannot be read, instead of raising what is wrong with it.
+        texts: Prompts, targets and answers.
+        images: The images.
+        augment: Transforms of uint8 images.
+        target_lengths: Maximum number of target tokens in each of the first epochs.
+        seed: Seed of augmentation.
+        skip: Whether samples with unreadable images are skipped instead of raising.
 
     Attributes:
-        features: a frozen encoder's tokens of the pictures; where they are set, batches hold them instead.
+        features: Tokens of a frozen encoder, which batches hold instead of images if it is not None.
     """
 
     def __init__(
@@ -59,13 +58,13 @@ class Split(TorchDataset[Batch]):
         self.texts, self.images, self.augment, self.seed, self.skip = texts, images, augment, seed, skip
         self.target_lengths = target_lengths
         self.features: FeatureStore | None = None
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def __len__(self) -> int:
         return len(self.texts.samples)
 
     def __getitems__(self, places: list[Place]) -> Batch | InputError:
-        """Read one batch at once; a loader process returns what is wrong with it, for ``Loader`` to raise."""
+        """Return one batch; a worker process returns an input error, which ``Loader`` raises."""
         try:
             return self.read(places)
         except InputError as error:
@@ -74,7 +73,7 @@ class Split(TorchDataset[Batch]):
             return error
 
     def read(self, places: list[Place]) -> Batch:
-        """Return the batch of the samples at ``places``, as their epoch wants it."""
+        """Return the batch of the samples at ``places``, augmented for their epoch."""
         epoch, indices = places[0][0], [index for _, index in places]
         if self.features is not None:
             batch = self.texts.batch(indices, self.features.fetch(indices))
@@ -87,25 +86,25 @@ class Split(TorchDataset[Batch]):
         return batch
 
     def pictured(self, indices: Sequence[int]) -> Batch:
-        """Read samples with their pictures as they are, never augmented nor as features.
+        """Return a batch with the original images, without augmentation or features.
 
         Raises:
-            InputError: a picture cannot be read, and may not be left out; the message names its file and the sample.
+            InputError: An image cannot be read and ``skip`` is False; the message names the file and the sample.
         """
         if not self.skip:
             try:
                 return self.texts.batch(indices, self.images.fetch(indices))
             except InputError:
                 pass
-        pictures, kept, errors = self.images.fetch_readable(indices)
-        lost = [self.texts.samples[index].key for place, index in enumerate(indices) if place not in set(kept)]
+        pictures, positions, errors = self.images.fetch_readable(indices)
+        lost = [self.texts.samples[index].key for place, index in enumerate(indices) if place not in set(positions)]
         for key, error in zip(lost, errors, strict=True):
             if not self.skip:
                 raise InputError(f"sample {key!r}: {error}")
-            if key not in self._told:
-                self._told.add(key)
-                print(f"left out: sample {key!r}: {error}", file=sys.stderr, flush=True)
-        return self.texts.batch([indices[place] for place in kept], pictures)
+            if key not in self._reported:
+                self._reported.add(key)
+                print(f"skipped: sample {key!r}: {error}", file=sys.stderr, flush=True)
+        return self.texts.batch([indices[place] for place in positions], pictures)
 
     def _augmented(self, batch: Batch, epoch: int) -> Tensor:
         pictures = []

@@ -44,7 +44,7 @@ class Ceiling(NamedTuple):
         shown = ", ".join(f"{_short(text)} becomes {_short(reply)}" for text, reply in self.lost[:3])
         return (
             f"warning: {said}: {shown}; set data.tokenizer.init_args.kind to bpe, lowercase to false, min_count to 1, "
-            "or raise data.max_length or data.answers"
+            "or raise data.max_length or data.num_answers"
         )
 
 

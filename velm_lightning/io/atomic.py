@@ -1,10 +1,13 @@
-"""Files that are there whole or not at all: written beside their place, flushed to the disk, then renamed."""
+"""Atomic writing: a file or folder appears under its name only once it is complete and on the disk."""
 
 from __future__ import annotations
 
+import glob
 import os
+import shutil
+import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -14,10 +17,10 @@ from velm_lightning.errors import InputError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that takes the place of ``path`` once everything is in it; on any fault the old one stays.
+    """Open a temporary file that replaces ``path`` when the block ends; after an error the old file remains.
 
     Raises:
-        InputError: the file cannot be written; the message names it, the reason and the mend.
+        InputError: The file cannot be written; the message names the file, the reason and the fix.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
@@ -32,25 +35,52 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             with suppress(OSError):
                 part.unlink(missing_ok=True)
             raise
-        _flush_folder(path.parent)  # after a power cut the name, too, is that of the new file
+        _flush_folder(path.parent)  # so that the rename also survives a power failure
     except OSError as error:
         raise refusal(path, error) from error
 
 
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Write a file, text as UTF-8, so that a reader sees either the old or the new content.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    with replacing(path) as file:
+        file.write(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder that becomes ``path`` when the block ends, unless another process has created it.
+
+    Raises:
+        OSError: The folder cannot be written; nothing remains of it.
+    """
+    part = Path(tempfile.mkdtemp(dir=path.parent))
+    try:
+        yield part
+        part.chmod(0o755)
+        if not path.exists():
+            part.rename(path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
 def refusal(path: Path, error: OSError) -> InputError:
-    """Return what a user is told of a file or folder that cannot be written."""
-    kept = "; the one before is intact" if os.path.isfile(path) else ""
+    """Return the error that is raised if a file or folder cannot be written."""
+    intact = "; the previous file is intact" if os.path.isfile(path) else ""
     return InputError(
-        f"{path} cannot be written: {error.strerror or error}{kept}: free some space there, get the right to "
-        "write, or name another folder"
+        f"{path} cannot be written: {error.strerror or error}{intact}: free some space, check the permissions, "
+        "or choose another folder"
     )
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it.
+    """Create a folder and its parents.
 
     Raises:
-        InputError: as ``replacing``.
+        InputError: The folder cannot be created.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -59,7 +89,7 @@ def make_folder(path: Path) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    with suppress(OSError):  # not every filesystem can
+    with suppress(OSError):  # some file systems do not support it
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -67,18 +97,17 @@ def _flush_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write a file, text as UTF-8, so that a reader sees the old one or the new one, never a part.
-
-    Raises:
-        InputError: as ``replacing``.
-    """
-    with replacing(path) as file:
-        file.write(content.encode("utf-8") if isinstance(content, str) else content)
-
-
 def remove_parts(folder: Path) -> None:
-    """Remove what processes that were killed left half-written below ``folder``."""
-    for part in folder.glob("**/.*.part"):
+    """Remove the temporary files that killed processes left in ``folder`` and its subfolders."""
+    _unlink(folder.glob("**/.*.part"))
+
+
+def remove_parts_of(path: Path) -> None:
+    """Remove the temporary files of ``path``, which no other process may be writing."""
+    _unlink(path.parent.glob(f".{glob.escape(path.name)}.*.part"))
+
+
+def _unlink(parts: Iterable[Path]) -> None:
+    for part in parts:
         with suppress(OSError):
             part.unlink()

@@ -1,4 +1,4 @@
-"""How an object was built, as plain data: what lets a checkpoint carry its own model and be read safely."""
+"""Objects as plain data (class path and arguments), so that a checkpoint can rebuild its model safely."""
 
 from __future__ import annotations
 
@@ -16,44 +16,44 @@ _rebuilding: ContextVar[bool] = ContextVar("rebuilding", default=False)
 
 
 def rebuilding() -> bool:
-    """Say whether a part is being built again from its to_config, so that its weights will come from a checkpoint."""
+    """Return whether a part is being rebuilt from its config, so that its weights come from a checkpoint."""
     return _rebuilding.get()
 
 
 class Configurable:
-    """A class whose instances remember the arguments they were built from.
+    """Base class whose instances store the arguments of their constructor.
 
-    Encoders, fusions, tasks, merges and vocabularies derive from it, so that ``recipe`` can write them down whether
-    they came from a YAML file or from Python.
+    Encoders, fusions, tasks, merges and vocabularies derive from it, so that ``to_config`` works for objects from YAML
+    files and from Python.
     """
 
     _init_args: dict[str, Any]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Remember the bound arguments; ``__init__`` then runs as usual."""
+        """Store the bound arguments, then let ``__init__`` run."""
         self = super().__new__(cls)
         signature = inspect.signature(cls.__init__)
         try:
             bound = signature.bind(self, *args, **kwargs)
-        except TypeError:  # copy and pickle call __new__ bare and restore the state; a wrong call fails in __init__
+        except TypeError:  # copy and pickle call __new__ without arguments; a wrong call fails in __init__
             object.__setattr__(self, "_init_args", {})
             return self
         bound.apply_defaults()
         arguments = dict(list(bound.arguments.items())[1:])
         for name, parameter in signature.parameters.items():
-            if parameter.kind is parameter.VAR_KEYWORD:  # `**parts` is written down as the arguments it stands for
+            if parameter.kind is parameter.VAR_KEYWORD:  # stores `**parts` as separate arguments
                 arguments.update(arguments.pop(name))
-            elif parameter.kind is parameter.VAR_POSITIONAL and not arguments[name]:  # as of nn.Module's own __init__
+            elif parameter.kind is parameter.VAR_POSITIONAL and not arguments[name]:  # e.g. nn.Module.__init__
                 del arguments[name]
         object.__setattr__(self, "_init_args", arguments)
         return self
 
 
 def to_config(value: Any) -> Any:
-    """Write ``value`` down as numbers, strings, lists and ``{"class_path", "init_args"}`` mappings.
+    """Return ``value`` as numbers, strings, lists and ``{"class_path", "init_args"}`` mappings.
 
     Raises:
-        InputError: a part cannot be rebuilt from plain data; the message names its class and the mend.
+        InputError: A part cannot be rebuilt from plain data; the message names its class and the fix.
     """
     if isinstance(value, Configurable):
         kind = type(value)
@@ -74,14 +74,14 @@ def to_config(value: Any) -> Any:
 
 
 def build(plain: Any, allow: Sequence[str] = ()) -> Any:
-    """Build again what ``recipe`` wrote down.
+    """Rebuild an object from the output of ``to_config``.
 
     Args:
-        plain: the written form.
-        allow: packages besides ``velm_lightning`` that may be imported; modules that are imported already may be used.
+        plain: The plain data.
+        allow: Packages that may be imported in addition to ``velm_lightning``; imported modules are always allowed.
 
     Raises:
-        InputError: a class lies outside the allowed packages, does not exist, or is not a ``Configurable``.
+        InputError: A class is outside the allowed packages, does not exist, or is not a ``Configurable``.
     """
     token = _rebuilding.set(True)
     try:
@@ -102,19 +102,19 @@ def _build(plain: Any, allow: Sequence[str]) -> Any:
 
 
 def find_class(path: str, allow: Sequence[str] = ()) -> type[Configurable]:
-    """Import the class a dotted ``path`` names, refusing foreign packages before any of their code runs."""
-    found = find(path, allow)
-    if not (isinstance(found, type) and issubclass(found, Configurable)):
+    """Import the class with a dotted ``path``; other packages are refused before any of their code runs."""
+    value = find(path, allow)
+    if not (isinstance(value, type) and issubclass(value, Configurable)):
         raise InputError(f"class_path {path!r} is not a part that a checkpoint may hold")
-    return found
+    return value
 
 
 def find(path: str, allow: Sequence[str] = ()) -> Any:
-    """Import what a dotted ``path`` names, refusing foreign packages before any of their code runs."""
+    """Import the object with a dotted ``path``; other packages are refused before any of their code runs."""
     module, _, name = path.rpartition(".")
     package = module.split(".")[0]
     if module not in sys.modules and package not in ("velm_lightning", *allow):
-        raise InputError(f"class_path {path!r} lies outside the allowed packages: allow {package!r} if you trust it")
+        raise InputError(f"class_path {path!r} is outside the allowed packages: allow {package!r} if you trust it")
     try:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:

@@ -1,27 +1,29 @@
-"""What names a picture by its content, so that whatever was made of it is found again, and only then."""
+"""Digests of images, the keys under which results computed from them are cached."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Hashable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from velm_lightning.io.atomic import write_atomic
+from velm_lightning.io.threads import threads
 from velm_lightning.types import Image, InputError
 
 SIZE = 16
-"""Bytes of a digest."""
+"""Number of bytes of a digest."""
 
-_AT_REST = 3.0  # seconds without a change after which a file's times tell of the next one, on any file system
+_AT_REST = 3.0  # seconds without a change after which the next change alters a file's times on every file system
 
 
 def raw(value: Tensor) -> memoryview:
-    """Return the bytes of a tensor on the CPU, without a copy where it is contiguous."""
+    """Return the bytes of a tensor on the CPU, without a copy if it is contiguous."""
     return value.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
@@ -29,7 +31,7 @@ def digest_of(image: Path | Tensor) -> bytes:
     """Return a digest of a file's bytes, or of a tensor's values and shape.
 
     Raises:
-        InputError: the file cannot be read.
+        InputError: The file cannot be read.
     """
     if isinstance(image, Tensor):
         digest = blake2b(repr((image.dtype, tuple(image.shape))).encode(), digest_size=SIZE)
@@ -38,41 +40,34 @@ def digest_of(image: Path | Tensor) -> bytes:
     try:
         return blake2b(image.read_bytes(), digest_size=SIZE).digest()
     except OSError as error:
-        raise InputError(f"{image}: cannot be read ({error.strerror}): mend its name or remove its rows") from error
+        raise InputError(f"{image}: cannot be read ({error.strerror}): correct the name or remove its rows") from error
 
 
 def digests_of(images: Sequence[Path | Tensor], folder: Path) -> list[bytes]:
-    """Return the digest of every picture.
+    """Return the digest of every image.
 
-    Files are read once: a note in ``folder`` keeps their digests for as long as no file's name, place, size or times
+    Files are read once: a note in ``folder`` keeps the digests until the name, location, size or times of a file
     change.
 
     Raises:
-        InputError: a file cannot be read.
+        InputError: A file cannot be read.
     """
     files = [image for image in images if isinstance(image, Path)]
     note = _note(files, folder) if len(files) == len(images) else None
-    found = _noted(note, len(files)) if note is not None else None
-    if found is None:
+    digests = _noted(note, len(files)) if note is not None else None
+    if digests is None:
         with threads() as pool:
-            found = list(pool.map(digest_of, images))
+            digests = list(pool.map(digest_of, images))
         if note is not None and note == _note(files, folder):
-            _write(note, b"".join(found))
-    return found
-
-
-def source_id(image: Image) -> Hashable:
-    """Return a value that two samples share if they show the same file, tensor or clip."""
-    if isinstance(image, tuple):
-        return tuple(source_id(frame) for frame in image)
-    return image if isinstance(image, Path) else (image.data_ptr(), image.shape, image.stride())
+            _write(note, b"".join(digests))
+    return digests
 
 
 class ImageMarks:
-    """What tells whether images have changed: a file's size in bytes, a tensor's digest; no file is read."""
+    """Marks that change with an image: the size of a file in bytes, the digest of a tensor. Files are not read."""
 
     def __init__(self) -> None:
-        self._tensors: dict[Hashable, tuple[Tensor, str]] = {}  # with the tensor, so that its memory stays its own
+        self._tensors: dict[Hashable, tuple[Tensor, str]] = {}  # with the tensor, so that its memory is not reused
 
     def of(self, image: Image) -> Hashable:
         """Return the mark of an image or clip; -1 stands for a file that is missing."""
@@ -80,22 +75,29 @@ class ImageMarks:
             return tuple(self.of(frame) for frame in image)
         if isinstance(image, Path):
             return image.stat().st_size if image.is_file() else -1
-        key = source_id(image)
+        key = image_key(image)
         if key not in self._tensors:
             self._tensors[key] = image, digest_of(image).hex()
         return self._tensors[key][1]
 
 
 def contents_of(images: Sequence[Image]) -> list[Hashable]:
-    """Return for each picture or clip a value that two of them share exactly if their contents are the same.
+    """Return a value per image or clip that is equal if and only if the contents are equal.
 
-    A file that cannot be read is only the same as itself.
+    An unreadable file is equal only to itself.
     """
     frames = [image if isinstance(image, tuple) else (image,) for image in images]
-    sources = {source_id(frame): frame for clip in frames for frame in clip}
+    sources = {image_key(frame): frame for clip in frames for frame in clip}
     with threads() as pool:
         contents = dict(zip(sources, pool.map(_content, sources.values()), strict=True))
-    return [tuple(contents[source_id(frame)] for frame in clip) for clip in frames]
+    return [tuple(contents[image_key(frame)] for frame in clip) for clip in frames]
+
+
+def image_key(image: Image) -> Hashable:
+    """Return a value that is equal for the same file, the same tensor or a clip of the same frames."""
+    if isinstance(image, tuple):
+        return tuple(image_key(frame) for frame in image)
+    return image if isinstance(image, Path) else (image.data_ptr(), image.shape, image.stride())
 
 
 def _content(image: Path | Tensor) -> Hashable:
@@ -105,24 +107,18 @@ def _content(image: Path | Tensor) -> Hashable:
         return image
 
 
-def threads() -> ThreadPoolExecutor:
-    """Return threads for reading and decoding, which leave Python's lock while they work."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
-    return ThreadPoolExecutor(min(8, cores))
-
-
 def _note(files: Sequence[Path], folder: Path) -> Path | None:
-    """Return the file that notes the digests of ``files`` as they are now; none while one may still be changing."""
+    """Return the file with the digests of ``files`` in their current state; None if one changed just now."""
     name, latest = blake2b(digest_size=SIZE), 0
     for file in files:
         try:
-            found = file.stat()
+            status = file.stat()
         except OSError:
             return None
-        # The time of change cannot be set by a user, so that a file put in place of another with its times is noticed.
-        state = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        # A user cannot set the change time, so that a replacement with the old modification time is detected.
+        state = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         name.update(f"{os.path.abspath(file)}\0{state}\n".encode("utf-8", "surrogateescape"))
-        latest = max(latest, found.st_ctime_ns)
+        latest = max(latest, status.st_ctime_ns)
     at_rest = time.time() - latest / 1e9 > _AT_REST
     return folder / f"{name.hexdigest()}.digests" if at_rest else None
 
@@ -138,11 +134,6 @@ def _noted(note: Path, count: int) -> list[bytes] | None:
 
 
 def _write(note: Path, content: bytes) -> None:
-    """Write a note; it saves time only, so that a folder that cannot be written is no error."""
-    part = note.with_suffix(f".{os.getpid()}")
-    try:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(blake2b(content, digest_size=SIZE).digest() + content)
-        part.replace(note)
-    except OSError:
-        part.unlink(missing_ok=True)
+    """Write a note; an unwritable folder is ignored, because the note only saves time."""
+    with suppress(InputError):
+        write_atomic(note, blake2b(content, digest_size=SIZE).digest() + content)

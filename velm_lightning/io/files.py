@@ -1,4 +1,4 @@
-"""Reading what users wrote by hand or exported: every fault is one sentence that names file, line, value and mend."""
+"""Reading JSON, CSV and text files of users; an error names the file, line, value and fix in one sentence."""
 
 from __future__ import annotations
 
@@ -17,44 +17,44 @@ from unicodedata import normalize
 
 from velm_lightning.errors import InputError
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # U+0085, \v, \f and U+2028 end a line for some readers
-_LONE = re.compile(r"[\ud800-\udfff]")  # half of a surrogate pair: cannot be written as UTF-8
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # some readers end a line at U+0085, \v, \f or U+2028
+_LONE = re.compile(r"[\ud800-\udfff]")  # unpaired surrogates cannot be encoded as UTF-8
 _DECODER = json.JSONDecoder()
 _QUOTE = reprlib.Repr()
 _QUOTE.maxstring = _QUOTE.maxother = 80
 
 
 class TableRow(NamedTuple):
-    """One record of a file, with the place to name when something is wrong with it."""
+    """One record of a file, with its location for error messages."""
 
     where: str
     values: dict[str, Any]
     written: bool = False
-    """Whether all values are texts, as in a CSV file; in JSON a number or a list is one."""
+    """Whether all values are strings, as in a CSV file."""
 
 
 def clean_text(text: str) -> str:
-    r"""Make one plain line in Unicode form NFC: control characters (``\n \r \v \f``, U+2028 …) become spaces."""
+    r"""Return one line in Unicode form NFC; control characters (``\n \r \v \f``, U+2028 …) become spaces."""
     return normalize("NFC", _LONE.sub("\ufffd", _CONTROL.sub(" ", text)).strip())
 
 
 def show(value: object) -> str:
-    """Return a value as an error message quotes it: short, whatever its size or depth."""
+    """Return a short quotation of a value of any size or depth, for error messages."""
     return _QUOTE.repr(value)
 
 
 def fault(error: InputError, problems: list[str] | None) -> None:
-    """Raise the error, or note it and go on where a list of problems is given: the one difference of a check."""
+    """Raise the error, or append it to ``problems`` if that is a list, as in ``velm data check``."""
     if problems is None:
         raise error
     problems.append(str(error))
 
 
 def inside(root: Path, name: str) -> Path:
-    """Return ``root / name``, never a file outside of ``root``; Unicode forms of a name are one name.
+    """Return ``root / name``, which must be inside ``root``; Unicode forms of a name are equal.
 
     Raises:
-        InputError: the name is empty or absolute, climbs out of the root, or is a link that leads out of it.
+        InputError: The name is empty or absolute, or leads out of the root.
     """
     if not isinstance(name, str) or not name.strip() or "\0" in name or _LONE.search(name):
         raise InputError(f"{show(name)} is not a file name: give one relative to {root}")
@@ -63,15 +63,15 @@ def inside(root: Path, name: str) -> Path:
     path = _in_any_form(root, name)
     try:
         within = path.resolve().is_relative_to(root.resolve())
-    except (OSError, RuntimeError, ValueError) as error:  # a ring of links
-        raise InputError(f"{path} cannot be followed ({error}): mend the link") from error
+    except (OSError, RuntimeError, ValueError) as error:  # a cycle of links
+        raise InputError(f"{path} cannot be followed ({error}): correct the link") from error
     if not within:
         raise InputError(f"{show(name)} leads out of {root}: copy the file into it, or name a folder that holds both")
     return path
 
 
 def _in_any_form(root: Path, name: str) -> Path:
-    """Return ``root / name`` as it is written on the disk: composed (``é``) or not (``e`` and an accent)."""
+    """Return ``root / name`` in the form on the disk: composed (``é``) or not (``e`` and an accent)."""
     path = root / name
     if name.isascii() or path.exists():
         return path
@@ -88,15 +88,15 @@ def _changed(folder: Path) -> int:
 
 @lru_cache(maxsize=256)
 def _names(folder: Path, changed: int) -> dict[str, str]:
-    """Return the names in a folder by their form NFC; ``changed`` makes a folder that has changed another one."""
+    """Return the names in a folder by their NFC form; ``changed`` is part of the cache key."""
     return {normalize("NFC", path.name): path.name for path in folder.iterdir()} if changed else {}
 
 
 def read_text(path: Path) -> str:
-    """Return a UTF-8 file, or a UTF-16 one with its byte order mark, without that mark; ``.gz`` is unpacked.
+    """Return the text of a UTF-8 file, or a UTF-16 one with byte order mark; ``.gz`` is decompressed.
 
     Raises:
-        InputError: there is no such file, or it is in another encoding; the message names the line.
+        InputError: The file does not exist or has another encoding; the message names the line.
     """
     try:
         data = path.read_bytes()
@@ -121,7 +121,7 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Return what a JSON file holds."""
+    """Return the value of a JSON file."""
     text = read_text(path)
     value, end = _parse(text, _skip(text, 0), path, 1)
     if _skip(text, end) < len(text):
@@ -131,14 +131,14 @@ def read_json(path: Path) -> Any:
 
 
 def read_rows(path: Path, problems: list[str] | None = None) -> Iterator[TableRow]:
-    """Yield the records of a file: CSV and TSV by their suffix, else a JSON list or JSON lines.
+    """Yield the records of a file: CSV or TSV by the suffix, else a JSON list or JSON lines.
 
     Args:
-        path: the file.
-        problems: where given, a broken record is noted there and left out, instead of ending the reading.
+        path: The file.
+        problems: If given, errors of records are appended to it and the records are skipped.
 
     Raises:
-        InputError: the file cannot be read, or a record of it, and ``problems`` is not given.
+        InputError: The file, or a record without ``problems``, cannot be read.
     """
     text = read_text(path)
     if path.suffix.lower() in (".csv", ".tsv"):
@@ -171,7 +171,7 @@ def _line_rows(text: str, path: Path) -> Iterator[TableRow | InputError]:
 
 
 def _list_rows(text: str, path: Path) -> Iterator[TableRow | InputError]:
-    """Yield the items of a JSON list, each with the line where it begins; a cut one ends the reading."""
+    """Yield the items of a JSON list with their first lines, up to a truncated one."""
     at, line, counted, number = _skip(text, text.index("[") + 1), 1, 0, 0
     while text[at : at + 1] != "]":
         line, counted, number = line + text.count("\n", counted, at), at, number + 1
@@ -222,11 +222,11 @@ def _parse(text: str, at: int, path: Path, first: int) -> tuple[Any, int]:
     except json.JSONDecodeError as error:
         line, column = _place(text, error.pos)
         cut = _skip(text, error.pos) >= len(text) or "Unterminated" in error.msg
-        mend = "it is cut short there, or goes on in the next line" if cut else "mend it there"
-        raise InputError(f"{path}:{first + line - 1}: not JSON at column {column} ({error.msg}): {mend}") from error
-    except (RecursionError, ValueError) as error:  # nested too deep; an integer of thousands of digits
+        fix = "it is truncated there, or continues on the next line" if cut else "correct it there"
+        raise InputError(f"{path}:{first + line - 1}: not JSON at column {column} ({error.msg}): {fix}") from error
+    except (RecursionError, ValueError) as error:  # nested too deeply, or an integer of thousands of digits
         line = first + _place(text, at)[0] - 1
-        raise InputError(f"{path}:{line}: JSON that cannot be read ({show(str(error))}): write it plainer") from error
+        raise InputError(f"{path}:{line}: JSON that cannot be read ({show(str(error))}): simplify it") from error
 
 
 def _row(value: object, where: str) -> TableRow | InputError:

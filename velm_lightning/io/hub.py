@@ -1,7 +1,7 @@
-"""Pretrained models of Hugging Face, from the hub, a folder or a GGUF file: found, checked and loaded safely.
+"""Pretrained models of Hugging Face from the hub, a folder or a GGUF file, loaded safely.
 
-Nothing here runs code that comes with a model; weights are safetensors, GGUF, or pickles of plain tensors. With
-``HF_HUB_OFFLINE=1`` nothing is downloaded.
+No code that comes with a model is run; weights are safetensors, GGUF, or pickles of plain tensors. With
+``HF_HUB_OFFLINE=1``, nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LABELS = ("id2label", "label2id", "problem_type")
 
 
 def offline() -> bool:
-    """Say whether nothing may be downloaded."""
+    """Return whether downloads are disabled."""
     from huggingface_hub.constants import HF_HUB_OFFLINE
 
     return bool(HF_HUB_OFFLINE)
@@ -30,11 +30,11 @@ def configuration(name: str | None, changes: Mapping[str, Any] | None = None) ->
     """Return a model's configuration.
 
     Args:
-        name: hub name, folder, GGUF file or folder with one; none: ``changes`` are the whole configuration.
-        changes: keys that differ from what is found under ``name``; alone, they hold ``model_type``.
+        name: Hub name, folder, GGUF file or folder with one. None means that ``changes`` are the whole configuration.
+        changes: Keys that differ from the configuration of ``name``; without a name, they include ``model_type``.
 
     Raises:
-        InputError: nothing is found, or a key does not exist.
+        InputError: The model or a key does not exist.
     """
     from transformers import AutoConfig
 
@@ -45,60 +45,60 @@ def configuration(name: str | None, changes: Mapping[str, Any] | None = None) ->
         with one_line_errors("config"):
             return AutoConfig.for_model(**changes)
     with one_line_errors(f"name={name!r}"):
-        found = AutoConfig.from_pretrained(**_source(name), trust_remote_code=False)
+        config = AutoConfig.from_pretrained(**_source(name), trust_remote_code=False)
     for key, value in changes.items():
-        if not hasattr(found, key):
-            raise InputError(f"config.{key} is no key of a {found.model_type} model's configuration")
-        setattr(found, key, value)
-    return found
+        if not hasattr(config, key):
+            raise InputError(f"config.{key} is not a key of the configuration of a {config.model_type} model")
+        setattr(config, key, value)
+    return config
 
 
 def plain(config: Any) -> dict[str, Any]:
-    """Write a configuration down completely, so that a checkpoint can carry it."""
+    """Return a complete configuration as plain data for a checkpoint."""
     return {key: value for key, value in config.to_dict().items() if key not in (*_BOOKKEEPING, *_LABELS)}
 
 
 def set_vocabulary(config: Any, size: int, pad: int) -> None:
-    """Let a model's configuration follow the vocabulary; its padding piece is an ordinary one if that is possible."""
+    """Set the vocabulary size of a configuration; the padding token is not treated specially if possible."""
     from huggingface_hub.errors import StrictDataclassError
 
     config.vocab_size = size
     try:
         config.pad_token_id = None
-    except StrictDataclassError:  # a type that must have one
+    except StrictDataclassError:  # a model type that requires one
         config.pad_token_id = pad
 
 
 def model(auto: Any, config: Any, name: str | None) -> Any:
-    """Build a model in float32, without a pooler, with the weights that lie under ``name``, or with random ones.
+    """Build a model in float32, without a pooler, with the weights of ``name`` or random ones.
 
     Args:
-        auto: one of transformers' Auto classes.
-        config: the configuration.
-        name: where the weights are; none for random ones.
+        auto: One of transformers' Auto classes.
+        config: The configuration.
+        name: Source of the weights. None means random weights.
 
     Raises:
-        InputError: the weights are missing, damaged, incomplete, or of other sizes.
+        InputError: The weights are missing, damaged, incomplete, or of other sizes.
     """
     import torch
 
     what = f"config of model_type={config.model_type!r}" if name is None else f"name={name!r}"
     with one_line_errors(what):
         if name is None:
-            found, report = auto.from_config(config, dtype=torch.float32), {}
+            network, report = auto.from_config(config, dtype=torch.float32), {}
         else:
             options = {"dtype": torch.float32, "output_loading_info": True, "trust_remote_code": False}
-            found, report = auto.from_pretrained(**_source(name), config=config, **options)
+            network, report = auto.from_pretrained(**_source(name), config=config, **options)
     wrong = [str(key) for why in ("missing_keys", "mismatched_keys") for key in sorted(report.get(why, ()), key=str)]
     wrong = [key for key in wrong if not key.startswith("pooler.")]
     if wrong:
         raise InputError(
-            f"name={name!r}: {len(wrong)} weights of a {type(found).__name__} are missing or of another size, such as "
+            f"name={name!r}: {len(wrong)} weights of a {type(network).__name__} are missing or of another size, e.g. "
             f"{wrong[0]}: check `config`, or use a whole checkpoint"
         )
-    if any(key.startswith("pooler.") for key in found.state_dict()):
-        found.pooler = None  # a layer after the tokens, which are all given away before it
-    return found
+    if any(key.startswith("pooler.") for key in network.state_dict()):
+        network.pooler = None  # an unused layer after the tokens
+    return network
 
 
 @lru_cache(maxsize=4)
@@ -106,53 +106,53 @@ def tokenizer(name: str) -> dict[str, Any]:
     """Return the tokeniser of a pretrained model as arguments of a ``Vocabulary``.
 
     Raises:
-        InputError: it cannot be loaded, or is not of the fast kind.
+        InputError: The tokeniser cannot be loaded, or is not a fast one.
     """
     from tokenizers import decoders
     from transformers import AutoTokenizer
 
     with one_line_errors(f"tokenizer of name={name!r}"):
-        found = AutoTokenizer.from_pretrained(**_source(name), trust_remote_code=False)
-    if not found.is_fast:
+        tokens = AutoTokenizer.from_pretrained(**_source(name), trust_remote_code=False)
+    if not tokens.is_fast:
         raise InputError(f"name={name!r} has no fast tokeniser: choose a model that has one")
-    start = found.cls_token or found.bos_token or found.eos_token
-    end = found.sep_token or found.eos_token
+    start = tokens.cls_token or tokens.bos_token or tokens.eos_token
+    end = tokens.sep_token or tokens.eos_token
     if end is None:
         raise InputError(f"name={name!r}: its tokeniser has neither a separator nor an end token: choose another model")
-    specials = [found.pad_token or end, start or end, end, found.mask_token or end, found.unk_token or end]
-    closed = found.convert_tokens_to_ids(end) in found("")["input_ids"]
-    backend = found.backend_tokenizer
-    if backend.decoder is not None:  # a model that goes on with a text begins its answer with a blank
+    specials = [tokens.pad_token or end, start or end, end, tokens.mask_token or end, tokens.unk_token or end]
+    add_eos = tokens.convert_tokens_to_ids(end) in tokens("")["input_ids"]
+    backend = tokens.backend_tokenizer
+    if backend.decoder is not None:  # a causal model begins its answer with a space
         steps: list[Any] = [backend.decoder, decoders.Fuse(), decoders.Strip(" ", 1, 0)]
         backend.decoder = decoders.Sequence(steps)
-    return {"tokenizer": backend.to_str(), "specials": specials, "add_eos": closed}
+    return {"tokenizer": backend.to_str(), "specials": specials, "add_eos": add_eos}
 
 
 def image_transform(name: str) -> ImageTransform:
-    """Return the geometry and normalisation of a pretrained image model's own processor.
+    """Return the geometry and normalisation of a pretrained image model's processor.
 
     Raises:
-        InputError: there is no processor, or it resizes in a way that is not known here.
+        InputError: The model has no processor, or one whose resizing is not supported.
     """
     from transformers import AutoImageProcessor
 
     with one_line_errors(f"image processor of name={name!r}"):
-        found = AutoImageProcessor.from_pretrained(**_source(name), trust_remote_code=False).to_dict()
-    size, crop = found.get("size") or {}, found.get("crop_size") or {}
-    cropped = bool(found.get("do_center_crop") and crop)
+        processor = AutoImageProcessor.from_pretrained(**_source(name), trust_remote_code=False).to_dict()
+    size, crop = processor.get("size") or {}, processor.get("crop_size") or {}
+    cropped = bool(processor.get("do_center_crop") and crop)
     side = crop["height"] if cropped else size.get("height") or size.get("shortest_edge")
     resized = size.get("shortest_edge") or size.get("height")
     if not side or not resized:
         raise InputError(f"name={name!r}: its image processor resizes to {size}: give `transform` a size")
-    nearest = "bicubic" if found.get("resample") == 3 else "bilinear"
+    nearest = "bicubic" if processor.get("resample") == 3 else "bilinear"
     squash = not cropped and "height" in size
     return ImageTransform(
         size=int(side),
         resize="squash" if squash else "crop",
         crop_ratio=1.0 if squash else min(1.0, side / resized),
         interpolation=nearest,  # type: ignore[arg-type]
-        mean=_triple(found.get("image_mean"), 0.0),
-        std=_triple(found.get("image_std"), 1.0),
+        mean=_triple(processor.get("image_mean"), 0.0),
+        std=_triple(processor.get("image_std"), 1.0),
     )
 
 
@@ -165,7 +165,7 @@ def _source(name: str) -> dict[str, Any]:
     """Return the arguments by which ``from_pretrained`` finds a model.
 
     Raises:
-        InputError: a file or folder is named that does not exist, or that holds no model.
+        InputError: The file or folder does not exist, or holds no model.
     """
     path = Path(name).expanduser()
     if path.is_dir():
@@ -178,16 +178,16 @@ def _source(name: str) -> dict[str, Any]:
     if path.suffix == ".gguf" and path.is_file():
         return {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or path.suffix == ".gguf":
-        raise InputError(f"name={name!r}: there is no such file or folder")
+        raise InputError(f"name={name!r}: no such file or folder")
     return {"pretrained_model_name_or_path": name}
 
 
 @contextmanager
 def one_line_errors(what: str) -> Iterator[None]:
-    """Keep transformers quiet inside, and turn its errors into one sentence each.
+    """Silence transformers and turn its errors into one sentence each.
 
     Raises:
-        InputError: what could not be loaded, and why.
+        InputError: ``what`` cannot be loaded; the message gives the reason.
     """
     from huggingface_hub.errors import HFValidationError, StrictDataclassError
     from safetensors import SafetensorError
@@ -212,7 +212,7 @@ def one_line_errors(what: str) -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """Return what an error says in one line: its first line, and the next if that only announces it."""
+    """Return an error's message in one line: its first line, and the next if the first ends with a colon."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     first, *rest = lines or [type(error).__name__]
     return f"{first} {rest[0]}" if rest and first.endswith(":") else first

@@ -1,4 +1,4 @@
-"""Numbers that stand for names: the same in every process and on every machine."""
+"""Seeds and random generators that are the same in every process and on every machine."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import torch
 
 
 def stable_number(*parts: object) -> int:
-    """Return a 63-bit number that depends on ``parts`` alone: a seed, or what processes compare names by."""
+    """Return a 63-bit number that depends only on ``parts``, for seeds and for comparing names across processes."""
     digest = blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 
 def stable_generator(*parts: object) -> torch.Generator:
-    """Return a source of random numbers that depend on ``parts`` alone."""
+    """Return a random generator whose numbers depend only on ``parts``."""
     return torch.Generator().manual_seed(stable_number(*parts))

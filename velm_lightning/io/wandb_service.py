@@ -1,4 +1,4 @@
-"""The process through which W&B's client speaks to its server, and its end."""
+"""Ending the service process of the W&B client."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ import threading
 from contextlib import suppress
 
 SECONDS = 5
-"""How long its end is waited for, where nothing is left to be sent."""
+"""Default time limit in seconds, if nothing remains to be sent."""
 
 
 def end_service(seconds: float = SECONDS, code: int = 0) -> None:
-    """Let W&B's service end; one that does not is left behind, and ends with this process.
+    """End W&B's service; if it does not end in time, it ends with this process.
 
-    The client waits for its service without a limit, and a service (wandb 0.31) that writes the answer to a request
-    which was given up, as one is whose server is silent, just when the client closes the connection never reads that
-    it should end.
+    The client waits for its service without a limit. A service (wandb 0.31) that answers an abandoned request while
+    the client closes the connection never reads the request to end.
 
     Args:
-        seconds: how long it is waited for.
-        code: exit code of this process.
+        seconds: Time limit.
+        code: Exit code of this process.
     """
     wandb = sys.modules.get("wandb")
     if wandb is None:

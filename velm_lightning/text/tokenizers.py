@@ -1,4 +1,4 @@
-"""Where a tokeniser comes from: trained on the training split, or pretrained."""
+"""Sources of tokenisers: trained on the training split, or pretrained."""
 
 from __future__ import annotations
 
@@ -6,28 +6,30 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from typing_extensions import override
+
 from velm_lightning.io import hub
 from velm_lightning.text.vocabulary import SPECIALS, coverage, train_tokenizer
 
 COVERED = 0.995
-"""Share of unseen running words that must be known for whole words to be chosen: 100 % in closed texts; measured, not
-99.5 % in any of DAQUAR (99.4), Flickr8k (99.0), Multi30k en, de, fr, cs (97.2, 95.3, 97.4, 92.4)."""
+"""Share of held-out running words that must be known for ``auto`` to choose whole words. Measured: 100 % for generated
+texts, 99.4 % for DAQUAR, 99.0 % for Flickr8k, and 97.2, 95.3, 97.4, 92.4 % for Multi30k en, de, fr, cs."""
 
-_SAID = {"word": "whole words", "bpe": "byte-pair encoding"}
+_NAMES = {"word": "whole words", "bpe": "byte-pair encoding"}
 
 
 class Tokenizing(ABC):
-    """Gives the tokeniser of a run.
+    """Source of the tokeniser of a run.
 
     Attributes:
-        reason: which one it is and why, once it is known.
+        reason: Description of the tokeniser and the reason for its choice, after ``tokenizer`` was called.
     """
 
     reason = ""
 
     @abstractmethod
     def tokenizer(self, texts: Sequence[str]) -> dict[str, Any]:
-        """Return what a ``Vocabulary`` is told of its tokeniser, given the training split's texts."""
+        """Return the tokeniser as arguments of a ``Vocabulary``, given the texts of the training split."""
 
 
 class TrainedTokenizer(Tokenizing):
@@ -35,10 +37,10 @@ class TrainedTokenizer(Tokenizing):
 
     Args:
         kind: ``word`` (whole words), ``bpe`` (byte-pair encoding over bytes), or ``auto``: whole words if 99.5 % of
-            the running words of every tenth text occur in the others too, bytes otherwise.
-        size: largest number of word pieces.
-        min_count: rarer words become unknown; rarer pairs are not merged.
-        lowercase: read, and so produce, lower-case letters only.
+            the running words of every tenth text also occur in the others, else byte-pair encoding.
+        size: Maximum number of tokens.
+        min_count: Rarer words become unknown, and rarer pairs are not merged.
+        lowercase: Whether texts are converted to lower case.
     """
 
     def __init__(
@@ -50,30 +52,30 @@ class TrainedTokenizer(Tokenizing):
     ) -> None:
         self.kind, self.size, self.min_count, self.lowercase = kind, size, min_count, lowercase
 
+    @override
     def tokenizer(self, texts: Sequence[str]) -> dict[str, Any]:
-        """See ``Tokenizing.tokenizer``."""
         kind = "word" if self.kind == "auto" else self.kind
-        found = self._trained(texts, kind)
-        self.reason = f"{_SAID.get(kind, kind)} of the training texts"
+        tokenizer = self._trained(texts, kind)
+        self.reason = f"{_NAMES.get(kind, kind)} of the training texts"
         if self.kind == "auto":
-            share = coverage(found, texts)
+            share = coverage(tokenizer, texts)
             if share < COVERED:
-                kind, found = "bpe", self._trained(texts, "bpe")
+                kind, tokenizer = "bpe", self._trained(texts, "bpe")
             self.reason = (
-                f"{_SAID[kind]} of the training texts, for {share:.1%} of the words of a tenth that is held out are "
+                f"{_NAMES[kind]} of the training texts, for {share:.1%} of the words of a tenth that is held out are "
                 f"in the rest ({COVERED:.1%} are needed for whole words)"
             )
-        return {"tokenizer": found, "specials": SPECIALS}
+        return {"tokenizer": tokenizer, "specials": SPECIALS}
 
     def _trained(self, texts: Sequence[str], kind: str) -> str:
         return train_tokenizer(texts, kind, self.size, self.min_count, self.lowercase)
 
 
 class PretrainedTokenizer(Tokenizing):
-    """The tokeniser of a pretrained model; a pretrained text encoder brings its own without being told to.
+    """The tokeniser of a pretrained model; a pretrained text encoder uses its own by default.
 
     Args:
-        name: hub name, folder, GGUF file or folder with one.
+        name: Hub name, folder, GGUF file or folder with one.
     """
 
     def __init__(self, name: str) -> None:

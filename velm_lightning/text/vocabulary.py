@@ -1,4 +1,4 @@
-"""What the numbers mean: word pieces for the ids in a batch, answers for the classes of a head."""
+"""The vocabulary: tokens of the ids in a batch, and answers of the classes of a head."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from velm_lightning.io.configurable import Configurable
 
 PAD, START, END, MASK, UNKNOWN = SPECIALS = ("[PAD]", "[CLS]", "[SEP]", "[MASK]", "[UNK]")
 
-_MARK = r"!-/:-@\[-`{-~\p{P}"  # as BERT's tokeniser has it: all of ASCII that is neither letter nor digit, too
-_LETTER = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"  # no blank stands between words
+_MARK = (
+    r"!-/:-@\[-`{-~\p{P}"  # as in BERT's tokeniser, includes all ASCII characters that are neither letters nor digits
+)
+_LETTER = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"  # scripts without spaces between words
 _WORD = rf" ?[{_LETTER}]\p{{M}}*| ?[{_MARK}]| ?[^\s{_MARK}{_LETTER}]+|\s"
 _ODD_BLANK = re.compile(r"\s\s|[^\S ]|^\s|\s$")
 
@@ -25,13 +27,13 @@ class Vocabulary(Configurable):
     """A tokeniser and an answer list; every size in a model that depends on the data comes from here.
 
     Args:
-        tokenizer: a Hugging Face ``tokenizers`` tokeniser as its JSON text.
-        answers: the classes, in the order of the head's outputs; empty where sentences are produced.
-        counts: how much weight each answer has in the training split, in the same order.
-        specials: names of the tokens that play pad, start, end, mask and unknown (one name may play several parts).
-        max_length: longest prompt, and longest target, in word pieces; what is longer is cut at its end.
-        add_eos: whether a prompt ends with the end token, as for a model that was trained on ``[CLS] text [SEP]``; a
-            causal language model, to which that token says that all is over, goes on without it.
+        tokenizer: JSON text of a Hugging Face ``tokenizers`` tokeniser.
+        answers: The classes, in the order of the head's outputs; empty for tasks that generate text.
+        counts: Total weight of each answer in the training split, in the same order.
+        specials: Names of the pad, start, end, mask and unknown tokens; they may repeat.
+        max_length: Maximum number of tokens of a prompt and of a target; longer ones are truncated.
+        add_eos: Whether a prompt ends with the end token, as for a model trained on ``[CLS] text [SEP]``. False for
+            causal language models, for which that token ends the text.
     """
 
     def __init__(
@@ -44,25 +46,27 @@ class Vocabulary(Configurable):
         add_eos: bool = True,
     ) -> None:
         self.tokenizer = Tokenizer.from_str(tokenizer)
-        self.tokenizer.no_padding()  # which a pretrained model's file may ask for
+        self.tokenizer.no_padding()  # which the file of a pretrained model may enable
         self.tokenizer.no_truncation()
-        self.tokenizer.encode_special_tokens = True  # "[SEP]" in a text is text; no file of a tokeniser records this
+        self.tokenizer.encode_special_tokens = (
+            True  # encodes "[SEP]" in a text as text; tokeniser files do not store this
+        )
         self.add_eos = add_eos
         self.answers, self.counts, self.max_length = list(answers), list(counts), max_length
         ids = [self.tokenizer.token_to_id(name) for name in specials]
         if None in ids:
-            missing = [name for name, found in zip(specials, ids, strict=True) if found is None]
+            missing = [name for name, index in zip(specials, ids, strict=True) if index is None]
             raise InputError(f"the tokeniser lacks the special tokens {missing}: name its own in `specials`")
-        self.pad, self.start, self.end, self.mask, self.unknown = (int(found) for found in ids if found is not None)
+        self.pad, self.start, self.end, self.mask, self.unknown = (int(index) for index in ids if index is not None)
 
     @property
     def size(self) -> int:
-        """Number of word pieces."""
+        """Number of tokens."""
         return int(self.tokenizer.get_vocab_size())
 
     @cached_property
     def answer_index(self) -> dict[str, int]:
-        """Where each answer stands in the head's outputs."""
+        """Index of each answer in the head's outputs."""
         return {answer: index for index, answer in enumerate(self.answers)}
 
     @cached_property
@@ -70,36 +74,38 @@ class Vocabulary(Configurable):
         return {index for index, token in self.tokenizer.get_added_tokens_decoder().items() if token.special}
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Turn texts into word pieces, each at most ``max_length`` long, never into special tokens.
+        """Return the token ids of texts, at most ``max_length`` per text, without special tokens.
 
-        A ``[SEP]`` in a text is text; a model that knows it as one piece (unigram models do) reads an unknown word.
+        A ``[SEP]`` in a text is encoded as text, or as the unknown token by tokenisers that cannot split it (unigram).
         """
-        found = [encoding.ids for encoding in self.tokenizer.encode_batch(list(texts), add_special_tokens=False)]
-        taken = self._special.difference([self.unknown])
-        found = [ids if taken.isdisjoint(ids) else [self.unknown if i in taken else i for i in ids] for ids in found]
-        return [ids[: self.max_length] for ids in found]
+        rows = [encoding.ids for encoding in self.tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+        reserved = self._special.difference([self.unknown])
+        rows = [
+            ids if reserved.isdisjoint(ids) else [self.unknown if i in reserved else i for i in ids] for ids in rows
+        ]
+        return [ids[: self.max_length] for ids in rows]
 
     def encode_blanked(self, texts: Sequence[str]) -> list[list[int]]:
-        """Turn texts in which the name of the mask token (``[MASK]``) stands for a hidden word into word pieces."""
+        """Return the token ids of texts in which the name of the mask token (``[MASK]``) marks hidden words."""
         sign = self.tokenizer.id_to_token(self.mask)
         around = [text.split(sign) for text in texts]
         pieces = iter(self.encode([part.strip() for parts in around for part in parts]))
-        found = [[piece for part in parts for piece in (self.mask, *next(pieces))][1:] for parts in around]
-        return [ids[: self.max_length] for ids in found]
+        rows = [[piece for part in parts for piece in (self.mask, *next(pieces))][1:] for parts in around]
+        return [ids[: self.max_length] for ids in rows]
 
     def prompt(self, ids: Sequence[int]) -> list[int]:
-        """Return a prompt's word pieces with their start, and with their end where prompts are closed."""
+        """Return the ids of a prompt with the start token, and with the end token if ``add_eos`` is set."""
         return [self.start, *ids, *([self.end] if self.add_eos else [])]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Turn word pieces back into text, up to the first end token; see ``train_tokenizer`` for what comes back."""
+        """Return the text of token ids up to the first end token; see ``train_tokenizer`` for exactness."""
         pieces = list(ids)
         if self.end in pieces:
             pieces = pieces[: pieces.index(self.end)]
         return str(self.tokenizer.decode(pieces, skip_special_tokens=True))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as the arguments, so that loader workers get it whatever their start method."""
+        """Pickle the arguments, so that loader workers with any start method receive the vocabulary."""
         return type(self), tuple(self._init_args.values())
 
 
@@ -108,21 +114,21 @@ def train_tokenizer(
 ) -> str:
     """Train a tokeniser on the training split's texts and return its JSON.
 
-    Decoding what was encoded gives back the text in Unicode form NFC, exactly. Of whole words this holds for texts
-    made of known pieces: a word is another piece with a blank before it than without one. Other blanks (double ones,
-    tabs, line ends, blanks at the ends of a text) are pieces too if a training text holds any; if none does, they are
-    read as single blanks, and left out at the ends.
+    Decoding an encoded text returns it exactly, in Unicode form NFC. For whole words this holds for texts of known
+    tokens: a word with a space before it and the same word without one are two tokens. Other white space (double
+    spaces, tabs, line ends, spaces at the ends of a text) is kept if a training text has any; else it is read as
+    single spaces and removed at the ends.
 
     Args:
-        texts: prompts and sentences of the training split.
-        kind: ``word`` (whole words and punctuation marks; single letters in scripts without blanks) or ``bpe``
-            (byte-pair encoding, Sennrich et al. 2016, over bytes, which can say every text).
-        size: largest number of word pieces.
-        min_count: rarer words become unknown; rarer pairs are not merged, nor are pairs that occur once.
-        lowercase: read, and so produce, lower-case letters only.
+        texts: Prompts and targets of the training split.
+        kind: ``word`` (whole words and punctuation marks; single letters in scripts without spaces) or ``bpe``
+            (byte-pair encoding, Sennrich et al. 2016, over bytes, which encodes every text).
+        size: Maximum number of tokens.
+        min_count: Rarer words become unknown; rarer pairs, and pairs that occur once, are not merged.
+        lowercase: Whether texts are converted to lower case.
 
     Raises:
-        InputError: ``kind`` is neither.
+        InputError: ``kind`` is neither ``word`` nor ``bpe``.
     """
     texts = list(texts)
     shared: dict[str, Any] = {"vocab_size": size, "special_tokens": list(SPECIALS), "show_progress": False}
@@ -143,29 +149,31 @@ def train_tokenizer(
         pieces = pre_tokenizers.ByteLevel(add_prefix_space=False)
     else:
         raise InputError(f"tokenizer.kind is {kind!r}: choose 'word' or 'bpe', or name a pretrained tokeniser")
-    tokenizer.normalizer = normalizers.Sequence([*steps, normalizers.Prepend(" ")])  # the first word is as any other
-    tokenizer.pre_tokenizer = pieces  # a blank is written Ġ, as in GPT-2, and no text can hold one
+    tokenizer.normalizer = normalizers.Sequence(
+        [*steps, normalizers.Prepend(" ")]
+    )  # so that the first word is encoded like the others
+    tokenizer.pre_tokenizer = pieces  # a space is written Ġ, as in GPT-2
     tokenizer.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Strip(" ", 1, 0)])
     tokenizer.train_from_iterator(texts, trainer)
     return str(tokenizer.to_str())
 
 
 def coverage(tokenizer: str, texts: Sequence[str], parts: int = 10) -> float:
-    """Return the share of running words that would be known if their part of the texts had not been seen.
+    """Return the share of running words that also occur in the other parts of the texts.
 
-    Each part (every tenth text) is held out in turn, so that small files give a stable figure as well.
+    Each part (every tenth text) is held out in turn, so that the share is stable for small files.
 
     Args:
-        tokenizer: a tokeniser trained on ``texts``, as its JSON text.
-        texts: prompts and sentences of the training split.
-        parts: number of parts.
+        tokenizer: JSON text of a tokeniser trained on ``texts``.
+        texts: Prompts and targets of the training split.
+        parts: Number of parts.
     """
     words = Tokenizer.from_str(tokenizer)
     words.encode_special_tokens = True
     table = np.zeros((parts, words.get_vocab_size()), dtype=np.int64)
     for part in range(parts):
-        for found in words.encode_batch(texts[part::parts], add_special_tokens=False):
-            np.add.at(table[part], found.ids, 1)
-    known = table.sum(0) > table  # some other part holds it too
+        for encoding in words.encode_batch(texts[part::parts], add_special_tokens=False):
+            np.add.at(table[part], encoding.ids, 1)
+    known = table.sum(0) > table  # also occurs in another part
     known[:, words.token_to_id(UNKNOWN)] = False
     return float(table[known].sum() / max(1, table.sum())) if table.any() else 1.0

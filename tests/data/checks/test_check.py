@@ -20,12 +20,12 @@ def row(image: str, text: str = "what is it?", answers: object = "cat", **more: 
 
 
 FAULTS = [  # a row of train.jsonl, or a picture that it names; what must be told of it
-    (row("missing.jpg"), "missing.jpg: there is no such image file"),
+    (row("missing.jpg"), "missing.jpg: no such image file"),
     (row("empty.jpg"), "empty.jpg: the file is empty"),
-    (row("cut.jpg"), "cut.jpg: cannot be read as a picture"),
+    (row("cut.jpg"), "cut.jpg: cannot be read as an image"),
     (row("text.jpg"), "text.jpg: is not a JPEG"),
     (row("bomb.png"), "bomb.png: claims"),
-    (row("folder.jpg"), "folder.jpg: there is no such image file"),
+    (row("folder.jpg"), "folder.jpg: no such image file"),
     (row("../outside.png"), "image '../outside.png' leads out of"),
     (row("link.png"), "image 'link.png' leads out of"),
     (row("/etc/passwd"), "image '/etc/passwd' is an absolute file name"),
@@ -37,7 +37,7 @@ FAULTS = [  # a row of train.jsonl, or a picture that it names; what must be tol
     (row("0.png", answers=[["cat"]]), "an answer is ['cat']"),
     (row("0.png", answers={"cat": 2}), "answer 'cat' weighs 2"),
     (row("0.png", key="twice"), None),
-    (row("0.png", key="twice"), "key 'twice' stands in"),
+    (row("0.png", key="twice"), "key 'twice' is also in"),
     (row("0.png", key=""), "key is empty"),
     ('{"image": "0.png", "text": "cut', "not JSON at column"),
     ('["0.png", "a list"]', "is not a record"),
@@ -85,7 +85,7 @@ def test_every_planted_fault_is_found_with_its_file_and_line(faulty):
     assert [m for m in messages if m.startswith(f"{faulty.root}/val.csv:2: byte 0xfc is not UTF-8")]
     assert [m for m in messages if m.startswith(f"{faulty.root}/test.json:2: the list is cut at column ")]
     copied = len(FAULTS) + 1
-    (shared,) = (message for message in messages if "2 pictures of test are also in train, by content: " in message)
+    (shared,) = (message for message in messages if "2 images of test are also in train, by content: " in message)
     assert f"3.png ({faulty.root}/test.json:1 (item 1)) is {faulty.images}/copy.png" in shared
     assert f"train.jsonl:{copied}" in shared
     assert f"0.png ({faulty.root}/test.json:2 (item 2)) is {faulty.images}/0.png" in shared
@@ -128,7 +128,7 @@ def test_the_report_is_printed_with_its_figures_and_faults(faulty, sound):
     check_dataset(sound, progress=False).print(console)
     check_dataset(faulty, progress=False).print(console)
     printed = console.file.getvalue()
-    for told in ("Samples by group", "nothing to mend", "problems with rows:", "problems with images:", "with splits:"):
+    for told in ("Samples by group", "no problems", "problems with rows:", "problems with images:", "with splits:"):
         assert told in printed
     assert "train.jsonl:2: " in printed
 
@@ -150,7 +150,7 @@ def test_a_dataset_of_tensors_is_checked_too():
     assert told.count(("texts", "train, key a")) == 2
     assert ("texts", "train, key b") in told
     assert ("images", "train, key b") in told
-    assert ("splits", "1 pictures of test are also in train, by content") in told
+    assert ("splits", "1 images of test are also in train, by content") in told
     assert len(told) == 6
 
 
@@ -176,10 +176,10 @@ def sharing(tmp_path):
 def test_shared_pictures_are_one_problem_for_each_two_splits(sharing):
     problems = check_dataset(sharing, progress=False).problems
     assert [problem.message.partition(":")[0] for problem in problems] == [
-        "30 pictures of val are also in train, by content",
-        "1 pictures of test are also in train, by content",
+        "30 images of val are also in train, by content",
+        "1 images of test are also in train, by content",
     ]
-    assert "; and 28 more: keep a picture in one split, or put both files into `train`" in problems[0].message
+    assert "; and 28 more: keep an image in one split, or put both files into `train`" in problems[0].message
     whole = check_dataset(sharing, progress=False, examples=100).problems[0].message
     assert all(f"copy{n:02}.png" in whole for n in range(30))
 

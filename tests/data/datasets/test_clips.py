@@ -41,7 +41,7 @@ def video_of(path, count):
 
 def clips(folder, *rows, **options):
     (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return Clips(folder, train="train.jsonl", cache=folder / "cache", **options)
+    return Clips(folder, train="train.jsonl", cache_dir=folder / "cache", **options)
 
 
 def row(image, **more):
@@ -123,8 +123,8 @@ def test_faults_name_the_line_and_the_clip(tmp_path):
     told = refused(tmp_path, row("empty"))
     assert told.startswith(f"{tmp_path / 'train.jsonl'}:1: image {tmp_path / 'empty'} is a folder without frames")
     assert "words.mp4: cannot be read as a video" in refused(tmp_path, row("words.mp4"))
-    assert "gone.mp4: there is no such clip" in refused(tmp_path, row("gone.mp4"))
-    assert "frames: 0 is too small" in refused(tmp_path, row("empty"), frames=0)
+    assert "gone.mp4: no such clip" in refused(tmp_path, row("gone.mp4"))
+    assert "frames must be at least 1, got 0" in refused(tmp_path, row("empty"), frames=0)
     assert not list((tmp_path / "cache").iterdir())
 
 

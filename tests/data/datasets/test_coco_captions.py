@@ -44,7 +44,7 @@ def refused(data: COCOCaptions, split="train") -> str:
 # What an image becomes
 
 
-def test_in_training_each_caption_of_an_image_is_a_sample_with_all_captions_as_references(write, tmp_path):
+def test_training_has_one_sample_per_caption(write, tmp_path):
     data = write(*TWO)
     both = ("a dog runs", "the dog is running")
     assert data.split("train") == [
@@ -55,7 +55,7 @@ def test_in_training_each_caption_of_an_image_is_a_sample_with_all_captions_as_r
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
-def test_in_evaluation_each_image_is_one_sample_and_its_first_caption_the_target(write, tmp_path, split):
+def test_evaluation_has_one_sample_per_image(write, tmp_path, split):
     (sample,) = write(*TWO, train=None, **{split: Path("train.json")}).split(split)
     both = ("a dog runs", "the dog is running")
     assert sample == ("42", tmp_path / "images/a.jpg", "", "a dog runs", both, "")
@@ -65,7 +65,7 @@ def test_a_split_without_a_file_is_empty(write):
     assert [len(write(*TWO).split(name)) for name in ("train", "val", "test")] == [2, 0, 0]
 
 
-def test_images_keep_their_order_whatever_the_order_of_annotations(write):
+def test_images_keep_their_order_for_any_annotation_order(write):
     annotations = [annotation(1, 9), annotation(2, 42), annotation(3, 9)]
     data = write([image(42), image(9, "b.jpg")], annotations)
     assert [sample.key for sample in data.split("train")] == ["42-2", "9-1", "9-3"]
@@ -130,7 +130,7 @@ def test_validation_can_be_held_out_by_image(write):
         ([], [annotation()], "train.json: has no list 'images'"),
     ],
 )
-def test_files_whose_parts_do_not_belong_together_are_refused_by_id(write, images, annotations, told):
+def test_mismatched_images_and_annotations_are_refused(write, images, annotations, told):
     assert told in refused(write(images, annotations))
 
 
@@ -147,7 +147,7 @@ def test_another_kind_of_file_is_refused(write, tmp_path):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"folders": {"tran": "a"}}, "folders.tran is not one of train, val, test; do you mean 'train'"),
+        ({"folders": {"tran": "a"}}, "folders.tran is not one of train, val, test; did you mean 'train'"),
         ({"train": None}, "name at least one file: train, val or test"),
         ({"holdout": 0.1, "val": Path("val.json")}, "goes with `train` and without `val`"),
     ],

@@ -32,7 +32,7 @@ def refused(data: FlickrTokens) -> str:
     return str(caught.value)
 
 
-def test_captions_are_samples_in_training_and_images_in_evaluation(write, tmp_path):
+def test_training_has_captions_and_evaluation_images(write, tmp_path):
     data, both = write(), ("A dog runs .", "The dog is running")
     a, b = (tmp_path / "Flicker8k_Dataset" / name for name in ("a.jpg", "b.jpg"))
     assert data.split("train") == [("a.jpg#0", a, "", both[0], both, ""), ("a.jpg#1", a, "", both[1], both, "")]
@@ -44,7 +44,7 @@ def test_images_come_in_the_order_of_their_list(write):
     assert [sample.key for sample in write(val="c.jpg\nb.jpg").split("val")] == ["c.jpg", "b.jpg"]
 
 
-def test_the_lists_may_leave_the_suffix_out_as_those_of_flickr30k_do(write, tmp_path):
+def test_the_lists_may_omit_the_suffix_as_in_flickr30k(write, tmp_path):
     (sample,) = write(val="b\n").split("val")
     assert (sample.key, sample.image.name) == ("b.jpg", "b.jpg")
 
@@ -54,7 +54,7 @@ def test_captions_of_images_in_no_list_are_left_out(write):
     assert [len(data.split(name)) for name in LISTS] == [2, 1, 1]
 
 
-def test_line_ends_of_windows_tabs_and_control_characters_do_no_harm(write):
+def test_windows_line_ends_tabs_and_control_characters_are_fine(write):
     data = write("a.jpg#0\tA dog\truns\u2028fast .\r\n\r\na.jpg#1\t  The dog\x0b \r\n", train="a.jpg\r\n\r\n")
     assert [sample.target for sample in data.split("train")] == ["A dog runs fast .", "The dog"]
 
@@ -69,9 +69,9 @@ def test_a_split_may_have_no_list(write, tmp_path):
     [
         (TOKENS + "d.jpg A dog", "a.jpg", "Flickr8k.token.txt:5: 'd.jpg A dog' is no caption: write name.jpg#0, a tab"),
         (TOKENS + "d.jpg#0\t ", "a.jpg", "Flickr8k.token.txt:5: caption is empty"),
-        (TOKENS + "a.jpg#1\tThe dog", "a.jpg", "token.txt:5: 'a.jpg#1' stands in line 2 too: give each caption its"),
+        (TOKENS + "a.jpg#1\tThe dog", "a.jpg", "token.txt:5: 'a.jpg#1' is also in line 2: give each caption its"),
         (TOKENS, "a.jpg\nd.jpg", "Flickr_8k.trainImages.txt:2: 'd.jpg' has no caption in"),
-        (TOKENS, "a.jpg\nb.jpg\na", "Flickr_8k.trainImages.txt:3: 'a' stands in"),
+        (TOKENS, "a.jpg\nb.jpg\na", "Flickr_8k.trainImages.txt:3: 'a' is also in"),
         (TOKENS + "../d.jpg#0\tA dog", "../d.jpg", "Flickr_8k.trainImages.txt:1: image '../d.jpg' leads out of"),
         (TOKENS, "\n", "Flickr_8k.trainImages.txt: names no image"),
         ("\n", "a.jpg", "Flickr8k.token.txt: holds no captions: is it the token file?"),

@@ -33,7 +33,7 @@ def refused(data: Karpathy) -> str:
     return str(caught.value)
 
 
-def test_captions_are_samples_in_training_and_images_in_evaluation(write, tmp_path):
+def test_training_has_captions_and_evaluation_images(write, tmp_path):
     said = [sentence(7), sentence(8, "The dog\nis running .")]
     data = write(image(1, sentences=said), image(2, "val", said), images=Path("images"))
     both = ("A dog runs.", "The dog is running .")
@@ -51,7 +51,7 @@ def test_restval_is_trained_on(write):
     assert keys == {"train": ["1-5", "4-20"], "val": ["2"], "test": ["3"]}
 
 
-def test_images_of_coco_go_by_their_coco_id_and_lie_in_their_folder(write, tmp_path):
+def test_coco_images_have_their_coco_id_and_folder(write, tmp_path):
     name = "COCO_val2014_000000391895.jpg"
     (sample,) = write(image(0, "test", filepath="val2014", cocoid=391895, filename=name)).split("test")
     assert (sample.key, sample.image) == ("391895", tmp_path / "val2014" / name)

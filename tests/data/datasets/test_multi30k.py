@@ -55,9 +55,9 @@ def test_plain_files_are_read_by_their_pattern(write, tmp_path):
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ({"de": "Ein Hund läuft.\n"}, r"as many lines.*val\.en\.gz 2,.*val\.de\.gz 1"),
+        ({"de": "Ein Hund läuft.\n"}, r"the same number of lines.*val\.en\.gz 2,.*val\.de\.gz 1"),
         ({"de": "Ein Hund läuft.\n \n"}, r"val\.de\.gz:2: the line is empty"),
-        ({"images": "1.jpg\n1.jpg\n"}, r"val\.txt:2: key '1.jpg' stands in .*val\.txt:1 too"),
+        ({"images": "1.jpg\n1.jpg\n"}, r"val\.txt:2: key '1.jpg' is also in .*val\.txt:1"),
         ({"images": "1.jpg\n../2.jpg\n"}, r"val\.txt:2: image .* leads out of"),
     ],
 )

@@ -77,7 +77,7 @@ def test_faults_are_told_with_their_line(write, row, told):
 
 
 def test_two_rows_of_one_identifier_are_refused(write):
-    with pytest.raises(InputError, match=r"dev\.json:2: key '72-0-0' stands in .*dev\.json:1 too"):
+    with pytest.raises(InputError, match=r"dev\.json:2: key '72-0-0' is also in .*dev\.json:1"):
         write(ONE, ONE).split("val")
 
 

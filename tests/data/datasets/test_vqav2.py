@@ -74,7 +74,7 @@ def test_images_and_file_names_are_the_users_to_set(write, tmp_path):
     assert sample.image == Path("/coco/train2014/COCO_train2014_000000000042.jpg")
 
 
-def test_validation_can_be_held_out_by_image_so_that_val2014_is_the_test(write, tmp_path):
+def test_validation_can_be_held_out_by_image(write, tmp_path):
     numbers = range(1, 201)
     write([question(n, n % 100) for n in numbers], [annotation(n, n % 100) for n in numbers])
     data = VQAv2(tmp_path, val=None, test="val2014", holdout=0.2)
@@ -101,7 +101,7 @@ def test_the_standard_subsets_are_the_default(write, tmp_path):
         ([question(1), question(2)], [annotation(1)], "questions.json: question_id 2: has no annotation in v2_mscoco"),
         ([question(1)], [annotation(1), annotation(2)], "question_id 2: has no question in v2_OpenEnded"),
         ([question(1)], [annotation(1), annotation(2)], "(2 annotations, 1 questions)"),
-        ([question(1), question(1)], [annotation(1)], "question_id 1: key '1' stands in"),
+        ([question(1), question(1)], [annotation(1)], "question_id 1: key '1' is also in"),
         ([question(1)], [annotation(1), annotation(1)], "question_id 1: this question is annotated twice"),
         (
             [question(1, 5)],
@@ -131,7 +131,7 @@ def test_the_wrong_kind_of_file_is_refused(write, tmp_path):
     assert "questions.json:1: not JSON at column 35" in refused(data)
 
 
-def test_all_faults_can_be_collected_and_the_sound_questions_kept(write):
+def test_all_faults_can_be_collected_and_the_rest_kept(write):
     questions = [question(1), question(2), question(3, text=""), question(4)]
     data = write(questions, [annotation(1), annotation(2, answers=()), annotation(3), annotation(5)])
     problems: list[str] = []

@@ -147,14 +147,14 @@ def test_it_travels_to_another_process(folder, encoder):
     assert b"Counting" in state  # the folder's name
     assert len(state) < COUNT * 16 * 12
     shards(kept)[0].unlink()
-    with pytest.raises(InputError, match="was removed or damaged while it was in use"):
+    with pytest.raises(InputError, match="was removed or damaged during use"):
         pickle.loads(state)
 
 
 # What changes the key
 
 
-def test_changed_weights_buffers_arguments_or_transforms_have_another_key(encoder):
+def test_any_change_of_the_encoder_changes_its_key(encoder):
     first = encoder_key(encoder)
     assert first == encoder_key(encoder.train()) == encoder_key(pickle.loads(pickle.dumps(encoder)))
     encoder.patches.bias[0] += 1e-6
@@ -197,13 +197,13 @@ def test_other_code_for_the_same_weights_is_refused(folder, encoder, monkeypatch
     store(folder, files(folder), encoder)
     encode = Counting.encode
     monkeypatch.setattr(Counting, "encode", lambda self, pixels: encode(self, pixels).roll(1, 1))
-    with pytest.raises(InputError, match=r"features.Counting-.* were made by other code.*remove the folder"):
+    with pytest.raises(InputError, match=r"features.Counting-.* were computed by other code.*remove the folder"):
         store(folder, files(folder), encoder)
 
 
 def test_a_picture_that_changes_meanwhile_is_refused(folder, encoder, monkeypatch):
     monkeypatch.setattr(features, "digests_of", lambda images, _: [b"x" * 15 + bytes([i]) for i in range(COUNT)])
-    with pytest.raises(InputError, match="0.png: changed while its features were made"):
+    with pytest.raises(InputError, match="0.png: changed while its features were computed"):
         store(folder, files(folder), encoder)
 
 
@@ -261,7 +261,7 @@ def test_a_half_written_file_is_never_read(folder, encoder):
     images = files(folder)
     kept = store(folder, images, encoder)
     first, second, _ = shards(kept)
-    first.with_suffix(".part").write_bytes(first.read_bytes()[:100])  # what a kill leaves
+    (first.parent / f".{first.name}.1-1.part").write_bytes(first.read_bytes()[:100])  # what a kill leaves
     second.write_bytes(second.read_bytes()[:-50])  # what a copy that was cut leaves
     first.unlink()
     again = store(folder, images, encoder)
@@ -394,7 +394,7 @@ PICTURES = [tiny.picture(seed) for seed in range(4)]
 
 def fitted(tmp_path, model=InteractiveFusion, **data):
     torch.manual_seed(0)
-    module = MultimodalData(Questions(), batch_size=5, cache=tmp_path, **data)
+    module = MultimodalData(Questions(), batch_size=5, cache_dir=tmp_path, **data)
     fusion = tiny.fusion(model, vocabulary=module.vocabulary, image_encoder=Counting().requires_grad_(False))
     trainer = Trainer(
         max_epochs=3,
@@ -445,13 +445,13 @@ class TestTraining:
     def test_an_encoder_that_begins_to_learn_stops_the_run(self, tmp_path):
         model, data = fitted(tmp_path, cache_features=True)
         model.image_encoder.requires_grad_(True)
-        with pytest.raises(InputError, match="Counting learns"):
+        with pytest.raises(InputError, match="Counting is trained"):
             data.on_before_batch_transfer(None, 0)
 
 
 def test_an_encoder_that_learns_is_refused(tmp_path):
-    data = MultimodalData(Questions(), cache=tmp_path, cache_features=True)
-    with pytest.raises(InputError, match=r"data.cache_features=true.*SmallCNN learns.*to false"):
+    data = MultimodalData(Questions(), cache_dir=tmp_path, cache_features=True)
+    with pytest.raises(InputError, match=r"data.cache_features=true.*SmallCNN is trained.*to false"):
         data.connect(tiny.fusion())
 
 
@@ -463,7 +463,7 @@ def test_augmentation_is_refused():
 CONFIG = """
 data:
   dataset: {class_path: ShapeScenes, init_args: {size: 32, train: 6, val: 2, test: 2}}
-  cache: %s
+  cache_dir: %s
 model:
   class_path: LateFusion
   init_args:

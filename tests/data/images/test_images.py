@@ -174,7 +174,7 @@ def test_interpolation_is_taken_from_the_transform(tmp_path):
     assert not torch.equal(bicubic, read_image(tmp_path / "a.png", SQUASH))
 
 
-def test_tensors_of_the_right_size_are_passed_through_and_others_resized():
+def test_only_tensors_of_another_size_are_resized():
     ready = torch.randint(256, (3, SIZE, SIZE), dtype=torch.uint8)
     assert read_image(ready, SQUASH) is ready
     assert read_image(torch.full((3, 9, 50), 7, dtype=torch.uint8), SQUASH).eq(7).all()
@@ -182,7 +182,7 @@ def test_tensors_of_the_right_size_are_passed_through_and_others_resized():
 
 @pytest.mark.parametrize("bad", [torch.zeros(3, 8, 8), torch.zeros(8, 8, 3).byte(), torch.zeros(3, 0, 8).byte()])
 def test_other_tensors_are_refused_with_their_shape(bad):
-    with pytest.raises(InputError, match=r"uint8 \(3, H, W\), not torch\..*\("):
+    with pytest.raises(InputError, match=r"uint8 \(3, H, W\), got torch\..*\("):
         read_image(bad, SQUASH)
 
 
@@ -192,7 +192,7 @@ def test_other_tensors_are_refused_with_their_shape(bad):
 def test_a_missing_file_and_a_folder_are_named(tmp_path):
     (tmp_path / "folder.jpg").mkdir()
     for name in ("none.jpg", "folder.jpg"):
-        with pytest.raises(InputError, match=f"{name}: there is no such image file"):
+        with pytest.raises(InputError, match=f"{name}: no such image file"):
             read_image(tmp_path / name, SQUASH)
 
 
@@ -217,7 +217,7 @@ def test_a_truncated_file_is_named(tmp_path, name):
 
 @pytest.mark.parametrize("header", [png_header, jpeg_header])
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_a_header_that_claims_too_much_is_refused_before_decoding(tmp_path, header):
+def test_a_header_with_too_many_pixels_is_refused_first(tmp_path, header):
     (tmp_path / "a.png").write_bytes(header(30_000, 30_000))
     with pytest.raises(InputError, match=r"a\.png: .*too many pixels|a\.png: claims 30000 x 30000"):
         read_image(tmp_path / "a.png", SQUASH)
@@ -249,7 +249,7 @@ def test_damaged_files_raise_input_error_and_nothing_else(tmp_path, kind, data):
 
 # The pictures of a split
 
-MODES = ["none", "memory", "disk"]
+MODES = ["disabled", "memory", "disk"]
 
 
 @pytest.fixture
@@ -301,8 +301,8 @@ def test_no_sample_gives_an_empty_batch(folder, mode):
 
 
 def test_clips_of_unlike_length_are_refused(folder):
-    with pytest.raises(InputError, match="single pictures, clips of 2"):
-        store(folder, [folder / "0.png", (folder / "1.png", folder / "2.png")], "none")
+    with pytest.raises(InputError, match="single images, clips of 2"):
+        store(folder, [folder / "0.png", (folder / "1.png", folder / "2.png")], "disabled")
 
 
 def test_a_picture_shared_by_many_samples_is_decoded_once(folder, monkeypatch):
@@ -313,7 +313,7 @@ def test_a_picture_shared_by_many_samples_is_decoded_once(folder, monkeypatch):
 
 
 @pytest.mark.parametrize("mode", ["memory", "disk"])
-def test_an_unreadable_picture_ends_the_start_or_is_told_when_fetched(folder, mode):
+def test_an_unreadable_image_raises_at_start_or_when_fetched(folder, mode):
     (folder / "3.png").write_bytes(b"")
     images = [folder / f"{n}.png" for n in range(6)]
     with pytest.raises(InputError, match=r"3\.png: the file is empty"):
@@ -380,11 +380,12 @@ def test_a_half_written_cache_is_never_taken_for_a_whole_one(folder):
     (cache,) = cached(folder)
     whole = cache.read_bytes()
     cache.unlink()
-    cache.with_suffix(".part").write_bytes(whole[:100])  # what a kill in mid-write leaves
+    (cache.parent / f".{cache.name}.1-1.part").write_bytes(whole[:100])  # what a kill in mid-write leaves
     assert torch.equal(store(folder, images, "disk").fetch(range(6)), expected)
     cache.write_bytes(whole[:100])  # what a copy that was cut leaves
     assert torch.equal(store(folder, images, "disk").fetch(range(6)), expected)
     assert cache.read_bytes() == whole
+    assert not list(cache.parent.glob("*.part"))
 
 
 def test_builders_at_the_same_time_build_once(folder, monkeypatch):
@@ -401,14 +402,14 @@ def test_builders_at_the_same_time_build_once(folder, monkeypatch):
 
 def test_a_cache_folder_that_cannot_be_written_is_named(folder):
     (folder / "cache").write_text("a file stands in the way")
-    with pytest.raises(InputError, match="cache: the image cache cannot be written|image cache cannot be written"):
+    with pytest.raises(InputError, match="cache cannot be written: "):
         store(folder, [folder / "0.png"], "disk")
 
 
 @pytest.mark.slow
-def test_a_builder_killed_in_the_middle_leaves_nothing_to_be_trusted(folder):
+def test_a_killed_builder_leaves_no_cache(folder):
     images = [folder / f"{n}.png" for n in range(6)]
-    first = store(folder, images, "none").fetch(range(6))
+    first = store(folder, images, "disabled").fetch(range(6))
     killed = subprocess.Popen([sys.executable, "-c", BUILDER, *map(str, (folder / "cache", *images))])
     deadline = time.monotonic() + 60
     while not list((folder / "cache").glob("*.part")) and time.monotonic() < deadline:

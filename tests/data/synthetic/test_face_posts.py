@@ -30,7 +30,7 @@ def mood(text):
     return TURNED[plain] if said.startswith("not ") else plain
 
 
-def test_the_words_decide_where_the_face_shows_nothing_and_where_they_agree(even):
+def test_words_decide_if_the_face_is_neutral_or_agrees(even):
     groups = Counter()
     for sample in even.split("train"):
         label = sample.references[0]

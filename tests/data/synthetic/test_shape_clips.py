@@ -102,7 +102,7 @@ def test_a_single_frame_does_not_determine_the_answer(drawn, frame):
     assert guessed["moves"] < 0.65
 
 
-def test_frames_without_their_order_tell_what_stays_but_not_which_way_the_others_move(drawn):
+def test_unordered_frames_determine_only_what_stays(drawn):
     guessed = best_guess(drawn, lambda clip, place: frozenset(cell(scene.things[place]) for scene in clip.frames))
     assert guessed["stays"] == 1
     assert guessed["moves"] < 0.6
@@ -152,7 +152,7 @@ def test_same_seed_same_clips_and_batches_are_one_gather(data):
 
 
 def test_one_frame_is_refused():
-    with pytest.raises(InputError, match="frames: 1"):
+    with pytest.raises(InputError, match="frames must be at least 2, got 1"):
         ShapeClips(frames=1)
 
 

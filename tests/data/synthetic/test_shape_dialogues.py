@@ -59,7 +59,7 @@ def test_first_turns_and_both_ways_of_referring_back_occur(data):
     assert len({s.key for name in SPLITS for s in data.split(name)}) == sum(len(data.split(name)) for name in SPLITS)
 
 
-def test_the_picture_and_the_last_turn_alone_do_not_determine_the_reply():
+def test_image_and_last_turn_do_not_determine_the_reply():
     """Even who knows the scene, and every dialogue that can be held about it, must guess."""
     hits, total = 0, 0
     for seed in range(300):
@@ -86,5 +86,5 @@ def test_the_words_alone_do_not_determine_the_reply(data):
 def test_same_seed_same_dialogues_and_bad_numbers_are_named(data):
     again = ShapeDialogues(train=10, val=1, test=1, size=16)
     assert [s.text for s in again.split("train")] == [s.text for s in data.split("train")[: len(again.split("train"))]]
-    with pytest.raises(InputError, match="dialogues_per_scene: 0"):
+    with pytest.raises(InputError, match="dialogues_per_scene must be at least 1, got 0"):
         ShapeDialogues(dialogues_per_scene=0)

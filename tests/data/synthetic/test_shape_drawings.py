@@ -44,14 +44,14 @@ def test_no_caption_of_two_things_is_in_two_splits(captions):
     assert not two["train"] & two["val"] | two["train"] & two["test"] | two["val"] & two["test"]
 
 
-def test_a_third_names_one_thing_and_every_direction_is_as_frequent(drawings):
+def test_one_thing_and_all_directions_have_their_frequencies(drawings):
     groups = [sample.group for sample in drawings.split("train")]
     assert groups.count("one thing") / 300 == pytest.approx(1 / 3, abs=0.07)
     for direction in DIRECTIONS:
         assert groups.count(direction) / 300 == pytest.approx(1 / 6, abs=0.06)
 
 
-def test_the_same_numbers_give_the_same_pictures_and_another_seed_gives_others(drawings):
+def test_the_seed_determines_the_images(drawings):
     again, other = ShapeDrawings(300, 100, 100, size=32), ShapeDrawings(300, 100, 100, size=32, seed=1)
     assert torch.equal(again.images("val"), drawings.images("val"))
     assert again.split("val")[5].text == drawings.split("val")[5].text

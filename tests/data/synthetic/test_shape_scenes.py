@@ -158,7 +158,11 @@ def test_things_do_not_touch_and_samples_share_one_tensor(data):
 
 @pytest.mark.parametrize(
     ("given", "named"),
-    [({"train": 0}, "train: 0"), ({"size": 8}, "size: 8"), ({"questions_per_scene": 0}, "questions_per_scene: 0")],
+    [
+        ({"train": 0}, "train must be at least 1, got 0"),
+        ({"size": 8}, "size must be at least 16, got 8"),
+        ({"questions_per_scene": 0}, "questions_per_scene must be at least 1, got 0"),
+    ],
 )
 def test_bad_numbers_are_named(given, named):
     with pytest.raises(InputError, match=named):
@@ -247,5 +251,5 @@ def test_scenes_have_one_thing_to_as_many_as_wanted(most):
 
 def test_no_things_and_more_than_there_is_room_for_are_refused():
     for most in (0, 5):
-        with pytest.raises(InputError, match=f"most: {most} is not a number of things from 1 to 4"):
+        with pytest.raises(InputError, match=f"most must be from 1 to 4, got {most}"):
             ShapeTranslations(most=most)

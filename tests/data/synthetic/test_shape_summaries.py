@@ -53,7 +53,7 @@ def test_a_report_is_longer_than_its_summary_and_names_no_shape(data):
         assert not set(SHAPES) & set(re.findall(r"\w+", sample.text))
 
 
-def test_most_pictures_do_not_tell_which_of_their_shapes_is_meant(data):
+def test_most_images_do_not_determine_the_shape(data):
     shapes = [{t.shape for t in scene.things} for s in data.split("train") for scene in scenes_of(data, s)]
     assert sum(len(found) > 1 for found in shapes) > 0.5 * len(shapes)
 
@@ -81,7 +81,7 @@ def test_the_two_pictures_are_the_frames_of_a_batch(data):
         assert all(a.equal(b) for a, b in zip(samples[key].image, pictures, strict=True))
 
 
-def test_keys_are_unique_and_reports_do_not_depend_on_their_number(data):
+def test_keys_are_unique_and_reports_independent_of_their_count(data):
     keys = [sample.key for name in SPLITS for sample in data.split(name)]
     assert len(set(keys)) == len(keys) == 390
     again = ShapeSummaries(train=5, size=16).split("train")
@@ -94,5 +94,5 @@ def test_an_empty_split_is_empty():
 
 def test_pictures_of_no_or_too_many_things_are_refused():
     for most in (0, 5):
-        with pytest.raises(InputError, match=f"most: {most} is not a number of things from 1 to 4"):
+        with pytest.raises(InputError, match=f"most must be from 1 to 4, got {most}"):
             ShapeSummaries(most=most)

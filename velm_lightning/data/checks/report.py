@@ -1,4 +1,4 @@
-"""What a check of a dataset found, in numbers and sentences."""
+"""The report of a dataset check: figures, problems and notes."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from rich.console import Console
 from rich.table import Table
 
 SHOWN = 20
-"""Messages of one kind that are printed unless all are asked for."""
+"""Default number of printed messages per kind."""
 
 
 class Problem(NamedTuple):
-    """Something to mend: its kind (``rows``, ``keys``, ``texts``, ``images`` or ``splits``) and a sentence."""
+    """A problem: its kind (``rows``, ``keys``, ``texts``, ``images`` or ``splits``) and a sentence."""
 
     kind: str
     message: str
 
 
 class Figures(NamedTuple):
-    """A split in numbers; lengths are in words."""
+    """Statistics of a split; lengths are in words."""
 
     samples: int
     images: int
     groups: Counter[str]
     answers: int
-    unknown: float  # share of samples none of whose answers can be learnt from the training split
+    unknown: float  # share of samples without an answer in the answer vocabulary
     prompts: tuple[int, ...]  # 50th, 90th, 99th percentile and longest
     targets: tuple[int, ...]
 
 
 @dataclass
 class Report:
-    """What a check found: problems are to be mended, notes may be as intended."""
+    """The result of a check: problems must be fixed, notes may be intended."""
 
     splits: dict[str, Figures]
     problems: list[Problem] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing must be mended."""
+        """Whether there are no problems."""
         return not self.problems
 
     def print(self, console: Console, shown: int = SHOWN) -> None:
@@ -54,26 +54,29 @@ class Report:
         if groups.keys() - {""}:
             table = Table("group", *self.splits, title="Samples by group")
             for group, _ in groups.most_common(SHOWN):
-                table.add_row(group or "(none)", *(f"{one.groups[group]:,}" for one in self.splits.values()))
+                table.add_row(group or "(none)", *(f"{figures.groups[group]:,}" for figures in self.splits.values()))
             console.print(table)
         for note in self.notes:
             console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
         for kind, count in Counter(problem.kind for problem in self.problems).items():
             console.print(f"{count} {'problem' if count == 1 else 'problems'} with {kind}:", style="bold red")
-            for problem in [one for one in self.problems if one.kind == kind][:shown]:
+            for problem in [item for item in self.problems if item.kind == kind][:shown]:
                 console.print(f"  {problem.message}", markup=False, highlight=False, soft_wrap=True)
             if count > shown:
                 console.print(f"  … and {count - shown} more: --all prints them")
         if self.ok:
-            console.print("nothing to mend", style="bold green")
+            console.print("no problems", style="bold green")
 
     def _sizes(self) -> Table:
         columns = ("samples", "images", "answers", "unknown answers", "words of prompts", "of targets")
         table = Table("split", *columns, title="Splits", caption="words: 50th, 90th, 99th percentile, longest")
-        for name, one in self.splits.items():
-            unknown = f"{one.unknown:.1%}" if one.answers else "-"
+        for name, figures in self.splits.items():
+            unknown = f"{figures.unknown:.1%}" if figures.answers else "-"
             lengths = (
-                "{}, {}, {} / {}".format(*length) if any(length) else "-" for length in (one.prompts, one.targets)
+                "{}, {}, {} / {}".format(*length) if any(length) else "-"
+                for length in (figures.prompts, figures.targets)
             )
-            table.add_row(name, f"{one.samples:,}", f"{one.images:,}", f"{one.answers:,}", unknown, *lengths)
+            table.add_row(
+                name, f"{figures.samples:,}", f"{figures.images:,}", f"{figures.answers:,}", unknown, *lengths
+            )
         return table

@@ -1,27 +1,28 @@
-"""Captioned pictures as pairs: what retrieval and pretraining learn from."""
+"""Image-caption pairs from a captioning dataset, for retrieval and pretraining."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from typing_extensions import override
+
 from velm_lightning.types import Dataset, Sample
 
 
 class CaptionPairs(Dataset):
-    """Every caption of another dataset as a sample of its own: the caption is the text, and nothing is to be produced.
+    """One sample per caption of another dataset, with the caption as text and without a target.
 
     Args:
-        dataset: its targets are captions; of the samples of an evaluation, which show a picture once, every reference
-            becomes a sample.
-        captions: how many captions of a picture an evaluation takes at most, as 5 of COCO; none takes all.
+        dataset: Captioning dataset. In evaluation, which has one sample per image, every reference becomes a sample.
+        captions: Maximum number of captions per image in evaluation, e.g. 5 for COCO. None means all.
     """
 
     def __init__(self, dataset: Dataset, captions: int | None = None) -> None:
         self.dataset, self.captions = dataset, captions
         self._splits: dict[str, Sequence[Sample]] = {}
 
+    @override
     def split(self, name: str) -> Sequence[Sample]:
-        """See ``Dataset.split``."""
         if name not in self._splits:
             self._splits[name] = list(self._pairs(name))
         return self._splits[name]

@@ -1,4 +1,4 @@
-"""Pictures with captions become samples in one way, whatever files they come from."""
+"""Base class and helpers of datasets of captioned images."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from typing_extensions import override
+
 from velm_lightning.data.datasets.located import FileDataset, Located, add
 from velm_lightning.io.files import TableRow, clean_text, fault, inside, show
 from velm_lightning.types import InputError, Sample
 
 
 class Caption(NamedTuple):
-    """A sentence about a picture, and the key of the training sample that learns it."""
+    """A caption and the key of its training sample."""
 
     key: str
     text: str
 
 
 class Picture(NamedTuple):
-    """A picture with all its captions; without any where they are kept secret."""
+    """An image with all its captions, which are empty if they are not published."""
 
     where: str
     key: str
@@ -28,7 +30,7 @@ class Picture(NamedTuple):
     captions: Sequence[Caption]
 
     def samples(self, training: bool) -> Iterator[Located]:
-        """Yield a sample a caption in training, elsewhere one with the first caption as target; all are references."""
+        """Yield one sample per caption in training, else one with the first caption as target; all are references."""
         references = tuple(caption.text for caption in self.captions)
         if training:
             for key, text in self.captions:
@@ -39,43 +41,43 @@ class Picture(NamedTuple):
 
 
 class CaptionDataset(FileDataset):
-    """A dataset of captioned pictures; it writes ``pictures`` alone."""
+    """A dataset of captioned images; subclasses implement ``pictures``."""
 
     @abstractmethod
     def pictures(self, name: str, problems: list[str] | None = None) -> Iterator[Picture]:
-        """Yield the pictures of a split with their captions; arguments and errors as ``FileDataset.read``."""
+        """Yield the images of a split with their captions; arguments and errors as ``FileDataset.read``."""
 
+    @override
     def read(self, name: str, problems: list[str] | None = None) -> list[Located]:
-        """See ``FileDataset.read``."""
-        found: dict[str, Located] = {}
+        samples: dict[str, Located] = {}
         for picture in self.pictures(name, problems):
-            for one in picture.samples(name == "train"):
+            for sample in picture.samples(name == "train"):
                 try:
-                    add(found, one)
+                    add(samples, sample)
                 except InputError as error:
                     fault(error, problems)
-        return list(found.values())
+        return list(samples.values())
 
 
 def records(
     whole: object, path: Path, name: str, fields: Sequence[str], problems: list[str] | None = None
 ) -> Iterator[TableRow]:
-    """Yield the records of a list in a JSON file, each named by the first of the fields that it must have.
+    """Yield the records of a list in a JSON file, located by the first of their required fields.
 
     Args:
-        whole: what the file holds.
-        path: the file.
-        name: key of the list.
-        fields: what every record must have.
-        problems: where given, a broken record is noted there and left out.
+        whole: Value of the file.
+        path: The file.
+        name: Key of the list.
+        fields: Required fields of a record.
+        problems: If given, errors of records are appended to it and the records are skipped.
 
     Raises:
-        InputError: there is no such list; a record lacks a field, and ``problems`` is not given.
+        InputError: The list is missing or empty, or a record lacks a field and ``problems`` is not given.
     """
-    found = whole.get(name) if isinstance(whole, dict) else None
-    if not isinstance(found, list) or not found:
+    entries = whole.get(name) if isinstance(whole, dict) else None
+    if not isinstance(entries, list) or not entries:
         raise InputError(f"{path}: has no list {name!r} with anything in it: is it the file of captions?")
-    for number, record in enumerate(found, 1):
+    for number, record in enumerate(entries, 1):
         missing = [field for field in fields if field not in record] if isinstance(record, dict) else list(fields)
         if missing:
             fault(InputError(f"{path}: {name} item {number} has no {', '.join(missing)}: {show(record)}"), problems)
@@ -83,11 +85,11 @@ def records(
             yield TableRow(f"{path}: {name} {fields[0]} {show(record[fields[0]])}", record)
 
 
-def identity(value: Any, name: str, where: str) -> str:
-    """Return an id as text, for one file writes 42 and another "42".
+def id_text(value: Any, name: str, where: str) -> str:
+    """Return an id as a string, because some files write 42 and others "42".
 
     Raises:
-        InputError: it is no whole number and no text.
+        InputError: The value is neither an integer nor a non-empty string.
     """
     text = clean_text(str(value)) if isinstance(value, int | str) and not isinstance(value, bool) else ""
     if not text:
@@ -96,10 +98,10 @@ def identity(value: Any, name: str, where: str) -> str:
 
 
 def caption_text(value: Any, where: str, name: str = "caption", empty: bool = False) -> str:
-    """Return a caption on one plain line.
+    """Return a caption as one line.
 
     Raises:
-        InputError: it is no text, or there is nothing in it and it may not be ``empty``.
+        InputError: The value is not a string, or is empty and ``empty`` is False.
     """
     if not isinstance(value, str):
         raise InputError(f"{where}: {name} is {'null' if value is None else show(value)}: write a text or remove it")
@@ -110,10 +112,10 @@ def caption_text(value: Any, where: str, name: str = "caption", empty: bool = Fa
 
 
 def picture_file(folder: Path, name: Any, where: str) -> Path:
-    """Return the file of a picture below a folder.
+    """Return the file of an image below a folder.
 
     Raises:
-        InputError: it is no name of a file in the folder.
+        InputError: The name is not that of a file in the folder.
     """
     try:
         return inside(folder, name)

@@ -1,4 +1,4 @@
-"""The user's own clips: JSON lines or a table whose images are folders of frames, or video files."""
+"""Clips from JSON lines or tables whose images are folders of frames or video files."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".
 class Clips(JSONLines):
     """`JSONLines` whose column ``image`` names a folder of frames or a video file (extra ``video``), or lists frames.
 
-    A clip is cut into ``frames`` equal parts, and the frame in the middle of each is taken (Wang et al. 2016); of a
-    clip with fewer frames some are taken more than once. The frames of a folder follow each other by the numbers in
-    their names: ``frame_2.jpg`` comes before ``frame_10.jpg``. Those of a video file are written once, as PNG files,
-    into ``cache``. Targets and answers are as in `JSONLines`: questions about clips or captions of them.
+    A clip is divided into ``frames`` equal parts, and the middle frame of each is used (Wang et al. 2016); shorter
+    clips repeat frames. The frames of a folder are sorted by the numbers in their names: ``frame_2.jpg`` precedes
+    ``frame_10.jpg``. The frames of a video file are written once, as PNG files, into ``cache_dir``. Targets and
+    answers are as in `JSONLines`.
 
     Args:
-        root: folder that the other names are relative to.
-        train: file of the training split, and so on; a split without a file is empty.
-        images: folder of the clips.
-        columns: names of columns that differ.
-        holdout: share of the training *clips*, chosen by their name, that become the validation split.
-        frames: frames taken of each clip.
-        cache: where the frames of video files are kept; by default in the user's cache folder.
+        root: Folder to which the other paths are relative.
+        train: File of the training split; likewise ``val`` and ``test``. None means an empty split.
+        images: Folder of the clips.
+        columns: Names of columns that differ.
+        holdout: Share of the training *clips*, chosen by name, that become the validation split.
+        frames: Number of frames per clip.
+        cache_dir: Folder of the frames of video files. Default: a folder in the user's cache folder.
     """
 
     def __init__(
@@ -45,30 +45,30 @@ class Clips(JSONLines):
         columns: Columns | None = None,
         holdout: float = 0.0,
         frames: int = 8,
-        cache: Path | None = None,
+        cache_dir: Path | None = None,
     ) -> None:
         super().__init__(root, train, val, test, images, columns, holdout)
         if frames < 1:
-            raise InputError(f"frames: {frames} is too small, give 1 or more")
-        self.frames, self.cache = frames, cache or default_folder() / "frames"
+            raise InputError(f"frames must be at least 1, got {frames}")
+        self.frames, self.cache_dir = frames, cache_dir or default_folder() / "frames"
         self._clips: dict[Image, tuple[Path, ...]] = {}
 
     def read(self, name: str, problems: list[str] | None = None) -> list[Located]:
-        """See ``FileDataset.read``; a clip's frames are found once, however many samples show it."""
-        found = []
-        for one in super().read(name, problems):
+        """Return the samples of a split with their frames; see ``FileDataset.read``."""
+        samples = []
+        for row in super().read(name, problems):
             try:
-                found.append(one._replace(sample=self._with_frames(one.sample)))
+                samples.append(row._replace(sample=self._with_frames(row.sample)))
             except InputError as error:
-                fault(InputError(f"{one.where}: image {error}"), problems)
-        return found
+                fault(InputError(f"{row.where}: image {error}"), problems)
+        return samples
 
-    def shown(self, sample: Sample) -> Sequence[Path]:
-        """See ``JSONLines.shown``: the frames that are taken of a clip."""
+    def files_of(self, sample: Sample) -> Sequence[Path]:
+        """Return the frames of a clip; see ``JSONLines.files_of``."""
         try:
             return self._with_frames(sample).image  # type: ignore[return-value]
-        except InputError:  # a problem of this row, which `read` names
-            return super().shown(sample)
+        except InputError:  # `read` reports this row
+            return super().files_of(sample)
 
     def _with_frames(self, sample: Sample) -> Sample:
         image = sample.image
@@ -82,26 +82,26 @@ class Clips(JSONLines):
             return tuple(listed[place] for place in spread(len(listed), self.frames))
         assert isinstance(image, Path)
         if image.is_dir():
-            there = frames_in(image)
-            return tuple(there[place] for place in spread(len(there), self.frames))
-        return keep_frames(image, self.frames, self.cache)
+            frames = frames_in(image)
+            return tuple(frames[place] for place in spread(len(frames), self.frames))
+        return keep_frames(image, self.frames, self.cache_dir)
 
 
 def spread(count: int, wanted: int) -> list[int]:
-    """Return the middles of ``wanted`` equal parts of ``count`` frames, as numbers from 0."""
+    """Return the indices of the middles of ``wanted`` equal parts of ``count`` frames."""
     return [(2 * part + 1) * count // (2 * wanted) for part in range(wanted)]
 
 
 def frames_in(folder: Path) -> list[Path]:
-    """Return the pictures of a folder, ordered by the numbers in their names.
+    """Return the images of a folder, sorted by the numbers in their names.
 
     Raises:
-        InputError: there is none.
+        InputError: There are none.
     """
-    there = [path for path in folder.iterdir() if path.suffix.lower() in PICTURES]
-    if not there:
+    frames = [path for path in folder.iterdir() if path.suffix.lower() in PICTURES]
+    if not frames:
         raise InputError(f"{folder} is a folder without frames: put {', '.join(PICTURES)} files into it")
-    return sorted(there, key=lambda path: [(word, int(digits or 0)) for word, digits in _PARTS.findall(path.name)])
+    return sorted(frames, key=lambda path: [(word, int(digits or 0)) for word, digits in _PARTS.findall(path.name)])
 
 
 _PARTS = re.compile(r"(\D*)(\d*)")

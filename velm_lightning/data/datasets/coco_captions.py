@@ -1,4 +1,4 @@
-"""Captions in the format of COCO (Chen et al. 2015, arXiv:1504.00325): one JSON file a split beside the pictures."""
+"""COCO captions (Chen et al. 2015, arXiv:1504.00325): one JSON file per split and a folder of images."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
+from typing_extensions import override
+
 from velm_lightning.data.datasets.captioned import (
     Caption,
     CaptionDataset,
     Picture,
     caption_text,
-    identity,
+    id_text,
     picture_file,
     records,
 )
@@ -23,33 +25,33 @@ from velm_lightning.types import InputError
 
 
 class Folders(TypedDict, total=False):
-    """Where the pictures of each file lie, below ``images``."""
+    """Subfolder of ``images`` per split."""
 
     train: str
     val: str
     test: str
 
 
-class _Said(NamedTuple):
-    """What the annotations say of one image, and where the first of them stands."""
+class _Annotations(NamedTuple):
+    """The captions of one image and the location of the first."""
 
     where: str
     captions: list[Caption]
 
 
 class COCOCaptions(CaptionDataset):
-    """Pictures with captions: ``images`` with ``id`` and ``file_name``, ``annotations`` with ``image_id``, ``caption``.
+    """Images with captions: ``images`` with ``id`` and ``file_name``, ``annotations`` with ``image_id``, ``caption``.
 
-    In training there is a sample a caption, with the key "image id-annotation id"; elsewhere one an image, with the
-    image's id, so that predictions are COCO results. A test file may have no annotations, as those of COCO.
+    Training has one sample per caption, with the key "image id-annotation id"; evaluation has one per image, with
+    the image id as key, so that predictions are COCO results. A test file may lack annotations, as those of COCO.
 
     Args:
-        root: folder that the other names are relative to.
-        train: file of the training split, and so on; a split without a file is empty.
-        images: folder of the pictures.
-        folders: folders below ``images`` where each file has its own, as ``{train: train2014, val: val2014}``.
-        holdout: share of the training *images*, chosen by their content and name, that become the validation
-            split: the same picture under two names is on one side.
+        root: Folder to which the other paths are relative.
+        train: File of the training split; likewise ``val`` and ``test``. None means an empty split.
+        images: Folder of the images.
+        folders: Subfolder of ``images`` per split, e.g. ``{train: train2014, val: val2014}``.
+        holdout: Share of the training *images*, chosen by content and name, that become the validation split;
+            copies of an image are in the same split.
     """
 
     def __init__(
@@ -73,65 +75,65 @@ class COCOCaptions(CaptionDataset):
             raise InputError("name at least one file: train, val or test")
         check_holdout(holdout, train, val)
 
+    @override
     def pictures(self, name: str, problems: list[str] | None = None) -> Iterator[Picture]:
-        """See ``CaptionDataset.pictures``."""
         held = bool(self.holdout) and name == "val"
         source = "train" if held else name
         file = self.files[source]
         if file is None:
             return
-        found = _read(self.root / file, self.images / self.folders.get(source, ""), name == "test", problems)
+        images = _read(self.root / file, self.images / self.folders.get(source, ""), name == "test", problems)
         if not self.holdout or name == "test":
-            yield from found
+            yield from images
             return
         yield from part_of(
-            list(found),
+            list(images),
             self.holdout,
             held,
-            lambda one: one.image.relative_to(self.images).as_posix(),
-            lambda one: [one.image],
+            lambda image: image.image.relative_to(self.images).as_posix(),
+            lambda image: [image.image],
         )
 
 
 def _read(path: Path, folder: Path, secret: bool, problems: list[str] | None) -> Iterator[Picture]:
-    """Yield the images of a file with their captions, and tell of what does not belong together."""
+    """Yield the images of a file with their captions; check that images and annotations match."""
     whole = read_json(path)
     secret = secret and isinstance(whole, dict) and not whole.get("annotations")
-    said = {} if secret else _annotations(whole, path, problems)
-    seen: set[str] = set()
+    annotations = {} if secret else _annotations(whole, path, problems)
+    keys: set[str] = set()
     for row in records(whole, path, "images", ("id", "file_name"), problems):
         try:
-            key = identity(row.values["id"], "id", row.where)
-            if key in seen:
+            key = id_text(row.values["id"], "id", row.where)
+            if key in keys:
                 raise InputError(f"{row.where}: this image is listed twice: remove one")
-            seen.add(key)
-            if not secret and key not in said:
+            keys.add(key)
+            if not secret and key not in annotations:
                 raise InputError(f"{row.where}: has no annotation: write a caption or remove the image")
-            captions = said[key].captions if key in said else []
+            captions = annotations[key].captions if key in annotations else []
             image = picture_file(folder, row.values["file_name"], row.where)
         except InputError as error:
             fault(error, problems)
             continue
-        if captions or secret:  # where all its captions are at fault, that has been told
+        if captions or secret:  # an image with only faulty captions has been reported
             yield Picture(row.where, key, image, captions)
-    for key, one in said.items():
-        if key not in seen:
-            fault(InputError(f"{one.where}: image_id {key} is not among the {len(seen)} images: list it"), problems)
+    for key, entry in annotations.items():
+        if key not in keys:
+            fault(InputError(f"{entry.where}: image_id {key} is not among the {len(keys)} images: list it"), problems)
 
 
-def _annotations(whole: object, path: Path, problems: list[str] | None) -> dict[str, _Said]:
-    """Return what is said of each image, in the order of the file."""
-    said: dict[str, _Said] = {}
-    seen: set[str] = set()
+def _annotations(whole: object, path: Path, problems: list[str] | None) -> dict[str, _Annotations]:
+    """Return the captions of each image, in the order of the file."""
+    by_image: dict[str, _Annotations] = {}
+    keys: set[str] = set()
     for row in records(whole, path, "annotations", ("id", "image_id", "caption"), problems):
         try:
-            key = identity(row.values["id"], "id", row.where)
-            image = identity(row.values["image_id"], "image_id", row.where)
-            captions = said.setdefault(image, _Said(row.where, [])).captions
-            if key in seen:
+            key = id_text(row.values["id"], "id", row.where)
+            image = id_text(row.values["image_id"], "image_id", row.where)
+            captions = by_image.setdefault(image, _Annotations(row.where, [])).captions
+            if key in keys:
                 raise InputError(f"{row.where}: this annotation is listed twice: give each its own id")
-            seen.add(key)
+            keys.add(key)
             captions.append(Caption(f"{image}-{key}", caption_text(row.values["caption"], row.where)))
         except InputError as error:
             fault(error, problems)
-    return said
+    return by_image

@@ -1,4 +1,4 @@
-"""From a row of a file to samples: which column is which, and what a label may be."""
+"""Conversion of the rows of a file to samples: columns, answers and weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from velm_lightning.types import InputError, Sample
 
 
 class Columns(TypedDict, total=False):
-    """What the file calls each part of a sample, where it is not called so; see ``JSONLines``."""
+    """Column names that differ from the defaults; see ``JSONLines``."""
 
     image: str
     text: str | None
@@ -29,7 +29,7 @@ class Columns(TypedDict, total=False):
 
 
 class Parts:
-    """How the rows of one file become samples: which column is which is settled by the columns of all rows."""
+    """Converts the rows of one file to samples, with the columns of all its rows."""
 
     def __init__(
         self, columns: Mapping[str, str | None], rows: Sequence[TableRow], images: Path, unlabelled: bool
@@ -44,9 +44,7 @@ class Parts:
         for part in ("image", "text"):
             if part not in columns and self.names[part] is None:
                 leave = ", or `text: null` for none" if part == "text" else ""
-                raise InputError(
-                    f"{first.where}: no column {part!r} in {_list(first)}: name it by columns.{part}{leave}"
-                )
+                raise InputError(f"{first.where}: no column {part!r} in {_list(first)}: set columns.{part}{leave}")
         if columns.get("answers"):
             self.names["target"] = columns.get("target")
         elif columns.get("target"):
@@ -56,9 +54,9 @@ class Parts:
         self.paths: dict[str, Path] = {}
 
     def samples(self, row: TableRow, number: str, training: bool) -> Iterator[Sample]:
-        """Yield the sample of a row; in training, one for each of its target sentences.
+        """Yield the sample of a row, or in training one per target sentence.
 
-        In evaluation the label may be empty or null: the sample has no references then.
+        In evaluation the label may be empty or null, which means no references.
         """
         key = sentence(self.value(row, "key"), self.names["key"], row) if self.names["key"] else number
         image = self.value(row, "image")
@@ -76,7 +74,7 @@ class Parts:
             yield Sample(key, picture, text, *_answers(label, row), group)
             return
         sentences = label if isinstance(label, list) and label else [label]
-        references = tuple(sentence(one, self.names["target"], row) for one in sentences)
+        references = tuple(sentence(text, self.names["target"], row) for text in sentences)
         if not training or len(references) == 1:
             yield Sample(key, picture, text, references[0], references, group)
             return
@@ -84,7 +82,7 @@ class Parts:
             yield Sample(f"{key}#{position}", picture, text, target, references, group)
 
     def value(self, row: TableRow, part: str) -> Any:
-        """Return a part of a row; a row may lack its group, one of a test file its label. NaN is no value."""
+        """Return a part of a row, or None if it is NaN, a missing group, or a missing label of a test file."""
         name = self.names[part]
         if name is None:
             return None
@@ -97,23 +95,23 @@ class Parts:
         return None if value != value else value
 
     def path(self, row: TableRow, name: Any) -> Path:
-        """Return a picture's path, the same object for the same name."""
+        """Return an image's path, as the same object for the same name."""
         if not isinstance(name, str) or name not in self.paths:
             try:
-                found = inside(self.images, name)
+                path = inside(self.images, name)
             except InputError as error:
                 raise InputError(f"{row.where}: image {error}") from error
-            self.paths[name] = found
+            self.paths[name] = path
         return self.paths[name]
 
 
 def sentence(value: Any, name: str | None, row: TableRow, empty: bool = False) -> str:
-    """Return a text on one plain line.
+    """Return a value as one line of text.
 
-    A whole number is written without its point, so that ``1`` and ``1.0`` are one label; NaN is empty.
+    Whole numbers are written without decimals, so that ``1`` and ``1.0`` are the same label; NaN is empty.
 
     Raises:
-        InputError: it is neither text nor a finite number, or it is empty and may not be.
+        InputError: The value is neither a string nor a finite number, or is empty and ``empty`` is False.
     """
     if isinstance(value, bool | list | dict) or value in (math.inf, -math.inf):
         raise InputError(f"{row.where}: {name} is {show(value)}: write a text")
@@ -127,17 +125,17 @@ def sentence(value: Any, name: str | None, row: TableRow, empty: bool = False) -
 
 
 def literal(text: str, name: str, row: TableRow) -> Any:
-    """Return the list or record that the cell of a table holds as Python or JSON writes it, else the cell itself.
+    """Return the list or record in the cell of a table, in Python or JSON syntax, else the cell itself.
 
     Raises:
-        InputError: it begins as a list or record of texts and cannot be read as one.
+        InputError: The cell begins like a list or record of strings, but cannot be parsed.
     """
     begins = re.match(r"\s*(\[\s*[\"']|\{\s*[\"'])", text)
     if not begins and not re.fullmatch(r"\s*\[[-\d\s.,]*\]\s*", text):
         return text
     for read in (json.loads, ast.literal_eval):
         with suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-            if not re.search(r"[\"']\s+[\"']", text):  # as numpy writes it, which Python takes for one text
+            if not re.search(r"[\"']\s+[\"']", text):  # numpy's format, which Python would read as one string
                 return read(text.strip())
     if not begins:
         return text
@@ -145,26 +143,26 @@ def literal(text: str, name: str, row: TableRow) -> Any:
 
 
 def soft_weights(answers: Sequence[str]) -> dict[str, float]:
-    """Return what each answer is worth: 1 alone, else min(1, count / 3), as in VQA (Antol et al. 2015)."""
+    """Return the weight of each answer: 1 for a single answer, else min(1, count / 3) (VQA, Antol et al. 2015)."""
     if len(answers) == 1:
         return {answers[0]: 1.0}
     return {answer: min(1.0, count / 3) for answer, count in Counter(answers).items()}
 
 
 def _answers(label: Any, row: TableRow) -> tuple[dict[str, float], tuple[str, ...]]:
-    """Return answers with weights, and all that was said."""
-    said = label if isinstance(label, list | dict) else [label]
-    if not said:
+    """Return answers with weights, and all answers in order."""
+    answers = label if isinstance(label, list | dict) else [label]
+    if not answers:
         raise InputError(f"{row.where}: the answers are empty: give one or more")
     words = tuple(
-        sentence(str(answer).lower() if isinstance(answer, bool) else answer, "an answer", row) for answer in said
+        sentence(str(answer).lower() if isinstance(answer, bool) else answer, "an answer", row) for answer in answers
     )
-    if isinstance(said, list):
+    if isinstance(answers, list):
         return soft_weights(words), words
-    for answer, weight in said.items():
+    for answer, weight in answers.items():
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= 1:
             raise InputError(f"{row.where}: answer {show(answer)} weighs {show(weight)}: give a number from 0 to 1")
-    return dict(zip(words, map(float, said.values()), strict=True)), words
+    return dict(zip(words, map(float, answers.values()), strict=True)), words
 
 
 def _list(row: TableRow) -> str:
@@ -172,5 +170,5 @@ def _list(row: TableRow) -> str:
 
 
 def meant(near: Sequence[str]) -> str:
-    """Return the nearest right spelling as the end of a message."""
-    return f"; do you mean {near[0]!r}?" if near else ""
+    """Return a hint with the most similar valid name, for the end of a message."""
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -1,4 +1,4 @@
-"""Handwritten digits with a task in words: what is to be done with the digit only the words tell."""
+"""Handwritten digits with questions such as "what is it plus two?"."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from velm_lightning.data.synthetic.shapes.scene import generator
 from velm_lightning.types import SPLITS, Dataset, InputError, Sample
 
 Pool = tuple[Tensor, Tensor]
-"""Pictures (N, h, w) of 0…255 and their digits (N,)."""
+"""Images (N, h, w) of 0…255 and their digits (N,)."""
 
 _NUMBERS = ("one", "two", "three", "four", "five")
 QUESTIONS: dict[str, tuple[str, Callable[[int], int | bool]]] = {
@@ -29,23 +29,23 @@ QUESTIONS: dict[str, tuple[str, Callable[[int], int | bool]]] = {
     "is it larger than four?": ("compare", lambda digit: digit > 4),
     "is it smaller than five?": ("compare", lambda digit: digit < 5),
 }
-"""Each question with its group and its answer: ten digits give ten numbers, or yes and no five times each."""
+"""Group and answer of each question; over the ten digits, the answers are uniform."""
 
 
 class Digits(Dataset):
     """Scikit-learn's 1,797 handwritten digits of 8 x 8 pixels, or MNIST, with questions such as "what is it plus two?".
 
-    The words leave every number, or yes and no, as likely as each other; the picture leaves open what is asked.
-    ``train`` is the beginning and ``val`` the end of the file's first part, ``test`` the beginning of its second.
+    Given only the question, all numbers, or yes and no, are equally likely. ``train`` is the beginning and ``val`` the
+    end of the first part of the file, ``test`` the beginning of its second part.
 
     Args:
-        train: number of digits in the training split.
-        val: number of digits in the validation split.
-        test: number of digits in the test split.
-        questions_per_digit: how many of the 12 questions are asked about a digit.
-        size: side of the square pictures in pixels, to which they are enlarged.
-        seed: another seed asks other questions.
-        mnist: folder of torchvision's MNIST, downloaded into it where missing; then give larger numbers above.
+        train: Number of digits in the training split.
+        val: Number of digits in the validation split.
+        test: Number of digits in the test split.
+        questions_per_digit: Number of questions per digit, at most 12.
+        size: Side in pixels to which the images are enlarged.
+        seed: Seed of the questions.
+        mnist: Folder of torchvision's MNIST, which is downloaded if missing. None means scikit-learn's digits.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Digits(Dataset):
         self._samples: dict[str, list[Sample]] = {}
 
     def split(self, name: str) -> Sequence[Sample]:
-        """See ``Dataset.split``: digit by digit; the key is split, digit's number in the file and question."""
+        """Return the samples digit by digit; the key is the split, the digit's number in the file and the question."""
         if name not in self.counts:
             raise InputError(f"split {name!r} does not exist: choose one of {', '.join(SPLITS)}")
         if name not in self._samples:
@@ -116,16 +116,16 @@ def _sklearn(first: bool) -> Pool:
         from sklearn.datasets import load_digits
     except ImportError:
         raise InputError("the digits need scikit-learn: pip install velm-lightning[digits]") from None
-    found = load_digits()
+    source = load_digits()
     chosen = slice(None, -300) if first else slice(-300, None)
-    return torch.from_numpy(found.images[chosen] / 16 * 255), torch.from_numpy(np.asarray(found.target[chosen]))
+    return torch.from_numpy(source.images[chosen] / 16 * 255), torch.from_numpy(np.asarray(source.target[chosen]))
 
 
 def _mnist(folder: Path, first: bool) -> Pool:
     from torchvision.datasets import MNIST
 
     try:
-        found = MNIST(str(folder), train=first, download=True)
+        source = MNIST(str(folder), train=first, download=True)
     except (OSError, RuntimeError) as error:
         raise InputError(f"mnist: {folder} has no MNIST, and it cannot be downloaded: {error}") from error
-    return found.data, found.targets
+    return source.data, source.targets

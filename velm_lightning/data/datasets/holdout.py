@@ -1,4 +1,4 @@
-"""Which training samples become the validation split: by the content of pictures, so that none is in both."""
+"""Holding out a share of the training samples for validation, so that no image is in both splits."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ T = TypeVar("T")
 
 
 def check_holdout(share: float, train: object, val: object) -> None:
-    """Refuse a share that cannot be held out.
+    """Check that a share of the training split can be held out.
 
     Raises:
-        InputError: it is no share, there is nothing to take it from, or there is a validation split already.
+        InputError: The share is not in [0, 1), there is no training split, or there is a validation split already.
     """
     if not 0 <= share < 1 or (share and (val or not train)):
         raise InputError(f"holdout={share} must be at least 0, below 1, and goes with `train` and without `val`")
 
 
 def part_of(
-    found: Sequence[T], share: float, held: bool, name: Callable[[T], str], pictures: Callable[[T], Sequence[Path]]
+    items: Sequence[T], share: float, held: bool, name: Callable[[T], str], pictures: Callable[[T], Sequence[Path]]
 ) -> list[T]:
     """Return the held-out part of a training split, or the rest.
 
-    Items that show the same picture, under whatever names, stay together: whether they are held out is decided by the
-    smallest of their names. So neither the order of rows nor the place of the folder matters.
+    Items with the same image, under any name, stay together: the smallest of their names decides whether they are
+    held out. The result depends neither on the order of the rows nor on the location of the folder.
 
     Args:
-        found: items of the training split.
-        share: share of the names that is held out.
-        held: whether to return the held-out part.
-        name: returns an item's name.
-        pictures: returns the files that an item shows.
+        items: Items of the training split.
+        share: Share of the names that is held out.
+        held: Whether to return the held-out part.
+        name: Returns the name of an item.
+        pictures: Returns the image files of an item.
     """
-    shown = [pictures(one) for one in found]
-    content = _contents(list(dict.fromkeys(path for paths in shown for path in paths)))
-    above: dict[Hashable, Hashable] = {}  # contents and names as a forest; what is connected shares a root
+    files = [pictures(item) for item in items]
+    content = _contents(list(dict.fromkeys(path for paths in files for path in paths)))
+    above: dict[Hashable, Hashable] = {}  # a forest of contents and names; connected nodes share a root
 
     def root(node: Hashable) -> Hashable:
         above.setdefault(node, node)
@@ -50,16 +50,16 @@ def part_of(
             above[node] = node = above[above[node]]
         return node
 
-    names = [normalize("NFC", name(one)) for one in found]  # one name, in whatever form it is written
-    for called, paths in zip(names, shown, strict=True):
+    names = [normalize("NFC", name(item)) for item in items]  # so that both Unicode forms are the same name
+    for item_name, paths in zip(names, files, strict=True):
         for path in paths:
-            above[root(content[path])] = root(("name", called))
+            above[root(content[path])] = root(("name", item_name))
     smallest: dict[Hashable, str] = {}
-    for called in names:
-        at = root(("name", called))
-        smallest[at] = min(called, smallest.get(at, called))
-    chosen = {called: _is_held_out(smallest[root(("name", called))], share) for called in dict.fromkeys(names)}
-    return [one for one, called in zip(found, names, strict=True) if chosen[called] == held]
+    for item_name in names:
+        at = root(("name", item_name))
+        smallest[at] = min(item_name, smallest.get(at, item_name))
+    chosen = {item_name: _is_held_out(smallest[root(("name", item_name))], share) for item_name in dict.fromkeys(names)}
+    return [item for item, item_name in zip(items, names, strict=True) if chosen[item_name] == held]
 
 
 def _is_held_out(name: str, share: float) -> bool:
@@ -68,14 +68,14 @@ def _is_held_out(name: str, share: float) -> bool:
 
 
 def _contents(paths: Sequence[Path]) -> dict[Path, Hashable]:
-    """Return for each file a value that files share if their bytes are the same; only files of one size are read."""
+    """Return a value per file that is equal for files with the same bytes; only files of equal size are read."""
     sizes: dict[int, list[Path]] = {}
-    found: dict[Path, Hashable] = {path: path for path in paths}
+    contents: dict[Path, Hashable] = {path: path for path in paths}
     for path in paths:
-        if path.is_file():  # what is missing is found out when it is decoded
+        if path.is_file():  # a missing file raises when it is decoded
             sizes.setdefault(path.stat().st_size, []).append(path)
     alike = [path for same in sizes.values() if len(same) > 1 for path in same]
     try:
-        return found | dict(zip(alike, digests_of(alike, default_folder()), strict=True))
-    except InputError:  # the same for what cannot be read
-        return found
+        return contents | dict(zip(alike, digests_of(alike, default_folder()), strict=True))
+    except InputError:  # an unreadable file also raises when it is decoded
+        return contents

@@ -1,10 +1,12 @@
-"""The user's own data: JSON lines, a JSON list, CSV or TSV beside a folder of pictures."""
+"""Custom data: JSON lines, a JSON list, CSV or TSV, and a folder of images."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
+
+from typing_extensions import override
 
 from velm_lightning.data.datasets.columns import Columns, Parts, meant
 from velm_lightning.data.datasets.holdout import check_holdout, part_of
@@ -14,27 +16,27 @@ from velm_lightning.types import InputError, Sample
 
 
 class JSONLines(FileDataset):
-    """Samples from a file a split, one row each; the suffix tells CSV and TSV from JSON lines or a JSON list.
+    """Samples from one file per split, one row per sample: CSV or TSV by the suffix, else JSON lines or a JSON list.
 
-    A column named ``image``, ``text``, ``target``, ``answers``, ``group`` or ``key`` is used as it is; ``columns``
-    names those that the files call otherwise, and ``null`` leaves one out. Only ``image`` and ``text`` must be there.
+    The columns are ``image``, ``text``, ``target``, ``answers``, ``group`` and ``key``; ``columns`` maps them to other
+    names, or to ``null`` to ignore one. Only ``image`` and ``text`` are required.
 
-    - ``image``: a file name below ``images``; a list of them is a clip.
-    - ``text``: the prompt; ``text: null`` where there is none, as in captioning.
-    - ``target``: a sentence to produce. Of a list, training makes a sample of each; elsewhere all are references.
-    - ``answers``: a label, a list of what annotators said (weight min(1, count / 3)), or answers with weights.
-    - ``group``: question type or the like. ``key``: unique; otherwise the row's number in its file.
+    - ``image``: a file name below ``images``; a list is a clip.
+    - ``text``: the prompt; ``columns.text: null`` if there is none, as in captioning.
+    - ``target``: the target sentence. A list becomes one sample per sentence in training, else a list of references.
+    - ``answers``: a label, a list of annotators' answers (weight min(1, count / 3)), or answers with weights.
+    - ``group``: question type or the like. ``key``: unique; by default the row number.
 
-    In a table (CSV, TSV) a cell of ``image``, ``target`` or ``answers`` may hold a list as Python or JSON writes it;
-    ``NaN`` is a text. In JSON ``NaN`` is no value, and 1, 1.0 and "1" are one label.
+    In a table (CSV, TSV) a cell of ``image``, ``target`` or ``answers`` may hold a list in Python or JSON syntax;
+    ``NaN`` is a string. In JSON, ``NaN`` is a missing value, and 1, 1.0 and "1" are one label.
 
     Args:
-        root: folder that the other names are relative to.
-        train: file of the training split, and so on; a split without a file is empty.
-        images: folder of the pictures.
-        columns: names of columns that differ.
-        holdout: share of the training *images*, chosen by their content and name, that become the validation
-            split: the same picture under two names is on one side.
+        root: Folder to which the other paths are relative.
+        train: File of the training split; likewise ``val`` and ``test``. None means an empty split.
+        images: Folder of the images.
+        columns: Names of columns that differ.
+        holdout: Share of the training *images*, chosen by content and name, that become the validation split;
+            copies of an image are in the same split.
     """
 
     def __init__(
@@ -58,25 +60,25 @@ class JSONLines(FileDataset):
             raise InputError("name at least one file: train, val or test")
         check_holdout(holdout, train, val)
 
+    @override
     def read(self, name: str, problems: list[str] | None = None) -> list[Located]:
-        """See ``FileDataset.read``."""
         held = bool(self.holdout) and name == "val"
         file = self.files["train" if held else name]
         if file is None:
             return []
-        found = self._samples(self.root / file, name, problems)
+        samples = self._samples(self.root / file, name, problems)
         if self.holdout and name != "test":
             return part_of(
-                found,
+                samples,
                 self.holdout,
                 held,
-                lambda one: _name(one.sample, self.images),
-                lambda one: self.shown(one.sample),
+                lambda item: _name(item.sample, self.images),
+                lambda item: self.files_of(item.sample),
             )
-        return found
+        return samples
 
-    def shown(self, sample: Sample) -> Sequence[Path]:
-        """Return the files that a sample shows, as its row names them."""
+    def files_of(self, sample: Sample) -> Sequence[Path]:
+        """Return the image files of a sample."""
         frames = sample.image if isinstance(sample.image, tuple) else (sample.image,)
         return [frame for frame in frames if isinstance(frame, Path)]
 
@@ -85,7 +87,7 @@ class JSONLines(FileDataset):
         if not rows:
             fault(InputError(f"{path}: holds no rows: give a file with at least one, or leave {name} out"), problems)
             return []
-        found: dict[str, Located] = {}
+        samples: dict[str, Located] = {}
         try:
             parts = Parts(self.columns, rows, self.images, name == "test")
         except InputError as error:
@@ -94,14 +96,14 @@ class JSONLines(FileDataset):
         for number, row in enumerate(rows):
             try:
                 for sample in parts.samples(row, str(number), name == "train"):
-                    add(found, Located(row.where, sample))
+                    add(samples, Located(row.where, sample))
             except InputError as error:
                 fault(error, problems)
-        return list(found.values())
+        return list(samples.values())
 
 
 def _name(sample: Sample, images: Path) -> str:
-    """Return the image's name as the file has it: the same wherever the folder lies."""
+    """Return the image's name relative to the image folder."""
     first = sample.image[0] if isinstance(sample.image, tuple) else sample.image
     assert isinstance(first, Path)
     return first.relative_to(images).as_posix()

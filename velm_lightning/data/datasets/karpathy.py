@@ -1,16 +1,18 @@
-"""The splits of Karpathy & Fei-Fei (2015, arXiv:1412.2306), on which most captioning and retrieval figures stand."""
+"""The splits of Karpathy & Fei-Fei (2015, arXiv:1412.2306), used by most captioning and retrieval papers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
+from typing_extensions import override
+
 from velm_lightning.data.datasets.captioned import (
     Caption,
     CaptionDataset,
     Picture,
     caption_text,
-    identity,
+    id_text,
     picture_file,
     records,
 )
@@ -21,16 +23,16 @@ _SPLITS = {"train": "train", "restval": "train", "val": "val", "test": "test"}
 
 
 class Karpathy(CaptionDataset):
-    """Pictures with captions from ``dataset_coco.json``, ``dataset_flickr8k.json`` or ``dataset_flickr30k.json``.
+    """Images with captions from ``dataset_coco.json``, ``dataset_flickr8k.json`` or ``dataset_flickr30k.json``.
 
-    The part ``restval`` of COCO, 30,504 images of val2014 in neither ``val`` nor ``test``, is trained on, as is usual.
-    In training there is a sample a caption, with the key "image id-sentence id"; elsewhere one an image. An image's id
-    is its ``cocoid``, so that predictions are COCO results, or its ``imgid`` where it has none.
+    The part ``restval`` of COCO, 30,504 images of val2014 in neither ``val`` nor ``test``, is part of ``train``.
+    Training has one sample per caption, with the key "image id-sentence id"; evaluation has one per image. The image id
+    is ``cocoid``, so that predictions are COCO results, or ``imgid`` if there is none.
 
     Args:
-        root: folder that the other names are relative to.
-        file: the file of all splits.
-        images: folder of the pictures; those of COCO lie in ``train2014/`` and ``val2014/`` below it.
+        root: Folder to which the other paths are relative.
+        file: File of all splits.
+        images: folder of the images; those of COCO are in ``train2014/`` and ``val2014/`` below it.
     """
 
     official = True
@@ -41,16 +43,16 @@ class Karpathy(CaptionDataset):
         super().__init__(Path(root) / images)
         self.file = Path(root) / file
 
+    @override
     def pictures(self, name: str, problems: list[str] | None = None) -> Iterator[Picture]:
-        """See ``CaptionDataset.pictures``."""
         fields = ("imgid", "filename", "split", "sentences")
-        seen: set[str] = set()
+        ids: set[str] = set()
         for row in records(read_json(self.file), self.file, "images", fields, problems):
             try:
                 key = image_id(row)
-                if key in seen:
+                if key in ids:
                     raise InputError(f"{row.where}: image {key} is listed twice: remove one")
-                seen.add(key)
+                ids.add(key)
                 if _split(row) == name:
                     yield self._picture(row, key)
             except InputError as error:
@@ -69,38 +71,38 @@ def _joined(folder: str, name: object) -> object:
 
 
 def image_id(row: TableRow) -> str:
-    """Return the id that COCO gave an image, or its number in the file.
+    """Return the COCO id of an image, or its number in the file.
 
     Raises:
-        InputError: it is no whole number and no text.
+        InputError: The id is neither an integer nor a string.
     """
     name = "cocoid" if "cocoid" in row.values else "imgid"
-    return identity(row.values[name], name, row.where)
+    return id_text(row.values[name], name, row.where)
 
 
 def _split(row: TableRow) -> str:
-    """Return which of our splits an image is in."""
-    said = row.values["split"]
-    if not isinstance(said, str) or said not in _SPLITS:
-        raise InputError(f"{row.where}: split is {show(said)}: use {', '.join(_SPLITS)}")
-    return _SPLITS[said]
+    """Return the split of an image."""
+    split = row.values["split"]
+    if not isinstance(split, str) or split not in _SPLITS:
+        raise InputError(f"{row.where}: split is {show(split)}: use {', '.join(_SPLITS)}")
+    return _SPLITS[split]
 
 
 def captions_of(row: TableRow, key: str) -> Iterator[Caption]:
-    """Yield the captions of an image as they were written.
+    """Yield the untokenised captions of an image.
 
     Raises:
-        InputError: there are none, or one has no text or no number of its own.
+        InputError: There are none, or one lacks a text or a unique number.
     """
-    found = row.values["sentences"]
-    if not isinstance(found, list) or not found:
-        raise InputError(f"{row.where}: sentences are {show(found)}: write a caption or remove the image")
-    seen: set[str] = set()
-    for one in found:
-        if not isinstance(one, dict) or not {"raw", "sentid"} <= one.keys():
-            raise InputError(f'{row.where}: a sentence is {show(one)}: write {{"raw": "a dog runs", "sentid": 1}}')
-        number = identity(one["sentid"], "sentid", row.where)
-        if number in seen:
+    sentences = row.values["sentences"]
+    if not isinstance(sentences, list) or not sentences:
+        raise InputError(f"{row.where}: sentences are {show(sentences)}: write a caption or remove the image")
+    ids: set[str] = set()
+    for entry in sentences:
+        if not isinstance(entry, dict) or not {"raw", "sentid"} <= entry.keys():
+            raise InputError(f'{row.where}: a sentence is {show(entry)}: write {{"raw": "a dog runs", "sentid": 1}}')
+        number = id_text(entry["sentid"], "sentid", row.where)
+        if number in ids:
             raise InputError(f"{row.where}: sentid {number} is listed twice: give each sentence its own")
-        seen.add(number)
-        yield Caption(f"{key}-{number}", caption_text(one["raw"], f"{row.where}, sentid {number}"))
+        ids.add(number)
+        yield Caption(f"{key}-{number}", caption_text(entry["raw"], f"{row.where}, sentid {number}"))

@@ -1,4 +1,4 @@
-"""Datasets read from files: every sample knows its file and line, and a check sees all faults instead of the first."""
+"""Base class of datasets that are read from files, with the file and line of every sample."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from velm_lightning.types import SPLITS, Dataset, InputError, Sample
 
 
 class Located(NamedTuple):
-    """A sample with the file and line that it came from."""
+    """A sample with its file and line."""
 
     where: str
     sample: Sample
 
 
 class FileDataset(Dataset):
-    """A dataset that can also be read for a check; it writes ``embed_text`` alone.
+    """A dataset that is read from files; subclasses implement ``read``.
 
     Args:
-        images: folder that all its pictures lie in.
+        images: Folder of all images.
 
     Attributes:
-        official: whether the splits are published ones, which are kept as they are even if they share pictures.
+        official: Whether the splits are published ones, which may share images.
     """
 
     official: ClassVar[bool] = False
@@ -38,21 +38,21 @@ class FileDataset(Dataset):
 
     @abstractmethod
     def read(self, name: str, problems: list[str] | None = None) -> list[Located]:
-        """Return the samples of a split with their places.
+        """Return the samples of a split with their locations.
 
         Args:
             name: ``train``, ``val`` or ``test``.
-            problems: where given, what is wrong is noted there, the row is left out and reading goes on.
+            problems: If given, errors of rows are appended to it and the rows are skipped.
 
         Raises:
-            InputError: as ``split``, where ``problems`` is not given.
+            InputError: As ``split``, if ``problems`` is not given.
         """
 
     def split(self, name: str) -> Sequence[Sample]:
         """Return the samples of a split in the order of its file; the file is read once.
 
         Raises:
-            InputError: the message names the file, the line and the mend.
+            InputError: The split or a file is invalid; the message names the file, the line and the fix.
         """
         if name not in SPLITS:
             raise InputError(f"{name!r} is not a split: use {', '.join(SPLITS)}")
@@ -64,7 +64,7 @@ class FileDataset(Dataset):
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Keep the garbage collector out while millions of records are made, none of them garbage: four times as fast."""
+    """Disable the garbage collector while millions of records are created, which is four times as fast."""
     before = gc.isenabled()
     gc.disable()
     try:
@@ -74,13 +74,13 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def add(found: dict[str, Located], one: Located) -> None:
+def add(samples: dict[str, Located], located: Located) -> None:
     """Add a sample under its key.
 
     Raises:
-        InputError: another one has that key.
+        InputError: Another sample has that key.
     """
-    other = found.setdefault(one.sample.key, one)
-    if other is not one:
-        key = show(one.sample.key)
-        raise InputError(f"{one.where}: key {key} stands in {other.where} too: give each row its own")
+    other = samples.setdefault(located.sample.key, located)
+    if other is not located:
+        key = show(located.sample.key)
+        raise InputError(f"{located.where}: key {key} is also in {other.where}: give each row its own")

@@ -1,8 +1,10 @@
-"""Multi30k (Elliott et al. 2016) from its official files: a sentence a line, and a list of the images."""
+"""Multi30k (Elliott et al. 2016) from its official files: one sentence per line, and a list of the images."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+from typing_extensions import override
 
 from velm_lightning.data.datasets.located import FileDataset, Located, add
 from velm_lightning.io.files import clean_text, fault, inside, read_text
@@ -10,20 +12,20 @@ from velm_lightning.types import InputError, Sample
 
 
 class Multi30k(FileDataset):
-    """Sentences about photos with their translations, as the official repository holds them.
+    """Sentences about photos with their translations, from the official repository.
 
-    The key of a sample is its line in the list of images.
+    The key of a sample is its entry in the list of images.
 
     Args:
-        root: folder of the repository; the other names are relative to it.
-        source: language of the prompt: ``en``, ``de``, ``fr`` or ``cs``.
-        target: language of the sentence to produce.
-        train: name of the training part, or ``null``; and so on.
-        val: name of the validation part.
+        root: Folder of the repository, to which the other paths are relative.
+        source: Language of the prompt: ``en``, ``de``, ``fr`` or ``cs``.
+        target: Language of the target.
+        train: Name of the training part, or ``null``.
+        val: Name of the validation part.
         test: ``test_2016_flickr``, ``test_2017_flickr``, ``test_2017_mscoco`` or ``test_2018_flickr``.
-        images: folder of the photos.
-        texts: where the sentences are; ``{part}`` and ``{language}`` stand for theirs. Plain files or ``.gz``.
-        lists: where the names of the images are, one a line; what follows a ``#`` in them is not of the file's name.
+        images: Folder of the photos.
+        texts: Files of the sentences, plain or ``.gz``, with the placeholders ``{part}`` and ``{language}``.
+        lists: Files of the image names, one per line, with the placeholder ``{part}``; a ``#`` ends the name.
     """
 
     official = True
@@ -45,8 +47,8 @@ class Multi30k(FileDataset):
         self.parts = {"train": train, "val": val, "test": test}
         self.texts, self.lists = texts, lists
 
+    @override
     def read(self, name: str, problems: list[str] | None = None) -> list[Located]:
-        """See ``FileDataset.read``."""
         part = self.parts[name]
         if part is None:
             return []
@@ -54,29 +56,29 @@ class Multi30k(FileDataset):
         files.append(self.root / self.lists.format(part=part))
         columns = [_lines(file) for file in files]
         if len({len(lines) for lines in columns}) > 1:
-            told = ", ".join(f"{file} {len(lines)}" for file, lines in zip(files, columns, strict=True))
-            raise InputError(f"these files must have as many lines as each other: {told}: do they belong together?")
-        found: dict[str, Located] = {}
-        for number, (said, meant, listed) in enumerate(zip(*columns, strict=True), 1):
+            counts = ", ".join(f"{file} {len(lines)}" for file, lines in zip(files, columns, strict=True))
+            raise InputError(f"these files must have the same number of lines: {counts}: do they belong together?")
+        samples: dict[str, Located] = {}
+        for number, (source, target, listed) in enumerate(zip(*columns, strict=True), 1):
             try:
-                add(found, self._sample(files, number, said, meant, listed))
+                add(samples, self._sample(files, number, source, target, listed))
             except InputError as error:
                 fault(error, problems)
-        return list(found.values())
+        return list(samples.values())
 
-    def _sample(self, files: list[Path], number: int, said: str, meant: str, listed: str) -> Located:
-        for file, line in zip(files, (said, meant, listed), strict=True):
+    def _sample(self, files: list[Path], number: int, source: str, target: str, listed: str) -> Located:
+        for file, line in zip(files, (source, target, listed), strict=True):
             if not line:
-                raise InputError(f"{file}:{number}: the line is empty: the files would no longer run in parallel")
+                raise InputError(f"{file}:{number}: the line is empty: every file must have a text on every line")
         where = f"{files[2]}:{number}"
         try:
             image = inside(self.images, listed.partition("#")[0])
         except InputError as error:
             raise InputError(f"{where}: image {error}") from error
-        return Located(where, Sample(listed, image, said, meant, (meant,)))
+        return Located(where, Sample(listed, image, source, target, (target,)))
 
 
 def _lines(path: Path) -> list[str]:
-    r"""Return the lines of a file; only ``\n`` ends one, and the last may lack it."""
+    r"""Return the lines of a file; only ``\n`` ends a line, and the last may lack it."""
     lines = [clean_text(line) for line in read_text(path).split("\n")]
     return lines if lines[-1] else lines[:-1]

@@ -1,11 +1,13 @@
-"""NLVR and NLVR2 (Suhr et al. 2017, 2019): is a sentence about one picture, or about two, true?"""
+"""NLVR and NLVR2 (Suhr et al. 2017, 2019): true or false sentences about one or two images."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from velm_lightning.data.datasets.captioned import identity
+from typing_extensions import override
+
+from velm_lightning.data.datasets.captioned import id_text
 from velm_lightning.data.datasets.columns import sentence
 from velm_lightning.data.datasets.located import FileDataset, Located, add
 from velm_lightning.io.files import TableRow, clean_text, fault, inside, read_rows, show
@@ -15,19 +17,19 @@ from velm_lightning.types import InputError, Sample
 class NLVR(FileDataset):
     """Sentences with the label true or false, from the official JSON lines files.
 
-    The defaults are those of NLVR, whose pictures exist in six orders of their boxes, each a sample. The two
-    photos of NLVR2 are a clip of two frames: see ``conf/data/nlvr2.yaml``. A test file may lack its labels, and its
-    rows the field ``directory``, as ``hidden.json``: their pictures are then looked for in every directory.
+    The defaults are those of NLVR, whose images exist in six orders of their boxes, with one sample per order. The two
+    photos of NLVR2 are a clip of two frames: see ``conf/data/nlvr2.yaml``. A test file may lack the labels, and its
+    rows the field ``directory``, as in ``hidden.json``: every directory is then searched for their images.
 
     Args:
-        root: folder that the other names are relative to.
-        train: file of the training split, or ``null``; and so on.
-        val: file of the validation split.
-        test: file of the test split.
-        pictures: the files of a sample's pictures. ``{split}`` stands for the name of the JSON file, ``{directory}``
-            and ``{identifier}`` for those fields, ``{pair}`` for the identifier without its last part, and
-            ``{order}`` for the numbers below ``orders``.
-        orders: in how many orders a picture exists.
+        root: Folder to which the other paths are relative.
+        train: File of the training split, or ``null``.
+        val: File of the validation split.
+        test: File of the test split.
+        pictures: Image files of a sample. ``{split}`` is the name of the JSON file, ``{directory}``
+            and ``{identifier}`` are those fields, ``{pair}`` the identifier without its last part, and
+            ``{order}`` a number below ``orders``.
+        orders: Number of orders in which an image exists.
     """
 
     official = True
@@ -48,20 +50,20 @@ class NLVR(FileDataset):
         if not self.pictures or orders < 1:
             raise InputError(f"pictures={list(pictures)} and orders={orders}: give at least one of each")
 
+    @override
     def read(self, name: str, problems: list[str] | None = None) -> list[Located]:
-        """See ``FileDataset.read``."""
         file = self.files[name]
-        found: dict[str, Located] = {}
+        samples: dict[str, Located] = {}
         for row in read_rows(self.root / file, problems) if file else ():
             try:
                 for order in range(self.orders):
-                    add(found, Located(row.where, self._sample(row, Path(file or "").stem, order, name == "test")))
+                    add(samples, Located(row.where, self._sample(row, Path(file or "").stem, order, name == "test")))
             except InputError as error:
                 fault(error, problems)
-        return list(found.values())
+        return list(samples.values())
 
     def _directory(self, fields: Mapping[str, object]) -> str:
-        """Return the name of the folder that holds the first picture of a row that does not name it; else nothing."""
+        """Return the name of the folder that holds the first image of a row, or an empty string."""
         before, mark, after = self.pictures[0].partition("{directory}")
         folder = self.images / before.format(**fields)
         if not mark or not folder.is_dir():
@@ -75,7 +77,7 @@ class NLVR(FileDataset):
         missing = [field for field in ("identifier", "sentence") if field not in row.values]
         if missing:
             raise InputError(f"{row.where}: has no {', '.join(missing)}: is it an official file?")
-        identifier = identity(row.values["identifier"], "identifier", row.where)
+        identifier = id_text(row.values["identifier"], "identifier", row.where)
         pair = identifier.rpartition("-")[0]
         directory = clean_text(str(row.values.get("directory", "")))
         fields = {"split": split, "directory": directory, "identifier": identifier, "pair": pair, "order": order}

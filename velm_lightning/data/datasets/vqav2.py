@@ -1,4 +1,4 @@
-"""VQA v2 (Goyal et al. 2017) from its official question and annotation files beside the COCO image folders."""
+"""VQA v2 (Goyal et al. 2017) from its official question and annotation files and the COCO image folders."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from velm_lightning.data.datasets.captioned import identity
+from typing_extensions import override
+
+from velm_lightning.data.datasets.captioned import id_text
 from velm_lightning.data.datasets.columns import sentence, soft_weights
 from velm_lightning.data.datasets.holdout import check_holdout, part_of
 from velm_lightning.data.datasets.located import FileDataset, Located, add
@@ -16,34 +18,34 @@ from velm_lightning.types import InputError, Sample
 
 
 class _Source(NamedTuple):
-    """Which files a split is read from."""
+    """The files of a split."""
 
     questions: Path
     annotations: Path | None
     folder: Path
-    pictures: dict[int, Path]  # several questions share one
+    pictures: dict[int, Path]  # shared by several questions
 
     def picture(self, image: int) -> Path:
-        """Return an image's file, the same object for the same number."""
+        """Return an image's file, as the same object for the same number."""
         if image not in self.pictures:
             self.pictures[image] = self.folder / f"COCO_{self.folder.name}_{image:012d}.jpg"
         return self.pictures[image]
 
 
 class VQAv2(FileDataset):
-    """Questions with ten annotators' answers each; an answer weighs min(1, count / 3).
+    """Questions with the answers of ten annotators; the weight of an answer is min(1, count / 3).
 
     Args:
-        root: folder of the question and annotation files.
-        train: subset that is the training split; and so on. Test subsets have no annotations: their samples have no
-            target and no references.
-        val: subset for validation, or ``null``.
-        test: ``val2014``, ``test-dev2015``, ``test2015`` or none.
-        images: folder that holds ``train2014/``, ``val2014/``, ``test2015/``; relative to ``root``.
-        group: what scores are broken down by.
-        holdout: share of the training images that become the validation split; then give ``val: null``.
-        questions: name of the question files; ``{}`` stands for the subset.
-        annotations: name of the annotation files.
+        root: Folder of the question and annotation files.
+        train: Subset of the training split. Test subsets have no annotations, and their samples no target and no
+            references.
+        val: Subset for validation, or ``null``.
+        test: ``val2014``, ``test-dev2015``, ``test2015`` or ``null``.
+        images: Folder with ``train2014/``, ``val2014/``, ``test2015/``; relative to ``root``.
+        group: Annotation field by which scores are grouped.
+        holdout: Share of the training images that become the validation split; requires ``val: null``.
+        questions: Name of the question files; ``{}`` is the subset.
+        annotations: Name of the annotation files.
     """
 
     official = True
@@ -66,17 +68,21 @@ class VQAv2(FileDataset):
         self.subsets = {"train": train, "val": train if holdout else val, "test": test}
         self.names = questions, annotations
 
+    @override
     def read(self, name: str, problems: list[str] | None = None) -> list[Located]:
-        """See ``FileDataset.read``."""
         subset = self.subsets[name]
         if subset is None:
             return []
-        found = self._samples(self._source(subset), problems)
+        samples = self._samples(self._source(subset), problems)
         if self.holdout and name != "test":
             return part_of(
-                found, self.holdout, name == "val", lambda one: _path(one.sample).name, lambda one: [_path(one.sample)]
+                samples,
+                self.holdout,
+                name == "val",
+                lambda item: _path(item.sample).name,
+                lambda item: [_path(item.sample)],
             )
-        return found
+        return samples
 
     def _source(self, subset: str) -> _Source:
         questions, annotations = (self.root / name.format(subset) for name in self.names)
@@ -84,20 +90,20 @@ class VQAv2(FileDataset):
         return _Source(questions, None if subset.startswith("test") else annotations, folder, {})
 
     def _samples(self, source: _Source, problems: list[str] | None) -> list[Located]:
-        found: dict[str, Located] = {}
+        samples: dict[str, Located] = {}
         answers = dict(self._annotations(source.annotations, problems)) if source.annotations else None
         asked = set()
         for row in _records(source.questions, "questions", ("question_id", "image_id", "question"), problems):
             asked.add(row.values["question_id"])
             try:
-                add(found, Located(row.where, self._sample(row, answers, source)))
+                add(samples, Located(row.where, self._sample(row, answers, source)))
             except InputError as error:
                 fault(error, problems)
         for key, row in (answers or {}).items():
             if key not in asked:
-                told = f"{len(answers or {})} annotations, {len(asked)} questions"
-                fault(InputError(f"{row.where}: has no question in {source.questions.name} ({told})"), problems)
-        return list(found.values())
+                counts = f"{len(answers or {})} annotations, {len(asked)} questions"
+                fault(InputError(f"{row.where}: has no question in {source.questions.name} ({counts})"), problems)
+        return list(samples.values())
 
     def _sample(self, row: TableRow, answers: Mapping[str, TableRow] | None, source: _Source) -> Sample:
         key, image = row.values["question_id"], row.values["image_id"]
@@ -113,24 +119,24 @@ class VQAv2(FileDataset):
             )
         annotation = answers[key]
         if annotation.values["image_id"] != image:
-            raise InputError(f"{annotation.where}: image_id differs from the question's {image}: mend one of them")
+            raise InputError(f"{annotation.where}: image_id differs from the question's {image}: correct one of them")
         references = _answers(annotation)
         weights = soft_weights([answer.strip().lower() for answer in references])
         group = sentence(annotation.values.get(self.group), self.group, annotation, empty=True)
         return Sample(key, picture, text, weights, references, group)
 
     def _annotations(self, path: Path, problems: list[str] | None) -> Iterator[tuple[str, TableRow]]:
-        seen: set[str] = set()
+        keys: set[str] = set()
         for row in _records(path, "annotations", ("question_id", "image_id", "answers"), problems):
             key = row.values["question_id"]
-            if key in seen:
+            if key in keys:
                 fault(InputError(f"{row.where}: this question is annotated twice: remove one"), problems)
-            seen.add(key)
+            keys.add(key)
             yield key, row
 
 
 def _records(path: Path, name: str, fields: Sequence[str], problems: list[str] | None) -> Iterator[TableRow]:
-    """Yield the records of an official file that have all fields; each is named by its question."""
+    """Yield the records of an official file that have all fields, located by their question."""
     whole = read_json(path)
     records = whole.get(name) if isinstance(whole, dict) else None
     if not isinstance(records, list) or not records:
@@ -143,26 +149,26 @@ def _records(path: Path, name: str, fields: Sequence[str], problems: list[str] |
             key = record["question_id"]
             where = f"{path}: question_id {key if isinstance(key, int) else show(key)}"
             try:
-                record["question_id"] = identity(key, "question_id", where)
+                record["question_id"] = id_text(key, "question_id", where)
                 yield TableRow(where, record)
             except InputError as error:
                 fault(error, problems)
 
 
 def _answers(row: TableRow) -> tuple[str, ...]:
-    """Return what the annotators said, each on one plain line, as the official evaluation reads it."""
+    """Return the annotators' answers, each as one line, as in the official evaluation."""
     entries: Any = row.values["answers"]
     if not isinstance(entries, list) or not entries:
         raise InputError(f'{row.where}: answers are {show(entries)}: give a list of {{"answer": …}}')
-    found = []
+    answers = []
     for entry in entries:
         if not isinstance(entry, dict) or not isinstance(entry.get("answer"), str):
             raise InputError(f'{row.where}: an answer is {show(entry)}: write {{"answer": "yes"}}')
-        found.append(_clean(entry["answer"]))
-    return tuple(found)
+        answers.append(_clean(entry["answer"]))
+    return tuple(answers)
 
 
-@lru_cache(2**16)  # a few thousand answers fill millions of places
+@lru_cache(2**16)  # millions of rows share a few thousand answers
 def _clean(answer: str) -> str:
     return clean_text(answer)
 

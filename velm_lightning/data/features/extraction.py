@@ -1,4 +1,4 @@
-"""Running a frozen image encoder over pictures whose features are not on disk yet; processes share the work."""
+"""Computing the features of images that are not on disk yet; several processes share the work."""
 
 from __future__ import annotations
 
@@ -17,60 +17,61 @@ from torch import Tensor
 from velm_lightning.data.features.frozen import FrozenEncoder, at_rest, device_of
 from velm_lightning.data.features.shards import is_whole, open_shard, shard_path, write_shard
 from velm_lightning.data.images.decode import read_image
-from velm_lightning.io.digests import digest_of, threads
+from velm_lightning.io.digests import digest_of
+from velm_lightning.io.threads import threads
 from velm_lightning.types import InputError
 
 SHARD = 256
-"""Pictures in a file: what an interruption can cost, and what a process takes on at a time."""
+"""Images per file: the unit of work of a process, and the most that an interruption loses."""
 
 _BATCH = 32
-_PIXELS = 2**18  # in a batch on a CPU: activations above 32 MB are fresh memory in every layer, and its zeroing costs
+_PIXELS = 2**18  # per CPU batch: activations above 32 MB are newly allocated and zeroed in every layer
 
 Sources = Mapping[bytes, Path | Tensor]
-"""Digests of contents, each with a picture that has it."""
+"""An image per digest of its content."""
 
 
 class Extraction:
-    """Makes the shards of pictures, in the given order, leaving out those that other processes are at work on.
+    """Writes the shards of images in order, postponing those that other processes are writing.
 
     Args:
-        encoder: turns pictures into tokens; it stays on its device and in its mode.
-        folder: where the shards go.
-        key: the encoder's.
+        encoder: Turns images into tokens; its device and mode do not change.
+        folder: Folder of the shards.
+        key: Key of the encoder.
     """
 
     def __init__(self, encoder: FrozenEncoder, folder: Path, key: str) -> None:
         self.encoder, self.folder, self.key = encoder, folder, key
 
     def run(self, sources: Sources, progress: bool = True) -> list[Path]:
-        """Make every shard of ``sources`` or wait until another process has made it; return their files.
+        """Write every shard of ``sources``, or wait until another process has written it; return the files.
 
         Raises:
-            InputError: a picture cannot be read, tokens do not fit float16, or the disk is full.
-            OSError: the folder cannot be written.
+            InputError: An image cannot be read, tokens do not fit float16, or the disk is full.
+            OSError: The folder cannot be written.
         """
         every = tuple(sources)
         chunks = [every[start : start + SHARD] for start in range(0, len(every), SHARD)]
         self.folder.mkdir(parents=True, exist_ok=True)
         with _bar(progress, f"Encoding {len(every):,} images for {self.folder}") as bar:
             task, left = bar.add_task("Encoding images", total=len(every)), chunks
-            for wait in (False, True):  # first what is free, then what others were at work on
+            for wait in (False, True):  # first the free shards, then those that other processes were writing
                 busy = []
                 for number, chunk in enumerate(left):
-                    if self._make(chunk, sources, wait):
+                    if self._write(chunk, sources, wait):
                         bar.advance(task, len(chunk))
-                        self._check_room(chunk, len(left) - number - 1)
+                        self._check_space(chunk, len(left) - number - 1)
                     else:
                         busy.append(chunk)
                 left = busy
                 bar.update(task, description="Waiting for other processes" if left else None)
         return [shard_path(self.folder, chunk) for chunk in chunks]
 
-    def _make(self, chunk: tuple[bytes, ...], sources: Sources, wait: bool) -> bool:
-        """Make one shard unless it is there; say no where another process is making it and ``wait`` is not asked."""
+    def _write(self, chunk: tuple[bytes, ...], sources: Sources, wait: bool) -> bool:
+        """Write one shard unless it exists; return False if another process is writing it and ``wait`` is False."""
         path = shard_path(self.folder, chunk)
         try:
-            with FileLock(path.with_suffix(".lock"), timeout=-1 if wait else 0):  # freed when its holder dies
+            with FileLock(path.with_suffix(".lock"), timeout=-1 if wait else 0):  # released when its process ends
                 if not is_whole(open_shard(path), self.key):
                     write_shard(path, chunk, self.tokens(chunk, sources), self.key)
         except Timeout:
@@ -78,48 +79,48 @@ class Extraction:
         return True
 
     def tokens(self, pictures: Sequence[bytes], sources: Sources) -> Tensor:
-        """Return what the encoder makes of pictures: (K, N, D) float16.
+        """Return the encoder's tokens of K images: (K, N, D) float16.
 
         Raises:
-            InputError: a picture cannot be read, or its tokens do not fit float16.
+            InputError: An image cannot be read, or its tokens do not fit float16.
         """
-        device, found = device_of(self.encoder), []
+        device, batches = device_of(self.encoder), []
         size = _BATCH if device.type != "cpu" else max(1, min(_BATCH, _PIXELS // self.encoder.transform.size**2))
         with threads() as pool, at_rest(self.encoder):
             read = pool.map(lambda digest: self._read(digest, sources[digest]), pictures)
             while batch := list(islice(read, size)):
-                found.append(self.encoder(torch.stack(batch).to(device)).embeddings.half().cpu())
-            tokens = torch.cat(found)
+                batches.append(self.encoder(torch.stack(batch).to(device)).embeddings.half().cpu())
+            tokens = torch.cat(batches)
         good = tokens.isfinite().flatten(1).all(1)
         if not good.all():
             first = sources[pictures[int(good.long().argmin())]]
-            name = first if isinstance(first, Path) else "a picture"
+            name = first if isinstance(first, Path) else "an image"
             raise InputError(f"the features of {name} do not fit float16: set data.cache_features to false")
         return tokens
 
     def _read(self, digest: bytes, source: Path | Tensor) -> Tensor:
         picture = read_image(source, self.encoder.transform)
         if digest_of(source) != digest:
-            raise InputError(f"{source}: changed while its features were made: start again when it is at rest")
+            raise InputError(f"{source}: changed while its features were computed: start the command again")
         return picture
 
-    def _check_room(self, chunk: tuple[bytes, ...], left: int) -> None:
-        """Refuse early what would fill the disk after hours."""
+    def _check_space(self, chunk: tuple[bytes, ...], left: int) -> None:
+        """Raise early if the remaining shards do not fit on the disk."""
         needed = left * shard_path(self.folder, chunk).stat().st_size
         free = shutil.disk_usage(self.folder).free
         if needed > free:
             raise InputError(
                 f"{self.folder}: the features need {needed / 1e9:.1f} GB more and {free / 1e9:.1f} GB are free: "
-                "free some space, or name another folder as data.cache"
+                "free some space, or set data.cache_dir to another folder"
             )
 
 
 @contextmanager
-def _bar(progress: bool, told: str) -> Iterator[Progress]:
-    """Show a bar on a terminal, and one line in a log."""
+def _bar(progress: bool, message: str) -> Iterator[Progress]:
+    """Show a progress bar on a terminal, or print one line into a log."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     if progress and not console.is_terminal:
-        console.print(told, soft_wrap=True, highlight=False)
+        console.print(message, soft_wrap=True, highlight=False)
     with Progress(*columns, console=console, transient=True, disable=not (progress and console.is_terminal)) as bar:
         yield bar

@@ -1,4 +1,4 @@
-"""What is asked of an image encoder whose features are kept: that it is frozen, known by its content, and at rest."""
+"""Frozen image encoders whose features are cached: the protocol, the key and the checks."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ from velm_lightning.io.configurable import to_config
 from velm_lightning.io.digests import raw
 from velm_lightning.types import ImageTransform, InputError, Tokens
 
-_VERSION = 2  # of the decoding and of the features: a new number leaves old features aside
+_VERSION = 2  # of the decoding and the features; a new number ignores features on disk
 
 
 class FrozenEncoder(Protocol):
-    """All that is asked of an image encoder: pictures in, tokens out."""
+    """Protocol of an image encoder: images in, tokens out."""
 
     transform: ImageTransform
 
     @property
     def frozen(self) -> bool:
-        """Whether nothing in it learns."""
+        """Whether no parameter is trained."""
         ...
 
     def __call__(self, image: Tensor) -> Tokens:
-        """Turn uint8 pictures (B, 3, S, S) into tokens."""
+        """Encode uint8 images (B, 3, S, S) as tokens (B, N, D)."""
         ...
 
     def modules(self) -> Iterator[nn.Module]:
-        """See ``nn.Module``."""
+        """Yield all modules, as ``nn.Module.modules``."""
         ...
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """See ``nn.Module``."""
+        """Yield the named parameters, as ``nn.Module.named_parameters``."""
         ...
 
     def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
-        """See ``nn.Module``."""
+        """Yield the named buffers, as ``nn.Module.named_buffers``."""
         ...
 
 
 def encoder_key(encoder: FrozenEncoder) -> str:
-    """Return a name that changes with any weight or buffer of an encoder, how it was built, and its transform."""
-    about = [_VERSION, to_config(encoder), encoder.transform]
-    digest = sha256(json.dumps(about, sort_keys=True).encode())
+    """Return a key that changes with any weight, buffer, argument or transform of an encoder."""
+    description = [_VERSION, to_config(encoder), encoder.transform]
+    digest = sha256(json.dumps(description, sort_keys=True).encode())
     for name, value in _state(encoder):
         digest.update(f"\n{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
         digest.update(raw(value.cpu()))
@@ -56,7 +56,7 @@ def encoder_key(encoder: FrozenEncoder) -> str:
 
 
 def device_of(encoder: FrozenEncoder) -> torch.device:
-    """Return where an encoder's weights lie."""
+    """Return the device of an encoder's weights."""
     return next((value.device for _, value in _state(encoder)), torch.device("cpu"))
 
 
@@ -67,7 +67,7 @@ def _state(encoder: FrozenEncoder) -> Iterable[tuple[str, Tensor]]:
 
 @contextmanager
 def at_rest(encoder: FrozenEncoder) -> Iterator[None]:
-    """Put an encoder into evaluation mode without gradients, and every part of it back into its own mode after."""
+    """Put an encoder into evaluation mode without gradients; restore the mode of every module afterwards."""
     modes = [(module, module.training) for module in encoder.modules()]
     for module, _ in modes:
         module.training = False
@@ -80,13 +80,13 @@ def at_rest(encoder: FrozenEncoder) -> Iterator[None]:
 
 
 def check_frozen(encoder: FrozenEncoder) -> None:
-    """Refuse an encoder that learns.
+    """Check that an encoder is frozen.
 
     Raises:
-        InputError: it does.
+        InputError: The encoder has trained parameters.
     """
     if not encoder.frozen:
         raise InputError(
-            f"data.cache_features=true needs a frozen image encoder, but {type(encoder).__name__} learns: "
+            f"data.cache_features=true needs a frozen image encoder, but {type(encoder).__name__} is trained: "
             "freeze it (image_encoder.init_args.trainable: 0), or set data.cache_features to false"
         )

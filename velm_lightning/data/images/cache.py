@@ -1,4 +1,4 @@
-"""A split's decoded pictures in one file, written beside and renamed: a half-written one is never taken for whole."""
+"""The decoded images of a split in one memory-mapped file."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from velm_lightning.types import ImageTransform, InputError
+from velm_lightning.io.atomic import make_folder, refusal, remove_parts_of, replacing
+from velm_lightning.types import ImageTransform
 
-_VERSION = 2  # of the file's layout and of the decoding: a new number leaves the old files aside
+_VERSION = 2  # of the file's layout and the decoding; a new number ignores files on disk
 
 
 def default_folder() -> Path:
-    """Return where caches lie unless the user says otherwise."""
+    """Return the default folder of caches."""
     return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "velm_lightning"
 
 
 def cache_key(paths: Sequence[Path], transform: ImageTransform) -> str:
-    """Return a name that changes with any file's name, size or time, and with the geometry."""
+    """Return a key that changes with the name, size or time of any file, and with the geometry."""
     digest = hashlib.sha256(repr((_VERSION, transform[:4])).encode())
     for path in paths:
         try:
@@ -35,9 +36,9 @@ def cache_key(paths: Sequence[Path], transform: ImageTransform) -> str:
 
 
 def open_cache(path: Path, count: int, size: int) -> tuple[Tensor, Tensor] | None:
-    """Map a whole cache: pixels (count, 3, size, size) uint8 and which of them could be read (count,) bool.
+    """Map a cache: pixels (count, 3, size, size) uint8 and which images could be read (count,) bool.
 
-    Processes share its pages. Returns nothing where the file is missing or is not of the right length.
+    Processes share its pages. Returns None if the file is missing or has the wrong length.
     """
     pixels = count * 3 * size * size
     if not path.is_file() or path.stat().st_size != pixels + count:
@@ -47,32 +48,30 @@ def open_cache(path: Path, count: int, size: int) -> tuple[Tensor, Tensor] | Non
 
 
 def build_cache(path: Path, count: int, size: int, pictures: Iterable[Tensor | None]) -> tuple[Tensor, Tensor]:
-    """Return the cache at ``path``, built from ``pictures`` where there is none; a second process waits for the first.
+    """Return the cache at ``path``, built from ``pictures`` if it does not exist; a second process waits.
 
     Raises:
-        InputError: the folder cannot be written, or the disk is full; no part of the file is left.
+        InputError: The folder cannot be written, or the disk is full; no part of the file remains.
     """
-    found = open_cache(path, count, size)
-    if found is not None:
-        return found
+    cache = open_cache(path, count, size)
+    if cache is not None:
+        return cache
+    make_folder(path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
-            found = open_cache(path, count, size)
-            if found is None:
+            cache = open_cache(path, count, size)
+            if cache is None:
+                remove_parts_of(path)
                 _write(path, pictures, bytes(3 * size * size))
-                found = open_cache(path, count, size)
+                cache = open_cache(path, count, size)
     except OSError as error:
-        raise InputError(
-            f"{path}: the image cache cannot be written ({error.strerror or error}): "
-            "free some space, or name another cache folder"
-        ) from error
-    assert found is not None, "a cache just written is whole"
-    return found
+        raise refusal(path, error) from error
+    assert cache is not None, "the cache was just written"
+    return cache
 
 
 def _write(path: Path, pictures: Iterable[Tensor | None], blank: bytes) -> None:
-    """Write pixels, then one byte a picture: 1 where it could be read."""
+    """Write the pixels, then one byte per image: 1 if it could be read, else 0."""
 
     def rows() -> Iterator[bytes]:
         for picture in pictures:
@@ -80,13 +79,6 @@ def _write(path: Path, pictures: Iterable[Tensor | None], blank: bytes) -> None:
             yield blank if picture is None else picture.contiguous().numpy().tobytes()
 
     good: list[bool] = []
-    part = path.with_suffix(".part")
-    try:
-        with part.open("wb") as file:
-            file.writelines(rows())
-            file.write(bytes(good))
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path) as file:
+        file.writelines(rows())
+        file.write(bytes(good))

@@ -1,4 +1,4 @@
-"""One picture of any kind, file or tensor, as uint8 (3, S, S): upright, RGB, refused before it can do harm."""
+"""Decoding an image file or tensor to uint8 (3, S, S), upright and in RGB."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from torch import Tensor
 from velm_lightning.types import ImageTransform, InputError
 
 MAX_PIXELS = 64_000_000
-"""The largest picture that is decoded unless the user says otherwise: a header can claim any size."""
+"""Default limit on the pixels of an image, because a header can claim any size."""
 
-_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")  # none that starts another program, as EPS does
+_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")  # none that starts another program, such as EPS
 _FILTERS = {"bilinear": Pillow.Resampling.BILINEAR, "bicubic": Pillow.Resampling.BICUBIC}
-_LONGEST = 4  # of a picture that is resized as a whole, in units of its shorter side
+_LONGEST = 4  # longest side of an image that is resized as a whole, relative to its shorter side
 _TURNS = {
     2: Pillow.Transpose.FLIP_LEFT_RIGHT,
     3: Pillow.Transpose.ROTATE_180,
@@ -28,44 +28,44 @@ _TURNS = {
     6: Pillow.Transpose.ROTATE_270,
     7: Pillow.Transpose.TRANSVERSE,
     8: Pillow.Transpose.ROTATE_90,
-}  # EXIF orientation -> what undoes it
-_SIDEWAYS = (5, 6, 7, 8)  # of them, those that exchange width and height
+}  # EXIF orientation -> transposition that undoes it
+_SIDEWAYS = (5, 6, 7, 8)  # those that exchange width and height
 
 
 def read_image(image: Path | Tensor, transform: ImageTransform, max_pixels: int = MAX_PIXELS) -> Tensor:
-    """Return a picture as uint8 (3, S, S), upright and in RGB.
+    """Return an image as uint8 (3, S, S), upright and in RGB.
 
-    The first frame of an animation is taken; grey, palette, CMYK and 16-bit pictures are converted; what is
-    transparent becomes white. A tensor that is S x S already is returned as it is.
+    Uses the first frame of an animation, converts grey, palette, CMYK and 16-bit images, and turns transparency
+    into white. A tensor of S x S is returned unchanged.
 
     Args:
-        image: a file, or a uint8 tensor (3, H, W).
-        transform: the geometry.
-        max_pixels: a header that claims more is refused before anything is decoded.
+        image: A file, or a uint8 tensor (3, H, W).
+        transform: The geometry.
+        max_pixels: Limit on the pixels that the header claims, checked before decoding.
 
     Raises:
-        InputError: the file is missing, empty, cut, too large or no picture; the message names it.
+        InputError: The file is missing, empty, truncated, too large or not an image; the message names it.
     """
     if isinstance(image, Tensor):
         if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3 or not image.numel():
-            raise InputError(f"a picture tensor must be uint8 (3, H, W), not {image.dtype} {tuple(image.shape)}")
+            raise InputError(f"an image tensor must be uint8 (3, H, W), got {image.dtype} {tuple(image.shape)}")
         if is_ready(image, transform):
             return image
         return _tensor(_fit(Pillow.fromarray(image.permute(1, 2, 0).contiguous().numpy()), transform))
     try:
         if not image.is_file():
-            raise InputError(f"{image}: there is no such image file: mend its name or remove its rows")
+            raise InputError(f"{image}: no such image file: correct the name or remove its rows")
         with image.open("rb") as file:
             return _tensor(_decode(file, image, transform, max_pixels))
     except InputError:
         raise
-    except Exception as error:  # Pillow's plugins raise a dozen kinds on damaged files
+    except Exception as error:  # Pillow's plugins raise many types on damaged files
         empty = isinstance(error, UnidentifiedImageError) and not image.stat().st_size
         raise InputError(f"{image}: {_reason(error, empty)}: replace the file or remove its rows") from error
 
 
 def is_ready(image: Path | Tensor, transform: ImageTransform) -> bool:
-    """Tell whether it is a tensor that needs nothing done."""
+    """Return whether the image is a tensor that needs no transform."""
     side = transform.size
     return isinstance(image, Tensor) and image.dtype == torch.uint8 and image.shape == (3, side, side)
 
@@ -75,15 +75,15 @@ def _tensor(picture: Pillow.Image) -> Tensor:
 
 
 def _fit(picture: Pillow.Image, transform: ImageTransform, full: tuple[int, int] | None = None) -> Pillow.Image:
-    """Return an upright RGB picture as S x S: squashed, or resized and its centre cropped, both with antialiasing.
+    """Return an upright RGB image as S x S: squashed, or resized and its centre cropped, both with antialiasing.
 
     The crop is that of torchvision's ``ImageClassification`` preset: the shorter side becomes ``size / crop_ratio``,
     the longer one is rounded down, and the margins are rounded half to even.
 
     Args:
-        picture: what was decoded.
-        transform: the geometry.
-        full: width and height of the picture before its decoder made it smaller; by default it has not.
+        picture: The decoded image.
+        transform: The geometry.
+        full: Width and height of the image before the decoder reduced it. None means that it is not reduced.
     """
     side, filtering = transform.size, _FILTERS[transform.interpolation]
     if transform.resize != "crop":
@@ -95,13 +95,13 @@ def _fit(picture: Pillow.Image, transform: ImageTransform, full: tuple[int, int]
     if (width, height) == picture.size and max(new) <= _LONGEST * short:
         return picture.resize(new, filtering).crop((left, top, left + side, top + side))
     factor = round(width / picture.width)  # a decoder that reduces an image rounds its sides up
-    across, down = width / factor / new[0], height / factor / new[1]  # the same part without resizing the rest
+    across, down = width / factor / new[0], height / factor / new[1]  # the same crop without resizing the rest
     box = (left * across, top * down, (left + side) * across, (top + side) * down)
     return picture.resize((side, side), filtering, box=box)
 
 
 def _decode(file: BinaryIO, path: Path, transform: ImageTransform, max_pixels: int) -> Pillow.Image:
-    """Return a file's picture as S x S, upright and in RGB."""
+    """Return a file's image as S x S, upright and in RGB."""
     if Pillow.MAX_IMAGE_PIXELS is not None and max_pixels > Pillow.MAX_IMAGE_PIXELS:
         Pillow.MAX_IMAGE_PIXELS = max_pixels
     with Pillow.open(file, formats=_FORMATS) as picture:
@@ -109,12 +109,12 @@ def _decode(file: BinaryIO, path: Path, transform: ImageTransform, max_pixels: i
         if width * height > max_pixels:
             raise InputError(
                 f"{path}: claims {width} x {height} pixels, more than max_pixels = {max_pixels}: "
-                "make the picture smaller or the limit larger"
+                "reduce the image or raise the limit"
             )
         twice = int(2 * transform.size / (transform.crop_ratio if transform.resize == "crop" else 1))
-        picture.draft("RGB", (twice, twice))  # a large JPEG is decoded at 1/2, 1/4 or 1/8, and never below 2 S
+        picture.draft("RGB", (twice, twice))  # decodes a large JPEG at 1/2, 1/4 or 1/8, but not below 2 S
         if not isinstance(picture, JpegImageFile):
-            picture.load()  # so that what looks for EXIF data finds a whole file
+            picture.load()  # because EXIF data may follow the pixels
         orientation = _orientation(picture)
         turn = _TURNS.get(orientation)
         upright = _rgb(picture) if turn is None else _rgb(picture).transpose(turn)
@@ -124,7 +124,7 @@ def _decode(file: BinaryIO, path: Path, transform: ImageTransform, max_pixels: i
 def _orientation(image: Pillow.Image) -> int:
     try:
         return int(image.getexif().get(0x0112, 1))
-    except Exception:  # damaged EXIF data do not make the picture unreadable
+    except Exception:  # an image with damaged EXIF data is still readable
         return 1
 
 
@@ -146,7 +146,7 @@ def _reason(error: Exception, empty: bool) -> str:
     if empty:
         return "the file is empty (0 bytes)"
     if isinstance(error, UnidentifiedImageError):
-        return "is not a JPEG, PNG, GIF, WebP, BMP, TIFF or PPM picture"
+        return "is not a JPEG, PNG, GIF, WebP, BMP, TIFF or PPM image"
     if isinstance(error, Pillow.DecompressionBombError | Pillow.DecompressionBombWarning):
         return f"claims too many pixels ({error})"
-    return f"cannot be read as a picture ({error or type(error).__name__})"
+    return f"cannot be read as an image ({error or type(error).__name__})"

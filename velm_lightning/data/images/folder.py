@@ -1,4 +1,4 @@
-"""The picture files in a folder, by the ids that results name them by."""
+"""Finding the image files in a folder by name or number."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", 
 
 
 def pictures_in(folder: Path, ids: Iterable[str]) -> dict[str, Path]:
-    """Return the file of each id: of that name, with or without its ending, or, as COCO has it, ending in that number.
+    """Return the file per id: the file of that name, with or without suffix, or, as in COCO, ending in that number.
 
     Args:
-        folder: is searched with its subfolders; a name may hold those.
-        ids: names or numbers of pictures: ``a.jpg``, ``val/a``, ``42`` (also ``COCO_val2014_000000000042.jpg``).
+        folder: Folder that is searched with its subfolders; a name may include those.
+        ids: Names or numbers of images: ``a.jpg``, ``val/a``, ``42`` (also ``COCO_val2014_000000000042.jpg``).
 
     Raises:
-        InputError: there is no such folder, or an id has no file there, or several.
+        InputError: The folder does not exist, or an id has no file or several files.
     """
     files: dict[str, set[Path]] = {}
     for path in picture_files(folder):
@@ -30,13 +30,13 @@ def pictures_in(folder: Path, ids: Iterable[str]) -> dict[str, Path]:
 
 
 def picture_files(folder: Path) -> list[Path]:
-    """Return the picture files of a folder and its subfolders, in the order of their names.
+    """Return the image files of a folder and its subfolders, sorted by name.
 
     Raises:
-        InputError: there is no such folder.
+        InputError: The folder does not exist.
     """
     if not folder.is_dir():
-        raise InputError(f"--images {folder}: there is no such folder")
+        raise InputError(f"--images {folder}: no such folder")
     return [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in _SUFFIXES and path.is_file()]
 
 
@@ -48,8 +48,8 @@ def _names(path: Path) -> Iterator[str]:
         yield str(int(number[0]))
 
 
-def _only(found: set[Path], key: str, folder: Path) -> Path:
-    if len(found) == 1:
-        return found.pop()
-    told = f"has {len(found)} files, such as {sorted(found)[0]}" if found else "has no file"
-    raise InputError(f"image {show(key)} {told} in {folder}: --images must hold one picture of that name or number")
+def _only(files: set[Path], key: str, folder: Path) -> Path:
+    if len(files) == 1:
+        return files.pop()
+    problem = f"has {len(files)} files, such as {sorted(files)[0]}" if files else "has no file"
+    raise InputError(f"image {show(key)} {problem} in {folder}: --images must hold one image of that name or number")

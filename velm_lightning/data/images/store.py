@@ -1,10 +1,8 @@
-"""The pictures of a whole split by sample number: decoded at every fetch, once a run, or once for all runs."""
+"""The images of a split by sample number: decoded per fetch, once per run, or once for all runs."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Hashable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,33 +13,35 @@ from torch import Tensor
 
 from velm_lightning.data.images.cache import build_cache, cache_key, default_folder
 from velm_lightning.data.images.decode import MAX_PIXELS, is_ready, read_image
-from velm_lightning.io.digests import source_id
+from velm_lightning.io.digests import image_key
+from velm_lightning.io.threads import threads
 from velm_lightning.types import Image, ImageTransform, InputError
 
 __all__ = ["MAX_PIXELS", "ImageStore", "read_image"]
 
 
 class ImageStore:
-    """The pictures of a split by sample number: each decoded once a fetch, once a run, or once for all runs.
+    """The images of a split by sample number: decoded per fetch, once per run, or once for all runs.
 
-    Many samples may show one picture: it is kept once. Loader workers share the memory and the file.
+    An image that several samples use is kept once. Loader workers share the memory and the file.
 
     Args:
-        images: the picture of every sample: a file, a tensor, or a tuple of frames (all of one length).
-        transform: the geometry.
-        mode: ``none`` decodes at every fetch; ``memory`` keeps all as uint8; ``disk`` maps one uint8 file, which
-            is made once for the same files and geometry.
-        cache_dir: where ``disk`` keeps its files.
-        max_pixels: see ``read_image``.
-        strict: an unreadable picture ends the start of ``memory`` and ``disk``; else it is an error when fetched.
-        progress: show a bar while all are decoded.
+        images: Image of every sample: a file, a tensor, or a tuple of frames (all of one length).
+        transform: The geometry.
+        mode: ``disabled`` decodes at every fetch; ``memory`` keeps all images as uint8; ``disk`` maps one uint8 file,
+            which is written once for the same files and geometry.
+        cache_dir: Folder of the ``disk`` files.
+        max_pixels: See ``read_image``.
+        strict: Whether ``memory`` and ``disk`` raise for an unreadable image at the start instead of when it is
+            fetched.
+        progress: Whether to show a progress bar.
     """
 
     def __init__(
         self,
         images: Sequence[Image],
         transform: ImageTransform,
-        mode: Literal["none", "memory", "disk"] = "none",
+        mode: Literal["disabled", "memory", "disk"] = "disabled",
         cache_dir: Path | None = None,
         *,
         max_pixels: int = MAX_PIXELS,
@@ -55,7 +55,7 @@ class ImageStore:
         if self._pixels is not None:
             self._rows = _places(self._sources, self._pixels)[self._rows]
             self._sources = []
-        elif mode != "none" and not all(is_ready(source, transform) for source in self._sources):
+        elif mode != "disabled" and not all(is_ready(source, transform) for source in self._sources):
             self._load(mode, cache_dir or default_folder(), strict, progress)
 
     def __len__(self) -> int:
@@ -65,7 +65,7 @@ class ImageStore:
         """Return uint8 (B, 3, S, S), or (B, T, 3, S, S) for clips.
 
         Raises:
-            InputError: a picture cannot be read; the message names its file.
+            InputError: An image cannot be read; the message names its file.
         """
         rows = self._rows[torch.as_tensor(indices, dtype=torch.long)]  # (B,) or (B, T)
         flat = rows.flatten()
@@ -77,18 +77,18 @@ class ImageStore:
         return pictures.view(*rows.shape, *pictures.shape[1:])
 
     def fetch_readable(self, indices: Sequence[int]) -> tuple[Tensor, list[int], list[InputError]]:
-        """Return the pictures that can be read, their positions in ``indices``, and an error for each other one."""
+        """Return the readable images, their positions in ``indices``, and one error per unreadable image."""
         try:
             return self.fetch(indices), list(range(len(indices))), []
         except InputError:
-            pictures, kept, errors = [self.fetch([])], [], []
+            pictures, positions, errors = [self.fetch([])], [], []
         for position, index in enumerate(indices):
             try:
                 pictures.append(self.fetch([index]))
-                kept.append(position)
+                positions.append(position)
             except InputError as error:
                 errors.append(error)
-        return torch.cat(pictures), kept, errors
+        return torch.cat(pictures), positions, errors
 
     def _read(self, row: int) -> Tensor:
         if self._pixels is not None and bool(self._good[row]):
@@ -96,7 +96,7 @@ class ImageStore:
         return read_image(self._sources[row], self.transform, self.max_pixels)
 
     def _load(self, mode: str, folder: Path, strict: bool, progress: bool) -> None:
-        """Decode every picture into memory or into the cache file; what cannot be read stays with its file."""
+        """Decode every image into memory or into the cache file; unreadable ones are marked."""
         count, size = len(self._sources), self.transform.size
         paths = [source for source in self._sources if isinstance(source, Path)]
         if mode == "disk" and len(paths) == count:
@@ -116,7 +116,7 @@ class ImageStore:
                 raise InputError(f"{error}{more}") from error
 
     def _decode_all(self, progress: bool) -> Iterator[Tensor | None]:
-        """Yield every picture in order, decoded by a few threads; nothing for one that cannot be read."""
+        """Yield every image in order, decoded by several threads; None for an unreadable one."""
 
         def read(source: Path | Tensor) -> Tensor | None:
             try:
@@ -127,13 +127,12 @@ class ImageStore:
         console = Console(stderr=True)
         hidden = not progress or not console.is_terminal
         starts = range(0, len(self._sources), 256)
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
-        with ThreadPoolExecutor(min(8, cores)) as pool:
+        with threads() as pool:
             for start in track(starts, "Decoding images", console=console, transient=True, disable=hidden):
                 yield from pool.map(read, self._sources[start : start + 256])
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave a mapped file out: the other process maps it anew."""
+        """Exclude a mapped file, which the other process maps itself."""
         return self.__dict__ | ({"_pixels": None} if self._cache else {})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -144,39 +143,39 @@ class ImageStore:
 
 
 def distinct(images: Sequence[Image]) -> tuple[list[Path | Tensor], Tensor]:
-    """Return the distinct pictures, and each sample's number(s) among them: (n,), or (n, T) for clips.
+    """Return the distinct images, and each sample's number(s) among them: (n,), or (n, T) for clips.
 
     Raises:
-        InputError: clips have different numbers of frames.
+        InputError: Clips have different numbers of frames.
     """
-    seen: dict[Hashable, int] = {}
+    numbers: dict[Hashable, int] = {}
     sources: list[Path | Tensor] = []
 
     def number(image: Path | Tensor) -> int:
-        key = source_id(image)
-        if key not in seen:
-            seen[key] = len(sources)
+        key = image_key(image)
+        if key not in numbers:
+            numbers[key] = len(sources)
             sources.append(image)
-        return seen[key]
+        return numbers[key]
 
     lengths = {len(image) if isinstance(image, tuple) else -1 for image in images}
     if len(lengths) > 1 or 0 in lengths:
-        told = ", ".join("single pictures" if n < 0 else f"clips of {n}" for n in sorted(lengths))
-        raise InputError(f"the samples of a split must all have as many frames (one or more), not {told}")
+        counts = ", ".join("single images" if n < 0 else f"clips of {n}" for n in sorted(lengths))
+        raise InputError(f"the samples of a split must all have the same number of frames (one or more), got {counts}")
     rows = [[number(part) for part in image] if isinstance(image, tuple) else number(image) for image in images]
     return sources, torch.tensor(rows, dtype=torch.long)
 
 
 def _one_block(sources: Sequence[Path | Tensor], transform: ImageTransform) -> Tensor | None:
-    """Return (N, 3, S, S) without a copy where all pictures are rows of one tensor: then a batch is one gather."""
+    """Return (N, 3, S, S) without a copy if all images are rows of one tensor, so that a batch is one gather."""
     row = 3 * transform.size**2
     tensors = [source for source in sources if isinstance(source, Tensor) and is_ready(source, transform)]
     if not tensors or len(tensors) < len(sources):
         return None
     storage = tensors[0].untyped_storage()
-    for one in tensors:
-        same = one.untyped_storage().data_ptr() == storage.data_ptr()
-        if not same or not one.is_contiguous() or one.storage_offset() % row:
+    for tensor in tensors:
+        same = tensor.untyped_storage().data_ptr() == storage.data_ptr()
+        if not same or not tensor.is_contiguous() or tensor.storage_offset() % row:
             return None
     return torch.empty(0, dtype=torch.uint8).set_(storage)[: storage.nbytes() // row * row].view(-1, *tensors[0].shape)
 

@@ -1,61 +1,55 @@
-"""Frames of a video file, decoded once by PyAV (extra ``video``) and kept as pictures, so that all else sees files."""
+"""Frames of a video file, decoded once by PyAV (extra ``video``) and kept as image files."""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from velm_lightning.io.atomic import new_folder
 from velm_lightning.types import InputError
 
 
 def keep_frames(video: Path, wanted: int, folder: Path) -> tuple[Path, ...]:
-    """Return ``wanted`` frames of a video as PNG files, spread over its length; they are made where they are missing.
+    """Return ``wanted`` frames of a video as PNG files, spread over its length and written on first use.
 
-    They lie in a folder of their own below ``folder``, whose name changes with the video's path, size and time. It is
-    written beside and renamed, so that a half-written one is never taken for whole.
+    They are in a subfolder of ``folder`` whose name depends on the path, size and time of the video. The subfolder
+    appears only once it is complete.
 
     Raises:
-        InputError: PyAV is missing, the file is missing or no video, or the frames cannot be written.
+        InputError: PyAV or the file is missing, the file is not a video, or the frames cannot be written.
     """
     try:
         state = video.stat()
     except OSError:
-        raise InputError(f"{video}: there is no such clip: mend its name or remove its rows") from None
+        raise InputError(f"{video}: no such clip: correct the name or remove its rows") from None
     name = blake2b(repr((str(video.resolve()), state.st_size, state.st_mtime_ns, wanted)).encode(), digest_size=12)
-    kept = folder / name.hexdigest()
-    paths = tuple(kept / f"{part:04d}.png" for part in range(wanted))
-    if not kept.is_dir():
+    frames = folder / name.hexdigest()
+    paths = tuple(frames / f"{part:04d}.png" for part in range(wanted))
+    if not frames.is_dir():
         try:
             folder.mkdir(parents=True, exist_ok=True)
             _write(video, paths)
         except OSError as error:
             reason = error.strerror or error
-            raise InputError(f"{kept}: frames cannot be written ({reason}): name another folder as cache") from error
+            raise InputError(
+                f"{frames}: frames cannot be written ({reason}): set cache_dir to another folder"
+            ) from error
     return paths
 
 
 def _write(video: Path, paths: tuple[Path, ...]) -> None:
-    kept = paths[0].parent
-    aside = Path(tempfile.mkdtemp(dir=kept.parent))
-    try:
-        for path, picture in zip(paths, pictures(video, len(paths)), strict=True):
-            picture.save(aside / path.name)
-        aside.chmod(0o755)
-        if not kept.exists():  # another process may have been as fast
-            aside.rename(kept)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with new_folder(paths[0].parent) as folder:
+        for path, image in zip(paths, pictures(video, len(paths)), strict=True):
+            image.save(folder / path.name)
 
 
 def pictures(video: Path, wanted: int) -> Iterator[Any]:
-    """Yield the Pillow pictures in the middles of ``wanted`` equal parts of a video, upright.
+    """Yield the Pillow images at the middles of ``wanted`` equal parts of a video, upright.
 
     Raises:
-        InputError: PyAV is missing, or the file is no video, or it is cut.
+        InputError: PyAV is missing, or the file is not a video or is truncated.
     """
     try:
         import av

@@ -1,4 +1,4 @@
-"""Made-up posts, a drawn face with a few words, that are positive, neutral or negative: sentiment on any machine."""
+"""Generated posts, each a drawn face with a few words, labelled positive, neutral or negative."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from typing_extensions import override
 
 from velm_lightning.data.synthetic.shapes.scene import generator, pick
 from velm_lightning.types import SPLITS, Dataset, InputError, Sample
@@ -22,25 +23,25 @@ WORDS = {
     "neutral": ("on monday", "at seven", "in the old hall", "in two parts", "outside", "not far", "not on monday"),
     "negative": ("awful", "bad", "boring", "a mess", "far too long", "not great", "not lovely"),
 }
-"""What is said of a subject; "not" turns some of it around."""
+"""Predicates per sentiment; "not" inverts some of them."""
 SMILE = {"positive": 0.7, "neutral": 0.0, "negative": -0.7}
-"""How the mouth is bent, on average; a face may smile so faintly that it looks neutral, and the other way round."""
+"""Mean curvature of the mouth; with its spread, faint smiles and neutral faces overlap."""
 SPREAD = 0.22
 
 
 class FacePosts(Dataset):
-    """Posts whose sentiment is what the face shows and, where the face shows none, what the words say.
+    """Posts whose sentiment is that of the face or, if the face is neutral, that of the words.
 
-    The groups are ``words`` (the face shows nothing), ``both`` (face and words agree) and ``irony`` (they do not:
-    "the concert was great" under a sad face is negative). A neutral post has neither. The classes are skewed.
+    The groups are ``words`` (the face is neutral), ``both`` (face and words agree) and ``irony`` (they disagree:
+    "the concert was great" under a sad face is negative). In a neutral post both are neutral. The classes are skewed.
 
     Args:
-        train: number of posts in the training split.
-        val: number of posts in the validation split.
-        test: number of posts in the test split.
-        shares: shares of the positive, neutral and negative posts.
-        size: side of the square pictures in pixels.
-        seed: another seed gives other posts.
+        train: Number of posts in the training split.
+        val: Number of posts in the validation split.
+        test: Number of posts in the test split.
+        shares: Shares of the positive, neutral and negative posts.
+        size: Side of the square images in pixels.
+        seed: Seed of the posts.
     """
 
     def __init__(
@@ -60,8 +61,8 @@ class FacePosts(Dataset):
         self.shares, self.size, self.seed = tuple(shares), size, seed
         self._samples: dict[str, list[Sample]] = {}
 
+    @override
     def split(self, name: str) -> Sequence[Sample]:
-        """See ``Dataset.split``."""
         if name not in self.counts:
             raise InputError(f"split {name!r} does not exist: choose one of {', '.join(SPLITS)}")
         if name not in self._samples:
@@ -76,7 +77,7 @@ class FacePosts(Dataset):
         return self._samples[name]
 
     def _post(self, rng: np.random.Generator) -> tuple[str, str, str]:
-        """Draw the label, then a face and words that give it."""
+        """Draw a label, then a face and words with that label."""
         label = LABELS[int(np.searchsorted(np.cumsum(self.shares), rng.random(), side="right").clip(max=2))]
         face = pick(rng, ("neutral", label))
         words = label if face == "neutral" else pick(rng, LABELS)
@@ -90,14 +91,14 @@ def _group(face: str, label: str, text: str) -> str:
 
 
 def draw_face(bend: float, rng: np.random.Generator, size: int) -> Tensor:
-    """Return the picture of a face, (3, size, size) uint8, whose mouth is bent about as much: 1 smiles, -1 is sad."""
+    """Return the image of a face, (3, size, size) uint8, with a mouth of about this curvature: 1 smiles, -1 is sad."""
     bend += SPREAD * float(rng.standard_normal())
     radius = rng.uniform(0.30, 0.42)
     x0, y0 = 0.5 + rng.uniform(-0.06, 0.06, 2)
     ground, skin = rng.uniform(90, 230, (3, 1, 1)), np.array([236, 196, 140]).reshape(3, 1, 1) + rng.uniform(-20, 20)
     grid = (np.arange(size) + 0.5) / size
     x, y = (grid[None, :] - x0) / radius, (grid[:, None] - y0) / radius  # the face is the unit disc, y downwards
-    soft = 1.5 / (size * radius)  # the width of an edge
+    soft = 1.5 / (size * radius)  # width of an edge
     mouth = np.maximum(np.abs(y - 0.45 + bend * 0.45 * ((x / 0.55) ** 2 - 0.5)) - 0.07, np.abs(x) - 0.55)
     eyes = np.minimum(np.hypot(x - 0.35, y + 0.25), np.hypot(x + 0.35, y + 0.25)) - 0.1
     picture = ground + (skin - ground) * _cover(np.hypot(x, y) - 1, soft)
@@ -107,6 +108,6 @@ def draw_face(bend: float, rng: np.random.Generator, size: int) -> Tensor:
 
 
 def _cover(outside: Floats, soft: float) -> Floats:
-    """Return how much of each pixel lies within a shape, given how far outside of it the pixel lies."""
+    """Return the share of each pixel within a shape, given the distance of the pixel from it."""
     covered: Floats = np.clip(0.5 - outside / soft, 0, 1)
     return covered

@@ -1,4 +1,4 @@
-"""The embedded clips: of three coloured shapes one stays and two move apart, which no single frame tells."""
+"""Generated clips in which one of three coloured shapes stays and two move apart."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from velm_lightning.types import SPLITS, Dataset, InputError, Sample
 
 _SCENE, _PICTURE, _LANGUAGE = range(3)
 WAYS = (("left", "right"), ("up", "down"))
-"""Towards smaller and larger x, towards smaller and larger y."""
+"""Directions towards smaller and larger x, and smaller and larger y."""
 
 
 class Clip(NamedTuple):
-    """What happens in a clip: the frames, and where each thing goes ("" for the one that stays)."""
+    """The frames of a clip, and the direction of each thing ("" for the one that stays)."""
 
     frames: tuple[Scene, ...]
     ways: tuple[str, ...]
@@ -41,16 +41,16 @@ class ShapeClips(Dataset):
     """Questions about short clips in which one of three things stays and two move, in opposite directions.
 
     Both make their step, from one cell of the 3 x 3 grid to the next, at the same moment. ``stays``: "what colour is
-    the thing that stays?" takes two frames, in any order. ``moves``: "what shape is the thing that moves left?" takes
-    their order as well: the same clip backwards has another answer.
+    the thing that stays?" needs two frames in any order. ``moves``: "what shape is the thing that moves left?" also
+    needs their order: the reversed clip has another answer.
 
     Args:
-        train: number of clips in the training split; each is asked six questions.
-        val: number of clips in the validation split.
-        test: number of clips in the test split.
-        frames: number of frames.
-        size: side of the square pictures in pixels.
-        seed: another seed gives other clips.
+        train: Number of clips in the training split, with six questions each.
+        val: Number of clips in the validation split.
+        test: Number of clips in the test split.
+        frames: Number of frames.
+        size: Side of the square images in pixels.
+        seed: Seed of the clips.
     """
 
     def __init__(
@@ -67,11 +67,11 @@ class ShapeClips(Dataset):
         self._samples: dict[str, list[Sample]] = {}
 
     def clip(self, name: str, index: int) -> Clip:
-        """Return what happens in one clip of the split ``name``."""
+        """Return one clip of the split ``name``."""
         return draw_clip(generator(self.seed, name, index, _SCENE), name, self.frames)
 
     def images(self, name: str) -> Tensor:
-        """Return the clips of the split ``name``, (S, T, 3, size, size) uint8: rendered once, then kept."""
+        """Return the clips of the split ``name``, (S, T, 3, size, size) uint8: rendered on the first call."""
         if name not in self._images:
             if name not in self.clips_in:
                 raise InputError(f"split {name!r} does not exist: choose one of {', '.join(SPLITS)}")
@@ -103,10 +103,10 @@ class ShapeClips(Dataset):
 
 
 class ShapeClipCaptions(ShapeClips):
-    """The clips of `ShapeClips` with captions, to produce with no prompt: "a red star moves left, a blue circle …".
+    """The clips of `ShapeClips` with captions as targets: "a red star moves left, a blue circle …".
 
-    Two captions tell of the two things that move, in either order, then of the one that stays. In ``train`` there is
-    a sample a caption, in ``val`` and ``test`` one a clip; all carry both as references. The groups are the axes.
+    Two captions describe the two moving things, in either order, then the one that stays. ``train`` has one sample
+    per caption, ``val`` and ``test`` have one per clip; all have both as references. The groups are the axes.
     """
 
     def _ask(self, key: str, frames: tuple[Tensor, ...], clip: Clip) -> Iterator[Sample]:
@@ -121,7 +121,7 @@ class ShapeClipCaptions(ShapeClips):
 
 
 def draw_clip(rng: np.random.Generator, split: str, frames: int) -> Clip:
-    """Draw a clip that only ``split`` can hold; no two things have a colour or a shape in common."""
+    """Draw a clip that belongs only to ``split``; no two things share a colour or a shape."""
     while True:
         axis = int(rng.integers(2))
         starts = [divmod(cell, GRID) for cell in rng.permutation(GRID * GRID)[:3].tolist()]  # (x, y)

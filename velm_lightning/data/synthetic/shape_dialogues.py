@@ -1,4 +1,4 @@
-"""The embedded dialogues: two turns about a scene, the history in the prompt, the reply to produce."""
+"""Generated dialogues of two turns about a scene, with the history in the prompt."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from velm_lightning.types import Sample
 
 
 class ShapeDialogues(Scenes):
-    """Replies in both turns of dialogues about a scene; in the second, the first says what "it" or "them" stands for.
+    """Replies in both turns of dialogues about a scene; in the second, the first gives the referent of "it" or "them".
 
     "what shape is the red thing?" - "a star"; "what shape is the red thing? a star. where is it?" - "in the top left".
-    As in VisDial (Das et al. 2017) every turn is a sample, in training and in evaluation: in the group ``first`` there
-    is no history, in ``it`` it names one thing, in ``them`` some. The arguments are those of `Scenes`, and:
+    As in VisDial (Das et al. 2017) every turn is a sample, in training and in evaluation: the group ``first`` has
+    no history; in ``it`` the history names one thing, in ``them`` several. The arguments are those of `Scenes` and:
 
     Args:
-        train: number of scenes in the training split.
-        val: number of scenes in the validation split.
-        test: number of scenes in the test split.
-        dialogues_per_scene: how many dialogues are held about a scene, if it allows as many.
-        size: side of the square pictures in pixels.
-        seed: another seed gives other scenes.
-        most: most things in a scene.
+        train: Number of scenes in the training split.
+        val: Number of scenes in the validation split.
+        test: Number of scenes in the test split.
+        dialogues_per_scene: Maximum number of dialogues per scene.
+        size: Side of the square images in pixels.
+        seed: Seed of the scenes.
+        most: Maximum number of things per scene.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The embedded drawings: captions of one or two things, and pictures that show what they say."""
+"""Generated captions of one or two things with matching images, for image generation."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from torch import Tensor
+from typing_extensions import override
 
 from velm_lightning.data.synthetic.shape_scenes import Scenes
 from velm_lightning.data.synthetic.shapes.scene import (
@@ -23,7 +24,7 @@ from velm_lightning.data.synthetic.shapes.scene import (
 from velm_lightning.types import Sample
 
 _DRAWING, PARTS = 3, 8
-"""The stream of random numbers, and into how many parts captions of two things are cut: all but two are trained on."""
+"""The random stream, and the number of parts of the captions of two things: one is validation, one test."""
 
 CENTRE, FIRST, LAST = GRID // 2, 0, GRID - 1
 LAYOUTS = {
@@ -33,20 +34,20 @@ LAYOUTS = {
     "above": ((FIRST, CENTRE), (LAST, CENTRE)),
     "below": ((LAST, CENTRE), (FIRST, CENTRE)),
 }
-"""In which row and column the things of a caption lie."""
+"""Rows and columns of the things of a caption."""
 
 
 class ShapeDrawings(Scenes):
-    """Captions to draw by: "a red circle", "a blue star above a green square"; the arguments are those of `Scenes`.
+    """Captions for image generation, e.g. "a blue star above a green square"; the arguments are those of `Scenes`.
 
     A third of the captions name one thing, in the group ``one thing``; the others name two that differ, in the group
-    of how they lie: ``left of``, ``right of``, ``above``, ``below``. Captions of two things are in one split only, so
-    that validation and test ask for what has never been drawn; the 24 of one thing are in every split. All things are
-    large. One lies in the centre, two on opposite sides of it, but for a jitter: what a caption leaves open is small.
+    of their relation: ``left of``, ``right of``, ``above``, ``below``. Captions of two things are in one split only, so
+    that those of validation and test are new; the 24 of one thing are in every split. All things are
+    large. One lies in the centre, two on opposite sides of it, with a small jitter.
     """
 
+    @override
     def scene(self, name: str, index: int) -> Scene:
-        """See ``Scenes.scene``."""
         rng = generator(self.seed, name, index, _DRAWING)
         group = "one thing" if rng.random() < 1 / 3 else pick(rng, tuple(LAYOUTS)[1:])
         while True:
@@ -60,7 +61,7 @@ class ShapeDrawings(Scenes):
 
 
 def _drawn(group: str, rng: np.random.Generator) -> Scene:
-    """Draw things that differ in colour or shape and lie as the name of the group says."""
+    """Draw things that differ in colour or shape, in the relation of the group."""
     places = LAYOUTS[group]
     kinds = rng.permutation(len(COLOURS) * len(SHAPES))[: len(places)].tolist()
     things = []

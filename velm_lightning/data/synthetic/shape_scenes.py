@@ -1,7 +1,7 @@
-"""The embedded data: scenes of coloured shapes, drawn at random, with questions, captions, statements and German.
+"""Generated scenes of coloured shapes with questions, captions, statements and German translations.
 
-Nothing is read from disk; everything is a function of (seed, split, index). What is in a scene decides which split it
-belongs to, so that no two splits share one.
+Nothing is read from disk; everything is a function of (seed, split, index). The content of a scene determines its
+split, so that no two splits share a scene.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ _SCENE, _PICTURE, _LANGUAGE = range(3)
 
 
 class Scenes(Dataset):
-    """Scenes and their pictures; a subclass says something about each.
+    """Base class of datasets of scenes; subclasses generate the texts.
 
     Args:
-        train: number of scenes in the training split.
-        val: number of scenes in the validation split.
-        test: number of scenes in the test split.
-        size: side of the square pictures in pixels.
-        seed: another seed gives other scenes.
-        most: most things in a scene: fewer make it easier to tell which is meant.
+        train: Number of scenes in the training split.
+        val: Number of scenes in the validation split.
+        test: Number of scenes in the test split.
+        size: Side of the square images in pixels.
+        seed: Seed of the scenes.
+        most: Maximum number of things per scene; fewer make references easier to resolve.
     """
 
     def __init__(
@@ -45,16 +45,16 @@ class Scenes(Dataset):
         at_least("size", size, 16)
         at_least("seed", seed, 0)
         if not FEWEST <= most <= MOST:
-            raise InputError(f"most: {most} is not a number of things from {FEWEST} to {MOST}")
+            raise InputError(f"most must be from {FEWEST} to {MOST}, got {most}")
         self._images: dict[str, Tensor] = {}
         self._samples: dict[str, list[Sample]] = {}
 
     def scene(self, name: str, index: int) -> Scene:
-        """Return what is in one picture of the split ``name``."""
+        """Return the scene of one image of the split ``name``."""
         return draw(generator(self.seed, name, index, _SCENE), name, self.most)
 
     def images(self, name: str) -> Tensor:
-        """Return the pictures of the split ``name``, (S, 3, size, size) uint8: rendered once, then kept."""
+        """Return the images of the split ``name``, (S, 3, size, size) uint8: rendered on the first call."""
         if name not in self._images:
             pictures = np.empty((self._count(name), 3, self.size, self.size), dtype=np.uint8)
             for index in range(len(pictures)):
@@ -85,21 +85,21 @@ class Scenes(Dataset):
 
 
 class ShapeScenes(Scenes):
-    """Questions about coloured shapes, of five groups, whose answers the words alone leave as likely as each other.
+    """Questions about coloured shapes in five groups; given only the question, all answers are equally likely.
 
     ``exist``, ``count``, ``attribute``, ``relation`` and ``comparison``; see `shapes.questions`. The answer is one of
     yes, no, 0…3, a colour or a shape.
 
     Args:
-        train: number of scenes in the training split.
-        val: number of scenes in the validation split.
-        test: number of scenes in the test split.
-        questions_per_scene: how many questions are asked about a scene, each of another kind, if it allows as many.
-        size: side of the square pictures in pixels.
-        seed: another seed gives other scenes.
+        train: Number of scenes in the training split.
+        val: Number of scenes in the validation split.
+        test: Number of scenes in the test split.
+        questions_per_scene: Maximum number of questions per scene, each of another kind.
+        size: Side of the square images in pixels.
+        seed: Seed of the scenes.
 
     Raises:
-        InputError: a number is too small.
+        InputError: A number is too small.
     """
 
     def __init__(
@@ -121,9 +121,9 @@ class ShapeScenes(Scenes):
 
 
 class ShapeCaptions(Scenes):
-    """Scenes with five captions each, to produce with no prompt; the arguments are those of `Scenes`.
+    """Scenes with five captions each as targets; the arguments are those of `Scenes`.
 
-    In ``train`` there is a sample a caption, in ``val`` and ``test`` one a scene; all carry the five as references.
+    ``train`` has one sample per caption, ``val`` and ``test`` have one per scene; all have the five as references.
     The groups are the numbers of things in the scene.
     """
 
@@ -134,18 +134,18 @@ class ShapeCaptions(Scenes):
 
 
 class ShapeStatements(Scenes):
-    """Statements about a scene that are true or false, as likely as each other whatever the words.
+    """Statements about a scene that are true or false with equal probability given the words.
 
-    The groups are those of `ShapeScenes`; the arguments are those of `Scenes`, and:
+    The groups are those of `ShapeScenes`; the arguments are those of `Scenes` and:
 
     Args:
-        train: number of scenes in the training split.
-        val: number of scenes in the validation split.
-        test: number of scenes in the test split.
-        statements_per_scene: how many statements are made about a scene, if it allows as many.
-        size: side of the square pictures in pixels.
-        seed: another seed gives other scenes.
-        most: most things in a scene.
+        train: Number of scenes in the training split.
+        val: Number of scenes in the validation split.
+        test: Number of scenes in the test split.
+        statements_per_scene: Maximum number of statements per scene.
+        size: Side of the square images in pixels.
+        seed: Seed of the scenes.
+        most: Maximum number of things per scene.
     """
 
     def __init__(
@@ -170,10 +170,10 @@ class ShapeStatements(Scenes):
 
 
 class ShapeTranslations(Scenes):
-    """English sentences about a scene, to be put into German; the arguments are those of `Scenes`.
+    """English sentences about a scene with German translations as targets; the arguments are those of `Scenes`.
 
-    In the group ``one`` only the picture tells how: "the red one is above the blue one" is *der rote ist über dem
-    blauen* of a circle or a star and *das rote …* of a square or a triangle. In ``named`` the words suffice.
+    In the group ``one`` the translation depends on the image: "the red one is above the blue one" is *der rote ist über
+    dem blauen* of a circle or a star and *das rote …* of a square or a triangle. In ``named`` the words suffice.
     """
 
     def _say(self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor) -> Iterator[Sample]:
@@ -182,10 +182,10 @@ class ShapeTranslations(Scenes):
 
 
 def at_least(key: str, value: int, least: int) -> None:
-    """Refuse a number that is too small.
+    """Check that a number is at least ``least``.
 
     Raises:
-        InputError: it is; the message names its key.
+        InputError: The number is too small; the message names its key.
     """
     if value < least:
-        raise InputError(f"{key}: {value} is too small, give {least} or more")
+        raise InputError(f"{key} must be at least {least}, got {value}")

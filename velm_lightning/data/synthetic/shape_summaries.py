@@ -1,4 +1,4 @@
-"""The embedded summaries: a report about two pictures is the prompt, what it comes down to the sentence to produce."""
+"""Generated reports about two images as prompts, with summaries as targets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from velm_lightning.data.synthetic.shape_scenes import ShapeCaptions
 from velm_lightning.data.synthetic.shapes.scene import MOST, Scene, generator, pick
 from velm_lightning.types import Dataset, Sample
 
-_REPORT = 3  # a stream of random numbers of its own; see `shape_scenes`
+_REPORT = 3  # a separate random stream; see `shape_scenes`
 _WHICH = ("first", "second")
 OPENINGS = ("two pictures were shown on monday.", "the gallery opened its doors at noon.", "many people came to look.")
 ASIDES = ("it rained all day.", "the coffee was cold.", "nobody spoke about the frames.", "the room was large.")
@@ -19,30 +19,30 @@ VERDICTS = ("liked", "bought", "laughed at")
 
 
 class ShapeSummaries(Dataset):
-    """Reports about two pictures, each with a summary: a document and several images in one prompt.
+    """Reports about two images, each with a summary: a document and several images in one prompt.
 
-    A report says of each picture which thing of it "they" liked, bought or laughed at, in any order and among other
-    sentences: "in the first picture it was the red thing." What kind of thing that is only the picture shows: "they
+    A report names the thing in each image that "they" liked, bought or laughed at, among other sentences in random
+    order: "in the first picture it was the red thing." Only the image shows its shape, which the summary names: "they
     liked a star and a circle." The groups are the verdicts.
 
     Args:
-        train: number of reports in the training split.
-        val: number of reports in the validation split.
-        test: number of reports in the test split.
-        size: side of the square pictures in pixels.
-        seed: another seed gives other pictures and reports.
-        most: most things in a picture.
+        train: Number of reports in the training split.
+        val: Number of reports in the validation split.
+        test: Number of reports in the test split.
+        size: Side of the square images in pixels.
+        seed: Seed of the images and reports.
+        most: Maximum number of things per image.
     """
 
     def __init__(
         self, train: int = 3000, val: int = 300, test: int = 300, size: int = 64, seed: int = 0, most: int = MOST
     ) -> None:
-        self.scenes = ShapeCaptions(2 * train, 2 * val, 2 * test, size, seed, most)  # for what they show
+        self.scenes = ShapeCaptions(2 * train, 2 * val, 2 * test, size, seed, most)  # only for their scenes and images
         self.seed = seed
         self._samples: dict[str, list[Sample]] = {}
 
     def split(self, name: str) -> Sequence[Sample]:
-        """See ``Dataset.split``; the two pictures of a sample are views of one tensor."""
+        """Return the samples of a split; the two images of a sample are views of one tensor."""
         if name not in self._samples:
             pictures = self.scenes.images(name)
             pairs = pictures.view(len(pictures) // 2, 2, *pictures.shape[1:])
@@ -51,17 +51,19 @@ class ShapeSummaries(Dataset):
 
     def _report(self, name: str, number: int, pictures: tuple[Tensor, ...]) -> Sample:
         rng = generator(self.seed, name, number, _REPORT)
-        found = [_pointed_out(self.scenes.scene(name, 2 * number + place), rng) for place in (0, 1)]
-        told = [f"in the {which} picture it was {words}." for which, (words, _) in zip(_WHICH, found, strict=True)]
-        verdict, body = pick(rng, VERDICTS), [*told, pick(rng, ASIDES)]
+        things = [_reference(self.scenes.scene(name, 2 * number + place), rng) for place in (0, 1)]
+        sentences = [
+            f"in the {which} picture it was {words}." for which, (words, _) in zip(_WHICH, things, strict=True)
+        ]
+        verdict, body = pick(rng, VERDICTS), [*sentences, pick(rng, ASIDES)]
         shuffled = [body[place] for place in rng.permutation(len(body)).tolist()]
         report = " ".join((pick(rng, OPENINGS), f"there was one thing in each that they {verdict}.", *shuffled))
-        summary = f"they {verdict} {' and '.join(f'a {shape}' for _, shape in found)}."
+        summary = f"they {verdict} {' and '.join(f'a {shape}' for _, shape in things)}."
         return Sample(f"{name}-{number:06d}", pictures, report, summary, (summary,), verdict)
 
 
-def _pointed_out(scene: Scene, rng: np.random.Generator) -> tuple[str, str]:
-    """Return words that mean one thing of a scene without naming its shape, and that shape."""
+def _reference(scene: Scene, rng: np.random.Generator) -> tuple[str, str]:
+    """Return words that refer to one thing of a scene without its shape, and the shape."""
     thing = pick(rng, scene.things)
     words = scene.name(thing, "colour", "size colour")
     return f"the {words.noun(anything='thing')}" if words else f"the thing {thing.place}", thing.shape

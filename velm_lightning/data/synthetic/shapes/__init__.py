@@ -1,1 +1,1 @@
-"""Scenes of coloured shapes: what they are, how they look, and what is said about them."""
+"""Scenes of coloured shapes: their distribution, rendering and texts."""

@@ -1,4 +1,4 @@
-"""What people might write under a scene: five captions, each looking at it in another way."""
+"""Five captions per scene, each of another kind."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from velm_lightning.data.synthetic.shapes.scene import DIRECTIONS, Scene, Thing,
 
 
 def captions(scene: Scene, rng: np.random.Generator) -> tuple[str, ...]:
-    """Return five different captions: two list the things, the others count, relate and place some of them."""
+    """Return five different captions: two list the things, the others count, relate and locate some of them."""
     listed = _counted(scene, "colour shape")
     return (
         pick(rng, ("{}", "a picture of {}", "there are {}")).format(_join(listed)),
@@ -40,7 +40,7 @@ def number(words: Wording, many: int) -> str:
 
 
 def _count(scene: Scene, rng: np.random.Generator) -> str:
-    """Count all, and those of the most frequent colours or shapes."""
+    """Count all things, and those of each colour or shape."""
     total = NUMBERS[len(scene.things)]
     parts = _counted(scene, pick(rng, ("colour", "shape")))
     return pick(rng, ("{} things: {}", "{} things, with {}", "this picture has {} things, namely {}")).format(
@@ -49,7 +49,7 @@ def _count(scene: Scene, rng: np.random.Generator) -> str:
 
 
 def _relate(scene: Scene, rng: np.random.Generator) -> str:
-    """Say how two things lie to each other."""
+    """Return a sentence on the relation of two things."""
     options = [
         (a, direction, b)
         for direction, holds in DIRECTIONS.items()
@@ -65,7 +65,7 @@ def _relate(scene: Scene, rng: np.random.Generator) -> str:
 
 
 def _place(scene: Scene, rng: np.random.Generator) -> str:
-    """Say where one thing lies in the picture."""
+    """Return a sentence on the location of one thing."""
     thing = pick(rng, scene.things)
     wordings = ("{1} is {0}", "{0} {1}", "there is {0} {1}")
     return pick(rng, wordings).format(_full(thing), thing.place)

@@ -1,4 +1,4 @@
-"""Talk of two turns about a scene, whose second turn means nothing without the first: "what colour is it?"."""
+"""Dialogues of two turns about a scene, whose second turn depends on the first: "what colour is it?"."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ASKED = {"colour": "what colour is {}?", "shape": "what shape is {}?", "place":
 
 
 class Turn(NamedTuple):
-    """A question and its right reply."""
+    """A question and its correct reply."""
 
     question: str
     reply: str
@@ -29,23 +29,23 @@ class Exchange(NamedTuple):
 
 
 def talk(scene: Scene, rng: np.random.Generator, number: int) -> list[Exchange]:
-    """Return up to ``number`` exchanges: fewer where the scene does not allow as many.
+    """Return up to ``number`` exchanges: fewer if the scene does not allow that many.
 
-    The second question is asked only where, after another first turn about the same scene, it has another reply.
+    A second question is used only if it has another reply after another first turn about the same scene.
     """
     options = [*_about_it(scene), *_about_them(scene)]
     replies: dict[str, set[str]] = {}
-    for one in options:
-        replies.setdefault(one.second.question, set()).add(one.second.reply)
-    options = [one for one in options if len(replies[one.second.question]) > 1]
+    for option in options:
+        replies.setdefault(option.second.question, set()).add(option.second.reply)
+    options = [option for option in options if len(replies[option.second.question]) > 1]
     shuffled = [options[place] for place in rng.permutation(len(options)).tolist()]
-    groups = ([one for one in shuffled if one.group == group] for group in ("them", "it"))
-    return [one for pair in zip_longest(*groups) for one in pair if one][:number]
+    groups = ([exchange for exchange in shuffled if exchange.group == group] for group in ("them", "it"))
+    return [exchange for pair in zip_longest(*groups) for exchange in pair if exchange][:number]
 
 
 def _about_it(scene: Scene) -> list[Exchange]:
-    """Ask one thing about a thing in the first turn, and another about "it" in the second."""
-    found = []
+    """Return exchanges with one question about a thing in the first turn, and another about "it" in the second."""
+    exchanges = []
     for thing in scene.things:
         for mentioned in ("colour", "shape", "size shape", "size colour"):
             words = describe(thing, mentioned)
@@ -53,8 +53,8 @@ def _about_it(scene: Scene) -> list[Exchange]:
                 continue
             open_ = [asked for asked in _ASKED if asked not in mentioned]
             first = {asked: _ask(asked, thing, f"the {words.noun(anything='thing')}") for asked in open_}
-            found += [Exchange(first[a], _ask(b, thing, "it"), "it") for a in open_ for b in open_ if a != b]
-    return found
+            exchanges += [Exchange(first[a], _ask(b, thing, "it"), "it") for a in open_ for b in open_ if a != b]
+    return exchanges
 
 
 def _ask(asked: str, thing: Thing, called: str) -> Turn:
@@ -63,8 +63,8 @@ def _ask(asked: str, thing: Thing, called: str) -> Turn:
 
 
 def _about_them(scene: Scene) -> list[Exchange]:
-    """Count some things in the first turn, then ask how many of "them" are of a kind that is there."""
-    found = []
+    """Return exchanges that count things, then ask how many of "them" are of a kind in the scene."""
+    exchanges = []
     for words in (Wording(), *vocabulary("colour"), *vocabulary("shape")):
         many = scene.count(words)
         if many < 2:
@@ -75,5 +75,5 @@ def _about_them(scene: Scene) -> list[Exchange]:
                 both = scene.count(words._replace(**{asked: kind}))
                 noun = kind if asked == "colour" else f"{kind}s"
                 second = Turn(f"how many of them are {noun}?", NUMBERS[both] if both else "none")
-                found.append(Exchange(first, second, "them"))
-    return found
+                exchanges.append(Exchange(first, second, "them"))
+    return exchanges

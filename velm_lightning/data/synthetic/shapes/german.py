@@ -1,7 +1,7 @@
-"""Sentences about a scene in English and in German, some of which only the picture translates.
+"""Sentences about a scene in English and in German, some of which only the image translates.
 
-English says "the red one" of anything; German must know what it is: *der rote* of a circle or a star (*der Kreis*, *der
-Stern*), *das rote* of a square or a triangle (*das Quadrat*, *das Dreieck*).
+English uses "the red one" for anything; German depends on the shape: *der rote* of a circle or a star (*der Kreis*,
+*der Stern*), *das rote* of a square or a triangle (*das Quadrat*, *das Dreieck*).
 """
 
 from __future__ import annotations
@@ -55,15 +55,15 @@ _NUMBERS = ("kein", "ein", "zwei", "drei", "vier", "fünf", "sechs")
 
 
 def german(words: Wording, article: str, case: str, shape: str) -> str:
-    """Return "ein kleiner roter Kreis": article, case and the gender of ``shape``, said or not, decide the endings."""
+    """Return "ein kleiner roter Kreis": article, case and the gender of ``shape`` determine the endings."""
     noun, _, gender = _NOUNS[shape]
-    said, ending = _ARTICLES[article, case, gender]
-    adjectives = [_ADJECTIVES[word] + ending for word in (words.size, words.colour) if word]
-    return " ".join([said, *adjectives, *([noun] if words.shape else [])])
+    word, ending = _ARTICLES[article, case, gender]
+    adjectives = [_ADJECTIVES[adjective] + ending for adjective in (words.size, words.colour) if adjective]
+    return " ".join([word, *adjectives, *([noun] if words.shape else [])])
 
 
 def sentences(scene: Scene, rng: np.random.Generator) -> list[Pair]:
-    """Return up to four sentences: two name things by their shapes, two say "the red one", if the scene allows it."""
+    """Return up to four sentences: two name shapes, two use "the red one", if the scene allows it."""
     pairs = [_count(scene, rng)]
     for group, mentioned in (
         ("named", ("shape", "colour shape", "size colour shape")),
@@ -92,8 +92,8 @@ def _relate(a: Thing, first: Wording, direction: str, b: Thing, second: Wording,
 def _see(named: list[tuple[Thing, Wording]]) -> Pair:
     """List things without their nouns: "we see a red one and a blue one", *einen roten und ein blaues*."""
     english = [f"a {words.noun(anything='one')}" for _, words in named]
-    seen = [german(words, "a", "accusative", thing.shape) for thing, words in named]
-    return Pair(f"we see {_listed(english, 'and')}.", f"wir sehen {_listed(seen, 'und')}.", "one")
+    german_parts = [german(words, "a", "accusative", thing.shape) for thing, words in named]
+    return Pair(f"we see {_listed(english, 'and')}.", f"wir sehen {_listed(german_parts, 'und')}.", "one")
 
 
 def _listed(parts: list[str], last: str) -> str:
@@ -102,7 +102,7 @@ def _listed(parts: list[str], last: str) -> str:
 
 
 def _count(scene: Scene, rng: np.random.Generator) -> Pair:
-    """Say how many there are of two kinds of things, or of the one kind there is."""
+    """Return the counts of two kinds of things, or of the only kind."""
     kinds = list({describe(thing, "colour shape"): None for thing in scene.things})
     chosen = [kinds[place] for place in rng.permutation(len(kinds))[:2].tolist()]
     english = " and ".join(number(words, scene.count(words)) for words in chosen)

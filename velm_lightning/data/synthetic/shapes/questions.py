@@ -1,8 +1,8 @@
-"""Questions about a scene whose words alone do not give the answer away.
+"""Questions about a scene whose words do not reveal the answer.
 
-Each function asks one kind of question, or returns nothing where the scene allows none. None looks at the answer before
-the words are fixed, except for yes and no: there both are possible and the answer is drawn first. With the symmetry of
-the scenes (see `scene`) every answer is then equally likely whatever the words.
+Each function returns one kind of question, or None if the scene allows none. The words are chosen without the answer,
+except for yes and no, where the answer is drawn first. With the symmetry of the scenes (see `scene`), all answers are
+then equally likely given the words.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from velm_lightning.data.synthetic.shapes.scene import (
 
 
 class Question(NamedTuple):
-    """A question, its one answer, its kind, and the statement that an answer amounts to ("yes": what was asked for)."""
+    """A question, its answer, its group, and a function from an answer to a statement."""
 
     text: str
     answer: str
@@ -43,7 +43,7 @@ _OTHER = {"colour": "shape", "shape": "colour"}
 
 
 def exist(kinds: tuple[str, ...], scene: Scene, rng: np.random.Generator) -> Question | None:
-    """Ask "is there a red circle?"; where not, there is something red and some circle all the same."""
+    """Ask "is there a red circle?"; if not, the scene still has something red and some circle."""
     options = [([w for w in vocabulary(kind) if scene.count(w)], _missing(scene, kind)) for kind in kinds]
     options = [(there, missing) for there, missing in options if missing]
     if not options:
@@ -55,12 +55,12 @@ def exist(kinds: tuple[str, ...], scene: Scene, rng: np.random.Generator) -> Que
 
 
 def _missing(scene: Scene, kind: str) -> list[Wording]:
-    """Return the descriptions that nothing fits, though each of several words by itself fits something."""
-    seen = {word for thing in scene.things for word in thing[:3]}
+    """Return the descriptions that fit nothing, although each of their words fits something."""
+    words_in_scene = {word for thing in scene.things for word in thing[:3]}
     return [
         words
         for words in vocabulary(kind)
-        if not scene.count(words) and (" " not in kind or seen.issuperset(filter(None, words)))
+        if not scene.count(words) and (" " not in kind or words_in_scene.issuperset(filter(None, words)))
     ]
 
 
@@ -78,7 +78,7 @@ def count(which: int, scene: Scene, rng: np.random.Generator) -> Question | None
 
 
 def attribute(asked: str, scene: Scene, rng: np.random.Generator) -> Question | None:
-    """Ask "what colour is the large circle?" or "what shape is the red thing?" about a thing that this tells apart."""
+    """Ask "what colour is the large circle?" or "what shape is the red thing?" about a thing that this identifies."""
     other = _OTHER[asked]
     named = scene.named(other, f"size {other}")
     if not named:
@@ -88,13 +88,13 @@ def attribute(asked: str, scene: Scene, rng: np.random.Generator) -> Question | 
 
 
 def place(asked: str, scene: Scene, rng: np.random.Generator) -> Question:
-    """Ask "what colour is the thing in the top left?" where there is one."""
+    """Ask "what colour is the thing in the top left?"."""
     thing = pick(rng, scene.things)
     return _open(asked, f"the thing {thing.place}", thing, "attribute")
 
 
 def whether(scene: Scene, rng: np.random.Generator) -> Question | None:
-    """Ask "is the red circle left of the star?" about two things that lie so, or the other way round."""
+    """Ask "is the red circle left of the star?" about two things in that or the opposite relation."""
     named = scene.named(pick(rng, ("colour", "shape")), "colour shape", "size colour shape")
     options = [
         (a, direction, b)
@@ -112,14 +112,14 @@ def whether(scene: Scene, rng: np.random.Generator) -> Question | None:
     return Question(f"is {subject} {place}?", answer, "relation", lambda _: f"{subject} is {place}.")
 
 
-def beside(asked: str, scene: Scene, rng: np.random.Generator) -> Question | None:
-    """Ask "what colour is the shape left of the star?" where only one thing lies there."""
+def neighbour(asked: str, scene: Scene, rng: np.random.Generator) -> Question | None:
+    """Ask "what colour is the shape left of the star?" if only one thing is there."""
     other = _OTHER[asked]
     options = [
-        (found[0], direction, words)
+        (things[0], direction, words)
         for thing, words in scene.named(other, f"size {other}")
         for direction, holds in DIRECTIONS.items()
-        if len(found := [one for one in scene.things if holds(one, thing)]) == 1
+        if len(things := [other_thing for other_thing in scene.things if holds(other_thing, thing)]) == 1
     ]
     if not options:
         return None
@@ -128,13 +128,13 @@ def beside(asked: str, scene: Scene, rng: np.random.Generator) -> Question | Non
 
 
 def extreme(asked: str, scene: Scene, rng: np.random.Generator) -> Question | None:
-    """Ask "what colour is the leftmost square?" where one of several squares lies further left than the others."""
+    """Ask "what colour is the leftmost square?" if one of several squares is further left than the others."""
     other = _OTHER[asked]
     options = []
     for words in {describe(thing, other): None for thing in scene.things}:
         alike = scene.all(words)
         for direction, holds in DIRECTIONS.items():
-            first = [one for one in alike if all(holds(one, two) for two in alike if two is not one)]
+            first = [a for a in alike if all(holds(a, b) for b in alike if b is not a)]
             if first and len(alike) > 1:
                 options.append((first[0], direction, words))
     if not options:
@@ -152,7 +152,7 @@ def _open(asked: str, which: str, thing: Thing, group: str) -> Question:
 
 
 def comparison(scene: Scene, rng: np.random.Generator) -> Question | None:
-    """Ask "are there more red shapes than blue shapes?", about things that are there if the answer can be yes."""
+    """Ask "are there more red shapes than blue shapes?", about things in the scene, if possible."""
     counts = {words: scene.count(words) for words in vocabulary(pick(rng, ("colour", "shape")))}
     there = [words for words in counts if counts[words]]
     more = [(a, b) for a in there for b in there if counts[a] > counts[b]]
@@ -162,7 +162,7 @@ def comparison(scene: Scene, rng: np.random.Generator) -> Question | None:
     a, b = pick(rng, more)
     answer = pick(rng, ("yes", "no"))
     if answer == "no":
-        same = [(one, two) for one in there for two in there if one != two and counts[one] == counts[two]]
+        same = [(x, y) for x in there for y in there if x != y and counts[x] == counts[y]]
         a, b = pick(rng, same) if same and rng.random() < 0.5 else (b, a)
     words = f"there more {a.noun(plural=True)} than {b.noun(plural=True)}"
     return Question(f"are {words}?", answer, "comparison", lambda _: f"{words.replace('there', 'there are', 1)}.")
@@ -178,8 +178,8 @@ ASKERS: tuple[Callable[[Scene, np.random.Generator], Question | None], ...] = (
     partial(place, "colour"),
     partial(place, "shape"),
     whether,
-    partial(beside, "colour"),
-    partial(beside, "shape"),
+    partial(neighbour, "colour"),
+    partial(neighbour, "shape"),
     partial(extreme, "colour"),
     partial(extreme, "shape"),
     comparison,
@@ -187,7 +187,7 @@ ASKERS: tuple[Callable[[Scene, np.random.Generator], Question | None], ...] = (
 
 
 def ask(scene: Scene, rng: np.random.Generator, number: int) -> list[Question]:
-    """Ask up to ``number`` questions of different kinds: fewer where the scene does not allow as many."""
+    """Ask up to ``number`` questions of different kinds: fewer if the scene does not allow that many."""
     questions: list[Question] = []
     for place in rng.permutation(len(ASKERS)).tolist():
         if len(questions) < number and (question := ASKERS[place](scene, rng)):
@@ -196,7 +196,7 @@ def ask(scene: Scene, rng: np.random.Generator, number: int) -> list[Question]:
 
 
 def state(question: Question, rng: np.random.Generator) -> tuple[str, bool]:
-    """Turn a question into a statement, and tell whether it is true: each equally likely whatever the words."""
+    """Return a statement from a question and whether it is true, both equally likely given the words."""
     if question.answer in ("yes", "no"):
         return question.claim("yes"), question.answer == "yes"
     counts = tuple(str(number) for number in range(HIGHEST_COUNT + 1))

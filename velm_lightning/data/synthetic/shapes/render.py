@@ -1,4 +1,4 @@
-"""Paint a scene: anti-aliased shapes on a light, faintly noisy ground, from numpy alone."""
+"""Rendering a scene with numpy: anti-aliased shapes on a light background with faint noise."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ RGB = {
     "black": (40, 40, 44),
 }
 SHADE, NOISE = 12.0, 4.0
-"""How far a thing's brightness may differ from its colour's, and the noise's standard deviation, in levels of 255."""
+"""Maximum deviation of a thing's brightness, and standard deviation of the noise, in levels of 255."""
 
 
 def _fan(corners: int) -> Floats:
-    """Return outward normals (corners, 2) of a regular polygon that stands on its base."""
+    """Return the outward normals (corners, 2) of a regular polygon on its base."""
     angles = np.pi / 2 + 2 * np.pi * np.arange(corners) / corners
     return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
 
@@ -34,7 +34,7 @@ _THREE, _FIVE = _fan(3), _fan(5)
 
 
 def _lines(x: Floats, y: Floats, normals: Floats) -> Floats:
-    """Return (corners, H, W): how far each pixel lies along each normal."""
+    """Return (corners, H, W): distance of each pixel along each normal."""
     return normals[:, 0, None, None] * x + normals[:, 1, None, None] * y
 
 
@@ -52,7 +52,7 @@ def _triangle(x: Floats, y: Floats, r: float) -> Floats:
 
 
 def _star(x: Floats, y: Floats, r: float) -> Floats:
-    """A pentagram is what lies inside at least four of its five lines; a disc makes it stouter."""
+    """Return the distance from a pentagram, the points inside at least four of five lines, joined with a disc."""
     outside: Floats = np.sort(_lines(x, -y, _FIVE), axis=0)[-2] - 0.33 * r
     return np.minimum(outside, np.hypot(x, y) - 0.54 * r)
 
@@ -63,11 +63,11 @@ _OUTSIDE: dict[str, Callable[[Floats, Floats, float], Floats]] = {
     "triangle": _triangle,
     "star": _star,
 }
-"""How far outside of a shape of radius ``r`` a pixel at (x, y) from its centre lies; negative inside."""
+"""Distance of a pixel at (x, y) from a shape of radius ``r`` at the origin; negative inside."""
 
 
 def render(scene: Scene, rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
-    """Return the picture of ``scene``, (3, size, size) uint8; ``rng`` gives the ground, the shades and the noise."""
+    """Return the image of ``scene``, (3, size, size) uint8; ``rng`` draws the background, the shades and the noise."""
     ground = rng.uniform(205, 240) + rng.uniform(-6, 6, (3, 1, 1))
     picture = ground.astype(np.float32) + rng.standard_normal((3, size, size), dtype=np.float32) * np.float32(NOISE)
     shades = rng.uniform(-SHADE, SHADE, len(scene.things))
@@ -77,7 +77,7 @@ def render(scene: Scene, rng: np.random.Generator, size: int) -> NDArray[np.uint
 
 
 def _paint(picture: Floats, thing: Thing, shade: float) -> None:
-    """Blend one thing into ``picture`` (3, H, W), each pixel by the share of it that the thing covers."""
+    """Blend one thing into ``picture`` (3, H, W), each pixel by the share that the thing covers."""
     side = picture.shape[-1]
     radius = RADIUS[thing.size] * side
     rows, columns = (_window(centre * side, 1.4 * radius + 1, side) for centre in (thing.y, thing.x))
@@ -90,5 +90,5 @@ def _paint(picture: Floats, thing: Thing, shade: float) -> None:
 
 
 def _window(centre: float, reach: float, side: int) -> slice:
-    """Return the pixels within ``reach`` of ``centre`` that lie in the picture."""
+    """Return the pixels within ``reach`` of ``centre`` that lie in the image."""
     return slice(max(0, int(centre - reach)), min(side, int(centre + reach) + 1))

@@ -1,8 +1,8 @@
-"""What a scene of coloured shapes is, and how one is drawn at random so that every answer is equally likely.
+"""Scenes of coloured shapes, drawn at random so that every answer is equally likely.
 
 The distribution is symmetric: exchanging two colours, two shapes, the sizes or two directions everywhere leaves it
-unchanged. So the words of a question tell nothing about a colour or shape asked for. Counts have no such symmetry;
-they are drawn first, uniformly, and the scene is built around them (`Scene.counted`).
+unchanged. The words of a question therefore carry no information on the requested colour or shape. Counts have no such
+symmetry; they are drawn first, uniformly, and the scene is built around them (`Scene.counted`).
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ SHAPES = ("circle", "square", "triangle", "star")
 COLOURS = ("red", "green", "blue", "yellow", "purple", "black")
 SIZES = ("small", "large")
 GRID = 3
-"""Things lie near the centres of GRID x GRID cells, one a cell at most."""
+"""Things are near the centres of GRID x GRID cells, at most one per cell."""
 JITTER = 0.04 / GRID
-"""How far a centre may lie from its cell's, as a share of the picture's side."""
+"""Maximum distance of a centre from that of its cell, relative to the image side."""
 RADIUS = {"small": 0.30 / GRID, "large": 0.45 / GRID}
-"""Radius of a circle as a share of the picture's side; the other shapes cover about as much."""
+"""Radius of a circle relative to the image side; the other shapes cover a similar area."""
 FEWEST, MOST, HIGHEST_COUNT = 1, 4, 3
 
 
 class Thing(NamedTuple):
-    """One coloured shape; ``x`` grows to the right and ``y`` downwards, both 0…1 over the picture."""
+    """One coloured shape; ``x`` grows to the right and ``y`` downwards, both 0…1 over the image."""
 
     size: str
     colour: str
@@ -53,19 +53,19 @@ class Thing(NamedTuple):
 
     @property
     def place(self) -> str:
-        """Where the thing lies, in words that fit no other: "in the top left"."""
+        """Location of the thing in words that are unique to its cell: "in the top left"."""
         return PLACES[self.row * GRID + self.column]
 
 
 class Wording(NamedTuple):
-    """A description that leaves open what is ``None``: "large red shape", "circle"."""
+    """A description by size, colour and shape, of which ``None`` is unspecified: "large red shape", "circle"."""
 
     size: str | None = None
     colour: str | None = None
     shape: str | None = None
 
     def fits(self, thing: Thing) -> bool:
-        """Tell whether ``thing`` is what these words describe."""
+        """Return whether the words describe ``thing``."""
         return (
             (self.colour is None or self.colour == thing.colour)
             and (self.shape is None or self.shape == thing.shape)
@@ -73,13 +73,13 @@ class Wording(NamedTuple):
         )
 
     def noun(self, plural: bool = False, anything: str = "shape") -> str:
-        """Return the words in English, ``anything`` standing for a shape left open."""
+        """Return the words in English, with ``anything`` for an unspecified shape."""
         words = [word for word in (self.size, self.colour, self.shape or anything) if word]
         return " ".join(words) + ("s" if plural else "")
 
 
 class Scene(NamedTuple):
-    """Things that do not overlap, and the descriptions whose count (0…HIGHEST_COUNT) was drawn before the scene was."""
+    """Things that do not overlap, and the descriptions whose count (0…HIGHEST_COUNT) was drawn first."""
 
     things: tuple[Thing, ...]
     counted: tuple[Wording, ...]
@@ -93,12 +93,12 @@ class Scene(NamedTuple):
         return sum(map(words.fits, self.things))
 
     def name(self, thing: Thing, *mentioned: str) -> Wording | None:
-        """Return the first of these descriptions ("shape", "size shape") that tells ``thing`` from all others."""
+        """Return the first of these descriptions ("shape", "size shape") that only ``thing`` fits, or None."""
         options = (describe(thing, attributes) for attributes in mentioned)
         return next((words for words in options if self.count(words) == 1), None)
 
     def named(self, *mentioned: str) -> list[tuple[Thing, Wording]]:
-        """Return the things that one of these descriptions tells from all others, with the first that does."""
+        """Return the things that one of these descriptions identifies, with the first such description."""
         return [(thing, words) for thing in self.things if (words := self.name(thing, *mentioned))]
 
 
@@ -113,13 +113,13 @@ PLACES = tuple(
     for row in ("top", "middle", "bottom")
     for column in ("left", "middle", "right")
 )
-"""What to call the cells of the grid, in reading order."""
+"""Names of the cells of the grid, in reading order."""
 OPPOSITE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
-"""A thing in the same column is neither left nor right; cells keep the two cases well apart in the picture."""
+"""A thing in the same column is neither left nor right; cells keep the two cases well apart in the image."""
 
 
 def pick(rng: np.random.Generator, options: Sequence[T]) -> T:
-    """Return one of the options, each as likely as the next."""
+    """Return one of the options, with equal probability."""
     return options[int(rng.random() * len(options))]
 
 
@@ -134,7 +134,7 @@ def describe(thing: Thing, mentioned: str) -> Wording:
 
 @cache
 def vocabulary(mentioned: str) -> tuple[Wording, ...]:
-    """Return every description that can be made of the attributes named in ``mentioned``."""
+    """Return every description by the attributes named in ``mentioned``."""
     kinds = {"size": SIZES, "colour": COLOURS, "shape": SHAPES}
     names = mentioned.split()
     return tuple(
@@ -143,12 +143,12 @@ def vocabulary(mentioned: str) -> tuple[Wording, ...]:
 
 
 def generator(seed: int, split: str, index: int, stream: int) -> np.random.Generator:
-    """Return the random numbers of one scene and one purpose, whatever was drawn before for others."""
+    """Return the random generator of one scene and purpose (``stream``), independent of all others."""
     return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, SPLITS.index(split), index, stream))))
 
 
 def draw(rng: np.random.Generator, split: str, most: int = MOST) -> Scene:
-    """Draw a scene that only ``split`` can hold: what lies in which cell decides which split a scene belongs to."""
+    """Draw a scene of ``split``: the content of the cells determines the split of a scene."""
     colours, shapes, counted = _colours_and_shapes(rng, most)
     sizes = rng.integers(len(SIZES), size=len(colours))
     for _ in range(20):
