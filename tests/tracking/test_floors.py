@@ -1,10 +1,12 @@
 """A run states what its scores have to exceed: before training, in its record, and in its last table."""
 
 import json
+import math
 
 import pytest
 from helpers import tiny
 from lightning import Trainer
+from rich.console import Console
 
 from velm_lightning.cli.verify import verify
 from velm_lightning.data import MultimodalData
@@ -57,11 +59,41 @@ def test_a_score_that_is_no_better_is_warned_of(run, capsys):
     assert "warning" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("lead", "warned"), [(0.0, True), (-0.1, True), (0.2, False)])
+def test_one_image_is_compared_without_a_standard_error(run, capsys, lead, warned):
+    run.record["floors"]["val"]["majority"] |= {"lead": lead, "lead_error": math.nan}
+    print_scores(run)
+    printed = capsys.readouterr().out
+    assert ("does not exceed that of the majority answer 'no', 0.6667\n" in printed) == warned
+    assert "standard error" not in printed
+    assert "nan," not in printed
+
+
+@pytest.mark.parametrize("text", ["[/b]", "[bold]", "[link=file:///x]y", ":warning:", "\\[b]"])
+def test_texts_of_the_data_are_no_markup_in_the_table(run, capsys, text):
+    record = run.record
+    for section in ("scores", "floors", "groups", "seen_in_training"):
+        record[section] = {f"val@{text}": record[section]["val"]} if section in record else {}
+    split = f"val@{text}"
+    record["id"], record["signature"], record["limits"] = f"id {text}", f"signature {text}", [f"limit {text}"]
+    record["scores"][split] |= {f"figure {text}": 0.5, "without_references": 1}
+    record["beside"] = {split: {f"extra {text}": 0.5}}
+    record["groups"][split] = {f"group {text}": 0.5}
+    record["floors"][split]["majority"] |= {"answer": f"answer {text}"}
+    print_scores(run, [split], Console(width=300))
+    printed = capsys.readouterr().out
+    for name in ("id", "signature", "limit", "figure", "extra", "group"):
+        assert f"{name} {text}" in printed
+    assert printed.count(repr(f"answer {text}")) == 2, "in the table and in the warning"
+    assert f"samples of {split} have" in printed
+
+
 def test_the_majority_is_computed_again_from_the_rows(run):
     figures = {one.name: one for one in verify(run.folder)}
     assert figures["majority · score"].agrees
-    run.record["floors"]["val"]["majority"]["score"] = 0.5
-    run.update()
+    floors = json.loads((run.folder / "run.json").read_text())["floors"]
+    floors["val"]["majority"]["score"] = 0.5
+    run.update(floors=floors)
     assert [one.name for one in verify(run.folder) if not one.agrees] == ["majority · score"]
 
 
