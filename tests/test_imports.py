@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "tracking": {*MODEL, "data", "fusion", "inspection"},
     "sweep": {"errors", "io"},
     "compare": {"errors", "io"},
-    "bench": WITHOUT_COMMANDS,
+    "bench": {*WITHOUT_COMMANDS, "compare"},
     "cli": {*WITHOUT_COMMANDS, "tasks.scene_judge", "sweep", "compare", "bench"},
     "__main__": {"cli"},
 }

@@ -10,12 +10,12 @@ from torch.nn import functional as F
 
 from velm_lightning.checkpoints import checkpoint
 from velm_lightning.cli.commands import main
-from velm_lightning.cli.search import PictureIndex
 from velm_lightning.data.images.folder import picture_files
 from velm_lightning.data.images.store import read_image
 from velm_lightning.fusion import EarlyFusion, ImageOnly, InteractiveFusion, LateFusion, TextOnly
 from velm_lightning.inspection import nearest
 from velm_lightning.inspection.nearest import Nearest, NearestByCells
+from velm_lightning.inspection.search import PictureIndex
 from velm_lightning.tasks import Classification, Mixture, Retrieval
 from velm_lightning.types import InputError, Sample
 
@@ -191,7 +191,7 @@ def test_a_control_cannot_search_what_it_does_not_see(kind, unseen, folder):
 
 
 def test_a_model_of_another_task_is_refused(folder):
-    with pytest.raises(InputError, match="Classification: search needs one of Retrieval"):
+    with pytest.raises(InputError, match="Classification: search needs Retrieval"):
         index_of(model_of(task=Classification()), folder)
 
 
@@ -243,7 +243,7 @@ def test_an_unreadable_picture_is_named_or_passed_over(velm, folder, tmp_path):
 @pytest.mark.parametrize(
     ("words", "changes", "named"),
     [
-        (["--top", 0], {}, "--top 0"),
+        (["--top", 0], {}, "--top must be at least 1, got 0"),
         ([], {"text": " "}, "--text is empty"),
         ([], {"images": "nowhere"}, "nowhere"),
     ],
@@ -258,4 +258,4 @@ def test_a_folder_without_pictures_is_refused(velm, tmp_path):
     (tmp_path / "empty").mkdir()
     code, _, told = velm(images=tmp_path / "empty")
     assert code == 2
-    assert "there is no picture" in told
+    assert "holds no image that can be read" in told

@@ -6,9 +6,11 @@ import math
 import pytest
 import torch
 from helpers import tiny
+from rich.console import Console
 
 from velm_lightning.cli.commands import main
-from velm_lightning.cli.verify import verify
+from velm_lightning.cli.verify import show
+from velm_lightning.inspection.verify import Figure, verify
 from velm_lightning.io.configurable import to_config
 from velm_lightning.tasks import Classification, Generation, MaskedLM, Mixture, Retrieval
 from velm_lightning.tasks.rows import group_scores
@@ -88,9 +90,16 @@ def test_the_command_says_so_and_fails(folder, capsys):
     assert "differs" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("text", ["[/b]", "[bold]", "[link=file:///x]y", ":warning:"])
+def test_names_in_the_table_are_no_markup(capsys, text):
+    show(f"title {text}", [Figure(f"split {text}", f"figure {text}", 0.0, 1.0)], Console(width=200))
+    printed = capsys.readouterr().out
+    assert all(f"{name} {text}" in printed for name in ("title", "split", "figure"))
+
+
 def test_what_is_no_run_is_refused(tmp_path, folder):
     with pytest.raises(InputError, match="holds no evaluated run"):
         verify(tmp_path / "none")
     change(folder / "predictions" / "val.jsonl", '"prediction"', '"word"')
-    with pytest.raises(InputError, match=r"val\.jsonl:1: is no prediction"):
+    with pytest.raises(InputError, match=r"val\.jsonl:1: not a prediction"):
         verify(folder)
