@@ -110,7 +110,7 @@ def test_closed_texts_are_read_by_words_and_others_by_bytes(texts, kind):
 
 def test_sentences_of_unknown_words_are_a_finding():
     known = words(["a red circle"] * 10)
-    assert "3 of 4 targets hold no known word, such as 'x y'" in thin_targets(saying("x y", "z", "q", "a"), known)
+    assert "3 of 4 targets contain no known word, such as 'x y'" in thin_targets(saying("x y", "z", "q", "a"), known)
     assert thin_targets(saying("a red circle", "x", "a red circle"), known) is None
 
 

@@ -8,8 +8,8 @@ from helpers import tiny
 from lightning import Trainer
 from rich.console import Console
 
-from velm_lightning.cli.verify import verify
 from velm_lightning.data import MultimodalData
+from velm_lightning.inspection.verify import verify
 from velm_lightning.tasks import Classification
 from velm_lightning.tracking.floors import Floors, summary
 from velm_lightning.tracking.record import RunRecord, summary_of

@@ -65,7 +65,7 @@ def going_on(left):
 def test_a_run_that_is_told_to_stop_goes_on_with_the_next_batch(whole, here, capsys, tmp_path, place, step, stopped_at):
     words = fault("Signal", step=step, name="TERM", place=place)
     assert here(*WORDS, *words) == 128 + 15
-    assert "stopped by SIGTERM; the same command with --resume auto goes on" in capsys.readouterr().err
+    assert "stopped by SIGTERM; the same command with --resume auto continues it" in capsys.readouterr().err
     left = only_run(tmp_path)
     assert (left.record["status"], left.record["steps"]) == ("interrupted", stopped_at)
     assert torch.load(left.folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == stopped_at
@@ -187,7 +187,7 @@ def test_a_run_that_somebody_is_at_work_on_is_left_alone(here, capsys, tmp_path)
     other = Run(left.folder)
     assert other.claim()
     assert here("fit", "--config", left.folder / "config.yaml", "--allow=helpers", "--ckpt_path=last") == 2
-    assert f"another process is at work on {left.folder}: wait for its end" in capsys.readouterr().err
+    assert f"another process uses {left.folder}: wait until it ends" in capsys.readouterr().err
     assert Run.unfinished(tmp_path / "runs", "vqa", (left.folder / "config.yaml").read_text()) is None
     other.release()
     assert Run.unfinished(tmp_path / "runs", "vqa", (left.folder / "config.yaml").read_text()) is not None
@@ -283,7 +283,7 @@ def test_a_step_with_such_a_loss_can_be_left_out(here, capsys, tmp_path):
     assert here(*WORDS, *fault("Poison", step=2), "--on_nan=skip") == 0
     left = only_run(tmp_path)
     assert (left.record["status"], left.record["steps"]) == ("finished", STEPS)
-    assert capsys.readouterr().out.count("left out: the loss of step 2 is not finite") == 1
+    assert capsys.readouterr().out.count("skipped: the loss of step 2 is not finite") == 1
     assert [row["train/skipped_steps"] for row in left.metrics() if row["train/skipped_steps"]] == ["1"]
     assert all(weight.isfinite().all() for weight in left.weights().values())
 

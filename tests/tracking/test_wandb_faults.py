@@ -80,7 +80,7 @@ def test_a_server_that_vanishes_leaves_everything_on_disk(server, here, capsys, 
     monkeypatch.setattr(faults, "HAPPENING", lambda: setattr(server, "fault", fault))
     assert here(*ONLINE, "--trainer.callbacks+=helpers.faults.Happening", "--trainer.callbacks.step=2") == 0
     left = finished(tmp_path, without)
-    assert "W&B has not got all of this run" in capsys.readouterr().out
+    assert "W&B has not received all data of this run" in capsys.readouterr().out
     (kept,) = left.folder.glob("wandb/run-*")
     later = WandbServer()
     synced = wandb("sync", "--include-online", kept, cwd=tmp_path, **later.environment)

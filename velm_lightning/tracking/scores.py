@@ -53,7 +53,9 @@ def _table(run: Run, splits: list[str]) -> Table:
         add(name, {split: {name: share} for split, share in record[name].items()}, name)
     for name in _names(extra, splits):
         add(name, extra, name)
-    labelled = {split: {label(*item): item[1].get("score") for item in floors.get(split, {}).items()} for split in splits}
+    labelled = {
+        split: {label(*item): item[1].get("score") for item in floors.get(split, {}).items()} for split in splits
+    }
     for name in _names(labelled, splits):
         add(name, labelled, f"score · {name}", "dim")
     table.add_section()
