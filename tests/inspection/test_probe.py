@@ -1,4 +1,4 @@
-"""What a model owes to each modality: measured on altered samples, whatever the fusion and the task."""
+"""Probes measure, for any fusion and task, how much a score depends on each modality."""
 
 from collections import Counter
 
@@ -45,12 +45,15 @@ def texts(prober, batches):
 
 
 @pytest.mark.parametrize("modality", MODALITIES)
-def test_exchanged_samples_keep_all_but_one_modality(modality, monkeypatch):
-    one = prober(samples=tiny.many(COUNT))
-    plain, altered = shown(one), []
-    monkeypatch.setattr(one, "_score", lambda batches: altered.extend(batches) or 0.0)
-    one.shuffled(modality, 0)
-    same = {"image": torch.equal(pictures(altered), pictures(plain)), "text": texts(one, altered) == texts(one, plain)}
+def test_shuffled_samples_change_one_modality_only(modality, monkeypatch):
+    probed = prober(samples=tiny.many(COUNT))
+    plain, altered = shown(probed), []
+    monkeypatch.setattr(probed, "_score", lambda batches: altered.extend(batches) or 0.0)
+    probed.shuffled(modality, 0)
+    same = {
+        "image": torch.equal(pictures(altered), pictures(plain)),
+        "text": texts(probed, altered) == texts(probed, plain),
+    }
     assert same == {name: name != modality for name in MODALITIES}
     assert [batch.keys for batch in altered] == [batch.keys for batch in plain]
     assert [batch.references for batch in altered] == [batch.references for batch in plain]
@@ -59,19 +62,19 @@ def test_exchanged_samples_keep_all_but_one_modality(modality, monkeypatch):
     ]
 
 
-def test_shuffled_texts_and_pictures_stay_as_frequent(monkeypatch):
+def test_shuffling_keeps_the_frequency_of_contents(monkeypatch):
     samples = [
         one._replace(text=tiny.TEXTS[n > 3], image=tiny.picture(n % 2)) for n, one in enumerate(tiny.many(COUNT))
     ]
-    one = prober(samples=samples)
-    plain, altered = shown(one), {}
+    probed = prober(samples=samples)
+    plain, altered = shown(probed), {}
     for modality in MODALITIES:
         batches = altered[modality] = []
-        monkeypatch.setattr(one, "_score", lambda found, batches=batches: batches.extend(found) or 0.0)
-        one.shuffled(modality, 0)
-    assert Counter(texts(one, altered["text"])) == Counter(texts(one, plain))
+        monkeypatch.setattr(probed, "_score", lambda found, batches=batches: batches.extend(found) or 0.0)
+        probed.shuffled(modality, 0)
+    assert Counter(texts(probed, altered["text"])) == Counter(texts(probed, plain))
     assert sorted(pictures(altered["image"]).sum((1, 2, 3))) == sorted(pictures(plain).sum((1, 2, 3)))
-    assert [one.unchanged(modality) for modality in MODALITIES] == [1, 1], "5 of 9 samples share a content"
+    assert [probed.unchanged(modality) for modality in MODALITIES] == [1, 1], "5 of 9 samples share a content"
 
 
 def test_samples_that_keep_a_shuffled_text_are_counted():
@@ -81,13 +84,13 @@ def test_samples_that_keep_a_shuffled_text_are_counted():
     assert (found.shuffled["text"].unchanged, found.shuffled["image"].unchanged) == (5, 0)
 
 
-def test_larger_shares_of_missing_pictures_hold_the_smaller_ones(monkeypatch):
-    one = prober()
-    plain, gone = pictures(shown(one)), []
+def test_larger_shares_of_missing_images_include_smaller_ones(monkeypatch):
+    probed = prober()
+    plain, gone = pictures(shown(probed)), []
     for share in SHARES:
         altered = []
-        monkeypatch.setattr(one, "_score", lambda batches, altered=altered: altered.extend(batches) or 0.0)
-        one.missing("image", share)
+        monkeypatch.setattr(probed, "_score", lambda batches, altered=altered: altered.extend(batches) or 0.0)
+        probed.missing("image", share)
         found = pictures(altered)
         gone.append({i for i in range(COUNT) if not torch.equal(found[i], plain[i])})
         mean = plain.float().mean(0).to(torch.uint8)
@@ -97,16 +100,16 @@ def test_larger_shares_of_missing_pictures_hold_the_smaller_ones(monkeypatch):
 
 
 def test_a_missing_text_is_an_empty_prompt(monkeypatch):
-    one, altered = prober(), []
-    monkeypatch.setattr(one, "_score", lambda batches: altered.extend(batches) or 0.0)
-    one.missing("text", 1.0)
-    assert texts(one, altered) == [""] * COUNT
-    assert texts(one, shown(one)) != [""] * COUNT, "the split itself stays as it is"
+    probed, altered = prober(), []
+    monkeypatch.setattr(probed, "_score", lambda batches: altered.extend(batches) or 0.0)
+    probed.missing("text", 1.0)
+    assert texts(probed, altered) == [""] * COUNT
+    assert texts(probed, shown(probed)) != [""] * COUNT, "the split is not changed"
 
 
 @pytest.mark.parametrize("kind", [EarlyFusion, InteractiveFusion, LateFusion])
-def test_a_model_that_learned_from_pictures_owes_its_score_to_them(kind):
-    """Two pictures, two answers, one question: the words tell nothing."""
+def test_a_model_trained_on_images_depends_on_them(kind):
+    """Two images, two answers, one question: the text does not determine the answer."""
     both = [tiny.picture(0), tiny.picture(1)]
     samples = [
         tiny.Sample(f"s{i}", both[i % 2], ("is it red ?", "is it blue ?")[i // 2 % 2], {said: 1.0}, (said,))
@@ -123,7 +126,7 @@ def test_a_model_that_learned_from_pictures_owes_its_score_to_them(kind):
         optimizer.step()
     found = probe(model, data, "test", shuffles=1)
     assert found.score == 1
-    assert found.shuffled["image"].scores == [0.0], "two pictures that change places give the other answer"
+    assert found.shuffled["image"].scores == [0.0], "exchanged images give the other answer"
     assert found.shuffled["image"].perceptual == 1
     assert found.shuffled["text"].cost == 0
     assert found.missing["text"] == [1.0] * len(SHARES)
@@ -131,14 +134,14 @@ def test_a_model_that_learned_from_pictures_owes_its_score_to_them(kind):
 
 
 @pytest.mark.parametrize(("kind", "blind_to"), [(TextOnly, "image"), (ImageOnly, "text")])
-def test_a_control_owes_nothing_to_what_it_does_not_see(kind, blind_to):
+def test_a_control_does_not_depend_on_the_hidden_modality(kind, blind_to):
     data = data_of(tiny.many(COUNT))
     found = probe(model_of(kind, data), data, "test", shuffles=2)
     assert found.shuffled[blind_to].scores == [found.score] * 2
     assert found.missing[blind_to] == [found.score] * len(SHARES)
 
 
-def test_a_probe_repeats_itself_and_depends_on_its_seed():
+def test_a_probe_is_repeatable_and_depends_on_its_seed():
     data = data_of(tiny.many(COUNT))
     model = model_of(LateFusion, data)
     assert probe(model, data, "test") == probe(model, data, "test")
@@ -153,12 +156,12 @@ def test_a_probe_repeats_itself_and_depends_on_its_seed():
         (lambda: Retrieval(width=6), tiny.described(), {"image", "text"}),
     ],
 )
-def test_every_task_is_probed_for_the_modalities_that_its_samples_have(task, samples, modalities):
+def test_only_modalities_of_the_samples_are_probed(task, samples, modalities):
     data = data_of(samples)
     found = probe(model_of(LateFusion, data, task=task()), data, "test", shuffles=1)
     assert set(found.shuffled) == set(found.missing) == modalities
 
 
-def test_a_part_of_a_split_is_spread_over_it():
+def test_a_limit_spreads_samples_over_the_split():
     data = data_of(tiny.many(COUNT))
     assert probe(model_of(LateFusion, data), data, "test", shuffles=1, limit=4).samples == 3

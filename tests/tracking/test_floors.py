@@ -1,4 +1,4 @@
-"""A run states what its scores have to exceed: before training, in its record, and in its last table."""
+"""Baseline scores are printed before training, stored in the record and shown in the last table."""
 
 import json
 import math
@@ -26,7 +26,7 @@ def data():
 
 @pytest.fixture
 def run(tmp_path):
-    """An untrained model that was evaluated."""
+    """The run of an untrained model after its evaluation."""
     made = data()
     model = tiny.fusion(vocabulary=made.vocabulary)
     model.task.head[-1].bias.data[made.vocabulary.answers.index("no")] = 100.0  # it always answers "no"
@@ -48,7 +48,7 @@ def test_the_record_holds_the_floors_of_its_scores(run):
     assert (floors["majority"]["lead"], floors["majority"]["lead_error"]) == (0, 0)
 
 
-def test_a_score_that_is_no_better_is_warned_of(run, capsys):
+def test_a_score_that_is_not_higher_gives_a_warning(run, capsys):
     print_scores(run)
     printed = capsys.readouterr().out
     assert "score · majority answer 'no'" in printed

@@ -1,4 +1,4 @@
-"""The sheet of predictions with their pictures."""
+"""The sheet of predictions with their images."""
 
 import io
 
@@ -24,7 +24,7 @@ def colours(sheet):
 
 
 @pytest.mark.parametrize("count", [1, 3, 5])
-def test_a_sheet_shows_every_picture_and_where_the_model_looked(count):
+def test_a_sheet_shows_every_image_and_heat_map(count):
     one, many = colours(draw_sheet([shown()])), colours(draw_sheet([shown()] * count))
     assert min(one) > 1000
     for alone, together in zip(one, many, strict=True):
@@ -32,11 +32,11 @@ def test_a_sheet_shows_every_picture_and_where_the_model_looked(count):
 
 
 @pytest.mark.parametrize("text", ["[/b]", "$\\\\frac$", "$", "a $x_1$ ^ %"])
-def test_any_text_can_stand_above_a_picture(text):
+def test_any_text_can_be_a_title(text):
     assert min(colours(draw_sheet([shown(said=text)]))) > 1000
 
 
-def test_without_maps_the_pictures_stand_alone():
+def test_images_are_shown_without_maps():
     picture, heat = colours(draw_sheet([shown(said="", looked=False)]))
     assert picture > 1000
     assert heat == 0
