@@ -56,7 +56,8 @@ def wait_for_the_mark(folder):
 
 
 def fault(kind, **arguments):
-    return [f"--trainer.callbacks+=faults.{kind}", *(f"--trainer.callbacks.{k}={v}" for k, v in arguments.items())]
+    settings = (f"--trainer.callbacks.{name}={value}" for name, value in arguments.items())
+    return [f"--trainer.callbacks+=helpers.faults.{kind}", *settings]
 
 
 def same(left, whole):
