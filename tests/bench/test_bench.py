@@ -1,4 +1,4 @@
-"""Every benchmark runs to its table, and measures the same on both sides; speeds are for those who run it in full."""
+"""Every benchmark runs with small settings, prints its table and compares equal results."""
 
 import importlib.util
 
@@ -26,7 +26,7 @@ ROWS = {
 }
 
 
-@pytest.mark.filterwarnings("ignore")  # of libraries about each other
+@pytest.mark.filterwarnings("ignore")  # of libraries
 @pytest.mark.parametrize("name", SMALL)
 def test_a_benchmark_prints_its_table(name, here, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
@@ -35,11 +35,11 @@ def test_a_benchmark_prints_its_table(name, here, capsys, monkeypatch):
     assert all(row in said for row in ROWS[name])
 
 
-def test_every_benchmark_is_tried():
+def test_every_benchmark_is_tested():
     assert set(SMALL) == set(BENCHES)
 
 
-def test_drawn_captions_are_like_captions():
+def test_drawn_captions_resemble_captions():
     found = scoring.drawn(300)
     assert {len(captions) for captions in found.values()} == {6}
     lengths = [len(caption.split()) for captions in found.values() for caption in captions]
@@ -51,7 +51,7 @@ def test_drawn_captions_are_like_captions():
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pycocoevalcap") is None, reason="pycocoevalcap is not installed")
-def test_pycocoevalcap_finds_the_same_figures():
+def test_pycocoevalcap_gives_the_same_figures():
     found = scoring.drawn(20)
     said, references = ({key: captions[part] for key, captions in found.items()} for part in (0, slice(1, None)))
     ours = {name: score.corpus for name, score in score_captions(said, references).items()}

@@ -9,7 +9,7 @@ import pytest
 from helpers.command_line import CONF
 from PIL import Image
 
-from velm_lightning.cli.verify import verify
+from velm_lightning.inspection.verify import verify
 
 SMALL = [
     "--data.dataset.init_args.train=24", "--data.dataset.init_args.val=4", "--data.dataset.init_args.test=6",

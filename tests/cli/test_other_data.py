@@ -111,7 +111,7 @@ def test_figures_of_another_file_are_an_entry_of_their_own(project, capsys):
     words = ["test", "--data.dataset.init_args.test=other one.jsonl"]
     assert project.evaluate(*words) == 0
     (name,) = (name for name in project.record["scores"] if name.startswith("test@other_one-"))
-    assert f"kept as {name}, apart from the run's own figures: other data" in capsys.readouterr().out
+    assert f"stored as {name}, separate from the run's own figures: other data" in capsys.readouterr().out
     assert project.kept() == before
     assert project.record["scores"][name]["samples"] == 2
     assert f"split:{name}:" in project.record["signatures"][name]

@@ -1,4 +1,4 @@
-"""``velm search``: the folder is encoded once, every picture is looked at, and the best are read with the text."""
+"""``velm search`` encodes a folder once, compares all images, and re-ranks the best together with the text."""
 
 import sys
 
@@ -10,12 +10,12 @@ from torch.nn import functional as F
 
 from velm_lightning.checkpoints import checkpoint
 from velm_lightning.cli.commands import main
-from velm_lightning.cli.search import PictureIndex
 from velm_lightning.data.images.folder import picture_files
 from velm_lightning.data.images.store import read_image
 from velm_lightning.fusion import EarlyFusion, ImageOnly, InteractiveFusion, LateFusion, TextOnly
 from velm_lightning.inspection import nearest
 from velm_lightning.inspection.nearest import Nearest, NearestByCells
+from velm_lightning.inspection.search import PictureIndex
 from velm_lightning.tasks import Classification, Mixture, Retrieval
 from velm_lightning.types import InputError, Sample
 
@@ -47,7 +47,7 @@ def index_of(model, folder):
 
 
 def read_whole(model, folder):
-    """Cosines (I,) alone and logits (I,) together of all pictures with ``TEXT``, by definition."""
+    """Return the cosine similarities (I,) and fused logits (I,) of all images with ``TEXT``, by definition."""
     files = picture_files(folder)
     pictures = [read_image(file, model.transform) for file in files]
     batch = tiny.batch([Sample(file.name, one, TEXT, None, ()) for file, one in zip(files, pictures, strict=True)],
@@ -68,7 +68,7 @@ def names(hits):
     return [int(hit.picture.stem) for hit in hits]
 
 
-def test_two_towers_find_the_nearest_of_all_pictures(folder):
+def test_without_a_shortlist_the_nearest_images_are_found(folder):
     model = model_of(shortlist=0)
     hits = index_of(model, folder).best(TEXT, 7)
     alone, _ = read_whole(model, folder)
@@ -78,7 +78,7 @@ def test_two_towers_find_the_nearest_of_all_pictures(folder):
 
 
 @pytest.mark.parametrize("kind", FUSIONS)
-def test_the_shortlist_is_ordered_by_reading_picture_and_text_together(kind, folder):
+def test_the_shortlist_is_sorted_by_fused_logits(kind, folder):
     model = model_of(kind, shortlist=4)
     with torch.no_grad():
         model.task.match[-1].weight.mul_(1000)
@@ -90,19 +90,19 @@ def test_the_shortlist_is_ordered_by_reading_picture_and_text_together(kind, fol
     torch.testing.assert_close(torch.tensor([hit.together for hit in hits[:4]]), together[names(hits)[:4]])
 
 
-def test_fewer_are_shown_than_are_read_together(folder):
+def test_fewer_hits_than_the_shortlist_can_be_returned(folder):
     index = index_of(model_of(shortlist=5), folder)
     assert index.best(TEXT, 2) == index.best(TEXT, 7)[:2]
 
 
-def test_looking_in_chunks_finds_the_same(folder, monkeypatch):
+def test_chunks_give_the_same_result(folder, monkeypatch):
     index = index_of(model_of(shortlist=0), folder)
     whole = names(index.best(TEXT, 5))
     monkeypatch.setattr(nearest, "CHUNK", 2)
     assert names(index.best(TEXT, 5)) == whole
 
 
-def test_cells_hold_the_same_and_are_kept(folder):
+def test_cells_give_the_same_result_and_are_cached(folder):
     pytest.importorskip("faiss")
     model, cache = model_of(shortlist=0), folder.parent / "cache"
     all_of_them = index_of(model, folder).best(TEXT, 7)
@@ -111,7 +111,7 @@ def test_cells_hold_the_same_and_are_kept(folder):
     whole = file.read_bytes()
     file.write_bytes(whole[:-9])
     found.append(PictureIndex(model, picture_files(folder), cache, NearestByCells))
-    assert file.read_bytes() == whole, "a damaged file is made anew"
+    assert file.read_bytes() == whole, "a damaged file is written again"
     for index in found:
         hits = index.best(TEXT, 7)
         assert names(hits) == names(all_of_them)
@@ -130,7 +130,7 @@ def test_the_nearest_cells_miss_few_of_many(tmp_path):
 
 
 class Store:
-    """What ``FeatureStore`` is to a search."""
+    """The part of ``FeatureStore`` that a search uses."""
 
     def __init__(self, vectors, folder):
         self.vectors, self.folder = vectors, folder
@@ -142,21 +142,21 @@ class Store:
         return self.vectors[torch.tensor(indices)]
 
 
-def test_a_missing_library_is_named_with_the_extra_that_brings_it(folder, monkeypatch):
+def test_a_missing_library_is_named_with_its_extra(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(InputError, match=r"pip install velm-lightning\[faiss\]"):
         PictureIndex(model_of(), picture_files(folder), folder.parent / "cache", NearestByCells)
 
 
-def test_a_retrieval_learned_in_a_mixture_searches_as_well(folder):
+def test_retrieval_in_a_mixture_can_search(folder):
     task = Mixture({"answers": Classification(), "pairs": Retrieval(width=6)})
     assert len(index_of(model_of(task=task), folder).best(TEXT, 3)) == 3
 
 
-# What is kept.
+# The cache
 
 
-def test_a_picture_is_encoded_once_whatever_it_is_called(folder):
+def test_an_image_is_encoded_once_under_any_name(folder):
     model = model_of()
     assert index_of(model, folder).made == 7
     found = index_of(model, folder).best(TEXT, 3)
@@ -166,14 +166,14 @@ def test_a_picture_is_encoded_once_whatever_it_is_called(folder):
     assert names(index.best(TEXT, 3)) == [99, *names(found)[1:]]
 
 
-def test_new_and_changed_pictures_alone_are_encoded(folder):
+def test_only_new_and_changed_images_are_encoded(folder):
     index_of(model_of(), folder)
     save(folder / "new.png", 20)
     save(folder / "0.png", 21)
     assert index_of(model_of(), folder).made == 2
 
 
-def test_another_model_has_vectors_of_its_own(folder):
+def test_another_model_has_other_vectors(folder):
     index_of(model_of(), folder)
     other = model_of()
     with torch.no_grad():
@@ -181,21 +181,21 @@ def test_another_model_has_vectors_of_its_own(folder):
     assert index_of(other, folder).made == 7
 
 
-# Refusals.
+# Errors
 
 
 @pytest.mark.parametrize(("kind", "unseen"), [(TextOnly, "image"), (ImageOnly, "text")])
-def test_a_control_cannot_search_what_it_does_not_see(kind, unseen, folder):
+def test_a_control_cannot_search_a_hidden_modality(kind, unseen, folder):
     with pytest.raises(InputError, match=f"sees no {unseen}"):
         index_of(model_of(kind), folder)
 
 
 def test_a_model_of_another_task_is_refused(folder):
-    with pytest.raises(InputError, match="Classification: search needs one of Retrieval"):
+    with pytest.raises(InputError, match="Classification: search needs Retrieval"):
         index_of(model_of(task=Classification()), folder)
 
 
-# As a user calls it.
+# The command
 
 
 @pytest.fixture
@@ -209,17 +209,17 @@ def saved(tmp_path):
 
 @pytest.fixture
 def velm(saved, folder, capsys):
-    """Run the command; return its exit code and what it says."""
+    """Run the command; return its exit code, output lines and errors."""
 
     def run(*words, text=TEXT, images=folder):
         code = main(["search", str(saved), "--images", str(images), "--text", text, *map(str, words)])
-        told = capsys.readouterr()
-        return code, told.out.splitlines(), told.err
+        captured = capsys.readouterr()
+        return code, captured.out.splitlines(), captured.err
 
     return run
 
 
-def test_the_best_pictures_are_printed_and_drawn(velm, folder, tmp_path):
+def test_the_best_images_are_printed_and_drawn(velm, folder, tmp_path):
     words = ["--top", 3, "--sheet", tmp_path / "out" / "found.png", "--cache", tmp_path / "kept"]
     code, lines, _ = velm(*words)
     expected = index_of(model_of(), folder).best(TEXT, 3)
@@ -231,11 +231,11 @@ def test_the_best_pictures_are_printed_and_drawn(velm, folder, tmp_path):
     assert velm(*words)[1] == ["7 pictures, 0 encoded now", *lines[1:]]
 
 
-def test_an_unreadable_picture_is_named_or_passed_over(velm, folder, tmp_path):
+def test_an_unreadable_image_is_named_or_skipped(velm, folder, tmp_path):
     (folder / "broken.png").write_bytes((folder / "0.png").read_bytes()[:99])
-    code, _, told = velm("--cache", tmp_path / "kept")
+    code, _, errors = velm("--cache", tmp_path / "kept")
     assert code == 2
-    assert "broken.png" in told
+    assert "broken.png" in errors
     code, lines, _ = velm("--cache", tmp_path / "kept", "--on_bad_image", "skip")
     assert (code, lines[0]) == (0, "7 pictures, 7 encoded now, 1 unreadable")
 
@@ -243,19 +243,19 @@ def test_an_unreadable_picture_is_named_or_passed_over(velm, folder, tmp_path):
 @pytest.mark.parametrize(
     ("words", "changes", "named"),
     [
-        (["--top", 0], {}, "--top 0"),
+        (["--top", 0], {}, "--top must be at least 1, got 0"),
         ([], {"text": " "}, "--text is empty"),
         ([], {"images": "nowhere"}, "nowhere"),
     ],
 )
-def test_wrong_words_are_refused_by_name(velm, words, changes, named):
-    code, _, told = velm(*words, **changes)
+def test_wrong_options_are_named(velm, words, changes, named):
+    code, _, errors = velm(*words, **changes)
     assert code == 2
-    assert named in told
+    assert named in errors
 
 
-def test_a_folder_without_pictures_is_refused(velm, tmp_path):
+def test_a_folder_without_images_is_refused(velm, tmp_path):
     (tmp_path / "empty").mkdir()
-    code, _, told = velm(images=tmp_path / "empty")
+    code, _, errors = velm(images=tmp_path / "empty")
     assert code == 2
-    assert "there is no picture" in told
+    assert "holds no image that can be read" in errors

@@ -1,4 +1,4 @@
-"""Every reported figure follows from the stored predictions, and a figure that does not is found."""
+"""``velm verify`` finds every figure that does not follow from the stored predictions."""
 
 import json
 import math
@@ -6,9 +6,11 @@ import math
 import pytest
 import torch
 from helpers import tiny
+from rich.console import Console
 
 from velm_lightning.cli.commands import main
-from velm_lightning.cli.verify import verify
+from velm_lightning.cli.verify import show
+from velm_lightning.inspection.verify import Figure, verify
 from velm_lightning.io.configurable import to_config
 from velm_lightning.tasks import Classification, Generation, MaskedLM, Mixture, Retrieval
 from velm_lightning.tasks.rows import group_scores
@@ -17,7 +19,7 @@ from velm_lightning.types import InputError, Prediction
 
 
 def evaluated(folder, task, rows):
-    """A run's folder as an evaluation leaves it."""
+    """Write a run's folder as an evaluation does."""
     run, rows = Run(folder), task.score(rows)
     run.write_predictions("val", rows)
     figures = task.compute_metrics(rows) | {"samples": len(rows)}
@@ -42,45 +44,47 @@ def change(path, old, new):
 
 def test_figures_that_follow_from_the_rows_agree(folder):
     figures = verify(folder)
-    assert all(one.agrees for one in figures)
-    assert {"score", "loss", "samples", "score · a", "score · b"} <= {one.name for one in figures}
+    assert all(figure.agrees for figure in figures)
+    assert {"score", "loss", "samples", "score · a", "score · b"} <= {figure.name for figure in figures}
 
 
 def test_a_figure_that_was_changed_is_found(folder):
     record = json.loads((folder / "run.json").read_text())
     record["scores"]["val"]["score"] += 1e-6
     (folder / "run.json").write_text(json.dumps(record))
-    assert [one.name for one in verify(folder) if not one.agrees] == ["score"]
+    assert [figure.name for figure in verify(folder) if not figure.agrees] == ["score"]
 
 
 def test_a_prediction_that_was_changed_is_found(folder):
     change(folder / "predictions" / "val.jsonl", "a blue star", "a green star")
-    wrong = {one.name for one in verify(folder) if not one.agrees}
+    wrong = {figure.name for figure in verify(folder) if not figure.agrees}
     assert {"score", "score · a", "samples with another score, as b"} <= wrong
 
 
-def test_every_task_of_a_mixture_is_computed_anew(tmp_path):
+def test_every_task_of_a_mixture_is_recomputed(tmp_path):
     words = tiny.vocabulary(answers=())
     model = tiny.fusion(vocabulary=words, task=Mixture({"words": MaskedLM(), "pairs": Retrieval(width=6)})).eval()
     with torch.no_grad():
         rows = model.task.aggregate(model, sorted(model.task.predict(model, tiny.batch(tiny.described(), words))))
     evaluated(tmp_path, model.task, rows)
     figures = verify(tmp_path)
-    assert all(one.agrees for one in figures)
-    assert {"words_score", "words_loss", "pairs_score", "score · pairs: text to image"} <= {one.name for one in figures}
+    assert all(figure.agrees for figure in figures)
+    assert {"words_score", "words_loss", "pairs_score", "score · pairs: text to image"} <= {
+        figure.name for figure in figures
+    }
     change(tmp_path / "predictions" / "val.jsonl", '"prediction": "rank ', '"prediction": "rank 1')
-    wrong = {one.name for one in verify(tmp_path) if not one.agrees}
+    wrong = {figure.name for figure in verify(tmp_path) if not figure.agrees}
     assert any(name.startswith("pairs_") for name in wrong)
     assert not any(name.startswith("words_") for name in wrong)
 
 
-def test_a_row_that_is_gone_is_found(folder):
+def test_a_missing_prediction_is_found(folder):
     path = folder / "predictions" / "val.jsonl"
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
-    assert "samples" in {one.name for one in verify(folder) if not one.agrees}
+    assert "samples" in {figure.name for figure in verify(folder) if not figure.agrees}
 
 
-def test_the_command_says_so_and_fails(folder, capsys):
+def test_the_command_reports_and_fails(folder, capsys):
     assert main(["verify", str(folder)]) == 0
     assert "figures agree with the stored predictions" in capsys.readouterr().out
     change(folder / "predictions" / "val.jsonl", "two stars", "three stars")
@@ -88,9 +92,16 @@ def test_the_command_says_so_and_fails(folder, capsys):
     assert "differs" in capsys.readouterr().out
 
 
-def test_what_is_no_run_is_refused(tmp_path, folder):
+@pytest.mark.parametrize("text", ["[/b]", "[bold]", "[link=file:///x]y", ":warning:"])
+def test_names_in_the_table_are_no_markup(capsys, text):
+    show(f"title {text}", [Figure(f"split {text}", f"figure {text}", 0.0, 1.0)], Console(width=200))
+    printed = capsys.readouterr().out
+    assert all(f"{name} {text}" in printed for name in ("title", "split", "figure"))
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path, folder):
     with pytest.raises(InputError, match="holds no evaluated run"):
         verify(tmp_path / "none")
     change(folder / "predictions" / "val.jsonl", '"prediction"', '"word"')
-    with pytest.raises(InputError, match=r"val\.jsonl:1: is no prediction"):
+    with pytest.raises(InputError, match=r"val\.jsonl:1: not a prediction"):
         verify(folder)

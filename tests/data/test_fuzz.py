@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from velm_lightning.cli.verify import read_rows
 from velm_lightning.data import NLVR, COCOCaptions, FlickrTokens, Karpathy, Multi30k, VQAv2
 from velm_lightning.data.result_files import read_references, read_results
+from velm_lightning.inspection.verify import read_rows
 from velm_lightning.types import InputError
 
 fuzz = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))

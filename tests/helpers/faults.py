@@ -1,4 +1,4 @@
-"""Faults that happen at a certain step of a run: callbacks to be named in a command line."""
+"""Callbacks that cause a fault at a given step of a run, to be named in a command line."""
 
 import contextlib
 import os
@@ -42,10 +42,10 @@ class Fault(Callback):
 
 
 class Signal(Fault):
-    """A signal to this process; ``KILL`` leaves it no time for anything.
+    """Sends a signal to this process; ``KILL`` ends it at once.
 
     Args:
-        once: a file by which a run that goes on knows that it has happened.
+        once: a file that marks the fault as done for a resumed run.
     """
 
     def __init__(
@@ -62,14 +62,14 @@ class Signal(Fault):
 
 
 class Crash(Fault):
-    """A mistake in somebody's code."""
+    """An error in the code of a user."""
 
     def happen(self, trainer):
         raise ArithmeticError("a mistake in somebody's code")
 
 
 class Poison(Fault):
-    """A loss that is no number."""
+    """A loss that is NaN."""
 
     def happen(self, trainer):
         task = trainer.lightning_module.task
@@ -83,7 +83,7 @@ class Poison(Fault):
 
 
 class Slow(Callback):
-    """Steps that take long enough to be interrupted from outside; says when the first one begins."""
+    """Slow steps that a test can interrupt; reports the start of the first one."""
 
     def __init__(self, seconds: float = 0.2) -> None:
         self.seconds = seconds
@@ -95,7 +95,7 @@ class Slow(Callback):
 
 
 class FullDisk(Fault):
-    """Nothing can be written any more.
+    """Makes every later write fail.
 
     Args:
         file: what takes all the space.
@@ -114,11 +114,11 @@ class FullDisk(Fault):
 
 
 HAPPENING = print
-"""What ``Happening`` calls."""
+"""The function that ``Happening`` calls."""
 
 
 class Happening(Fault):
-    """Whatever a test has put into ``HAPPENING``."""
+    """Calls the function in ``HAPPENING``."""
 
     def happen(self, trainer):
         HAPPENING()

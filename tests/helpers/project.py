@@ -1,4 +1,4 @@
-"""A folder with data and a finished run, in which commands are run."""
+"""A folder with data and a finished run, to call commands in."""
 
 import json
 
@@ -19,13 +19,13 @@ FIT = [
 
 
 def write(file, answers):
-    """A question a line, about a picture of the colour that is the answer."""
+    """Write one question per line about an image whose colour is the answer."""
     rows = [{"image": f"{said}.png", "text": "what colour ?", "answers": said} for said in answers]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 class Project:
-    """A folder with data and one finished run; commands are run in it."""
+    """A folder with data and one finished run, to call commands in."""
 
     def __init__(self, folder, here_in):
         self.folder, self.here = folder, lambda *words: here_in(folder, *words)
@@ -58,6 +58,6 @@ class Project:
         return (self.run / "predictions" / f"{name}.jsonl").read_text()
 
     def kept(self):
-        """What belongs to the run's own test split."""
+        """The entries of the run's own test split."""
         gallery = (self.run / "gallery" / "test.png").read_bytes()
         return self.record["scores"]["test"], self.record["signature"], self.predictions("test"), gallery

@@ -1,4 +1,4 @@
-"""Runs that are stopped, and what they leave."""
+"""Starts and stops runs, and reads the files that they write."""
 
 import csv
 import json
@@ -22,7 +22,7 @@ WORDS = [
 
 
 class Left:
-    """What a run left on disk."""
+    """The files of a run."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -48,7 +48,7 @@ def only_run(folder):
 
 
 def wait_for_the_mark(folder):
-    """Nobody of a killed run is left to mark it, so it takes a moment."""
+    """Wait until the watcher has marked a killed run."""
     until = time.monotonic() + 20
     while only_run(folder).record["status"] != "failed":
         assert time.monotonic() < until
@@ -56,11 +56,12 @@ def wait_for_the_mark(folder):
 
 
 def fault(kind, **arguments):
-    return [f"--trainer.callbacks+=faults.{kind}", *(f"--trainer.callbacks.{k}={v}" for k, v in arguments.items())]
+    settings = (f"--trainer.callbacks.{name}={value}" for name, value in arguments.items())
+    return [f"--trainer.callbacks+=helpers.faults.{kind}", *settings]
 
 
 def same(left, whole):
-    """Every figure at every step, every prediction and every weight."""
+    """Compare every figure of every step, every prediction and every weight."""
     assert left.metrics() == whole.metrics()
     assert left.predictions() == whole.predictions()
     assert left.record["scores"] == whole.record["scores"]

@@ -1,4 +1,4 @@
-"""A W&B server of a few lines on this machine, which can fail in the ways that a real one does."""
+"""A minimal local W&B server that can fail as a real one does."""
 
 import gzip
 import json
@@ -10,7 +10,7 @@ KEY = "0123456789" * 4
 
 
 class Stub:
-    """A server to be named in ``WANDB_BASE_URL``.
+    """A local server for ``WANDB_BASE_URL``.
 
     Args:
         fault: nothing, ``error`` (answers 500), or ``hang`` (answers nothing); may be changed while it runs.
@@ -37,7 +37,7 @@ class Stub:
                 stub.asked.append((self.path, body))
                 return self.reply(200, stub.data(self.path, body))
 
-            do_GET = do_POST = do_PUT = answer  # noqa: N815 - the names that the base class looks for
+            do_GET = do_POST = do_PUT = answer  # noqa: N815 - names of the base class
 
             def reply(self, code, data):
                 text = json.dumps(data).encode()
@@ -56,7 +56,7 @@ class Stub:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def data(self, path, body):
-        """The least that the client goes on with."""
+        """Return the smallest answer that the client accepts."""
         if not path.startswith("/graphql"):
             return {"exitcode": None, "limits": {}}
         query = json.loads(body or b"{}")
@@ -72,7 +72,7 @@ class Stub:
         return {"data": {"viewer": viewer, "serverInfo": {"cliVersionInfo": {}, "latestLocalVersionInfo": None}}}
 
     def close(self):
-        """Be gone, as after a crash."""
+        """Close the server as a crash would."""
         self.fault = "error"
         self.server.shutdown()
         self.server.server_close()

@@ -1,4 +1,4 @@
-"""A W&B server as far as its client needs one: it takes runs, sweeps and agents, and keeps what it was told."""
+"""A local W&B server that accepts runs, sweeps and agents, and stores what they send."""
 
 import gzip
 import json
@@ -23,12 +23,12 @@ def _view(given, project):
 
 
 class WandbServer:
-    """Listens on a port of this machine.
+    """Listens on a local port.
 
     Attributes:
         runs: by run id: ``config``, ``history`` (rows), ``pool``, ``files`` (name to bytes), ``sweep``.
         sweeps: by id: the config as text.
-        jobs: what agents are told next.
+        jobs: the next jobs of agents.
         said: the names of all operations, in order.
         reports: what reports were saved, as they came.
     """
@@ -79,7 +79,7 @@ class WandbServer:
                 elif self.path.endswith("/graphql"):
                     asked = json.loads(body)
                     self.answer({"data": server.graphql(asked["query"], asked.get("variables") or {})})
-                else:  # what the client measures of itself
+                else:  # measurements of the client itself
                     self.answer({})
 
             def do_PUT(self):
@@ -89,7 +89,7 @@ class WandbServer:
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.http.daemon_threads = True
-        self.http.handle_error = lambda request, address: None  # a client that is gone
+        self.http.handle_error = lambda request, address: None  # a client that has disconnected
         self.url = f"http://127.0.0.1:{self.http.server_port}"
         threading.Thread(target=self.http.serve_forever, daemon=True).start()
 
@@ -99,7 +99,7 @@ class WandbServer:
 
     @property
     def environment(self):
-        """What a client must find in its environment."""
+        """The environment variables of a client."""
         return {"WANDB_BASE_URL": self.url, "WANDB_API_KEY": KEY, "WANDB_MODE": "online"}
 
     def run(self, ident):
@@ -116,12 +116,12 @@ class WandbServer:
         run["exit"] = body.get("exitcode", run.get("exit"))
 
     def graphql(self, query, given):
-        """Answer by the field that is asked for."""
+        """Return the answer to a query by its field."""
         name = query.split("(")[0].split("{")[0].split()[-1] if query.split() else ""
         self.said.append(name)
         project = {"id": "p", "internalId": "1", "name": "p", "entityName": "me", "artifact": None}
         project |= {"entity": {"id": "e", "name": "me"}, "createdAt": "2026-01-01", "isBenchmark": False, "user": None}
-        if "createArtifact(" in query:  # as if it had it already, so that nothing more is sent of it
+        if "createArtifact(" in query:  # as if it existed, so that the client does not upload it
             sequence = {"id": "q", "latestArtifact": None}
             return {"createArtifact": {"artifact": {"id": "a", "state": "COMMITTED", "artifactSequence": sequence}}}
         if "upsertBucket" in query:
@@ -169,7 +169,7 @@ class WandbServer:
         }
 
     def listed(self):
-        """The runs as the client's public interface reads them."""
+        """Return the runs in the format of the client's public API."""
         empty = ("sweepName", "group", "jobType", "commit", "heartbeatAt", "description", "notes")
         user = {"name": "me", "username": "me"}
         shared = dict.fromkeys(empty) | {"projectId": "1", "tags": [], "state": "finished", "user": user}

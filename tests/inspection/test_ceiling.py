@@ -1,4 +1,4 @@
-"""The ceiling: what a model that makes no mistake can score with its word pieces and answers."""
+"""The ceiling is the score of a perfect model with a given tokeniser and answer list."""
 
 import importlib.util
 
@@ -30,7 +30,7 @@ def words(texts, **options):
     return Vocabulary(**TrainedTokenizer(**options).tokenizer(list(texts)))
 
 
-def test_written_answers_can_be_said_letter_for_letter():
+def test_free_answers_can_be_produced_exactly():
     found = ceiling(Generation(scorer=Answers()), saying(*SIGNS), words(SIGNS))
     assert (found.score, found.bytes, found.samples, found.lost) == (1.0, 1.0, 8, [])
     assert not found.low
@@ -44,14 +44,14 @@ def test_a_perfect_translator_reaches_bleu_100(kind):
 
 
 @pytest.mark.parametrize("kind", ["word", "bpe"])
-def test_captions_with_hyphens_and_apostrophes_can_be_said(kind):
+def test_hyphens_and_apostrophes_can_be_produced(kind):
     texts = ("a man's T-shirt is black-and-white", "the dog isn't on the half-pipe", "a boy jumps")
     found = ceiling(Generation(scorer=Captions()), saying(*texts), words(texts, kind=kind))
     assert found.score == found.bytes > 0
     assert found.lost == []
 
 
-def test_what_cannot_be_said_is_named_with_the_remedy():
+def test_a_lost_text_is_named_with_the_fix():
     found = ceiling(Generation(scorer=Answers()), saying("a red circle", "a blue star"), words(["a red circle"] * 10))
     assert found.score == 0.5
     assert found.low
@@ -61,12 +61,12 @@ def test_what_cannot_be_said_is_named_with_the_remedy():
     assert "set data.tokenizer.init_args.kind to bpe" in said
 
 
-def test_a_text_that_is_cut_lowers_the_ceiling():
+def test_a_truncated_text_lowers_the_ceiling():
     cut = Vocabulary(train_tokenizer(["a red circle"]), max_length=2)
     assert ceiling(Generation(scorer=Answers()), saying("a red circle"), cut).lost == [("a red circle", "a red")]
 
 
-def test_the_normalisation_of_the_metric_counts():
+def test_the_normalisation_of_the_metric_is_applied():
     samples = saying("the red", references=("the red",) * 9 + ("red",))
     known = words(["red"] * 10)
     assert ceiling(Generation(scorer=Answers(VQAAccuracy())), saying("the red"), known).score == 0.0
@@ -79,7 +79,7 @@ def test_the_best_of_several_references_counts():
     assert ceiling(Generation(scorer=Answers()), samples, words(["a red circle"] * 10)).score == 1.0
 
 
-def test_answers_reach_as_far_as_their_list():
+def test_the_answer_list_limits_the_ceiling():
     samples = [
         Sample(str(i), tiny.picture(0), "", {said: 1.0}, (said,)) for i, said in enumerate(["yes", "no", "cat", "?"])
     ]
@@ -88,12 +88,12 @@ def test_answers_reach_as_far_as_their_list():
     assert found.lost == [("cat", ""), ("?", "")]
 
 
-def test_tasks_that_say_nothing_and_samples_without_references_have_none():
+def test_without_texts_or_references_there_is_no_ceiling():
     assert ceiling(MaskedLM(), saying("a red circle"), tiny.vocabulary()) is None
     assert ceiling(Generation(), tiny.described(), tiny.vocabulary()) is None
 
 
-def test_a_sample_of_a_long_split_is_measured():
+def test_a_long_split_is_subsampled():
     found = ceiling(Generation(scorer=Answers()), saying(*["a"] * 50), words(["a"] * 10), most=20)
     assert (found.samples, found.score) == (20, 1.0)
 
@@ -101,30 +101,30 @@ def test_a_sample_of_a_long_split_is_measured():
 @pytest.mark.parametrize(
     ("texts", "kind"), [(tiny.TEXTS * 20, "word"), (SIGNS, "bpe"), (CHINESE, "bpe"), (GERMAN, "bpe"), ((), "word")]
 )
-def test_closed_texts_are_read_by_words_and_others_by_bytes(texts, kind):
+def test_closed_texts_use_words_and_others_use_bytes(texts, kind):
     tokenizing = TrainedTokenizer()
     chosen = tokenizing.tokenizer(list(texts))["tokenizer"]
     assert chosen == train_tokenizer(list(texts), kind)
     assert tokenizing.reason.startswith({"word": "whole words", "bpe": "byte-pair encoding"}[kind])
 
 
-def test_sentences_of_unknown_words_are_a_finding():
+def test_targets_of_unknown_words_give_a_warning():
     known = words(["a red circle"] * 10)
-    assert "3 of 4 targets hold no known word, such as 'x y'" in thin_targets(saying("x y", "z", "q", "a"), known)
+    assert "3 of 4 targets contain no known word, such as 'x y'" in thin_targets(saying("x y", "z", "q", "a"), known)
     assert thin_targets(saying("a red circle", "x", "a red circle"), known) is None
 
 
-def test_sentences_that_are_one_piece_each_are_a_finding():
-    texts = ["ꦲꦏ꧀ꦱꦫ", "ꦗꦮ", "ꦱꦭꦃ", "ꦮꦺꦴꦁ"]  # Javanese script, which is not known as one without blanks
+def test_targets_of_one_piece_each_give_a_warning():
+    texts = ["ꦲꦏ꧀ꦱꦫ", "ꦗꦮ", "ꦱꦭꦃ", "ꦮꦺꦴꦁ"]  # Javanese script, which the tokeniser does not split
     assert "4 of 4 targets are one word piece long" in thin_targets(saying(*texts), words(texts, kind="word"))
     assert "one word piece long" not in thin_targets(saying(*CHINESE), words(CHINESE, kind="word"))
     assert thin_targets(saying(*["yes", "no"] * 5), words(["yes", "no"] * 10)) is None, "answers that return"
 
 
-def test_sentences_that_metrics_take_for_one_word_are_a_finding():
+def test_sentences_without_spaces_give_a_warning():
     texts = [f"一只狗在雪地里跑{letter}" for letter in "来去了过着呢吧啊"]
     samples = [Sample(str(i), tiny.picture(i), "", text, (text,)) for i, text in enumerate(texts)]
     words = Vocabulary(train_tokenizer(texts, kind="bpe"))
-    assert "8 of 8 targets hold no blank" in thin_targets(samples, words)
+    assert "8 of 8 targets contain no space" in thin_targets(samples, words)
     answers = [sample._replace(target="Feuerwehr", references=("Feuerwehr",)) for sample in samples]
     assert thin_targets(answers, words) is None, "one answer that returns is no sentence"

@@ -1,4 +1,4 @@
-"""Floating-point operations against formulas written out for each model, a multiply-add as two."""
+"""Counted floating-point operations equal explicit formulas; a multiply-add counts as two."""
 
 import pytest
 import torch
@@ -16,12 +16,12 @@ LAYERS = 2  # of the text encoder
 
 
 def product(rows, inner, columns):
-    """The cost of a (rows, inner) matrix times an (inner, columns) matrix."""
+    """The operations of a (rows, inner) matrix times an (inner, columns) matrix."""
     return 2 * rows * inner * columns
 
 
 def attention(queries, keys, dim):
-    """Four projections, and two products of every query with every key."""
+    """Four projections and two products of every query with every key."""
     own = product(queries, dim, dim) + product(keys, dim, 2 * dim) + product(queries, dim, dim)
     return own + 2 * product(queries, dim, keys)
 
@@ -36,7 +36,7 @@ def layer(tokens, dim, context=None):
 
 
 def recurrence(tokens, dim, gates):
-    """Each gate of each word reads the word and the state before it."""
+    """Each gate of each word has the word and the previous state as input."""
     return gates * (product(tokens, dim, dim) + product(tokens, dim, dim))
 
 
@@ -53,7 +53,7 @@ def lm_head(words):
 
 
 def sample_of(samples, index=1):
-    """One sample in a batch of its own, with the number of its tokens and of its target words."""
+    """A batch of one sample, with its numbers of tokens and of target words."""
     batch = tiny.batch([samples[index]], tiny.vocabulary())
     return batch, batch.ids.shape[1], int((batch.block_ids > 0).sum())
 
@@ -82,20 +82,20 @@ def test_early_fusion_on_a_recurrent_captioner(cell, gates):
     expected = IMAGE + 2 * recurrence(read, DIM, gates) + lm_head(words)
     found = flops(model, [batch])
     assert found.inference == expected
-    # Backward, each product costs two more: by its input and by its weight. There is none by the pixels, nor by the
-    # state, of zeros, that the first word of each layer reads.
+    # Backward, each product has two more: for its input and for its weight. The pixels, and the initial state of
+    # zeros, need no gradient.
     unread = product(PATCHES, VALUES, EYES) + 2 * gates * product(1, DIM, DIM)
     assert found.training == 3 * expected - unread
 
 
 def test_interactive_fusion_classifier():
     batch, tokens, _ = sample_of(tiny.questions())
-    fused = 2 * layer(tokens, DIM, PATCHES) + layer(PATCHES, DIM, tokens)  # the image has one layer fewer
+    fused = 2 * layer(tokens, DIM, PATCHES) + layer(PATCHES, DIM, tokens)  # the image stream has one layer less
     expected = IMAGE + LAYERS * layer(tokens, DIM) + fused + classifier()
     assert flops(model_of(InteractiveFusion, depth=2, heads=2), [batch]).inference == expected
 
 
-def test_retrieval_of_a_picture_by_its_text():
+def test_retrieval_of_an_image_by_its_text():
     batch, tokens, _ = sample_of(tiny.described())
     towers = 2 * product(1, DIM, 16) + product(1, 16, 1)
     pair = 2 * MERGE + product(1, DIM, DIM) + product(1, DIM, 1)
@@ -103,11 +103,11 @@ def test_retrieval_of_a_picture_by_its_text():
     assert flops(model_of(LateFusion, task=Retrieval(width=16)), [batch]).inference == expected
 
 
-def test_a_training_step_is_counted_backward_too():
+def test_the_backward_pass_is_counted():
     batch, _, _ = sample_of(tiny.questions())
     model = model_of(LateFusion)
     found = flops(model, [batch])
-    assert found.training == 3 * found.inference - product(PATCHES, VALUES, EYES)  # no gradient by the pixels
+    assert found.training == 3 * found.inference - product(PATCHES, VALUES, EYES)  # no gradient for the pixels
     model.image_encoder.requires_grad_(False)
     image = IMAGE - product(PATCHES, EYES, DIM)
     frozen = 3 * found.inference - 2 * image - product(PATCHES, EYES, DIM)
@@ -126,7 +126,7 @@ def test_samples_are_counted_at_their_own_width():
 
 
 class Pictures:
-    """Pictures in memory."""
+    """Images in memory."""
 
     def __init__(self, samples):
         self.samples = samples
@@ -146,7 +146,7 @@ TASKS = {
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_counting_changes_nothing_and_repeats_itself(task):
+def test_counting_changes_nothing_and_is_repeatable(task):
     make, samples = TASKS[task]
     torch.manual_seed(0)
     model = tiny.fusion(EarlyFusion, task=make()).train()  # with batch norm and dropout
@@ -162,7 +162,7 @@ def test_counting_changes_nothing_and_repeats_itself(task):
 
 
 class Expanded(EarlyFusion):
-    """A fusion with a learned token that is expanded to the batch, without gradients."""
+    """A fusion with a learned token that is expanded to the batch without gradients."""
 
     def __init__(self, **parts):
         super().__init__(**parts)
@@ -182,7 +182,7 @@ def test_an_expanded_parameter_is_counted():
     assert found == (plain.training + product(1, DIM, DIM), plain.inference + product(1, DIM, DIM))
 
 
-def test_compiled_layers_are_counted_as_they_are_written():
+def test_compiled_layers_are_counted_as_eager_ones():
     batch, _, _ = sample_of(tiny.questions())
     model = model_of(LateFusion)
     expected = flops(model, [batch])
@@ -194,7 +194,7 @@ def refused(graph, inputs):
     raise AssertionError("nothing is to be compiled for a count")
 
 
-def test_a_fault_in_counting_is_a_warning():
+def test_an_error_in_counting_is_a_warning():
     model = model_of(LateFusion)
     split = Split(tiny.Texts(tiny.questions(), tiny.vocabulary()), Pictures(tiny.questions()))
     model.image_encoder.encode = lambda pixels: 1 / 0

@@ -9,11 +9,11 @@ from helpers import tiny
 from lightning import Trainer
 
 from velm_lightning.checkpoints.checkpoint import pack
-from velm_lightning.cli.verify import read_rows, verify
 from velm_lightning.data import CaptionPairs, MultimodalData
 from velm_lightning.decoding import Flow
 from velm_lightning.encoders import Patches
 from velm_lightning.fusion import EarlyFusion
+from velm_lightning.inspection.verify import read_rows, verify
 from velm_lightning.tasks import (
     Classification,
     Distillation,

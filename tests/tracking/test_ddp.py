@@ -1,4 +1,4 @@
-"""Several processes: every sample is scored once, and figures are the same to the last digit at any number of them.
+"""Runs of several processes score every sample once and give the same figures as one process, to the last digit.
 
 The validation and test splits have prime numbers of samples, so that no number of processes divides them.
 """
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 SAMPLES = {"val": 37, "test": 31}
 CNN = [word for word in SMALL if "image_encoder" in word]
-# No dropout and no batch norm: several processes learn what one learns from the whole batch.
+# No dropout and no batch norm, so that several processes learn the same as one process with the whole batch.
 VIT = [
     "--model.init_args.image_encoder=SmallViT",
     *(f"--model.init_args.image_encoder.init_args.{name}" for name in ("size=16", "patch=8", "dim=16", "depth=1")),
@@ -34,7 +34,7 @@ def processes(count):
 
 
 def run(*words, cwd):
-    done = velm(*words, cwd=cwd, OMP_NUM_THREADS="1")  # another number of threads sums in another order
+    done = velm(*words, cwd=cwd, OMP_NUM_THREADS="1")  # another number of threads changes the order of sums
     assert done.returncode == 0, done.stderr
     return done
 
@@ -54,7 +54,7 @@ def by_two(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def by_one(tmp_path_factory):
-    """A run that one process trained with batches of the same size in all."""
+    """A run that one process trained with the same total batch size."""
     return fit(tmp_path_factory.mktemp("one"), 1, 8)
 
 
@@ -79,16 +79,16 @@ def test_every_sample_is_scored_once(by_two, split):
     assert len(keys) == len(set(keys)) == SAMPLES[split] == record(by_two)["scores"][split]["samples"]
 
 
-def test_two_processes_learn_what_one_learns_from_batches_of_twice_the_size(by_one, by_two):
+def test_two_processes_learn_as_one_with_doubled_batches(by_one, by_two):
     alone, together = (torch.load(run / "checkpoints" / "last.ckpt", weights_only=True) for run in (by_one, by_two))
     for name, weight in alone["state_dict"].items():
-        # Where a gradient is nearly nothing, Adam makes a step of its rounding.
+        # If a gradient is nearly 0, the step of Adam depends on its rounding.
         torch.testing.assert_close(together["state_dict"][name], weight, atol=5e-4, rtol=1e-3)
     assert record(by_two)["scores"]["val"]["loss"] == pytest.approx(record(by_one)["scores"]["val"]["loss"], rel=1e-4)
 
 
-def test_one_checkpoint_has_the_same_figures_at_any_number_of_processes(by_two):
-    """Other numbers and tasks, in processes that cost less: ``test_evaluation``."""
+def test_figures_do_not_depend_on_the_number_of_processes(by_two):
+    """``test_evaluation`` covers other numbers of processes and other tasks."""
     expected = rows(by_two, "val"), record(by_two)["scores"]["val"], record(by_two)["groups"]["val"]
     (by_two / "predictions" / "val.jsonl").unlink()
     words = ["--ckpt_path", by_two / "checkpoints" / "best.ckpt", "--data.batch_size=4"]
@@ -96,17 +96,17 @@ def test_one_checkpoint_has_the_same_figures_at_any_number_of_processes(by_two):
     assert (rows(by_two, "val"), record(by_two)["scores"]["val"], record(by_two)["groups"]["val"]) == expected
 
 
-def test_batch_norms_running_statistics_are_shared_before_they_are_used(tmp_path):
-    """What is evaluated after an epoch, and chosen by, is what the checkpoint holds: rank 0's statistics everywhere."""
+def test_running_statistics_are_shared_before_evaluation(tmp_path):
+    """All ranks evaluate with the statistics of rank 0, which are those of the checkpoint."""
     folder = fit(tmp_path, 2, 4, CNN)
     with (folder / "metrics.csv").open(newline="") as file:
         losses = [row["val/loss"] for row in csv.DictReader(file) if row["val/loss"]]
-    assert len(losses) == 2, "after the epoch, and of the checkpoint in the end"
+    assert len(losses) == 2, "one after the epoch, one of the checkpoint at the end"
     assert losses[0] == losses[1]
 
 
-def test_every_process_starts_from_the_weights_of_another_run(by_two, tmp_path):
-    """At a learning rate of 0 both processes evaluate with what they started from, whatever they were drawn with."""
+def test_all_processes_start_from_the_weights_of_another_run(by_two, tmp_path):
+    """At a learning rate of 0, both processes evaluate with the weights that they started from."""
     source = by_two / "checkpoints" / "best.ckpt"
     rate = ["--model.init_args.optimization=Optimization", "--model.init_args.optimization.init_args.learning_rate=0"]
     words = [*rate, "--seed_everything=5", f"--model.init_from={source}"]

@@ -1,13 +1,15 @@
-"""A run states what its scores have to exceed: before training, in its record, and in its last table."""
+"""Baseline scores are printed before training, stored in the record and shown in the last table."""
 
 import json
+import math
 
 import pytest
 from helpers import tiny
 from lightning import Trainer
+from rich.console import Console
 
-from velm_lightning.cli.verify import verify
 from velm_lightning.data import MultimodalData
+from velm_lightning.inspection.verify import verify
 from velm_lightning.tasks import Classification
 from velm_lightning.tracking.floors import Floors, summary
 from velm_lightning.tracking.record import RunRecord, summary_of
@@ -24,7 +26,7 @@ def data():
 
 @pytest.fixture
 def run(tmp_path):
-    """An untrained model that was evaluated."""
+    """The run of an untrained model after its evaluation."""
     made = data()
     model = tiny.fusion(vocabulary=made.vocabulary)
     model.task.head[-1].bias.data[made.vocabulary.answers.index("no")] = 100.0  # it always answers "no"
@@ -46,7 +48,7 @@ def test_the_record_holds_the_floors_of_its_scores(run):
     assert (floors["majority"]["lead"], floors["majority"]["lead_error"]) == (0, 0)
 
 
-def test_a_score_that_is_no_better_is_warned_of(run, capsys):
+def test_a_score_that_is_not_higher_gives_a_warning(run, capsys):
     print_scores(run)
     printed = capsys.readouterr().out
     assert "score · majority answer 'no'" in printed
@@ -57,10 +59,39 @@ def test_a_score_that_is_no_better_is_warned_of(run, capsys):
     assert "warning" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("lead", "warned"), [(0.0, True), (-0.1, True), (0.2, False)])
+def test_one_image_is_compared_without_a_standard_error(run, capsys, lead, warned):
+    run.record["floors"]["val"]["majority"] |= {"lead": lead, "lead_error": math.nan}
+    print_scores(run)
+    printed = capsys.readouterr().out
+    assert ("does not exceed that of the majority answer 'no', 0.6667\n" in printed) == warned
+    assert "standard error" not in printed
+    assert "nan," not in printed
+
+
+@pytest.mark.parametrize("text", ["[/b]", "[bold]", "[link=file:///x]y", ":warning:", "\\[b]"])
+def test_texts_of_the_data_are_no_markup_in_the_table(run, capsys, text):
+    record = run.record
+    for section in ("scores", "floors", "groups", "seen_in_training"):
+        record[section] = {f"val@{text}": record[section]["val"]} if section in record else {}
+    split = f"val@{text}"
+    record["id"], record["signature"], record["limits"] = f"id {text}", f"signature {text}", [f"limit {text}"]
+    record["scores"][split] |= {f"figure {text}": 0.5, "without_references": 1}
+    record["beside"] = {split: {f"extra {text}": 0.5}}
+    record["groups"][split] = {f"group {text}": 0.5}
+    record["floors"][split]["majority"] |= {"answer": f"answer {text}"}
+    print_scores(run, [split], Console(width=300))
+    printed = capsys.readouterr().out
+    for name in ("id", "signature", "limit", "figure", "extra", "group"):
+        assert f"{name} {text}" in printed
+    assert printed.count(repr(f"answer {text}")) == 2, "in the table and in the warning"
+    assert f"samples of {split} have" in printed
+
+
 def test_the_majority_is_computed_again_from_the_rows(run):
     figures = {one.name: one for one in verify(run.folder)}
     assert figures["majority · score"].agrees
-    floors = run.record["floors"]
+    floors = json.loads((run.folder / "run.json").read_text())["floors"]
     floors["val"]["majority"]["score"] = 0.5
     run.update(floors=floors)
     assert [one.name for one in verify(run.folder) if not one.agrees] == ["majority · score"]

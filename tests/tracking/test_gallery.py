@@ -1,4 +1,4 @@
-"""The sheet of predictions with their pictures."""
+"""The sheet of predictions with their images."""
 
 import io
 
@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from velm_lightning.tracking.gallery import Shown, draw_sheet
+from velm_lightning.tracking.gallery import GalleryEntry, draw_sheet
 from velm_lightning.types import Prediction
 
 
 def shown(said="a $5 {bill} on a_table \\frac", looked=True):
     picture = np.full((16, 24, 3), (250, 10, 10), np.uint8)
     heat = np.full((16, 24, 3), (10, 10, 250), np.uint8) if looked else None
-    return Shown(picture, heat, Prediction("a", "", "what? " * 60, said, ("x",) * 5, float("nan"), 0.5, 0.1))
+    return GalleryEntry(picture, heat, Prediction("a", "", "what? " * 60, said, ("x",) * 5, float("nan"), 0.5, 0.1))
 
 
 def colours(sheet):
@@ -24,14 +24,19 @@ def colours(sheet):
 
 
 @pytest.mark.parametrize("count", [1, 3, 5])
-def test_a_sheet_shows_every_picture_and_where_the_model_looked(count):
+def test_a_sheet_shows_every_image_and_heat_map(count):
     one, many = colours(draw_sheet([shown()])), colours(draw_sheet([shown()] * count))
     assert min(one) > 1000
     for alone, together in zip(one, many, strict=True):
         assert together == pytest.approx(alone * count, rel=0.15)
 
 
-def test_without_maps_the_pictures_stand_alone():
+@pytest.mark.parametrize("text", ["[/b]", "$\\\\frac$", "$", "a $x_1$ ^ %"])
+def test_any_text_can_be_a_title(text):
+    assert min(colours(draw_sheet([shown(said=text)]))) > 1000
+
+
+def test_images_are_shown_without_maps():
     picture, heat = colours(draw_sheet([shown(said="", looked=False)]))
     assert picture > 1000
     assert heat == 0

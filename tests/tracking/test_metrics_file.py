@@ -1,4 +1,4 @@
-"""``metrics.csv``: one row a step, one column a metric, and no step twice after going on."""
+"""``metrics.csv`` has one row per step and one column per metric, and no step twice after resuming."""
 
 import csv
 
@@ -15,7 +15,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that stands still until it is told."""
+    """A clock that a test advances."""
     now = [1000.0]
     monkeypatch.setattr(metrics_file.time, "monotonic", lambda: now[0])
     return now
@@ -26,7 +26,7 @@ def read(path):
         return list(csv.DictReader(file))
 
 
-def test_what_is_logged_at_one_step_is_one_row(path):
+def test_metrics_of_one_step_are_one_row(path):
     log = MetricsFile(path)
     log.log_metrics({"train/loss": 0.5, "epoch": 0}, step=10)
     log.log_metrics({"val/score": 0.25}, step=10)
@@ -38,7 +38,7 @@ def test_what_is_logged_at_one_step_is_one_row(path):
     ]
 
 
-def test_rows_stand_in_the_order_of_their_steps(path):
+def test_rows_are_sorted_by_step(path):
     log = MetricsFile(path)
     for step in (20, 3, 100):
         log.log_metrics({"x": step}, step=step)
@@ -54,14 +54,14 @@ def test_a_figure_keeps_every_digit(path):
     assert float(read(path)[0]["x"]) == value
 
 
-def test_what_is_logged_without_a_step_belongs_to_the_start(path):
+def test_metrics_without_a_step_belong_to_step_0(path):
     log = MetricsFile(path)
     log.log_metrics({"x": 1})
     log.flush()
     assert read(path) == [{"step": "0", "x": "1"}]
 
 
-def test_nothing_is_written_where_nothing_was_logged(path):
+def test_no_file_is_written_if_nothing_was_logged(path):
     log = MetricsFile(path)
     log.save()
     log.flush()
@@ -69,7 +69,7 @@ def test_nothing_is_written_where_nothing_was_logged(path):
     assert not path.exists()
 
 
-def test_saving_at_every_step_writes_every_few_seconds(path, clock):
+def test_saving_at_every_step_writes_every_5_seconds(path, clock):
     log = MetricsFile(path)
     for step in range(10):
         log.log_metrics({"x": step}, step=step)
@@ -78,7 +78,7 @@ def test_saving_at_every_step_writes_every_few_seconds(path, clock):
     assert len(read(path)) == 7, "written at 0 and at 6 seconds"
 
 
-def test_the_end_writes_what_is_left(path, clock):
+def test_the_end_of_a_run_writes_the_remaining_rows(path, clock):
     log = MetricsFile(path)
     for step in range(10):
         log.log_metrics({"x": step}, step=step)
@@ -87,7 +87,7 @@ def test_the_end_writes_what_is_left(path, clock):
     assert len(read(path)) == 10
 
 
-def test_a_run_that_goes_on_keeps_the_rows_before_its_step(path):
+def test_a_resumed_run_keeps_the_rows_before_its_step(path):
     first = MetricsFile(path)
     for step in (10, 20, 30):
         first.log_metrics({"loss": step / 10, "old": step}, step=step)
@@ -102,13 +102,13 @@ def test_a_run_that_goes_on_keeps_the_rows_before_its_step(path):
     ]
 
 
-def test_going_on_without_a_file_is_a_start(path):
+def test_resuming_without_a_file_starts_a_new_one(path):
     log = MetricsFile(path)
     log.resume(20)
     assert log.rows == {}
 
 
-def test_hyperparameters_are_left_to_the_config(path):
+def test_hyperparameters_are_not_written(path):
     log = MetricsFile(path)
     log.log_hyperparams({"x": 1})
     log.finalize("success")

@@ -1,4 +1,4 @@
-"""Losses and gradients that are not finite stop a run or are left out, before the weights have changed."""
+"""Losses and gradients that are not finite stop a run or skip a step before the weights change."""
 
 from types import SimpleNamespace
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*(isinstance.treespec|many work
 
 
 class Cusp(Callback):
-    """Adds a root of 0 to the loss of the second micro-batch: the loss stays as it is, its gradient is NaN."""
+    """Adds a root of 0 to the loss of the second micro-batch: the loss is unchanged, its gradient is NaN."""
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         task = pl_module.task
@@ -49,23 +49,23 @@ def fit(on_nan, **settings):
 
 
 @pytest.mark.parametrize("settings", [{"gradient_clip_val": 1.0}, {}, {"accumulate_grad_batches": 2}], ids=str)
-def test_a_gradient_that_is_no_number_is_left_out(settings, capsys):
+def test_a_step_with_a_nan_gradient_is_skipped(settings, capsys):
     guard, weights = fit("skip", **settings)
     assert guard.skipped == 1
     told = capsys.readouterr().out
     step = 0 if "accumulate_grad_batches" in settings else 1
-    assert f"left out: the loss of step {step} is finite and its gradient is not, in task.head.0.bias: the samp" in told
+    assert f"skipped: the loss of step {step} is finite and its gradient is not, in task.head.0.bias: the samp" in told
     assert all(after.isfinite().all() for after in weights)
     steps = [not torch.equal(before, after) for before, after in zip(weights, weights[1:], strict=False)]
     assert steps == ([False, False, True, False, True] if step == 0 else [False, True, True, True, True])
 
 
-def test_a_gradient_that_is_no_number_stops_the_run():
+def test_a_nan_gradient_stops_the_run():
     with pytest.raises(InputError, match=r"the loss of step 1 is finite and its gradient is not.*train-00\d; learning"):
         fit("stop", gradient_clip_val=1.0)
 
 
-def test_clipping_takes_the_norm_that_was_looked_at():
+def test_clipping_uses_the_norm_that_was_checked():
     model, again = (tiny.fusion() for _ in range(2))
     again.load_state_dict(model.state_dict())
     for one in (model, again):
@@ -77,7 +77,7 @@ def test_clipping_takes_the_norm_that_was_looked_at():
     assert all(torch.equal(a.grad, b.grad) for a, b in zip(model.parameters(), again.parameters(), strict=True))
 
 
-def test_a_gradient_scalers_infinite_gradients_are_its_own():
+def test_infinite_gradients_are_left_to_a_gradient_scaler():
     model = tiny.fusion()
     model.step_mean.add(torch.ones(()), 1)
     for parameter in model.parameters():

@@ -1,4 +1,4 @@
-"""What ``velm predict`` leaves: the rows as an evaluation would finish them, whatever the task."""
+"""``velm predict`` writes aggregated predictions, as an evaluation does, for every task."""
 
 import json
 
@@ -32,7 +32,7 @@ def predicted(folder, task, samples):
     return [json.loads(line) for line in (run.folder / "predictions" / "predict.jsonl").read_text().splitlines()]
 
 
-def test_the_rows_of_a_search_hold_its_ranks(tmp_path):
+def test_predictions_of_retrieval_hold_ranks(tmp_path):
     samples = [one._replace(text="", references=(one.target,)) for one in tiny.translations()]
     pairs = CaptionPairs(tiny.Samples(train=samples, test=samples))
     rows = predicted(tmp_path, Retrieval(width=6), pairs)
@@ -41,7 +41,7 @@ def test_the_rows_of_a_search_hold_its_ranks(tmp_path):
         assert row["score"] == 1 / int(row["prediction"].split()[1].rstrip(";"))
 
 
-def test_sentences_for_samples_without_references_have_no_score(tmp_path):
+def test_samples_without_references_have_no_score(tmp_path):
     bare = [sample._replace(target=None, references=()) for sample in tiny.translations()]
     rows = predicted(tmp_path, Generation(), tiny.Samples(train=tiny.translations(), test=bare))
     assert [row["key"] for row in rows] == sorted(sample.key for sample in bare)

@@ -1,4 +1,4 @@
-"""A run of two processes ends as one, whatever happens to one of them, and goes on as one: real signals and deaths."""
+"""Both processes of a run end together on real signals, errors and deaths, and the run resumes."""
 
 import os
 import re
@@ -19,7 +19,7 @@ SLOW = ["--trainer.callbacks+=helpers.faults.Slow", "--trainer.callbacks.seconds
 
 
 class Started:
-    """``velm`` in a process group of its own, its output in a file."""
+    """``velm`` in a separate process group, with its output in a file."""
 
     def __init__(self, folder, *words):
         self.folder, self.log = folder, folder / "log"
@@ -35,7 +35,7 @@ class Started:
             )
 
     def pids(self):
-        """The processes of the run by their rank, once both train."""
+        """Return the processes of the run by rank as soon as both train."""
         while len(found := re.findall(r"pid (\d+) rank (\d)", self.log.read_text())) < 2:
             assert self.process.poll() is None, self.log.read_text()
             time.sleep(0.1)
@@ -43,12 +43,12 @@ class Started:
         return {int(rank): int(pid) for pid, rank in found}
 
     def end(self, within):
-        """The exit code, and how the record says that it ended; all processes of the run are gone."""
+        """Return the exit code and the status of the record after all processes of the run have exited."""
         pids = [int(pid) for pid in re.findall(r"pid (\d+) rank", self.log.read_text())]
         code = self.process.wait(within)
         until = time.monotonic() + within
         while any(alive(pid) for pid in pids):
-            assert time.monotonic() < until, "processes are left"
+            assert time.monotonic() < until, "processes of the run are still alive"
             time.sleep(0.1)
         return code, only_run(self.folder).record["status"]
 
@@ -67,7 +67,7 @@ def last(folder):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A run of two processes that nothing stopped."""
+    """An uninterrupted run of two processes."""
     folder = tmp_path_factory.mktemp("whole")
     started = Started(folder, *TWO)
     assert started.process.wait(300) == 0, started.log.read_text()
@@ -85,7 +85,7 @@ def test_an_error_in_one_process_ends_both_and_is_printed(tmp_path, rank):
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_killed_process_takes_the_other_with_it(tmp_path, rank):
+def test_both_processes_end_if_one_is_killed(tmp_path, rank):
     started = Started(tmp_path, *TWO, *SLOW)
     os.kill(started.pids()[rank], signal.SIGKILL)
     code, status = started.end(within=60)
@@ -93,7 +93,7 @@ def test_a_killed_process_takes_the_other_with_it(tmp_path, rank):
 
 
 @pytest.mark.parametrize(("rank", "name"), [(0, "TERM"), (1, "TERM"), (1, "INT")])
-def test_a_signal_to_any_process_stops_both_after_the_batch(tmp_path, rank, name):
+def test_a_signal_to_one_process_stops_both_after_the_batch(tmp_path, rank, name):
     started = Started(tmp_path, *TWO, *SLOW)
     os.kill(started.pids()[rank], signal.Signals[f"SIG{name}"])
     code, status = started.end(within=60)
@@ -112,7 +112,7 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path):
     assert (code != 0, status) == (True, "interrupted")
 
 
-def test_both_processes_killed_at_once_go_on_by_the_same_command(whole, tmp_path):
+def test_a_run_resumes_after_both_processes_were_killed(whole, tmp_path):
     words = [*TWO, "--resume=auto", "--trainer.callbacks+=helpers.faults.Slow", "--trainer.callbacks.seconds=0.25"]
     started = Started(tmp_path, *words)
     for pid in started.pids().values():
@@ -123,11 +123,11 @@ def test_both_processes_killed_at_once_go_on_by_the_same_command(whole, tmp_path
     resumed = Started(tmp_path, *words)
     assert resumed.process.wait(300) == 0, resumed.log.read_text()
     (found,) = re.findall(r"going on after step (\d+) ", resumed.log.read_text())
-    assert int(found) >= step  # best.ckpt is newer where the signal came between the two
+    assert int(found) >= step  # best.ckpt is newer if the signal came between the two writes
     same(only_run(tmp_path), whole)
 
 
-def test_a_loss_that_is_no_number_in_one_process_stops_both_and_its_samples_are_named(tmp_path):
+def test_a_nan_loss_in_one_process_stops_both(tmp_path):
     started = Started(tmp_path, *TWO, *fault("Poison", step=2, rank=1))
     assert started.process.wait(300) == 2
     assert started.end(within=60) == (2, "failed")

@@ -1,4 +1,4 @@
-"""A run that was stopped anywhere goes on as if it had not been: the same losses, figures and files, bit by bit."""
+"""A run that was stopped anywhere resumes with bitwise the same losses, figures and files as an uninterrupted run."""
 
 import hashlib
 import os
@@ -14,12 +14,12 @@ from helpers.resuming import WORDS, fault, only_run, same, wait_for_the_mark
 
 from velm_lightning.tracking.run import Run
 
-STEPS = 18  # six an epoch; two of the 26 samples are left out of each
+STEPS = 18  # six per epoch, each of which leaves out two of the 26 samples
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, here_in):
-    """A run that nothing stopped."""
+    """An uninterrupted run."""
     folder = tmp_path_factory.mktemp("whole")
     assert here_in(folder, *WORDS) == 0
     return only_run(folder)
@@ -28,7 +28,7 @@ def whole(tmp_path_factory, here_in):
 @pytest.mark.parametrize(
     "step", [7, *(pytest.param(step, marks=pytest.mark.slow) for step in (1, 12, 17))], ids="after {} steps".format
 )
-def test_a_run_that_broke_off_goes_on_to_the_same_losses(whole, here, tmp_path, step):
+def test_a_failed_run_resumes_with_the_same_losses(whole, here, tmp_path, step):
     with pytest.raises(ArithmeticError):
         here(*WORDS, *fault("Crash", step=step), "--save_every_n_steps=1" if step % 2 else "--save_every_n_steps=0")
     broken = only_run(tmp_path)
@@ -41,7 +41,7 @@ def test_a_run_that_broke_off_goes_on_to_the_same_losses(whole, here, tmp_path, 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine with one core
 @pytest.mark.slow
-def test_loader_processes_go_on_in_the_middle_of_an_epoch(whole, here, tmp_path):
+def test_loader_processes_resume_within_an_epoch(whole, here, tmp_path):
     with pytest.raises(ArithmeticError):
         here(*WORDS, "--data.num_workers=2", *fault("Crash", step=9), "--save_every_n_steps=4")
     (config,) = (tmp_path / "runs" / "vqa").glob("*/config.yaml")
@@ -49,11 +49,11 @@ def test_loader_processes_go_on_in_the_middle_of_an_epoch(whole, here, tmp_path)
     same(only_run(tmp_path), whole)
 
 
-# Signals: the fault sends a real one to this process.
+# Signals: the fault sends a real signal to this process.
 
 
 def going_on(left):
-    """The words that repeat a run from its own config, without the fault that stopped it."""
+    """The command line that repeats a run from its config without the fault that stopped it."""
     return "fit", "--config", left.folder / "config.yaml", "--trainer.callbacks=null", "--allow=helpers"
 
 
@@ -62,10 +62,10 @@ def going_on(left):
     [("train", 3, 4), ("train", 5, 6), ("validation", 6, 6), ("train", 17, 18), ("validation", 18, 18)],
     ids=["after a batch", "before an evaluation", "within one", "before the last one", "within the last one"],
 )
-def test_a_run_that_is_told_to_stop_goes_on_with_the_next_batch(whole, here, capsys, tmp_path, place, step, stopped_at):
+def test_a_run_stopped_by_a_signal_resumes_at_the_next_batch(whole, here, capsys, tmp_path, place, step, stopped_at):
     words = fault("Signal", step=step, name="TERM", place=place)
     assert here(*WORDS, *words) == 128 + 15
-    assert "stopped by SIGTERM; the same command with --resume auto goes on" in capsys.readouterr().err
+    assert "stopped by SIGTERM; the same command with --resume auto continues it" in capsys.readouterr().err
     left = only_run(tmp_path)
     assert (left.record["status"], left.record["steps"]) == ("interrupted", stopped_at)
     assert torch.load(left.folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == stopped_at
@@ -74,8 +74,8 @@ def test_a_run_that_is_told_to_stop_goes_on_with_the_next_batch(whole, here, cap
     same(left, whole)
 
 
-def test_a_signal_at_the_very_end_of_an_epoch_loses_nothing_of_it(whole, here, monkeypatch, tmp_path):
-    """The last thing that an epoch does is to write its best checkpoint; then comes the next one, or the end."""
+def test_a_signal_at_the_end_of_an_epoch_loses_no_work(whole, here, monkeypatch, tmp_path):
+    """The signal arrives while an epoch writes its best checkpoint, which is its last action."""
     for step in (6, STEPS):
         monkeypatch.setattr(faults, "HAPPENING", lambda: os.kill(os.getpid(), signal.SIGTERM))
         words = fault("Happening", step=step, place="validation end")
@@ -88,24 +88,24 @@ def test_a_signal_at_the_very_end_of_an_epoch_loses_nothing_of_it(whole, here, m
         same(left, whole)
 
 
-def test_going_on_from_the_end_keeps_every_figure(whole, here):
+def test_resuming_a_finished_run_keeps_every_figure(whole, here):
     before = whole.metrics()
     assert here("fit", "--config", whole.folder / "config.yaml", "--ckpt_path=last") == 0
     assert whole.metrics() == before
     assert whole.record["status"] == "finished"
 
 
-def test_signals_are_as_before_when_a_run_has_ended(whole):
+def test_signal_handlers_are_restored_after_a_run(whole):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
-# Killed, and gone on with from a shell
+# Killed and resumed from a shell
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("step", "workers"), [(5, 0), (12, 2)])
-def test_a_killed_run_goes_on_by_the_same_command(whole, tmp_path, step, workers):
+def test_a_killed_run_resumes_with_the_same_command(whole, tmp_path, step, workers):
     words = [*WORDS, "--save_every_n_steps=2", f"--data.num_workers={workers}", "--resume=auto"]
     words += fault("Signal", step=step, once="happened")
     here = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
@@ -123,11 +123,11 @@ def test_a_killed_run_goes_on_by_the_same_command(whole, tmp_path, step, workers
 
 
 @pytest.mark.slow
-def test_auto_starts_a_run_where_there_is_none_and_goes_on_where_one_is_unfinished(whole, here, capsys, tmp_path):
+def test_auto_starts_a_run_or_resumes_an_unfinished_one(whole, here, capsys, tmp_path):
     words = [*WORDS, "--resume=auto", "--save_every_n_steps=4", *fault("Signal", step=9, name="INT")]
     assert here(*words) == 128 + 2
     left = only_run(tmp_path)
-    for keep in ("best", "last"):  # the newest one is broken, the next is usable
+    for keep in ("best", "last"):  # the newest checkpoint is damaged, the next one is usable
         path = left.folder / "checkpoints" / f"{keep}.ckpt"
         path.with_name(f"older-{keep}.ckpt").write_bytes(path.read_bytes())
     newest = left.folder / "checkpoints" / "last.ckpt"
@@ -142,7 +142,7 @@ def test_auto_starts_a_run_where_there_is_none_and_goes_on_where_one_is_unfinish
     assert len(list((tmp_path / "runs" / "vqa").iterdir())) == 2, "another config is another run"
 
 
-def test_a_requeued_job_goes_on_by_itself(whole, here, monkeypatch, tmp_path):
+def test_a_requeued_job_resumes_automatically(whole, here, monkeypatch, tmp_path):
     with pytest.raises(ArithmeticError):
         here(*WORDS, *fault("Crash", step=7))
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
@@ -151,8 +151,8 @@ def test_a_requeued_job_goes_on_by_itself(whole, here, monkeypatch, tmp_path):
     same(only_run(tmp_path), whole)
 
 
-def test_a_preempted_job_stops_after_the_step_is_queued_again_and_goes_on(whole, here, capfd, monkeypatch, tmp_path):
-    """Lightning's SLURM plugin and a ``scontrol`` that writes down what it is asked."""
+def test_a_preempted_job_stops_is_requeued_and_resumes(whole, here, capfd, monkeypatch, tmp_path):
+    """Lightning's SLURM plugin and a ``scontrol`` that records its arguments."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "scontrol").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n')
     (tmp_path / "bin" / "scontrol").chmod(0o755)
@@ -171,7 +171,7 @@ def test_a_preempted_job_stops_after_the_step_is_queued_again_and_goes_on(whole,
     same(only_run(tmp_path), whole)
 
 
-def test_a_record_that_somebody_has_spoilt_is_named_and_not_in_the_way(here, capsys, tmp_path):
+def test_a_damaged_record_is_named_and_ignored_by_auto(here, capsys, tmp_path):
     spoilt = tmp_path / "runs" / "vqa" / "old"
     spoilt.mkdir(parents=True)
     (spoilt / "run.json").write_text('{"id": "ol')
@@ -180,14 +180,14 @@ def test_a_record_that_somebody_has_spoilt_is_named_and_not_in_the_way(here, cap
     assert "run.json cannot be read" in capsys.readouterr().err
 
 
-def test_a_run_that_somebody_is_at_work_on_is_left_alone(here, capsys, tmp_path):
+def test_a_run_in_use_cannot_be_resumed(here, capsys, tmp_path):
     with pytest.raises(ArithmeticError):
         here(*WORDS, *fault("Crash", step=7))
     left = only_run(tmp_path)
     other = Run(left.folder)
     assert other.claim()
     assert here("fit", "--config", left.folder / "config.yaml", "--allow=helpers", "--ckpt_path=last") == 2
-    assert f"another process is at work on {left.folder}: wait for its end" in capsys.readouterr().err
+    assert f"another process uses {left.folder}: wait until it ends" in capsys.readouterr().err
     assert Run.unfinished(tmp_path / "runs", "vqa", (left.folder / "config.yaml").read_text()) is None
     other.release()
     assert Run.unfinished(tmp_path / "runs", "vqa", (left.folder / "config.yaml").read_text()) is not None
@@ -200,7 +200,7 @@ def test_last_needs_a_run(here, capsys):
     )
 
 
-def test_another_batch_size_cannot_go_on_within_an_epoch(here, capsys, tmp_path):
+def test_another_batch_size_cannot_resume_within_an_epoch(here, capsys, tmp_path):
     with pytest.raises(ArithmeticError):
         here(*WORDS, *fault("Crash", step=3), "--save_every_n_steps=2")
     words = [
@@ -219,7 +219,7 @@ def test_another_batch_size_cannot_go_on_within_an_epoch(here, capsys, tmp_path)
 
 @pytest.fixture
 def disk(tmp_path):
-    """Mount a disk of a few megabytes, or one that may only be read."""
+    """Mount a small disk or a read-only disk."""
     folder = tmp_path / "disk"
     folder.mkdir()
 
@@ -240,7 +240,7 @@ def disk(tmp_path):
         subprocess.run(["umount", one], check=True)
 
 
-def test_a_run_on_a_full_disk_ends_with_its_name_and_goes_on_when_there_is_space(whole, disk, here, capfd, tmp_path):
+def test_a_run_on_a_full_disk_names_the_file_and_resumes(whole, disk, here, capfd, tmp_path):
     folder = disk("size=4m")
     words = [*WORDS, f"--tracking.runs={folder}/runs", "--save_every_n_steps=2"]
     assert here(*words, *fault("FullDisk", step=7, file=folder / "filler")) == 2
@@ -257,7 +257,7 @@ def test_a_run_on_a_full_disk_ends_with_its_name_and_goes_on_when_there_is_space
     same(only_run(folder), whole)
 
 
-def test_a_run_that_may_not_write_is_told_where(disk, here, capsys):
+def test_a_folder_without_write_permission_is_named(disk, here, capsys):
     folder = disk("ro")
     for wandb in ("off", "offline"):
         assert here(*WORDS, f"--tracking.runs={folder}/runs", f"--tracking.wandb={wandb}") == 2
@@ -266,40 +266,40 @@ def test_a_run_that_may_not_write_is_told_where(disk, here, capsys):
         assert "cannot be written: Read-only file system: free some space, check the permissions" in told
 
 
-# Losses that are no numbers
+# Losses that are not finite
 
 
-def test_a_loss_that_is_no_number_stops_the_run(here, capsys, tmp_path):
+def test_a_nan_loss_stops_the_run(here, capsys, tmp_path):
     assert here(*WORDS, *fault("Poison", step=2)) == 2
     left = only_run(tmp_path)
     assert left.record["status"] == "failed"
     message = capsys.readouterr().err
     assert "the loss of step 2 is not finite: nan of train-" in message
     assert "learning rate 0.0009" in message
-    assert not (left.folder / "checkpoints").exists(), "nothing was written from it"
+    assert not (left.folder / "checkpoints").exists(), "no checkpoint was written after the step"
 
 
-def test_a_step_with_such_a_loss_can_be_left_out(here, capsys, tmp_path):
+def test_a_step_with_a_nan_loss_can_be_skipped(here, capsys, tmp_path):
     assert here(*WORDS, *fault("Poison", step=2), "--on_nan=skip") == 0
     left = only_run(tmp_path)
     assert (left.record["status"], left.record["steps"]) == ("finished", STEPS)
-    assert capsys.readouterr().out.count("left out: the loss of step 2 is not finite") == 1
+    assert capsys.readouterr().out.count("skipped: the loss of step 2 is not finite") == 1
     assert [row["train/skipped_steps"] for row in left.metrics() if row["train/skipped_steps"]] == ["1"]
     assert all(weight.isfinite().all() for weight in left.weights().values())
 
 
-# Shards
+# Samples left out, and other starts
 
 
-def test_what_an_epoch_leaves_out_is_said(here, capsys, tmp_path):
+def test_the_samples_that_an_epoch_leaves_out_are_reported(here, capsys, tmp_path):
     assert here(*WORDS, "--trainer.max_epochs=1", "--test_after_fit=false") == 0
     assert "6 steps of 4 samples an epoch; 2 of the 26 samples are left out, others in each" in capsys.readouterr().out
     assert only_run(tmp_path).record["left_out"] == 2
 
 
 @pytest.mark.slow
-def test_a_run_that_started_from_another_goes_on_without_it(whole, here, tmp_path, capsys):
-    """Its own checkpoint holds all; where it started from is written down, and read once."""
+def test_a_run_resumes_without_the_run_it_started_from(whole, here, tmp_path, capsys):
+    """Its checkpoint is complete; the source of its first weights is recorded and read only once."""
     source = tmp_path / "source.ckpt"
     shutil.copy(whole.folder / "checkpoints" / "best.ckpt", source)
     assert here(*WORDS, f"--model.init_from={source}", "--trainer.max_epochs=1") == 0
@@ -317,6 +317,6 @@ def test_a_run_that_started_from_another_goes_on_without_it(whole, here, tmp_pat
     assert "source.ckpt does not exist" in capsys.readouterr().err
 
 
-def test_a_run_that_ends_before_its_first_evaluation_is_evaluated_in_the_end(here, tmp_path):
+def test_a_run_without_evaluation_is_evaluated_at_its_end(here, tmp_path):
     assert here(*WORDS, "--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=5") == 0
     assert only_run(tmp_path).record["scores"].keys() == {"val", "test"}

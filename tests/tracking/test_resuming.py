@@ -1,4 +1,4 @@
-"""Settings that change when a run goes on take effect, or are refused with figures; nothing is taken back silently."""
+"""Settings that change when a run resumes take effect or are refused with numbers; none is reset silently."""
 
 import csv
 import math
@@ -16,10 +16,10 @@ RATE = "--model.init_args.optimization.init_args.learning_rate"
 
 
 class Unfinished(Project):
-    """A run of four epochs, two steps each, that broke off within the third; restored for every test."""
+    """A run of four epochs with two steps each that failed within the third; restored for every test."""
 
     def rates(self):
-        """The learning rate of each step; a logged one is that of the step to come."""
+        """The learning rate of each step; the logged rate is that of the next step."""
         with (self.run / "metrics.csv").open(newline="") as file:
             found = {int(row["step"]) + 1: row["train/learning_rate"] for row in csv.DictReader(file)}
         return {step: float(rate) for step, rate in found.items() if rate}
@@ -50,7 +50,7 @@ def peak(step, steps=8, rate=1e-3):
     return rate * Optimization(learning_rate=rate).factor(step, steps)
 
 
-def test_a_changed_rate_and_decay_take_effect_and_are_said(left, capsys):
+def test_a_changed_rate_and_decay_take_effect_and_are_printed(left, capsys):
     words = [f"{RATE}=0.01", "--model.init_args.optimization.init_args.weight_decay=0.5"]
     before = left.rates()
     assert left.go_on(*words) == 0
@@ -68,7 +68,7 @@ def test_a_changed_rate_and_decay_take_effect_and_are_said(left, capsys):
     assert "learning_rate: 0.01" in (left.run / "config.yaml").read_text()
 
 
-def test_another_length_is_refused_with_figures(left, capsys):
+def test_another_length_is_refused_with_numbers(left, capsys):
     record, config = left.record, (left.run / "config.yaml").read_text()
     assert left.go_on("--trainer.max_epochs=8") == 2
     told = capsys.readouterr().err
@@ -85,13 +85,13 @@ def test_a_stretched_schedule_follows_the_new_length(left):
     assert "resume_schedule: null" in (left.run / "config.yaml").read_text()
 
 
-def test_a_continued_schedule_goes_on_without_a_jump_and_once_more(left):
+def test_a_continued_schedule_has_no_jump_and_resumes_again(left):
     with pytest.raises(ArithmeticError):
         left.go_on(
             *("--trainer.max_epochs=8", "--resume_schedule=continue"),
             *("--trainer.callbacks+=helpers.faults.Crash", "--trainer.callbacks.step=9"),
         )
-    assert left.go_on() == 0, "the same settings again need no choice"
+    assert left.go_on() == 0, "unchanged settings need no choice"
     rates = left.rates()
     expected = {step: peak(5) * 0.5 * (1 + math.cos(math.pi * (step - 5) / 11)) for step in (6, 10, 16)}
     assert {step: rates[step] for step in expected} == pytest.approx(expected)
@@ -126,7 +126,7 @@ def test_a_changed_patience_takes_effect(left):
     assert [one["patience"] for one in state.values() if "patience" in one] == [77]
 
 
-def test_what_only_a_first_start_can_follow_stays_as_it_was(left, capsys):
+def test_settings_of_the_first_start_keep_their_values(left, capsys):
     source = left.run / "checkpoints" / "best.ckpt"
     assert left.go_on(f"--model.init_from={source}", "--tracking.experiment=other") == 0
     told = capsys.readouterr().out
@@ -136,7 +136,7 @@ def test_what_only_a_first_start_can_follow_stays_as_it_was(left, capsys):
     assert config["tracking"]["experiment"] == "vqa"
 
 
-def test_settings_that_are_as_they_were_are_not_named(left, capsys):
+def test_unchanged_settings_are_not_reported(left, capsys):
     assert left.go_on() == 0
     (told,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("changed since the last start"))
     (changed,) = left.record["starts"][-1]["changed"]
@@ -144,12 +144,12 @@ def test_settings_that_are_as_they_were_are_not_named(left, capsys):
     assert told.endswith(changed)
 
 
-# The schedule itself
+# The schedule
 
 
 @pytest.mark.parametrize("step", [0, 1, 4, 30, 99])
 @pytest.mark.parametrize("steps", [40, 100, 400])
-def test_a_continued_schedule_meets_the_old_and_ends_at_zero(step, steps):
+def test_a_continued_schedule_meets_the_old_and_ends_at_0(step, steps):
     old = Schedule(5, 100)
     new = old.continued(step, Schedule(20, steps))
     assert new(step) == old(step)
@@ -158,7 +158,7 @@ def test_a_continued_schedule_meets_the_old_and_ends_at_zero(step, steps):
     assert new.plan == [20, steps]
 
 
-def test_a_checkpoint_brings_its_schedule_along():
+def test_a_checkpoint_restores_its_schedule():
     def scheduler(steps):
         optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 1.0)
         return torch.optim.lr_scheduler.LambdaLR(optimizer, Optimization().schedule(steps))

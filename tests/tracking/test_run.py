@@ -1,4 +1,4 @@
-"""The folder of a run: its id, its record and its prediction rows, every file written whole."""
+"""The folder of a run: id, record and predictions, with all files written atomically."""
 
 import json
 import math
@@ -23,7 +23,7 @@ ROWS = [
 # The folder and its id
 
 
-def test_a_run_lies_under_its_experiment_and_is_named_after_what_it_is(tmp_path):
+def test_a_run_is_stored_under_its_experiment_and_name(tmp_path):
     run = Run.create(tmp_path, "vqa", "latefusion-s0")
     assert run.folder.parent == tmp_path / "vqa"
     assert run.folder.name == run.ident == run.record["id"]
@@ -31,7 +31,7 @@ def test_a_run_lies_under_its_experiment_and_is_named_after_what_it_is(tmp_path)
     assert run.record["experiment"] == "vqa"
 
 
-def test_opening_a_run_writes_nothing_yet(tmp_path):
+def test_opening_a_run_writes_nothing(tmp_path):
     Run.create(tmp_path, "vqa", "x")
     assert not list(tmp_path.iterdir())
 
@@ -40,7 +40,7 @@ def test_two_runs_have_two_ids(tmp_path):
     assert len({Run.create(tmp_path, "vqa", "x").ident for _ in range(5)}) == 5
 
 
-def test_an_id_that_is_taken_is_drawn_again(tmp_path, monkeypatch):
+def test_an_id_in_use_is_drawn_again(tmp_path, monkeypatch):
     drawn = iter(["aaaaaa", "aaaaaa", "bbbbbb"])
     monkeypatch.setattr("secrets.token_hex", lambda count: next(drawn))
     Run.create(tmp_path, "vqa", "x").update(status="finished")
@@ -55,25 +55,25 @@ def test_a_launched_process_finds_the_run_of_its_launcher(tmp_path):
     assert done.stdout.split() == [str(first.folder), first.ident]
 
 
-def test_a_run_is_handed_down_to_children_only(tmp_path, monkeypatch):
+def test_a_run_is_passed_to_child_processes_only(tmp_path, monkeypatch):
     first = Run.create(tmp_path, "vqa", "x")
     with first.handed_down():
         assert Run.of_launcher() is None, "the launcher itself, which may start a second run"
         left = os.environ["VELM_RUN_ID"]
     assert "VELM_RUN_ID" not in os.environ
-    for value in (left, "mine", "", f"{os.getppid()}:"):  # left over in a shell, or exported by a user
+    for value in (left, "mine", "", f"{os.getppid()}:"):  # left in a shell, or exported by a user
         monkeypatch.setenv("VELM_RUN_ID", value)
         assert Run.of_launcher() is None
 
 
-def test_ranks_that_drew_their_own_ids_agree_on_one(tmp_path):
+def test_ranks_with_different_ids_agree_on_one(tmp_path):
     first, other = (Run.create(tmp_path, "vqa", "x") for _ in range(2))
     first.update(seed=3)
     other.move_to(first.folder)
     assert (other.folder, other.ident, other.record["seed"]) == (first.folder, first.ident, 3)
 
 
-def test_several_may_look_whether_a_run_is_free(tmp_path):
+def test_several_processes_can_share_a_lock(tmp_path):
     one, two, three = (Run(tmp_path) for _ in range(3))
     assert one.claim(shared=True)
     assert two.claim(shared=True)
@@ -121,7 +121,7 @@ def test_the_record_is_kept_in_run_json(tmp_path):
 # Predictions
 
 
-def test_predictions_are_a_json_line_a_sample(tmp_path):
+def test_predictions_are_one_json_line_per_sample(tmp_path):
     path = Run(tmp_path).write_predictions("val", ROWS)
     assert path == tmp_path / "predictions" / "val.jsonl"
     lines = path.read_text("utf-8").splitlines()
@@ -138,7 +138,7 @@ def test_predictions_of_an_earlier_evaluation_are_replaced(tmp_path):
     assert len(path.read_text("utf-8").splitlines()) == 1
 
 
-def test_what_is_not_a_number_is_null_for_json_has_no_word_for_it(tmp_path):
+def test_nan_is_null_in_json(tmp_path):
     path = Run(tmp_path).write_predictions("test", [ROWS[0]._replace(loss=math.nan)])
     assert json.loads(path.read_text()) == ROWS[0]._asdict() | {"loss": None, "references": ["zwei", "2"]}
 
@@ -146,27 +146,27 @@ def test_what_is_not_a_number_is_null_for_json_has_no_word_for_it(tmp_path):
 # Files
 
 
-def test_a_file_is_replaced_whole(tmp_path):
+def test_a_file_is_replaced_atomically(tmp_path):
     path = tmp_path / "new" / "folder" / "file.txt"
     write_atomic(path, "first")
     opened = path.open()
     write_atomic(path, "second, and longer")
-    assert opened.read() == "first", "who opened the old file goes on reading the old file"
+    assert opened.read() == "first", "an open handle still reads the old file"
     opened.close()
     assert path.read_text() == "second, and longer"
 
 
-def test_nothing_but_the_file_is_left(tmp_path):
+def test_no_temporary_file_is_left(tmp_path):
     write_atomic(tmp_path / "file.txt", "text")
     assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
 
 
-def test_others_may_read_the_file(tmp_path):
+def test_other_users_can_read_the_file(tmp_path):
     write_atomic(tmp_path / "file.txt", "text")
     assert stat.S_IMODE((tmp_path / "file.txt").stat().st_mode) == 0o644
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path):
+def test_a_path_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "runs").write_text("a file stands in the way")
     with pytest.raises(InputError, match=r"runs/x/run\.json cannot be written: (Not a directory|File exists)"):
         write_atomic(tmp_path / "runs" / "x" / "run.json", "text")

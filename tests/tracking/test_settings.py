@@ -1,4 +1,4 @@
-"""Whether and where W&B records a run."""
+"""The conditions under which W&B logs a run, online or offline."""
 
 import pytest
 
@@ -32,13 +32,13 @@ def test_a_key_in_netrc_is_a_login_to_its_server(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["offline", "dryrun"])
-def test_the_environment_may_ask_for_offline_runs(monkeypatch, mode):
+def test_the_environment_can_ask_for_offline_runs(monkeypatch, mode):
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("WANDB_MODE", mode)
     assert not logged_in()
 
 
-def test_wandb_can_be_left_out(run, monkeypatch):
+def test_wandb_can_be_turned_off(run, monkeypatch):
     assert Tracking(wandb="off").wandb_logger(run, {}) is None
     monkeypatch.setenv("WANDB_MODE", "disabled")
     assert Tracking(wandb="online").wandb_logger(run, {}) is None

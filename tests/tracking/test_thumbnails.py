@@ -1,4 +1,4 @@
-"""Small pictures beside the predictions."""
+"""Small images next to the predictions."""
 
 import base64
 import io
@@ -23,12 +23,12 @@ def test_a_small_picture_is_not_enlarged():
     assert opened(jpeg(tiny.picture(0))).size == (tiny.SIZE, tiny.SIZE)
 
 
-def test_of_a_clip_the_first_frame_is_kept():
+def test_a_clip_is_shown_by_its_first_frame():
     clip = tiny.picture(0)[None].repeat(4, 1, 1, 1)
     assert jpeg(clip) == jpeg(tiny.picture(0))
 
 
-def test_pictures_are_spread_over_the_split_each_by_its_first_sample():
+def test_images_are_spread_evenly_over_the_split():
     names = ["a", "a", "b", "b", "c", "d", "a", "e"]
     assert spread(names, 100) == [0, 2, 4, 5, 7]
     assert spread(names, 3) == [0, 4, 7]

@@ -1,4 +1,4 @@
-"""The rows of training: one per logged step, and a throughput without evaluation and warm-up."""
+"""Training logs one row per logged step, with a throughput that excludes evaluation and warm-up."""
 
 from types import SimpleNamespace
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*(isinstance.treespec|many work
 
 
 class Time(Callback):
-    """A clock that only batches move: 10 seconds for the first of a run, then 1, and 100 in evaluation."""
+    """A clock that batches advance: by 10 seconds for the first of a run, 1 for others, and 100 for an evaluation."""
 
     def __init__(self):
         self.now, self.batches = 0.0, 0
@@ -35,7 +35,7 @@ class Time(Callback):
 
 
 def fit(folder, monkeypatch, **trainer):
-    """Five batches of two samples an epoch; returns the rows of the metrics file and the record."""
+    """Train with five batches of two samples per epoch; return the rows of the metrics file and the record."""
     clock, log = Time(), TrainLog()
     monkeypatch.setattr(train_log, "time", SimpleNamespace(perf_counter=clock.perf_counter))
     run = Run.create(folder, "rows", "tiny")
@@ -66,18 +66,18 @@ def rows(folder):
 def test_a_row_counts_all_micro_batches_of_its_window(tmp_path, monkeypatch):
     fit(tmp_path, monkeypatch, max_epochs=2, accumulate_grad_batches=2, log_every_n_steps=3)
     found = rows(tmp_path)
-    assert len(found) == 2, "three steps an epoch, the last of one micro-batch"
-    # An epoch: 5 batches, 10 samples. The first batch takes 10 seconds, and every evaluation 100, which does not count.
+    assert len(found) == 2, "three steps per epoch, the last with one micro-batch"
+    # Per epoch: 5 batches, 10 samples. The first batch takes 10 seconds; the 100 of an evaluation do not count.
     assert [float(row["train/samples_per_second"]) for row in found] == pytest.approx([10 / 14, 10 / 5])
 
 
-def test_evaluation_in_the_middle_of_an_epoch_takes_no_time(tmp_path, monkeypatch):
+def test_evaluation_within_an_epoch_takes_no_time(tmp_path, monkeypatch):
     fit(tmp_path, monkeypatch, max_epochs=2, val_check_interval=2, log_every_n_steps=5)
     found = [float(row["train/samples_per_second"]) for row in rows(tmp_path)]
     assert found[1] == pytest.approx(2, rel=0.5)
 
 
-def test_the_record_leaves_out_the_time_before_the_first_row(tmp_path, monkeypatch):
+def test_the_record_excludes_the_time_before_the_first_row(tmp_path, monkeypatch):
     log, record = fit(tmp_path, monkeypatch, max_epochs=3, log_every_n_steps=2)
     assert (log.timed_samples, log.timed_seconds) == (26, 13), "15 batches, without the first two"
     assert record["samples_per_second"] == 2
@@ -90,6 +90,6 @@ def test_the_record_holds_the_mean_loss_of_the_last_epoch(tmp_path, monkeypatch)
     assert record["epoch_loss"] == pytest.approx(sum(losses[5:]) / 5)
 
 
-def test_a_run_of_less_than_a_window_has_no_throughput(tmp_path, monkeypatch):
+def test_a_run_shorter_than_a_window_has_no_throughput(tmp_path, monkeypatch):
     _, record = fit(tmp_path, monkeypatch, max_epochs=1, log_every_n_steps=50)
     assert record["samples_per_second"] is None

@@ -1,4 +1,4 @@
-"""The real W&B client against a server on this machine: what arrives there is what the run was."""
+"""The real W&B client against a local server, which receives the figures and files of the run."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def values(run, name):
 
 
 def arrived(server, folder):
-    """What the server knows of the one run must be what the folder says."""
+    """The data of the server equals the run's folder."""
     path, record = only(folder)
     run = server.runs[record["id"]]
     assert run["config"]["model"]["value"]["class_path"].endswith("InteractiveFusion")
@@ -55,13 +55,13 @@ def arrived(server, folder):
         assert run["files"][f"{record['id']}/{name}"] == (path / name).read_bytes(), name
 
 
-def test_a_run_is_told_as_it_goes_on(server, tmp_path):
+def test_a_run_is_uploaded_while_it_trains(server, tmp_path):
     done = velm(*FIT, cwd=tmp_path, **server.environment)
     assert done.returncode == 0, done.stderr
     arrived(server, tmp_path)
 
 
-def test_two_processes_are_one_run_there(server, tmp_path):
+def test_two_processes_are_one_run_on_the_server(server, tmp_path):
     ddp = ["--config", str(CONF / "trainer" / "ddp_cpu.yaml"), "--data.batch_size=1"]
     done = velm(*FIT, *ddp, cwd=tmp_path, **server.environment)
     assert done.returncode == 0, done.stderr
@@ -82,7 +82,7 @@ def test_an_offline_run_is_synced_later(server, tmp_path):
     arrived(server, tmp_path)
 
 
-def test_a_run_that_goes_on_is_one_run_there_with_every_step_once(server, tmp_path):
+def test_a_resumed_run_is_one_run_with_every_step_once(server, tmp_path):
     assert velm(*FIT, "--trainer.max_epochs=1", cwd=tmp_path, **server.environment).returncode == 0
     path, _ = only(tmp_path)
     more = ["--config", path / "config.yaml", "--trainer.max_epochs=2", "--ckpt_path=last"]
@@ -95,8 +95,8 @@ def test_a_run_that_goes_on_is_one_run_there_with_every_step_once(server, tmp_pa
     assert steps == sorted(set(steps))
 
 
-def test_wandbs_own_sweep_and_agent_work_on_our_files(server, tmp_path):
-    """The file as it is shipped, its trial as W&B's server would draw it; only the model is made small."""
+def test_a_wandb_agent_runs_a_shipped_sweep_file(server, tmp_path):
+    """The sweep file is unchanged except for a smaller model; the server sends one trial."""
     shutil.copytree(CONF, tmp_path / "conf")
     found = yaml.safe_load((CONF.parent / "sweeps" / "vqa_fusion.yaml").read_text())
     file = tmp_path / "vqa_fusion.yaml"

@@ -1,4 +1,4 @@
-"""W&B may be out of order, hang, or vanish: a run neither waits for it nor differs by it, and nothing is lost."""
+"""If W&B fails, hangs or disappears, a run does not wait for it, computes the same and loses no data."""
 
 import sys
 import time
@@ -47,7 +47,7 @@ def finished(folder, without):
     return left
 
 
-def test_a_run_is_reported_under_its_own_id(server, here, tmp_path, without):
+def test_a_run_is_logged_under_its_id(server, here, tmp_path, without):
     assert here(*ONLINE) == 0
     left = finished(tmp_path, without)
     assert any(f"/{left.record['id']}/file_stream" in path for path, _ in server.asked)
@@ -56,7 +56,7 @@ def test_a_run_is_reported_under_its_own_id(server, here, tmp_path, without):
 @pytest.mark.slow
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("fault", ["error", "hang", "refuse"])
-def test_a_server_that_does_not_answer_is_not_waited_for(server, here, capsys, tmp_path, without, fault):
+def test_a_run_does_not_wait_for_a_dead_server(server, here, capsys, tmp_path, without, fault):
     server.fault = fault
     if fault == "refuse":
         server.close()
@@ -76,11 +76,11 @@ def test_a_server_that_does_not_answer_is_not_waited_for(server, here, capsys, t
 @pytest.mark.slow
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("fault", ["error", "hang"])
-def test_a_server_that_vanishes_leaves_everything_on_disk(server, here, capsys, monkeypatch, tmp_path, without, fault):
+def test_all_data_is_on_disk_if_the_server_disappears(server, here, capsys, monkeypatch, tmp_path, without, fault):
     monkeypatch.setattr(faults, "HAPPENING", lambda: setattr(server, "fault", fault))
     assert here(*ONLINE, "--trainer.callbacks+=helpers.faults.Happening", "--trainer.callbacks.step=2") == 0
     left = finished(tmp_path, without)
-    assert "W&B has not got all of this run" in capsys.readouterr().out
+    assert "W&B has not received all data of this run" in capsys.readouterr().out
     (kept,) = left.folder.glob("wandb/run-*")
     later = WandbServer()
     synced = wandb("sync", "--include-online", kept, cwd=tmp_path, **later.environment)
@@ -90,6 +90,6 @@ def test_a_server_that_vanishes_leaves_everything_on_disk(server, here, capsys, 
     assert values(run, "test/score") == [left.record["scores"]["test"]["score"]]
 
 
-def test_the_patience_is_short():
+def test_the_timeouts_are_short():
     assert settings.START < 15
     assert "wandb" in sys.modules

@@ -1,7 +1,7 @@
-"""Words a second with and without the cache, beside ``transformers.generate`` on a GPT-2 of the same size.
+"""Measures words per second with and without the cache, and of ``transformers.generate`` on a GPT-2 of the same size.
 
-Both models have the same weights and must say the same words, which differ from sample to sample and step to step;
-they take turns within one process, and the ratios are taken turn by turn.
+Both models have the same weights and must generate the same words, which differ between samples and steps. They take
+turns within one process, and the ratios are computed per turn.
 """
 
 from __future__ import annotations
@@ -34,17 +34,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dim", type=int, default=384, help="width of the model (384: 14.5M parameters)")
     parser.add_argument("--depth", type=int, default=6, help="layers (6)")
     parser.add_argument("--words", type=int, default=10_000, help="size of the vocabulary (10,000)")
-    parser.add_argument("--batch-size", type=int, default=32, help="sentences at once (32)")
+    parser.add_argument("--batch-size", type=int, default=32, help="sentences per batch (32)")
     parser.add_argument(
-        "--prompt", type=int, default=10, help="words before it (10: the visual prefix of conf/visual_prefix.yaml)"
+        "--prompt",
+        type=int,
+        default=10,
+        help="words before the sentence (10: the visual prefix of conf/visual_prefix.yaml)",
     )
-    parser.add_argument("--length", type=int, default=32, help="words in a sentence (32)")
+    parser.add_argument("--length", type=int, default=32, help="words per sentence (32)")
     parser.add_argument("--beams", type=int, default=5, help="beams of the beam search (5)")
-    parser.add_argument("--turns", type=int, default=5, help="turns of each (5)")
+    parser.add_argument("--turns", type=int, default=5, help="number of turns (5)")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Measure and print."""
+    """Run the benchmark and print its table."""
     torch.manual_seed(0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = build(options).to(device).eval()
@@ -62,21 +65,24 @@ def run(options: argparse.Namespace) -> None:
             "velm, uncached": partial(ours, model, batch, decoding, UncachedSteps),
             "transformers": partial(theirs, twin, batch, length, beams, model.vocabulary),
         }
-        times, said = in_turns(list(ways.values()), options.turns)
-        for way, taken, found in zip(ways, times, said, strict=True):
+        times, outputs = in_turns(list(ways.values()), options.turns)
+        for way, taken, output in zip(ways, times, outputs, strict=True):
             speed = options.batch_size * length / statistics.median(taken)
             table.add_row(
-                f"{name}, {way}", f"{speed:,.0f}", in_short(ratios(taken, times[0])), f"{agreement(said[0], found):.0%}"
+                f"{name}, {way}",
+                f"{speed:,.0f}",
+                in_short(ratios(taken, times[0])),
+                f"{agreement(outputs[0], output):.0%}",
             )
         table.add_section()
     Console().print(table)
 
 
 def build(options: argparse.Namespace) -> TextOnly:
-    """Return a causal captioner that sees no picture, so that it can be compared with a language model.
+    """Return a causal captioner without image input, so that it can be compared with a language model.
 
-    Its weights are random, so that it would say its last word over and over: ``turn``, a layer that GPT-2 does not
-    have, moves every feature by one place, so that each word points to another one.
+    With random weights it would repeat its last word. ``projection``, a layer that GPT-2 does not have, rotates the
+    features by one position, so that each word predicts another one.
     """
     words = (f"w{i}" for i in range(options.words - len(SPECIALS)))
     longest = options.prompt + options.length
@@ -89,16 +95,16 @@ def build(options: argparse.Namespace) -> TextOnly:
         text_encoder=text,
         task=Generation(),
     )
-    turn: Any = model.task.projection
+    projection: Any = model.task.projection
     with torch.no_grad():
-        model.text_encoder.embedding.weight[model.vocabulary.pad] = 0  # so never among the best: nobody need ban it
-        turn[0].weight.copy_(torch.eye(options.dim).roll(1, dims=0))
-    nn.init.zeros_(turn[0].bias)
+        model.text_encoder.embedding.weight[model.vocabulary.pad] = 0  # so that padding is never among the best
+        projection[0].weight.copy_(torch.eye(options.dim).roll(1, dims=0))
+    nn.init.zeros_(projection[0].bias)
     return model
 
 
 def gpt2_of(model: TextOnly) -> Any:
-    """Return a GPT-2 with the weights of ``model``, which then says the same."""
+    """Return a GPT-2 with the weights of ``model``, which generates the same words."""
     text: Any = model.text_encoder
     config: Any = GPT2Config(
         vocab_size=model.vocabulary.size,
@@ -116,7 +122,7 @@ def gpt2_of(model: TextOnly) -> Any:
     with torch.no_grad():
         twin.transformer.wte.weight.copy_(text.embedding.weight * text.dim**0.5)
         twin.transformer.wpe.weight.copy_(text.position)
-        twin.lm_head.weight.copy_(text.embedding.weight.roll(-1, dims=1))  # what ``turn`` does
+        twin.lm_head.weight.copy_(text.embedding.weight.roll(-1, dims=1))  # as ``projection`` does
         twin.transformer.ln_f.load_state_dict(text.norm.state_dict())
         for theirs_, ours_ in zip(twin.transformer.h, text.layers, strict=True):
             theirs_.ln_1.load_state_dict(ours_.norm_self.state_dict())
@@ -130,13 +136,13 @@ def gpt2_of(model: TextOnly) -> Any:
 
 
 def _fill(layer: Any, *parts: nn.Linear) -> None:
-    """Put linear layers side by side into one of GPT-2's, which keeps its matrix the other way round."""
+    """Copy concatenated linear layers into a ``Conv1D`` of GPT-2, whose weight is transposed."""
     layer.weight.copy_(torch.cat([part.weight for part in parts]).T)
     layer.bias.copy_(torch.cat([part.bias for part in parts]))
 
 
 def prompts(size: int, length: int, words: int) -> Batch:
-    """Return samples whose prompts are words drawn at random, and whose pictures nobody looks at."""
+    """Return samples with random prompts and blank images."""
     ids = torch.randint(len(SPECIALS), words, (size, length))
     empty, valid = ("",) * size, torch.ones_like(ids).bool()
     image, answers = torch.zeros(size, 3, 16, 16, dtype=torch.uint8), torch.zeros(size, 0)
@@ -144,16 +150,16 @@ def prompts(size: int, length: int, words: int) -> Batch:
 
 
 def ours(model: TextOnly, batch: Batch, decoding: Decoding, steps: type[CachedSteps]) -> Sentences:
-    """Decode by this package."""
+    """Decode with this package."""
     task, words = model.task, model.vocabulary
     assert isinstance(task, Generation)
-    found = decoding(steps(model, batch, task.logits, decoding.max_length, task.packed(model)), words.end)
-    return [sample[0].ids for sample in found]
+    hypotheses = decoding(steps(model, batch, task.logits, decoding.max_length, task.packed(model)), words.end)
+    return [sample[0].ids for sample in hypotheses]
 
 
 def theirs(twin: Any, batch: Batch, length: int, beams: int, words: Vocabulary) -> Sentences:
-    """Decode by transformers."""
-    said = twin.generate(
+    """Decode with transformers."""
+    output = twin.generate(
         batch.ids,
         attention_mask=torch.ones_like(batch.ids),
         max_new_tokens=length,
@@ -161,21 +167,21 @@ def theirs(twin: Any, batch: Batch, length: int, beams: int, words: Vocabulary) 
         do_sample=False,
         early_stopping=False,
     )
-    sentences = said[:, batch.ids.shape[1] :].tolist()
+    sentences = output[:, batch.ids.shape[1] :].tolist()
     return [[word for word in row if word not in (words.end, words.pad)] for row in sentences]
 
 
 def agreement(some: Sentences, others: Sentences) -> float:
-    """Return the share of equal sentences."""
+    """Return the share of sentences that are equal."""
     return sum(a == b for a, b in zip(some, others, strict=True)) / len(some)
 
 
 def count(model: nn.Module) -> float:
-    """Return millions of parameters, the word embedding and its head counted once."""
+    """Return the parameters in millions; a tied head counts once."""
     text = getattr(model, "text_encoder", getattr(model, "transformer", model))
     return sum(p.numel() for p in text.parameters()) / 1e6
 
 
 def where(device: str) -> str:
-    """Name what it runs on."""
+    """Return the name of the GPU, or the number of threads."""
     return torch.cuda.get_device_name() if device == "cuda" else f"{torch.get_num_threads()} threads"

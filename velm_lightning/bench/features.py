@@ -1,9 +1,8 @@
-"""A training epoch on a frozen encoder's kept features, beside the same tensors in memory and the encoder in the loop.
+"""Measures a training epoch on cached features of a frozen encoder, on tensors in memory, and with the encoder itself.
 
-All three train one model on the same batches and take turns within one process, so that what else the machine does
-falls on each; ratios are taken turn by turn, and their median is the figure. Pictures are in memory for the encoder.
-Late fusion has the cheapest step: with it, reading weighs most beside tensors in memory, and the encoder most beside
-what is kept.
+All three train one model on the same batches and take turns within one process, so that other load on the machine
+affects each of them. Ratios are computed per turn, and their median is reported. Images for the encoder are in memory.
+Late fusion has the cheapest step, so that the ratios are largest with it.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ import torch
 from lightning import seed_everything
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
+from typing_extensions import override
 
 from velm_lightning.bench.interleaved_timing import ratios, show
 from velm_lightning.data import MultimodalData, ShapeScenes
@@ -35,18 +35,16 @@ FUSIONS: dict[str, type[Fusion]] = {"early": EarlyFusion, "interactive": Interac
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--encoder", default="mobilenet_v2", help="a torchvision model, with random weights")
-    parser.add_argument("--size", type=int, default=160, help="side of a picture in pixels (160)")
-    parser.add_argument("--fusion", choices=FUSIONS, default="late", help="what is trained (late)")
-    parser.add_argument("--dim", type=int, default=128, help="width of the model that is trained (128)")
-    parser.add_argument(
-        "--samples", type=int, default=512, help="samples, each with its own picture, in an epoch (512)"
-    )
-    parser.add_argument("--batch-size", type=int, default=64, help="samples in a batch (64)")
-    parser.add_argument("--turns", type=int, default=5, help="turns of each (5)")
+    parser.add_argument("--size", type=int, default=160, help="side of an image in pixels (160)")
+    parser.add_argument("--fusion", choices=FUSIONS, default="late", help="fusion to train (late)")
+    parser.add_argument("--dim", type=int, default=128, help="width of the model (128)")
+    parser.add_argument("--samples", type=int, default=512, help="samples per epoch, each with its own image (512)")
+    parser.add_argument("--batch-size", type=int, default=64, help="samples per batch (64)")
+    parser.add_argument("--turns", type=int, default=5, help="number of turns (5)")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Measure and print."""
+    """Run the benchmark and print its table."""
     seed_everything(0, verbose=False)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         scenes = _Questions(train=options.samples, val=1, test=1, size=options.size)
@@ -65,15 +63,15 @@ def run(options: argparse.Namespace) -> None:
 
 
 class _Questions(ShapeScenes):
-    """One question about each picture."""
+    """ShapeScenes with one question per image."""
 
+    @override
     def split(self, name: str) -> Sequence[Sample]:
-        """See ``Dataset.split``."""
         return list({id(sample.image): sample for sample in super().split(name)}.values())
 
 
 def build(data: MultimodalData, options: argparse.Namespace) -> Fusion:
-    """Return the model that is measured."""
+    """Return the model to train."""
     model = FUSIONS[options.fusion](
         vocabulary=data.vocabulary,
         image_encoder=TorchvisionCNN(options.encoder, weights=None, size=options.size),
@@ -84,20 +82,20 @@ def build(data: MultimodalData, options: argparse.Namespace) -> Fusion:
 
 
 class _InMemory:
-    """Features as one tensor."""
+    """A feature store that holds one tensor in memory."""
 
     def __init__(self, tokens: Tensor) -> None:
         self.tokens = tokens
 
     def fetch(self, indices: Sequence[int]) -> Tensor:
-        """See ``FeatureStore.fetch``."""
+        """Return the features (N, M, D) of samples, as ``FeatureStore.fetch`` does."""
         return self.tokens.index_select(0, torch.as_tensor(indices))
 
 
 def variants(data: MultimodalData) -> dict[str, Split]:
-    """Return one training split in three forms, the features made."""
+    """Return the training split with cached features, with features in memory, and with images."""
     kept = data.with_features("train")
-    assert kept.features is not None, "the data know the encoder"
+    assert kept.features is not None, "the data module is connected to the encoder"
     memory, pictures = copy(kept), copy(kept)
     tokens: Any = _InMemory(kept.features.fetch(range(len(kept))).clone())
     memory.features, pictures.features = tokens, None
@@ -105,7 +103,7 @@ def variants(data: MultimodalData) -> dict[str, Split]:
 
 
 def epoch(model: Fusion, data: MultimodalData, split: Split, number: int) -> float:
-    """Train for an epoch in a plain loop and return its seconds."""
+    """Train for an epoch in a plain loop and return the seconds that it took."""
     order = data.train_order()
     order.set_epoch(number)
     loader = DataLoader(split, batch_size=order.batch_size, sampler=order, collate_fn=lambda batch: batch)
@@ -118,24 +116,24 @@ def epoch(model: Fusion, data: MultimodalData, split: Split, number: int) -> flo
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-    loss.item()  # waits for what a GPU has not done yet
+    loss.item()  # waits for the GPU
     return time.perf_counter() - started
 
 
 def report(model: Fusion, kept: Split, times: dict[str, list[float]]) -> None:
-    """Print the time of an epoch in each form, and the ratios."""
+    """Print the time of an epoch in each form and the ratios."""
     assert kept.features is not None
     tokens = kept.features.fetch([0])
     size = tokens.nbytes * len(kept) / 1e6
     title = f"an epoch of {len(kept)} samples, {tuple(tokens.shape[1:])} tokens, {size:.0f} MB of features"
-    memory, found, encoder = (times[name] for name in ("memory", "kept", "encoder"))
+    memory, cached, encoder = (times[name] for name in ("memory", "kept", "encoder"))
     show(
         f"{title}, {model.device}, {torch.get_num_threads()} threads",
         {
             "tensors in memory, s": memory,
-            "features kept on disk, s": found,
+            "features cached on disk, s": cached,
             "encoder in the loop, s": encoder,
-            "kept / in memory": ratios(found, memory),
-            "encoder in the loop / kept": ratios(encoder, found),
+            "cached / in memory": ratios(cached, memory),
+            "encoder in the loop / cached": ratios(encoder, cached),
         },
     )

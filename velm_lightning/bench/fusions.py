@@ -1,9 +1,9 @@
-"""What each fusion costs: training and inference throughput, memory and utilisation, with the same encoders.
+"""Measures throughput, FLOPs and utilisation of each fusion in training and inference, with the same encoders.
 
-The fusions take turns within one process, so that what else the machine does falls on each; throughputs are medians
-over the turns, and the ratio to late fusion is taken turn by turn. Utilisation is the floating-point operations of a
-training step, counted forward and backward on the batch that is timed, over what the same device does in large matrix
-products of the same precision, measured beside it: no figure of a data sheet enters.
+The fusions take turns within one process, so that other load on the machine affects each of them. Throughputs are
+medians over the turns, and the ratio to late fusion is computed per turn. Utilisation is the FLOP/s of a training step
+(forward and backward, counted on the timed batch) divided by the FLOP/s that the same device reaches in large matrix
+products of the same precision in the same run; no data sheet is used.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--dim", type=int, default=256, help="width of all layers (256)")
     parser.add_argument("--depth", type=int, default=4, help="layers of each encoder (4)")
-    parser.add_argument("--size", type=int, default=64, help="side of a picture in pixels (64: 64 image tokens)")
-    parser.add_argument("--batch-size", type=int, default=64, help="samples in a batch (64)")
-    parser.add_argument("--steps", type=int, default=5, help="steps in a turn (5)")
-    parser.add_argument("--turns", type=int, default=5, help="turns of each (5)")
+    parser.add_argument("--size", type=int, default=64, help="side of an image in pixels (64: 64 image tokens)")
+    parser.add_argument("--batch-size", type=int, default=64, help="samples per batch (64)")
+    parser.add_argument("--steps", type=int, default=5, help="steps per turn (5)")
+    parser.add_argument("--turns", type=int, default=5, help="number of turns (5)")
     parser.add_argument("--bf16", action="store_true", help="train and infer under bf16 autocast")
     parser.add_argument("--compile", action="store_true", help="compile the layers of encoders and fusions")
 
 
 class Entry(NamedTuple):
-    """One fusion with what was measured of it: seconds a training step and a forward pass, turn by turn."""
+    """A fusion with its FLOPs and the seconds of a training step and of a forward pass, per turn."""
 
     model: Fusion
     flops: Flops
@@ -54,7 +54,7 @@ class Entry(NamedTuple):
 
 
 def run(options: argparse.Namespace) -> None:
-    """Measure and print."""
+    """Run the benchmark and print its table."""
     torch.manual_seed(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     data = MultimodalData(ShapeScenes(train=options.batch_size, val=1, test=1, size=options.size))
@@ -116,7 +116,7 @@ def measure(
 
 
 def seconds(call: Callable[[], object], count: int) -> float:
-    """Return the seconds of one call, as the mean of ``count`` after a few that are not counted."""
+    """Return the mean seconds of ``count`` calls after ``WARM_UP`` calls that are not counted."""
     for _ in range(WARM_UP):
         call()
     _wait()
@@ -133,14 +133,14 @@ def _wait() -> None:
 
 
 def matmul_speed(device: torch.device, dtype: torch.dtype) -> float:
-    """Return the floating-point operations a second of large matrix products."""
+    """Return the floating-point operations per second of large matrix products."""
     side = 8192 if device.type == "cuda" else 1024
     a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     return 2 * side**3 / seconds(lambda: a @ b, 5)
 
 
 def report(entries: list[Entry], samples: int, peak: float, device: torch.device) -> None:
-    """Print a row a fusion."""
+    """Print a table with one row per fusion."""
     where = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     table = Table(title=f"batches of {samples}; matrix products reach {peak / 1e12:.2f} TFLOP/s on {where}")
     names = (

@@ -1,4 +1,4 @@
-"""Ways that take turns within one run, so that what disturbs the machine disturbs all of them."""
+"""Times functions in turns within one process, so that other load on the machine affects all of them."""
 
 from __future__ import annotations
 
@@ -14,32 +14,40 @@ T = TypeVar("T")
 
 
 def in_turns(ways: Sequence[Callable[[], T]], turns: int) -> tuple[list[list[float]], list[T]]:
-    """Return the seconds of each way, turn by turn, and what each gave at last; a turn before them warms up."""
+    """Time functions in turns, after one turn that warms up.
+
+    Args:
+        ways: the functions.
+        turns: number of timed turns.
+
+    Returns:
+        The seconds of each function per turn, and the last result of each function.
+    """
     times: list[list[float]] = [[] for _ in ways]
-    given: list[T] = []
+    results: list[T] = []
     for turn in range(turns + 1):
-        given = []
+        results = []
         for way, taken in zip(ways, times, strict=True):
             started = time.perf_counter()
-            given.append(way())
+            results.append(way())
             if turn:
                 taken.append(time.perf_counter() - started)
-    return times, given
+    return times, results
 
 
 def ratios(slow: Sequence[float], fast: Sequence[float]) -> list[float]:
-    """Return the ratios taken turn by turn."""
+    """Return the ratio of two times per turn."""
     return [a / b for a, b in zip(slow, fast, strict=True)]
 
 
 def in_short(values: Sequence[float], digits: int = 2) -> str:
-    """Write the median and the range."""
+    """Format the median and the range of values."""
     middle, least, most = (f"{f(values):.{digits}f}" for f in (statistics.median, min, max))
     return f"{middle} ({least}-{most})"
 
 
 def show(title: str, rows: Mapping[str, Sequence[float]]) -> None:
-    """Print median, minimum and maximum of each row."""
+    """Print a table with median, minimum and maximum of each row."""
     table = Table(title=title)
     for name in ("", "median", "min", "max"):
         table.add_column(name, justify="right")

@@ -1,4 +1,4 @@
-"""Comparisons whose truth is known, drawn thousands at a time and judged by the code that ``velm compare`` uses."""
+"""Simulates comparisons with known differences and tests them with the code of ``velm compare``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from velm_lightning.compare.statistics import LEVEL, Spread, family_p, spread
 from velm_lightning.compare.student import Array
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Array]
-"""Draws what seeds add to a score, in points, with mean 0."""
+"""Draws the deviations of seeds from the mean score, in points, with mean 0."""
 
 _AT_ONCE = 500
 
@@ -40,16 +40,16 @@ def lognormal(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
 
 
 class Truth(NamedTuple):
-    """What comparisons are drawn from.
+    """The distribution that comparisons are drawn from.
 
     Attributes:
-        draw: what the seeds of each method add.
-        seeds: how many seeds each method has.
+        draw: distribution over seeds of each method.
+        seeds: number of seeds of each method.
         gaps: the true mean of each method, in points.
         over_images: standard deviation of a run's score over images, in points; half of its square is shared by the
             runs of a method.
-        paired: methods have their first seeds in common; else no seed.
-        images: how many images there are; each has one to six samples.
+        paired: whether methods have their first seeds in common; otherwise they have none in common.
+        images: number of images; each has one to six samples.
     """
 
     draw: Sequence[Draw]
@@ -61,16 +61,16 @@ class Truth(NamedTuple):
 
 
 def same(draw: Draw, methods: int, seeds: int, over_images: float = 1.0) -> Truth:
-    """Return equally good methods, all of which have the same kind and number of seeds."""
+    """Return equally good methods with the same distribution and number of seeds."""
     return Truth([draw] * methods, [seeds] * methods, [0.0] * methods, over_images)
 
 
 class Rates(NamedTuple):
-    """What came out, as shares of the comparisons.
+    """Error rates and power, as shares of the comparisons.
 
     Attributes:
-        false: comparisons with at least one false claim: of a difference that is none, or of the wrong sign.
-        covered: intervals that hold the true difference, the mean over the pairs that have enough seeds for a claim;
+        false: comparisons with at least one false claim: of a difference that does not exist, or of the wrong sign.
+        covered: intervals that contain the true difference, the mean over the pairs that have enough seeds for a claim;
             over all pairs if none has.
         found: true differences that are claimed, the mean over such pairs; NaN if there are none.
     """
@@ -81,15 +81,15 @@ class Rates(NamedTuple):
 
 
 def rates(truth: Truth, draws: int, seed: int = 0) -> Rates:
-    """Draw comparisons and count."""
+    """Draw comparisons and return their rates."""
     rng = np.random.default_rng(seed)
     pairs = list(combinations(range(len(truth.gaps)), 2))
     real = np.array([truth.gaps[a] - truth.gaps[b] for a, b in pairs])
     false, covered, found = [], [], []
     for count in _portions(draws):
         spreads = _spreads(truth, pairs, count, rng)
-        values = np.stack([one.value for one in spreads], -1)  # (n, P)
-        halves = np.stack([one.half_width() for one in spreads], -1)
+        values = np.stack([pair.value for pair in spreads], -1)  # (n, P)
+        halves = np.stack([pair.half_width() for pair in spreads], -1)
         clear, judged = _claims(spreads, pairs)
         right = np.sign(values) == np.sign(real)
         false.append((clear & ~right).any(-1))
@@ -109,13 +109,13 @@ def _portions(draws: int) -> Iterator[int]:
 
 
 def _claims(spreads: Sequence[Spread], pairs: Sequence[tuple[int, int]]) -> tuple[NDArray[np.bool_], list[int]]:
-    """Return which pairs (n, P) are claimed to differ, and the places of those that have enough seeds for a claim."""
-    seeds = [one.seeds for one in spreads]
+    """Return which pairs (n, P) are claimed to differ, and the indices of those with enough seeds for a claim."""
+    seeds = [pair.seeds for pair in spreads]
     family = Family.of([(a, b, count) for (a, b), count in zip(pairs, seeds, strict=True)])
     enough = [place for place, count in enumerate(seeds) if count >= family.least]
     if not enough:
         return np.zeros((*np.shape(spreads[0].value), len(pairs)), bool), list(range(len(pairs)))
-    return family_p(np.stack([one.p() for one in spreads], -1), seeds, family.least) < LEVEL, enough
+    return family_p(np.stack([pair.p() for pair in spreads], -1), seeds, family.least) < LEVEL, enough
 
 
 def _spreads(truth: Truth, pairs: Sequence[tuple[int, int]], count: int, rng: np.random.Generator) -> list[Spread]:
@@ -128,10 +128,10 @@ def _spreads(truth: Truth, pairs: Sequence[tuple[int, int]], count: int, rng: np
         shift = (effect * samples).sum(-1) / samples.sum()  # (n, S)
         influence = (effect - shift[..., None]) * samples / samples.mean()  # (n, S, C)
         runs.append((gap + draw(rng, (count, seeds)) + shift, influence))
-    found = []
+    compared = []
     for a, b in pairs:
         (of_a, effect_a), (of_b, effect_b) = runs[a], runs[b]
         used = min(of_a.shape[1], of_b.shape[1]) if truth.paired else None
         image_effect = effect_a[:, :used].mean(1) - effect_b[:, :used].mean(1)
-        found.append(spread(of_a[:, :used], of_b[:, :used], image_effect, truth.paired))
-    return found
+        compared.append(spread(of_a[:, :used], of_b[:, :used], image_effect, truth.paired))
+    return compared

@@ -1,7 +1,7 @@
-"""How often ``velm compare`` is wrong, and how often it finds a true gap: the tables of docs/statistics.md.
+"""Measures the error rates and the power of ``velm compare``: the tables of docs/statistics.md.
 
-Comparisons are drawn from a known truth and judged by the code that ``velm compare`` uses. Neither torch nor a run is
-needed. Every table is printed as Markdown as soon as it is complete.
+Comparisons with known differences are simulated and tested with the code of ``velm compare``. Neither torch nor a run
+is needed. Each table is printed as Markdown as soon as it is complete.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ KINDS: dict[str, Draw] = {
 UNEQUAL = ((3, 5), (3, 8), (1, 3, 3), (3, 5, 8), (4, 8, 8, 8), (2, 5, 5, 5, 5), (5, 8, 5, 8, 8))
 SPREADS = {"1": (1.0,) * 5, "3": (3.0,) * 5, "6": (6.0,) * 5, "6.1, 9.4, 0.3, 0.4, 0.3": (6.1, 9.4, 0.3, 0.4, 0.3)}
 """Standard deviations over seeds, in points; the last are those of interactive, early and late fusion and two controls
-on ShapeScenes, as three seeds each show them."""
+on ShapeScenes, measured on three seeds each."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +57,7 @@ Rows = Iterator[Sequence[str]]
 
 
 def _both(found: Rates, claimed: bool = True) -> str:
-    """Write the false claims and the intervals that miss, in per cent."""
+    """Format the rates of false claims and of covered differences, in per cent."""
     return f"{f'{found.false:.1%}' if claimed else 'no claim'} / {found.covered:.1%}".replace("%", "")
 
 
@@ -77,9 +77,9 @@ def _of_equal_methods(numbers: Sequence[int], kinds: Sequence[Draw], over_images
     for methods in numbers:
         for seeds in SEEDS:
             claimed = seeds >= least_seeds(methods)
-            if claimed or methods == 2:  # coverage is of single pairs: the number of methods does not matter
+            if claimed or methods == 2:  # coverage is per pair and does not depend on the number of methods
                 found = (rates(same(draw, methods, seeds, over_images), draws) for draw in kinds)
-                yield [str(methods), str(seeds), *(_both(one, claimed) for one in found)]
+                yield [str(methods), str(seeds), *(_both(rate, claimed) for rate in found)]
 
 
 def _unequal(draws: int) -> Rows:
@@ -101,7 +101,7 @@ def _with_a_gap(draws: int) -> Rows:
     gaps = [10.0, 0.0, 0.0, 0.0, 0.0]
     for seeds in (5, 6, 8):
         found = (rates(Truth([draw] * 5, [seeds] * 5, gaps, 0.5), draws) for draw in (normal(1.5), *KINDS.values()))
-        yield [str(seeds), *(f"{one.false:.1%}" for one in found)]
+        yield [str(seeds), *(f"{rate.false:.1%}" for rate in found)]
 
 
 def _power(draws: int) -> Rows:
@@ -109,9 +109,9 @@ def _power(draws: int) -> Rows:
     yield ["gap", "spread over seeds", *(f"{seeds} seeds" for seeds in range(2, 9))]
     for gap in (20.0, 10.0, 5.0):
         for name, each in SPREADS.items():
-            truth = Truth([normal(one) for one in each], (), [gap, 0.0, 0.0, 0.0, 0.0])
+            truth = Truth([normal(deviation) for deviation in each], (), [gap, 0.0, 0.0, 0.0, 0.0])
             found = (rates(truth._replace(seeds=[seeds] * 5), max(1, draws // 10)).found for seeds in range(2, 9))
-            yield [f"{gap:g}", name, *(f"{one:.0%}" for one in found)]
+            yield [f"{gap:g}", name, *(f"{power:.0%}" for power in found)]
 
 
 def _pair_power(draws: int) -> Rows:
@@ -121,7 +121,7 @@ def _pair_power(draws: int) -> Rows:
         for each in (1.0, 3.0, 6.0):
             truth = Truth([normal(each)] * 2, (), [gap, 0.0])
             found = (rates(truth._replace(seeds=[seeds] * 2), max(1, draws // 2)).found for seeds in range(2, 9))
-            yield [f"{gap:g}", f"{each:g}", *(f"{one:.0%}" for one in found)]
+            yield [f"{gap:g}", f"{each:g}", *(f"{power:.0%}" for power in found)]
 
 
 def _not_held(draws: int) -> Rows:
@@ -134,7 +134,7 @@ def _not_held(draws: int) -> Rows:
                     rates(Truth([draw, *[normal(1.5)] * (methods - 1)], [seeds] * methods, [0.0] * methods), draws)
                     for draw in list(KINDS.values())[:3]
                 )
-                yield [str(methods), str(seeds), *(f"{one.false:.1%}" for one in found)]
+                yield [str(methods), str(seeds), *(f"{rate.false:.1%}" for rate in found)]
 
 
 TABLES: dict[str, Callable[[int], Rows]] = {

@@ -1,7 +1,7 @@
-"""A training step of velm, progress bar and logging on, beside a bare PyTorch loop over the same modules and batches.
+"""Compares a training step of velm, with progress bar and logging, to a plain PyTorch loop over the same batches.
 
-The two take turns within one process, so that what else the machine does falls on both; the ratio is taken turn by
-turn, and its median is the figure.
+Both take turns within one process, so that other load on the machine affects both. The ratio is computed per turn, and
+its median is reported.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from velm_lightning.tracking.train_log import Progress, TrainLog
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--dim", type=int, default=256, help="width of the model (256: about 5M parameters)")
-    parser.add_argument("--batch-size", type=int, default=32, help="samples in a batch (32)")
-    parser.add_argument("--steps", type=int, default=30, help="steps in a turn (30)")
-    parser.add_argument("--turns", type=int, default=6, help="turns of each (6)")
+    parser.add_argument("--batch-size", type=int, default=32, help="samples per batch (32)")
+    parser.add_argument("--steps", type=int, default=30, help="steps per turn (30)")
+    parser.add_argument("--turns", type=int, default=6, help="number of turns (6)")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Measure and print."""
+    """Run the benchmark and print its table."""
     seed_everything(0, verbose=False)
     quiet()
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def build(data: MultimodalData, dim: int) -> Fusion:
-    """Return the model that is measured."""
+    """Return the model to train."""
     return InteractiveFusion(
         vocabulary=data.vocabulary,
         image_encoder=SmallCNN(widths=(32, 64, 128), dim=dim),
@@ -90,13 +90,13 @@ def bare_turn(model: Fusion, data: MultimodalData, steps: int) -> float:
 
 
 class _Clock(Callback):
-    """Times the steps of a fit from the end of the third to the end of the last."""
+    """Measures the time per step from the end of the third step to the end of the last."""
 
     def __init__(self) -> None:
         self.marks: list[float] = []
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
-        """Mark the end of a step."""
+        """Record the time at the end of a step."""
         self.marks.append(time.perf_counter())
 
     @property

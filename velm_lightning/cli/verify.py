@@ -1,125 +1,46 @@
-"""``velm verify``: compute every reported figure of a run anew from its stored predictions."""
+"""``velm verify``: recompute every reported figure of a run from its stored predictions."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from velm_lightning.io.configurable import build
-from velm_lightning.io.files import read_text
-from velm_lightning.tasks.base import Task
-from velm_lightning.tasks.floors import constant
-from velm_lightning.tasks.rows import group_scores, sizes
-from velm_lightning.tracking.run import Run
-from velm_lightning.types import InputError, Prediction
-
-TOLERANCE = 1e-9
+from velm_lightning.inspection.verify import Figure, verify
 
 
-class Figure(NamedTuple):
-    """One reported figure and what the predictions give; NaN where one of them is missing."""
-
-    split: str
-    name: str
-    reported: float
-    computed: float
-
-    @property
-    def agrees(self) -> bool:
-        """Whether they are the same."""
-        return _same(self.reported, self.computed)
-
-
-def verify(folder: Path, allow: Sequence[str] = ()) -> list[Figure]:
-    """Compute the figures of a run anew: every sample is scored again from its prediction and its references.
-
-    Args:
-        folder: the run.
-        allow: packages besides this one whose classes the run may name.
-
-    Raises:
-        InputError: there is no finished evaluation in the folder, or its predictions cannot be read.
-    """
-    run = Run(folder)
-    if not run.record.get("scores"):
-        raise InputError(f"{folder} holds no evaluated run: give a folder with run.json and predictions")
-    return [figure for split in run.record["scores"] for figure in _figures(run, split, _task(run, split, allow))]
-
-
-def _task(run: Run, split: str, allow: Sequence[str]) -> Task:
-    """Return the task by which an evaluation was scored; runs of earlier versions keep only that of the training."""
-    model = run.record.get("evaluations", {}).get(split, run.record).get("model")
-    task: Task = build(model["init_args"]["task"], allow)
-    return task
-
-
-def _figures(run: Run, split: str, task: Task) -> Iterator[Figure]:
-    stored = read_rows(run.folder / "predictions" / f"{split}.jsonl")
-    rows = task.score([row._replace(score=math.nan) for row in stored])
-    reported = dict(run.record["scores"][split])
-    computed = {**task.compute_metrics(rows), **sizes(rows)}
-    groups = run.record.get("groups", {}).get(split, {})
-    reported |= {f"score · {name}": value for name, value in groups.items()}
-    computed |= {f"score · {name}": score for name, (_, score) in group_scores(rows).items()}
-    for name, floor in run.record.get("floors", {}).get(split, {}).items():
-        if "answer" in floor:
-            known = {figure: value for figure, value in floor.items() if isinstance(value, int | float)}
-            again = task.compute_metrics(constant(task, rows, floor["answer"]))
-            reported |= {f"{name} · {figure}": value for figure, value in known.items() if figure in again}
-            computed |= {f"{name} · {figure}": again[figure] for figure in known if figure in again}
-    for name in dict.fromkeys([*reported, *computed]):
-        yield Figure(split, name, reported.get(name, math.nan), computed.get(name, math.nan))
-    odd = [new.key for old, new in zip(stored, rows, strict=True) if not _same(old.score, new.score)]
-    yield Figure(split, f"samples with another score{f', as {odd[0]}' if odd else ''}", 0, len(odd))
-
-
-def _same(a: float, b: float) -> bool:
-    return math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=TOLERANCE) or (math.isnan(a) and math.isnan(b))
-
-
-def read_rows(path: Path) -> list[Prediction]:
-    """Read a file of predictions.
-
-    Raises:
-        InputError: it is missing, or a line is no row.
-    """
-    if not path.is_file():
-        raise InputError(f"{path} does not exist: was it moved?")
-    rows = []
-    for number, line in enumerate(read_text(path).split("\n"), 1):
-        if not line:
-            continue
-        try:
-            found = json.loads(line)
-            whole = {name: math.nan if found[name] is None else found[name] for name in ("score", "confidence", "loss")}
-            rows.append(Prediction(**found | whole | {"references": tuple(found["references"] or ())}))
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise InputError(f"{path}:{number}: is no prediction: {error}") from error
-    return rows
+def show(title: str, figures: Sequence[Figure], console: Console) -> None:
+    """Print a table with one row per figure; names are printed as they are, never read as rich markup."""
+    table = Table("split", "figure", "reported", "computed", "", title=Text(title), title_justify="left")
+    for figure in figures:
+        verdict = Text("agrees") if figure.agrees else Text("differs", style="bold red")
+        numbers = (f"{value:.10g}" for value in (figure.reported, figure.computed))
+        table.add_row(Text(figure.split), Text(figure.name), *numbers, verdict)
+    console.print(table)
 
 
 def main(words: Sequence[str]) -> int:
-    """Print a table of figures; the exit code is 1 where one does not agree."""
-    parser = argparse.ArgumentParser("velm verify", description="Compute a run's figures anew from its predictions.")
+    """Run ``velm verify``.
+
+    Args:
+        words: the command line from ``verify`` on.
+
+    Returns:
+        The exit code: 0 if all figures agree, 1 otherwise.
+    """
+    parser = argparse.ArgumentParser("velm verify", description="Recompute a run's figures from its predictions.")
     parser.add_argument("run", type=Path, nargs="+", help="folders of runs")
-    parser.add_argument("--allow", nargs="*", default=[], help="packages whose classes a run may name")
+    parser.add_argument("--allow", nargs="*", default=[], help="further packages whose classes a run may name")
     options = parser.parse_args(list(words)[1:])
     wrong = 0
     for folder in options.run:
         figures = verify(folder, options.allow)
-        table = Table("split", "figure", "reported", "computed", "", title=str(folder), title_justify="left")
-        for one in figures:
-            said = "agrees" if one.agrees else "[bold red]differs[/]"
-            table.add_row(one.split, one.name, f"{one.reported:.10g}", f"{one.computed:.10g}", said)
-        Console().print(table)
-        differ = sum(not one.agrees for one in figures)
+        show(str(folder), figures, Console())
+        differ = sum(not figure.agrees for figure in figures)
         print(f"{folder}: {len(figures) - differ} of {len(figures)} figures agree with the stored predictions")
         wrong += differ
     return 1 if wrong else 0

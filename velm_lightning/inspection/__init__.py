@@ -1,4 +1,4 @@
-"""What a trained model looked at and what it costs: values are returned, nothing is written.
+"""Inspects trained models: attention, cost, probes, search and verification; returns values and writes nothing.
 
 May import fusion and the rooms below it.
 """

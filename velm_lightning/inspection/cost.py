@@ -1,4 +1,4 @@
-"""What a model costs: floating-point operations and memory."""
+"""Counts the floating-point operations of a model and measures peak memory."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ from velm_lightning.tasks.protocol import FusionProtocol
 from velm_lightning.types import Batch
 
 COUNTED = 8
-"""Most training samples that the cost of one is averaged over."""
+"""Largest number of training samples to average the cost over."""
 
 
 class Flops(NamedTuple):
-    """Floating-point operations of one sample, a multiply-add as two.
+    """Floating-point operations per sample; a multiply-add counts as two.
 
-    Matrix products, convolutions, attention and recurrent cells are counted, heads included; element-wise work, norms
-    and the optimiser are not.
+    Matrix products, convolutions, attention and recurrent cells are counted, heads included; element-wise operations,
+    norms and the optimiser are not.
 
     Attributes:
-        training: of a training step: the task's loss and its gradients, and whatever else the loss does, as to draw
-            sentences or to ask a teacher.
-        inference: of one pass from image and text to the logits (``Task.forward_once``); a sentence is read once with
-            its target, as decoding with a cache reads it, and no search is counted.
+        training: operations of a training step: the loss of the task and its gradients, including sampled sentences
+            and a teacher if the loss uses them.
+        inference: operations of one pass from image and text to the logits (``Task.forward_once``), which reads a
+            sentence once with its target, as cached decoding does; beam search is not counted.
     """
 
     training: int
     inference: int
 
     def said(self) -> str:
-        """Say it in a sentence."""
+        """Return both numbers in a sentence."""
         return f"a sample costs {self.training / 1e9:.3g} GFLOPs in training, {self.inference / 1e9:.3g} in inference"
 
 
 def sample_flops(model: FusionProtocol, split: Any) -> Flops | None:
-    """Count the cost of a sample as the mean of up to ``COUNTED`` of a split, spread evenly, each at its own width.
+    """Count the operations per sample as the mean over up to ``COUNTED`` samples of a split, each at its own width.
 
-    Pictures go through the image encoder also if its features are kept. A loss may need all processes, so all of them
-    must call this, and then count the same. A fault in counting is a warning.
+    Images pass through the image encoder even if its features are cached. A loss may communicate between processes, so
+    all of them must call this. An error in counting becomes a warning.
 
     Args:
         model: a built fusion.
@@ -60,16 +60,15 @@ def sample_flops(model: FusionProtocol, split: Any) -> Flops | None:
     try:
         batches = [split.pictured([len(split) * i // count]) for i in range(count)]
         return flops(model, [batch.to(device) for batch in batches if batch.size])
-    except Exception as error:  # noqa: BLE001 - whatever a model or a picture makes of it, training can do without
+    except Exception as error:  # noqa: BLE001 - training must not fail because of the count
         warnings.warn(f"FLOPs were not counted: {type(error).__name__}: {error}", stacklevel=2)
         return None
 
 
 def flops(model: FusionProtocol, batches: Sequence[Batch]) -> Flops:
-    """Count the floating-point operations per sample, as the mean over the samples of some batches.
+    """Count the floating-point operations per sample as the mean over the samples of batches, padding included.
 
-    The samples of a batch are counted at the width of the batch, padding included. The model, its mode and the random
-    numbers are left as they were.
+    Weights, statistics and mode of the model, and the random number generators, are not changed.
     """
     assert isinstance(model, nn.Module)
     mode, samples = model.training, sum(batch.size for batch in batches)
@@ -82,10 +81,10 @@ def flops(model: FusionProtocol, batches: Sequence[Batch]) -> Flops:
 
 
 def _training(model: Any, batch: Batch) -> int:
-    """Count a loss and its gradients; the model is in evaluation mode and only its task in training mode.
+    """Count a loss and its gradients with the model in evaluation mode and only its task in training mode.
 
-    So a batch norm's statistics stay as they are. Gradients are returned instead of gathered, which keeps them away
-    from the parameters and from other processes.
+    This keeps the statistics of batch norms. ``autograd.grad`` returns the gradients instead of accumulating them in
+    the parameters, and does not synchronise them with other processes.
     """
     model.eval()
     model.task.train()
@@ -107,12 +106,12 @@ def _inference(model: Any, batch: Batch) -> int:
 
 @contextmanager
 def _counting(batch: Batch) -> Iterator[FlopCounterMode]:
-    """Count with fused kernels off: recurrent cells, attention and compiled layers become the products they consist of.
+    """Count operations with fused kernels disabled, so that cells, attention and compiled layers become products.
 
-    Torch has formulas for products and convolutions, and counts nothing of a kernel that it has none for.
+    Torch has formulas for products and convolutions, and does not count other kernels.
     """
     fast = torch.backends.mha.get_fastpath_enabled()
-    cards = [batch.image.device] if batch.image.is_cuda else []
+    gpus = [batch.image.device] if batch.image.is_cuda else []
     counter = FlopCounterMode(display=False)
     counter.mod_tracker = _Whole()  # type: ignore[assignment]
     with ExitStack() as stack:
@@ -122,7 +121,7 @@ def _counting(batch: Batch) -> Iterator[FlopCounterMode]:
         stack.enter_context(_off(torch.backends.mkldnn))
         stack.enter_context(_off(torch.backends.cudnn))
         stack.enter_context(torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH))
-        stack.enter_context(torch.random.fork_rng(cards))
+        stack.enter_context(torch.random.fork_rng(gpus))
         yield stack.enter_context(counter)
 
 
@@ -136,9 +135,9 @@ def _off(backend: Any) -> Iterator[None]:
 
 
 class _Whole:
-    """Ascribes every operation to the whole model.
+    """Attributes every operation to the whole model.
 
-    Torch's own tracker of modules fails on a parameter that is expanded without gradients.
+    Torch's module tracker fails on a parameter that is expanded without gradients.
     """
 
     parents = ("Global",)
@@ -151,7 +150,7 @@ class _Whole:
 
 
 def peak_memory() -> int:
-    """Return the largest memory use so far in bytes: the GPU's where there is one, else this process's."""
+    """Return the peak memory use in bytes: of the GPU if there is one, otherwise of this process."""
     if torch.cuda.is_available():
         return int(torch.cuda.max_memory_allocated())
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -1,4 +1,4 @@
-"""Where a model looked: attention, and gradient evidence that exists for every fusion and encoder."""
+"""Maps of image attention and of gradient evidence (Grad-CAM), which exists for every fusion and encoder."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ from velm_lightning.types import Batch, Tokens
 
 
 class Maps(NamedTuple):
-    """Where a model looked, per sample, on the grid of its image tokens.
+    """Maps per sample on the grid of the image tokens.
 
     Attributes:
-        attention: (B, h, w) share of the last layer's attention, mean over heads; none where nothing attends to images.
-        evidence: (B, h, w) Grad-CAM on the image tokens (Selvaraju et al. 2017): how much each spoke for the answer;
-            none where the task does not look at the picture.
+        attention: (B, h, w) share of the last layer's attention, mean over heads; None if no
+            layer attends to the image.
+        evidence: (B, h, w) Grad-CAM on the image tokens (Selvaraju et al. 2017): how much each supports the answer;
+            None if the answer does not depend on the image.
     """
 
     attention: Tensor | None
     evidence: Tensor | None
 
 
-class _Seen:
-    """A model whose image encoder's tokens are given, so that gradients can be taken with respect to them."""
+class _WithImageTokens:
+    """A model with given image tokens, so that gradients can be computed with respect to them."""
 
     def __init__(self, model: Fusion, image: Tokens) -> None:
         self.model, self.image = model, image
@@ -40,7 +41,7 @@ class _Seen:
         return self.model.fuse(self.encode_image(batch.image), self.model.embed_text(batch.words))
 
     def encode_image(self, image: Tensor) -> Tokens:
-        """Return the tokens that were given, brought to the width of the text."""
+        """Return the given tokens after the connector; ``image`` is ignored."""
         tokens: Tokens = self.model.connector(self.image)
         return tokens
 
@@ -49,27 +50,27 @@ class _Seen:
 
 
 def explain(model: Fusion, batch: Batch, answers: Sequence[str]) -> Maps:
-    """Say where ``model`` looked when it gave ``answers``, one a sample; clips are averaged over their frames."""
+    """Return the maps of ``model`` for ``answers``, one answer per sample; clips are averaged over their frames."""
     training = model.training
     model.eval()
     with torch.no_grad():
         image, text = model.encode_image(batch.image), model.embed_text(batch.words)
         with record_attention() as maps:
             model.fuse(image, text)
-        looked = model.image_attention(maps, image, text)
-        attention = None if looked is None else model.pool(text.with_embeddings(looked))  # (B, M)
+        image_attention = model.image_attention(maps, image, text)
+        attention = None if image_attention is None else model.pool(text.with_embeddings(image_attention))  # (B, M)
         cells = model.image_encoder(batch.image) if image.embeddings.shape[1] else image
     evidence = None
     if image.embeddings.shape[1]:
         with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):  # its RNNs have no backward in eval mode
             leaf = cells.embeddings.detach().requires_grad_()
-            held = model.task.evidence(_Seen(model, cells.with_embeddings(leaf)), batch, answers)
-            (slope,) = torch.autograd.grad(held, leaf, allow_unused=True)
-        evidence = None if slope is None else (leaf.detach() * slope).sum(-1).relu()
+            evidence_sum = model.task.evidence(_WithImageTokens(model, cells.with_embeddings(leaf)), batch, answers)
+            (gradient,) = torch.autograd.grad(evidence_sum, leaf, allow_unused=True)
+        evidence = None if gradient is None else (leaf.detach() * gradient).sum(-1).relu()
     if attention is not None and attention.shape[1] != cells.embeddings.shape[1]:
-        attention = None  # what was looked at are not places of the picture
+        attention = None  # the tokens attended to are not positions of the image
     model.train(training)
-    return Maps(*(None if found is None else _on_grid(found, model.grid) for found in (attention, evidence)))
+    return Maps(*(None if scores is None else _on_grid(scores, model.grid) for scores in (attention, evidence)))
 
 
 def _on_grid(values: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -78,28 +79,28 @@ def _on_grid(values: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def heat_picture(image: Tensor, heat: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Lay a heat map (h, w) over a picture (3, H, W) uint8 and return it as (H, W, 3) uint8."""
+    """Overlay a heat map (h, w) on a uint8 image (3, H, W); return (H, W, 3) uint8."""
     size = list(image.shape[-2:])
-    shown = torch.nn.functional.interpolate(heat[None, None].float(), size=size, mode="bicubic", antialias=True)[0, 0]
-    shown = ((shown - shown.min()) / (shown.max() - shown.min() + 1e-9)).clamp(0, 1)
-    colour = torch.stack([shown, 0.25 * shown, 1 - shown]) * 255
+    scaled = torch.nn.functional.interpolate(heat[None, None].float(), size=size, mode="bicubic", antialias=True)[0, 0]
+    scaled = ((scaled - scaled.min()) / (scaled.max() - scaled.min() + 1e-9)).clamp(0, 1)
+    colour = torch.stack([scaled, 0.25 * scaled, 1 - scaled]) * 255
     mixed = 0.55 * image.float() + 0.45 * colour
     return mixed.permute(1, 2, 0).clamp(0, 255).byte().cpu().numpy()
 
 
 def draw(path: Path, image: Tensor, title: str, maps: Maps) -> None:
-    """Write a picture of one sample: what the model saw, its attention and its evidence.
+    """Write a figure of one sample with the input image, its attention and its evidence.
 
     Args:
         path: a ``.png``, ``.pdf`` or ``.svg`` file.
-        image: (3, H, W) uint8, as the model saw it.
+        image: (3, H, W) uint8, the input of the model.
         title: question and answer.
-        maps: of this one sample.
+        maps: the maps of this sample.
     """
     panels = [("what the model saw", image.permute(1, 2, 0).numpy())]
-    for name, found in (("attention", maps.attention), ("evidence (Grad-CAM)", maps.evidence)):
-        if found is not None:
-            panels.append((name, heat_picture(image, found[0])))
+    for name, heat in (("attention", maps.attention), ("evidence (Grad-CAM)", maps.evidence)):
+        if heat is not None:
+            panels.append((name, heat_picture(image, heat[0])))
     figure = Figure(figsize=(3.2 * len(panels), 3.8), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title, wrap=True, parse_math=False)

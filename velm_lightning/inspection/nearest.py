@@ -1,4 +1,4 @@
-"""The vectors nearest to another: among all of them, or quickly in the nearest cells."""
+"""Exact and approximate search for nearest vectors."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from velm_lightning.io.atomic import write_atomic
 from velm_lightning.types import InputError
 
 CHUNK = 65_536
-"""Vectors compared at once."""
+"""Number of vectors compared at once."""
 
-_CHECK = 16  # bytes before the cells on disk that tell whether they are whole
-_FEWEST, _LEARNED = 39, 64  # vectors a cell, at least, and of those from which the cells are learned
-_SHARE = 32  # of the cells, one in so many is looked into
+_CHECK = 16  # bytes of the checksum before the cells on disk
+_FEWEST, _LEARNED = 39, 64  # vectors per cell: at least, and to learn the cells from
+_SHARE = 32  # one in so many cells is searched
 
 Found = tuple[list[int], list[float]]
-"""Numbers and cosines of the nearest vectors, best first."""
+"""Indices and cosine similarities of the nearest vectors, best first."""
 
 
 class Nearest:
-    """Looks at every vector.
+    """Exact search: compares a query with every vector.
 
     Args:
         store: unit vectors as features of one token, (B, 1, W).
@@ -38,26 +38,26 @@ class Nearest:
         self.store = store
 
     def __call__(self, vector: Tensor, count: int) -> Found:
-        """Return the ``count`` nearest to ``vector`` (1, W); of equals, the first."""
+        """Return the ``count`` nearest to ``vector`` (1, W); the first of equals comes first."""
         places, cosines = torch.empty(0, dtype=torch.long), torch.empty(0)
-        for start, found in self.chunks():
-            places = torch.cat([places, torch.arange(start, start + len(found))])
-            cosines = torch.cat([cosines, (found.to(vector.device) @ vector[0]).cpu()])
-            cosines, order = (one[:count] for one in cosines.sort(descending=True, stable=True))
+        for start, vectors in self.chunks():
+            places = torch.cat([places, torch.arange(start, start + len(vectors))])
+            cosines = torch.cat([cosines, (vectors.to(vector.device) @ vector[0]).cpu()])
+            cosines, order = (values[:count] for values in cosines.sort(descending=True, stable=True))
             places = places[order]
         return places.tolist(), cosines.tolist()
 
     def chunks(self) -> Iterator[tuple[int, Tensor]]:
-        """Yield all vectors (C, W) in pieces, each with the number of its first."""
+        """Yield all vectors in chunks (C, W), each with the index of its first vector."""
         for start in range(0, len(self.store), CHUNK):
             numbers = range(start, min(start + CHUNK, len(self.store)))
             yield start, self.store.fetch(numbers)[:, 0].float()
 
 
 class NearestByCells(Nearest):
-    """Looks into the nearest cells of the gallery alone (an inverted file, by FAISS), and may miss some.
+    """Approximate search: compares a query only with the vectors of the nearest cells (an inverted file of FAISS).
 
-    For very large galleries: the cells are found once, and kept beside the vectors that they are of.
+    It is meant for very large sets of images. The cells are computed once and stored next to the vectors.
 
     Args:
         store: unit vectors as features of one token, (B, 1, W).
@@ -82,11 +82,11 @@ class NearestByCells(Nearest):
     def __call__(self, vector: Tensor, count: int) -> Found:
         """Return about the ``count`` nearest to ``vector`` (1, W)."""
         cosines, places = self.cells.search(vector.cpu().float().numpy(), min(count, len(self.store)))
-        there = places[0] >= 0  # fewer where the cells hold fewer
-        return places[0][there].tolist(), cosines[0][there].tolist()
+        valid = places[0] >= 0  # -1 if the cells hold fewer vectors
+        return places[0][valid].tolist(), cosines[0][valid].tolist()
 
     def _read(self, path: Path) -> Any:
-        """Return the cells on disk, or nothing where there is no whole one."""
+        """Return the cells on disk, or None if the file is missing or damaged."""
         content = path.read_bytes() if path.exists() else b""
         if len(content) <= _CHECK or content[:_CHECK] != blake2b(content[_CHECK:], digest_size=_CHECK).digest():
             return None
@@ -96,10 +96,12 @@ class NearestByCells(Nearest):
         count = len(self.store)
         lists = max(1, min(round(4 * count**0.5), count // _FEWEST))
         sample = torch.linspace(0, count - 1, min(count, lists * _LEARNED)).long().tolist()
-        known = self.store.fetch(sample)[:, 0].float().numpy()
-        flat, half = self._faiss.IndexFlatIP(known.shape[1]), self._faiss.ScalarQuantizer.QT_fp16
-        cells = self._faiss.IndexIVFScalarQuantizer(flat, known.shape[1], lists, half, self._faiss.METRIC_INNER_PRODUCT)
-        cells.train(known)
+        training = self.store.fetch(sample)[:, 0].float().numpy()
+        flat, half = self._faiss.IndexFlatIP(training.shape[1]), self._faiss.ScalarQuantizer.QT_fp16
+        cells = self._faiss.IndexIVFScalarQuantizer(
+            flat, training.shape[1], lists, half, self._faiss.METRIC_INNER_PRODUCT
+        )
+        cells.train(training)
         for _, vectors in self.chunks():
             cells.add(vectors.numpy())
         content = self._faiss.serialize_index(cells).tobytes()

@@ -1,4 +1,4 @@
-"""What a run leaves on disk and in Weights & Biases."""
+"""Writes the files of a run and logs it to Weights & Biases; may import inspection and the rooms below it."""
 
 from velm_lightning.tracking.run import Run
 from velm_lightning.tracking.settings import Tracking

@@ -1,4 +1,4 @@
-"""Checkpoints from which a run goes on as if it had never stopped: whole files, random states, one that is fresh."""
+"""Checkpoints from which a run resumes bitwise: atomic writes, random states, and an up-to-date ``last.ckpt``."""
 
 from __future__ import annotations
 
@@ -20,38 +20,39 @@ from velm_lightning.types import InputError
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and renames it; reads one without running code from it."""
+    """Writes checkpoints atomically and reads them without executing code from them."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
     ) -> None:
-        """Write a file that is whole or not there.
+        """Write a checkpoint to a temporary file next to ``path``, then rename it.
 
         Raises:
-            InputError: it cannot be written; an earlier file of that name is intact.
+            InputError: the file cannot be written; an earlier file of that name stays intact.
         """
         with replacing(Path(path)) as file:
             try:
                 torch.save(checkpoint, file)
-            except RuntimeError as error:  # how torch says that writing has failed; the reason hangs behind it
+            except RuntimeError as error:  # torch hides the reason of a failed write behind it
                 reason = error.__cause__ or error.__context__
                 raise reason if isinstance(reason, OSError) else error from None
 
     def load_checkpoint(
         self, path: str | os.PathLike[str], map_location: Any = "cpu", weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Read a file of this package; see ``checkpoint.read``."""
+        """Read a checkpoint of this package with ``checkpoint.read``."""
         return safe.read(Path(path), map_location)
 
 
 class LastCheckpoint(Checkpoint):
-    """Keeps ``last.ckpt`` fresh: after every epoch, and every so many steps; with the random states of all processes.
+    """Writes ``last.ckpt`` after every epoch and every N steps, with the random states of all processes.
 
-    A run that goes on from any checkpoint written beside this callback computes the same as if it had not stopped.
+    A run that resumes from any checkpoint written while this callback is active computes the same as an uninterrupted
+    run.
 
     Args:
-        path: the file.
-        every_n_steps: optimiser steps between two writings within an epoch; 0 writes at the ends of epochs alone.
+        path: path of ``last.ckpt``.
+        every_n_steps: number of optimiser steps between two writes within an epoch; 0 writes only at the end of epochs.
     """
 
     def __init__(self, path: Path, every_n_steps: int = 0) -> None:
@@ -60,16 +61,16 @@ class LastCheckpoint(Checkpoint):
         self._states: list[dict[str, Any]] = []
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Let all ranks write to the place of rank 0."""
+        """Use the path of rank 0 on all ranks."""
         self.path = Path(trainer.strategy.broadcast(str(self.path)))
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        """Write after so many steps."""
+        """Write ``last.ckpt`` every N steps if another training batch follows."""
         if self._due(trainer) and more_follow(trainer):
             self.save(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write after so many steps where an evaluation comes before the next one."""
+        """Write ``last.ckpt`` every N steps if an evaluation follows the batch."""
         if trainer.state.fn == "fit" and self._due(trainer):
             self.save(trainer)
 
@@ -77,25 +78,25 @@ class LastCheckpoint(Checkpoint):
         return bool(self.every_n_steps and trainer.global_step and trainer.global_step % self.every_n_steps == 0)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write at the end of the epoch, its evaluation included."""
+        """Write ``last.ckpt`` at the end of an epoch, after its evaluation."""
         self.save(trainer)
 
     def save(self, trainer: Trainer) -> None:
-        """Write the file, unless this step is in it; all processes must call it."""
+        """Write ``last.ckpt`` unless it already holds this step; all processes must call this."""
         if trainer.global_step != self.saved and not getattr(trainer, "fast_dev_run", False):
             trainer.save_checkpoint(self.path, weights_only=False)
             self.saved = trainer.global_step
 
-    # What all checkpoints hold, whoever asks for them.
+    # The following hooks act on every checkpoint, not only on last.ckpt.
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Add the random states of all processes, and let an evaluation that is under way be done anew."""
+        """Add the random states of all processes, and mark an evaluation in progress to be repeated from its start."""
         checkpoint["velm_random"] = all_gather_objects(random_state())
         if trainer.validating:
             repeat_validation(checkpoint["loops"]["fit_loop"])
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Keep the random states for the first step; let the best checkpoint be found where the run lies now."""
+        """Keep the random states for the start of training, and update the paths of checkpoints if the run moved."""
         self._states = checkpoint.get("velm_random", [])
         here = os.path.realpath(self.path.parent)
         loaded = os.path.realpath(os.path.dirname(str(trainer.ckpt_path)))
@@ -105,23 +106,23 @@ class LastCheckpoint(Checkpoint):
                 move(state, here)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Go on with the random numbers that would have come next."""
+        """Restore the random states of the checkpoint."""
         if trainer.global_rank < len(self._states):
             restore_random_state(self._states[trainer.global_rank])
         self._states = []
 
 
 def more_follow(trainer: Trainer) -> bool:
-    """Say whether the next thing is a training batch; else it is an evaluation or the end of the epoch.
+    """Return whether a training batch comes next, rather than an evaluation or the end of the epoch.
 
-    Only there may a run be left after a batch: Lightning, going on from elsewhere, would leave the evaluation out.
+    A run may stop after a batch only then: if Lightning resumed from elsewhere, it would skip the evaluation.
     """
     loop, fetcher = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
     return not loop.batch_progress.is_last_batch and not (fetcher and loop._should_check_val_fx(fetcher))
 
 
 def random_state() -> dict[str, Any]:
-    """Return the states of this process's random number generators, as a checkpoint may hold them."""
+    """Return the states of this process's random number generators in types that a safe checkpoint may hold."""
     kind, keys, *rest = cast(tuple[Any, ...], np.random.get_state(legacy=True))
     return {
         "python": random.getstate(),
@@ -132,7 +133,7 @@ def random_state() -> dict[str, Any]:
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    """Put the generators back into a state that ``random_state`` returned."""
+    """Restore a state that ``random_state`` returned."""
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words), gauss))
     kind, keys, *rest = state["numpy"]
@@ -143,16 +144,16 @@ def restore_random_state(state: dict[str, Any]) -> None:
 
 
 def repeat_validation(loops: dict[str, Any]) -> None:
-    """Mark in the state of Lightning's loops that an evaluation had begun, so that it is done from its start."""
+    """Mark an evaluation as begun in the state of Lightning's loops, so that it is repeated from its start."""
     progress = loops["epoch_loop.val_loop.batch_progress"]
     for part, begun in (("total", 1), ("current", 0)):
         progress[part] = {"ready": begun, "started": begun, "processed": 0, "completed": 0}
 
 
 def move(state: dict[str, Any], folder: str) -> None:
-    """Let the state of a ``ModelCheckpoint`` name files in ``folder``: the run may have been moved or renamed since.
+    """Point the state of a ``ModelCheckpoint`` to files in ``folder``, because the run may have been moved or renamed.
 
-    Lightning would otherwise forget the best score, and the next evaluation, however bad, would replace the best file.
+    Otherwise Lightning would discard the best score, and the next evaluation would replace the best file in any case.
     """
 
     def moved(path: str) -> str:
@@ -165,9 +166,9 @@ def move(state: dict[str, Any], folder: str) -> None:
 
 
 def newest_usable(folder: Path) -> Path | None:
-    """Return the newest checkpoint in a run's folder that can be read whole; nothing where there is none."""
-    found = [*folder.glob("checkpoints/*.ckpt"), *folder.glob("hpc_ckpt_*.ckpt")]
-    for path in sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+    """Return the newest checkpoint in a run's folder that is complete, or None."""
+    paths = [*folder.glob("checkpoints/*.ckpt"), *folder.glob("hpc_ckpt_*.ckpt")]
+    for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True):
         try:
             if "optimizer_states" in safe.read(path):
                 return path

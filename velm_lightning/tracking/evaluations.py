@@ -1,7 +1,7 @@
-"""The name under which the figures of an evaluation are kept: a run's own split, or an entry of its own.
+"""Names the entry of ``run.json`` that an evaluation is stored under: the split, or the split with the differences.
 
-A run's own figures of a split are those with which it ended: its data, its chosen checkpoint, its settings. Whatever
-else is evaluated later, other data above all, is kept next to them under a name that says what is different.
+A run's own figures of a split are computed with its data, its chosen checkpoint and its settings. Any other evaluation,
+for example on other data, is stored next to them under a name that states the differences.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from velm_lightning.tracking.run import Run
 from velm_lightning.types import Prediction
 
 _TRAINING_ONLY = ("vocabulary", "optimization", "init_from")
-"""Arguments of a model that decide nothing once its weights are there."""
+"""Arguments of a model that have no effect once its weights are loaded."""
 
 
 class Conditions(NamedTuple):
-    """What decides the figures of an evaluation.
+    """The conditions that determine the figures of an evaluation.
 
     Attributes:
         data: fingerprint of the split.
         samples: fingerprint of the samples that were scored.
         checkpoint: name of the file; empty if no checkpoint was read.
         model: classes and arguments of the model, except those that only training uses.
-        seed: seed by which the pictures were exchanged; None if every sample was shown its own.
+        seed: seed of the permutation of the images; None if every sample has its own image.
     """
 
     data: str
@@ -46,10 +46,10 @@ def conditions(trainer: Trainer, split: str, model: dict[str, Any], rows: Sequen
     """Return the conditions of an evaluation that has just ended.
 
     Args:
-        trainer: what evaluated.
+        trainer: the trainer that ran the evaluation.
         split: ``val`` or ``test``.
         model: classes and arguments of the model.
-        rows: what was predicted.
+        rows: the predictions.
     """
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
     return Conditions(
@@ -62,20 +62,20 @@ def conditions(trainer: Trainer, split: str, model: dict[str, Any], rows: Sequen
 
 
 def whole(trainer: Trainer) -> bool:
-    """Return whether the trainer evaluates a whole split, and not its first batches only."""
+    """Return whether the trainer evaluates a whole split rather than its first batches."""
     limits = trainer.limit_val_batches, trainer.limit_test_batches, trainer.limit_predict_batches
     limit = limits[(trainer.validating, trainer.testing, trainer.predicting).index(True)]
     return isinstance(limit, float) and limit == 1.0  # 1 is one batch
 
 
 def own_conditions(run: Run, split: str, now: Conditions, whole: bool = True) -> Conditions:
-    """Return the conditions of a run's own figures of a split: as they were stored, or else as training leaves them.
+    """Return the conditions of a run's own figures of a split: those stored, or else those of training.
 
     Args:
         run: the run.
         split: ``val`` or ``test``.
         now: the conditions of the evaluation that has just ended.
-        whole: whether that was of the whole split.
+        whole: whether that evaluation covered the whole split.
     """
     record = run.record
     seed = record.get("seed", now.seed)
@@ -88,23 +88,23 @@ def own_conditions(run: Run, split: str, now: Conditions, whole: bool = True) ->
 
 
 def name_of(title: str, now: Conditions, own: Conditions, file: Path | None = None) -> tuple[str, list[str]]:
-    """Return the name under which figures are kept, and what is different from the run's own, a phrase each.
+    """Return the name that figures are stored under, and a phrase per difference from the run's own conditions.
 
     Args:
-        title: the split, and whether its pictures were exchanged.
-        now: the conditions.
+        title: name of the split, which states whether its images are permuted.
+        now: the conditions of the evaluation.
         own: the conditions of the run's own figures.
-        file: where the samples come from, if that is one file.
+        file: the file of the samples; None if they do not come from a single file.
     """
-    found = list(_labels(now, own, file))
-    name = "+".join(label for label, _ in found)
-    return f"{title}@{name}" if name else title, [phrase for _, phrase in found]
+    differing = list(_labels(now, own, file))
+    name = "+".join(label for label, _ in differing)
+    return f"{title}@{name}" if name else title, [phrase for _, phrase in differing]
 
 
 def _labels(now: Conditions, own: Conditions, file: Path | None) -> Iterator[tuple[str, str]]:
     if now.data != own.data:
         label = now.data[:8] if file is None else f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', file.stem)}-{now.data[:8]}"
-        yield label, "other data" if own.data else "data that the run had none of"
+        yield label, "other data" if own.data else "a split that the run had no data of"
     elif now.samples != own.samples:
         yield f"part-{now.samples}", "other samples of the split"
     if now.checkpoint != own.checkpoint:
@@ -117,10 +117,10 @@ def _labels(now: Conditions, own: Conditions, file: Path | None) -> Iterator[tup
 
 
 def lasting(model: dict[str, Any]) -> dict[str, Any]:
-    """Return classes and arguments of a model without those that only training uses, as JSON gives them back."""
-    kept = {name: value for name, value in model["init_args"].items() if name not in _TRAINING_ONLY}
-    found: dict[str, Any] = json.loads(json.dumps(model | {"init_args": kept}, default=str))
-    return found
+    """Return classes and arguments of a model without those that only training uses, converted by JSON."""
+    arguments = {name: value for name, value in model["init_args"].items() if name not in _TRAINING_ONLY}
+    converted: dict[str, Any] = json.loads(json.dumps(model | {"init_args": arguments}, default=str))
+    return converted
 
 
 def _digest(value: Any) -> str:

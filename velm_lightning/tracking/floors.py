@@ -1,4 +1,4 @@
-"""What a run's scores have to exceed: the majority answer and the like, stated before training and kept with scores."""
+"""The scores of trivial baselines, such as the majority answer, printed before training and stored with the scores."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from velm_lightning.data.collate import picture_names
-from velm_lightning.tasks.floors import Floors as Found
+from velm_lightning.tasks.floors import Floors as Scores
 from velm_lightning.tasks.floors import describe, rows_of, training_answers
 from velm_lightning.tracking.run import Run
 from velm_lightning.types import InputError, Sample
@@ -19,38 +19,38 @@ class Floors(Callback):
     """Prints a summary of the data when training starts, and writes ``floors`` into ``run.json`` with the scores.
 
     Args:
-        run: whose record gets ``floors: {split: {majority: {answer, score, …}, prior: {score}}}``.
+        run: the run; its record gets ``floors: {split: {majority: {answer, score, …}, prior: {score}}}``.
     """
 
     def __init__(self, run: Run) -> None:
         self.run = run
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print the size of each split, its answers, and what it scores without a model."""
+        """Print the size, the answers and the baseline scores of each split when training starts."""
         data: Any = getattr(trainer, "datamodule", None)
         if trainer.is_global_zero and data is not None:
             for line in summary(data, pl_module.task):
                 print(line)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the floors of a final evaluation on the validation split."""
+        """Write the floors of the validation split after an evaluation outside of training."""
         if trainer.state.fn != "fit":
             self._write(trainer, pl_module, "val")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the floors of the test split."""
+        """Write the floors of the test split after its evaluation."""
         self._write(trainer, pl_module, "test")
 
     def _write(self, trainer: Trainer, pl_module: Any, split: str) -> None:
-        """Write what needs no model, unless the training split is no longer the one that the run learned from."""
+        """Write the floors of a split, unless the training split has changed since the run was trained."""
         data: Any = getattr(trainer, "datamodule", None)
         if trainer.is_global_zero and data is not None and (training := self._learned_from(data)):
-            found: Found = pl_module.task.floors(pl_module.rows, training)
-            if found:
-                self.run.keep(self.run.names.get(split, split), floors=found)
+            floors: Scores = pl_module.task.floors(pl_module.rows, training)
+            if floors:
+                self.run.keep(self.run.names.get(split, split), floors=floors)
 
     def _learned_from(self, data: Any) -> Sequence[Sample]:
-        """Return the training split; nothing if it cannot be read, or if the run learned from other samples."""
+        """Return the training split; empty if it cannot be read or has changed since the run was trained."""
         learned = self.run.record.get("data", {}).get("train")
         try:
             same = data.has("train") and learned in (None, data.fingerprint("train"))
@@ -60,7 +60,7 @@ class Floors(Callback):
 
 
 def summary(data: Any, task: Any) -> list[str]:
-    """Return a line per split: samples, pictures and answers; for evaluation splits also what needs no model."""
+    """Return a line per split with its samples, images and answers; evaluation splits also get their floors."""
     training = data.samples("train")
     answers = training_answers(training)
     lines = []
@@ -72,6 +72,6 @@ def summary(data: Any, task: Any) -> list[str]:
         if split == "train" and answers:
             share = next(iter(answers.values()))
             line += f", {len(answers):,} different targets, the most frequent {share:.1%} of them"
-        told = describe(task.floors(rows_of(samples), training), task.signature(split).partition("|")[0])
-        lines.append(f"{line}; {told}" if told and split != "train" else line)
+        floors = describe(task.floors(rows_of(samples), training), task.signature(split).partition("|")[0])
+        lines.append(f"{line}; {floors}" if floors and split != "train" else line)
     return lines

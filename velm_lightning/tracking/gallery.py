@@ -1,4 +1,4 @@
-"""Predictions with their pictures: a sheet in the run's folder, and a table in W&B."""
+"""Shows predictions with their images, as a sheet in the run's folder and as a table in W&B."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 COLUMNS: list[str | int] = ["picture", "looked", *Prediction._fields]
 
 
-class Shown(NamedTuple):
-    """A row of an evaluation with what the model saw.
+class GalleryEntry(NamedTuple):
+    """A prediction with the model's input image.
 
     Attributes:
         picture: (H, W, 3) pixels.
-        looked: the same with attention or evidence laid over it, where it was made; or what the model drew.
+        looked: (H, W, 3) pixels of the image overlaid with attention or evidence, or of the image that the model
+            generated; None if there is neither.
         row: prompt, prediction, references and score.
     """
 
@@ -41,24 +42,24 @@ class Shown(NamedTuple):
 
 
 class Gallery(Callback):
-    """Shows the first samples of a final evaluation: picture, where the model looked, what it said, what was right.
+    """Shows the first samples of a final evaluation: image, attention or evidence, prediction and references.
 
     Args:
-        run: whose folder gets ``gallery/<split>.png``.
-        count: samples shown; 0 shows none.
-        maps: how many of them get a picture of where the model looked.
+        run: the run; its folder gets ``gallery/<split>.png``.
+        count: number of samples; 0 shows none.
+        maps: number of samples that also show attention or evidence.
     """
 
     def __init__(self, run: Run, count: int = 32, maps: int = 8) -> None:
         self.run, self.count, self.maps = run, count, maps
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show the validation split, once training is over."""
+        """Show the validation split after an evaluation outside of training."""
         if trainer.state.fn != "fit":
             self._show(trainer, pl_module, "val")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show the test split."""
+        """Show the test split after its evaluation."""
         self._show(trainer, pl_module, "test")
 
     def _show(self, trainer: Trainer, pl_module: LightningModule, split: str) -> None:
@@ -66,31 +67,33 @@ class Gallery(Callback):
             return
         assert isinstance(pl_module, Fusion)
         with torch.inference_mode(False):  # evidence needs gradients, which inference tensors cannot have
-            shown = self._rows(trainer, pl_module, split)
-        if not shown:
+            entries = self._rows(trainer, pl_module, split)
+        if not entries:
             return
-        sheet = draw_sheet(shown)
+        sheet = draw_sheet(entries)
         split = self.run.names.get(split, split)
         write_atomic(self.run.folder / "gallery" / f"{split}.png", sheet)
         logger = next((logger for logger in trainer.loggers if isinstance(logger, WandbLogger)), None)
         if logger is not None:
-            logger.experiment.log({f"{split}/predictions": wandb_table(shown), f"{split}/gallery": _wandb_image(sheet)})
+            logger.experiment.log(
+                {f"{split}/predictions": wandb_table(entries), f"{split}/gallery": _wandb_image(sheet)}
+            )
 
-    def _rows(self, trainer: Trainer, model: Fusion, split: str) -> list[Shown]:
+    def _rows(self, trainer: Trainer, model: Fusion, split: str) -> list[GalleryEntry]:
         data: Any = getattr(trainer, "datamodule")  # noqa: B009 - a Trainer has it only while it runs on one
         view = data.split(split)
         batch: Batch = view.pictured(range(min(self.count, len(view))))
         rows = {row.key: row for row in model.rows}
         drawn = self._drawn(model, batch)
         heats = self._looked(model, batch, rows) if drawn is None else torch.empty(0)
-        shown = []
+        entries = []
         for index, key in enumerate(batch.keys):
             if key in rows:
                 picture = batch.image[index] if batch.image.ndim == 4 else batch.image[index, 0]
                 looked = heat_picture(picture, heats[index]) if index < len(heats) else None
                 looked = looked if drawn is None else drawn[index].permute(1, 2, 0).numpy()
-                shown.append(Shown(picture.permute(1, 2, 0).numpy(), looked, rows[key]))
-        return shown
+                entries.append(GalleryEntry(picture.permute(1, 2, 0).numpy(), looked, rows[key]))
+        return entries
 
     def _drawn(self, model: Fusion, batch: Batch) -> torch.Tensor | None:
         training = model.training
@@ -108,20 +111,25 @@ class Gallery(Callback):
         return torch.empty(0) if chosen is None else chosen.cpu()
 
 
-def draw_sheet(shown: Sequence[Shown], columns: int = 4) -> bytes:
-    """Draw rows as a sheet of pictures with what was asked, said and right; return it as PNG."""
-    places = -(-len(shown) // columns)
-    figure = Figure(figsize=(4.2 * columns, 3.0 * places), layout="constrained")
+def draw_sheet(entries: Sequence[GalleryEntry], columns: int = 4) -> bytes:
+    """Return a sheet of images with prompt, prediction and references as PNG."""
+    rows = -(-len(entries) // columns)
+    figure = Figure(figsize=(4.2 * columns, 3.0 * rows), layout="constrained")
     FigureCanvasAgg(figure)
-    cells = figure.subplots(places, columns, squeeze=False).flatten()
+    cells = figure.subplots(rows, columns, squeeze=False).flatten()
     for axes in cells:
         axes.set_axis_off()
-    for axes, one in zip(cells, shown, strict=False):
-        sides = [one.picture] if one.looked is None else [one.picture, one.looked]
+    for axes, entry in zip(cells, entries, strict=False):
+        row = entry.row
+        sides = [entry.picture] if entry.looked is None else [entry.picture, entry.looked]
         axes.imshow(np.concatenate(sides, axis=1))
-        lines = [("", one.row.prompt), ("said: ", one.row.prediction), ("right: ", " | ".join(one.row.references[:2]))]
+        lines = [
+            ("", row.prompt),
+            ("said: ", row.prediction),
+            ("right: ", " | ".join(row.references[:2])),
+        ]
         text = "\n".join(_fitted(label + line) for label, line in lines if line or label == "said: ")
-        score = f"score {one.row.score:.2f}" if one.row.references else "no references"
+        score = f"score {row.score:.2f}" if row.references else "no references"
         axes.set_title(f"{text}\n{score}", fontsize=7, loc="left", parse_math=False)
     written = io.BytesIO()
     figure.savefig(written, format="png", dpi=100)
@@ -129,16 +137,16 @@ def draw_sheet(shown: Sequence[Shown], columns: int = 4) -> bytes:
 
 
 def _fitted(text: str, width: int = 64, lines: int = 2) -> str:
-    """Break a text into a few lines."""
+    """Wrap a text and cut it after a few lines."""
     return "\n".join(textwrap.wrap(text, width, max_lines=lines, placeholder=" …"))
 
 
-def wandb_table(shown: Sequence[Shown]) -> Any:
-    """Return the rows as a W&B table."""
+def wandb_table(entries: Sequence[GalleryEntry]) -> Any:
+    """Return the entries as a W&B table."""
     import wandb
 
     table = wandb.Table(columns=COLUMNS)
-    for picture, looked, row in shown:
+    for picture, looked, row in entries:
         fields = row._asdict() | {"references": " | ".join(row.references)}
         table.add_data(wandb.Image(picture), None if looked is None else wandb.Image(looked), *fields.values())
     return table

@@ -1,4 +1,4 @@
-"""The metrics of a run as one CSV file."""
+"""A Lightning logger that writes the metrics of a run to one CSV file."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from typing import Any
 
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
+from typing_extensions import override
 
 from velm_lightning.io.atomic import write_atomic
 
 
 class MetricsFile(Logger):
-    """Writes ``metrics.csv``: one row for each step at which something was logged, one column a metric.
+    """Writes ``metrics.csv``: one row per logged step, one column per metric.
 
-    A run that goes on keeps the rows up to the step it goes on from, so that no step stands twice.
+    A resumed run keeps the rows before the step that it resumes from, so that no step occurs twice.
 
     Args:
-        path: the file.
+        path: path of the CSV file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -31,21 +32,21 @@ class MetricsFile(Logger):
         self.dirty, self.written = False, 0.0
 
     @property
+    @override
     def name(self) -> str:
-        """See ``Logger``."""
         return "metrics"
 
     @property
+    @override
     def version(self) -> str:
-        """See ``Logger``."""
         return ""
 
     def resume(self, step: int) -> None:
-        """Take over the rows that an earlier part of the run wrote before ``step``."""
+        """Load the rows before ``step`` that an earlier start of the run wrote."""
         if self.path.is_file():
             with self.path.open(encoding="utf-8", newline="") as file:
-                found = {int(row["step"]): row for row in csv.DictReader(file)}
-            self.rows = {at: row | {"step": at} for at, row in found.items() if at < step}
+                rows = {int(row["step"]): row for row in csv.DictReader(file)}
+            self.rows = {at: row | {"step": at} for at, row in rows.items() if at < step}
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
@@ -56,17 +57,17 @@ class MetricsFile(Logger):
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """Leave them to ``config.yaml``."""
+        """Do nothing: ``config.yaml`` holds the hyperparameters."""
 
     @rank_zero_only
     def save(self) -> None:
-        """Write the file, at most every few seconds: Lightning calls this at every logged step."""
+        """Write the file, at most every 5 seconds: Lightning calls this at every logged step."""
         if time.monotonic() - self.written > 5:
             self.flush()
 
     @rank_zero_only
     def flush(self) -> None:
-        """Write the file, if anything is new."""
+        """Write the file if a metric was logged since the last write."""
         if not self.dirty:
             return
         names = dict.fromkeys(name for row in self.rows.values() for name in row)
@@ -79,5 +80,5 @@ class MetricsFile(Logger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Write what is left."""
+        """Write the remaining rows at the end of the run."""
         self.flush()

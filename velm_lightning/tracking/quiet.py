@@ -1,10 +1,10 @@
-"""Warnings of libraries about which a user can do nothing."""
+"""Filters warnings of libraries that a user cannot act on."""
 
 from __future__ import annotations
 
 import warnings
 
-# Said by libraries to each other, or about what is so by intent; a user can do nothing about them.
+# Meant for other libraries, or about intended behaviour.
 QUIET = (
     r".*isinstance\(treespec, LeafSpec\)",
     r".*does not have many workers",
@@ -17,6 +17,6 @@ QUIET = (
 
 
 def quiet() -> None:
-    """Leave out what a user can do nothing about."""
+    """Ignore the warnings that match ``QUIET``."""
     for message in QUIET:
         warnings.filterwarnings("ignore", message=message)

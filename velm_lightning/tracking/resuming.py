@@ -1,4 +1,4 @@
-"""Settings that have changed when a run goes on: they take effect, are refused, or stay as they were; all are named."""
+"""Applies, refuses or ignores settings that have changed when a run resumes, and reports each of them."""
 
 from __future__ import annotations
 
@@ -17,24 +17,23 @@ from velm_lightning.types import InputError
 
 Choice = Literal["continue", "stretch"]
 WITHOUT_EFFECT = ("model.init_args.init_from", "tracking.experiment", "tracking.runs")
-"""Settings that only the first start of a run can follow; ``config.yaml`` goes on saying what they were."""
+"""Settings that only the first start of a run uses; ``config.yaml`` keeps their first values."""
 
 
 class Resuming(Callback):
-    """Lets changed settings of the optimiser and of early stopping take effect when a run goes on, and names all.
+    """Applies changed settings of the optimiser and of early stopping when a run resumes, and reports all changes.
 
-    A checkpoint holds the rates, the weight decay and the schedule that it was written with, and Lightning puts them
-    back. What the config says now takes their place, but for a schedule of another length: that is refused unless
-    ``choice`` tells how the rate is to go on.
+    A checkpoint holds the learning rates, the weight decay and the schedule that it was written with, and Lightning
+    restores them. The current config replaces them, except for a schedule of another length, which needs ``choice``.
 
     Args:
-        config: the settings as ``config.yaml`` will hold them.
-        file: ``config.yaml`` as the run's last start left it, if the run goes on.
-        choice: ``stretch`` follows the schedule as the new length gives it, from now on; ``continue`` lets the rate go
-            on from where it stands and fall to 0 over the steps that are left.
+        config: the current settings, as text of ``config.yaml``.
+        file: ``config.yaml`` of the run's last start; it need not exist.
+        choice: ``stretch`` follows the schedule of the new length from the current step on; ``continue`` lets the
+            learning rate fall from its current value to 0 over the remaining steps; None raises if the length changes.
 
     Attributes:
-        changed: settings that are not what they were, a sentence each.
+        changed: the changed settings, one phrase each.
     """
 
     def __init__(self, config: str, file: Path, choice: Choice | None = None) -> None:
@@ -43,10 +42,10 @@ class Resuming(Callback):
         self.changed: list[str] = []
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Let the patience of early stopping be as it is set now; refuse other groups of parameters.
+        """Apply the current patience of early stopping, and check the parameter groups of the optimiser.
 
         Raises:
-            InputError: settings sort the parameters into other groups than those of the checkpoint's optimiser.
+            InputError: the settings give other parameter groups than those of the checkpoint's optimiser.
         """
         if trainer.state.fn != "fit":
             return
@@ -56,30 +55,32 @@ class Resuming(Callback):
         states, optimization = checkpoint.get("optimizer_states", []), getattr(pl_module, "optimization", None)
         if not states or optimization is None:
             return
-        there = [len(group["params"]) for group in states[0]["param_groups"]]
-        here = [len(group["params"]) for group in optimization.groups(pl_module)]
-        if there != here:
+        saved = [len(group["params"]) for group in states[0]["param_groups"]]
+        current = [len(group["params"]) for group in optimization.groups(pl_module)]
+        if saved != current:
             raise InputError(
-                f"the checkpoint's optimiser has groups of {there} parameters, the config gives {here}: leave "
-                "pretrained_lr_scale, layer_decay and what is trainable as they were, or start a new run from its "
+                f"the checkpoint's optimiser has groups of {saved} parameters, the config gives {current}: keep "
+                "pretrained_lr_scale, layer_decay and the trainable parts unchanged, or start a new run from its "
                 "weights with --model.init_from"
             )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Let the optimiser follow the config, and say what has changed.
+        """Apply the config to the optimiser and its schedule, and print the changed settings.
 
         Raises:
-            InputError: the schedule would have another length, and nobody has said how the rate is to go on.
+            InputError: the schedule has another length and ``choice`` is None.
         """
         if not trainer.ckpt_path:
             return
         if self.file.is_file():
             self.before = yaml.safe_load(read_text(self.file))
-            found = (one.removeprefix(".") for one in differences(self.before, self.config, ""))
-            self.changed = [f"{one} (without effect)" if one.startswith(WITHOUT_EFFECT) else one for one in found]
+            changes = (change.removeprefix(".") for change in differences(self.before, self.config, ""))
+            self.changed = [
+                f"{change} (without effect)" if change.startswith(WITHOUT_EFFECT) else change for change in changes
+            ]
         optimizer = trainer.optimizers[0]
         rate = optimizer.param_groups[0]["lr"]
-        scheduler = next((one.scheduler for one in trainer.lr_scheduler_configs), None)
+        scheduler = next((config.scheduler for config in trainer.lr_scheduler_configs), None)
         if isinstance(scheduler, LambdaLR) and isinstance(scheduler.lr_lambdas[0], Schedule):
             self._follow(trainer, pl_module, scheduler)
         if optimizer.param_groups[0]["lr"] != rate:
@@ -88,7 +89,7 @@ class Resuming(Callback):
             print(f"changed since the last start: {'; '.join(self.changed)}")
 
     def _follow(self, trainer: Trainer, model: Any, scheduler: LambdaLR) -> None:
-        schedule: Any = scheduler.lr_lambdas[0]  # one for all groups
+        schedule: Any = scheduler.lr_lambdas[0]  # shared by all groups
         planned, step = model.optimization.schedule(trainer.estimated_stepping_batches), scheduler.last_epoch
         if schedule.plan != planned.plan:
             now = scheduler.optimizer.param_groups[0]["lr"]
@@ -114,7 +115,7 @@ class Resuming(Callback):
         scheduler.base_lrs = [group["initial_lr"] for group in scheduler.optimizer.param_groups]
 
     def restore(self, config: Any) -> None:
-        """Put settings that were changed without effect back into a config, so that it says what is so."""
+        """Reset the settings in ``WITHOUT_EFFECT`` to their first values in a config."""
         for key in WITHOUT_EFFECT if self.before is not None else ():
             value: Any = self.before
             for name in key.split("."):

@@ -1,4 +1,4 @@
-"""The folder that a run leaves behind."""
+"""The folder of a run: its record, its predictions, and the claim of the process that uses it."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if sys.platform != "win32":
     import fcntl
 
 LAUNCHED = "VELM_RUN_ID"
-"""Environment variable: the process that launched this one as a rank of its run, and the folder of that run."""
+"""Environment variable with the id of the process that launched this rank, and the folder of its run."""
 
 
 class Run:
-    """One run's folder ``<runs>/<experiment>/<id>/``: every file is written whole, beside its place, then renamed.
+    """One run's folder ``<runs>/<experiment>/<id>/``: all files are written atomically.
 
     Attributes:
         folder: the folder.
-        record: what ``run.json`` holds.
-        names: under which name this process keeps its evaluation of a split; see ``evaluations``.
+        record: the content of ``run.json``.
+        names: the name that this process stores its evaluation of a split under, by split; see ``evaluations``.
 
     Raises:
-        InputError: ``run.json`` is there and cannot be read.
+        InputError: ``run.json`` exists and cannot be read.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -60,16 +60,16 @@ class Run:
 
     @classmethod
     def of_launcher(cls) -> Run | None:
-        """Return the run that the parent process has handed down to this one, one of its ranks; None if there is none.
+        """Return the run that the parent process passed to this rank with ``handed_down``; None if there is none.
 
-        The variable is ignored if another process has set it: exported in a shell, or left over from an earlier run.
+        The variable is ignored if another process than the parent has set it, for example a shell.
         """
         launcher, _, folder = os.environ.get(LAUNCHED, "").partition(":")
         return cls(Path(folder))._named() if folder and launcher == str(os.getppid()) else None
 
     @contextmanager
     def handed_down(self) -> Iterator[None]:
-        """Let the processes that this one starts in the meantime find the run; see ``of_launcher``."""
+        """Pass the run to the processes that are started in this context; see ``of_launcher``."""
         os.environ[LAUNCHED] = f"{os.getpid()}:{self.folder.absolute()}"
         try:
             yield
@@ -77,7 +77,7 @@ class Run:
             os.environ.pop(LAUNCHED, None)
 
     def move_to(self, folder: Path) -> None:
-        """Use another folder: that of rank 0, if ranks that no process of the run has launched drew their own."""
+        """Use another folder: ranks that were launched separately switch to the folder of rank 0."""
         if folder.absolute() != self.folder.absolute():
             self.folder, self.record = folder, _record(folder / "run.json")
             self._named()
@@ -88,39 +88,42 @@ class Run:
 
     @classmethod
     def of_checkpoint(cls, checkpoint: Path) -> Run | None:
-        """Find the run whose ``checkpoints`` folder holds ``checkpoint``, if there is one."""
+        """Return the run whose ``checkpoints`` folder holds ``checkpoint``, or None."""
         folder = checkpoint.resolve().parent.parent
         return cls(folder) if (folder / "run.json").is_file() else None
 
     @classmethod
     def of_config(cls, config: Path) -> Run | None:
-        """Find the run whose own ``config.yaml`` this is, if it is one's."""
+        """Return the run that this ``config.yaml`` belongs to, or None."""
         folder = config.resolve().parent
         return cls(folder) if config.name == "config.yaml" and (folder / "run.json").is_file() else None
 
     @classmethod
     def unfinished(cls, runs: Path, experiment: str, config: str) -> Run | None:
-        """Find the newest run of an experiment that has this config, was not finished, and nobody is at work on."""
-        found = sorted((runs / experiment).glob("*/run.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-        for path in found:
+        """Return the newest unfinished run of an experiment with this config that no process uses, or None."""
+        paths = sorted((runs / experiment).glob("*/run.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+        for path in paths:
             try:
                 run = cls(path.parent)
             except InputError:
-                continue  # a record that somebody has spoilt: not what is looked for
-            own = run.folder / "config.yaml"
-            same = own.is_file() and own.read_text("utf-8") == config
+                continue  # a damaged record is not a run to resume
+            file = run.folder / "config.yaml"
+            same = file.is_file() and file.read_text("utf-8") == config
             if same and run.record.get("status") != "finished" and run.claim(shared=True):
                 run.release()
                 return run
         return None
 
     def claim(self, shared: bool = False) -> bool:
-        """Take the run for this process, until it ends or releases it; false where another one is at work on it.
+        """Lock the run for this process until it exits or calls ``release``.
 
-        The system forgets the claim of a process that died, however it died.
+        The operating system drops the lock if the process dies.
 
         Args:
-            shared: only look whether the run is free, as all ranks of a job may at the same time.
+            shared: take a shared lock, which several ranks can hold at the same time.
+
+        Returns:
+            False if another process holds the lock.
         """
         if sys.platform == "win32":
             return True
@@ -130,18 +133,18 @@ class Run:
         except BlockingIOError:
             os.close(descriptor)
             return False
-        except OSError:  # some network filesystems know no such claims
+        except OSError:  # some network file systems have no locks
             pass
         self._claim = descriptor
         return True
 
     def watch(self) -> None:
-        """Have the run marked as failed when this process dies before it can say anything."""
+        """Start a process that marks the run as failed if this process dies without setting a status."""
         script = [sys.executable, "-I", "-S", watcher.__file__, os.path.abspath(self.folder / "run.json")]
         self._watcher = subprocess.Popen(script, stdin=subprocess.PIPE, start_new_session=True)
 
     def release(self) -> None:
-        """Let others take the run; it has ended, and its record says how."""
+        """Release the lock after the run has ended, and wait for the watcher to exit."""
         if self._watcher is not None:
             self._watcher.communicate()
             self._watcher = None
@@ -151,27 +154,27 @@ class Run:
 
     @property
     def ident(self) -> str:
-        """The run's id, the same on disk and in W&B."""
+        """The id of the run, on disk and in W&B."""
         return str(self.record["id"])
 
     def update(self, **fields: Any) -> None:
-        """Put ``fields`` into ``run.json``; what another process has written there since stays."""
+        """Write ``fields`` to ``run.json``; other fields that another process wrote in the meantime are kept."""
         self.record |= _record(self.folder / "run.json")
         self.record |= fields
         write_atomic(self.folder / "run.json", json.dumps(self.record, indent=2, default=str) + "\n")
 
     def keep(self, name: str, **values: Any) -> None:
-        """Put values of one evaluation into ``run.json``: each under its own heading, by the evaluation's name."""
+        """Write values of an evaluation to ``run.json`` as ``{field: {name: value}}``."""
         self.record |= _record(self.folder / "run.json")
         self.update(**{field: self.record.get(field, {}) | {name: value} for field, value in values.items()})
 
     def mark(self, status: str) -> None:
-        """Put a status into ``run.json``, whatever another process has written there since."""
+        """Write a status to ``run.json`` if the file exists."""
         if (self.folder / "run.json").is_file():
             self.update(status=status)
 
     def write_predictions(self, split: str, rows: Iterable[Prediction]) -> Path:
-        """Write one JSON line a sample to ``predictions/<split>.jsonl``."""
+        """Write one JSON line per sample to ``predictions/<split>.jsonl``."""
         path = self.folder / "predictions" / f"{split}.jsonl"
         lines = (json.dumps(plain(row), ensure_ascii=False) + "\n" for row in rows)
         write_atomic(path, "".join(lines))
@@ -182,20 +185,20 @@ def _record(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        found = json.loads(path.read_text("utf-8"))
+        record = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read ({error}): mend it, or remove the run") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{path} holds no record of a run: mend it, or remove the run")
-    return found
+        raise InputError(f"{path} cannot be read ({error}): fix it, or remove the run") from error
+    if not isinstance(record, dict):
+        raise InputError(f"{path} is not the record of a run (a JSON object): fix it, or remove the run")
+    return record
 
 
 def plain(row: Prediction) -> dict[str, Any]:
-    """Return a row as JSON can hold it: what is not a number becomes null."""
+    """Return a prediction as a JSON object; NaN becomes None."""
     fields = row._asdict()
     return {name: None if isinstance(value, float) and isnan(value) else value for name, value in fields.items()}
 
 
 def now() -> str:
-    """Return the present time, UTC, to the second."""
+    """Return the current time in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,11 +1,14 @@
-"""The table with which a run ends."""
+"""The table of figures that is printed at the end of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from velm_lightning.tasks.floors import label, not_beaten
 from velm_lightning.tasks.rows import WITHOUT_REFERENCES
@@ -13,52 +16,70 @@ from velm_lightning.tracking.run import Run
 
 
 def print_scores(run: Run, names: Iterable[str] = (), console: Console | None = None) -> None:
-    """Print the figures of a run and the score of every group as a table.
+    """Print the figures of a run and the score of every group as a table, then notes and warnings.
+
+    Names of figures, groups and answers come from the data and are printed as they are, never read as rich markup.
 
     Args:
         run: the run.
-        names: evaluations that are shown next to the run's own of its validation and test split.
-        console: where to.
+        names: evaluations to show in addition to the run's own evaluations of its validation and test split.
+        console: the console to print to; by default a new one on stdout.
     """
     record, names = run.record, {"val", "test", *names}
     splits = sorted(names & record.get("scores", {}).keys(), key=lambda split: (not split.startswith("val"), split))
-    title = f"{run.ident} · {record.get('signature') or ''}"
-    table = Table(title=title, title_justify="left")
+    console = console or Console()
+    console.print(_table(run, splits))
+    for line in (*_notes(record, splits), *record.get("limits", ())):
+        console.print(Text(line), soft_wrap=True)
+
+
+def _table(run: Run, splits: list[str]) -> Table:
+    record = run.record
+    scores, extra, floors = record.get("scores", {}), record.get("beside", {}), record.get("floors", {})
+    table = Table(title=Text(f"{run.ident} · {record.get('signature') or ''}"), title_justify="left")
     table.add_column("figure")
     for split in splits:
-        table.add_column(f"{split} ({record['scores'][split]['samples']})", justify="right")
-    counted = ("samples", WITHOUT_REFERENCES)
-    names = dict.fromkeys(name for split in splits for name in record["scores"][split] if name not in counted)
-    for name in names:
-        table.add_row(name, *(_shown(record["scores"][split].get(name)) for split in splits))
-    if seen := record.get("seen_in_training"):
-        table.add_row("seen_in_training", *(_shown(seen.get(split)) for split in splits))
-    beside = record.get("beside", {})
-    for name in dict.fromkeys(name for split in splits for name in beside.get(split, ())):
-        table.add_row(name, *(_shown(beside.get(split, {}).get(name)) for split in splits))
-    floors = record.get("floors", {})
-    for name in dict.fromkeys(label(*one) for split in splits for one in floors.get(split, {}).items()):
-        scores = ({label(*one): one[1].get("score") for one in floors.get(split, {}).items()} for split in splits)
-        table.add_row(f"score · {name}", *(_shown(found.get(name)) for found in scores), style="dim")
+        table.add_column(Text(f"{split} ({scores[split]['samples']})"), justify="right")
+
+    def add(name: str, values: Mapping[str, Mapping[str, float]], title: str, style: str | None = None) -> None:
+        cells = (values.get(split, {}).get(name) for split in splits)
+        table.add_row(Text(title), *("" if value is None else f"{value:.4f}" for value in cells), style=style)
+
+    for name in _names(scores, splits):
+        if name not in ("samples", WITHOUT_REFERENCES):
+            add(name, scores, name)
+    if "seen_in_training" in record:
+        name = "seen_in_training"
+        add(name, {split: {name: share} for split, share in record[name].items()}, name)
+    for name in _names(extra, splits):
+        add(name, extra, name)
+    labelled = {
+        split: {label(*item): item[1].get("score") for item in floors.get(split, {}).items()} for split in splits
+    }
+    for name in _names(labelled, splits):
+        add(name, labelled, f"score · {name}", "dim")
     table.add_section()
-    for name in dict.fromkeys(name for split in splits for name in record["groups"][split]):
-        table.add_row(f"score · {name}", *(_shown(record["groups"][split].get(name)) for split in splits))
-    console = console or Console()
-    console.print(table)
+    for name in _names(record.get("groups", {}), splits):
+        add(name, record["groups"], f"score · {name}")
+    return table
+
+
+def _names(values: Mapping[str, Mapping[str, Any]], splits: list[str]) -> list[str]:
+    """Return the names that occur in any of the splits, in order of their first occurrence."""
+    return list(dict.fromkeys(name for split in splits for name in values.get(split, ())))
+
+
+def _notes(record: Mapping[str, Any], splits: list[str]) -> Iterator[str]:
+    """Yield a note per split with samples that have no references, and a warning per floor that is not exceeded."""
     for split in splits:
-        if missing := record["scores"][split].get(WITHOUT_REFERENCES):
-            samples = record["scores"][split]["samples"]
-            console.print(f"note: {missing} of the {samples} samples of {split} have no references and no score")
-
-        for name, floor in floors.get(split, {}).items():
-            if not_beaten(floor):
-                score, error = record["scores"][split]["score"], floor["lead_error"]
-                told = f"the score on {split}, {score:.4f}, does not exceed that of the {label(name, floor)}"
-                told = f"warning: {told}, {floor['score']:.4f}, by more than the standard error, {error:.4f}"
-                console.print(told, markup=False, highlight=False, soft_wrap=True)
-    for note in record.get("limits", ()):
-        console.print(note, markup=False, highlight=False, soft_wrap=True)
-
-
-def _shown(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
+        scores = record["scores"][split]
+        if missing := scores.get(WITHOUT_REFERENCES):
+            yield f"note: {missing} of the {scores['samples']} samples of {split} have no references and no score"
+        for name, floor in record.get("floors", {}).get(split, {}).items():
+            error = floor.get("lead_error", math.nan)
+            if not not_beaten(floor) or (math.isnan(error) and floor["lead"] > 0):
+                continue
+            warning = f"warning: the score on {split}, {scores['score']:.4f}, does not exceed that of the "
+            warning += f"{label(name, floor)}, {floor['score']:.4f}"
+            # a single image has no standard error
+            yield warning if math.isnan(error) else f"{warning}, by more than the standard error, {error:.4f}"

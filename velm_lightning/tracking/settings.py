@@ -1,4 +1,4 @@
-"""Where a run is recorded: the ``tracking`` section of a config."""
+"""The ``tracking`` section of a config, and the Weights & Biases logger of a run."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from velm_lightning.io.wandb_service import end_service
 from velm_lightning.tracking.run import Run
 
 START, END = 8, 30
-"""Seconds that a run waits for the W&B server in the beginning, and for the last upload in the end."""
+"""Seconds to wait for the W&B server at the start of a run, and for the last upload at its end."""
 
 
 class Wandb(WandbLogger):
-    """Lightning's logger, which records offline where the server does not answer: no run waits for it."""
+    """Lightning's W&B logger, which switches to offline mode if the server does not answer."""
 
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """Return the W&B run."""
+        """The W&B run."""
         import wandb
 
         if self._experiment is None and wandb.run is None and self._wandb_init.get("mode") == "online":
@@ -41,18 +41,18 @@ class Wandb(WandbLogger):
 
 
 class Tracking:
-    """Where a run is recorded.
+    """Settings that say where runs are stored and logged.
 
     Args:
-        experiment: name of the experiment: the folder under ``runs``, and the W&B project unless that is given.
+        experiment: name of the experiment, which is the folder under ``runs``.
         runs: folder of all runs.
-        wandb: ``auto`` is online with a W&B login and offline without one; ``off`` leaves W&B out.
-        project: W&B project.
+        wandb: ``auto`` is online with a W&B login and offline without one; ``off`` does not use W&B.
+        project: W&B project; by default ``experiment``.
         entity: W&B user or team.
         tags: W&B tags.
         group: W&B group.
-        pictures: samples in the W&B table of an evaluation, with their pictures; attention maps on some of them.
-        thumbnails: pictures of an evaluation that are kept small beside its predictions, for the gallery of reports.
+        pictures: number of samples with images in the gallery and the W&B table of an evaluation.
+        thumbnails: number of small images stored next to the predictions of an evaluation, for reports.
     """
 
     def __init__(
@@ -72,10 +72,10 @@ class Tracking:
         self.pictures, self.thumbnails = pictures, thumbnails
 
     def wandb_logger(self, run: Run, config: dict[str, Any]) -> Wandb | None:
-        """Return the logger of a run, or none where W&B is left out."""
+        """Return the W&B logger of a run, or None if W&B is off or disabled."""
         if self.wandb == "off" or os.environ.get("WANDB_MODE") == "disabled":
             return None
-        rank_zero_only(make_folder)(run.folder)  # other ranks may not know it yet
+        rank_zero_only(make_folder)(run.folder)  # other ranks may have another folder at this point
         os.environ.setdefault("WANDB_SILENT", "true")  # read when its service starts, before any settings are
         return Wandb(
             project=self.project or self.experiment,
@@ -92,12 +92,12 @@ class Tracking:
 
     @property
     def online(self) -> bool:
-        """Whether W&B is told as the run goes on."""
+        """Whether metrics are uploaded to W&B during the run."""
         return self.wandb == "online" or (self.wandb == "auto" and logged_in())
 
 
 def logged_in() -> bool:
-    """Say whether W&B may be reached: a key is there, and the environment does not ask for offline runs."""
+    """Return whether there is a W&B key and the environment does not ask for offline runs."""
     if os.environ.get("WANDB_MODE") in ("offline", "dryrun"):
         return False
     return bool(os.environ.get("WANDB_API_KEY")) or _key_in_netrc()
@@ -117,7 +117,7 @@ def _key_in_netrc() -> bool:
 def _settings() -> Any:
     import wandb
 
-    # Git diffs and code are not sent without being asked for.
+    # Git diffs and code are not uploaded unless a user asks for it.
     return wandb.Settings(
         init_timeout=START,
         finish_timeout=END,
@@ -129,7 +129,7 @@ def _settings() -> Any:
 
 
 def close_wandb(run: Run) -> None:
-    """Let W&B send what is left, for a while; what it cannot send stays on disk."""
+    """Upload the remaining data for up to ``END`` seconds; data that is not uploaded stays on disk."""
     wandb = sys.modules.get("wandb")
     if wandb is None or wandb.run is None:
         return
@@ -137,12 +137,12 @@ def close_wandb(run: Run) -> None:
         _send_folder(wandb.run, run.folder)
         wandb.finish()
     except Exception as error:
-        print(f"W&B has not got all of this run ({error});", later(run.folder))
+        print(f"W&B has not received all data of this run ({error});", later(run.folder))
     end_service(END)
 
 
 KEPT = ("run.json", "config.yaml", "metrics.csv", "predictions/*.jsonl")
-"""What W&B gets of a run's folder, so that runs are compared from there as from here."""
+"""Files of a run's folder that are uploaded to W&B."""
 
 
 def _send_folder(wandb_run: Any, folder: Path) -> None:
@@ -154,10 +154,10 @@ def _send_folder(wandb_run: Any, folder: Path) -> None:
 
 @rank_zero_only
 def say_offline(run: Run) -> None:
-    """Print how an offline run gets to W&B later."""
+    """Print how to upload an offline run."""
     print("W&B is recorded offline;", later(run.folder))
 
 
 def later(folder: Path) -> str:
-    """Return how what is on disk gets to W&B later."""
+    """Return the command that uploads an offline run."""
     return f"later: wandb sync --include-online {folder}/wandb/*run-*"

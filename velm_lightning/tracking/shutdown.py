@@ -1,4 +1,4 @@
-"""The one place that ends a run: signals, processes that die, and errors in one of several."""
+"""Ends a run of one or more processes on signals, errors and the death of a process."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from velm_lightning.tracking.slurm import requeue, requeue_signal
 from velm_lightning.types import InputError
 
 GRACE = 30.0
-"""Seconds after which a process that has been told to end, and waits for another one, ends without it."""
+"""Seconds that a process waits for others after it was asked to end, before it exits."""
 
 
 class Interrupted(Exception):  # noqa: N818 - as KeyboardInterrupt, it is no error
-    """A run was told to stop; it has stopped between two batches.
+    """Raised when a run has stopped between two batches because of a signal.
 
     Attributes:
-        signum: the signal that told it.
+        signum: the signal.
     """
 
     def __init__(self, signum: int) -> None:
@@ -44,15 +44,15 @@ class Interrupted(Exception):  # noqa: N818 - as KeyboardInterrupt, it is no err
 
 
 class Signals(Callback):
-    """Lets SIGTERM and Ctrl-C, sent to any process of a run, stop all of them after the current batch.
+    """Stops all processes of a run after the current batch when one of them receives SIGTERM or Ctrl-C.
 
-    In training, the processes agree after which step they stop, and write ``last.ckpt``. Before the first batch a run
-    ends where it is, and so it does on a second Ctrl-C, whatever it is doing. SLURM's announcement of a pre-emption
-    stops a run in the same way, and puts its job back into the queue.
+    In training, the processes agree on the step after which they stop, and write ``last.ckpt``. Before the first batch,
+    and on a second Ctrl-C, a run ends at once. The signal that SLURM sends before a preemption stops a run in the same
+    way and requeues its job.
 
     Args:
-        last: what keeps ``last.ckpt``.
-        at_once: called where a second Ctrl-C ends the run.
+        last: the callback that writes ``last.ckpt``.
+        at_once: called before a second Ctrl-C ends the run.
     """
 
     def __init__(self, last: LastCheckpoint, at_once: Callable[[], None] = lambda: None) -> None:
@@ -65,18 +65,18 @@ class Signals(Callback):
         self._before: dict[int, Any] = {}
 
     def _listen(self, trainer: Trainer, patient: bool) -> None:
-        """Take the signals over, also from Lightning, whose handlers may wait for each other forever."""
+        """Install the handlers, replacing those of Lightning, which may wait for each other forever."""
         self._children, self._patient = children_of(trainer), patient
         self._others = self._children or parent_of(trainer)
         if threading.current_thread() is threading.main_thread():
             preempted = requeue_signal(trainer)
             for signum in filter(None, (signal.SIGTERM, signal.SIGINT, preempted)):
-                found = signal.signal(signum, self._on_signal)
-                self._before.setdefault(signum, found)
+                handler = signal.signal(signum, self._on_signal)
+                self._before.setdefault(signum, handler)
             self._second.listen()
 
     def restore(self) -> None:
-        """Give the signals back."""
+        """Restore the earlier signal handlers."""
         self._second.restore()
         for signum, handler in self._before.items():
             signal.signal(signum, handler)
@@ -92,49 +92,49 @@ class Signals(Callback):
                 raise Interrupted(signum)
 
     def _end_at_once(self) -> None:
-        with suppress(InputError):  # a full disk is no reason to stay
+        with suppress(InputError):  # exit even if the disk is full
             self.at_once()
         end_now(self._children, 128 + signal.SIGINT)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Listen."""
+        """Install the handlers; until the first batch, a signal ends the run at once."""
         self._listen(trainer, patient=False)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Wait for the end of a batch from now on."""
+        """From now on, stop only at the end of a batch."""
         self._listen(trainer, patient=True)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop after the last epoch, or wait no longer."""
+        """Stop after the last epoch if a signal has arrived; from now on, a signal ends the run at once."""
         self._stop_together(trainer)
         self._listen(trainer, patient=False)
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        """Stop, unless an evaluation follows, or the epoch ends: then that is the place."""
+        """Stop after a batch, unless an evaluation or the end of the epoch follows, whose hooks stop the run."""
         if more_follow(trainer):
             self._stop_together(trainer)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop between two epochs, when all that the one before has to write has been written."""
+        """Stop between two epochs, after the previous one has written its files."""
         self._stop_together(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop before an evaluation; where there is nothing else, wait for the end of a batch from now on."""
+        """Stop before an evaluation in training; otherwise, from now on, stop only at the end of a batch."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             self._stop_together(trainer)
         else:
             self._listen(trainer, patient=True)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Wait for the end of a batch from now on."""
+        """From now on, stop only at the end of a batch."""
         self._listen(trainer, patient=True)
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Wait for the end of a batch from now on."""
+        """From now on, stop only at the end of a batch."""
         self._listen(trainer, patient=True)
 
     def _stop_within(self, trainer: Trainer, *_: Any, **__: Any) -> None:
-        """Stop after a batch of an evaluation; the processes have different numbers of them, so each stops alone."""
+        """Stop this process after a batch of an evaluation, whose number of batches differs between processes."""
         if self.received is not None:
             signum = self.received
             if trainer.world_size > 1:
@@ -156,11 +156,11 @@ class Signals(Callback):
 
 
 class PeerWatchdog(Callback):
-    """Ends this process when another one of the run has died, however it died, before anything waits for it.
+    """Ends this process when another process of the run has died, so that no collective operation waits for it.
 
     Args:
-        died: called with a sentence before the process ends.
-        every: seconds between two looks.
+        died: called with the name of the dead process before this process ends.
+        every: seconds between two checks.
     """
 
     def __init__(self, died: Callable[[str], None], every: float = 0.5) -> None:
@@ -169,63 +169,63 @@ class PeerWatchdog(Callback):
         self._thread: threading.Thread | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Begin to look."""
+        """Start the thread that checks the other processes."""
         if trainer.world_size > 1 and self._thread is None:
             children = list(getattr(trainer.strategy.launcher, "procs", []))
-            self._thread = threading.Thread(target=self._look, args=(children, os.getppid()), daemon=True)
+            self._thread = threading.Thread(target=self._check, args=(children, os.getppid()), daemon=True)
             self._thread.start()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Wait for a look: what another process's death has caused is not worth telling."""
+        """Wait for a check, because the death of another process may have caused the exception; then stop."""
         if trainer.world_size > 1 and not isinstance(exception, Interrupted | InputError):
             self._over.wait(3 * self.every)
         self.stop()
 
     def stop(self) -> None:
-        """Look no longer: this process ends by itself."""
+        """Stop checking, because this process ends normally."""
         self._over.set()
 
-    def _look(self, children: list[subprocess.Popen[bytes]], parent: int) -> None:
+    def _check(self, children: list[subprocess.Popen[bytes]], parent: int) -> None:
         while not self._over.wait(self.every):
-            dead = next((f"process {rank} of the run" for rank, one in enumerate(children, 1) if one.poll()), None)
+            dead = next((f"process {rank} of the run" for rank, child in enumerate(children, 1) if child.poll()), None)
             if os.getppid() != parent:
                 dead = "the process that started this one"
-            if dead and not self._over.wait(self.every):  # unless this one is about to end for the same reason
+            if dead and not self._over.wait(self.every):  # unless this process is about to end for the same reason
                 self.died(dead)
                 end_now([child.pid for child in children if child.poll() is None], 1)
 
 
 def agreed(value: int, trainer: Trainer) -> int:
-    """Return the largest ``value`` of all processes, to all of them."""
+    """Return the maximum of ``value`` over all processes."""
     if trainer.world_size == 1:
         return value
-    found = torch.tensor(value)
-    dist.all_reduce(found, dist.ReduceOp.MAX, group=_hosts())
-    return int(found)
+    maximum = torch.tensor(value)
+    dist.all_reduce(maximum, dist.ReduceOp.MAX, group=_hosts())
+    return int(maximum)
 
 
 @cache
 def _hosts() -> Any:
-    """Return a group that talks by the hosts' memory, so that asking every step never waits for a GPU."""
+    """Return a process group on CPU, so that a reduction at every step does not wait for a GPU."""
     return None if dist.get_backend() == "gloo" else dist.new_group(backend="gloo")
 
 
 def children_of(trainer: Trainer) -> list[int]:
-    """Return the processes of the run that this one started."""
+    """Return the ids of the processes of the run that this process started."""
     return [child.pid for child in getattr(trainer.strategy.launcher, "procs", [])]
 
 
 def parent_of(trainer: Trainer) -> list[int]:
-    """Return the process of the run that started this one; torchrun and SLURM, which are none of it, never."""
+    """Return the id of the process of the run that started this process; empty under torchrun and SLURM."""
     by_us = isinstance(getattr(trainer.strategy, "cluster_environment", None), LightningEnvironment)
     return [os.getppid()] if by_us and trainer.local_rank else []
 
 
 def leave(error: BaseException, trainer: Trainer) -> NoReturn:
-    """End this process of several, and those it started: left to themselves, they would wait for each other."""
+    """End this process of a run and the processes that it started, which would otherwise wait for each other."""
     children = children_of(trainer)
     if isinstance(error, Interrupted):
-        code = 0 if parent_of(trainer) else 128 + error.signum  # who launched this process is the one to tell
+        code = 0 if parent_of(trainer) else 128 + error.signum  # the launching process reports the signal
     else:
         code = 2 if isinstance(error, InputError) else 1
     end_later(children, code)
@@ -242,8 +242,8 @@ def leave(error: BaseException, trainer: Trainer) -> NoReturn:
 
 
 def said(error: Interrupted) -> str:
-    """Return what a user is told of a run that was stopped."""
-    return f"velm: {error}; the same command with --resume auto goes on"
+    """Return the message for a user whose run was stopped."""
+    return f"velm: {error}; the same command with --resume auto continues it"
 
 
 def end_now(others: list[int], code: int) -> NoReturn:
@@ -255,7 +255,7 @@ def end_now(others: list[int], code: int) -> NoReturn:
 
 
 def end_later(others: list[int], code: int, seconds: float = GRACE) -> None:
-    """End this process in ``seconds`` if it is still there."""
+    """End this process and ``others`` in ``seconds`` if this process is still alive."""
 
     def wait() -> None:
         time.sleep(seconds)

@@ -1,4 +1,4 @@
-"""Jobs of SLURM that are told to make room: they stop after a step, and are put back into the queue."""
+"""Requeues preempted SLURM jobs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
 
 def requeue_signal(trainer: Trainer) -> int | None:
-    """Return the signal by which SLURM announces a pre-emption; nothing elsewhere, or with ``auto_requeue: false``."""
+    """Return the signal that SLURM sends before a preemption; None outside of SLURM or with ``auto_requeue: false``."""
     environment = getattr(trainer.strategy, "cluster_environment", None)
     environment = environment or trainer._accelerator_connector.cluster_environment
     if not isinstance(environment, SLURMEnvironment) or not environment.auto_requeue:
@@ -21,12 +21,12 @@ def requeue_signal(trainer: Trainer) -> int | None:
 
 
 def requeue() -> None:
-    """Put this job back into the queue; the next start of the same command goes on by itself."""
+    """Requeue this job; its next start resumes the run."""
     array = os.environ.get("SLURM_ARRAY_JOB_ID")
     job = f"{array}_{os.environ.get('SLURM_ARRAY_TASK_ID')}" if array else os.environ.get("SLURM_JOB_ID", "")
     try:
         code = subprocess.run(["scontrol", "requeue", job], check=False).returncode
     except OSError as error:
         code = error.errno or 1
-    told = "back in the queue" if not code else f"not put back into the queue (scontrol: {code}); queue it again"
-    print(f"velm: job {job} is {told}", file=sys.stderr, flush=True)
+    result = "back in the queue" if not code else f"not put back into the queue (scontrol: {code}); queue it again"
+    print(f"velm: job {job} is {result}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""A run that is a trial of ``velm sweep``: it tells the sweep each evaluation, and stops where it is told to."""
+"""The callback of a run that is a trial of ``velm sweep``: reports each evaluation and stops if the sweep prunes it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from lightning.pytorch.callbacks import Callback
 from velm_lightning.tracking.run import Run
 
 PATIENCE = 60.0
-"""Seconds that a trial waits for the sweep's word before it goes on without."""
+"""Seconds that a trial waits for the sweep's verdict before it continues without one."""
 
 
 class SweepTrial(Callback):
     """Writes ``values.jsonl`` into the trial's folder, and reads ``verdict-<n>`` after the n-th evaluation.
 
     Args:
-        run: this run; its status becomes ``pruned`` where it is stopped.
+        run: this run; its status becomes ``pruned`` if the sweep stops it.
         folder: the trial's folder.
         waits: whether the sweep decides after each evaluation.
     """
@@ -35,12 +35,12 @@ class SweepTrial(Callback):
         return [SweepTrial(run, Path(folder), bool(os.environ.get("VELM_SWEEP_WAITS")))] if folder else []
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Tell where the run lies."""
+        """Write the path of the run's folder into the trial's folder."""
         if trainer.is_global_zero:
             (self.folder / "run").write_text(str(self.run.folder.resolve()), "utf-8")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Report the figures of an evaluation in training; stop all ranks alike."""
+        """Report the figures of an evaluation during training; stop all ranks if the verdict is ``stop``."""
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
         self.count += 1
@@ -54,12 +54,12 @@ class SweepTrial(Callback):
     def _verdict(self) -> str:
         path, end = self.folder / f"verdict-{self.count}", time.monotonic() + PATIENCE
         while time.monotonic() < end:
-            if path.is_file() and (said := path.read_text()):
-                return said
+            if path.is_file() and (verdict := path.read_text()):
+                return verdict
             time.sleep(0.02)
         return "go"
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Mark a run that was stopped."""
+        """Set the status to ``pruned`` if the sweep stopped the run."""
         if self.pruned and trainer.is_global_zero:
             self.run.update(status="pruned")

@@ -1,4 +1,4 @@
-"""Small copies of some pictures beside the predictions, so that a report can show them without the data."""
+"""Stores small copies of some images next to the predictions, so that a report shows them without the data."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ SIDE = 96
 
 
 class Thumbnails(Callback):
-    """Writes ``predictions/<split>.pictures.jsonl`` after a final evaluation: a picture's name and its JPEG a line.
+    """Writes ``predictions/<split>.pictures.jsonl`` after a final evaluation: name and JPEG of an image per line.
 
-    The pictures are spread evenly over the split, the same for every run on it.
+    The images are spread evenly over the split and are the same for every run on it.
 
     Args:
-        run: where to.
-        count: pictures at most; 0 writes none.
+        run: the run.
+        count: largest number of images; 0 writes none.
     """
 
     def __init__(self, run: Run, count: int = 200) -> None:
         self.run, self.count = run, count
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write those of the validation split, once training is over."""
+        """Write the thumbnails of the validation split after an evaluation outside of training."""
         if trainer.state.fn != "fit":
             self._write(trainer, "val")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write those of the test split."""
+        """Write the thumbnails of the test split after its evaluation."""
         self._write(trainer, "test")
 
     def _write(self, trainer: Trainer, split: str) -> None:
@@ -46,23 +46,25 @@ class Thumbnails(Callback):
         if not trainer.is_global_zero or not self.count or data is None:
             return
         view: Any = data.split(split)
-        shown = (view.pictured([index]) for index in spread(view.texts.pictures, self.count))
-        lines = [  # a picture that cannot be read, and may be left out, is
-            json.dumps({"image": one.pictures[0], "jpeg": jpeg(one.image[0])}) + "\n" for one in shown if one.size
+        batches = (view.pictured([index]) for index in spread(view.texts.pictures, self.count))
+        lines = [  # an image that could not be read gives an empty batch
+            json.dumps({"image": batch.pictures[0], "jpeg": jpeg(batch.image[0])}) + "\n"
+            for batch in batches
+            if batch.size
         ]
         name = self.run.names.get(split, split)
         write_atomic(self.run.folder / "predictions" / f"{name}.pictures.jsonl", "".join(lines))
 
 
 def spread(pictures: list[str], count: int) -> list[int]:
-    """Return the first samples of at most ``count`` pictures, spread evenly over a split."""
+    """Return the index of the first sample of at most ``count`` images, spread evenly over a split."""
     first = {name: index for index, name in reversed(list(enumerate(pictures)))}
-    places = sorted(first.values())
-    return places[:: -(-len(places) // count)]
+    indices = sorted(first.values())
+    return indices[:: -(-len(indices) // count)]
 
 
 def jpeg(picture: Tensor) -> str:
-    """Return an uint8 picture (3, H, W), or the first frame of a clip, as a small JPEG in base64."""
+    """Return a uint8 image (3, H, W), or the first frame of a clip (T, 3, H, W), as a small JPEG in base64."""
     image = Image.fromarray((picture if picture.ndim == 3 else picture[0]).permute(1, 2, 0).numpy())
     image.thumbnail((SIDE, SIDE))
     file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""What is told of training while it goes on: to the loggers, and beside the progress bar."""
+"""Logs the progress of training to the loggers and the progress bar."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from torch import Tensor
+from typing_extensions import override
 
 from velm_lightning.nn.distributed import summed
 from velm_lightning.types import Batch
@@ -19,18 +20,17 @@ class TrainLog(Callback):
     """Logs loss, learning rate, gradient norm and throughput every ``log_every_n_steps`` optimiser steps.
 
     ``train/loss`` is the mean over all items of that one step, in all its micro-batches and processes.
-    ``train/samples_per_second`` divides the samples of all processes since the row before by the time that training
-    took; evaluation, and what is written between evaluation and training, are left out.
+    ``train/samples_per_second`` divides the samples of all processes since the previous row by the training time,
+    without evaluation and the writing that follows it.
 
     The loggers are called directly: ``self.log`` would cost more than a small model's layer at every step.
 
     Attributes:
         loss: the loss that was logged last.
-        epoch_loss: mean loss over all items of the last epoch that came to its end, in all processes; NaN before the
-            first. A loss that is not finite is left out, as its step is.
-        timed_samples: samples of all processes from the first row on. The time before it, in which everything warms
-            up, does not count, in each start of a run.
-        timed_seconds: the time that training took for them.
+        epoch_loss: mean loss over all items of the last completed epoch, in all processes; NaN before the first. Losses
+            that are not finite are excluded, because their steps are skipped.
+        timed_samples: samples of all processes after the first row of this start; the time before it is warm-up.
+        timed_seconds: the training time of ``timed_samples``.
     """
 
     def __init__(self) -> None:
@@ -42,11 +42,11 @@ class TrainLog(Callback):
         self._items: float | Tensor = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count steps from where the run begins or goes on."""
+        """Start counting at the step that the run starts or resumes from."""
         self._step = trainer.global_step
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock, and forget the losses of the epoch before."""
+        """Start the clock and reset the mean loss at the start of an epoch."""
         self._clock.start()
         self._sum = self._items = 0.0
 
@@ -55,13 +55,13 @@ class TrainLog(Callback):
         self._clock.start()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop the clock."""
+        """Stop the clock during an evaluation."""
         self._clock.stop()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """Count the micro-batch; after the last one of a step, count its loss, and log it if it is time."""
+        """Count the samples of a micro-batch; after an optimiser step, add its loss and log every N steps."""
         order = getattr(getattr(trainer, "datamodule", None), "order", None)
         self._samples += batch.size
         self._lost += order.batch_size - batch.size if order else 0
@@ -73,13 +73,13 @@ class TrainLog(Callback):
             self._log(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop the clock, and compute the mean loss of the epoch."""
+        """Stop the clock and compute the mean loss at the end of an epoch."""
         self._clock.stop()
         total, items = _of_all(pl_module, float(self._sum), float(self._items))
         self.epoch_loss = total / items if items else math.nan
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count what was trained after the last row."""
+        """Add the samples and the time since the last row at the end of training."""
         (samples,) = _of_all(pl_module, self._samples)
         self._time(samples, self._clock.take())
 
@@ -99,19 +99,19 @@ class TrainLog(Callback):
         self._warm = True
         self.loss = total / items if items else math.nan
         self.unreadable += lost
-        found = {
+        metrics = {
             "train/loss": self.loss,
             "train/learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
             "train/samples_per_second": samples / seconds,
             "epoch": trainer.current_epoch,
         }
         if self.unreadable:
-            found["train/unreadable"] = self.unreadable
+            metrics["train/unreadable"] = self.unreadable
         norm = getattr(pl_module, "grad_norm", None)
         if isinstance(norm, Tensor):
-            found["train/grad_norm"] = float(norm)
+            metrics["train/grad_norm"] = float(norm)
         for logger in trainer.loggers:
-            logger.log_metrics(found, logged_step(trainer))
+            logger.log_metrics(metrics, logged_step(trainer))
             logger.save()
 
     def _time(self, samples: float, seconds: float) -> None:
@@ -121,23 +121,23 @@ class TrainLog(Callback):
 
 
 class _Clock:
-    """Adds up the time between its starts and stops."""
+    """A stopwatch that sums the time between its starts and stops."""
 
     def __init__(self) -> None:
         self._seconds, self._since = 0.0, math.nan
 
     def start(self) -> None:
-        """Go on; a clock that runs is left alone."""
+        """Start the clock if it does not run."""
         if math.isnan(self._since):
             self._since = time.perf_counter()
 
     def stop(self) -> None:
-        """Stop; a clock that stands is left alone."""
+        """Stop the clock if it runs."""
         if not math.isnan(self._since):
             self._seconds, self._since = self._seconds + time.perf_counter() - self._since, math.nan
 
     def take(self) -> float:
-        """Return the seconds since this was last asked, and begin again from 0."""
+        """Return the seconds since the last call, and reset the clock to 0."""
         running = not math.isnan(self._since)
         self.stop()
         seconds, self._seconds = self._seconds, 0.0
@@ -150,19 +150,19 @@ def _of_all(pl_module: LightningModule, *values: float) -> list[float]:
     """Return the sum of each value over all processes."""
     if pl_module.trainer.world_size == 1:
         return list(values)
-    found: list[float] = summed(torch.tensor(values, dtype=torch.float64, device=pl_module.device)).tolist()
-    return found
+    sums: list[float] = summed(torch.tensor(values, dtype=torch.float64, device=pl_module.device)).tolist()
+    return sums
 
 
 class Progress(RichProgressBar):
-    """Lightning's bar, redrawn a few times a second rather than at every step, with the loss that was logged last."""
+    """Lightning's progress bar with the last logged loss, redrawn every ``refresh_rate`` steps."""
 
     def __init__(self, log: TrainLog, refresh_rate: int = 10) -> None:
         super().__init__(refresh_rate=refresh_rate)
         self.train_log = log
 
+    @override
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        """Add the loss."""
         items = super().get_metrics(trainer, pl_module)
         items.pop("v_num", None)
         if self.train_log.loss == self.train_log.loss:
@@ -171,5 +171,5 @@ class Progress(RichProgressBar):
 
 
 def logged_step(trainer: Trainer) -> int:
-    """Return the step that Lightning's own entries carry at this moment."""
+    """Return the step that Lightning uses for its own log entries."""
     return int(trainer.fit_loop.epoch_loop._batches_that_stepped)

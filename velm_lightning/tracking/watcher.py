@@ -1,7 +1,7 @@
-"""A little process beside a run, which marks it as failed when the run's own process is gone without a word.
+"""A script that marks a run as failed if its process dies without setting a status.
 
-It runs as a script, with the standard library alone: ``python watcher.py run.json``, its input the pipe that the run
-holds open. Whatever ends the run, ``kill -9`` too, closes the pipe.
+It uses only the standard library and is called as ``python watcher.py run.json``. Its stdin is a pipe that the run
+holds open and that closes when the run ends, also by ``kill -9``.
 """
 
 import json
@@ -11,10 +11,10 @@ from contextlib import suppress
 
 
 def main(path: str) -> None:
-    """Wait for the end of the run; then put ``failed`` into its record where that still says ``running``."""
+    """Wait for the end of the run, then set its status to ``failed`` if it is still ``running``."""
     sys.stdin.buffer.read()
     if not os.path.isfile(path):
-        return  # somebody has thrown the run away
+        return  # the run was deleted
     with open(path, encoding="utf-8") as file:
         record = json.load(file)
     if record.get("status") == "running":
@@ -23,7 +23,7 @@ def main(path: str) -> None:
             with open(part, "w", encoding="utf-8") as file:
                 file.write(json.dumps(record | {"status": "failed"}, indent=2) + "\n")
             os.replace(part, path)
-        except OSError:  # a disk that is full, or gone: a record that nobody is at work on says enough
+        except OSError:  # a full or unmounted disk: the status stays ``running``
             with suppress(OSError):
                 os.unlink(part)
 

@@ -1,0 +1,108 @@
+"""Recomputes the reported figures of a run from its stored predictions."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from velm_lightning.io.configurable import build
+from velm_lightning.io.files import read_json, read_text
+from velm_lightning.tasks.base import Task
+from velm_lightning.tasks.floors import constant
+from velm_lightning.tasks.rows import group_scores, sizes
+from velm_lightning.types import InputError, Prediction
+
+TOLERANCE = 1e-9
+"""Relative and absolute difference below which two figures agree."""
+
+
+class Figure(NamedTuple):
+    """A reported figure and its value recomputed from the predictions; NaN if one of them is missing."""
+
+    split: str
+    name: str
+    reported: float
+    computed: float
+
+    @property
+    def agrees(self) -> bool:
+        """Whether both values are the same up to ``TOLERANCE``."""
+        return _same(self.reported, self.computed)
+
+
+def verify(folder: Path, allow: Sequence[str] = ()) -> list[Figure]:
+    """Recompute the figures of a run: every prediction is scored again against its references.
+
+    Args:
+        folder: the run's folder.
+        allow: packages, in addition to this one, whose classes the run may name.
+
+    Raises:
+        InputError: there is no evaluation in the folder, or its record or its predictions cannot be read.
+    """
+    path = folder / "run.json"
+    record = read_json(path) if path.is_file() else {}
+    if not isinstance(record, dict) or not record.get("scores"):
+        raise InputError(f"{folder} holds no evaluated run: give a folder with run.json and predictions")
+    figures: list[Figure] = []
+    for split in record["scores"]:
+        rows = read_rows(folder / "predictions" / f"{split}.jsonl")
+        figures += _figures(record, split, rows, _task(record, split, allow))
+    return figures
+
+
+def _task(record: Mapping[str, Any], split: str, allow: Sequence[str]) -> Task:
+    """Return the task that scored an evaluation; runs of earlier versions record only the task of the training."""
+    model = record.get("evaluations", {}).get(split, record).get("model")
+    task: Task = build(model["init_args"]["task"], allow)
+    return task
+
+
+def _figures(record: Mapping[str, Any], split: str, stored: Sequence[Prediction], task: Task) -> Iterator[Figure]:
+    rows = task.score([row._replace(score=math.nan) for row in stored])
+    reported = dict(record["scores"][split])
+    computed = {**task.compute_metrics(rows), **sizes(rows)}
+    groups = record.get("groups", {}).get(split, {})
+    reported |= {f"score · {name}": value for name, value in groups.items()}
+    computed |= {f"score · {name}": score for name, (_, score) in group_scores(rows).items()}
+    for name, floor in record.get("floors", {}).get(split, {}).items():
+        if "answer" in floor:
+            numbers = {figure: value for figure, value in floor.items() if isinstance(value, int | float)}
+            again = task.compute_metrics(constant(task, rows, floor["answer"]))
+            reported |= {f"{name} · {figure}": value for figure, value in numbers.items() if figure in again}
+            computed |= {f"{name} · {figure}": again[figure] for figure in numbers if figure in again}
+    for name in dict.fromkeys([*reported, *computed]):
+        yield Figure(split, name, reported.get(name, math.nan), computed.get(name, math.nan))
+    odd = [new.key for old, new in zip(stored, rows, strict=True) if not _same(old.score, new.score)]
+    yield Figure(split, f"samples with another score{f', as {odd[0]}' if odd else ''}", 0, len(odd))
+
+
+def _same(a: float, b: float) -> bool:
+    return math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=TOLERANCE) or (math.isnan(a) and math.isnan(b))
+
+
+def read_rows(path: Path) -> list[Prediction]:
+    """Read a file of predictions, one JSON object per line.
+
+    Raises:
+        InputError: the file is missing, or a line is not a prediction.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: was it moved?")
+    rows = []
+    for number, line in enumerate(read_text(path).split("\n"), 1):
+        if not line:
+            continue
+        try:
+            values = json.loads(line)
+            numbers = {name: math.nan if values[name] is None else values[name] for name in _NUMBERS}
+            rows.append(Prediction(**values | numbers | {"references": tuple(values["references"] or ())}))
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise InputError(f"{path}:{number}: not a prediction: {error}") from error
+    return rows
+
+
+_NUMBERS = ("score", "confidence", "loss")
