@@ -289,8 +289,8 @@ def test_faulty_arguments_are_refused_by_name(tmp_path, options, told):
 
 
 def test_an_unknown_column_error_names_the_setting(tmp_path):
-    assert "name it by columns.image" in refused(tmp_path, {"file": "a.jpg", "text": "a"})
-    assert "name it by columns.text, or `text: null`" in refused(tmp_path, {"image": "a.jpg", "question": "a"})
+    assert "set columns.image" in refused(tmp_path, {"file": "a.jpg", "text": "a"})
+    assert "set columns.text, or `text: null`" in refused(tmp_path, {"image": "a.jpg", "question": "a"})
     assert "both target and answers" in refused(tmp_path, {**ROW, "target": "a sentence"})
     assert samples(tmp_path, {**ROW, "target": "a sentence"}, columns={"answers": None})[0].target == "a sentence"
 
