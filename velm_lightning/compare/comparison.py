@@ -10,7 +10,7 @@ import numpy as np
 
 from velm_lightning.compare.budgets import expected_best
 from velm_lightning.compare.grouping import Method, methods, short_names
-from velm_lightning.compare.measures import Measure, Metric, measure, metric_of
+from velm_lightning.compare.measures import Metric, Tested, metric_of, tested_figure
 from velm_lightning.compare.modality_reliance import COSTS, modality_reliance
 from velm_lightning.compare.notes import notes_on
 from velm_lightning.compare.pairs import Family, Pair, all_pairs, chosen
@@ -31,6 +31,7 @@ class Comparison(NamedTuple):
         metric: the figure that methods are compared by.
         tested: the figure whose differences are tested: the same, or the mean sample score if it cannot be computed
             from single samples.
+        tested_sign: 1 if higher values of the tested figure are better, -1 if lower values are; the metric may differ.
         results: the methods, best first.
         pairs: the paired tests.
         family: which pairs are tested together.
@@ -43,6 +44,7 @@ class Comparison(NamedTuple):
     split: str
     metric: Metric
     tested: str
+    tested_sign: int
     results: list[Result]
     pairs: list[Pair]
     family: Family
@@ -58,8 +60,9 @@ class Comparison(NamedTuple):
 
     @property
     def control(self) -> Result | None:
-        """The better control."""
-        return next((one for one in self.results if one.method.control), None)
+        """The better control by the figure that is tested, or None if there is none."""
+        controls = [result for result in self.results if result.method.control]
+        return max(controls, key=lambda result: self.tested_sign * result.tested, default=None)
 
     @property
     def against_control(self) -> list[Pair]:
@@ -105,18 +108,31 @@ def compare(
         told = "".join(f"\n{one.folder}: {one.why}" for one in left)
         raise InputError(f"none of {len(runs) + len(left)} runs can be compared on {split!r}{told}")
     by = metric_of(kept, split, metric)
-    tested, figure = measure(by.name, [scores[id(run)] for run in kept], [run.figure(split, by.name) for run in kept])
+    tested = tested_figure(by, [scores[id(run)] for run in kept], [run.figure(split, by.name) for run in kept])
     alike = {data: [run for run in kept if run.data == data] for data in dict.fromkeys(run.data for run in kept)}
-    boards = {data: _board([scores[id(run)] for run in same], figure) for data, same in alike.items()}
+    boards = {data: _board([scores[id(run)] for run in same], tested) for data, same in alike.items()}
     rows = {id(run): row for same in alike.values() for row, run in enumerate(same)}
     results = [
-        _result(one, split, by, tested == by.name, boards[one.runs[0].data], rows) for one in methods(kept, controls)
+        _result(one, split, by, tested.name == by.name, boards[one.runs[0].data], rows)
+        for one in methods(kept, controls)
     ]
     results.sort(key=lambda one: -by.sign * one.score.value)
     tables = {data: board.table for data, board in boards.items()}
-    pairs, family = all_pairs(chosen(results, by.sign), tables, rows, by.sign)
+    pairs, family = all_pairs(chosen(results, by.sign), tables, rows, tested.sign)
     floors = {name: value for run in kept for name, value in run.floors(split, by.name).items()}
-    found = Comparison(split, by, tested, results, pairs, family, [], left, _budgets(results, by.sign), floors)
+    found = Comparison(
+        split=split,
+        metric=by,
+        tested=tested.name,
+        tested_sign=tested.sign,
+        results=results,
+        pairs=pairs,
+        family=family,
+        notes=[],
+        left=left,
+        budgets=_budgets(results, by.sign),
+        floors=floors,
+    )
     return found._replace(notes=notes_on(found, scores))
 
 
@@ -145,11 +161,11 @@ def _scores(
     return found, left
 
 
-def _board(scores: Sequence[Scores], tested: Measure) -> _Board:
-    first = scores[0]
-    table = Table.of([tested(one) for one in scores], np.unique(np.array(first.images), return_inverse=True)[1])
+def _board(scores: Sequence[Scores], tested: Tested) -> _Board:
+    first, measure = scores[0], tested.measure
+    table = Table.of([measure(one) for one in scores], np.unique(np.array(first.images), return_inverse=True)[1])
     names = sorted({name for name in first.groups if name})
-    return _Board(table, {name: [tested(one.of_group(name)).value for one in scores] for name in names})
+    return _Board(table, {name: [measure(one.of_group(name)).value for one in scores] for name in names})
 
 
 def _result(method: Method, split: str, metric: Metric, exact: bool, board: _Board, rows: dict[int, int]) -> Result:
@@ -160,6 +176,7 @@ def _result(method: Method, split: str, metric: Metric, exact: bool, board: _Boa
     return Result(
         method=method,
         score=image_interval(board.table, own[0]) if exact and len(own) == 1 else score,
+        tested=float(board.table.values[own].mean()),
         validation=mean([run.figure("val", metric.name) for run in method.runs]),
         figures={name: mean([run.figure(split, name) for run in method.runs]) for name in names},
         groups={name: seed_interval([values[row] for row in own]) for name, values in board.groups.items()},

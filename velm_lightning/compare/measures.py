@@ -71,21 +71,6 @@ Measure = Callable[[Scores], Measured]
 _MEASURES: dict[str, Measure] = {"loss": mean_loss, "macro_f1": macro_f1}
 
 
-def measure(metric: str, scores: Sequence[Scores], figures: Sequence[float]) -> tuple[str, Measure]:
-    """Return the name of the figure that is tested when ``metric`` is compared, and how it is computed.
-
-    Args:
-        metric: name of the figure that is compared.
-        scores: the samples of each run.
-        figures: the figure of each run as its record states it. A figure that is computed from the samples must equal
-            it; if none does, the mean sample score is tested.
-    """
-    for named in (_MEASURES.get(metric), mean_score):
-        if named and np.allclose([named(one).value for one in scores], figures, rtol=0, atol=1e-6):
-            return metric, named
-    return MEAN_SCORE, mean_score
-
-
 class Metric(NamedTuple):
     """The figure that methods are compared by.
 
@@ -98,6 +83,37 @@ class Metric(NamedTuple):
     name: str
     sign: int
     why: str
+
+
+class Tested(NamedTuple):
+    """The figure whose differences are tested.
+
+    Attributes:
+        name: the name of the metric, or ``MEAN_SCORE``.
+        sign: 1 if higher values of this figure are better, -1 if lower values are.
+        measure: computes the figure from the samples of a run.
+    """
+
+    name: str
+    sign: int
+    measure: Measure
+
+
+def tested_figure(metric: Metric, scores: Sequence[Scores], figures: Sequence[float]) -> Tested:
+    """Return the figure that is tested when methods are compared by ``metric``.
+
+    It is the metric itself if it can be computed from single samples, else the mean sample score, of which higher
+    values are better whatever the direction of the metric.
+
+    Args:
+        metric: the figure that methods are compared by.
+        scores: the samples of each run.
+        figures: the metric of each run according to its record. A figure computed from the samples must equal it.
+    """
+    for measure in (_MEASURES.get(metric.name), mean_score):
+        if measure and np.allclose([measure(samples).value for samples in scores], figures, rtol=1e-6, atol=1e-6):
+            return Tested(metric.name, metric.sign, measure)
+    return Tested(MEAN_SCORE, 1, mean_score)
 
 
 _LOWER = ("loss", "rank", "perplexity")

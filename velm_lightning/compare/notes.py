@@ -26,7 +26,8 @@ def _figure(found: Comparison) -> list[str]:
         notes.append(f"Compared by {name}: {why}{'; lower is better' if sign < 0 else ''}.")
     if found.tested != name:
         notes.append(
-            f"{name} is not computed from single samples here: paired tests and groups are of the {found.tested}."
+            f"{name} is not computed from single samples here: paired tests and groups are of the {found.tested}, of "
+            "which higher is better."
         )
     best = max(found.results, key=lambda one: one.figures.get("score", float("-inf")))
     if best is not found.results[0] and name != "score":

@@ -111,7 +111,7 @@ def all_pairs(
         results: the methods.
         tables: the figures of the runs by the data that they were evaluated on.
         rows: the row of each run in its table, by identity.
-        sign: 1 if higher is better, -1 if lower is.
+        sign: 1 if higher values of the figure in the tables are better, -1 if lower values are.
     """
     found = [
         _ordered(a, b, tables[a.method.runs[0].data], rows, sign)

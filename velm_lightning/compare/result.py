@@ -19,6 +19,7 @@ class Result(NamedTuple):
         method: what it is and its runs.
         score: the mean over seeds of the figure that is compared, with its interval over seeds; for one seed, over
             images.
+        tested: the mean over seeds of the figure whose differences are tested.
         validation: the mean of this figure on the validation split.
         figures: the means of all figures of the split.
         groups: the mean of this figure of every group of samples, over seeds.
@@ -28,6 +29,7 @@ class Result(NamedTuple):
 
     method: Method
     score: Interval
+    tested: float
     validation: float
     figures: dict[str, float]
     groups: dict[str, Interval]
