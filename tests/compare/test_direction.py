@@ -7,6 +7,7 @@ import pytest
 from helpers.run_folders import lines, run
 
 from velm_lightning.compare.comparison import compare
+from velm_lightning.compare.measures import lower_is_better
 from velm_lightning.compare.reading import read_runs
 from velm_lightning.compare.tables import sheets
 
@@ -87,3 +88,82 @@ def test_a_monitored_loss_that_rows_lack_is_tested_by_the_score(tmp_path):
     assert (found.metric[:2], found.tested) == (("loss", -1), "mean sample score")
     assert names(found.pairs) == [("LateFusion", "EarlyFusion")]
     assert found.pairs[0].difference.interval.value == pytest.approx(0.6)
+
+
+def test_figures_of_which_lower_is_better_are_recognized():
+    lower = ("val_loss", "text_to_image_median_rank", "FID(judge-0a1b)", "perplexity", "word_error")
+    assert all(map(lower_is_better, lower))
+    assert not any(map(lower_is_better, ("score", "text_to_image_r1", "filter", "chrf", "judge_accuracy")))
+
+
+def test_a_loss_without_values_for_some_samples_is_tested(tmp_path):
+    for seed in range(3):
+        for fusion, level in (("LateFusion", 0.2), ("EarlyFusion", 0.9)):
+            losses = [None, None, *(level + seed / 100 + 0.001 * n for n in range(18))]
+            figures = {"loss": float(np.mean(losses[2:]))}
+            ranked(tmp_path, fusion, seed, 1.0, 0.5, losses, figures)
+    found = compared(tmp_path, metric="loss")
+    assert (found.tested, found.tested_sign) == ("loss", -1)
+    assert names(found.pairs) == [("LateFusion", "EarlyFusion")]
+    assert found.pairs[0].difference.interval.value == pytest.approx(-0.7)
+    assert "lower values are better" in sheet(found, "paired differences").caption
+
+
+def two_data_sets(folder):
+    """The same fusion and control on easy and on hard data, each with its majority answer."""
+    for seed in range(3):
+        for data, level in (("easy", 0.8), ("hard", 0.2)):
+            record = {
+                "data": {"test": data},
+                "floors": {"test": {"majority": {"answer": "yes", "score": level, "text_to_image_median_rank": 3.0}}},
+            }
+            for fusion, lead in (("LateFusion", 0.1 + seed / 100), ("TextOnly", 0.01 * seed)):
+                made = ranked(folder, fusion, seed, 5.0, level + lead, data__name=data)
+                path = made / "run.json"
+                path.write_text(json.dumps(json.loads(path.read_text()) | record))
+
+
+def test_each_data_set_has_its_own_control_and_floor(tmp_path):
+    two_data_sets(tmp_path)
+    found = compared(tmp_path)
+    assert len(found.controls) == 2
+    assert len([table for table in sheets(found) if table.title.startswith("against the better control")]) == 2
+    for control in found.controls:
+        (pair,) = found.against(control)
+        assert pair.a.method.data == control.method.data
+        assert pair.b is control
+    assert sorted(found.floors.items()) == [
+        ("majority answer 'yes' · data=easy", 0.8),
+        ("majority answer 'yes' · data=hard", 0.2),
+    ]
+    notes = [note for note in found.notes if note.startswith("Intervals that do not lie above")]
+    assert [note.count("LateFusion") for note in notes] == [0, 0]
+
+
+def test_a_record_of_an_earlier_version_is_compared(tmp_path):
+    """Earlier records hold neither floors nor evaluations nor the operations of a training step."""
+    for seed in range(3):
+        folder = run(tmp_path, "LateFusion", seed)
+        record = json.loads((folder / "run.json").read_text())
+        for key in ("training_flops_per_sample", "inference_flops_per_sample", "modalities", "signature"):
+            del record[key]
+        (folder / "run.json").write_text(json.dumps(record | {"flops_per_sample": 44246016}))
+    found = compared(tmp_path)
+    assert (len(found.runs), found.left, found.floors) == (3, [], {})
+    assert np.isnan(found.results[0].costs["training_flops_per_sample"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"scores": {"test/score": 0.5}}, "the scores in run.json are not figures by split"),
+        ({"scores": {"test": {"score": None, "samples": 160}}}, None),
+        ({"model": None}, None),
+    ],
+)
+def test_an_odd_record_is_compared_or_left_out_by_name(tmp_path, changes, why):
+    run(tmp_path, "EarlyFusion")
+    path = run(tmp_path, "LateFusion") / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    found = compared(tmp_path, split="test")
+    assert [left.why for left in found.left] == ([why] if why else [])

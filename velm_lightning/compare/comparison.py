@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -9,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from velm_lightning.compare.budgets import expected_best
-from velm_lightning.compare.grouping import Method, methods, short_names
-from velm_lightning.compare.measures import Metric, Tested, metric_of, tested_figure
+from velm_lightning.compare.grouping import Method, data_mark, methods, short_names
+from velm_lightning.compare.measures import COUNTS, Metric, Tested, metric_of, tested_figure
 from velm_lightning.compare.modality_reliance import COSTS, modality_reliance
 from velm_lightning.compare.notes import notes_on
 from velm_lightning.compare.pairs import Family, Pair, all_pairs, chosen
@@ -18,9 +19,6 @@ from velm_lightning.compare.reading import RunFolder, Scores, SkippedRun
 from velm_lightning.compare.result import Result, mean
 from velm_lightning.compare.statistics import Interval, Table, image_interval, seed_interval
 from velm_lightning.errors import InputError
-
-COUNTS = ("samples", "without_references")
-"""Entries of a record's scores that are no figures."""
 
 
 class Comparison(NamedTuple):
@@ -37,7 +35,8 @@ class Comparison(NamedTuple):
         family: which pairs are tested together.
         notes: what a reader must know, a sentence each.
         left: folders that were left out.
-        budgets: for each fusion the expected best validation figure of 1, 2, … trials.
+        budgets: for each fusion, and each data set if there are several, the expected best validation figure of
+            1, 2, … trials.
         floors: scores that need no model, such as that of the majority answer; no methods, and never tested.
     """
 
@@ -59,19 +58,23 @@ class Comparison(NamedTuple):
         return [run for result in self.results for run in result.method.runs]
 
     @property
-    def control(self) -> Result | None:
-        """The better control by the figure that is tested, or None if there is none."""
-        controls = [result for result in self.results if result.method.control]
-        return max(controls, key=lambda result: self.tested_sign * result.tested, default=None)
+    def controls(self) -> list[Result]:
+        """The better control of each data set, by the figure that is tested."""
+        best: dict[str, Result] = {}
+        for result in self.results:
+            other = best.get(result.method.data)
+            if result.method.control and (
+                other is None or self.tested_sign * result.tested > self.tested_sign * other.tested
+            ):
+                best[result.method.data] = result
+        return list(best.values())
 
-    @property
-    def against_control(self) -> list[Pair]:
-        """The pairs of the better control with every method that is none; they belong to the family of all pairs."""
-        best = self.control
+    def against(self, control: Result) -> list[Pair]:
+        """Return the pairs of a control with every method that is not one; they belong to the family of all pairs."""
         return [
             pair
             for pair in self.pairs
-            if (pair.a is best or pair.b is best) and not (pair.a.method.control and pair.b.method.control)
+            if (pair.a is control or pair.b is control) and not (pair.a.method.control and pair.b.method.control)
         ]
 
 
@@ -116,10 +119,15 @@ def compare(
         _result(one, split, by, tested.name == by.name, boards[one.runs[0].data], rows)
         for one in methods(kept, controls)
     ]
-    results.sort(key=lambda one: -by.sign * one.score.value)
+    results.sort(key=lambda one: (math.isnan(one.score.value), -by.sign * one.score.value))
     tables = {data: board.table for data, board in boards.items()}
     pairs, family = all_pairs(chosen(results, by.sign), tables, rows, tested.sign)
-    floors = {name: value for run in kept for name, value in run.floors(split, by.name).items()}
+    several = len(alike) > 1
+    floors = {
+        f"{name} · data={data_mark(run)}" if several else name: value
+        for run in kept
+        for name, value in run.floors(split, by.name).items()
+    }
     found = Comparison(
         split=split,
         metric=by,
@@ -148,7 +156,7 @@ def _scores(
             found[id(run)] = run.scores(split)
         except InputError as error:
             left.append(SkippedRun(run.folder, str(error)))
-    for data in {run.data for run in runs}:
+    for data in dict.fromkeys(run.data for run in runs):
         same = [run for run in runs if run.data == data and id(run) in found]
         times = Counter(found[id(run)].keys for run in same)
         usual = max(times, key=lambda one: (times[one], len(one)), default=())
@@ -180,6 +188,7 @@ def _result(method: Method, split: str, metric: Metric, exact: bool, board: _Boa
         validation=mean([run.figure("val", metric.name) for run in method.runs]),
         figures={name: mean([run.figure(split, name) for run in method.runs]) for name in names},
         groups={name: seed_interval([values[row] for row in own]) for name, values in board.groups.items()},
+        floors=method.runs[0].floors(split, metric.name),
         costs={name: mean([run.cost(name) for run in method.runs]) for name in COSTS},
         probe=modality_reliance(method, split),
     )
@@ -188,8 +197,10 @@ def _result(method: Method, split: str, metric: Metric, exact: bool, board: _Boa
 def _budgets(results: Sequence[Result], sign: int) -> dict[str, list[float]]:
     """Return curves for the fusions that were searched: those with several configurations."""
     trials: dict[str, list[float]] = {}
+    several = len({one.method.data for one in results}) > 1
     for one in results:
-        trials.setdefault(one.method.fusion, []).append(sign * one.validation)
+        mark = f" · data={data_mark(one.method.runs[0])}" if several else ""
+        trials.setdefault(one.method.fusion + mark, []).append(sign * one.validation)
     return {
         fusion: [sign * value for value in expected_best([value for value in values if value == value])]
         for fusion, values in trials.items()

@@ -92,7 +92,8 @@ def _heat(found: Comparison) -> Panel:
     z = [[one.groups[name].value if name in one.groups else None for name in names] for one in best]
     heat = {
         "type": "heatmap", "z": z, "x": [safe(name) for name in names], "y": [label(one, found) for one in best],
-        "colorscale": [[0, "#f3f6fb"], [1, "#3d6bb3"]], "texttemplate": "%{z:.3f}" if len(names) <= 15 else "",
+        "colorscale": [[0, "#f3f6fb"], [1, "#3d6bb3"]], "reversescale": found.tested_sign < 0,
+        "texttemplate": "%{z:.3f}" if len(names) <= 15 else "",
         "xgap": 2, "ygap": 2,
     }  # fmt: skip
     layout = layout_of(height=110 + 34 * len(best))
@@ -107,7 +108,7 @@ def _budgets(found: Comparison, colours: dict[str, str]) -> Panel:
     traces = [
         {
             "type": "scatter", "mode": "lines+markers", "x": list(range(1, len(curve) + 1)), "y": curve,
-            "name": safe(fusion), "line": {"color": colours[fusion]},
+            "name": safe(fusion), "line": {"color": colours[fusion.partition(" · ")[0]]},
         }
         for fusion, curve in found.budgets.items()
     ]  # fmt: skip

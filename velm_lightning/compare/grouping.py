@@ -30,6 +30,11 @@ class Method(NamedTuple):
     runs: tuple[RunFolder, ...]
     control: bool
 
+    @property
+    def data(self) -> str:
+        """The data and the scorer of its figures; see ``RunFolder.data``."""
+        return self.runs[0].data
+
 
 def methods(runs: Sequence[RunFolder], controls: Sequence[str] = ()) -> list[Method]:
     """Group runs by their configuration and by the data that they were evaluated on.
@@ -122,9 +127,15 @@ def _names(firsts: Sequence[RunFolder], chosen: Mapping[int, Settings], differin
         apart = [key for key in differing if several(chosen[id(other)].get(key) for other in same)]
         words = [f"{name}={shown(own[key])}" for key, name in short_names(apart).items() if key in own]
         if several(other.data for other in same):
-            words.append(f"data={next(iter((run.record.get('data') or {'': '?'}).values()))[:6]}")
+            words.append(f"data={data_mark(run)}")
         names[id(run)] = " · ".join([run.fusion, *words])
     return names
+
+
+def data_mark(run: RunFolder) -> str:
+    """Return the beginning of the fingerprint of a run's data, ``?`` if the record has none."""
+    prints = run.record.get("data")
+    return str(next(iter(prints.values())))[:6] if isinstance(prints, dict) and prints else "?"
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:

@@ -5,6 +5,7 @@ Of the latter, each is its value and the effect that every sample has on it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -13,6 +14,9 @@ import numpy as np
 from velm_lightning.compare.reading import RunFolder, Scores
 from velm_lightning.compare.student import Array
 from velm_lightning.errors import InputError
+
+COUNTS = ("samples", "without_references")
+"""Entries of a record's scores that are not figures."""
 
 MEAN_SCORE = "mean sample score"
 """The figure that is tested if the one asked for cannot be computed from single samples."""
@@ -32,10 +36,12 @@ class Measured(NamedTuple):
 
 
 def _mean(values: Array) -> Measured:
-    if not len(values):
-        return Measured(float("nan"), values)
-    mean = float(values.mean())
-    return Measured(mean, (values - mean) / len(values))
+    """Return the mean of the values that are not NaN; a NaN has no effect on it."""
+    valid = ~np.isnan(values)
+    if not valid.any():
+        return Measured(float("nan"), np.zeros(len(values)))
+    mean = float(values[valid].mean())
+    return Measured(mean, np.where(valid, values - mean, 0.0) / valid.sum())
 
 
 def mean_score(scores: Scores) -> Measured:
@@ -44,7 +50,7 @@ def mean_score(scores: Scores) -> Measured:
 
 
 def mean_loss(scores: Scores) -> Measured:
-    """Return the mean of the samples' losses."""
+    """Return the mean of the samples' losses, without samples that have none."""
     return _mean(scores.losses)
 
 
@@ -116,7 +122,18 @@ def tested_figure(metric: Metric, scores: Sequence[Scores], figures: Sequence[fl
     return Tested(MEAN_SCORE, 1, mean_score)
 
 
-_LOWER = ("loss", "rank", "perplexity")
+_LOWER = ("loss", "rank", "perplexity", "error", "distance", "fid", "nll", "mse", "mae", "wer", "ter")
+
+
+def lower_is_better(name: str) -> bool:
+    """Return whether lower values of a figure are better, by the last word of its name without an argument.
+
+    Example:
+        >>> lower_is_better("text_to_image_median_rank"), lower_is_better("FID(judge)"), lower_is_better("text_r1")
+        (True, True, False)
+    """
+    name = name.partition("(")[0].lower()
+    return name.endswith(_LOWER[:3]) or re.split(r"[^a-z0-9]+", name)[-1] in _LOWER
 
 
 def metric_of(runs: Sequence[RunFolder], split: str, name: str | None = None) -> Metric:
@@ -137,14 +154,17 @@ def metric_of(runs: Sequence[RunFolder], split: str, name: str | None = None) ->
         name = name.removeprefix(f"{split}/")
         if name not in shared:
             raise InputError(f"--metric {name} is not among the figures of every run on {split}: {', '.join(shared)}")
-        return Metric(name, -1 if (name, True) in monitored or name.endswith(_LOWER) else 1, "chosen by --metric")
+        return Metric(name, -1 if (name, True) in monitored or lower_is_better(name) else 1, "chosen by --metric")
     if len(monitored) == 1:
         ((name, lower),) = monitored
         if name in shared:
             return Metric(name, -1 if lower else 1, "the figure by which the runs chose their checkpoints")
-    told = ", ".join(sorted(one for one, _ in monitored))
-    return Metric("score", 1, f"for the runs monitor {told}, which not all of them have on {split}; choose by --metric")
+    if "score" not in shared:
+        raise InputError(f"not every run has a score on {split}: choose --metric among {', '.join(shared) or 'none'}")
+    names = ", ".join(sorted({monitor for monitor, _ in monitored}))
+    why = f"which not all of them have on {split}" if len(monitored) == 1 else "which is not one figure for all of them"
+    return Metric("score", 1, f"the runs monitor {names}, {why}; choose another by --metric")
 
 
 def _has(run: RunFolder, split: str, figure: str) -> bool:
-    return figure != "samples" and figure in run.record["scores"].get(split, {})
+    return figure not in COUNTS and figure in run.record["scores"].get(split, {})

@@ -29,7 +29,8 @@ def _figure(found: Comparison) -> list[str]:
             f"{name} is not computed from single samples here: paired tests and groups are of the {found.tested}, of "
             "which higher is better."
         )
-    best = max(found.results, key=lambda one: one.figures.get("score", float("-inf")))
+    same = [result for result in found.results if result.method.data == found.results[0].method.data]
+    best = max(same, key=lambda result: result.figures.get("score", float("-inf")))
     if best is not found.results[0] and name != "score":
         notes.append(f"By {name} {found.results[0].method.name} leads, by score {best.method.name}.")
     return notes
@@ -76,28 +77,28 @@ def _findings(found: Comparison) -> list[str]:
             named = "; ".join(f"{pair.a.method.name} over {pair.b.method.name} ({pair.need})" for pair in some[:3])
             rest = f"; and {len(some) - 3} more" if len(some) > 3 else ""
             notes.append(f"{told}, {len(some)} of {len(pairs)} pairs: {named}{rest}.")
-    control = found.control
-    short = [pair for pair in found.against_control if not (pair.clear and pair.b is control)]
-    unbeaten = {id(one) for pair in short for one in (pair.a, pair.b)} - {id(control)}
-    if control is not None and unbeaten:
-        named = ", ".join(one.method.name for one in found.results if id(one) in unbeaten)
-        notes.append(
-            f"Not shown to beat the better control, {control.method.name}: {named}. Nothing shows that image and text "
-            "are both used there."
-        )
+    for control in found.controls:
+        open_pairs = [pair for pair in found.against(control) if not (pair.clear and pair.b is control)]
+        unbeaten = {id(result) for pair in open_pairs for result in (pair.a, pair.b)} - {id(control)}
+        if unbeaten:
+            named = ", ".join(result.method.name for result in found.results if id(result) in unbeaten)
+            notes.append(
+                f"Not shown to beat the better control, {control.method.name}: {named}. Nothing shows that image and "
+                "text are both used there."
+            )
     return notes
 
 
 def _below_floor(found: Comparison) -> list[str]:
     """Return which methods' intervals do not clear the score of the majority answer."""
-    name, sign, _ = found.metric
-    notes = []
-    for floor, value in found.floors.items():
-        below = [
-            one.method.name
-            for one in found.results
-            if floor.startswith("majority") and not (one.score.low > value if sign > 0 else one.score.high < value)
-        ]
-        if below:
-            notes.append(f"Intervals that do not clear the {floor} ({name} {value:.4f}): {', '.join(below)}.")
+    notes, sign = [], found.metric.sign
+    below: dict[tuple[str, float], list[str]] = {}
+    for result in found.results:
+        for floor, value in result.floors.items():
+            better = result.score.low > value if sign > 0 else result.score.high < value
+            if floor.startswith("majority") and not better:
+                below.setdefault((floor, value), []).append(result.method.name)
+    for (floor, value), methods in below.items():
+        side = "above" if sign > 0 else "below"
+        notes.append(f"Intervals that do not lie {side} the {floor}, {value:.4f}: {', '.join(methods)}.")
     return notes

@@ -94,12 +94,13 @@ def chosen(results: Sequence[Result], sign: int) -> list[Result]:
     """Return the methods that are compared in pairs; ``sign`` is 1 if higher is better, -1 if lower is."""
     if len(results) <= MOST:
         return list(results)
-    best: dict[str, Result] = {}
-    for one in results:
-        found = best.get(one.method.fusion)
-        if found is None or sign * one.validation > sign * found.validation:
-            best[one.method.fusion] = one
-    return [one for one in results if best[one.method.fusion] is one]
+    best: dict[tuple[str, str], Result] = {}
+    for result in results:
+        key = result.method.data, result.method.fusion
+        other = best.get(key)
+        if other is None or math.isnan(other.validation) or sign * result.validation > sign * other.validation:
+            best[key] = result
+    return [result for result in results if best[result.method.data, result.method.fusion] is result]
 
 
 def all_pairs(

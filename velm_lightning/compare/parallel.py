@@ -22,11 +22,12 @@ def parallel(found: Comparison) -> Panel:
     axes = [_axis(name, values) for name, values in settings.items()]
     axes += [_axis(COSTS["parameters"], [one.costs["parameters"] for one in found.results])]
     axes += [_axis(f"{found.metric.name} on {found.split}", scores)]
+    shades = [place if found.metric.sign > 0 else 1 - place for place in axes[-1].places]
     lines = [
         {
             "type": "scatter", "mode": "lines", "showlegend": False, "name": "",
             "x": list(range(len(axes))), "y": [axis.places[row] for axis in axes], "text": safe(one.method.name),
-            "hovertemplate": f"%{{text}}: {one.score.value:.4f}", "line": {"color": _shade(axes[-1].places[row])},
+            "hovertemplate": f"%{{text}}: {one.score.value:.4f}", "line": {"color": _shade(shades[row])},
         }
         for row, one in reversed(list(enumerate(found.results[:200])))
     ]  # fmt: skip

@@ -69,9 +69,14 @@ class RunFolder:
         status = self.record.get("status", "unknown")
         if status != "finished":
             raise InputError(f"its status is {status!r}")
-        if not self.record.get("scores"):
+        scores = self.record.get("scores")
+        if not scores:
             raise InputError("it was not evaluated")
+        if not isinstance(scores, dict) or not all(isinstance(figures, dict) for figures in scores.values()):
+            raise InputError("the scores in run.json are not figures by split")
         self.config = dict(flat(read_yaml(folder / "config.yaml")))
+        if not self._class_path:
+            raise InputError("neither config.yaml nor run.json names the class of its model (model.class_path)")
 
     @property
     def ident(self) -> str:
@@ -86,7 +91,13 @@ class RunFolder:
     @property
     def fusion(self) -> str:
         """The class of its model."""
-        return short_class(self.config.get("model.class_path") or self.record["model"]["class_path"])
+        return short_class(self._class_path)
+
+    @property
+    def _class_path(self) -> str:
+        model = self.record.get("model")
+        recorded = model.get("class_path") if isinstance(model, dict) else None
+        return str(self.config.get("model.class_path") or recorded or "")
 
     @property
     def data(self) -> str:
@@ -95,21 +106,23 @@ class RunFolder:
 
     def figure(self, split: str, name: str = "score") -> float:
         """Return a figure of a split, NaN where there is none."""
-        return float(self.record["scores"].get(split, {}).get(name, MISSING))
+        value = (self.record["scores"].get(split) or {}).get(name)
+        return float(value) if isinstance(value, (int, float)) else MISSING
 
     @property
     def monitored(self) -> tuple[str, bool]:
         """The figure by which its checkpoint was chosen, and whether lower is better."""
         name = str(self.config.get("checkpoint.monitor") or "val/score")
-        return name.removeprefix("val/"), self.config.get("checkpoint.mode") == "min"
+        mode = self.config.get("checkpoint.mode")
+        return name.removeprefix("val/"), mode == "min" if mode else name.endswith(("loss", "rank", "perplexity"))
 
     def floors(self, split: str, metric: str = "score") -> dict[str, float]:
         """Return what the majority answer and the like reach by a metric, by their names in a table."""
-        found = self.record.get("floors", {}).get(split, {})
+        found = (self.record.get("floors") or {}).get(split) or {}
         return {
             f"{name} answer {floor['answer'][:40]!r}" if "answer" in floor else name: float(floor[metric])
             for name, floor in found.items()
-            if metric in floor
+            if isinstance(floor, dict) and isinstance(floor.get(metric), (int, float))
         }
 
     def cost(self, name: str) -> float:
@@ -170,10 +183,12 @@ class RunFolder:
             raise InputError(f"predictions/{split}.jsonl has {len(rows)} rows, {expected} samples were evaluated")
         try:
             kept = [row for row in rows if row["score"] is not None]
+            if not np.all(np.isfinite([row["score"] for row in kept])):
+                raise InputError(f"predictions/{split}.jsonl has scores that are not finite")
             return Scores(
                 tuple(row["key"] for row in kept),
                 tuple(row.get("image") or row["key"] for row in kept),
-                tuple(row["group"] for row in kept),
+                tuple(row.get("group") or "" for row in kept),
                 np.array([row["score"] for row in kept], float),
                 np.array([row.get("loss") for row in kept], float),  # null becomes NaN
                 tuple(str(row.get("prediction", "")) for row in kept),
@@ -214,7 +229,8 @@ def read_runs(places: Sequence[Path]) -> tuple[list[RunFolder], list[SkippedRun]
             left.append(SkippedRun(folder, str(error)))
     latest: dict[str, RunFolder] = {}
     for run in sorted(runs, key=lambda run: str(run.record.get("started", ""))):
-        mark = json.dumps([run.data, run.seed, choices(run)], sort_keys=True, default=str)
+        settings = {key: value for key, value in choices(run).items() if value is not None}  # as one method holds them
+        mark = json.dumps([run.data, run.seed, settings], sort_keys=True, default=str)
         if mark in latest:
             left.append(SkippedRun(latest[mark].folder, f"{run.ident} repeats its configuration and seed"))
         latest[mark] = run

@@ -23,6 +23,7 @@ class Result(NamedTuple):
         validation: the mean of this figure on the validation split.
         figures: the means of all figures of the split.
         groups: the mean of this figure of every group of samples, over seeds.
+        floors: the figure that is compared, of the majority answer and other answers without a model, by name.
         costs: the means of what it costs, named as in ``COSTS``.
         probe: what it owes to each modality, if all its runs were probed.
     """
@@ -33,6 +34,7 @@ class Result(NamedTuple):
     validation: float
     figures: dict[str, float]
     groups: dict[str, Interval]
+    floors: dict[str, float]
     costs: dict[str, float]
     probe: dict[str, ModalityReliance]
 

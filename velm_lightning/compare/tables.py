@@ -40,7 +40,8 @@ class Sheet(NamedTuple):
 
 def sheets(found: Comparison) -> list[Sheet]:
     """Return the tables of a comparison: scores with costs, other figures, pairs, control, modalities, groups."""
-    made = [_scores(found), _figures(found), _pairs(found), _control(found), _probes(found), _groups(found)]
+    controls = [_control(found, control) for control in found.controls]
+    made = [_scores(found), _figures(found), _pairs(found), *controls, _probes(found), _groups(found)]
     return [one for one in made if one.rows]
 
 
@@ -78,27 +79,31 @@ def _pairs(found: Comparison) -> Sheet:
     caption = (
         f"Family: all pairs of methods, tested together: {count} with at least {family.least} seeds. {PAIRED} A claim "
         f"(clear) needs p below 0.05; where fewer seeds were compared, there is none. Needed seeds are for "
-        "a power of 80 %, if the differences and spreads seen are the true ones."
+        f"a power of 80 %, if the differences and spreads seen are the true ones.{_direction(found)}"
     )
     head = ["better", "worse", "difference [95 %]", "p (Holm)", "seeds", "verdict"]
     rows = [[pair.a.method.name, pair.b.method.name, *_tested(pair), pair.verdict] for pair in found.pairs]
     return Sheet(f"paired differences of {found.tested}", head, rows, 2, caption)
 
 
-def _control(found: Comparison) -> Sheet:
-    control = found.control
-    if control is None:
-        return Sheet("", [], [])
+def _direction(found: Comparison) -> str:
+    return f" Of the {found.tested}, lower values are better." if found.tested_sign < 0 else ""
+
+
+def _control(found: Comparison, control: Result) -> Sheet:
     rows = [
         [
             (pair.b if pair.a is control else pair.a).method.name,
             *_tested(pair, pair.a is control),
             _beats(pair, control),
         ]
-        for pair in found.against_control
+        for pair in found.against(control)
     ]
     head = ["method", "method less control [95 %]", "p (Holm)", "seeds", "verdict"]
-    caption = f"Family: all methods against the better control, part of all pairs of methods, with their p. {PAIRED}"
+    caption = (
+        "Family: all methods against the better control, part of all pairs of methods, with their p. "
+        f"{PAIRED}{_direction(found)}"
+    )
     return Sheet(f"against the better control, {control.method.name}", head, rows, 1, caption)
 
 
