@@ -71,8 +71,8 @@ def _pareto(found: Comparison, colours: dict[str, str]) -> Panel:
         layout = layout_of(title, f"{found.metric.name} on {found.split}", height=420)
         variants[title] = {"data": [line, dots], "layout": layout}
     caption = (
-        "The dotted line joins the means that no other mean beats at its cost or less; it is no test. Error bars are "
-        f"{OR_IMAGES}."
+        "The dotted line joins the means for which no other mean is better at the same or a lower cost; it is not a "
+        f"test. Error bars are {OR_IMAGES}."
     )
     return Panel("Score against cost", caption, variants)
 
@@ -114,8 +114,8 @@ def _budgets(found: Comparison, colours: dict[str, str]) -> Panel:
     ]  # fmt: skip
     layout = layout_of("trials", f"expected best {found.metric.name} on val", height=380, showlegend=True)
     layout["xaxis"]["dtick"] = max(1, max((len(curve) for curve in found.budgets.values()), default=1) // 10)
-    caption = "What the best of k trials is expected to reach: compare fusions at the same k (Dodge et al. 2019). "
-    caption += "The curves are expectations over the trials at hand, without intervals."
+    caption = "Expected best figure of k trials: compare fusions at the same k (Dodge et al. 2019). "
+    caption += "The curves are expectations over the given trials, without intervals."
     return Panel("Score by budget", caption, {"val": {"data": traces, "layout": layout}} if traces else {})
 
 
@@ -134,4 +134,4 @@ def _missing(found: Comparison, colours: dict[str, str]) -> Panel:
         layout = layout_of(f"share of samples without {modality}", f"score on {found.split}", height=380)
         layout["xaxis"]["tickformat"] = ".0%"
         variants[modality] = {"data": traces, "layout": layout}
-    return Panel("Missing modalities", "Means over seeds, without intervals, as `velm probe` measured them.", variants)
+    return Panel("Missing modalities", "Means over seeds, without intervals, measured by `velm probe`.", variants)

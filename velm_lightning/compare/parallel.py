@@ -39,7 +39,7 @@ def parallel(found: Comparison) -> Panel:
         "gridcolor": "#888", "range": [-0.1, len(axes) - 0.6],
     }  # fmt: skip
     layout["yaxis"] |= {"visible": False}
-    caption = "One line a method, the darker the better; it crosses each axis at its setting."
+    caption = "One line per method, darker for better figures; each line crosses an axis at its setting."
     return Panel("Settings", caption, {"settings": {"data": lines, "layout": layout}})
 
 

@@ -45,7 +45,7 @@ def sheets(found: Comparison) -> list[Sheet]:
     return [one for one in made if one.rows]
 
 
-SEEDS_ONLY = "95 % intervals over seeds (Student's t, images held fixed), of each mean by itself"
+SEEDS_ONLY = "95 % intervals over seeds (Student's t, images held fixed) of each mean separately"
 OR_IMAGES = f"{SEEDS_ONLY}; with one seed, over images"
 
 
@@ -68,7 +68,7 @@ def _figure(one: Result, name: str) -> str:
     return f"{one.figures[name]:.4f}" if name in one.figures else ""
 
 
-PAIRED = "Intervals are of each pair by itself, over seeds and images together; p is corrected for the family (Holm)."
+PAIRED = "Intervals are for each pair separately, over seeds and images together; p is corrected for the family (Holm)."
 
 
 def _pairs(found: Comparison) -> Sheet:
@@ -78,8 +78,8 @@ def _pairs(found: Comparison) -> Sheet:
     )
     caption = (
         f"Family: all pairs of methods, tested together: {count} with at least {family.least} seeds. {PAIRED} A claim "
-        f"(clear) needs p below 0.05; where fewer seeds were compared, there is none. Needed seeds are for "
-        f"a power of 80 %, if the differences and spreads seen are the true ones.{_direction(found)}"
+        f"(clear) needs p below 0.05; pairs with fewer seeds have none. Needed seeds are for "
+        f"a power of 80 %, if the observed differences and spreads are the true ones.{_direction(found)}"
     )
     head = ["better", "worse", "difference [95 %]", "p (Holm)", "seeds", "verdict"]
     rows = [[pair.a.method.name, pair.b.method.name, *_tested(pair), pair.verdict] for pair in found.pairs]
@@ -119,8 +119,9 @@ def _probes(found: Comparison) -> Sheet:
         for one in found.results
         for name, owed in one.probe.items()
     ]
-    head = ["method", "shuffled", "costs ± 95 %", "share of the score", "all missing"]
-    return Sheet("what each modality is worth", head, rows, 2, f"Of the score; ± are {SEEDS_ONLY}.")
+    head = ["method", "shuffled", "loss of score ± 95 %", "share of the score", "all missing"]
+    caption = f"Loss of score if the modality is shuffled; ± are {SEEDS_ONLY}."
+    return Sheet("reliance on each modality", head, rows, 2, caption)
 
 
 def _groups(found: Comparison) -> Sheet:
