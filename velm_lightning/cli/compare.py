@@ -1,4 +1,4 @@
-"""``velm compare``: from finished runs to a conclusion; neither torch nor the models are needed."""
+"""``velm compare``: compare finished runs, without torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from velm_lightning.errors import InputError
 
 
 def main(words: Sequence[str]) -> int:
-    """Compare runs, print what was found, and write it as asked."""
+    """Compare runs, print the tables, and write the requested files."""
     options = _parser().parse_args(list(words)[1:])
     from rich.console import Console
 
@@ -40,7 +40,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _places(names: Sequence[str], fetched: Path) -> list[Path]:
-    """Return what shell patterns name, and where the runs of W&B projects were fetched to."""
+    """Return the folders that names and patterns stand for; runs of W&B are fetched first."""
     from velm_lightning.compare.remote import PREFIX, fetch
 
     found = []
@@ -78,16 +78,16 @@ def _parser() -> argparse.ArgumentParser:
         "--fetched", type=Path, default=Path("runs") / "wandb", metavar="DIR", help="where runs from W&B are kept"
     )
     parser.add_argument(
-        "--split", metavar="NAME", help="test where all runs have it, else val; or another evaluation of the runs"
+        "--split", metavar="NAME", help="test if all runs have it, else val; or another evaluation of the runs"
     )
     parser.add_argument("--metric", metavar="NAME", help="the figure to compare by; by default what the runs monitor")
-    parser.add_argument("--controls", nargs="*", default=[], metavar="CLASS", help="models that are controls besides")
+    parser.add_argument("--controls", nargs="*", default=[], metavar="CLASS", help="further models that are controls")
     parser.add_argument("--watts", type=float, help="mean power of a device with its share of the machine: adds kWh")
     parser.add_argument("--price", type=float, help="price of an hour of a device: adds what a run costs")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a dashboard that works without a network")
     parser.add_argument("--title", default="Comparison of fusions", help="title of dashboard and report")
     parser.add_argument("--report", metavar="ENTITY/PROJECT", help="save a W&B report there (extra `reports`)")
     parser.add_argument("--markdown", type=Path, metavar="FILE")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="one line a run, every figure in full")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="one line per run, all figures in full precision")
     parser.add_argument("--latex", type=Path, metavar="FILE", help="tables for booktabs")
     return parser

@@ -1,4 +1,4 @@
-"""``velm sweep``: a sweep file of W&B's format, run by Optuna on this machine or by W&B."""
+"""``velm sweep``: run a sweep file in the format of W&B, with Optuna on this machine or with W&B."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from velm_lightning.errors import InputError
 
 
 def main(words: Sequence[str]) -> int:
-    """Run, show or rehearse a sweep; the exit code is 1 where no trial reached a figure."""
+    """Run, show or rehearse a sweep; the exit code is 1 if no trial has a figure."""
     options = _parser().parse_args(list(words)[1:])
     if options.workers < 1:
         raise InputError(f"--workers {options.workers}: give at least 1")
@@ -44,7 +44,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _run(study: Any, workers: int) -> None:
-    """Run a study with several workers; an interrupt ends their trials, which are put in line again."""
+    """Run a study with several workers; an interrupt stops their trials, which are enqueued again."""
     from velm_lightning.sweep.worker import recover, work
 
     again = recover(study)
@@ -73,7 +73,7 @@ def _by_wandb(options: argparse.Namespace) -> bool:
 
 
 def _wandb(options: argparse.Namespace) -> int:
-    """Hand the file to W&B as it is, and work on it with W&B's own agent."""
+    """Create the sweep at W&B from the file, and run its trials with the agent of W&B."""
     import wandb
     import yaml
 
@@ -96,11 +96,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="a sweep file, as sweeps/vqa_fusion.yaml")
     parser.add_argument(
-        "--engine", choices=["auto", "optuna", "wandb"], default="auto", help="who decides what is next"
+        "--engine", choices=["auto", "optuna", "wandb"], default="auto", help="which optimizer chooses the next trial"
     )
     parser.add_argument("--workers", type=int, default=1, help="trials at a time on this machine (1)")
-    parser.add_argument("--per", metavar="KEY", help="a sweep for each value of this parameter, each of run_cap trials")
-    parser.add_argument("--show", action="store_true", help="show the trials and what mattered; run nothing")
+    parser.add_argument("--per", metavar="KEY", help="one sweep per value of this parameter, each of run_cap trials")
+    parser.add_argument(
+        "--show", action="store_true", help="show the trials and the importance of parameters; run nothing"
+    )
     parser.add_argument("--dry", action="store_true", help="print the commands; run nothing")
     parser.add_argument("--storage", help="Optuna's storage for several machines: a database URL, or a journal file")
     parser.add_argument("--folder", type=Path, default=Path("runs") / "sweeps", help="where the sweep is kept")

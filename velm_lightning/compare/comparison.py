@@ -1,4 +1,4 @@
-"""The one set of numbers that every output shows."""
+"""Compare runs: the numbers that all tables, pages and reports show."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from velm_lightning.errors import InputError
 
 
 class Comparison(NamedTuple):
-    """Everything that was found.
+    """The result of a comparison.
 
     Attributes:
-        split: which samples.
+        split: the split whose figures are compared.
         metric: the figure that methods are compared by.
         tested: the figure whose differences are tested: the same, or the mean sample score if it cannot be computed
             from single samples.
@@ -33,11 +33,11 @@ class Comparison(NamedTuple):
         results: the methods, best first.
         pairs: the paired tests.
         family: which pairs are tested together.
-        notes: what a reader must know, a sentence each.
-        left: folders that were left out.
+        notes: limits and findings of the comparison, one sentence each.
+        left: folders that were left out, with the reason.
         budgets: for each fusion, and each data set if there are several, the expected best validation figure of
             1, 2, … trials.
-        floors: scores that need no model, such as that of the majority answer; no methods, and never tested.
+        floors: scores without a model, such as that of the majority answer; they are not methods and not tested.
     """
 
     split: str
@@ -82,7 +82,7 @@ class _Board(NamedTuple):
     """The figures of all runs on one set of samples."""
 
     table: Table
-    groups: dict[str, list[float]]  # of each run, by the name of a group of samples
+    groups: dict[str, list[float]]  # figures of the runs by the name of a group of samples
 
 
 def compare(
@@ -96,20 +96,20 @@ def compare(
 
     Args:
         runs: finished runs.
-        left: folders that were left out, to be named.
-        split: whose figures; by default ``test`` if all runs have it, else ``val``.
-        controls: classes that are controls besides those whose record tells so.
+        left: folders that were left out; they are listed in the result.
+        split: the split; by default ``test`` if all runs have it, else ``val``.
+        controls: further classes that are controls; runs of one modality always are.
         metric: the figure that is compared; by default the one that the runs monitor.
 
     Raises:
-        InputError: no run has the split, or not every run has the metric.
+        InputError: no run can be compared on the split, or a run lacks the metric.
     """
     split = split or ("test" if all("test" in run.record["scores"] for run in runs) else "val")
     scores, left = _scores(runs, split, list(left))
     kept = [run for run in runs if id(run) in scores]
     if not kept:
-        told = "".join(f"\n{one.folder}: {one.why}" for one in left)
-        raise InputError(f"none of {len(runs) + len(left)} runs can be compared on {split!r}{told}")
+        reasons = "".join(f"\n{skipped.folder}: {skipped.why}" for skipped in left)
+        raise InputError(f"none of {len(runs) + len(left)} runs can be compared on {split!r}{reasons}")
     by = metric_of(kept, split, metric)
     tested = tested_figure(by, [scores[id(run)] for run in kept], [run.figure(split, by.name) for run in kept])
     alike = {data: [run for run in kept if run.data == data] for data in dict.fromkeys(run.data for run in kept)}
@@ -147,7 +147,7 @@ def compare(
 def _scores(
     runs: Sequence[RunFolder], split: str, left: list[SkippedRun]
 ) -> tuple[dict[int, Scores], list[SkippedRun]]:
-    """Read the predictions of every run; who has none, or of other samples than most, is left out."""
+    """Read the predictions of all runs; leave out runs without them, or with other samples than most runs."""
     found: dict[int, Scores] = {}
     for run in runs:
         try:
@@ -177,7 +177,7 @@ def _board(scores: Sequence[Scores], tested: Tested) -> _Board:
 
 
 def _result(method: Method, split: str, metric: Metric, exact: bool, board: _Board, rows: dict[int, int]) -> Result:
-    """Return what there is to say about a method; ``exact`` if the metric itself is tested over images."""
+    """Return the result of a method; ``exact`` if the metric itself is tested over images."""
     own = [rows[id(run)] for run in method.runs]
     score = seed_interval([run.figure(split, metric.name) for run in method.runs])
     names = dict.fromkeys(name for run in method.runs for name in run.record["scores"][split] if name not in COUNTS)
@@ -195,7 +195,7 @@ def _result(method: Method, split: str, metric: Metric, exact: bool, board: _Boa
 
 
 def _budgets(results: Sequence[Result], sign: int) -> dict[str, list[float]]:
-    """Return curves for the fusions that were searched: those with several configurations."""
+    """Return the expected best figures of the fusions that have several configurations."""
     trials: dict[str, list[float]] = {}
     several = len({one.method.data for one in results}) > 1
     for one in results:

@@ -1,4 +1,4 @@
-"""The pictures of the dashboard."""
+"""The plots of the dashboard."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from velm_lightning.compare.tables import OR_IMAGES
 
 
 def panels(found: Comparison) -> list[Panel]:
-    """Return every picture that there are numbers for."""
+    """Return all plots that have data."""
     colours = colours_of(found)
     drawn = [
         _bars(found, colours),
@@ -78,7 +78,7 @@ def _pareto(found: Comparison, colours: dict[str, str]) -> Panel:
 
 
 def _beside(x: Sequence[float]) -> list[str]:
-    """Return where the name of each dot stands: inwards of the first and of the last, so that none is cut."""
+    """Return the position of each label: to the inside at either end, so that no label is cut."""
     low, width = min(x), (max(x) - min(x)) or 1.0
     places = [(value - low) / width for value in x]
     return ["middle right" if at < 0.25 else "middle left" if at > 0.75 else "top center" for at in places]

@@ -81,9 +81,9 @@ class Metric(NamedTuple):
     """The figure that methods are compared by.
 
     Attributes:
-        name: as it is in the records.
+        name: its name in ``run.json``.
         sign: 1 if higher is better, -1 if lower is.
-        why: where it was chosen, for the reader.
+        why: the reason for the choice, shown in the notes.
     """
 
     name: str
@@ -137,16 +137,16 @@ def lower_is_better(name: str) -> bool:
 
 
 def metric_of(runs: Sequence[RunFolder], split: str, name: str | None = None) -> Metric:
-    """Return the figure that the runs monitor, or the one that is asked for.
+    """Return the figure that the runs monitor, or the one with a given name.
 
     Args:
         runs: the runs.
-        split: whose figures are compared.
-        name: the figure that is asked for. By default the one that all runs chose their checkpoint by if each has it
-            on the split, else ``score``.
+        split: the split whose figures are compared.
+        name: the name of the figure. By default the one by which all runs chose their checkpoint if each has it on
+            the split, else ``score``.
 
     Raises:
-        InputError: a run does not have the figure that is asked for.
+        InputError: a run does not have the figure.
     """
     monitored = {run.monitored for run in runs}
     shared = [figure for figure in runs[0].record["scores"][split] if all(_has(run, split, figure) for run in runs)]

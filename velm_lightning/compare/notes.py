@@ -1,4 +1,4 @@
-"""What a reader of a comparison must know, a sentence each."""
+"""The notes of a comparison: its metric, its limits and its findings, one sentence each."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def notes_on(found: Comparison, scores: Mapping[int, Scores]) -> list[str]:
-    """Return the notes: which figure is compared, what limits the comparison, and what it shows."""
+    """Return the notes on the metric, the limits and the findings of a comparison."""
     return [*_figure(found), *_doubts(found, scores), *_findings(found), *_below_floor(found)]
 
 
 def _figure(found: Comparison) -> list[str]:
-    """Return which figure is compared and tested, and if the headline orders the methods otherwise."""
+    """Return notes on the figure that is compared and tested, and on a different order by the score."""
     notes = []
     name, sign, why = found.metric
     if name != "score" or not why.startswith("the figure"):
@@ -37,7 +37,7 @@ def _figure(found: Comparison) -> list[str]:
 
 
 def _doubts(found: Comparison, scores: Mapping[int, Scores]) -> list[str]:
-    """Return what stands against reading the tables as they are."""
+    """Return the limits of the comparison."""
     notes, runs, results = [], found.runs, found.results
     if len({run.data for run in runs}) > 1:
         first = results[0].method.runs[0]
@@ -65,7 +65,7 @@ def _doubts(found: Comparison, scores: Mapping[int, Scores]) -> list[str]:
 
 
 def _findings(found: Comparison) -> list[str]:
-    """Return which pairs are undecided, and which methods are not shown to beat the better control."""
+    """Return the pairs without a claim, and the methods that are not shown to beat the better control."""
     notes, pairs = [], found.pairs
     untold = [pair for pair in pairs if not pair.clear and not (pair.a.method.control and pair.b.method.control)]
     few = [pair for pair in untold if pair.difference.seeds < pair.least]
@@ -90,7 +90,7 @@ def _findings(found: Comparison) -> list[str]:
 
 
 def _below_floor(found: Comparison) -> list[str]:
-    """Return which methods' intervals do not clear the score of the majority answer."""
+    """Return the methods whose intervals do not exclude the figure of the majority answer."""
     notes, sign = [], found.metric.sign
     below: dict[tuple[str, float], list[str]] = {}
     for result in found.results:

@@ -1,4 +1,4 @@
-"""The family of comparisons: all pairs of methods, one rule for every claim."""
+"""The family of all pairs of methods, with one rule for all claims."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from velm_lightning.compare.statistics import (
 )
 
 MOST = 10
-"""Methods that are compared each with each; of more, the best of every fusion are, chosen on validation data."""
+"""Maximum number of methods compared in pairs; of more, the best of each fusion on validation data are compared."""
 
 
 class Pair(NamedTuple):
-    """Two methods and how they differ; ``a`` is the better by the runs that were compared.
+    """Two methods and their difference; ``a`` is the better by the runs that were compared.
 
     Attributes:
         a: the better.
         b: the other.
         difference: A less B.
         p: the p-value, corrected for the family by Holm; NaN if there are too few seeds for a claim.
-        needed: seeds with which the pair would be decided; see ``seeds_needed``.
+        needed: number of seeds with which the pair would be decided; see ``seeds_needed``.
         least: seeds that a claim about it needs: as many as the family, or, if the pair has fewer, as many as a
             family of all methods.
     """
@@ -51,7 +51,7 @@ class Pair(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """The claim, or what is missing for one."""
+        """The claim, or the reason why there is none."""
         if self.clear:
             return "clear"
         if self.difference.seeds < 2:
@@ -61,7 +61,7 @@ class Pair(NamedTuple):
 
     @property
     def need(self) -> str:
-        """How many seeds would decide the pair, in words."""
+        """The number of seeds that would decide the pair, in words."""
         if math.isnan(self.needed):
             return f"needs at least {self.least} seeds"
         if math.isinf(self.needed):

@@ -1,4 +1,4 @@
-"""The numbers as tables: for the terminal, Markdown, CSV and LaTeX."""
+"""The tables of a comparison for the terminal, Markdown, CSV and LaTeX."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Sheet(NamedTuple):
     """A table of texts.
 
     Attributes:
-        title: what it shows.
+        title: the title.
         head: names of the columns.
         rows: the texts.
-        words: the first columns that are words; the others are numbers.
-        caption: how to read it: which family the claims belong to, which kind of interval is shown.
+        words: number of leading columns that are text; the others are numbers.
+        caption: how to read the table: the family of its claims and the kind of its intervals.
     """
 
     title: str
@@ -58,7 +58,7 @@ def _scores(found: Comparison) -> Sheet:
 
 
 def _figures(found: Comparison) -> Sheet:
-    """Return every other figure that was reported."""
+    """Return the table of all other figures."""
     names = dict.fromkeys(name for one in found.results for name in one.figures if name != found.metric.name)
     rows = [[_named(one), *(_figure(one, name) for name in names)] for one in found.results] if names else []
     return Sheet(f"other figures on {found.split}", ["method", *names], rows, 1, "Means over seeds, without intervals.")
@@ -140,7 +140,7 @@ def _row(one: Result, costs: Sequence[str]) -> list[str]:
 
 
 def _tested(pair: Pair, turned: bool = False) -> list[str]:
-    """Return difference, p and seeds; ``turned``: of B less A."""
+    """Return difference, p and seeds; ``turned`` gives the difference B less A."""
     found = pair.difference
     value, low, high = found.interval
     interval = Interval(-value, -high, -low) if turned else found.interval
@@ -148,7 +148,7 @@ def _tested(pair: Pair, turned: bool = False) -> list[str]:
 
 
 def p_value(p: float) -> str:
-    """Return a p-value as a person reads it."""
+    """Return a p-value in readable form."""
     if math.isnan(p):
         return "—"
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
@@ -161,7 +161,7 @@ def _spread(interval: Interval | None) -> str:
 
 
 def short(value: float) -> str:
-    """Return a number as a person reads it: 954 k, 26.1 M, 3.2."""
+    """Return a number in short form: 954 k, 26.1 M, 3.2."""
     if math.isnan(value):
         return "—"
     for size, unit in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e4, " k")):
@@ -171,7 +171,7 @@ def short(value: float) -> str:
 
 
 def print_tables(found: Comparison, console: Console) -> None:
-    """Print everything to a terminal."""
+    """Print tables, notes and skipped folders to a terminal."""
     for sheet in sheets(found):
         table = Table(title=sheet.title, title_justify="left")
         for place, name in enumerate(sheet.head):
@@ -235,7 +235,7 @@ def _for_latex(text: str) -> str:
 
 
 def table_of_runs(found: Comparison) -> str:
-    """Return one line a run, in full precision, as CSV: method, settings, costs and every figure of every split."""
+    """Return CSV with one line per run in full precision: method, settings, costs and all figures of all splits."""
     keys = list(dict.fromkeys(key for one in found.results for key in one.method.settings))
     rows = []
     for one in found.results:
