@@ -1,4 +1,4 @@
-"""From run folders to the words on the page: what is claimed, by which runs, by which metric."""
+"""The claims of a comparison: their runs, their metric and their words, from run folders."""
 
 import json
 
