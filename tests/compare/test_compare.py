@@ -1,4 +1,4 @@
-"""From run folders to one set of numbers: what is one method, what is compared, what is said, what is left out."""
+"""Comparisons of run folders: methods, figures, pairs, notes and skipped runs."""
 
 import csv
 import json
@@ -53,7 +53,7 @@ def test_settings_that_differ_within_a_fusion_are_in_its_name(tmp_path):
     assert names == {"LateFusion · lr=0.001", "LateFusion · lr=0.0003", "EarlyFusion"}
 
 
-def test_runs_that_start_from_the_seeds_of_another_method_are_one_method(tmp_path):
+def test_runs_that_start_from_seeds_of_one_method_are_one_method(tmp_path):
     for seed in range(2):
         for start in (None, "early", "late"):
             path = start and f"/elsewhere/runs/pretrain/{start}fusion-s{seed}-0a{seed}b2c/checkpoints/best.ckpt"
@@ -65,14 +65,14 @@ def test_runs_that_start_from_the_seeds_of_another_method_are_one_method(tmp_pat
     }
 
 
-def test_where_a_run_is_kept_or_how_it_is_loaded_makes_no_other_method(tmp_path):
+def test_folders_and_loading_settings_make_no_other_method(tmp_path):
     run(tmp_path, seed=0)
     run(tmp_path, seed=1, data__num_workers=2, tracking__tags=["a"])
     (one,) = compared(tmp_path).results
     assert len(one.method.runs) == 2
 
 
-def test_a_setting_that_fusions_do_not_share_by_accident_is_pointed_out(tmp_path):
+def test_a_setting_that_differs_between_fusions_is_noted(tmp_path):
     run(tmp_path, "LateFusion", data__batch_size=64)
     run(tmp_path, "EarlyFusion", data__batch_size=32)
     assert "Not on equal footing: batch_size is EarlyFusion 32, LateFusion 64." in compared(tmp_path).notes
@@ -275,7 +275,7 @@ def probed(folder, cost, split="test", shares=(0.0, 1.0)):
     (folder / "probe.json").write_text(json.dumps(found))
 
 
-def test_what_a_method_owes_to_the_image_is_the_mean_of_its_probes(tmp_path):
+def test_the_reliance_on_the_image_is_the_mean_of_the_probes(tmp_path):
     for seed, cost in enumerate((0.2, 0.3)):
         probed(run(tmp_path, seed=seed), cost)
     run(tmp_path, "TextOnly")

@@ -1,4 +1,4 @@
-"""A comparison shows what needs no model beside its methods, and what could not be scored."""
+"""Comparisons show scores without a model and the number of samples that have no score."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The dashboard, as a browser shows it: from a file, without a network, whatever stands in the texts."""
+"""The dashboard in a browser: from a file, without a network, with hostile texts."""
 
 import json
 import re
@@ -66,7 +66,7 @@ def test_the_gallery_holds_what_every_method_said(found):
     assert shown["right"] == 0.5
 
 
-def test_long_names_are_cut_on_pictures_and_still_tell_methods_apart(tmp_path):
+def test_long_names_in_plots_are_cut_and_stay_unique(tmp_path):
     for rate in (0.1, 0.2):
         run(tmp_path, optimizer__a_setting_with_a_name_that_leaves_no_room_for_bars=rate)
     found = compare(*read_runs([tmp_path]))

@@ -1,4 +1,4 @@
-"""Runs at W&B, read by its real client from a server on this machine, and reports that are sent there."""
+"""Runs that W&B's client fetches from a local server, and reports that are sent to it."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""The statistics, against values by hand, by scipy, and on simulated comparisons whose truth is known."""
+"""Statistics against values by hand and by scipy, and on simulated comparisons with known differences."""
 
 import numpy as np
 import pytest
@@ -138,7 +138,7 @@ def test_samples_of_one_image_are_one_piece_of_evidence():
 # The family
 
 
-def test_holm_multiplies_the_smallest_most_and_never_turns_the_order():
+def test_holm_multiplies_the_smallest_most_and_keeps_the_order():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([[0.5, 0.9], [0.01, 0.02]]).tolist() == [[1.0, 1.0], [0.02, 0.02]]
     assert holm([]).tolist() == []
@@ -251,11 +251,11 @@ def test_the_page_shows_the_tables_that_the_command_prints():
 # Budgets and costs
 
 
-def test_the_expected_best_of_k_is_the_mean_over_all_choices_of_k():
+def test_the_expected_best_of_k_is_the_mean_over_all_choices():
     values = [0.3, 0.1, 0.2]
     assert expected_best(values) == pytest.approx([0.2, (0.3 + 0.3 + 0.2) / 3, 0.3])
 
 
-def test_the_pareto_front_leaves_out_what_costs_more_and_gives_no_more():
+def test_the_pareto_front_omits_dominated_points():
     assert pareto([3, 1, 2, 2], [0.9, 0.5, 0.4, 0.7]) == [1, 3, 0]
     assert pareto([1, 1], [0.5, 0.5]) == [0]

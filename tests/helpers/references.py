@@ -1,4 +1,4 @@
-"""Where the real data lies that some tests measure on; each skips, with the reason, where it is absent."""
+"""Paths of the real data that some tests use; a test skips with the reason if its data is absent."""
 
 import json
 from functools import cache

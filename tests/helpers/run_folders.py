@@ -1,4 +1,4 @@
-"""Run folders as finished runs leave them, made of numbers whose truth is known."""
+"""Write run folders like those of finished runs, from figures with known true values."""
 
 import base64
 import io

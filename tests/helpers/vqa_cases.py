@@ -1,4 +1,4 @@
-"""Hand-built cases of the official VQA script: each value was worked out from the definition, rule by rule."""
+"""Cases of the official VQA script, with values computed by hand from its rules."""
 
 TEN = {"yes": 10}
 

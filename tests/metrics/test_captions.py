@@ -1,4 +1,4 @@
-"""BLEU, ROUGE-L and CIDEr-D against values that pycocoevalcap computed, and what callers rely on."""
+"""BLEU, ROUGE-L and CIDEr-D against values of pycocoevalcap, and their interface."""
 
 import gzip
 import json
@@ -75,14 +75,14 @@ def test_flickr8k_leave_one_out_equals_coco_caption(split):
     assert_equal(score_captions(hypotheses, references), COCO[f"flickr_{split}"], every=50)
 
 
-def test_an_index_gives_the_same_as_the_captions_and_can_be_used_again():
+def test_an_index_equals_its_captions_and_can_be_reused():
     index = References(REFERENCES)
     for hypotheses in (HYPOTHESES, {**HYPOTHESES, "man": "a man in a hat"}):
         again, fresh = score_captions(hypotheses, index), score_captions(hypotheses, REFERENCES)
         assert all(again[name].corpus == fresh[name].corpus for name in NAMES)
 
 
-def test_samples_follow_the_order_of_the_references_not_of_the_hypotheses():
+def test_samples_follow_the_order_of_the_references():
     turned = dict(reversed(HYPOTHESES.items()))
     assert np.array_equal(cider_d(turned, REFERENCES).samples, cider_d(HYPOTHESES, REFERENCES).samples)
 
@@ -94,7 +94,7 @@ def test_single_figures_are_those_of_the_whole():
     assert cider_d(HYPOTHESES, REFERENCES).corpus == whole["CIDEr-D"].corpus
 
 
-def test_a_perfect_caption_gets_full_marks_but_cider_of_one_image_alone_is_0():
+def test_a_perfect_caption_scores_1_but_cider_of_one_image_is_0():
     scores = score_captions(["a dog runs over the lawn"], [["A dog runs over the lawn."]])
     assert scores["BLEU-4"].corpus == pytest.approx(1, abs=1e-8)  # coco-caption's smoothing
     assert scores["ROUGE-L"].corpus == 1
@@ -108,7 +108,7 @@ def test_a_part_of_an_index_weighs_words_anew():
     assert cider_d(hypotheses, part).corpus == cider_d(hypotheses, fresh).corpus
 
 
-def test_rewards_take_several_captions_an_image_and_the_weights_of_the_whole_index():
+def test_rewards_score_several_captions_by_weights_of_the_index():
     index = References(REFERENCES)
     rewards = cider_d_rows(
         ["a cat sleeps", "a dog is running", "sofa", "a dog is running"], ["cat", "dog", "cat", "dog"], index

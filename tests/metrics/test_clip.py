@@ -66,7 +66,7 @@ def test_scores_are_those_of_the_definition(folder, clip, pictures):
     assert found.ref_clip.corpus == pytest.approx(sum(harmonic) / 3, abs=1e-5)
 
 
-def test_a_reference_that_is_the_caption_gives_the_most_that_references_can(clip, pictures):
+def test_a_reference_equal_to_the_caption_scores_highest(clip, pictures):
     found = clip_score(pictures, CAPTIONS, clip, [[caption, "red"] for caption in CAPTIONS])
     plain = found.clip.samples
     assert found.ref_clip.samples.tolist() == pytest.approx((2 * plain / (plain + 1)).tolist(), abs=1e-6)

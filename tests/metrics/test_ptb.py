@@ -1,4 +1,4 @@
-"""The Treebank tokeniser against what Stanford's jar printed, and what callers rely on."""
+"""The Treebank tokeniser against the output of Stanford's jar, and its interface."""
 
 import hashlib
 import json

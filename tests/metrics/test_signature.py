@@ -1,4 +1,4 @@
-"""Signatures, fingerprints and the figures beside a score."""
+"""Signatures, fingerprints, and the diversity of captions."""
 
 import pytest
 
@@ -25,7 +25,7 @@ def test_a_figure_of_a_known_kind_has_one(figure):
     assert signature_of(figure, split="test").startswith(f"{figure}|scorer:")
 
 
-def test_figures_that_differ_in_anything_that_matters_have_different_signatures():
+def test_different_figures_have_different_signatures():
     lines = [
         signature_of("VQA accuracy", split=split, protocol=protocol)
         for split in ("val:a", "val:b")
@@ -42,7 +42,7 @@ def test_what_cannot_be_signed_is_refused():
     assert signature_of("SPICE", split="test", scorer="jar").startswith("SPICE|scorer:jar|split:test|")
 
 
-def test_a_fingerprint_follows_the_samples_and_references_not_their_order():
+def test_a_fingerprint_ignores_the_order_of_samples():
     assert split_fingerprint(SAMPLES) == split_fingerprint(reversed(SAMPLES))
     others = [SAMPLES[:1], [("1", ["yes"]), ("2", ["two"])], [("3", ["yes", "no"]), ("2", ["two"])]]
     assert len({split_fingerprint(samples) for samples in (SAMPLES, *others)}) == 4
@@ -55,7 +55,7 @@ def test_diversity_of_three_captions():
     )
 
 
-def test_a_silent_model_is_described_too_and_no_captions_are_refused():
+def test_empty_captions_are_described_and_none_are_refused():
     silent = diversity(["", " ."])
     assert (silent.vocabulary, silent.mean_length, silent.empty, silent.seen) == (0, 0, 1, None)
     with pytest.raises(InputError, match="no captions to describe"):

@@ -129,7 +129,7 @@ def test_random_answers_score_as_the_script_retold(protocol):
         )
 
 
-def test_a_split_is_scored_row_by_row_and_shown_in_percent_with_two_decimals():
+def test_a_split_is_scored_by_row_and_shown_in_percent():
     scores = vqa_scores(["yes", "no", "no"], [["yes"] * 10, ["no"] + ["yes"] * 9, ["yes"] * 10])
     assert scores.tolist() == [1.0, 0.3, 0.0]
     assert vqa_mean(scores) == pytest.approx(1.3 / 3)
@@ -160,7 +160,7 @@ def test_a_refused_row_of_a_split_is_named():
         vqa_percent([])
 
 
-def test_the_metric_equals_the_function_over_batches_and_forgets_on_reset():
+def test_the_metric_equals_the_function_and_can_be_reset():
     metric = VQAAccuracy()
     metric.update(["yes", "no"], [["yes"] * 10, ["no"] + ["yes"] * 9])
     metric.update(["no"], [["yes"] * 10])

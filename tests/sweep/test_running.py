@@ -108,7 +108,7 @@ def test_bad_trials_are_told_to_stop_and_counted(sweep):
     assert list(pruned.intermediate_values.values()) == [0.025]
 
 
-def test_a_failing_trial_is_recorded_with_its_error_and_not_run_again(sweep, capsys):
+def test_a_failed_trial_is_recorded_and_not_run_again(sweep, capsys):
     one = sweep({"x": {"value": 0.5}, "mode": {"values": ["fail", ""]}})
     assert one.run() == 0
     assert one.run() == 0
@@ -172,7 +172,7 @@ def test_a_killed_sweep_goes_on_to_its_end_and_ends_its_orphans(sweep):
     assert Counter(point["mode"] for point in one.started()) == {"": 1, "hang once": 2, "a": 1}
 
 
-def test_a_trial_that_finishes_without_its_sweep_is_not_run_again(sweep):
+def test_a_trial_that_ends_without_its_sweep_is_not_run_again(sweep):
     one = sweep({"x": {"value": 0.5}, "mode": {"values": ["wait", "a"]}})
     killed(one, begun=1)
     study = one.study()
@@ -185,7 +185,7 @@ def test_a_trial_that_finishes_without_its_sweep_is_not_run_again(sweep):
 
 
 @pytest.mark.parametrize("last", ["set_trial_user_attr", "create_new_trial", "set_trial_state_values"])
-def test_a_kill_while_a_trial_is_put_in_line_again_loses_and_doubles_nothing(sweep, monkeypatch, last):
+def test_a_kill_while_a_trial_is_enqueued_again_loses_nothing(sweep, monkeypatch, last):
     """The storage dies after one of its writes of giving a trial up; then the sweep is gone on with."""
     one = sweep({"x": {"values": [0.25, 0.5]}})
     study = one.study()

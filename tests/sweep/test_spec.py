@@ -44,7 +44,7 @@ def test_probabilities_are_kept(tmp_path):
     assert 0.85 < found.count("a") / len(found) < 0.95
 
 
-def test_two_whole_numbers_are_whole_numbers_and_else_any_between(tmp_path):
+def test_bounds_that_are_whole_numbers_give_whole_numbers(tmp_path):
     assert set(draws(tmp_path, min=1, max=3)) == {1, 2, 3}
     found = draws(tmp_path, min=0, max=0.5)
     assert all(isinstance(value, float) and 0 <= value <= 0.5 for value in found)

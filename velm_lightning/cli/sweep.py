@@ -64,19 +64,12 @@ def _run(study: Any, workers: int) -> None:
 
 
 def _by_wandb(options: argparse.Namespace) -> bool:
+    """Return whether W&B decides on the trials: if it is asked to, or by default with a W&B login."""
     if options.engine != "auto":
         return bool(options.engine == "wandb")
-    import netrc
-    import os
+    from velm_lightning.io.wandb_service import logged_in
 
-    if os.environ.get("WANDB_MODE") in ("offline", "dryrun", "disabled") or options.per or options.storage:
-        return False
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    try:
-        return netrc.netrc(os.environ.get("NETRC")).authenticators("api.wandb.ai") is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
+    return not (options.per or options.storage) and logged_in()
 
 
 def _wandb(options: argparse.Namespace) -> int:

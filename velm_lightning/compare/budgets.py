@@ -1,4 +1,4 @@
-"""What a search reaches with a budget of trials, and which methods are worth their cost."""
+"""The expected best figure of a search by its number of trials, and the Pareto front of figures and costs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from math import comb, inf
 def expected_best(values: Sequence[float]) -> list[float]:
     """Return the expected best of k = 1, 2, …, n runs drawn from n without replacement (Tang et al. 2020).
 
-    It tells what a method reaches under a budget of k trials (Dodge et al. 2019).
+    This is the expected result of a method with a budget of k trials (Dodge et al. 2019).
     """
     ordered, n = sorted(values), len(values)
     return [
@@ -19,7 +19,7 @@ def expected_best(values: Sequence[float]) -> list[float]:
 
 
 def pareto(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
-    """Return the places of those that no other beats in one and equals in the other, cheapest first."""
+    """Return the indices of the points that no other point dominates, cheapest first; higher scores are better."""
     return list(_front(costs, scores))
 
 

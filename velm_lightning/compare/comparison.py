@@ -1,7 +1,8 @@
-"""The one set of numbers that every output shows."""
+"""Compare runs: the numbers that all tables, pages and reports show."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -9,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from velm_lightning.compare.budgets import expected_best
-from velm_lightning.compare.grouping import Method, methods, short_names
-from velm_lightning.compare.measures import Measure, Metric, measure, metric_of
+from velm_lightning.compare.grouping import Method, data_mark, methods, short_names
+from velm_lightning.compare.measures import COUNTS, Metric, Tested, metric_of, tested_figure
 from velm_lightning.compare.modality_reliance import COSTS, modality_reliance
 from velm_lightning.compare.notes import notes_on
 from velm_lightning.compare.pairs import Family, Pair, all_pairs, chosen
@@ -19,30 +20,30 @@ from velm_lightning.compare.result import Result, mean
 from velm_lightning.compare.statistics import Interval, Table, image_interval, seed_interval
 from velm_lightning.errors import InputError
 
-COUNTS = ("samples", "without_references")
-"""Entries of a record's scores that are no figures."""
-
 
 class Comparison(NamedTuple):
-    """Everything that was found.
+    """The result of a comparison.
 
     Attributes:
-        split: which samples.
+        split: the split whose figures are compared.
         metric: the figure that methods are compared by.
         tested: the figure whose differences are tested: the same, or the mean sample score if it cannot be computed
             from single samples.
+        tested_sign: 1 if higher values of the tested figure are better, -1 if lower values are; the metric may differ.
         results: the methods, best first.
         pairs: the paired tests.
         family: which pairs are tested together.
-        notes: what a reader must know, a sentence each.
-        left: folders that were left out.
-        budgets: for each fusion the expected best validation figure of 1, 2, … trials.
-        floors: scores that need no model, such as that of the majority answer; no methods, and never tested.
+        notes: limits and findings of the comparison, one sentence each.
+        left: folders that were left out, with the reason.
+        budgets: for each fusion, and each data set if there are several, the expected best validation figure of
+            1, 2, … trials.
+        floors: scores without a model, such as that of the majority answer; they are not methods and not tested.
     """
 
     split: str
     metric: Metric
     tested: str
+    tested_sign: int
     results: list[Result]
     pairs: list[Pair]
     family: Family
@@ -57,18 +58,23 @@ class Comparison(NamedTuple):
         return [run for result in self.results for run in result.method.runs]
 
     @property
-    def control(self) -> Result | None:
-        """The better control."""
-        return next((one for one in self.results if one.method.control), None)
+    def controls(self) -> list[Result]:
+        """The better control of each data set, by the figure that is tested."""
+        best: dict[str, Result] = {}
+        for result in self.results:
+            other = best.get(result.method.data)
+            if result.method.control and (
+                other is None or self.tested_sign * result.tested > self.tested_sign * other.tested
+            ):
+                best[result.method.data] = result
+        return list(best.values())
 
-    @property
-    def against_control(self) -> list[Pair]:
-        """The pairs of the better control with every method that is none; they belong to the family of all pairs."""
-        best = self.control
+    def against(self, control: Result) -> list[Pair]:
+        """Return the pairs of a control with every method that is not one; they belong to the family of all pairs."""
         return [
             pair
             for pair in self.pairs
-            if (pair.a is best or pair.b is best) and not (pair.a.method.control and pair.b.method.control)
+            if (pair.a is control or pair.b is control) and not (pair.a.method.control and pair.b.method.control)
         ]
 
 
@@ -76,7 +82,7 @@ class _Board(NamedTuple):
     """The figures of all runs on one set of samples."""
 
     table: Table
-    groups: dict[str, list[float]]  # of each run, by the name of a group of samples
+    groups: dict[str, list[float]]  # figures of the runs by the name of a group of samples
 
 
 def compare(
@@ -90,40 +96,58 @@ def compare(
 
     Args:
         runs: finished runs.
-        left: folders that were left out, to be named.
-        split: whose figures; by default ``test`` if all runs have it, else ``val``.
-        controls: classes that are controls besides those whose record tells so.
+        left: folders that were left out; they are listed in the result.
+        split: the split; by default ``test`` if all runs have it, else ``val``.
+        controls: further classes that are controls; runs of one modality always are.
         metric: the figure that is compared; by default the one that the runs monitor.
 
     Raises:
-        InputError: no run has the split, or not every run has the metric.
+        InputError: no run can be compared on the split, or a run lacks the metric.
     """
     split = split or ("test" if all("test" in run.record["scores"] for run in runs) else "val")
     scores, left = _scores(runs, split, list(left))
     kept = [run for run in runs if id(run) in scores]
     if not kept:
-        told = "".join(f"\n{one.folder}: {one.why}" for one in left)
-        raise InputError(f"none of {len(runs) + len(left)} runs can be compared on {split!r}{told}")
+        reasons = "".join(f"\n{skipped.folder}: {skipped.why}" for skipped in left)
+        raise InputError(f"none of {len(runs) + len(left)} runs can be compared on {split!r}{reasons}")
     by = metric_of(kept, split, metric)
-    tested, figure = measure(by.name, [scores[id(run)] for run in kept], [run.figure(split, by.name) for run in kept])
+    tested = tested_figure(by, [scores[id(run)] for run in kept], [run.figure(split, by.name) for run in kept])
     alike = {data: [run for run in kept if run.data == data] for data in dict.fromkeys(run.data for run in kept)}
-    boards = {data: _board([scores[id(run)] for run in same], figure) for data, same in alike.items()}
+    boards = {data: _board([scores[id(run)] for run in same], tested) for data, same in alike.items()}
     rows = {id(run): row for same in alike.values() for row, run in enumerate(same)}
     results = [
-        _result(one, split, by, tested == by.name, boards[one.runs[0].data], rows) for one in methods(kept, controls)
+        _result(one, split, by, tested.name == by.name, boards[one.runs[0].data], rows)
+        for one in methods(kept, controls)
     ]
-    results.sort(key=lambda one: -by.sign * one.score.value)
+    results.sort(key=lambda one: (math.isnan(one.score.value), -by.sign * one.score.value))
     tables = {data: board.table for data, board in boards.items()}
-    pairs, family = all_pairs(chosen(results, by.sign), tables, rows, by.sign)
-    floors = {name: value for run in kept for name, value in run.floors(split, by.name).items()}
-    found = Comparison(split, by, tested, results, pairs, family, [], left, _budgets(results, by.sign), floors)
+    pairs, family = all_pairs(chosen(results, by.sign), tables, rows, tested.sign)
+    several = len(alike) > 1
+    floors = {
+        f"{name} · data={data_mark(run)}" if several else name: value
+        for run in kept
+        for name, value in run.floors(split, by.name).items()
+    }
+    found = Comparison(
+        split=split,
+        metric=by,
+        tested=tested.name,
+        tested_sign=tested.sign,
+        results=results,
+        pairs=pairs,
+        family=family,
+        notes=[],
+        left=left,
+        budgets=_budgets(results, by.sign),
+        floors=floors,
+    )
     return found._replace(notes=notes_on(found, scores))
 
 
 def _scores(
     runs: Sequence[RunFolder], split: str, left: list[SkippedRun]
 ) -> tuple[dict[int, Scores], list[SkippedRun]]:
-    """Read the predictions of every run; who has none, or of other samples than most, is left out."""
+    """Read the predictions of all runs; leave out runs without them, or with other samples than most runs."""
     found: dict[int, Scores] = {}
     for run in runs:
         try:
@@ -132,7 +156,7 @@ def _scores(
             found[id(run)] = run.scores(split)
         except InputError as error:
             left.append(SkippedRun(run.folder, str(error)))
-    for data in {run.data for run in runs}:
+    for data in dict.fromkeys(run.data for run in runs):
         same = [run for run in runs if run.data == data and id(run) in found]
         times = Counter(found[id(run)].keys for run in same)
         usual = max(times, key=lambda one: (times[one], len(one)), default=())
@@ -145,34 +169,38 @@ def _scores(
     return found, left
 
 
-def _board(scores: Sequence[Scores], tested: Measure) -> _Board:
-    first = scores[0]
-    table = Table.of([tested(one) for one in scores], np.unique(np.array(first.images), return_inverse=True)[1])
+def _board(scores: Sequence[Scores], tested: Tested) -> _Board:
+    first, measure = scores[0], tested.measure
+    table = Table.of([measure(one) for one in scores], np.unique(np.array(first.images), return_inverse=True)[1])
     names = sorted({name for name in first.groups if name})
-    return _Board(table, {name: [tested(one.of_group(name)).value for one in scores] for name in names})
+    return _Board(table, {name: [measure(one.of_group(name)).value for one in scores] for name in names})
 
 
 def _result(method: Method, split: str, metric: Metric, exact: bool, board: _Board, rows: dict[int, int]) -> Result:
-    """Return what there is to say about a method; ``exact`` if the metric itself is tested over images."""
+    """Return the result of a method; ``exact`` if the metric itself is tested over images."""
     own = [rows[id(run)] for run in method.runs]
     score = seed_interval([run.figure(split, metric.name) for run in method.runs])
     names = dict.fromkeys(name for run in method.runs for name in run.record["scores"][split] if name not in COUNTS)
     return Result(
         method=method,
         score=image_interval(board.table, own[0]) if exact and len(own) == 1 else score,
+        tested=float(board.table.values[own].mean()),
         validation=mean([run.figure("val", metric.name) for run in method.runs]),
         figures={name: mean([run.figure(split, name) for run in method.runs]) for name in names},
         groups={name: seed_interval([values[row] for row in own]) for name, values in board.groups.items()},
+        floors=method.runs[0].floors(split, metric.name),
         costs={name: mean([run.cost(name) for run in method.runs]) for name in COSTS},
         probe=modality_reliance(method, split),
     )
 
 
 def _budgets(results: Sequence[Result], sign: int) -> dict[str, list[float]]:
-    """Return curves for the fusions that were searched: those with several configurations."""
+    """Return the expected best figures of the fusions that have several configurations."""
     trials: dict[str, list[float]] = {}
+    several = len({one.method.data for one in results}) > 1
     for one in results:
-        trials.setdefault(one.method.fusion, []).append(sign * one.validation)
+        mark = f" · data={data_mark(one.method.runs[0])}" if several else ""
+        trials.setdefault(one.method.fusion + mark, []).append(sign * one.validation)
     return {
         fusion: [sign * value for value in expected_best([value for value in values if value == value])]
         for fusion, values in trials.items()

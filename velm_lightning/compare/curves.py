@@ -1,4 +1,4 @@
-"""How a figure came about: the mean over seeds, step by step."""
+"""Training curves: the mean over seeds by step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST_POINTS = 300
 
 
 def curves(found: Comparison, colours: dict[str, str]) -> Panel:
-    """Draw every figure that was logged, by step, a line a method."""
+    """Return curves of all logged figures by step, one line per method."""
     names = dict.fromkeys(name for run in found.runs for name in run.curves if "/group/" not in name)
     wanted = [name for name in names if name.startswith(("val/", "train/"))]
     wanted.sort(key=lambda name: (name != f"val/{found.metric.name}", not name.startswith("val/"), name))
@@ -66,7 +66,7 @@ def _faint(colour: str) -> str:
 
 
 def _in_training(run: RunFolder, name: str) -> dict[float, float]:
-    """Return a curve by step, without the final evaluation of the best checkpoint."""
+    """Return a curve by step without the final evaluation of the best checkpoint."""
     steps, values = run.curves.get(name, ([], []))
     end = run.cost("steps")
     return {step: value for step, value in zip(steps, values, strict=True) if not step >= end}

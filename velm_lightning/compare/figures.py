@@ -1,4 +1,4 @@
-"""The pictures of the dashboard."""
+"""The plots of the dashboard."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from velm_lightning.compare.tables import OR_IMAGES
 
 
 def panels(found: Comparison) -> list[Panel]:
-    """Return every picture that there are numbers for."""
+    """Return all plots that have data."""
     colours = colours_of(found)
     drawn = [
         _bars(found, colours),
@@ -71,14 +71,14 @@ def _pareto(found: Comparison, colours: dict[str, str]) -> Panel:
         layout = layout_of(title, f"{found.metric.name} on {found.split}", height=420)
         variants[title] = {"data": [line, dots], "layout": layout}
     caption = (
-        "The dotted line joins the means that no other mean beats at its cost or less; it is no test. Error bars are "
-        f"{OR_IMAGES}."
+        "The dotted line joins the means for which no other mean is better at the same or a lower cost; it is not a "
+        f"test. Error bars are {OR_IMAGES}."
     )
     return Panel("Score against cost", caption, variants)
 
 
 def _beside(x: Sequence[float]) -> list[str]:
-    """Return where the name of each dot stands: inwards of the first and of the last, so that none is cut."""
+    """Return the position of each label: to the inside at either end, so that no label is cut."""
     low, width = min(x), (max(x) - min(x)) or 1.0
     places = [(value - low) / width for value in x]
     return ["middle right" if at < 0.25 else "middle left" if at > 0.75 else "top center" for at in places]
@@ -92,7 +92,8 @@ def _heat(found: Comparison) -> Panel:
     z = [[one.groups[name].value if name in one.groups else None for name in names] for one in best]
     heat = {
         "type": "heatmap", "z": z, "x": [safe(name) for name in names], "y": [label(one, found) for one in best],
-        "colorscale": [[0, "#f3f6fb"], [1, "#3d6bb3"]], "texttemplate": "%{z:.3f}" if len(names) <= 15 else "",
+        "colorscale": [[0, "#f3f6fb"], [1, "#3d6bb3"]], "reversescale": found.tested_sign < 0,
+        "texttemplate": "%{z:.3f}" if len(names) <= 15 else "",
         "xgap": 2, "ygap": 2,
     }  # fmt: skip
     layout = layout_of(height=110 + 34 * len(best))
@@ -107,14 +108,14 @@ def _budgets(found: Comparison, colours: dict[str, str]) -> Panel:
     traces = [
         {
             "type": "scatter", "mode": "lines+markers", "x": list(range(1, len(curve) + 1)), "y": curve,
-            "name": safe(fusion), "line": {"color": colours[fusion]},
+            "name": safe(fusion), "line": {"color": colours[fusion.partition(" · ")[0]]},
         }
         for fusion, curve in found.budgets.items()
     ]  # fmt: skip
     layout = layout_of("trials", f"expected best {found.metric.name} on val", height=380, showlegend=True)
     layout["xaxis"]["dtick"] = max(1, max((len(curve) for curve in found.budgets.values()), default=1) // 10)
-    caption = "What the best of k trials is expected to reach: compare fusions at the same k (Dodge et al. 2019). "
-    caption += "The curves are expectations over the trials at hand, without intervals."
+    caption = "Expected best figure of k trials: compare fusions at the same k (Dodge et al. 2019). "
+    caption += "The curves are expectations over the given trials, without intervals."
     return Panel("Score by budget", caption, {"val": {"data": traces, "layout": layout}} if traces else {})
 
 
@@ -133,4 +134,4 @@ def _missing(found: Comparison, colours: dict[str, str]) -> Panel:
         layout = layout_of(f"share of samples without {modality}", f"score on {found.split}", height=380)
         layout["xaxis"]["tickformat"] = ".0%"
         variants[modality] = {"data": traces, "layout": layout}
-    return Panel("Missing modalities", "Means over seeds, without intervals, as `velm probe` measured them.", variants)
+    return Panel("Missing modalities", "Means over seeds, without intervals, measured by `velm probe`.", variants)

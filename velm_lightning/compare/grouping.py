@@ -1,4 +1,4 @@
-"""Runs that differ in nothing but their seed are one method; its name is its fusion and what else sets it apart."""
+"""Group runs that differ only in their seed into methods, and name the methods."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Method(NamedTuple):
         name: the fusion, and the settings in which it differs from other methods of the same fusion.
         fusion: the class of the model.
         settings: the settings that differ between any two methods, by dotted key.
-        runs: one run a seed, by seed.
-        control: whether it sees the image alone or the text alone.
+        runs: one run per seed, sorted by seed.
+        control: whether it receives only the image or only the text.
     """
 
     name: str
@@ -30,13 +30,18 @@ class Method(NamedTuple):
     runs: tuple[RunFolder, ...]
     control: bool
 
+    @property
+    def data(self) -> str:
+        """The data and the scorer of its figures; see ``RunFolder.data``."""
+        return self.runs[0].data
+
 
 def methods(runs: Sequence[RunFolder], controls: Sequence[str] = ()) -> list[Method]:
     """Group runs by their configuration and by the data that they were evaluated on.
 
     Args:
         runs: the runs.
-        controls: classes that are controls, besides those whose record tells so.
+        controls: further classes that are controls; runs of one modality always are.
     """
     chosen = _without_shared_folders({id(run): choices(run) for run in runs})
     differing = [key for key in _keys(chosen.values()) if several(found.get(key) for found in chosen.values())]
@@ -59,10 +64,10 @@ def methods(runs: Sequence[RunFolder], controls: Sequence[str] = ()) -> list[Met
 
 
 def confounders(found: Sequence[Method]) -> dict[str, Settings]:
-    """Return the settings that several fusions share but not with the same values, by key: the value of each fusion.
+    """Return the settings that several fusions have with different values: by key, the value of each fusion.
 
-    They are no part of the fusion, so that a difference in score may be theirs. A setting that varies within one fusion
-    was searched, and is left out.
+    They are not part of the fusion, so they may cause a difference in score. Settings that vary within one fusion were
+    searched and are left out.
     """
     keys = _keys(method.settings for method in found)
     mixed: dict[str, Settings] = {}
@@ -85,7 +90,7 @@ def _keys(found: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def _without_shared_folders(chosen: dict[int, Settings]) -> dict[int, Settings]:
-    """Cut every path to the shortest end that tells it from the others of its key: no name holds a whole path."""
+    """Shorten each path to the shortest ending that is unique among the values of its key."""
     for key in _keys(chosen.values()):
         paths = {text for settings in chosen.values() for text in _texts(settings.get(key)) if is_place(text)}
         if paths:
@@ -122,13 +127,19 @@ def _names(firsts: Sequence[RunFolder], chosen: Mapping[int, Settings], differin
         apart = [key for key in differing if several(chosen[id(other)].get(key) for other in same)]
         words = [f"{name}={shown(own[key])}" for key, name in short_names(apart).items() if key in own]
         if several(other.data for other in same):
-            words.append(f"data={next(iter((run.record.get('data') or {'': '?'}).values()))[:6]}")
+            words.append(f"data={data_mark(run)}")
         names[id(run)] = " · ".join([run.fusion, *words])
     return names
 
 
+def data_mark(run: RunFolder) -> str:
+    """Return the beginning of the fingerprint of a run's data, ``?`` if the record has none."""
+    prints = run.record.get("data")
+    return str(next(iter(prints.values())))[:6] if isinstance(prints, dict) and prints else "?"
+
+
 def short_names(keys: Sequence[str]) -> dict[str, str]:
-    """Return for each dotted key the shortest ending that tells it from the others."""
+    """Return the shortest unique ending of each dotted key."""
     words = {key: [word for word in key.split(".") if word not in _SILENT] or [key] for key in keys}
     found = {}
     for key, own in words.items():
@@ -140,7 +151,7 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
 
 
 def shown(value: Any) -> str:
-    """Return a setting as a person reads it."""
+    """Return a setting in readable form."""
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, str) and value.replace("_", "").replace(".", "").isalnum() and "." in value:

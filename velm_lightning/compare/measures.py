@@ -5,6 +5,7 @@ Of the latter, each is its value and the effect that every sample has on it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -13,6 +14,9 @@ import numpy as np
 from velm_lightning.compare.reading import RunFolder, Scores
 from velm_lightning.compare.student import Array
 from velm_lightning.errors import InputError
+
+COUNTS = ("samples", "without_references")
+"""Entries of a record's scores that are not figures."""
 
 MEAN_SCORE = "mean sample score"
 """The figure that is tested if the one asked for cannot be computed from single samples."""
@@ -32,10 +36,12 @@ class Measured(NamedTuple):
 
 
 def _mean(values: Array) -> Measured:
-    if not len(values):
-        return Measured(float("nan"), values)
-    mean = float(values.mean())
-    return Measured(mean, (values - mean) / len(values))
+    """Return the mean of the values that are not NaN; a NaN has no effect on it."""
+    valid = ~np.isnan(values)
+    if not valid.any():
+        return Measured(float("nan"), np.zeros(len(values)))
+    mean = float(values[valid].mean())
+    return Measured(mean, np.where(valid, values - mean, 0.0) / valid.sum())
 
 
 def mean_score(scores: Scores) -> Measured:
@@ -44,7 +50,7 @@ def mean_score(scores: Scores) -> Measured:
 
 
 def mean_loss(scores: Scores) -> Measured:
-    """Return the mean of the samples' losses."""
+    """Return the mean of the samples' losses, without samples that have none."""
     return _mean(scores.losses)
 
 
@@ -71,28 +77,13 @@ Measure = Callable[[Scores], Measured]
 _MEASURES: dict[str, Measure] = {"loss": mean_loss, "macro_f1": macro_f1}
 
 
-def measure(metric: str, scores: Sequence[Scores], figures: Sequence[float]) -> tuple[str, Measure]:
-    """Return the name of the figure that is tested when ``metric`` is compared, and how it is computed.
-
-    Args:
-        metric: name of the figure that is compared.
-        scores: the samples of each run.
-        figures: the figure of each run as its record states it. A figure that is computed from the samples must equal
-            it; if none does, the mean sample score is tested.
-    """
-    for named in (_MEASURES.get(metric), mean_score):
-        if named and np.allclose([named(one).value for one in scores], figures, rtol=0, atol=1e-6):
-            return metric, named
-    return MEAN_SCORE, mean_score
-
-
 class Metric(NamedTuple):
     """The figure that methods are compared by.
 
     Attributes:
-        name: as it is in the records.
+        name: its name in ``run.json``.
         sign: 1 if higher is better, -1 if lower is.
-        why: where it was chosen, for the reader.
+        why: the reason for the choice, shown in the notes.
     """
 
     name: str
@@ -100,20 +91,62 @@ class Metric(NamedTuple):
     why: str
 
 
-_LOWER = ("loss", "rank", "perplexity")
+class Tested(NamedTuple):
+    """The figure whose differences are tested.
+
+    Attributes:
+        name: the name of the metric, or ``MEAN_SCORE``.
+        sign: 1 if higher values of this figure are better, -1 if lower values are.
+        measure: computes the figure from the samples of a run.
+    """
+
+    name: str
+    sign: int
+    measure: Measure
+
+
+def tested_figure(metric: Metric, scores: Sequence[Scores], figures: Sequence[float]) -> Tested:
+    """Return the figure that is tested when methods are compared by ``metric``.
+
+    It is the metric itself if it can be computed from single samples, else the mean sample score, of which higher
+    values are better whatever the direction of the metric.
+
+    Args:
+        metric: the figure that methods are compared by.
+        scores: the samples of each run.
+        figures: the metric of each run according to its record. A figure computed from the samples must equal it.
+    """
+    for measure in (_MEASURES.get(metric.name), mean_score):
+        if measure and np.allclose([measure(samples).value for samples in scores], figures, rtol=1e-6, atol=1e-6):
+            return Tested(metric.name, metric.sign, measure)
+    return Tested(MEAN_SCORE, 1, mean_score)
+
+
+_LOWER = ("loss", "rank", "perplexity", "error", "distance", "fid", "nll", "mse", "mae", "wer", "ter")
+
+
+def lower_is_better(name: str) -> bool:
+    """Return whether lower values of a figure are better, by the last word of its name without an argument.
+
+    Example:
+        >>> lower_is_better("text_to_image_median_rank"), lower_is_better("FID(judge)"), lower_is_better("text_r1")
+        (True, True, False)
+    """
+    name = name.partition("(")[0].lower()
+    return name.endswith(_LOWER[:3]) or re.split(r"[^a-z0-9]+", name)[-1] in _LOWER
 
 
 def metric_of(runs: Sequence[RunFolder], split: str, name: str | None = None) -> Metric:
-    """Return the figure that the runs monitor, or the one that is asked for.
+    """Return the figure that the runs monitor, or the one with a given name.
 
     Args:
         runs: the runs.
-        split: whose figures are compared.
-        name: the figure that is asked for. By default the one that all runs chose their checkpoint by if each has it
-            on the split, else ``score``.
+        split: the split whose figures are compared.
+        name: the name of the figure. By default the one by which all runs chose their checkpoint if each has it on
+            the split, else ``score``.
 
     Raises:
-        InputError: a run does not have the figure that is asked for.
+        InputError: a run does not have the figure.
     """
     monitored = {run.monitored for run in runs}
     shared = [figure for figure in runs[0].record["scores"][split] if all(_has(run, split, figure) for run in runs)]
@@ -121,14 +154,17 @@ def metric_of(runs: Sequence[RunFolder], split: str, name: str | None = None) ->
         name = name.removeprefix(f"{split}/")
         if name not in shared:
             raise InputError(f"--metric {name} is not among the figures of every run on {split}: {', '.join(shared)}")
-        return Metric(name, -1 if (name, True) in monitored or name.endswith(_LOWER) else 1, "chosen by --metric")
+        return Metric(name, -1 if (name, True) in monitored or lower_is_better(name) else 1, "chosen by --metric")
     if len(monitored) == 1:
         ((name, lower),) = monitored
         if name in shared:
             return Metric(name, -1 if lower else 1, "the figure by which the runs chose their checkpoints")
-    told = ", ".join(sorted(one for one, _ in monitored))
-    return Metric("score", 1, f"for the runs monitor {told}, which not all of them have on {split}; choose by --metric")
+    if "score" not in shared:
+        raise InputError(f"not every run has a score on {split}: choose --metric among {', '.join(shared) or 'none'}")
+    names = ", ".join(sorted({monitor for monitor, _ in monitored}))
+    why = f"which not all of them have on {split}" if len(monitored) == 1 else "which is not one figure for all of them"
+    return Metric("score", 1, f"the runs monitor {names}, {why}; choose another by --metric")
 
 
 def _has(run: RunFolder, split: str, figure: str) -> bool:
-    return figure != "samples" and figure in run.record["scores"].get(split, {})
+    return figure not in COUNTS and figure in run.record["scores"].get(split, {})

@@ -1,4 +1,4 @@
-"""What stands beside a score: what the runs took, and what they owe to each modality."""
+"""Costs of the runs, and how much the score of a method depends on each modality."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ COSTS = {
 
 
 class ModalityReliance(NamedTuple):
-    """What a method owes to a modality.
+    """How much the score of a method depends on a modality.
 
     Attributes:
-        cost: how much the score falls when the modality is permuted among the samples, over seeds.
+        cost: the decrease of the score when the modality is permuted among the samples, over seeds.
         perceptual: the same as a share of the score (Gat et al. 2021).
         shares: shares of the samples from which the modality is missing.
         missing: the mean scores at these shares.
@@ -41,7 +41,7 @@ class ModalityReliance(NamedTuple):
 
 
 def modality_reliance(method: Method, split: str) -> dict[str, ModalityReliance]:
-    """Return what a method owes to the modalities that all its runs were probed for on a split, at the same shares."""
+    """Return the reliance on each modality that all runs of a method were probed for, on a split at equal shares."""
     probes = [run.probe for run in method.runs if run.probe.get("split") == split]
     if len(probes) < len(method.runs) or len({tuple(one["shares"]) for one in probes}) > 1:
         return {}
@@ -58,15 +58,15 @@ def modality_reliance(method: Method, split: str) -> dict[str, ModalityReliance]
 
 
 def estimate(runs: Sequence[RunFolder], watts: float | None, price: float | None) -> None:
-    """Add to the records what the runs took in energy and money, by the minutes of their devices.
+    """Add the energy and the price of the runs to their records, computed from the minutes of their devices.
 
     Args:
         runs: the runs.
-        watts: mean power of a device with its share of the machine.
-        price: of an hour of a device.
+        watts: mean power of a device with its share of the machine; None adds no energy.
+        price: the price of an hour of a device; None adds no price.
 
     Raises:
-        InputError: one of them is not above 0.
+        InputError: ``watts`` or ``price`` is not above 0.
     """
     for key, option, per_hour in (("kwh", "watts", watts and watts / 1000), ("price", "price", price)):
         if per_hour is None:

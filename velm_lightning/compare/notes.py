@@ -1,4 +1,4 @@
-"""What a reader of a comparison must know, a sentence each."""
+"""The notes of a comparison: its metric, its limits and its findings, one sentence each."""
 
 from __future__ import annotations
 
@@ -14,28 +14,30 @@ if TYPE_CHECKING:
 
 
 def notes_on(found: Comparison, scores: Mapping[int, Scores]) -> list[str]:
-    """Return the notes: which figure is compared, what limits the comparison, and what it shows."""
+    """Return the notes on the metric, the limits and the findings of a comparison."""
     return [*_figure(found), *_doubts(found, scores), *_findings(found), *_below_floor(found)]
 
 
 def _figure(found: Comparison) -> list[str]:
-    """Return which figure is compared and tested, and if the headline orders the methods otherwise."""
+    """Return notes on the figure that is compared and tested, and on a different order by the score."""
     notes = []
     name, sign, why = found.metric
     if name != "score" or not why.startswith("the figure"):
         notes.append(f"Compared by {name}: {why}{'; lower is better' if sign < 0 else ''}.")
     if found.tested != name:
         notes.append(
-            f"{name} is not computed from single samples here: paired tests and groups are of the {found.tested}."
+            f"{name} is not computed from single samples here: paired tests and groups are of the {found.tested}, of "
+            "which higher is better."
         )
-    best = max(found.results, key=lambda one: one.figures.get("score", float("-inf")))
+    same = [result for result in found.results if result.method.data == found.results[0].method.data]
+    best = max(same, key=lambda result: result.figures.get("score", float("-inf")))
     if best is not found.results[0] and name != "score":
         notes.append(f"By {name} {found.results[0].method.name} leads, by score {best.method.name}.")
     return notes
 
 
 def _doubts(found: Comparison, scores: Mapping[int, Scores]) -> list[str]:
-    """Return what stands against reading the tables as they are."""
+    """Return the limits of the comparison."""
     notes, runs, results = [], found.runs, found.results
     if len({run.data for run in runs}) > 1:
         first = results[0].method.runs[0]
@@ -63,7 +65,7 @@ def _doubts(found: Comparison, scores: Mapping[int, Scores]) -> list[str]:
 
 
 def _findings(found: Comparison) -> list[str]:
-    """Return which pairs are undecided, and which methods are not shown to beat the better control."""
+    """Return the pairs without a claim, and the methods that are not shown to beat the better control."""
     notes, pairs = [], found.pairs
     untold = [pair for pair in pairs if not pair.clear and not (pair.a.method.control and pair.b.method.control)]
     few = [pair for pair in untold if pair.difference.seeds < pair.least]
@@ -75,28 +77,28 @@ def _findings(found: Comparison) -> list[str]:
             named = "; ".join(f"{pair.a.method.name} over {pair.b.method.name} ({pair.need})" for pair in some[:3])
             rest = f"; and {len(some) - 3} more" if len(some) > 3 else ""
             notes.append(f"{told}, {len(some)} of {len(pairs)} pairs: {named}{rest}.")
-    control = found.control
-    short = [pair for pair in found.against_control if not (pair.clear and pair.b is control)]
-    unbeaten = {id(one) for pair in short for one in (pair.a, pair.b)} - {id(control)}
-    if control is not None and unbeaten:
-        named = ", ".join(one.method.name for one in found.results if id(one) in unbeaten)
-        notes.append(
-            f"Not shown to beat the better control, {control.method.name}: {named}. Nothing shows that image and text "
-            "are both used there."
-        )
+    for control in found.controls:
+        open_pairs = [pair for pair in found.against(control) if not (pair.clear and pair.b is control)]
+        unbeaten = {id(result) for pair in open_pairs for result in (pair.a, pair.b)} - {id(control)}
+        if unbeaten:
+            named = ", ".join(result.method.name for result in found.results if id(result) in unbeaten)
+            notes.append(
+                f"Not shown to beat the better control, {control.method.name}: {named}. Nothing shows that image and "
+                "text are both used there."
+            )
     return notes
 
 
 def _below_floor(found: Comparison) -> list[str]:
-    """Return which methods' intervals do not clear the score of the majority answer."""
-    name, sign, _ = found.metric
-    notes = []
-    for floor, value in found.floors.items():
-        below = [
-            one.method.name
-            for one in found.results
-            if floor.startswith("majority") and not (one.score.low > value if sign > 0 else one.score.high < value)
-        ]
-        if below:
-            notes.append(f"Intervals that do not clear the {floor} ({name} {value:.4f}): {', '.join(below)}.")
+    """Return the methods whose intervals do not exclude the figure of the majority answer."""
+    notes, sign = [], found.metric.sign
+    below: dict[tuple[str, float], list[str]] = {}
+    for result in found.results:
+        for floor, value in result.floors.items():
+            better = result.score.low > value if sign > 0 else result.score.high < value
+            if floor.startswith("majority") and not better:
+                below.setdefault((floor, value), []).append(result.method.name)
+    for (floor, value), methods in below.items():
+        side = "above" if sign > 0 else "below"
+        notes.append(f"Intervals that do not lie {side} the {floor}, {value:.4f}: {', '.join(methods)}.")
     return notes

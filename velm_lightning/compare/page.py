@@ -1,4 +1,4 @@
-"""The dashboard: one HTML file with everything in it, that asks no network for anything."""
+"""The dashboard: one self-contained HTML file that works without a network."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from velm_lightning.compare.tables import sheets
 from velm_lightning.errors import InputError
 
 MOST_METHODS = 12
-"""Methods whose predictions go into the gallery."""
+"""Maximum number of methods in the gallery."""
 
 
 def page(found: Comparison, title: str) -> str:
-    """Return the page. Whatever text it shows, of whomever, is shown as text.
+    """Return the page as HTML; all texts of runs are shown as plain text.
 
     Raises:
         InputError: plotly is not installed.
@@ -41,7 +41,7 @@ def page(found: Comparison, title: str) -> str:
 
 
 def plotly_js() -> str:
-    """Return plotly's library."""
+    """Return the source of plotly.js."""
     try:
         return files("plotly").joinpath("package_data", "plotly.min.js").read_text("utf-8")
     except ModuleNotFoundError as error:
@@ -49,7 +49,7 @@ def plotly_js() -> str:
 
 
 def for_script(data: Any) -> str:
-    """Return data as JSON that cannot end the script it stands in; what is not a number becomes null."""
+    """Return data as JSON that is safe within a script element; NaN and infinity become null."""
     text = json.dumps(_without_nan(data), ensure_ascii=True, allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
@@ -63,7 +63,7 @@ def _without_nan(data: Any) -> Any:
 
 
 def _runs(found: Comparison) -> dict[str, Any]:
-    """Return the table of runs: what sets each apart, its score, what it cost."""
+    """Return the table of runs: differing settings, score and costs."""
     differing = dict.fromkeys(key for one in found.results for key in one.method.settings)
     names = short_names([key for key in differing if key != "model.class_path"])  # that is the fusion
     costs = [name for name in COSTS if any(not math.isnan(run.cost(name)) for run in found.runs)]
@@ -91,7 +91,7 @@ def _runs(found: Comparison) -> dict[str, Any]:
 
 
 def gallery(found: Comparison) -> dict[str, Any] | None:
-    """Return the samples whose pictures were kept, with what the first seed of every method said of them."""
+    """Return the samples with stored images, with the predictions of the first seed of each method."""
     data = found.results[0].method.runs[0].data
     chosen = [one for one in found.results if one.method.runs[0].data == data][:MOST_METHODS]
     runs = [one.method.runs[0] for one in chosen]

@@ -1,4 +1,4 @@
-"""The family of comparisons: all pairs of methods, one rule for every claim."""
+"""The family of all pairs of methods, with one rule for all claims."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from velm_lightning.compare.statistics import (
 )
 
 MOST = 10
-"""Methods that are compared each with each; of more, the best of every fusion are, chosen on validation data."""
+"""Maximum number of methods compared in pairs; of more, the best of each fusion on validation data are compared."""
 
 
 class Pair(NamedTuple):
-    """Two methods and how they differ; ``a`` is the better by the runs that were compared.
+    """Two methods and their difference; ``a`` is the better by the runs that were compared.
 
     Attributes:
         a: the better.
         b: the other.
         difference: A less B.
         p: the p-value, corrected for the family by Holm; NaN if there are too few seeds for a claim.
-        needed: seeds with which the pair would be decided; see ``seeds_needed``.
+        needed: number of seeds with which the pair would be decided; see ``seeds_needed``.
         least: seeds that a claim about it needs: as many as the family, or, if the pair has fewer, as many as a
             family of all methods.
     """
@@ -51,7 +51,7 @@ class Pair(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """The claim, or what is missing for one."""
+        """The claim, or the reason why there is none."""
         if self.clear:
             return "clear"
         if self.difference.seeds < 2:
@@ -61,7 +61,7 @@ class Pair(NamedTuple):
 
     @property
     def need(self) -> str:
-        """How many seeds would decide the pair, in words."""
+        """The number of seeds that would decide the pair, in words."""
         if math.isnan(self.needed):
             return f"needs at least {self.least} seeds"
         if math.isinf(self.needed):
@@ -94,12 +94,13 @@ def chosen(results: Sequence[Result], sign: int) -> list[Result]:
     """Return the methods that are compared in pairs; ``sign`` is 1 if higher is better, -1 if lower is."""
     if len(results) <= MOST:
         return list(results)
-    best: dict[str, Result] = {}
-    for one in results:
-        found = best.get(one.method.fusion)
-        if found is None or sign * one.validation > sign * found.validation:
-            best[one.method.fusion] = one
-    return [one for one in results if best[one.method.fusion] is one]
+    best: dict[tuple[str, str], Result] = {}
+    for result in results:
+        key = result.method.data, result.method.fusion
+        other = best.get(key)
+        if other is None or math.isnan(other.validation) or sign * result.validation > sign * other.validation:
+            best[key] = result
+    return [result for result in results if best[result.method.data, result.method.fusion] is result]
 
 
 def all_pairs(
@@ -111,7 +112,7 @@ def all_pairs(
         results: the methods.
         tables: the figures of the runs by the data that they were evaluated on.
         rows: the row of each run in its table, by identity.
-        sign: 1 if higher is better, -1 if lower is.
+        sign: 1 if higher values of the figure in the tables are better, -1 if lower values are.
     """
     found = [
         _ordered(a, b, tables[a.method.runs[0].data], rows, sign)

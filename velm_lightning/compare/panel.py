@@ -1,4 +1,4 @@
-"""What the pictures of the dashboard have in common: the form in which plotly draws plain data, names, colours."""
+"""Shared parts of the plots of the dashboard: their form for plotly, labels and colours."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Figure = dict[str, Any]
 
 
 class Panel(NamedTuple):
-    """One picture, in variants that the reader chooses from.
+    """One plot, with variants that the reader chooses from.
 
     Attributes:
-        title: what it shows.
-        caption: how to read it.
-        variants: the figures by the name of the variant.
+        title: the title.
+        caption: how to read the plot.
+        variants: plotly figures by the name of the variant.
     """
 
     title: str
@@ -29,18 +29,18 @@ class Panel(NamedTuple):
 
 
 def colours_of(found: Comparison) -> dict[str, str]:
-    """Give every fusion a colour."""
+    """Return a colour for each fusion."""
     fusions = sorted({one.method.fusion for one in found.results})
     return {fusion: COLOURS[place % len(COLOURS)] for place, fusion in enumerate(fusions)}
 
 
 def safe(text: str) -> str:
-    """Return text for plotly, which takes some tags for formatting."""
+    """Return text escaped for plotly, which interprets some tags."""
     return html.escape(text, quote=False)
 
 
 def label(one: Result, found: Comparison) -> str:
-    """Return a method's name as the pictures show it: cut where it is long, with its place in the table of scores."""
+    """Return the label of a method in plots: a long name is cut and gets its place in the table of scores."""
     name = one.method.name
     if len(name) > MOST_LETTERS:
         place = [other.method.name for other in found.results].index(name) + 1
@@ -49,7 +49,7 @@ def label(one: Result, found: Comparison) -> str:
 
 
 def layout_of(x: str = "", y: str = "", **more: Any) -> Figure:
-    """Return a layout with the titles of its axes, and what else is wanted of it."""
+    """Return a layout with titles of the axes and further entries."""
     axes: Figure = {
         "xaxis": {"title": {"text": x}, "automargin": True},
         "yaxis": {"title": {"text": y}, "automargin": True, "ticklabelstandoff": 6},
@@ -58,7 +58,7 @@ def layout_of(x: str = "", y: str = "", **more: Any) -> Figure:
 
 
 def dashes_of(found: Comparison) -> dict[str, str]:
-    """Tell methods of one fusion apart by their lines."""
+    """Return a line style for each method, different within one fusion."""
     styles, seen = ("solid", "dash", "dot", "dashdot", "longdash"), dict[str, int]()
     dashes = {}
     for one in found.results:
@@ -68,5 +68,5 @@ def dashes_of(found: Comparison) -> dict[str, str]:
 
 
 def finite(value: float) -> float:
-    """Return a value that can be drawn: 0 for what is not a number."""
+    """Return the value, or 0 if it is not finite."""
     return value if math.isfinite(value) else 0.0

@@ -1,4 +1,4 @@
-"""Which settings led to which scores: parallel coordinates."""
+"""Parallel coordinates of settings and scores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from velm_lightning.compare.tables import short
 
 
 def parallel(found: Comparison) -> Panel:
-    """Draw parallel coordinates as plain lines: plotly's own need WebGL, which not every browser has."""
+    """Return parallel coordinates as plain lines: those of plotly need WebGL, which some browsers lack."""
     settings = {name: values for name, values in settings_of(found.results).items() if len(set(map(str, values))) > 1}
     if not settings or len(found.results) < 3:
         return Panel("", "", {})
@@ -22,11 +22,12 @@ def parallel(found: Comparison) -> Panel:
     axes = [_axis(name, values) for name, values in settings.items()]
     axes += [_axis(COSTS["parameters"], [one.costs["parameters"] for one in found.results])]
     axes += [_axis(f"{found.metric.name} on {found.split}", scores)]
+    shades = [place if found.metric.sign > 0 else 1 - place for place in axes[-1].places]
     lines = [
         {
             "type": "scatter", "mode": "lines", "showlegend": False, "name": "",
             "x": list(range(len(axes))), "y": [axis.places[row] for axis in axes], "text": safe(one.method.name),
-            "hovertemplate": f"%{{text}}: {one.score.value:.4f}", "line": {"color": _shade(axes[-1].places[row])},
+            "hovertemplate": f"%{{text}}: {one.score.value:.4f}", "line": {"color": _shade(shades[row])},
         }
         for row, one in reversed(list(enumerate(found.results[:200])))
     ]  # fmt: skip
@@ -38,12 +39,12 @@ def parallel(found: Comparison) -> Panel:
         "gridcolor": "#888", "range": [-0.1, len(axes) - 0.6],
     }  # fmt: skip
     layout["yaxis"] |= {"visible": False}
-    caption = "One line a method, the darker the better; it crosses each axis at its setting."
+    caption = "One line per method, darker for better figures; each line crosses an axis at its setting."
     return Panel("Settings", caption, {"settings": {"data": lines, "layout": layout}})
 
 
 class _Axis(NamedTuple):
-    """One of the parallel axes: where each method crosses it, 0…1, and its ticks."""
+    """One of the parallel axes: its ticks, and the position of each method from 0 to 1."""
 
     name: str
     places: list[float]
@@ -67,7 +68,7 @@ def _axis(name: str, values: Sequence[Any]) -> _Axis:
 
 
 def _apart(marks: Sequence[tuple[float, float]], width: float) -> list[tuple[float, float]]:
-    """Return the marks, lowest first, that can be read beside those kept already; the highest is always kept."""
+    """Return the marks that do not overlap, lowest first; the highest is always kept."""
     kept = [marks[-1]]
     for mark in marks[:-1]:
         if all(abs(mark[0] - other[0]) >= 0.06 * width for other in kept):
@@ -76,6 +77,6 @@ def _apart(marks: Sequence[tuple[float, float]], width: float) -> list[tuple[flo
 
 
 def _shade(place: float) -> str:
-    """Return a colour from pale to dark blue for 0…1."""
+    """Return a colour from pale blue (0) to dark blue (1)."""
     red, green, blue = (round(pale + place * (dark - pale)) for pale, dark in ((200, 20), (216, 60), (240, 140)))
     return f"rgb({red},{green},{blue})"

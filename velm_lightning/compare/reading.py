@@ -1,4 +1,4 @@
-"""Run folders as they are read for a comparison: records, configs, curves and predictions, without torch."""
+"""Read run folders for a comparison: records, configs, curves and predictions, without torch."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ MISSING = float("nan")
 
 
 class Scores(NamedTuple):
-    """The predictions of a run as far as statistics need them; samples without a score are left out.
+    """The predictions of a run in columns, without samples that have no score.
 
     Attributes:
         keys: N sample keys.
-        images: N names of pictures; a sample's own key where the file names none.
+        images: N names of images; the key of the sample if the file names none.
         groups: N names of groups.
         values: (N,) scores.
         losses: (N,) losses, NaN for samples without one.
         predictions: N predictions.
-        references: the references of each sample.
+        references: N tuples of references.
     """
 
     keys: tuple[str, ...]
@@ -55,12 +55,12 @@ class RunFolder:
     """One finished run.
 
     Attributes:
-        folder: where it lies.
+        folder: its folder.
         record: its ``run.json``.
         config: its ``config.yaml`` with dotted keys.
 
     Raises:
-        InputError: the folder holds no run that could be compared; the message says why.
+        InputError: the folder holds no run that can be compared; the message gives the reason.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -69,57 +69,70 @@ class RunFolder:
         status = self.record.get("status", "unknown")
         if status != "finished":
             raise InputError(f"its status is {status!r}")
-        if not self.record.get("scores"):
+        scores = self.record.get("scores")
+        if not scores:
             raise InputError("it was not evaluated")
+        if not isinstance(scores, dict) or not all(isinstance(figures, dict) for figures in scores.values()):
+            raise InputError("the scores in run.json are not figures by split")
         self.config = dict(flat(read_yaml(folder / "config.yaml")))
+        if not self._class_path:
+            raise InputError("neither config.yaml nor run.json names the class of its model (model.class_path)")
 
     @property
     def ident(self) -> str:
-        """Its id."""
+        """The id of the run."""
         return str(self.record.get("id", self.folder.name))
 
     @property
     def seed(self) -> int:
-        """The seed that it was trained with."""
+        """The seed of the training."""
         return int(self.record.get("seed", 0))
 
     @property
     def fusion(self) -> str:
-        """The class of its model."""
-        return short_class(self.config.get("model.class_path") or self.record["model"]["class_path"])
+        """The class of its model, without the module."""
+        return short_class(self._class_path)
+
+    @property
+    def _class_path(self) -> str:
+        model = self.record.get("model")
+        recorded = model.get("class_path") if isinstance(model, dict) else None
+        return str(self.config.get("model.class_path") or recorded or "")
 
     @property
     def data(self) -> str:
-        """What its figures are figures of: fingerprints of the splits, and the scorer."""
+        """The data and scorer of its figures: fingerprints of the splits and the signature, as JSON."""
         return json.dumps([self.record.get("data"), self.record.get("signature")], sort_keys=True)
 
     def figure(self, split: str, name: str = "score") -> float:
-        """Return a figure of a split, NaN where there is none."""
-        return float(self.record["scores"].get(split, {}).get(name, MISSING))
+        """Return a figure of a split, or NaN if there is none."""
+        value = (self.record["scores"].get(split) or {}).get(name)
+        return float(value) if isinstance(value, (int, float)) else MISSING
 
     @property
     def monitored(self) -> tuple[str, bool]:
         """The figure by which its checkpoint was chosen, and whether lower is better."""
         name = str(self.config.get("checkpoint.monitor") or "val/score")
-        return name.removeprefix("val/"), self.config.get("checkpoint.mode") == "min"
+        mode = self.config.get("checkpoint.mode")
+        return name.removeprefix("val/"), mode == "min" if mode else name.endswith(("loss", "rank", "perplexity"))
 
     def floors(self, split: str, metric: str = "score") -> dict[str, float]:
-        """Return what the majority answer and the like reach by a metric, by their names in a table."""
-        found = self.record.get("floors", {}).get(split, {})
+        """Return a metric of the majority answer and of other answers without a model, by their names in a table."""
+        found = (self.record.get("floors") or {}).get(split) or {}
         return {
             f"{name} answer {floor['answer'][:40]!r}" if "answer" in floor else name: float(floor[metric])
             for name, floor in found.items()
-            if metric in floor
+            if isinstance(floor, dict) and isinstance(floor.get(metric), (int, float))
         }
 
     def cost(self, name: str) -> float:
-        """Return a number of the record, NaN where there is none."""
+        """Return a number of the record, or NaN if there is none."""
         value = self.record.get(name)
         return float(value) if isinstance(value, (int, float)) else MISSING
 
     @cached_property
     def curves(self) -> dict[str, tuple[list[float], list[float]]]:
-        """The steps and values of every metric that was logged."""
+        """The steps and values of all logged metrics."""
         found: dict[str, tuple[list[float], list[float]]] = {}
         path = self.folder / "metrics.csv"
         if path.is_file():
@@ -135,7 +148,7 @@ class RunFolder:
 
     @cached_property
     def probe(self) -> dict[str, Any]:
-        """What ``velm probe`` found of it; empty where it was not probed, or in another form than this version's."""
+        """The results of ``velm probe``; empty if there are none, or none in the form of this version."""
         try:
             found = read_json(self.folder / "probe.json")
         except InputError:
@@ -146,7 +159,7 @@ class RunFolder:
         """Return the prediction rows of a split.
 
         Raises:
-            InputError: there are none, or the file is cut.
+            InputError: the file is missing or cut.
         """
         path = self.folder / "predictions" / f"{split}.jsonl"
         try:
@@ -159,10 +172,11 @@ class RunFolder:
         return rows
 
     def scores(self, split: str) -> Scores:
-        """Return what statistics need of the predictions of a split.
+        """Return the predictions of a split in columns.
 
         Raises:
-            InputError: as ``rows``; or the rows lack what they should hold, or are fewer than were evaluated.
+            InputError: as ``rows``; or a row lacks a field or has a score that is not finite, or there are fewer rows
+            than evaluated samples.
         """
         rows = self.rows(split)
         expected = self.record["scores"][split].get("samples", len(rows))
@@ -170,10 +184,12 @@ class RunFolder:
             raise InputError(f"predictions/{split}.jsonl has {len(rows)} rows, {expected} samples were evaluated")
         try:
             kept = [row for row in rows if row["score"] is not None]
+            if not np.all(np.isfinite([row["score"] for row in kept])):
+                raise InputError(f"predictions/{split}.jsonl has scores that are not finite")
             return Scores(
                 tuple(row["key"] for row in kept),
                 tuple(row.get("image") or row["key"] for row in kept),
-                tuple(row["group"] for row in kept),
+                tuple(row.get("group") or "" for row in kept),
                 np.array([row["score"] for row in kept], float),
                 np.array([row.get("loss") for row in kept], float),  # null becomes NaN
                 tuple(str(row.get("prediction", "")) for row in kept),
@@ -183,7 +199,7 @@ class RunFolder:
             raise InputError(f"predictions/{split}.jsonl has rows that are no predictions: {error}") from error
 
     def thumbnails(self, split: str) -> dict[str, str]:
-        """Return the small JPEGs, base64, by name of picture."""
+        """Return the thumbnails as JPEG in base64, by the name of the image."""
         path = self.folder / "predictions" / f"{split}.pictures.jsonl"
         if not path.is_file():
             return {}
@@ -191,19 +207,19 @@ class RunFolder:
 
 
 class SkippedRun(NamedTuple):
-    """A folder that was left out, and why."""
+    """A folder that was left out, with the reason."""
 
     folder: Path
     why: str
 
 
 def read_runs(places: Sequence[Path]) -> tuple[list[RunFolder], list[SkippedRun]]:
-    """Read the runs that lie in ``places``: runs, experiments, or folders of experiments.
+    """Read the runs in ``places``: run folders, experiments, or folders of experiments.
 
     Of runs that repeat one configuration with one seed, the latest is kept.
 
     Raises:
-        InputError: a place does not exist, or holds no run at all.
+        InputError: a place does not exist or holds no runs.
     """
     runs: list[RunFolder] = []
     left: list[SkippedRun] = []
@@ -214,7 +230,8 @@ def read_runs(places: Sequence[Path]) -> tuple[list[RunFolder], list[SkippedRun]
             left.append(SkippedRun(folder, str(error)))
     latest: dict[str, RunFolder] = {}
     for run in sorted(runs, key=lambda run: str(run.record.get("started", ""))):
-        mark = json.dumps([run.data, run.seed, choices(run)], sort_keys=True, default=str)
+        settings = {key: value for key, value in choices(run).items() if value is not None}  # as one method holds them
+        mark = json.dumps([run.data, run.seed, settings], sort_keys=True, default=str)
         if mark in latest:
             left.append(SkippedRun(latest[mark].folder, f"{run.ident} repeats its configuration and seed"))
         latest[mark] = run
@@ -238,7 +255,7 @@ def _folders(place: Path) -> Iterator[Path]:
 # runs/vqa/latefusion-s0-1f2e3d/checkpoints/best.ckpt: what names the method is vqa/latefusion.
 _CHECKPOINT = re.compile(r"^(?:.*/)?([^/]+/[^/]+)-s\d+-[0-9a-f]{6}/checkpoints/[^/]+\.ckpt$")
 
-# Settings that do not change what is learned; all others tell configurations apart.
+# Settings that do not change the training; all others distinguish configurations.
 _IRRELEVANT = (
     "seed_everything",
     "tracking",
@@ -258,12 +275,12 @@ _IRRELEVANT = (
 )
 
 
-# Where data lie decides nothing: the fingerprints state which data they are.
+# The location of data is irrelevant: fingerprints identify the data.
 _PLACES = re.compile(r"data\..*\.root")
 
 
 def choices(run: RunFolder) -> dict[str, Any]:
-    """Return the settings of a run that decide what it learns, its seed left out, and those of runs it starts from."""
+    """Return the settings of a run that change its training, without seeds and folders."""
     return {
         key: _without_place(key, value)
         for key, value in run.config.items()
@@ -272,7 +289,7 @@ def choices(run: RunFolder) -> dict[str, Any]:
 
 
 def _without_place(key: str, value: Any) -> Any:
-    """Return a setting without the folder that its data or its run lie in."""
+    """Return a setting without the folder of the data or the run."""
     if isinstance(value, list):
         return [_without_place(key, one) for one in value]
     if not isinstance(value, str):
@@ -283,7 +300,7 @@ def _without_place(key: str, value: Any) -> Any:
 
 
 def is_place(text: str) -> bool:
-    """Say whether a setting is a path that starts at a root, at home, or above the working folder."""
+    """Return whether a setting is a path that starts at a root, the home folder or the working folder."""
     return text.startswith(("/", "~", "../", "./", "\\\\")) or bool(re.match(r"[A-Za-z]:[\\/]", text))
 
 
@@ -335,5 +352,5 @@ def _parsed(path: Path, parse: Any, fault: type[Exception]) -> Any:
 
 
 def several(values: Iterable[Any]) -> bool:
-    """Say whether values differ."""
+    """Return whether values differ."""
     return len({json.dumps(value, sort_keys=True, default=str) for value in values}) > 1

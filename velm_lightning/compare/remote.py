@@ -1,4 +1,4 @@
-"""Runs that lie at W&B: every run sends its folder along, and here it is fetched back to be read like any other."""
+"""Fetch runs from W&B: each run uploads the files of its folder, which are downloaded and read as any run folder."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from velm_lightning.io.wandb_service import end_service
 
 PREFIX = "wandb:"
 SECONDS = 20
-"""How long an answer of W&B is waited for."""
+"""Timeout of requests to W&B in seconds."""
 
 
 def fetch(place: str, into: Path) -> Path:
     """Fetch the runs of a W&B project, or one run, and return the folder that holds their folders.
 
-    What has been fetched before and has not changed since is left as it is.
+    Files that were fetched before and have not changed are not fetched again.
 
     Args:
         place: ``wandb:entity/project`` or ``wandb:entity/project/run``.
-        into: where to; the project gets a folder in it.
+        into: the folder that gets a folder for the project.
 
     Raises:
-        InputError: the place is malformed, W&B does not answer or knows no such place, or no run there has files.
+        InputError: the place is malformed, W&B does not answer or has no such project, or no run has files.
     """
     words = place.removeprefix(PREFIX).strip("/").split("/")
     if len(words) not in (2, 3) or not all(words):

@@ -1,4 +1,4 @@
-"""A W&B report from the same numbers: the tables and notes as text, curves and scores as W&B's own panels."""
+"""A W&B report of a comparison: tables and notes as text, curves and scores as panels of W&B."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def send(found: Comparison, project: str, title: str) -> str:
     Args:
         found: the comparison.
         project: ``entity/project``.
-        title: of the report.
+        title: the title of the report.
 
     Raises:
         InputError: the project is malformed, ``wandb-workspaces`` is not installed, or W&B does not take the report.

@@ -1,4 +1,4 @@
-"""What there is to say about one method."""
+"""The result of one method."""
 
 from __future__ import annotations
 
@@ -13,24 +13,28 @@ from velm_lightning.compare.statistics import Interval
 
 
 class Result(NamedTuple):
-    """What there is to say about one method.
+    """The result of one method.
 
     Attributes:
-        method: what it is and its runs.
+        method: the method with its runs.
         score: the mean over seeds of the figure that is compared, with its interval over seeds; for one seed, over
             images.
+        tested: the mean over seeds of the figure whose differences are tested.
         validation: the mean of this figure on the validation split.
         figures: the means of all figures of the split.
         groups: the mean of this figure of every group of samples, over seeds.
-        costs: the means of what it costs, named as in ``COSTS``.
-        probe: what it owes to each modality, if all its runs were probed.
+        floors: the figure that is compared, of the majority answer and other answers without a model, by name.
+        costs: the mean costs by their names in ``COSTS``.
+        probe: the reliance on each modality; empty unless all runs were probed.
     """
 
     method: Method
     score: Interval
+    tested: float
     validation: float
     figures: dict[str, float]
     groups: dict[str, Interval]
+    floors: dict[str, float]
     costs: dict[str, float]
     probe: dict[str, ModalityReliance]
 

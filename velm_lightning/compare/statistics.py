@@ -1,7 +1,7 @@
-"""What can be said of means over a few seeds and many samples; docs/statistics.md states it and how far it holds.
+"""Intervals and tests of means over few seeds and many samples; see docs/statistics.md for the rule and its limits.
 
-Two sources of chance part a score from what the method is worth: the seed it was trained with, and the images it was
-asked about. Both are in every difference reported here.
+A score has two sources of chance: the seed of the training and the images of the evaluation. Every difference includes
+both.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _POWER = 0.8416  # the normal quantile of a power of 80 %
 
 
 class Interval(NamedTuple):
-    """An estimate with its 95 % confidence interval; infinite if nothing can be said."""
+    """An estimate with its 95 % confidence interval; infinite if it is unknown."""
 
     value: float
     low: float
@@ -52,14 +52,14 @@ class Table(NamedTuple):
 
     @staticmethod
     def of(measured: Sequence[Measured], images: NDArray[np.intp]) -> Table:
-        """Sum up the effects of samples by the image number (N,) of each."""
+        """Sum the effects of samples by the number of their image (N,)."""
         clusters = int(images.max()) + 1 if len(images) else 0
         rows = [clusters * np.bincount(images, one.effects, clusters) for one in measured]
         return Table(np.array([one.value for one in measured]), np.array(rows))
 
     @property
     def images(self) -> int:
-        """How many images there are."""
+        """The number of images."""
         return int(self.influence.shape[1])
 
 
@@ -83,7 +83,7 @@ class Spread(NamedTuple):
     def half_width(self, level: float = LEVEL) -> Any:
         """Return half of the interval that misses with probability ``level``; infinite if a source is unknown.
 
-        One seed tells nothing about other seeds: the interval is then of these two models, over images.
+        With one seed the interval is over images only, and is about these two models.
         """
         if self.images < 2:
             return np.full(np.shape(self.value), inf)
@@ -121,7 +121,7 @@ class Difference(NamedTuple):
     Attributes:
         interval: the mean difference and its interval, of this pair by itself.
         p: two-sided p-value of no difference, of this pair by itself.
-        seeds: pairs of seeds, or the seeds of the arm that has fewer; 1 tells nothing about other seeds.
+        seeds: pairs of seeds, or the seeds of the arm that has fewer; 1 allows no claim about other seeds.
         paired: whether A and B were compared seed by seed.
         spread: the sources of chance.
         noise: the part of the squared standard error over images that shrinks with the number of seeds.
@@ -159,7 +159,7 @@ def _noise(influence: Array) -> float:
 
 
 def least_seeds(methods: int) -> int:
-    """Return how many seeds a claim needs in a comparison of so many methods.
+    """Return the number of seeds that a claim needs in a comparison of ``methods`` methods.
 
     A method may learn suddenly, so that each run ends at one of two values. With few seeds, some of several equally
     good methods then show the upper value only and others the lower only, with no spread that would warn. This returns
@@ -173,7 +173,7 @@ def least_seeds(methods: int) -> int:
 
 
 def seeds_needed(found: Difference, tests: int, least: int) -> float:
-    """Return with how many seeds a pair would be decided, if the differences and spreads seen are the true ones.
+    """Return the number of seeds that would decide a pair, if the observed difference and spreads are the true ones.
 
     Args:
         found: the pair.
@@ -235,8 +235,8 @@ def family_p(p: Any, seeds: Sequence[int], least: int) -> Array:
 
     Args:
         p: (…, P) p-values of the pairs, each by itself.
-        seeds: the P numbers of seeds.
-        least: how many seeds a claim needs.
+        seeds: the number of seeds of each of the P pairs.
+        least: the number of seeds that a claim needs.
     """
     tested = [place for place, count in enumerate(seeds) if count >= least]
     corrected = np.full(np.shape(p), nan)

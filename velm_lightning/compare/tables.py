@@ -1,4 +1,4 @@
-"""The numbers as tables: for the terminal, Markdown, CSV and LaTeX."""
+"""The tables of a comparison for the terminal, Markdown, CSV and LaTeX."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Sheet(NamedTuple):
     """A table of texts.
 
     Attributes:
-        title: what it shows.
+        title: the title.
         head: names of the columns.
         rows: the texts.
-        words: the first columns that are words; the others are numbers.
-        caption: how to read it: which family the claims belong to, which kind of interval is shown.
+        words: number of leading columns that are text; the others are numbers.
+        caption: how to read the table: the family of its claims and the kind of its intervals.
     """
 
     title: str
@@ -40,11 +40,12 @@ class Sheet(NamedTuple):
 
 def sheets(found: Comparison) -> list[Sheet]:
     """Return the tables of a comparison: scores with costs, other figures, pairs, control, modalities, groups."""
-    made = [_scores(found), _figures(found), _pairs(found), _control(found), _probes(found), _groups(found)]
+    controls = [_control(found, control) for control in found.controls]
+    made = [_scores(found), _figures(found), _pairs(found), *controls, _probes(found), _groups(found)]
     return [one for one in made if one.rows]
 
 
-SEEDS_ONLY = "95 % intervals over seeds (Student's t, images held fixed), of each mean by itself"
+SEEDS_ONLY = "95 % intervals over seeds (Student's t, images held fixed) of each mean separately"
 OR_IMAGES = f"{SEEDS_ONLY}; with one seed, over images"
 
 
@@ -57,7 +58,7 @@ def _scores(found: Comparison) -> Sheet:
 
 
 def _figures(found: Comparison) -> Sheet:
-    """Return every other figure that was reported."""
+    """Return the table of all other figures."""
     names = dict.fromkeys(name for one in found.results for name in one.figures if name != found.metric.name)
     rows = [[_named(one), *(_figure(one, name) for name in names)] for one in found.results] if names else []
     return Sheet(f"other figures on {found.split}", ["method", *names], rows, 1, "Means over seeds, without intervals.")
@@ -67,7 +68,7 @@ def _figure(one: Result, name: str) -> str:
     return f"{one.figures[name]:.4f}" if name in one.figures else ""
 
 
-PAIRED = "Intervals are of each pair by itself, over seeds and images together; p is corrected for the family (Holm)."
+PAIRED = "Intervals are for each pair separately, over seeds and images together; p is corrected for the family (Holm)."
 
 
 def _pairs(found: Comparison) -> Sheet:
@@ -77,28 +78,32 @@ def _pairs(found: Comparison) -> Sheet:
     )
     caption = (
         f"Family: all pairs of methods, tested together: {count} with at least {family.least} seeds. {PAIRED} A claim "
-        f"(clear) needs p below 0.05; where fewer seeds were compared, there is none. Needed seeds are for "
-        "a power of 80 %, if the differences and spreads seen are the true ones."
+        f"(clear) needs p below 0.05; pairs with fewer seeds have none. Needed seeds are for "
+        f"a power of 80 %, if the observed differences and spreads are the true ones.{_direction(found)}"
     )
     head = ["better", "worse", "difference [95 %]", "p (Holm)", "seeds", "verdict"]
     rows = [[pair.a.method.name, pair.b.method.name, *_tested(pair), pair.verdict] for pair in found.pairs]
     return Sheet(f"paired differences of {found.tested}", head, rows, 2, caption)
 
 
-def _control(found: Comparison) -> Sheet:
-    control = found.control
-    if control is None:
-        return Sheet("", [], [])
+def _direction(found: Comparison) -> str:
+    return f" Of the {found.tested}, lower values are better." if found.tested_sign < 0 else ""
+
+
+def _control(found: Comparison, control: Result) -> Sheet:
     rows = [
         [
             (pair.b if pair.a is control else pair.a).method.name,
             *_tested(pair, pair.a is control),
             _beats(pair, control),
         ]
-        for pair in found.against_control
+        for pair in found.against(control)
     ]
     head = ["method", "method less control [95 %]", "p (Holm)", "seeds", "verdict"]
-    caption = f"Family: all methods against the better control, part of all pairs of methods, with their p. {PAIRED}"
+    caption = (
+        "Family: all methods against the better control, part of all pairs of methods, with their p. "
+        f"{PAIRED}{_direction(found)}"
+    )
     return Sheet(f"against the better control, {control.method.name}", head, rows, 1, caption)
 
 
@@ -114,8 +119,9 @@ def _probes(found: Comparison) -> Sheet:
         for one in found.results
         for name, owed in one.probe.items()
     ]
-    head = ["method", "shuffled", "costs ± 95 %", "share of the score", "all missing"]
-    return Sheet("what each modality is worth", head, rows, 2, f"Of the score; ± are {SEEDS_ONLY}.")
+    head = ["method", "shuffled", "loss of score ± 95 %", "share of the score", "all missing"]
+    caption = f"Loss of score if the modality is shuffled; ± are {SEEDS_ONLY}."
+    return Sheet("reliance on each modality", head, rows, 2, caption)
 
 
 def _groups(found: Comparison) -> Sheet:
@@ -134,7 +140,7 @@ def _row(one: Result, costs: Sequence[str]) -> list[str]:
 
 
 def _tested(pair: Pair, turned: bool = False) -> list[str]:
-    """Return difference, p and seeds; ``turned``: of B less A."""
+    """Return difference, p and seeds; ``turned`` gives the difference B less A."""
     found = pair.difference
     value, low, high = found.interval
     interval = Interval(-value, -high, -low) if turned else found.interval
@@ -142,7 +148,7 @@ def _tested(pair: Pair, turned: bool = False) -> list[str]:
 
 
 def p_value(p: float) -> str:
-    """Return a p-value as a person reads it."""
+    """Return a p-value in readable form."""
     if math.isnan(p):
         return "—"
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
@@ -155,7 +161,7 @@ def _spread(interval: Interval | None) -> str:
 
 
 def short(value: float) -> str:
-    """Return a number as a person reads it: 954 k, 26.1 M, 3.2."""
+    """Return a number in short form: 954 k, 26.1 M, 3.2."""
     if math.isnan(value):
         return "—"
     for size, unit in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e4, " k")):
@@ -165,7 +171,7 @@ def short(value: float) -> str:
 
 
 def print_tables(found: Comparison, console: Console) -> None:
-    """Print everything to a terminal."""
+    """Print tables, notes and skipped folders to a terminal."""
     for sheet in sheets(found):
         table = Table(title=sheet.title, title_justify="left")
         for place, name in enumerate(sheet.head):
@@ -229,7 +235,7 @@ def _for_latex(text: str) -> str:
 
 
 def table_of_runs(found: Comparison) -> str:
-    """Return one line a run, in full precision, as CSV: method, settings, costs and every figure of every split."""
+    """Return CSV with one line per run in full precision: method, settings, costs and all figures of all splits."""
     keys = list(dict.fromkeys(key for one in found.results for key in one.method.settings))
     rows = []
     for one in found.results:

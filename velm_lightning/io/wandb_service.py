@@ -1,13 +1,35 @@
-"""Ending the service process of the W&B client."""
+"""Whether there is a login to the W&B server, and the end of the service process of W&B's client."""
 
 from __future__ import annotations
 
+import netrc
+import os
 import sys
 import threading
 from contextlib import suppress
+from urllib.parse import urlparse
 
 SECONDS = 5
 """Default time limit in seconds, if nothing remains to be sent."""
+
+
+def logged_in() -> bool:
+    """Return whether runs can be sent to the W&B server.
+
+    There must be a key in ``WANDB_API_KEY`` or, for the host of ``WANDB_BASE_URL`` (by default ``api.wandb.ai``), in
+    the netrc file; and ``WANDB_MODE`` must not be ``offline``, ``dryrun`` or ``disabled``.
+    """
+    if os.environ.get("WANDB_MODE") in ("offline", "dryrun", "disabled"):
+        return False
+    return bool(os.environ.get("WANDB_API_KEY")) or _has_key_in_netrc()
+
+
+def _has_key_in_netrc() -> bool:
+    host = urlparse(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").hostname or ""
+    try:
+        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
 
 
 def end_service(seconds: float = SECONDS, code: int = 0) -> None:

@@ -33,7 +33,7 @@ class Counted(NamedTuple):
     Attributes:
         sentence: (H,) the hypothesis.
         times: (H,) how often it has the n-gram.
-        gram: (H,) the n-gram's number among the references, -1 where they have it not.
+        gram: (H,) the n-gram's number among the references, -1 if they do not contain it.
     """
 
     sentence: Ints
@@ -131,7 +131,7 @@ def _combine(correct: Ints, guessed: Ints, length: Ints, closest: Ints) -> Float
 
 
 def _cosine(grams: Counted, order: Order, image: Ints, first: Ints, hypothesis: Ints, caption: Ints) -> Floats:
-    """Return (P,) the clipped cosine of the tf-idf vectors of each pair, for one n; 0 where a vector is 0."""
+    """Return (P,) the clipped cosine of the tf-idf vectors of each pair, for one n; 0 if a vector is 0."""
     weight = grams.times * order.idf[grams.gram]
     norm = np.sqrt(np.bincount(grams.sentence, weights=weight**2, minlength=len(image)))
     cell, known = _cells(grams, order, image[grams.sentence])

@@ -79,7 +79,7 @@ class WordArrays(NamedTuple):
 
 
 def splits_alike(lines: Sequence[str]) -> bool:
-    """Tell whether it makes no difference if lines are split at blanks or at any white space."""
+    """Return whether lines are split alike at blanks and at any white space."""
     joined = " ".join(lines)
     return joined.isprintable() and "  " not in f" {joined} "
 
@@ -147,14 +147,14 @@ def counted(keys: Ints) -> tuple[Ints, Ints]:
 
 
 def is_first(ordered: Ints) -> NDArray[np.bool_]:
-    """Return (K,) true where a sorted key differs from the one before it."""
+    """Return (K,) whether each sorted key differs from the one before it."""
     fresh = np.ones(len(ordered), dtype=np.bool_)
     np.not_equal(ordered[1:], ordered[:-1], out=fresh[1:])
     return fresh
 
 
 def find(table: Ints, keys: Ints) -> Ints:
-    """Return the place of each key in a sorted table of distinct keys, -1 where it is not there."""
+    """Return the place of each key in a sorted table of distinct keys, -1 if it is missing."""
     if len(table) == 0:
         return np.full(len(keys), -1, dtype=np.int64)
     place = np.searchsorted(table, keys)

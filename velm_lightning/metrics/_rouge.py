@@ -21,7 +21,7 @@ def rouge_l(hypotheses: Sentences, references: Sentences, start: Ints) -> Floats
     Args:
         hypotheses: N sentences of at least one word.
         references: R sentences of at least one word, numbered by the same vocabulary.
-        start: (N + 1,) where the references of each hypothesis start.
+        start: (N + 1,) offsets of the references of each hypothesis.
     """
     image = np.repeat(np.arange(len(start) - 1), np.diff(start))  # (R,)
     common = _common(hypotheses, references, image)
@@ -51,7 +51,7 @@ def _common(hypotheses: Sentences, references: Sentences, image: Ints) -> Ints:
 
 
 def _masks(hypotheses: Sentences, references: Sentences, image: Ints) -> NDArray[np.uint64]:
-    """Return (T,) for each word of the references, the places in the hypothesis where it stands, as bits."""
+    """Return (T,) for each word of the references, its positions in the hypothesis, as bits."""
     scale = int(max(hypotheses.words.max(), references.words.max())) + 1
     owner = hypotheses.owner()
     place = (np.arange(len(owner)) - hypotheses.start[owner]).astype(np.uint64)

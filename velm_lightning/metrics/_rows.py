@@ -1,4 +1,4 @@
-"""A torchmetrics base that keeps one row a sample, strings too, and gathers them from every process.
+"""A torchmetrics base that keeps one row per sample, including strings, and gathers them from every process.
 
 A corpus score is no average of per-process scores, and torchmetrics synchronises tensors only; so rows are kept as the
 bytes of JSON lines. A process without samples takes part like any other.
@@ -42,7 +42,7 @@ class RowsMetric(Metric):
         return [json.loads(line) for line in bytes(dim_zero_cat(self.kept_bytes).cpu().numpy()).splitlines()]
 
     def sync(self, *args: Any, **kwargs: Any) -> None:
-        """Gather the rows; torchmetrics would send a float where a process has none, which gloo reads as bytes."""
+        """Gather the rows; if a process has none, torchmetrics would send a float, which gloo reads as bytes."""
         if isinstance(self.kept_bytes, list) and not self.kept_bytes:
             self.kept_bytes.append(self._none())
         super().sync(*args, **kwargs)

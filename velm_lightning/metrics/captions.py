@@ -21,7 +21,7 @@ from velm_lightning.metrics.references import CaptionsOf, Key, References
 from velm_lightning.types import InputError
 
 Hypotheses = Mapping[Any, str] | Sequence[str]
-"""A caption an image by its `Key`; of images 0…N - 1 in a list."""
+"""One caption per image by its `Key`, or a list for images 0…N - 1."""
 
 NAMES = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr-D")
 
@@ -41,13 +41,13 @@ class Score(NamedTuple):
 def score_captions(
     hypotheses: Hypotheses, references: References | CaptionsOf, names: Sequence[str] = NAMES, *, tokenise: bool = True
 ) -> dict[str, Score]:
-    """Score one caption an image against the image's references.
+    """Score one caption per image against the image's references.
 
     Args:
-        hypotheses: a caption an image; for a list, of images 0…N - 1.
+        hypotheses: one caption per image; a list is of images 0…N - 1.
         references: captions of the same images, or their index, built once and used in every epoch.
         names: which of `NAMES`.
-        tokenise: pass both sides through the PTB tokeniser; false where they are tokens joined by blanks. An index
+        tokenise: pass both sides through the PTB tokeniser; False if they are tokens joined by blanks. An index
             has its own.
 
     Returns:
@@ -98,7 +98,7 @@ def cider_d_rows(
         captions: B captions.
         keys: B images of ``references``; repeats are allowed.
         references: the index, commonly of the training split.
-        tokenise: false where the captions are tokens joined by blanks.
+        tokenise: False if the captions are tokens joined by blanks.
 
     Returns:
         (B,) from 0 to 10.
@@ -170,7 +170,7 @@ class CaptionScores(RowsMetric):
 
 
 def _of_grams(lines: Sequence[str], index: References, names: Sequence[str]) -> dict[str, Score]:
-    """Return what is counted from n-grams."""
+    """Return the figures that are counted from n-grams."""
     grams, length = _counted(lines, index)
     scores: dict[str, Score] = {}
     if any(name.startswith("BLEU") for name in names):

@@ -35,7 +35,7 @@ class Clip:
     Args:
         name: hub name or folder of a model of the ``clip`` kind, with its tokeniser and image processor.
         batch_size: pictures or captions at once.
-        device: where it runs.
+        device: the device of the model.
 
     Attributes:
         transform: the geometry in which it wants pictures.
@@ -89,7 +89,7 @@ class Clip:
 
 
 class ClipScores(NamedTuple):
-    """CLIPScore from 0 to 2.5, and RefCLIPScore, which is missing where there are no references."""
+    """CLIPScore from 0 to 2.5, and RefCLIPScore, which is missing if there are no references."""
 
     clip: Score
     ref_clip: Score | None
@@ -101,7 +101,7 @@ def clip_score(
     clip: Clip,
     references: Sequence[Sequence[str]] | None = None,
 ) -> ClipScores:
-    """Score N captions against their pictures, and, where there are references, against these too.
+    """Score N captions against their images and, if given, against references.
 
     Args:
         pictures: N uint8 pictures (3, S, S) in the geometry of ``clip.transform``; each is asked for once.
@@ -146,7 +146,7 @@ class CLIPScore(RowsMetric):
         self.keep(zip(*(score.samples.tolist() for score in found if score is not None), strict=True))
 
     def compute(self) -> dict[str, Tensor]:
-        """Return the means by name, float64 scalars: "CLIPScore", and "RefCLIPScore" where there were references.
+        """Return the means by name, float64 scalars: "CLIPScore", and "RefCLIPScore" if there were references.
 
         Raises:
             InputError: nothing was seen, or some captions had references and some had none.

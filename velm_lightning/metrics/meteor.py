@@ -70,13 +70,13 @@ def meteor_score(
     *,
     tokenise: bool = True,
 ) -> Score:
-    """Score one caption an image against the image's references; report it as `meteor_name`.
+    """Score one caption per image against the image's references; report it as `meteor_name`.
 
     Args:
-        hypotheses: a caption an image; for a list, of images 0…N - 1.
+        hypotheses: one caption per image; a list is of images 0…N - 1.
         references: captions of the same images, or their index.
-        modules: which of `MODULES`; those of `meteor_modules` where it is None.
-        tokenise: pass both sides through the PTB tokeniser; false where they are tokens joined by blanks.
+        modules: which of `MODULES`; None means those of `meteor_modules`.
+        tokenise: pass both sides through the PTB tokeniser; False if they are tokens joined by blanks.
 
     Returns:
         From 0 to 1. The corpus figure is computed from summed counts, it is no mean of the samples.
@@ -118,7 +118,7 @@ def _counts(hypothesis: list[str], reference: list[str], modules: tuple[str, ...
 
 
 def _score(counts: Floats) -> float:
-    """Return the weighted harmonic mean of precision and recall, less up to 60 % for what is scattered."""
+    """Return the weighted harmonic mean of precision and recall, reduced by up to 60 % for scattered matches."""
     matched, answered, length, reference_length, chunks, matches = counts.tolist()
     if matched == 0 or answered == 0:
         return 0.0
@@ -160,7 +160,7 @@ def _stem(word: str) -> str:
 
 @cache
 def _wordnet() -> Callable[[str], Sequence[object]] | None:
-    """Return what gives the synsets of a word, None where nltk or its data is missing."""
+    """Return the function that gives the synsets of a word, or None if nltk or its data is missing."""
     try:
         wordnet = importlib.import_module("nltk.corpus").wordnet
         wordnet.ensure_loaded()

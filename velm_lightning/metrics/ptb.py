@@ -1,6 +1,6 @@
 """The Penn Treebank tokeniser that the COCO caption evaluation scores on, without Java.
 
-What is reproduced: ``edu.stanford.nlp.process.PTBTokenizer -preserveLines -lowerCase`` of Stanford CoreNLP 3.4.1, one
+Reproduces ``edu.stanford.nlp.process.PTBTokenizer -preserveLines -lowerCase`` of Stanford CoreNLP 3.4.1, one
 caption a line, then the removal of the 17 punctuation tokens that ``pycocoevalcap`` lists. On all 40,000 captions of
 Flickr8k every line is identical to the jar's; so were 140,000 other lines, of random words and marks and of English,
 German, French and Czech prose, and 40,000 of HTML entities in any case, abbreviations, numbers and quotes.

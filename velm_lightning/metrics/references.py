@@ -59,7 +59,7 @@ class References:
 
     Args:
         references: the captions of each image; for a list, the images are 0…N - 1.
-        tokenise: pass the captions through the PTB tokeniser first; false where they are tokens joined by blanks.
+        tokenise: pass the captions through the PTB tokeniser first; False if they are tokens joined by blanks.
 
     Raises:
         InputError: no images, an image without references, or a reference that is not a string; the image is named.
@@ -95,7 +95,7 @@ class References:
             ) from None
 
     def only(self, keys: Iterable[Key]) -> References:
-        """Return the references of some images, in the order given; their idf is counted anew, as coco-caption does.
+        """Return the references of some images, in the order given; their idf is counted again, as coco-caption does.
 
         Raises:
             InputError: a key has no references, or there are no keys.
@@ -159,7 +159,7 @@ class References:
 
 
 def _check(references: Mapping[Key, Sequence[str]]) -> None:
-    """Refuse references that cannot be scored against, naming the image and the mend."""
+    """Refuse references that cannot be scored against, naming the image and the fix."""
     if not references:
         raise InputError("references: there are none; give at least one image with its captions")
     for key, captions in references.items():

@@ -1,4 +1,4 @@
-"""What to look at beside a score: does the model say different things, or repeat its training captions?"""
+"""Sanity checks of generated texts: their diversity, and the share that repeats training captions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One line beside each figure that says what it is, so that only like is compared with like.
+"""The signature of a figure: one line that states how it was computed, so that only like is compared with like.
 
 After sacrebleu's signatures (Post 2018): ``name|scorer:…|tok:…|…|split:…``, the same fields in the same order.
 """
@@ -29,10 +29,10 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "mean recall": {"scorer": "R@1,5,10-both-ways", "ties": "against"},
     "R@k": {"scorer": "any-relevant", "ties": "against"},
 }
-"""What is known of each figure without being told."""
+"""The default fields of each figure."""
 
 
-def signature_of(figure: str, *, split: str, **told: str) -> str:
+def signature_of(figure: str, *, split: str, **settings: str) -> str:
     """Return the signature of a figure.
 
     >>> signature_of("VQA accuracy", split="val:1f2e3d4c", protocol="official")  # doctest: +ELLIPSIS
@@ -41,12 +41,13 @@ def signature_of(figure: str, *, split: str, **told: str) -> str:
     Args:
         figure: its name: one of `FIELDS`, or of a kind there, as "METEOR-approx(exact+stem)" and "R@5".
         split: which samples were scored, commonly a name with `split_fingerprint`.
-        told: what else decides the figure, such as ``protocol``, ``decoding`` or ``tok``; overrides what is known.
+        settings: further settings that determine the figure, such as ``protocol``, ``decoding`` or ``tok``; they
+            override the defaults.
 
     Raises:
-        InputError: the figure is unknown and no ``scorer`` is told, or a value contains the separator.
+        InputError: the figure is unknown and no ``scorer`` is given, or a value contains the separator.
     """
-    fields = dict(_known(figure)) | told
+    fields = dict(_known(figure)) | settings
     if "scorer" not in fields:
         raise InputError(f"figure: {figure!r} is not one of {', '.join(FIELDS)}; give its scorer")
     for name, value in (fields | {"split": split}).items():
@@ -67,7 +68,7 @@ def split_fingerprint(samples: Iterable[tuple[str, Iterable[str]]]) -> str:
 
 
 def _known(figure: str) -> Mapping[str, str]:
-    """Return the fields of a figure, none where it is unknown."""
+    """Return the fields of a figure, empty if it is unknown."""
     ranked = re.fullmatch(r"R@\d+|median rank", figure)
     return FIELDS.get("R@k" if ranked else figure.partition("(")[0], {})
 

@@ -23,7 +23,7 @@ class TranslationScore(NamedTuple):
     Attributes:
         corpus: from 0 to 100, as sacrebleu gives it.
         samples: (N,) sentence scores, from 0 to 100; BLEU's with exponential smoothing and the effective order.
-        signature: sacrebleu's own, to be printed beside the figure.
+        signature: the signature of sacrebleu, to be printed with the figure.
     """
 
     corpus: float
@@ -63,7 +63,7 @@ def chrf(hypotheses: Sequence[str], references: Sequence[Sequence[str]], *, word
 def _scored(
     corpus: Any, sentence: Any, hypotheses: Sequence[str], references: Sequence[Sequence[str]], streams: list[list[str]]
 ) -> TranslationScore:
-    """Score the corpus and each sentence; sacrebleu knows the signature only after scoring."""
+    """Score the corpus and each sentence; sacrebleu sets the signature only after scoring."""
     figure = float(corpus.corpus_score(list(hypotheses), streams).score)
     samples = [
         sentence.sentence_score(hypothesis, list(given)).score

@@ -8,7 +8,7 @@ What the script does is kept, its oddities included, for a published number cont
 - a period is removed unless a digit follows ("5." gives "5", "a.m." gives "am", ".5" and "3.5" stay), and at most 32 of
   them, because ``re.UNICODE`` is handed to ``sub`` where it takes the largest number of replacements;
 - words are lower-cased before the contractions are looked up, so that "im" and "id've" are never restored;
-- an apostrophe, a colon, "&", "%", "$", "#" and "*" are left alone.
+- an apostrophe, a colon, "&", "%", "$", "#" and "*" are left unchanged.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ def _known(protocol: VQAProtocol) -> VQAProtocol:
 
 
 def _check(prediction: object, answers: object, protocol: VQAProtocol) -> None:
-    """Refuse what cannot be scored, naming the value and the mend."""
+    """Raise for values that cannot be scored, naming the value and the fix."""
     _known(protocol)
     if not isinstance(prediction, str):
         raise InputError(f"prediction: expected a string, got {prediction!r}; write an empty string for no answer")

@@ -1,4 +1,4 @@
-"""One value that a sweep searches: its distribution, read from a sweep file and checked."""
+"""The parameters of a sweep: their distributions, read from a sweep file and checked."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ DISTRIBUTIONS = (
 
 @dataclass(frozen=True)
 class Parameter:
-    """One value that is searched, or fixed.
+    """A parameter of a sweep, searched or fixed.
 
     Attributes:
         key: its dotted key.
         kind: one of ``DISTRIBUTIONS``.
-        values: what can be chosen, where it is a choice.
-        weights: the probabilities of the choices, if they are not alike.
-        low: smallest value, or for ``log_uniform`` its exponent.
-        high: the largest.
+        values: the choices, if the parameter is a choice.
+        weights: the probabilities of the choices, if they are not equal.
+        low: the smallest value, or for ``log_uniform`` its exponent.
+        high: the largest value, or its exponent.
         mu: the mean of a normal distribution.
-        sigma: its standard deviation.
-        q: values are rounded to multiples of it; 0 leaves them.
+        sigma: the standard deviation of a normal distribution.
+        q: values are rounded to multiples of ``q``; 0 does not round.
     """
 
     key: str
@@ -47,7 +47,7 @@ class Parameter:
     q: float = 0.0
 
     def grid(self) -> tuple[Any, ...]:
-        """Return every value, in order.
+        """Return all values, in order.
 
         Raises:
             InputError: there are infinitely many.
@@ -61,7 +61,7 @@ class Parameter:
         return tuple(self.rounded(self.low + place * step) for place in range(count))
 
     def at(self, share: float) -> Any:
-        """Return the value below which ``share`` of the distribution lies, 0…1: its inverse CDF."""
+        """Return the inverse CDF at ``share`` (0 to 1): the value below which this share of the values lies."""
         share = min(1 - _UNIT_EDGE, max(_UNIT_EDGE, share))
         if self.kind == "categorical_w_probabilities":
             total, reached = sum(self.weights), 0.0
@@ -74,14 +74,14 @@ class Parameter:
         return self.rounded(math.exp(value) if "log" in self.kind else value)
 
     def bounds(self) -> tuple[float, float, bool]:
-        """Return the smallest and the largest value, and whether the search is by their logarithms."""
+        """Return the smallest and the largest value, and whether the search is over their logarithms."""
         if self.kind in _EXPONENTS:
             low, high = (-self.high, -self.low) if self.kind.startswith("inv_") else (self.low, self.high)
             return math.exp(low), math.exp(high), True
         return self.low, self.high, self.kind in _LOGARITHMIC
 
     def rounded(self, value: float) -> Any:
-        """Return a number between the bounds as the command gets it."""
+        """Return a number between the bounds in the form that is passed to the command."""
         if self.kind == "int_uniform":
             return round(value)
         if not self.q:
@@ -94,7 +94,7 @@ def parameters_of(found: Mapping[str, Any], prefix: str = "") -> Iterator[Parame
     """Yield the parameters of a sweep file, nested ones under dotted keys.
 
     Raises:
-        InputError: one cannot be used; the message names its key and the mend.
+        InputError: a parameter cannot be used; the message names its key and the fix.
     """
     for name, about in found.items():
         key = f"{prefix}{name}"

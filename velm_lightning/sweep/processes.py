@@ -1,4 +1,4 @@
-"""Processes of a sweep: who works on a trial, and ending those whom nobody waits for."""
+"""The processes of a sweep: the identity of the process of a trial, and killing processes that were left behind."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 MARK = "VELM_SWEEP_TRIAL"
-"""Environment variable of a trial's processes: the folder through which they and the sweep talk."""
+"""Environment variable of a trial's processes: the folder through which they exchange files with the sweep."""
 
 
 def identity() -> dict[str, Any]:
-    """Return what tells this process from all others."""
+    """Return a string that identifies this process among all processes of all machines."""
     return {"host": socket.gethostname(), "pid": os.getpid(), "born": born(os.getpid())}
 
 
 def born(pid: int) -> str:
-    """Return when a process began, as the kernel tells it; empty where it is gone or the kernel does not tell."""
+    """Return the start time of a process from the kernel; empty if the process is gone or the kernel has none."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):
@@ -28,7 +28,7 @@ def born(pid: int) -> str:
 
 
 def gone(who: dict[str, Any]) -> bool:
-    """Say whether the process of an identity is gone; of other machines nothing is known."""
+    """Return whether the process of an identity is gone; False for processes of other machines."""
     if who["host"] != socket.gethostname():
         return False
     try:
@@ -41,7 +41,7 @@ def gone(who: dict[str, Any]) -> bool:
 
 
 def end_processes(folder: Path) -> None:
-    """Kill every process of this machine that works on the trial in ``folder``."""
+    """Kill all processes of this machine that work on the trial in ``folder``."""
     for pid in working(folder):
         with suppress(OSError):
             os.kill(pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""What a sweep would do, and what it found."""
+"""Print the commands of a sweep, and the results of its trials."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def rehearse(spec: Spec) -> None:
 
 
 def drawn(one: Parameter, rng: random.Random) -> Any:
-    """Return a value at random, as a random sweep draws it."""
+    """Return a random value, drawn as in a random sweep."""
     if one.kind in ("constant", "categorical"):
         return rng.choice(one.values)
     if one.kind == "categorical_w_probabilities" or "normal" in one.kind:
@@ -47,7 +47,7 @@ def drawn(one: Parameter, rng: random.Random) -> Any:
 
 
 def show(study: Any) -> bool:
-    """Print the trials, the best first, and what mattered; return whether any reached a figure."""
+    """Print the trials, best first, and the importance of the parameters; return whether any trial has a figure."""
     from optuna.trial import TrialState
 
     from velm_lightning.sweep.study import best
@@ -79,7 +79,7 @@ def show(study: Any) -> bool:
 
 
 def importances(study: Any) -> dict[str, float]:
-    """Return how much of the difference between good and bad trials each parameter makes (PED-ANOVA)."""
+    """Return the share of each parameter in the difference between good and bad trials (PED-ANOVA)."""
     import warnings
 
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances

@@ -1,4 +1,4 @@
-"""A sweep file in W&B's own format, read and checked: what is searched, how, and by which command."""
+"""Read and check a sweep file in the format of W&B: parameters, search method, metric and command."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _KEYS |= {"project", "entity", "controller", "imageuri", "job"}  # W&B's own, of
 
 
 class Early(NamedTuple):
-    """When bad trials are stopped: successive halving (Jamieson & Talwalkar 2016).
+    """Early termination of bad trials by successive halving (Jamieson & Talwalkar 2016).
 
     Attributes:
-        first: evaluations before the first decision.
-        factor: one in so many goes on at each decision.
+        first: number of evaluations before the first decision.
+        factor: one of ``factor`` trials continues at each decision.
     """
 
     first: int
@@ -39,15 +39,15 @@ class Spec:
     """A sweep.
 
     Attributes:
-        name: its name.
+        name: the name of the sweep.
         method: ``grid``, ``random`` or ``bayes``.
         metric: the figure that is optimised.
-        maximize: whether more of it is better.
-        parameters: what is searched.
-        cap: number of trials; none for a grid is all of it.
-        early: early termination, if any.
-        command: the words to start, with W&B's macros.
-        program: what ``${program}`` stands for.
+        maximize: whether higher values of the metric are better.
+        parameters: the parameters, searched and fixed.
+        cap: number of trials; None for all points of a grid.
+        early: early termination; None means that no trial is stopped.
+        command: the words of the command, with W&B's macros.
+        program: the value of ``${program}``.
     """
 
     name: str
@@ -69,10 +69,10 @@ class Spec:
             yield dict(zip((parameter.key for parameter in self.parameters), point, strict=True))
 
     def split(self, key: str) -> list[Spec]:
-        """Return one sweep for each value of a parameter, each with the whole budget.
+        """Return one sweep per value of a parameter, each with the whole budget.
 
         Args:
-            key: the parameter's key, or its beginning: ``model`` is ``model.class_path``.
+            key: the key of the parameter, or its beginning: ``model`` means ``model.class_path``.
 
         Raises:
             InputError: no parameter, or several, are meant; or it has no values to choose from.
@@ -95,7 +95,7 @@ class Spec:
         ]
 
     def words(self, config: Config, args_file: Path) -> list[str]:
-        """Return the command of a trial, its macros filled in as ``wandb agent`` does."""
+        """Return the command of a trial, with macros replaced as by ``wandb agent``."""
         args = [f"{key}={value}" for key, value in config.items()]
         macros: dict[str, Sequence[str]] = {
             "${env}": ["/usr/bin/env"],
@@ -121,7 +121,7 @@ def read_spec(path: Path) -> Spec:
     """Read a sweep file.
 
     Raises:
-        InputError: it is missing, or a part of it cannot be used; the message names the key and the mend.
+        InputError: the file is missing, or a part of it cannot be used; the message names the key and the fix.
     """
     try:
         found = yaml.safe_load(path.read_text("utf-8"))

@@ -1,4 +1,4 @@
-"""Trials in Optuna's storage: which point is next, what became of it, and what a killed sweep left behind."""
+"""The trials of a sweep in Optuna's storage: the next point, results, and trials that a killed sweep left behind."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from velm_lightning.sweep.spec import Config, Spec
 
 ATTEMPTS = 3  # of a trial whose processes are killed
 UNSIGNED = timedelta(minutes=1)
-"""How long a trial may be taken without a word of who took it: so long only where that process was killed meanwhile."""
+"""Time after which a trial that was taken without a record of its process counts as lost: the process was killed."""
 
 
 class Study:
-    """The trials of one sweep; any number of processes may work on it.
+    """The trials of one sweep; several processes may work on them.
 
     Args:
         spec: the sweep.
         storage: Optuna's storage: ``sqlite:///FILE``, ``postgresql://…``, or a file for its journal.
-        folder: where the folders of trials lie.
+        folder: the folder that holds the folders of the trials.
 
     Raises:
         InputError: the storage holds another sweep of this name.
@@ -52,7 +52,7 @@ class Study:
         self._prepare()
 
     def _prepare(self) -> None:
-        """Write down what is searched; a grid's points wait in line from the start."""
+        """Store the search space; all points of a grid are enqueued at the start."""
         searched = json.dumps([self.spec.method, *(asdict(one) for one in self.spec.parameters)], default=str)
         known = self.optuna.user_attrs.get("searched")
         if known is None:
@@ -64,7 +64,7 @@ class Study:
             raise InputError(f"sweep {self.spec.name!r} was begun with other parameters: give it another `name`")
 
     def next(self) -> tuple[Trial, Config] | None:
-        """Take the next trial, with its values; none where the budget is spent."""
+        """Return the next trial with its values, or None if the budget is spent."""
         grid = self.spec.method == "grid"
         while not grid or self.trials(TrialState.WAITING):
             trial = self.optuna.ask()
@@ -80,7 +80,7 @@ class Study:
         return None
 
     def _too_many(self, trial: Trial) -> bool:
-        """Say whether others took the last trials at the same time, or put this point of the grid in line before."""
+        """Return whether a trial exceeds the budget, or repeats a point of the grid that another process enqueued."""
         if self.spec.method != "grid":
             return self._place(trial) >= (self.spec.cap or 0)
         wanted = self._wanted(trial)
@@ -88,7 +88,7 @@ class Study:
         return not wanted or wanted in earlier
 
     def _place(self, trial: Trial) -> int:
-        """Return how many trials that count came before: storages number trials atomically."""
+        """Return the number of earlier trials that count; storages number trials atomically."""
         uncounted = sum(not counts(one) for one in self.optuna.get_trials(deepcopy=False) if one.number < trial.number)
         return int(trial.number) - uncounted
 
@@ -111,20 +111,20 @@ class Study:
         return (self.folder / f"{self.spec.name}-{trial.number:04d}").resolve()
 
     def finished(self, trial: Trial | FrozenTrial, value: float) -> None:
-        """Write down the figure that a trial reached."""
+        """Record the figure of a finished trial."""
         self.optuna.tell(trial.number, value)
 
     def pruned(self, trial: Trial) -> None:
-        """Write down that a trial was stopped early."""
+        """Record that a trial was stopped early."""
         self.optuna.tell(trial, state=TrialState.PRUNED)
 
     def failed(self, trial: Trial, error: str) -> None:
-        """Write down why a trial failed; it counts, and is not tried again."""
+        """Record why a trial failed; it counts, and is not run again."""
         trial.set_user_attr("error", error)
         self.optuna.tell(trial, state=TrialState.FAIL)
 
     def lost(self, trial: Trial | FrozenTrial, error: str) -> None:
-        """Put a trial whose processes were killed in line again, unless that happened too often."""
+        """Enqueue a trial whose processes were killed again, unless it was killed too often."""
         attempt = int(trial.user_attrs.get("attempt", 1))
         final = attempt >= ATTEMPTS
         self.note(trial, "error" if final else "lost", error)
@@ -135,16 +135,16 @@ class Study:
         self.optuna.tell(trial.number, state=TrialState.FAIL)
 
     def note(self, trial: Trial | FrozenTrial, key: str, value: Any) -> None:
-        """Write a word on a trial that this or another process took."""
+        """Set an attribute of a trial that this or another process has taken."""
         self.optuna._storage.set_trial_user_attr(trial._trial_id, key, value)
 
     def _wanted(self, trial: Trial | FrozenTrial) -> dict[str, Any]:
-        """Return the values that a trial was put in line with."""
+        """Return the values with which a trial was enqueued."""
         found: dict[str, Any] = self.optuna._storage.get_trial(trial._trial_id).system_attrs.get("fixed_params", {})
         return dict(found)
 
     def abandoned(self) -> list[FrozenTrial]:
-        """Return the trials whose sweep was killed; those of a sweep that is alive, here or elsewhere, are not."""
+        """Return the trials whose sweep was killed, without those of a running sweep, on this machine or another."""
         now = datetime.now()
         found = []
         for trial in self.trials(TrialState.RUNNING):
@@ -154,13 +154,13 @@ class Study:
         return found
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
-        """Return the trials that count, or those in some states."""
+        """Return the trials that count, optionally only those in some states."""
         found = self.optuna.get_trials(deepcopy=False, states=states or None)
         return found if states else [one for one in found if counts(one)]
 
 
 def counts(trial: FrozenTrial) -> bool:
-    """Say whether a trial is part of the budget: not one that was put in line again, nor one too many."""
+    """Return whether a trial is part of the budget: it was not enqueued again and does not exceed the budget."""
     return not {"lost", "surplus"} & set(trial.user_attrs)
 
 
@@ -193,7 +193,7 @@ def _sampler(spec: Spec) -> Any:
 
 
 def best(trials: Sequence[FrozenTrial], maximize: bool) -> list[FrozenTrial]:
-    """Return trials with the best first, those without a figure last, in the order of their numbers."""
+    """Return trials, best first, and last those without a figure by their numbers."""
     sign = -1 if maximize else 1
     done = [one for one in trials if one.state == TrialState.COMPLETE]
     rest = [one for one in trials if one.state != TrialState.COMPLETE]

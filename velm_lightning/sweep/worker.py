@@ -1,4 +1,4 @@
-"""One trial after another: each is a process of its own, watched while it runs."""
+"""Run trials one after another, each as a separate process that is watched while it runs."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from velm_lightning.sweep.study import Study
 
 POLL = 0.1  # seconds between looks at a trial
 WAITS = "VELM_SWEEP_WAITS"
-"""Environment variable: a trial waits after each evaluation to be told whether to go on."""
+"""Environment variable: a trial waits after each evaluation for the decision to continue or stop."""
 
 
 def work(study: Study, stop: threading.Event, say: Any = print) -> None:
-    """Run trials until the budget is spent, or ``stop`` is set."""
+    """Run trials until the budget is spent or ``stop`` is set."""
     while not stop.is_set() and (taken := study.next()) is not None:
         trial, config = taken
         say(f"trial {trial.number}: {json.dumps(config)}")
@@ -33,7 +33,7 @@ def work(study: Study, stop: threading.Event, say: Any = print) -> None:
 
 
 def recover(study: Study) -> int:
-    """End what a killed sweep of this machine left running, and return how many trials are put in line again.
+    """Kill processes that a killed sweep left on this machine, and return the number of trials enqueued again.
 
     A trial that finished without its sweep keeps its figure, and is not run again.
     """
@@ -53,7 +53,7 @@ def recover(study: Study) -> int:
 
 
 def run_trial(study: Study, trial: Trial, config: Config, stop: threading.Event) -> str:
-    """Run one trial, write down what became of it, and return that in words."""
+    """Run one trial, record its result, and return the result in words."""
     folder = study.folder_of(trial)
     folder.mkdir(parents=True, exist_ok=True)
     args_file = folder / "args.json"
@@ -77,7 +77,7 @@ def run_trial(study: Study, trial: Trial, config: Config, stop: threading.Event)
 
 
 def watch(study: Study, trial: Trial, process: subprocess.Popen[bytes], folder: Path, stop: threading.Event) -> None:
-    """Report each evaluation of a trial and tell it whether to go on; end it where the sweep is stopped."""
+    """Report each evaluation of a trial and write the decision to continue; kill the trial if the sweep is stopped."""
     told = 0
     while True:
         over = process.poll() is not None
@@ -101,7 +101,7 @@ def watch(study: Study, trial: Trial, process: subprocess.Popen[bytes], folder: 
 
 
 def _new_values(folder: Path, metric: str, told: int) -> Iterator[tuple[int, float]]:
-    """Yield the number and value of every evaluation that was not looked at yet."""
+    """Yield the number and value of each new evaluation."""
     path = folder / "values.jsonl"
     lines = path.read_text("utf-8").split("\n")[:-1] if path.is_file() else []  # the last may be in the making
     for number, line in enumerate(lines[told:], told + 1):
@@ -128,7 +128,7 @@ def _ended(study: Study, trial: Trial, code: int, folder: Path) -> str:
 
 
 def run_record(folder: Path) -> dict[str, Any]:
-    """Return the ``run.json`` of a trial's run, empty where there is none."""
+    """Return the ``run.json`` of a trial's run, empty if there is none."""
     with suppress(OSError, ValueError):
         found: dict[str, Any] = json.loads((Path((folder / "run").read_text("utf-8")) / "run.json").read_text("utf-8"))
         return found
@@ -136,7 +136,7 @@ def run_record(folder: Path) -> dict[str, Any]:
 
 
 def reached(record: dict[str, Any], metric: str, folder: Path) -> float:
-    """Return the figure of the run's best checkpoint, or else what was reported last."""
+    """Return the figure of the run's best checkpoint, or the last reported figure if there is none."""
     split, _, name = metric.partition("/")
     value = record.get("scores", {}).get(split, {}).get(name)
     if value is None:

@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from velm_lightning.io.atomic import make_folder
-from velm_lightning.io.wandb_service import end_service
+from velm_lightning.io.wandb_service import end_service, logged_in
 from velm_lightning.tracking.run import Run
 
 START, END = 8, 30
@@ -94,24 +94,6 @@ class Tracking:
     def online(self) -> bool:
         """Whether metrics are uploaded to W&B during the run."""
         return self.wandb == "online" or (self.wandb == "auto" and logged_in())
-
-
-def logged_in() -> bool:
-    """Return whether there is a W&B key and the environment does not ask for offline runs."""
-    if os.environ.get("WANDB_MODE") in ("offline", "dryrun"):
-        return False
-    return bool(os.environ.get("WANDB_API_KEY")) or _key_in_netrc()
-
-
-def _key_in_netrc() -> bool:
-    import netrc
-    from urllib.parse import urlparse
-
-    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
-    try:
-        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
 
 
 def _settings() -> Any:
