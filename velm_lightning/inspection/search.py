@@ -15,7 +15,7 @@ from velm_lightning.data.images.store import read_image
 from velm_lightning.fusion import Fusion
 from velm_lightning.inspection.nearest import Nearest
 from velm_lightning.io.configurable import Configurable
-from velm_lightning.io.digests import threads
+from velm_lightning.io.threads import threads
 from velm_lightning.tasks.retrieval import Retrieval
 from velm_lightning.types import ImageTransform, InputError, Sample, TextInput, Tokens
 
