@@ -261,8 +261,8 @@ def test_without_a_network_the_hub_is_not_asked(monkeypatch):
     [
         ({"hidden_size": 8}, "config has no 'model_type'"),
         ({"model_type": "brt"}, "config cannot be loaded"),
-        ({"model_type": "t5"}, "a t5 is neither a BERT-like nor a causal language model"),
-        ({"model_type": "vit"}, "a vit is neither a BERT-like nor a causal language model"),
+        ({"model_type": "t5"}, r"a t5 is neither a masked \(BERT and similar\) nor a causal language model"),
+        ({"model_type": "vit"}, r"a vit is neither a masked \(BERT and similar\) nor a causal language model"),
     ],
 )
 def test_a_configuration_of_something_else_is_refused(config, message):
@@ -334,7 +334,7 @@ def test_features_are_kept_of_a_frozen_tower_and_of_these_weights_only(tmp_path)
 
 
 def test_models_that_read_no_pictures_and_pictures_too_small_are_refused():
-    with pytest.raises(InputError, match="image_encoder: a bert reads no pictures: choose a vision model"):
+    with pytest.raises(InputError, match="image_encoder: a bert takes no images: choose a vision model"):
         HFImageEncoder(config=tiny.TEXT_CONFIGS["bert"])
     with pytest.raises(InputError, match="image_encoder.size=4 does not suit a vit"):
         HFImageEncoder(config=tiny.IMAGE_CONFIGS["hf-vit"], size=4)

@@ -99,10 +99,13 @@ def test_every_parameter_gets_a_gradient(encoder, pictures):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: SmallCNN(size=20, widths=(8, 8, 8)), "size=20 is not a multiple of 8, which 3 stages need"),
-        (lambda: SmallCNN(size=2, widths=(8, 8)), "size=2 is not a multiple of 4"),
-        (lambda: SmallViT(size=30, patch=8), "patch=8 does not divide size=30"),
-        (lambda: SmallViT(size=8, patch=16), "patch=16 does not divide size=8"),
+        (
+            lambda: SmallCNN(size=20, widths=(8, 8, 8)),
+            "image_encoder.size must be a multiple of 8 for 3 stages, got 20",
+        ),
+        (lambda: SmallCNN(size=2, widths=(8, 8)), "image_encoder.size must be a multiple of 4 for 2 stages, got 2"),
+        (lambda: SmallViT(size=30, patch=8), r"image_encoder.patch must divide image_encoder.size \(30\), got 8"),
+        (lambda: SmallViT(size=8, patch=16), r"image_encoder.patch must divide image_encoder.size \(8\), got 16"),
         (lambda: SmallViT(dim=10, heads=4), "heads=4 does not divide dim=10"),
     ],
 )

@@ -124,7 +124,7 @@ def test_a_checkpoint_needs_no_published_weights(published):
     ("arguments", "message"),
     [
         ({"name": "resnet5o", "weights": None}, "image_encoder.name='resnet5o' is not a torchvision model"),
-        ({"name": NAME, "weights": "V9"}, f"image_encoder.weights='V9': {NAME} has IMAGENET1K_V1"),
+        ({"name": NAME, "weights": "V9"}, f"image_encoder.weights='V9' does not exist: {NAME} has IMAGENET1K_V1"),
         ({"name": NAME, "weights": None, "stage": "layer9"}, "image_encoder.stage='layer9' is not a node of"),
         ({"name": "shufflenet_v2_x0_5", "weights": None}, "shufflenet_v2_x0_5 has no stage among"),
     ],
@@ -161,7 +161,7 @@ def test_weights_are_read_from_their_file(file, monkeypatch):
 
 def test_a_file_that_is_not_the_published_one_is_refused(file):
     torch.save(models.squeezenet1_1().state_dict(), file)
-    with pytest.raises(InputError, match=r"squeezenet1_1-b8a52dc0\.pth: was cut off or changed, .*: remove it"):
+    with pytest.raises(InputError, match=r"squeezenet1_1-b8a52dc0\.pth: is truncated or changed, .*: remove the file"):
         squeezenet()
 
 
@@ -181,7 +181,7 @@ def test_code_in_a_file_of_weights_does_not_run(file, monkeypatch):
 
 def test_without_a_network_nothing_is_downloaded(file, monkeypatch):
     monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *_, **__: pytest.fail("a download was begun"))
-    with pytest.raises(InputError, match=r"nothing is downloaded with HF_HUB_OFFLINE=1; put them at .*b8a52dc0\.pth"):
+    with pytest.raises(InputError, match=r"HF_HUB_OFFLINE=1 disables downloads; save them as .*b8a52dc0\.pth"):
         squeezenet()
 
 
@@ -191,5 +191,7 @@ def test_weights_that_cannot_be_had_name_the_file_to_put_there(file, monkeypatch
 
     monkeypatch.setattr(hub, "offline", lambda: False)
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
-    with pytest.raises(InputError, match=r"squeezenet1_1 cannot be had: no route to host; put them at .*b8a52dc0\.pth"):
+    with pytest.raises(
+        InputError, match=r"squeezenet1_1 are not available: no route to host; save them as .*b8a52dc0\.pth"
+    ):
         squeezenet()

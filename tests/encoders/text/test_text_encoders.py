@@ -109,7 +109,9 @@ def test_a_text_longer_than_the_positions_is_refused_with_the_mend(vocabulary):
     encoder = TransformerTextEncoder(dim=8, heads=2, max_positions=4)
     encoder.build(vocabulary)
     ids = torch.zeros(1, 5, dtype=torch.long)
-    with pytest.raises(InputError, match=r"5 word pieces exceeds max_positions=4.*data\.max_length"):
+    with pytest.raises(
+        InputError, match=r"max_positions must be at least the length of the text \(5\), got 4: .*data\.max_length"
+    ):
         encoder.embed(prompt(ids))
 
 

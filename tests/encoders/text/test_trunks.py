@@ -60,15 +60,15 @@ def test_the_direction_is_that_of_the_model_itself():
         (
             "qwen3_5_text",
             {},
-            r"layers \[0, 1, 2\] keep more than keys and values for decoding \(LinearAttentionLayer\)",
+            r"layers \[0, 1, 2\] cache more than keys and values for decoding \(LinearAttentionLayer\)",
         ),
-        ("lfm2", {"layer_types": ["conv", "conv", "full_attention", "conv"]}, r"layers \[0, 1, 3\] keep more than"),
-        ("falcon_h1", {}, r"layers \[0, 1, 2, 3\] keep more than keys and values .*LinearAttentionAndFullAttention"),
-        ("recurrent_gemma", {}, r"layers \[0, 1, 3\] keep more than keys and values for decoding"),
-        ("jamba", {}, r"layers \[0, 1, 2, 3\] keep more than keys and values for decoding"),
+        ("lfm2", {"layer_types": ["conv", "conv", "full_attention", "conv"]}, r"layers \[0, 1, 3\] cache more than"),
+        ("falcon_h1", {}, r"layers \[0, 1, 2, 3\] cache more than keys and values .*LinearAttentionAndFullAttention"),
+        ("recurrent_gemma", {}, r"layers \[0, 1, 3\] cache more than keys and values for decoding"),
+        ("jamba", {}, r"layers \[0, 1, 2, 3\] cache more than keys and values for decoding"),
         ("deberta-v2", {}, "its layers do not call the attention interface of transformers"),
         ("esm", {}, "its hidden states differ from those that transformers computes"),
-        ("inkling_text", {}, "layers .* keep more than keys and values for decoding"),
+        ("inkling_text", {}, "layers .* cache more than keys and values for decoding"),
         ("doge", {}, "its DogeAttention does not use the mask that it is given"),
         ("xmod", {}, "ValueError: Input language unknown"),
     ],
@@ -88,17 +88,19 @@ def test_an_argument_that_is_not_implemented_is_refused_by_name():
 
 
 def test_a_model_that_reads_words_in_every_layer_is_refused():
-    with pytest.raises(InputError, match="a gemma3n_text reads word ids in every layer"):
+    with pytest.raises(InputError, match="a gemma3n_text needs word ids in every layer"):
         trunks.built("gemma3n_text", vocab_size=8, vocab_size_per_layer_input=8)
 
 
 def test_a_model_of_several_parts_names_its_text_model():
-    with pytest.raises(InputError, match="a gemma3 is not one text model: give the configuration of its .*gemma3_text"):
+    with pytest.raises(
+        InputError, match="a gemma3 is not a single text model: give the configuration of its .*gemma3_text"
+    ):
         trunks.built("gemma3")
 
 
 def test_a_vision_model_that_wants_more_than_pixels_is_refused():
-    with pytest.raises(InputError, match="image_encoder: a siglip2_vision_model wants pixel_attention_mask"):
+    with pytest.raises(InputError, match="image_encoder: a siglip2_vision_model requires pixel_attention_mask"):
         HFImageEncoder(config={"model_type": "siglip2_vision_model", "patch_size": 8, **tiny.LAYERS}, size=16)
 
 
