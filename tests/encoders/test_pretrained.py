@@ -1,6 +1,6 @@
-"""Models of transformers from a folder, from a GGUF file or from a configuration, as encoders.
+"""Hugging Face models from a folder, a GGUF file or a configuration as encoders.
 
-What they see, and that a cache changes nothing, is held by the grid; that frozen parts stay put, by test_prefix.
+Attention and caching are covered by the fusion tests, freezing by the visual-prefix tests.
 """
 
 import importlib.util
@@ -43,17 +43,17 @@ CLIP = {
 
 
 def tokenizer(closed):
-    """A fast tokeniser of ``tiny.TEXTS`` with a template like BERT's, or with none."""
-    found = tiny.vocabulary().tokenizer
+    """A fast tokeniser of ``tiny.TEXTS``, with or without a template like BERT's."""
+    backend = tiny.vocabulary().tokenizer
     if closed:
-        found.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", None, [("[CLS]", 1), ("[SEP]", 2)])
+        backend.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", None, [("[CLS]", 1), ("[SEP]", 2)])
     names = {"pad": "[PAD]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]", "unk": "[UNK]"}
     special = names if closed else {"bos": "[CLS]", "eos": "[SEP]", "unk": "[UNK]"}
-    return PreTrainedTokenizerFast(tokenizer_object=found, **{f"{key}_token": name for key, name in special.items()})
+    return PreTrainedTokenizerFast(tokenizer_object=backend, **{f"{key}_token": name for key, name in special.items()})
 
 
 def saved(folder, kind):
-    """A language model of random weights as a folder of the hub, with its tokeniser."""
+    """Save a language model with random weights and its tokeniser as a hub folder and return the model."""
     words = tokenizer(closed=kind == "bert")
     auto = AutoModel if kind == "bert" else AutoModelForCausalLM
     model = auto.from_config(AutoConfig.for_model(**tiny.TEXT_CONFIGS[kind], vocab_size=len(words) + 5))
@@ -77,7 +77,7 @@ def connected(folder, **changes):
 
 @torch.no_grad()
 @pytest.mark.parametrize("kind", ["bert", "gpt2", "llama"])
-def test_a_model_of_a_folder_says_what_it_says_in_transformers(kind, tmp_path):
+def test_hidden_states_equal_those_of_transformers(kind, tmp_path):
     model = saved(tmp_path, kind).eval()
     encoder = connected(tmp_path)
     ids = torch.tensor([[1, 7, 9, 8, 2]])
@@ -90,7 +90,7 @@ def test_a_model_of_a_folder_says_what_it_says_in_transformers(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["bert", "gpt2"])
-def test_prompts_are_closed_where_the_tokeniser_closes_them(kind, tmp_path):
+def test_prompts_end_with_sep_if_the_tokeniser_adds_it(kind, tmp_path):
     saved(tmp_path, kind)
     words = words_of(tmp_path)
     assert words.prompt([7]) == ([1, 7, 2] if kind == "bert" else [1, 7])
@@ -101,13 +101,13 @@ def test_prompts_are_closed_where_the_tokeniser_closes_them(kind, tmp_path):
     assert model.task.loss(model, batch).isfinite()
 
 
-def test_other_word_pieces_than_its_own_are_refused(tmp_path):
+def test_a_tokeniser_of_another_model_is_refused(tmp_path):
     saved(tmp_path, "bert")
     with pytest.raises(InputError, match="trained on other word pieces than the data module's"):
         HFTextEncoder(str(tmp_path)).build(Vocabulary(tiny.train_tokenizer(["other words"])))
 
 
-def test_without_its_weights_a_model_has_the_same_shape(tmp_path):
+def test_random_weights_have_the_shapes_of_pretrained_ones(tmp_path):
     saved(tmp_path, "bert")
     there, scratch = connected(tmp_path), connected(tmp_path, weights=False)
     assert not scratch.pretrained
@@ -116,7 +116,7 @@ def test_without_its_weights_a_model_has_the_same_shape(tmp_path):
     assert not torch.equal(theirs["layer.0.output.dense.weight"], ours["layer.0.output.dense.weight"])
 
 
-def test_its_configuration_may_be_changed(tmp_path):
+def test_configuration_overrides(tmp_path):
     saved(tmp_path, "bert")
     encoder = connected(tmp_path, config={"num_hidden_layers": 1, "hidden_dropout_prob": 0.5})
     assert len(encoder.model.encoder.layer) == 1
@@ -126,7 +126,7 @@ def test_its_configuration_may_be_changed(tmp_path):
 
 
 @pytest.mark.parametrize("trainable", [0, 1, -1])
-def test_the_last_layers_may_go_on_learning(trainable, tmp_path):
+def test_only_the_last_layers_are_trainable(trainable, tmp_path):
     saved(tmp_path, "gpt2")
     encoder = connected(tmp_path, trainable=trainable)
     learning = {name for name, p in encoder.named_parameters() if p.requires_grad}
@@ -141,7 +141,7 @@ def test_the_last_layers_may_go_on_learning(trainable, tmp_path):
 
 
 @torch.no_grad()
-def test_a_checkpoint_needs_nothing_of_the_folder(tmp_path, batch):
+def test_a_checkpoint_loads_without_the_model_folder(tmp_path, batch):
     folder = tmp_path / "model"
     saved(folder, "bert")
     words = words_of(folder)
@@ -156,8 +156,8 @@ def test_a_checkpoint_needs_nothing_of_the_folder(tmp_path, batch):
 
 @pytest.mark.skipif(importlib.util.find_spec("gguf") is None, reason="needs the extra gguf")
 @torch.no_grad()
-def test_a_gguf_file_is_a_source_like_a_folder(tmp_path):
-    """Written by the package gguf itself, in the layout of llama.cpp."""
+def test_a_gguf_file_is_loaded_like_a_folder(tmp_path):
+    """The package gguf writes the file, in the layout of llama.cpp."""
     import gguf
 
     file = tmp_path / "tiny.gguf"
@@ -204,7 +204,7 @@ def cut(folder, name):
 
 
 class Trap:
-    """What must never come to life when weights are read."""
+    """An object that must never be unpickled when weights are loaded."""
 
     def __reduce__(self):
         return (exec, ("raise SystemExit('code of a weights file ran')",))
@@ -225,7 +225,7 @@ def trapped(folder, name):
         (trapped, "model.safetensors", "cannot be loaded"),
     ],
 )
-def test_a_damaged_model_is_refused_in_one_sentence(damage, name, message, tmp_path):
+def test_a_damaged_model_folder_raises_a_one_line_error(damage, name, message, tmp_path):
     saved(tmp_path, "bert")
     words = words_of(tmp_path)
     damage(tmp_path, name)
@@ -235,7 +235,7 @@ def test_a_damaged_model_is_refused_in_one_sentence(damage, name, message, tmp_p
     assert "\n" not in str(caught.value)
 
 
-def test_weights_that_are_missing_or_of_another_size_are_named(tmp_path):
+def test_missing_or_mismatched_weights_are_named(tmp_path):
     saved(tmp_path, "bert")
     encoder = HFTextEncoder(str(tmp_path), config={"num_hidden_layers": 3})
     with pytest.raises(InputError, match=r"16 weights of a BertModel are missing.*encoder\.layer\.2\."):
@@ -246,12 +246,12 @@ def test_weights_that_are_missing_or_of_another_size_are_named(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["./nowhere", "/no/where", "some/where/deep", "model.gguf"])
-def test_a_folder_or_file_that_does_not_exist_is_no_name_of_the_hub(name):
+def test_a_missing_path_is_not_taken_for_a_hub_name(name):
     with pytest.raises(InputError, match=f"name='{name}': no such file or folder"):
         HFTextEncoder(name)
 
 
-def test_without_a_network_the_hub_is_not_asked(monkeypatch):
+def test_an_unknown_hub_name_is_refused_offline(monkeypatch):
     with pytest.raises(InputError, match="name='nobody/nothing' cannot be loaded"):
         HFTextEncoder("nobody/nothing")
 
@@ -261,11 +261,11 @@ def test_without_a_network_the_hub_is_not_asked(monkeypatch):
     [
         ({"hidden_size": 8}, "config has no 'model_type'"),
         ({"model_type": "brt"}, "config cannot be loaded"),
-        ({"model_type": "t5"}, "a t5 is neither a BERT-like nor a causal language model"),
-        ({"model_type": "vit"}, "a vit is neither a BERT-like nor a causal language model"),
+        ({"model_type": "t5"}, r"a t5 is neither a masked \(BERT and similar\) nor a causal language model"),
+        ({"model_type": "vit"}, r"a vit is neither a masked \(BERT and similar\) nor a causal language model"),
     ],
 )
-def test_a_configuration_of_something_else_is_refused(config, message):
+def test_configurations_of_other_models_are_refused(config, message):
     with pytest.raises(InputError, match=message):
         HFTextEncoder(config=config)
 
@@ -281,7 +281,7 @@ def saved_clip(folder):
 
 
 @torch.no_grad()
-def test_the_tower_of_a_model_for_pictures_and_texts_is_read_without_its_class_token(tmp_path):
+def test_clip_gives_patch_tokens_without_the_class_token(tmp_path):
     model = saved_clip(tmp_path).eval()
     encoder = HFImageEncoder(str(tmp_path)).eval()
     pixels = torch.randn(2, 3, tiny.SIZE, tiny.SIZE)
@@ -291,7 +291,7 @@ def test_the_tower_of_a_model_for_pictures_and_texts_is_read_without_its_class_t
     assert encoder.frozen
 
 
-def test_the_processor_of_the_weights_is_the_transform(tmp_path):
+def test_the_image_processor_defines_the_transform(tmp_path):
     saved_clip(tmp_path)
     processor = CLIPImageProcessor.from_pretrained(tmp_path)
     means = tuple(processor.image_mean), tuple(processor.image_std)
@@ -307,41 +307,41 @@ def test_the_processor_of_the_weights_is_the_transform(tmp_path):
 
 
 @torch.no_grad()
-def test_a_checkpoint_needs_no_folder_for_its_vision_model_either(tmp_path):
+def test_a_checkpoint_loads_without_the_vision_model_folder(tmp_path):
     saved_clip(tmp_path / "model")
     encoder = HFImageEncoder(str(tmp_path / "model")).eval()
     (tmp_path / "model").rename(tmp_path / "elsewhere")
     again = build(json.loads(json.dumps(to_config(encoder)))).eval()
     again.load_state_dict(encoder.state_dict())
-    pictures = torch.stack([tiny.picture(1), tiny.picture(2)])
-    assert torch.equal(again(pictures).embeddings, encoder(pictures).embeddings)
+    images = torch.stack([tiny.picture(1), tiny.picture(2)])
+    assert torch.equal(again(images).embeddings, encoder(images).embeddings)
     assert again.transform == encoder.transform
     assert to_config(again) == to_config(encoder)
 
 
-def test_features_are_kept_of_a_frozen_tower_and_of_these_weights_only(tmp_path):
+def test_cached_features_depend_on_the_weights(tmp_path):
     encoder = tiny.pretrained_image("dinov2", trainable=0).eval()
-    pictures = [tiny.picture(1), tiny.picture(2)]
-    store = FeatureStore(pictures, encoder, tmp_path, progress=False)
+    images = [tiny.picture(1), tiny.picture(2)]
+    store = FeatureStore(images, encoder, tmp_path, progress=False)
     torch.testing.assert_close(
-        store.fetch([0, 1]).float(), encoder(torch.stack(pictures)).embeddings.detach(), atol=2e-3, rtol=2e-3
+        store.fetch([0, 1]).float(), encoder(torch.stack(images)).embeddings.detach(), atol=2e-3, rtol=2e-3
     )
     key = encoder_key(encoder)
     with torch.no_grad():
         encoder.model.layernorm.bias[0] += 1e-3
     assert encoder_key(encoder) != key
-    assert FeatureStore(pictures, encoder, tmp_path, progress=False).made == 2
+    assert FeatureStore(images, encoder, tmp_path, progress=False).made == 2
 
 
-def test_models_that_read_no_pictures_and_pictures_too_small_are_refused():
-    with pytest.raises(InputError, match="image_encoder: a bert reads no pictures: choose a vision model"):
+def test_text_models_and_too_small_images_are_refused():
+    with pytest.raises(InputError, match="image_encoder: a bert takes no images: choose a vision model"):
         HFImageEncoder(config=tiny.TEXT_CONFIGS["bert"])
     with pytest.raises(InputError, match="image_encoder.size=4 does not suit a vit"):
         HFImageEncoder(config=tiny.IMAGE_CONFIGS["hf-vit"], size=4)
 
 
-def test_it_is_the_same_model_that_transformers_saves(tmp_path):
-    """A pooler that a checkpoint lacks is none of our business, and one that it has is left out."""
+def test_a_model_without_pooler_is_loaded_without_one(tmp_path):
+    """A model that was saved without its pooler is loaded without one and raises no error."""
     BertModel(AutoConfig.for_model(**tiny.TEXT_CONFIGS["bert"]), add_pooling_layer=False).save_pretrained(tmp_path)
     encoder_config = hub.configuration(str(tmp_path))
     assert hub.model(AutoModel, encoder_config, str(tmp_path)).pooler is None

@@ -1,4 +1,4 @@
-"""Command lines as the tests give them: in this process where only the words matter, or as a user starts them."""
+"""Run ``velm`` commands in this process, up to the start of the run, or in a subprocess."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ from velm_lightning.cli.fit import VelmCLI, main
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
 FEW = [f"--data.dataset.init_args.{split}={count}" for split, count in (("train", 4), ("val", 3), ("test", 2))]
-SMALL = [  # a model of conf/vqa.yaml that is as small as can be
+SMALL = [  # the smallest model for conf/vqa.yaml
     "--data.dataset.init_args.size=16",
     "--model.init_args.image_encoder.init_args.size=16",
     "--model.init_args.image_encoder.init_args.widths=[8,8]",
@@ -22,21 +22,21 @@ SMALL = [  # a model of conf/vqa.yaml that is as small as can be
 
 
 def prepared(monkeypatch, *words, build=True):
-    """Everything that ``velm WORDS`` would start with: parsed, and built unless only the words are of interest."""
-    found = []
-    monkeypatch.setattr(sys, "argv", ["velm"])  # Lightning warns of words given twice
+    """Return the command-line object of ``velm WORDS``, parsed and, if ``build``, instantiated, without running it."""
+    parsed = []
+    monkeypatch.setattr(sys, "argv", ["velm"])  # Lightning warns if arguments are also in sys.argv
     for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
-        monkeypatch.setenv(name, "0")  # the command line sets them, and the test takes them back
+        monkeypatch.setenv(name, "0")  # the command line sets them, and monkeypatch restores them
     with monkeypatch.context() as patch:
-        patch.setattr(VelmCLI, "_run_subcommand", lambda self, name: found.append(self))
+        patch.setattr(VelmCLI, "_run_subcommand", lambda self, name: parsed.append(self))
         if not build:
             patch.setattr(VelmCLI, "instantiate_classes", lambda self: None)
         main(list(map(str, words)))
-    return found[0]
+    return parsed[0]
 
 
 def velm(*words, cwd, timeout=600, **environment):
-    """Run the console script in a process of its own; its output is text."""
+    """Run the console script in a subprocess with text output."""
     script = shutil.which("velm", path=Path(sys.executable).parent)
     command = [script] if script else [sys.executable, "-m", "velm_lightning"]
     return subprocess.run(

@@ -1,10 +1,10 @@
-"""An object whose unpickling leaves a mark."""
+"""An object whose unpickling creates a file."""
 
 import os
 
 
 class Payload:
-    """Runs a command where it is unpickled without care."""
+    """Runs a command when it is unpickled."""
 
     def __init__(self, mark):
         self.mark = mark

@@ -1,4 +1,4 @@
-"""Pictures, and things that pretend to be pictures, for the tests of reading."""
+"""Images, and files with only an image header, for tests of image loading."""
 
 import struct
 import zlib
@@ -8,7 +8,7 @@ from PIL import Image
 
 
 def smooth(width: int, height: int) -> Image.Image:
-    """A picture without hard edges, as photos are."""
+    """An image without hard edges, similar to a photo."""
     x, y = np.meshgrid(np.linspace(0, 3, width), np.linspace(0, 2, height))
     planes = [np.sin(x) * 99 + 128, np.cos(y) * 99 + 128, np.sin(x + y) * 99 + 128]
     return Image.fromarray(np.stack(planes, -1).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""Reading scenes of shapes by their words alone."""
+"""Look-ups in synthetic scenes by the words of a phrase."""
 
 from velm_lightning.data.synthetic.shapes.scene import COLOURS, SHAPES, SIZES
 
@@ -8,7 +8,7 @@ def plain(word):
 
 
 def fitting(scene, phrase):
-    """The things that a phrase such as "large red shapes" describes, from its words alone."""
+    """The things that match every word of a phrase such as "large red shapes"."""
     words = {plain(word) for word in phrase.split()} - {"thing", "shape"}
     assert words <= {*SIZES, *COLOURS, *SHAPES}, phrase
     return [t for t in scene.things if words <= {t.size, t.colour, t.shape}]

@@ -1,4 +1,4 @@
-"""A model that is a table of random numbers, and searches of it that are too plain to be wrong."""
+"""A language model in the form of a random table, and simple reference searches over it."""
 
 import itertools
 import math
@@ -9,18 +9,18 @@ END = 0
 
 
 class Tables:
-    """Logits by sample, place and the last two words; watches that the search keeps the contract of ``Steps``."""
+    """Logits per sample, place and last two words, with assertions for the contract of ``Steps``."""
 
     def __init__(self, samples=3, words=4, places=5, seed=0, scale=2.0):
         generator = torch.Generator().manual_seed(seed)
         self.table = scale * torch.randn(samples, places + 1, words, words, words, generator=generator)
-        self.prefixes = [[i] for i in range(samples)]  # the sample, then its words
+        self.prefixes = [[i] for i in range(samples)]  # sample index, then words
         self.count, self.rows_seen, self.expanded = 1, [], False
 
     def only(self, sample):
-        alone = Tables(1)
-        alone.table = self.table[sample : sample + 1]
-        return alone
+        tables = Tables(1)
+        tables.table = self.table[sample : sample + 1]
+        return tables
 
     def logits(self, sample, words):
         before, last = ([END, END, *words])[-2:]
@@ -58,13 +58,13 @@ class Tables:
 
 
 def log_probability(tables, sample, words):
-    """Sum over the words, the end among them where there is one."""
+    """Return the log-probability of words, including the end token if present."""
     steps = (tables.logits(sample, words[:place]).log_softmax(0)[word] for place, word in enumerate(words))
     return math.fsum(float(step) for step in steps)
 
 
 def every_sentence(words, max_length):
-    """All sentences with their end, and all that are cut at ``max_length``."""
+    """Yield all sentences with the end token, and all sentences cut at ``max_length``."""
     inner = range(1, words)
     for length in range(max_length):
         yield from ([*sentence, END] for sentence in itertools.product(inner, repeat=length))
@@ -72,17 +72,17 @@ def every_sentence(words, max_length):
 
 
 def exhaustive(tables, sample, max_length, penalty, allowed=lambda sentence: True):
-    """Every sentence with its score and log-probability, best first."""
-    found = []
+    """Return every sentence with its score and log-probability, best first."""
+    scored = []
     for sentence in every_sentence(tables.table.shape[-1], max_length):
         if allowed(sentence):
             total = log_probability(tables, sample, sentence)
-            found.append(([word for word in sentence if word != END], total / len(sentence) ** penalty, total))
-    return sorted(found, key=lambda row: -row[1])
+            scored.append(([word for word in sentence if word != END], total / len(sentence) ** penalty, total))
+    return sorted(scored, key=lambda row: -row[1])
 
 
 def plain_beam(tables, sample, beams, max_length, penalty):
-    """Beam search of one sample in lists, which never stops early."""
+    """Return the beam-search results of one sample, computed with lists and without early stopping."""
     live, finished = [(0.0, [])], []
     for length in range(1, max_length + 1):
         grown = [

@@ -1,4 +1,4 @@
-"""Samples, batches and parts so small that everything can be tested with everything."""
+"""Small samples, batches and model parts, with which all combinations can be tested."""
 
 import torch
 
@@ -27,7 +27,7 @@ TEXTS = (
 
 
 def vocabulary(**changes):
-    """Every word of ``TEXTS`` and three answers."""
+    """A vocabulary of the words of ``TEXTS`` and three answers."""
     return Vocabulary(**{"tokenizer": train_tokenizer(TEXTS), "answers": ANSWERS, "counts": (2.0, 1.0, 1.0)} | changes)
 
 
@@ -36,17 +36,17 @@ def picture(seed):
 
 
 def questions():
-    """Prompts of 5, 8 and 3 words, answered by weights over ``ANSWERS``."""
+    """Prompts of 5, 8 and 3 words, with weighted answers of ``ANSWERS``."""
     texts = ("how many blue stars ?", "is there a red circle left of ?", "what colour ?")
-    said = ({"no": 1.0}, {"yes": 0.6, "no": 0.3}, {"red": 1.0})
+    answer_weights = ({"no": 1.0}, {"yes": 0.6, "no": 0.3}, {"red": 1.0})
     return [
         Sample(f"q{i}", picture(i), text, answers, tuple(answers), f"group {i % 2}")
-        for i, (text, answers) in enumerate(zip(texts, said, strict=True))
+        for i, (text, answers) in enumerate(zip(texts, answer_weights, strict=True))
     ]
 
 
 def translations():
-    """Prompts of 3, 6 and no words, with sentences of 5, 2 and 7 words to produce."""
+    """Prompts of 3, 6 and 0 words, with target sentences of 5, 2 and 7 words."""
     texts = ("a red circle", "is there a blue star ?", "")
     targets = ("ein roter kreis neben dem", "blauen stern", "ein roter kreis neben dem blauen stern")
     return [
@@ -56,13 +56,13 @@ def translations():
 
 
 def described():
-    """Prompts of 3, 5 and 2 words, one of them hidden, about pictures; nothing is to be produced."""
+    """Prompts of 3, 5 and 2 words with one masked word each, without targets."""
     texts = ("a red [MASK]", "how many [MASK] stars ?", "what [MASK]")
     return [Sample(f"d{i}", picture(i), text, None, ()) for i, text in enumerate(texts)]
 
 
 class Samples(Dataset):
-    """Samples that were made beforehand."""
+    """A dataset of given samples."""
 
     def __init__(self, **splits):
         self.splits = splits
@@ -72,11 +72,11 @@ class Samples(Dataset):
 
 
 def many(count, split="train"):
-    """Questions in two groups, each about a picture of its own."""
+    """Questions in two groups, each about its own image."""
     words = ("red", "blue", "circle", "square", "there")
     return [
-        Sample(f"{split}-{i:03d}", picture(i), f"is it {words[i % 5]} ?", {said: 1.0}, (said,), f"group {i % 2}")
-        for i, said in ((i, ("yes", "no", "no")[i % 3]) for i in range(count))
+        Sample(f"{split}-{i:03d}", picture(i), f"is it {words[i % 5]} ?", {answer: 1.0}, (answer,), f"group {i % 2}")
+        for i, answer in ((i, ("yes", "no", "no")[i % 3]) for i in range(count))
     ]
 
 
@@ -107,7 +107,7 @@ def recurrent(**changes):
 
 
 LAYERS = {"hidden_size": DIM, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
-TEXT_CONFIGS = {  # models of transformers, with random weights
+TEXT_CONFIGS = {  # Hugging Face models with random weights
     "bert": {"model_type": "bert", "max_position_embeddings": 64, **LAYERS},
     "gpt2": {"model_type": "gpt2", "n_embd": DIM, "n_layer": 2, "n_head": 2, "n_positions": 64},
     "llama": {"model_type": "llama", "num_key_value_heads": 1, "max_position_embeddings": 64, **LAYERS},
@@ -134,7 +134,7 @@ def pretrained_image(kind, **changes):
 
 
 def saved_clip(folder):
-    """A CLIP of random weights as a folder of the hub, with its tokeniser and image processor."""
+    """Save a CLIP with random weights, its tokeniser and its image processor as a hub folder."""
     from tokenizers import processors
     from transformers import AutoConfig, CLIPImageProcessor, CLIPModel, PreTrainedTokenizerFast
 
@@ -154,7 +154,7 @@ def saved_clip(folder):
 
 
 def fusion(kind=LateFusion, **changes):
-    """A fusion of a small CNN and a small Transformer that answers questions."""
+    """A fusion of a small CNN and a small Transformer that classifies answers."""
     parts = {"vocabulary": vocabulary, "image_encoder": cnn, "text_encoder": transformer, "task": Classification}
     ready = {name: make() for name, make in parts.items() if name not in changes}
     return kind(**ready | changes)

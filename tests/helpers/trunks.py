@@ -1,4 +1,4 @@
-"""Tiny models of every text model type of transformers, and what one computes in transformers and here."""
+"""Small Hugging Face models of every text type, and their hidden states in transformers and in our encoder."""
 
 import torch
 from helpers import tiny
@@ -40,7 +40,7 @@ SIZES = {
 }
 TINY = {name: size for size, names in SIZES.items() for name in names.split()}
 HEADS = {"num_key_value_heads": 4}
-OTHERS = {  # sizes that depend on each other, and types that must be given some
+OTHERS = {  # sizes that depend on each other or have no valid default
     **dict.fromkeys(
         ["axk2", "esmc", "glm4_moe_lite", "glm_moe_dsa", "minicpm3", "sarvam_mla", "dots3_note_text"], HEADS
     ),
@@ -62,21 +62,19 @@ OTHERS = {  # sizes that depend on each other, and types that must be given some
 
 
 def tiny_config(kind, **changes):
-    """The configuration of a model type with every size that it has made small."""
-    known = AutoConfig.for_model(kind)
-    written = known.to_dict()
-    names = {known.attribute_map.get(name, name): size for name, size in TINY.items()}
+    """Return the configuration of a model type with all of its sizes reduced."""
+    default = AutoConfig.for_model(kind)
+    values = default.to_dict()
+    names = {default.attribute_map.get(name, name): size for name, size in TINY.items()}
     small = {
-        name: size for name, size in names.items() if isinstance(written.get(name), int) and written[name] is not True
+        name: size for name, size in names.items() if isinstance(values.get(name), int) and values[name] is not True
     }
-    small |= {
-        name: 0 for name in ("pad_token_id", "bos_token_id", "eos_token_id") if isinstance(written.get(name), int)
-    }
+    small |= {name: 0 for name in ("pad_token_id", "bos_token_id", "eos_token_id") if isinstance(values.get(name), int)}
     return {"model_type": kind, **small, **OTHERS.get(kind, {}), **changes}
 
 
 def shake(model: nn.Module, seed=0):
-    """Make every weight count, so that no difference hides behind a zero."""
+    """Add noise to every weight, so that no difference is hidden by zeros."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -85,7 +83,7 @@ def shake(model: nn.Module, seed=0):
 
 
 def built(kind, **changes):
-    """An encoder of a tiny model whose weights are all far from zero."""
+    """Return the encoder of a small model with noise on all weights."""
     encoder = HFTextEncoder(config=tiny_config(kind, **changes))
     encoder.build(VOCABULARY)
     shake(encoder.model)
@@ -93,7 +91,7 @@ def built(kind, **changes):
 
 
 def transformers_states(encoder, ids):
-    """The hidden states (N, D) of one text by transformers' own forward with eager attention."""
+    """Return the hidden states (N, D) of one text from transformers with eager attention."""
     positions = torch.arange(len(ids))[None] + encoder.first_position
     return own_states(encoder.model, ids[None], positions)[0]
 
@@ -103,7 +101,7 @@ def embedded(encoder, ids, valid, block=None):
 
 
 def trunk_states(encoder, ids):
-    """The hidden states (3, N, D) of one text here, with padding in front, between and behind."""
+    """Return our hidden states (3, N, D) of one text with padding at the start, in between and at the end."""
     length = len(ids)
     valid = torch.ones(3, length + 3).bool()
     valid[0, :3] = valid[1, [1, length // 2 + 1, length // 2 + 2]] = valid[2, -3:] = False
@@ -113,18 +111,19 @@ def trunk_states(encoder, ids):
 
 
 def decoded_states(encoder, ids, first):
-    """The last states (2, D) of two hypotheses that cross after ``first`` tokens, with a cache and read at once."""
+    """Return the last states (2, D) of two reordered hypotheses, decoded with a cache and from one forward pass."""
     count = len(ids) - first
-    said = torch.stack([ids, torch.cat([ids[:first], (ids[first:] + 7) % WORDS])])
+    hypotheses = torch.stack([ids, torch.cat([ids[:first], (ids[first:] + 7) % WORDS])])
     block = torch.cat([torch.zeros(first, dtype=torch.long), torch.arange(1, count + 1)]).expand(2, -1)
     cache = Cache(count)
     encoder.trunk(embedded(encoder, ids[None, :first], torch.ones(1, first).bool()), cache)
     cache.expand(2)
     for step in range(first, len(ids)):
-        word = embedded(encoder, said[:, step : step + 1], torch.ones(2, 1).bool(), block[:, step : step + 1])
+        word = embedded(encoder, hypotheses[:, step : step + 1], torch.ones(2, 1).bool(), block[:, step : step + 1])
         last = encoder.trunk(word, cache).embeddings[:, 0]
         if step % 3 == 0 and step + 1 < len(ids):
             rows = torch.tensor([1, 1] if step % 2 else [1, 0])
             cache.reorder(rows)
-            said = torch.cat([said[rows, : step + 1], said[:, step + 1 :]], 1)
-    return last, encoder.trunk(embedded(encoder, said, torch.ones(said.shape).bool(), block)).embeddings[:, -1]
+            hypotheses = torch.cat([hypotheses[rows, : step + 1], hypotheses[:, step + 1 :]], 1)
+    valid = torch.ones(hypotheses.shape).bool()
+    return last, encoder.trunk(embedded(encoder, hypotheses, valid, block)).embeddings[:, -1]

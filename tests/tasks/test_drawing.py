@@ -114,7 +114,7 @@ def test_patches_scales_pixels_and_has_no_parameters():
     tokens = encoder(torch.stack([torch.zeros(3, 8, 8), torch.full((3, 8, 8), 255)]).byte())
     torch.testing.assert_close(tokens.embeddings, torch.stack([-torch.ones(4, 48), torch.ones(4, 48)]))
     assert not list(encoder.parameters())
-    with pytest.raises(InputError, match="patch=5 does not divide size=32"):
+    with pytest.raises(InputError, match=r"image_encoder.patch must divide image_encoder.size \(32\), got 5"):
         Patches(32, 5)
 
 

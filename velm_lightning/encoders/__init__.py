@@ -1,4 +1,4 @@
-"""Image and text encoders, and what connects them; a new one is a file beside these."""
+"""Image encoders, text encoders and the connectors between them; one module per encoder."""
 
 from velm_lightning.encoders.base import ImageEncoder, TextEncoder
 from velm_lightning.encoders.connectors import Connector, LinearConnector, MLPConnector, Resampler

@@ -1,4 +1,4 @@
-"""What a fusion asks of an image encoder and of a text encoder."""
+"""Base classes of image and text encoders: the interface that a fusion uses."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from velm_lightning.io.configurable import Configurable
 from velm_lightning.nn.buildable import Buildable
@@ -16,11 +17,11 @@ from velm_lightning.types import ImageTransform, TextInput, Tokens
 
 
 class Encoder(Configurable, nn.Module, ABC):
-    """What encoders of images and of texts share: parts that may be frozen, and then stay as they are.
+    """Base class of image and text encoders: layer groups that can be frozen.
 
     Attributes:
         dim: width of a token.
-        pretrained: whether its weights come from elsewhere, and so learn at a lower rate.
+        pretrained: whether its weights are pretrained, so that they are trained with a lower learning rate.
     """
 
     dim: int
@@ -32,28 +33,29 @@ class Encoder(Configurable, nn.Module, ABC):
 
     @property
     def layer_groups(self) -> Sequence[nn.Module]:
-        """Its parts from input to output, as they are frozen, unfrozen and slowed down; by default the whole."""
+        """The layer groups from input to output, for freezing and layer-wise learning rates; by default one group."""
         return [self]
 
     @property
     def frozen(self) -> bool:
-        """Whether nothing in it learns."""
+        """Whether no parameter is trainable."""
         return not any(parameter.requires_grad for parameter in self.parameters())
 
     def freeze(self, trainable: int) -> None:
-        """Freeze all but the last ``trainable`` sections: 0 freezes all, -1 none."""
+        """Freeze all but the last ``trainable`` layer groups: 0 freezes all, -1 none."""
         frozen = [self] if trainable == 0 else [] if trainable < 0 else list(self.layer_groups)[:-trainable]
-        for section in frozen:
-            section.requires_grad_(False)
+        for group in frozen:
+            group.requires_grad_(False)
         self.keep(frozen)
 
     def keep(self, sections: Sequence[nn.Module]) -> None:
-        """Hold these sections, and no others, in evaluation mode: no dropout, and statistics that stay put."""
+        """Keep only these layer groups in evaluation mode: no dropout, and no updates of batch-norm statistics."""
         self._kept = list(sections)
         self.train(self.training)
 
+    @override
     def train(self, mode: bool = True) -> Encoder:
-        """Switch the mode of all that is not held in evaluation mode."""
+        """Set the training mode of every part except the layer groups that ``keep`` holds in evaluation mode."""
         super().train(mode)
         for part in self._kept:
             if part is self:
@@ -64,11 +66,13 @@ class Encoder(Configurable, nn.Module, ABC):
 
 
 class ImageEncoder(Encoder):
-    """Pictures in, a grid of tokens out. A subclass sets ``dim`` and ``grid`` and writes ``encode``.
+    """Base class of encoders from images to a grid of tokens.
+
+    A subclass sets ``dim`` and ``grid`` and implements ``encode``.
 
     Attributes:
-        grid: rows and columns of tokens in a picture; their product is the number of tokens of a frame.
-        transform: the geometry that the data module applies, and the normalisation that is applied here.
+        grid: rows and columns of tokens per image; their product is the number of tokens per frame.
+        transform: image size and resizing, applied by the data module, and normalisation, applied by ``forward``.
     """
 
     grid: tuple[int, int]
@@ -83,36 +87,42 @@ class ImageEncoder(Encoder):
 
     @property
     def of_frames(self) -> ImageEncoder:
-        """The part that reads each frame alone, whose tokens may be made once and kept if it is frozen."""
+        """The part that encodes each frame independently; if frozen, its tokens can be computed once and cached."""
         return self
 
     @abstractmethod
     def encode(self, pixels: Tensor) -> Tensor:
-        """Turn normalised pixels (B, 3, H, W) into tokens (B, N, dim), row by row of the grid."""
+        """Encode normalised pixels (B, 3, H, W) into tokens (B, M, dim) in row-major order of the grid."""
 
     def forward(self, image: Tensor) -> Tokens:
-        """Turn uint8 pictures (B, 3, H, W), or clips (B, T, 3, H, W), into tokens of block 0.
+        """Encode images or clips into tokens of block 0.
 
-        What ``encode`` made earlier, floating-point (B, N, dim) or (B, T, N, dim), is taken as it is.
+        Args:
+            image: uint8 images (B, 3, H, W) or clips (B, T, 3, H, W), or cached floating-point outputs of ``encode``,
+                (B, M, dim) or (B, T, M, dim), which are used unchanged.
+
+        Returns:
+            tokens (B, M, dim), or (B, T * M, dim) for clips.
         """
         if image.is_floating_point():
             return Tokens.of_image(image.reshape(len(image), -1, self.dim).to(self.mean.dtype))
         frames = image.flatten(0, 1) if image.ndim == 5 else image
-        tokens = self.encode((frames.to(self.mean.dtype) - self.mean) / self.std)  # (B * T, N, dim)
+        tokens = self.encode((frames.to(self.mean.dtype) - self.mean) / self.std)  # (B * T, M, dim)
         return Tokens.of_image(tokens.reshape(len(image), -1, self.dim))
 
 
 class TextEncoder(Encoder, Buildable):
-    """Word pieces in, tokens out, in two halves, so that a fusion may place the image between them.
+    """Base class of encoders from word pieces to tokens, in two steps between which a fusion can insert the image.
 
-    ``embed`` puts word pieces into the embedding space; ``trunk`` takes any tokens of that space. Sizes that depend on
-    the vocabulary are made by ``build``.
+    ``embed`` maps word pieces to the embedding space; ``trunk`` encodes any tokens of that space. Layers whose size
+    depends on the vocabulary are created by ``build``.
 
     Attributes:
-        causal: whether a prompt token sees only what came before it, so that the prompt is summed up in its last
-            token; a bidirectional trunk sums it up in its first.
-        embedding: the word embedding, for heads that share it.
-        tokenizer_argument: the argument that says where its own tokeniser is; none where any tokeniser will do.
+        causal: whether a prompt token attends only to earlier tokens, so that the prompt is pooled from its last token;
+            a bidirectional trunk pools it from the first.
+        embedding: the word embedding, which heads may share.
+        tokenizer_argument: name of the constructor argument that locates the encoder's tokeniser; None means that the
+            encoder accepts any tokeniser.
     """
 
     causal: bool
@@ -121,28 +131,28 @@ class TextEncoder(Encoder, Buildable):
 
     @property
     def scale(self) -> Tensor | float:
-        """How large the entries of an embedded word are; image tokens for the trunk are brought to that size."""
+        """The scale of the entries of an embedded word, to which image tokens for the trunk are scaled."""
         return 1.0
 
     @property
     def lm_head(self) -> nn.Module | None:
-        """The head (..., dim) -> (..., V) that it was pretrained with, for a task that produces words; often none."""
+        """The pretrained language-model head (..., dim) -> (..., V), for generation; None if there is none."""
         return None
 
     @abstractmethod
     def build(self, vocabulary: Vocabulary) -> None:
-        """Make what depends on the vocabulary; called once, by the fusion that the encoder is given to."""
+        """Create the layers that depend on the vocabulary; the fusion calls this once."""
 
     @abstractmethod
     def embed(self, words: TextInput, cache: Cache | None = None) -> Tokens:
-        """Turn word pieces (B, N) into tokens (B, N, dim) of the embedding space."""
+        """Embed word pieces (B, N) as tokens (B, N, dim)."""
 
     @abstractmethod
     def trunk(self, tokens: Tokens, cache: Cache | None = None) -> Tokens:
-        """Let tokens of the embedding space read each other, and what ``cache`` holds, by the block rule."""
+        """Encode embedded tokens (B, N, dim), which attend to each other and to cached tokens by the block rule."""
 
     def pool(self, tokens: Tokens) -> Tensor:
-        """Return the (B, dim) vectors in which the prompts are summed up."""
+        """Return one vector per prompt, (B, dim)."""
         if not self.causal:
             return tokens.embeddings[:, 0]
         prompt = tokens.mask & (tokens.block_ids == 0)  # (B, N)

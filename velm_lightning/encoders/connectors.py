@@ -1,4 +1,4 @@
-"""How image tokens become tokens of the text's width: the mapping network of a visual prefix."""
+"""Connectors, which map image tokens to the width of the text encoder."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 
 import torch
 from torch import nn
+from typing_extensions import override
 
 from velm_lightning.io.configurable import Configurable
 from velm_lightning.nn.attention import Block, attention_mask
@@ -14,42 +15,42 @@ from velm_lightning.types import InputError, Tokens
 
 
 class Connector(Configurable, Buildable, ABC):
-    """Image tokens in the image encoder's width in, tokens in the text's out, whose entries have a size of about 1."""
+    """Base class of maps from image tokens to tokens of the text encoder's width, with entries of unit scale."""
 
     @abstractmethod
     def build(self, image_dim: int, dim: int) -> None:
-        """Make the layers from one width to the other; called once, by the fusion."""
+        """Create the layers from width ``image_dim`` to width ``dim``; the fusion calls this once."""
 
     @abstractmethod
     def forward(self, image: Tokens) -> Tokens:
-        """Map tokens (B, N, image_dim) to tokens (B, M, dim)."""
+        """Map image tokens (B, M, image_dim) to tokens (B, M, dim); a resampler changes their number."""
 
 
 class LinearConnector(Connector):
     """A linear map of each token (Frozen, Tsimpoukelli et al. 2021; LLaVA, Liu et al. 2023).
 
     Args:
-        dropout: dropout on the image encoder's features, against learning training pictures by heart.
+        dropout: dropout on the image encoder's features, against overfitting to training images.
     """
 
     def __init__(self, dropout: float = 0.0) -> None:
         super().__init__()
         self.drop = nn.Dropout(dropout)
 
+    @override
     def build(self, image_dim: int, dim: int) -> None:
-        """See ``Connector.build``."""
         self.map = nn.Sequential(nn.Linear(image_dim, dim), nn.LayerNorm(dim))
 
+    @override
     def forward(self, image: Tokens) -> Tokens:
-        """See ``Connector.forward``."""
         return image.with_embeddings(self.map(self.drop(image.embeddings)))
 
 
 class MLPConnector(Connector):
-    """A network of one hidden layer for each token (ClipCap, Mokady et al. 2021; LLaVA 1.5).
+    """A two-layer MLP applied to each token (ClipCap, Mokady et al. 2021; LLaVA 1.5).
 
     Args:
-        hidden: width of the hidden layer; by default twice the text's.
+        hidden: width of the hidden layer; by default twice the text encoder's.
         dropout: dropout after the hidden layer.
     """
 
@@ -57,32 +58,33 @@ class MLPConnector(Connector):
         super().__init__()
         self.hidden, self.dropout = hidden, dropout
 
+    @override
     def build(self, image_dim: int, dim: int) -> None:
-        """See ``Connector.build``."""
         hidden = self.hidden or 2 * dim
         self.map = nn.Sequential(
             nn.Linear(image_dim, hidden), nn.GELU(), nn.Dropout(self.dropout), nn.Linear(hidden, dim), nn.LayerNorm(dim)
         )
 
+    @override
     def forward(self, image: Tokens) -> Tokens:
-        """See ``Connector.forward``."""
         return image.with_embeddings(self.map(image.embeddings))
 
 
 class Resampler(Connector):
-    """A few learned tokens that read the image in a small Transformer, and are all that the text gets to see.
+    """A small Transformer whose learned queries attend to the image and replace its tokens.
 
-    As ClipCap's mapping network (Mokady et al. 2021), the Perceiver resampler (Alayrac et al. 2022) and Q-Former.
+    Similar to ClipCap's mapping network (Mokady et al. 2021), the Perceiver resampler (Alayrac et al. 2022) and the
+    Q-Former (Li et al. 2023).
 
     Args:
-        count: number of tokens, however many the image has.
-        depth: layers, each of self-attention, cross-attention to the image, and feed-forward.
+        count: number of output tokens, independent of the number of image tokens.
+        depth: number of layers, each with self-attention, cross-attention to the image, and a feed-forward network.
         heads: attention heads; divides ``dim``.
-        dim: width of the layers; by default the text's.
-        dropout: dropout in these layers.
+        dim: width of the layers; by default the text encoder's.
+        dropout: dropout in the layers.
 
     Raises:
-        InputError: there is no token, or no layer.
+        InputError: ``count`` or ``depth`` is less than 1.
     """
 
     def __init__(
@@ -90,11 +92,11 @@ class Resampler(Connector):
     ) -> None:
         super().__init__()
         if count < 1 or depth < 1:
-            raise InputError(f"connector.count={count} and connector.depth={depth} must be at least 1")
+            raise InputError(f"connector.count and connector.depth must be at least 1, got {count} and {depth}")
         self.count, self.depth, self.heads, self.width, self.dropout = count, depth, heads, dim, dropout
 
+    @override
     def build(self, image_dim: int, dim: int) -> None:
-        """See ``Connector.build``."""
         width = self.width or dim
         self.image = nn.Sequential(nn.Linear(image_dim, width), nn.LayerNorm(width))
         self.queries = nn.Parameter(torch.randn(self.count, width))
@@ -102,8 +104,8 @@ class Resampler(Connector):
         self.layers = nn.ModuleList(layers)
         self.out = nn.Sequential(nn.Linear(width, dim), nn.LayerNorm(dim))
 
+    @override
     def forward(self, image: Tokens) -> Tokens:
-        """See ``Connector.forward``."""
         x = self.queries.repeat(len(image.embeddings), 1, 1)  # (B, count, width)
         mask, context = attention_mask(Tokens.of_image(x), image), self.image(image.embeddings)
         for layer in self.layers:

@@ -1,4 +1,4 @@
-"""The layers of a network that was not written here, from its input to its output."""
+"""Layer groups of a third-party network, ordered from input to output."""
 
 from __future__ import annotations
 
@@ -6,20 +6,25 @@ from torch import nn
 
 
 def layer_groups_of(network: nn.Module, depth: int) -> list[nn.Module]:
-    """Return what comes before a network's ``depth`` equal layers, then each layer; what comes after goes to the last.
+    """Split a network into layer groups: the modules before its layers, then each layer.
 
-    A network whose layers do not stand in one list is one stage.
+    Modules after the layers belong to the last group. A network without a ``ModuleList`` of ``depth`` layers is one
+    group.
+
+    Args:
+        network: the network to split.
+        depth: number of its layers.
     """
     lists = (part for part in network.modules() if isinstance(part, nn.ModuleList) and len(part) == depth)
     layers = next(lists, None)
     if layers is None or not depth:
         return [network]
-    inside, before, after = set(layers.modules()), list[nn.Module](), list[nn.Module]()
+    inner, before, after = set(layers.modules()), list[nn.Module](), list[nn.Module]()
     side = before
     for part in network.modules():
         if part is layers:
             side = after
-        elif part not in inside and (not list(part.children()) or part._parameters):
+        elif part not in inner and (not list(part.children()) or part._parameters):
             side.append(part)
     *earlier, last = layers
     return [nn.ModuleList(before), *earlier, nn.ModuleList([last, *after])]

@@ -1,4 +1,4 @@
-"""Low-rank adapters: a few new parameters beside the frozen ones of a pretrained model."""
+"""Low-rank adapters, which fine-tune a frozen pretrained model with a few new parameters."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from velm_lightning.types import InputError
 
 
 class LoRA(Configurable):
-    """Low-rank adapters (Hu et al. 2022), through the package ``peft``: ``pip install "velm-lightning[lora]"``.
+    """Low-rank adapters (Hu et al. 2022) from the package ``peft``: ``pip install "velm-lightning[lora]"``.
 
     Args:
-        rank: rank of each adapter's product of two matrices.
-        alpha: the product is multiplied by ``alpha / rank``.
-        targets: ends of the names of the layers that are adapted; ``all-linear`` for every linear layer.
+        rank: rank of each adapter, i.e. of the product of its two matrices.
+        alpha: scale of the adapters: the product is multiplied by ``alpha / rank``.
+        targets: name suffixes of the layers to adapt; ``all-linear`` means every linear layer.
     """
 
     def __init__(self, rank: int = 8, alpha: float = 16.0, targets: str | list[str] = "all-linear") -> None:
         self.rank, self.alpha, self.targets = rank, alpha, targets
 
     def adapt(self, network: nn.Module) -> None:
-        """Put the adapters into a network of transformers; all else in it is frozen.
+        """Insert the adapters into a Hugging Face model and freeze all its other parameters.
 
         Raises:
-            InputError: ``peft`` is not installed, or no layer has such a name.
+            InputError: ``peft`` is not installed, or no layer name matches ``targets``.
         """
         try:
             from peft import LoraConfig, inject_adapter_in_model
@@ -35,7 +35,7 @@ class LoRA(Configurable):
             raise InputError("text_encoder.lora needs the package peft: pip install 'velm-lightning[lora]'") from error
         options: dict[str, Any] = {"r": self.rank, "lora_alpha": self.alpha, "target_modules": self.targets}
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="fan_in_fan_out")  # it is set right for GPT-2 as it says
+            warnings.filterwarnings("ignore", message="fan_in_fan_out")  # peft corrects it for GPT-2 and warns
             try:
                 inject_adapter_in_model(LoraConfig(**options), network)
             except ValueError as error:
@@ -43,4 +43,4 @@ class LoRA(Configurable):
         for part in network.modules():
             for name in ("lora_A", "lora_B"):
                 if hasattr(part, name):
-                    getattr(part, name).pretrained = False  # new, so that it learns at the full rate
+                    getattr(part, name).pretrained = False  # new parameters use the full learning rate

@@ -1,4 +1,4 @@
-"""A clip read as one picture of many channels: the order of its frames matters, and their number is fixed."""
+"""An encoder of clips as one image with many channels, for a fixed number of ordered frames."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ def clips():
 
 
 @torch.no_grad()
-def test_a_clip_has_as_many_tokens_as_a_picture(encoder, clips):
+def test_a_clip_has_as_many_tokens_as_an_image(encoder, clips):
     tokens = encoder(clips)
     assert tokens.embeddings.shape == (2, encoder.grid[0] * encoder.grid[1], 12)
     assert tokens.mask.all()
@@ -29,18 +29,18 @@ def test_a_clip_has_as_many_tokens_as_a_picture(encoder, clips):
 
 
 @torch.no_grad()
-def test_every_frame_and_their_order_is_seen(encoder, clips):
-    seen = encoder(clips).embeddings
+def test_every_frame_and_the_order_change_the_tokens(encoder, clips):
+    tokens = encoder(clips).embeddings
     for order in ([1, 0, 2], [2, 1, 0]):
-        assert not torch.allclose(encoder(clips[:, order]).embeddings, seen, atol=1e-3)
+        assert not torch.allclose(encoder(clips[:, order]).embeddings, tokens, atol=1e-3)
     for frame in range(3):
         other = clips.clone()
         other[:, frame] = 255 - other[:, frame]
-        assert not torch.allclose(encoder(other).embeddings, seen, atol=1e-3)
+        assert not torch.allclose(encoder(other).embeddings, tokens, atol=1e-3)
 
 
 @torch.no_grad()
-def test_one_frame_is_what_the_plain_encoder_reads(clips):
+def test_one_frame_equals_the_image_encoder(clips):
     plain, stacked = tiny.cnn().eval(), FrameStack(1, tiny.SIZE, (8, 8), 12).eval()
     stacked.load_state_dict(plain.state_dict())
     assert isinstance(stacked, SmallCNN)
@@ -48,13 +48,13 @@ def test_one_frame_is_what_the_plain_encoder_reads(clips):
 
 
 def test_another_number_of_frames_is_refused(encoder, clips):
-    with pytest.raises(InputError, match="clips of 2 frames, and image_encoder.frames=3"):
+    with pytest.raises(InputError, match=r"image_encoder.frames must equal the number of frames per clip \(2\), got 3"):
         encoder(clips[:, :2])
-    with pytest.raises(InputError, match="clips of 1 frames, and image_encoder.frames=3"):
+    with pytest.raises(InputError, match=r"image_encoder.frames must equal the number of frames per clip \(1\), got 3"):
         encoder(clips[:, 0])
 
 
-def test_it_is_rebuilt_from_its_recipe(encoder, clips):
+def test_it_is_rebuilt_from_its_config(encoder, clips):
     again = build(to_config(encoder)).eval()
     again.load_state_dict(encoder.state_dict())
     assert torch.equal(again(clips).embeddings, encoder(clips).embeddings)

@@ -1,6 +1,6 @@
-"""What every text encoder owes a fusion: an embedding of words, and a trunk that reads any tokens of its space.
+"""The text-encoder interface: word embeddings, and a trunk that encodes any embedded tokens.
 
-That no token sees padding or a later word, and that a cache changes nothing, is held, with every fusion, by the grid.
+Masking of padding and later words, and caching, are covered by the fusion tests.
 """
 
 import pytest
@@ -21,9 +21,9 @@ ENCODERS = {
 
 @pytest.fixture(params=ENCODERS)
 def encoder(request, vocabulary):
-    made = ENCODERS[request.param]()
-    made.build(vocabulary)
-    return made.double().eval()
+    encoder = ENCODERS[request.param]()
+    encoder.build(vocabulary)
+    return encoder.double().eval()
 
 
 def tokens(x, block, valid=None):
@@ -39,12 +39,12 @@ def vectors(count, rows=1):
     return torch.randn(rows, count, tiny.DIM, dtype=torch.float64)
 
 
-def test_the_embedding_has_the_vocabularys_size(encoder, vocabulary):
+def test_the_embedding_has_one_row_per_word_piece(encoder, vocabulary):
     assert encoder.embedding.weight.shape == (vocabulary.size, encoder.dim)
 
 
 @torch.no_grad()
-def test_words_are_embedded_one_by_one(encoder, batch):
+def test_words_are_embedded_independently(encoder, batch):
     whole = encoder.embed(batch.words)
     assert whole.embeddings.shape == (*batch.ids.shape, encoder.dim)
     assert whole.mask is batch.mask
@@ -57,8 +57,8 @@ def test_words_are_embedded_one_by_one(encoder, batch):
 
 
 @torch.no_grad()
-def test_the_trunk_reads_any_tokens_of_its_space(encoder):
-    """As early fusion hands it image tokens before the words, and many more of them than there are positions."""
+def test_the_trunk_accepts_more_tokens_than_positions(encoder):
+    """In early fusion, the image tokens before the words may outnumber the positions."""
     count = 300
     states = encoder.trunk(tokens(vectors(count), 0))
     assert states.embeddings.shape == (1, count, tiny.DIM)
@@ -66,7 +66,7 @@ def test_the_trunk_reads_any_tokens_of_its_space(encoder):
 
 
 @torch.no_grad()
-def test_padding_may_stand_anywhere(encoder):
+def test_padding_at_any_place_is_ignored(encoder):
     x = vectors(7)
     valid = torch.tensor([[True, False, True, True, False, False, True]])
     block = torch.tensor([[0, 0, 0, 0, 0, 0, 1]])
@@ -77,7 +77,7 @@ def test_padding_may_stand_anywhere(encoder):
 
 
 @torch.no_grad()
-def test_the_summary_is_read_where_the_whole_prompt_was_seen(encoder, sentences):
+def test_pooling_uses_a_token_that_attends_to_the_whole_prompt(encoder, sentences):
     states = encoder.trunk(encoder.embed(sentences.words))
     lengths = (sentences.mask & (sentences.block_ids == 0)).sum(1)
     assert lengths.tolist() == [5, 8, 2]
@@ -86,7 +86,7 @@ def test_the_summary_is_read_where_the_whole_prompt_was_seen(encoder, sentences)
 
 
 @torch.no_grad()
-def test_the_order_of_words_matters(encoder, vocabulary):
+def test_word_order_changes_the_pooled_vector(encoder, vocabulary):
     ids = torch.tensor(vocabulary.encode(["red circle left of blue square", "blue square left of red circle"]))
     states = encoder.trunk(encoder.embed(prompt(ids)))
     summary = encoder.pool(states)
@@ -97,7 +97,7 @@ def test_the_order_of_words_matters(encoder, vocabulary):
 
 
 @torch.no_grad()
-def test_the_transformer_reads_a_prompt_in_both_directions(vocabulary):
+def test_the_transformer_is_bidirectional_on_prompts(vocabulary):
     encoder = tiny.transformer().double().eval()
     x = vectors(5)
     before = encoder.trunk(tokens(x, 0)).embeddings
@@ -105,15 +105,17 @@ def test_the_transformer_reads_a_prompt_in_both_directions(vocabulary):
     assert ((encoder.trunk(tokens(x, 0)).embeddings - before).abs().amax(-1) > 1e-9).all()
 
 
-def test_a_text_longer_than_the_positions_is_refused_with_the_mend(vocabulary):
+def test_a_text_longer_than_max_positions_is_refused(vocabulary):
     encoder = TransformerTextEncoder(dim=8, heads=2, max_positions=4)
     encoder.build(vocabulary)
     ids = torch.zeros(1, 5, dtype=torch.long)
-    with pytest.raises(InputError, match=r"5 word pieces exceeds max_positions=4.*data\.max_length"):
+    with pytest.raises(
+        InputError, match=r"max_positions must be at least the length of the text \(5\), got 4: .*data\.max_length"
+    ):
         encoder.embed(prompt(ids))
 
 
-def test_dropout_acts_on_embeddings_in_training_alone(vocabulary, batch):
+def test_dropout_is_active_only_in_training(vocabulary, batch):
     encoder = tiny.transformer(dropout=0.5)
     encoder.build(vocabulary)
     once, twice = (encoder.embed(batch.words).embeddings for _ in range(2))
@@ -128,7 +130,7 @@ def test_dropout_acts_on_embeddings_in_training_alone(vocabulary, batch):
 
 @torch.no_grad()
 @pytest.mark.parametrize(("cell", "kind"), [("lstm", nn.LSTM), ("gru", nn.GRU)])
-def test_a_recurrent_trunk_is_torchs_own_network(cell, kind):
+def test_a_recurrent_trunk_equals_the_torch_module(cell, kind):
     encoder = RNNTextEncoder(dim=8, depth=2, cell=cell).double().eval()
     plain = kind(8, 8, 2, batch_first=True).double()
     plain.load_state_dict(encoder.cells.state_dict())
@@ -137,7 +139,7 @@ def test_a_recurrent_trunk_is_torchs_own_network(cell, kind):
 
 
 @torch.no_grad()
-def test_a_recurrent_trunk_reads_from_left_to_right():
+def test_a_recurrent_trunk_is_causal():
     encoder = RNNTextEncoder(dim=8).double().eval()
     x = vectors(5)
     before = encoder.trunk(tokens(x, 0)).embeddings
@@ -146,7 +148,7 @@ def test_a_recurrent_trunk_reads_from_left_to_right():
     assert (change > 1e-9).tolist() == [False, False, True, True, True]
 
 
-def test_gradients_pass_through_a_recurrent_trunk_with_padding():
+def test_recurrent_gradients_skip_padding():
     encoder = RNNTextEncoder(dim=8).double()
     x = vectors(4, rows=2).requires_grad_()
     valid = torch.tensor([[True, True, True, True], [True, False, True, False]])

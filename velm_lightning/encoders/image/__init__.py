@@ -1,1 +1,1 @@
-"""Image encoders, one file each; may import encoders/base, nn, io and the types."""
+"""Image encoders, one module each; may import encoders/base, nn, io and the types."""

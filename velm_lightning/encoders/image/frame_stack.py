@@ -1,25 +1,26 @@
-"""A small convolutional encoder of clips that sees all frames from its first layer on."""
+"""A small convolutional encoder of clips whose frames are stacked as input channels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from torch import Tensor
+from typing_extensions import override
 
 from velm_lightning.encoders.image.cnn import SmallCNN, stages
 from velm_lightning.types import InputError, Tokens
 
 
 class FrameStack(SmallCNN):
-    """`SmallCNN` over a clip whose frames are stacked as channels: "early fusion" in time (Karpathy et al. 2014).
+    """`SmallCNN` over clips whose frames are stacked as channels: early fusion in time (Karpathy et al. 2014).
 
-    What moves, and which way, is visible to every layer, at the cost of one picture; a clip has as many tokens as a
-    picture has.
+    Motion and its direction are available to every layer at about the cost of one image; a clip has as many tokens as
+    an image.
 
     Args:
-        frames: number of frames of every clip.
-        size: side of the picture in pixels; a multiple of 2 per stage.
-        widths: channels of each stage; every stage halves the picture.
+        frames: number of frames per clip.
+        size: side of the image in pixels, a multiple of ``2 ** len(widths)``.
+        widths: channels of each stage; every stage halves the resolution.
         dim: width of a token.
     """
 
@@ -27,16 +28,17 @@ class FrameStack(SmallCNN):
         super().__init__(size, widths, dim)
         self.frames, self.stages = frames, stages(3 * frames, widths)
 
+    @override
     def forward(self, image: Tensor) -> Tokens:
-        """Turn uint8 clips (B, T, 3, H, W) into tokens of block 0.
+        """Encode uint8 clips (B, T, 3, H, W) into tokens (B, M, dim) of block 0.
 
         Raises:
-            InputError: the clips have another number of frames.
+            InputError: the number of frames differs from ``frames``.
         """
-        found = image.shape[1] if image.ndim == 5 else 1
-        if found != self.frames:
+        count = image.shape[1] if image.ndim == 5 else 1
+        if count != self.frames:
             raise InputError(
-                f"clips of {found} frames, and image_encoder.frames={self.frames}: make the two the same number"
+                f"image_encoder.frames must equal the number of frames per clip ({count}), got {self.frames}"
             )
         pixels = (image.to(self.mean.dtype) - self.mean) / self.std
         return Tokens.of_image(self.encode(pixels.flatten(1, 2)))

@@ -1,4 +1,4 @@
-"""Pretrained vision models of transformers as image encoders: ViT, DINOv2, the towers of CLIP and SigLIP, ResNet."""
+"""Hugging Face vision models as image encoders: ViT, DINOv2, the image towers of CLIP and SigLIP, ResNet."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from velm_lightning.encoders.base import ImageEncoder
 from velm_lightning.encoders.layer_groups import layer_groups_of
@@ -18,21 +19,22 @@ from velm_lightning.types import ImageTransform, InputError
 
 
 class HFImageEncoder(ImageEncoder):
-    """The patches of a vision Transformer, or the cells of a convolutional network, of the Hugging Face hub.
+    """A vision model of the Hugging Face hub: patches of a Transformer, or cells of a convolutional network, as tokens.
 
-    Class and register tokens are left out. The processor that comes with the weights says what pictures look like, and
-    the data module follows it.
+    Class and register tokens are dropped. The image processor that is stored with the weights defines the transform,
+    which the data module applies.
 
     Args:
-        name: hub name or folder; none: ``config`` alone, with random weights.
-        config: keys of the model's configuration that are to differ; without a name all of it, ``model_type`` included.
-        weights: whether its weights are loaded; if not, they are random: the counterpart from scratch.
-        trainable: layers, counted from the end, that go on learning: 0 freezes all, -1 none.
-        size: side of the picture in pixels, if not the model's own; the picture is then squashed to it.
-        transform: fields of ``ImageTransform`` that differ from what the model's processor does.
+        name: hub name or folder; None means a model from ``config`` only, with random weights.
+        config: overrides of the model's configuration; without ``name`` the whole configuration, with ``model_type``.
+        weights: whether to load the pretrained weights; otherwise they are random, for training from scratch.
+        trainable: number of last layer groups to train: 0 freezes all, -1 none.
+        size: side of the image in pixels, to which images are squashed; None means the model's size and resizing.
+        transform: overrides of fields of ``ImageTransform``, which by default follow the model's processor.
 
     Raises:
-        InputError: the model or its processor cannot be loaded, or is not for pictures.
+        InputError: the model or its processor cannot be loaded, does not suit ``size`` or is not a plain vision model;
+            or a field of ``transform`` does not exist.
     """
 
     def __init__(
@@ -45,48 +47,53 @@ class HFImageEncoder(ImageEncoder):
         transform: Mapping[str, Any] | None = None,
     ) -> None:
         source = None if rebuilding() else name
-        found = hub.configuration(source, config)
-        found = getattr(found, "vision_config", found)  # of a model for pictures and texts, the half for pictures
-        super().__init__(_transform(source, found, size, transform))
+        model_config = hub.configuration(source, config)
+        model_config = getattr(model_config, "vision_config", model_config)  # the image tower of a multimodal model
+        super().__init__(_transform(source, model_config, size, transform))
         self.pretrained = weights and name is not None
         from transformers import AutoModel
 
-        self.model = hub.model(AutoModel, found, source if weights else None).eval()  # while its shape is found out
+        self.model = hub.model(AutoModel, model_config, source if weights else None)
+        self.model.eval()  # `_shape` runs the model
         self._check_inputs()
-        # A checkpoint is rebuilt without what lies under `name`.
-        self._init_args |= {"config": hub.plain(found), "transform": self.transform._asdict(), "size": None}
-        self.depth = int(getattr(found, "num_hidden_layers", 0) or len(getattr(found, "depths", ())))
+        # A checkpoint is rebuilt without the files of `name`.
+        self._init_args |= {"config": hub.plain(model_config), "transform": self.transform._asdict(), "size": None}
+        self.depth = int(getattr(model_config, "num_hidden_layers", 0) or len(getattr(model_config, "depths", ())))
         self.grid, self.dim = self._shape()
         if trainable:
             self._freeze_unread()
         self.freeze(trainable)
 
     @property
+    @override
     def layer_groups(self) -> Sequence[nn.Module]:
-        """See ``Encoder.layer_groups``: what comes before the layers, then each layer."""
         return layer_groups_of(self.model, self.depth)
 
+    @override
     def encode(self, pixels: Tensor) -> Tensor:
-        """See ``ImageEncoder.encode``."""
         cells = self._states(pixels)
         tokens = cells.flatten(2).transpose(1, 2) if cells.ndim == 4 else cells
         return tokens[:, -self.grid[0] * self.grid[1] :]
 
     def _states(self, pixels: Tensor) -> Tensor:
-        """Return (B, N, D) patches after class and register tokens, or (B, D, h, w) cells."""
-        takes = signature(self.model.forward).parameters
-        options = {"interpolate_pos_encoding": True} if "interpolate_pos_encoding" in takes else {}
+        """Return patches (B, N, D) preceded by class and register tokens, or cells (B, D, h, w)."""
+        parameters = signature(self.model.forward).parameters
+        options = {"interpolate_pos_encoding": True} if "interpolate_pos_encoding" in parameters else {}
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             states: Tensor = self.model(pixel_values=pixels, **options).last_hidden_state
         return states
 
     def _shape(self) -> tuple[tuple[int, int], int]:
-        """Return the grid of tokens and their width."""
+        """Return the grid of tokens and their width.
+
+        Raises:
+            InputError: the model fails at this image size.
+        """
         side = self.transform.size
         try:
             with torch.no_grad():
                 states = self._states(torch.zeros(1, 3, side, side))
-        except Exception as error:  # whatever a model raises that expects another size or more inputs
+        except Exception as error:  # models raise different errors for another size or missing inputs
             kind = self.model.config.model_type
             raise InputError(f"image_encoder.size={side} does not suit a {kind}: {hub.reason(error)}") from error
         if states.ndim == 4:
@@ -98,44 +105,46 @@ class HFImageEncoder(ImageEncoder):
         return (side, side), states.shape[2]
 
     def _check_inputs(self) -> None:
-        """Refuse a model that reads no pictures, or that must be told more than their pixels (NaFlex).
+        """Check that pixels are the only required input of the model.
 
         Raises:
-            InputError: it is such a model.
+            InputError: the model takes no pixels, or requires further inputs (NaFlex).
         """
         kind, inputs = self.model.config.model_type, signature(self.model.forward).parameters
         if "pixel_values" not in inputs:
-            raise InputError(f"image_encoder: a {kind} reads no pictures: choose a vision model")
+            raise InputError(f"image_encoder: a {kind} takes no images: choose a vision model")
         plain = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
-        needed = [name for name, of in inputs.items() if of.default is Parameter.empty and of.kind in plain]
-        more = [name for name in needed if name != "pixel_values"]
+        required = [name for name, p in inputs.items() if p.default is Parameter.empty and p.kind in plain]
+        more = [name for name in required if name != "pixel_values"]
         if more:
             raise InputError(
-                f"image_encoder: a {kind} wants {' and '.join(more)} with the pixels: choose another model"
+                f"image_encoder: a {kind} requires {' and '.join(more)} besides pixel_values: choose another model"
             )
 
     def _freeze_unread(self) -> None:
-        """Freeze what the tokens do not depend on, such as a norm of the class token alone: it could not learn."""
-        learning = list(self.parameters())
+        """Freeze parameters that do not affect the tokens, such as a norm of the class token: they get no gradient."""
+        parameters = list(self.parameters())
         with torch.enable_grad():
-            seen = self.encode(torch.zeros(1, 3, self.transform.size, self.transform.size)).sum()
-        for parameter, slope in zip(learning, torch.autograd.grad(seen, learning, allow_unused=True), strict=True):
-            parameter.requires_grad_(slope is not None)
+            total = self.encode(torch.zeros(1, 3, self.transform.size, self.transform.size)).sum()
+        gradients = torch.autograd.grad(total, parameters, allow_unused=True)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.requires_grad_(gradient is not None)
 
 
 def _transform(name: str | None, config: Any, size: int | None, changes: Mapping[str, Any] | None) -> ImageTransform:
-    """Return what the model's processor does, changed as asked; without a model, the picture squashed to its size.
+    """Return the transform of the model's processor with ``changes``; without a model, images are only resized.
 
     Raises:
-        InputError: no size is known, or a field does not exist.
+        InputError: a field in ``changes`` does not exist.
     """
     changes = dict(changes or {})
-    wrong = sorted(set(changes) - set(ImageTransform._fields))
-    if wrong:
+    unknown = sorted(set(changes) - set(ImageTransform._fields))
+    if unknown:
         fields = ", ".join(ImageTransform._fields)
-        raise InputError(f"image_encoder.transform has no {wrong[0]!r}: choose among {fields}")
-    own = getattr(config, "image_size", None)
-    base = hub.image_transform(name) if name is not None else ImageTransform(own if isinstance(own, int) else 224)
+        raise InputError(f"image_encoder.transform has no {unknown[0]!r}: choose among {fields}")
+    model_size = getattr(config, "image_size", None)
+    default = ImageTransform(model_size if isinstance(model_size, int) else 224)
+    base = hub.image_transform(name) if name is not None else default
     if size is not None:
         base = base._replace(size=size, resize="squash", crop_ratio=1.0)
     changes |= {key: tuple(changes[key]) for key in ("mean", "std") if key in changes}

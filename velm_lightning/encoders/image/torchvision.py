@@ -1,4 +1,4 @@
-"""Any convolutional classifier of torchvision as an image encoder, with its published weights."""
+"""Convolutional classifiers of torchvision, with published or random weights, as image encoders."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.feature_extraction import create_feature_extractor
+from typing_extensions import override
 
 from velm_lightning.encoders.base import ImageEncoder
 from velm_lightning.io import hub
@@ -21,22 +22,25 @@ from velm_lightning.io.configurable import rebuilding
 from velm_lightning.types import ImageTransform, InputError
 
 STAGES = ("layer4", "trunk_output", "features")
-"""Where torchvision's families keep the last feature cells: ResNet-likes, RegNet, all others."""
+"""Node with the last feature map, per family of torchvision: ResNets and similar, RegNet, all others."""
 
 
 class TorchvisionCNN(ImageEncoder):
-    """The feature cells of a torchvision classifier (ResNet, VGG, MobileNet, EfficientNet, ConvNeXt …).
+    """The feature map of a torchvision classifier (ResNet, VGG, EfficientNet, ConvNeXt …), with one token per cell.
 
-    The weights' own preprocessing becomes the encoder's transform, which the data module follows. Parts that are frozen
-    stay in evaluation mode, so that batch-norm statistics stay put. Of a file of weights tensors alone are read, and
-    only if its content is what its name says; with ``HF_HUB_OFFLINE=1`` none is downloaded.
+    The preprocessing of the weights becomes the encoder's transform, which the data module applies. Frozen parts stay
+    in evaluation mode, so that batch-norm statistics do not change. A weights file is loaded as tensors only and must
+    match the hash in its name; with ``HF_HUB_OFFLINE=1`` nothing is downloaded.
 
     Args:
-        name: model name as ``torchvision.models.get_model`` knows it, such as ``resnet50``.
-        weights: name of its weights, such as ``DEFAULT`` or ``IMAGENET1K_V1``; none: random weights.
-        stage: node whose (B, C, h, w) output is read; by default the last feature cells.
-        trainable: children of the trunk, counted from its end, that go on learning: 0 freezes all, -1 none.
-        size: side of the picture in pixels, if not the weights' own; the picture is then squashed to it.
+        name: model name for ``torchvision.models.get_model``, such as ``resnet50``.
+        weights: name of the weights, such as ``DEFAULT`` or ``IMAGENET1K_V1``; None means random weights.
+        stage: graph node whose output (B, C, h, w) gives the tokens; by default the last feature map.
+        trainable: number of last children of the trunk to train: 0 freezes all, -1 none.
+        size: side of the image in pixels, to which images are squashed; None means the size of the weights.
+
+    Raises:
+        InputError: the model, its weights or the stage do not exist, or the weights file is missing or damaged.
     """
 
     def __init__(
@@ -62,8 +66,8 @@ class TorchvisionCNN(ImageEncoder):
         self.dim, self.grid = cells.shape[1], (cells.shape[2], cells.shape[3])
         self.freeze(trainable)
 
+    @override
     def encode(self, pixels: Tensor) -> Tensor:
-        """See ``ImageEncoder.encode``."""
         return self._cells(pixels.contiguous(memory_format=torch.channels_last)).flatten(2).transpose(1, 2)
 
     def _cells(self, pixels: Tensor) -> Tensor:
@@ -72,10 +76,10 @@ class TorchvisionCNN(ImageEncoder):
         return cells
 
     @property
+    @override
     def layer_groups(self) -> Sequence[nn.Module]:
-        """See ``Encoder.layer_groups``: the children of the trunk that have weights."""
         parts = [part for part in self.trunk.children() if next(part.parameters(), None) is not None]
-        if len(parts) == 1:  # `features` is one container: its own children are the stages
+        if len(parts) == 1:  # `features` is one container, whose children are the stages
             parts = [part for part in parts[0].children() if next(part.parameters(), None) is not None]
         return parts
 
@@ -91,47 +95,47 @@ def _weights(name: str, weights: str | None) -> models.WeightsEnum | None:
         return family[weights]
     except KeyError as error:
         known = ", ".join(member.name for member in family)
-        raise InputError(f"image_encoder.weights={weights!r}: {name} has {known}") from error
+        raise InputError(f"image_encoder.weights={weights!r} does not exist: {name} has {known}") from error
 
 
 def _network(name: str, weights: models.WeightsEnum | None) -> nn.Module:
     if weights is None or rebuilding():
-        bare: nn.Module = models.get_model(name)
-        return bare
+        untrained: nn.Module = models.get_model(name)
+        return untrained
     file = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
     try:
         check_file(file)
-        with _tensors_alone():
+        with _tensors_only():
             loaded: nn.Module = models.get_model(name, weights=weights)
     except OSError as error:
-        raise InputError(f"the weights {weights} of {name} cannot be had: {error}; put them at {file}") from error
+        raise InputError(f"the weights {weights} of {name} are not available: {error}; save them as {file}") from error
     except (RuntimeError, EOFError, UnpicklingError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f"{file}: cannot be loaded as {weights}: {reason}; remove it, or put the right one") from error
+        raise InputError(f"{file}: cannot be loaded as {weights}: {reason}; remove or replace the file") from error
     return loaded
 
 
 def check_file(file: Path) -> None:
-    """Refuse a file of weights other than the published one, whose name holds the start of its SHA-256.
+    """Check that a weights file is the published one, whose name contains the start of its SHA-256.
 
     Raises:
-        InputError: the file was cut off or changed.
-        OSError: there is none, and nothing may be downloaded.
+        InputError: the file is truncated or changed.
+        OSError: the file does not exist and downloads are disabled.
     """
     if not file.is_file():
         if hub.offline():
-            raise OSError("there is no such file, and nothing is downloaded with HF_HUB_OFFLINE=1")
+            raise OSError("the file does not exist, and HF_HUB_OFFLINE=1 disables downloads")
         return
     with file.open("rb") as content:
-        found = file_digest(content, "sha256").hexdigest()
+        digest = file_digest(content, "sha256").hexdigest()
     published = torch.hub.HASH_REGEX.search(file.name)
-    if published and not found.startswith(published[1]):
-        raise InputError(f"{file}: was cut off or changed, for its SHA-256 starts with {found[:8]}: remove it")
+    if published and not digest.startswith(published[1]):
+        raise InputError(f"{file}: is truncated or changed, as its SHA-256 starts with {digest[:8]}: remove the file")
 
 
 @contextmanager
-def _tensors_alone() -> Iterator[None]:
-    """Let files of weights be read as tensors and nothing else, which torchvision does not ask for."""
+def _tensors_only() -> Iterator[None]:
+    """Load weights files with ``weights_only=True``, which torchvision does not set."""
     name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
     before = os.environ.get(name)
     os.environ[name] = "1"

@@ -1,4 +1,4 @@
-"""Frames of a clip as an image: any image encoder, told when each frame was seen."""
+"""A video encoder: an image encoder applied to every frame, with learned time embeddings."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from velm_lightning.encoders.base import ImageEncoder
 from velm_lightning.types import InputError, Tokens
 
 
 class VideoEncoder(ImageEncoder):
-    """An image encoder that reads each frame, and a learned vector for each frame's place in time.
+    """An image encoder applied to each frame, plus a learned embedding of the frame's index.
 
-    Without it the frames of a clip are a set. A frozen encoder's tokens are kept as for single pictures.
+    Without the embedding the frames of a clip would be unordered. The tokens of a frozen encoder can be cached as for
+    single images.
 
     Args:
-        encoder: reads one frame.
-        frames: most frames of a clip.
+        encoder: encodes one frame.
+        frames: maximum number of frames per clip.
     """
 
     def __init__(self, encoder: ImageEncoder, frames: int = 16) -> None:
@@ -27,21 +29,22 @@ class VideoEncoder(ImageEncoder):
         self.time = nn.Parameter(torch.randn(frames, encoder.dim) * 0.02)
 
     @property
+    @override
     def layer_groups(self) -> Sequence[nn.Module]:
-        """See ``Encoder.layer_groups``."""
         return self.encoder.layer_groups
 
     @property
+    @override
     def of_frames(self) -> ImageEncoder:
-        """See ``ImageEncoder.of_frames``."""
         return self.encoder.of_frames
 
+    @override
     def encode(self, pixels: Tensor) -> Tensor:
-        """See ``ImageEncoder.encode``."""
         return self.encoder.encode(pixels)
 
+    @override
     def forward(self, image: Tensor) -> Tokens:
-        """See ``ImageEncoder.forward``.
+        """Encode images or clips as ``ImageEncoder.forward`` does and add the time embeddings.
 
         Raises:
             InputError: the clip has more than ``frames`` frames.
@@ -50,5 +53,7 @@ class VideoEncoder(ImageEncoder):
         cells = self.grid[0] * self.grid[1]
         count = tokens.embeddings.shape[1] // cells
         if count > len(self.time):
-            raise InputError(f"a clip has {count} frames and image_encoder.frames={len(self.time)}: raise it")
+            raise InputError(
+                f"image_encoder.frames must be at least the number of frames per clip ({count}), got {len(self.time)}"
+            )
         return tokens.with_embeddings(tokens.embeddings + self.time[:count].repeat_interleave(cells, 0))

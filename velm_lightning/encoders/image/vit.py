@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from velm_lightning.encoders.base import ImageEncoder
 from velm_lightning.nn.attention import Block
@@ -11,15 +12,18 @@ from velm_lightning.types import ImageTransform, InputError
 
 
 class SmallViT(ImageEncoder):
-    """A Vision Transformer (Dosovitskiy et al. 2021) without class token: its patches are the tokens.
+    """A Vision Transformer (Dosovitskiy et al. 2021) without class token: one token per patch.
 
     Args:
-        size: side of the picture in pixels.
+        size: side of the image in pixels.
         patch: side of a patch in pixels; divides ``size``.
         dim: width of a token.
         depth: number of layers.
         heads: attention heads; divides ``dim``.
-        dropout: dropout in attention and branches.
+        dropout: dropout in attention and residual branches.
+
+    Raises:
+        InputError: ``patch`` does not divide ``size``, or ``heads`` does not divide ``dim``.
     """
 
     def __init__(
@@ -34,16 +38,16 @@ class SmallViT(ImageEncoder):
         super().__init__(ImageTransform(size))
         side, rest = divmod(size, patch)
         if rest or not side:
-            raise InputError(f"patch={patch} does not divide size={size}")
+            raise InputError(f"image_encoder.patch must divide image_encoder.size ({size}), got {patch}")
         self.dim, self.grid = dim, (side, side)
         self.patches = nn.Conv2d(3, dim, patch, stride=patch)
         self.position = nn.Parameter(torch.randn(side * side, dim) * 0.5)
         self.layers = nn.ModuleList(Block(dim, heads, dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
 
+    @override
     def encode(self, pixels: Tensor) -> Tensor:
-        """See ``ImageEncoder.encode``."""
-        x = self.patches(pixels).flatten(2).transpose(1, 2) + self.position  # (B, N, D)
+        x = self.patches(pixels).flatten(2).transpose(1, 2) + self.position  # (B, M, D)
         for layer in self.layers:
             x = layer(x)
         tokens: Tensor = self.norm(x)

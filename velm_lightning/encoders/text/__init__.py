@@ -1,1 +1,1 @@
-"""Text encoders, one file each; may import encoders/base, nn, text, io and the types."""
+"""Text encoders, one module each; may import encoders/base, nn, text, io and the types."""

@@ -1,4 +1,4 @@
-"""The attention and the masks that transformers' models run with here: the block rule within each layer's own mask."""
+"""Attention and masks for Hugging Face models, which apply the block rule within the mask of each layer."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.types import InputError, Tokens
 
 NAME = "velm_lightning"
-"""The name of this attention in transformers' interface."""
+"""Name of this attention in the attention interface of transformers."""
 
 CHECKED = f"{NAME}_checked"
-"""The name of the same attention that also checks its mask, for the first tokens that a model reads."""
+"""Name of the variant that also checks its mask, which ``trunk_check`` uses."""
 
 MaskFunction = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 """A mask rule of transformers: batch, head, query and key indices to bool."""
 
 _IN_THE_MASK = frozenset({"sliding_window", "is_causal", "position_ids"})
-"""Arguments of the attention interface that say again what the mask of the layer already holds."""
+"""Arguments of the attention interface that repeat information from the mask of the layer."""
 
 
 class LayerMasks:
-    """Which tokens a layer's queries may attend to: the block rule and the layer's own mask, by position.
+    """The masks of one forward pass, which combine the block rule with the mask of each layer.
 
-    A layer's own mask (causal, sliding window in one or both directions, chunks) is a rule about indices. It is
-    evaluated at positions, i.e. the number of valid tokens in front: image tokens in front of the text count, and
-    padding between valid tokens does not make a window narrower.
+    The mask of a layer (causal, sliding window in one or both directions, chunks) is a function of indices. It is
+    evaluated at positions, i.e. the number of preceding valid tokens: image tokens before the text count, and padding
+    between valid tokens does not narrow a window.
 
     Args:
         tokens: the queries (B, N).
-        seen: all tokens that are attended to (B, M), those of earlier decoding steps included.
+        seen: the keys (B, M), including those of earlier decoding steps.
         positions: (B, N) positions of the queries, from 0.
     """
 
@@ -45,24 +45,23 @@ class LayerMasks:
         self.tokens, self.seen, self.positions = tokens, seen, positions
         self.made: list[Tensor] = []
 
-    def of(self, own: MaskFunction) -> Tensor:
-        """Return the mask (B, 1, N, M) of layers whose own mask is ``own``."""
+    def of(self, mask_function: MaskFunction) -> Tensor:
+        """Return the mask (B, 1, N, M) of layers with the given mask function."""
         from transformers.masking_utils import bidirectional_mask_function, causal_mask_function
 
-        rule = self.tokens.can_attend_to(self.seen, own is causal_mask_function)[:, None]
-        if own is not causal_mask_function and own is not bidirectional_mask_function:
+        rule = self.tokens.can_attend_to(self.seen, mask_function is causal_mask_function)[:, None]
+        if mask_function is not causal_mask_function and mask_function is not bidirectional_mask_function:
             batch = torch.arange(len(rule), device=rule.device)[:, None, None, None]
             queries, keys = self.positions[:, None, :, None], positions_of(self.seen)[:, None, None, :]
-            rule = rule & own(batch, torch.zeros_like(batch), queries, keys)
+            rule = rule & mask_function(batch, torch.zeros_like(batch), queries, keys)
         self.made.append(rule)
         return rule
 
 
 def positions_of(seen: Tokens) -> Tensor:
-    """Return the positions (B, M) of all valid tokens: how many stand in front of each.
+    """Return the positions (B, M) of tokens, i.e. the number of valid tokens before each.
 
-    Decoding writes words into free places, so that their order is that of the blocks, and only within a block that of
-    the places.
+    Decoding writes words to free slots of the cache, so tokens are ordered by block first and by slot within a block.
     """
     order = seen.block_ids.argsort(dim=1, stable=True)
     count = seen.mask.gather(1, order).cumsum(1) - 1
@@ -70,13 +69,13 @@ def positions_of(seen: Tokens) -> Tensor:
 
 
 class LayerCache:
-    """The cache as the layers of one forward see it: a layer that attends several times (ALBERT) keeps each apart."""
+    """The cache for one forward pass, with separate entries for each call of a layer that is shared (ALBERT)."""
 
     def __init__(self, cache: Cache) -> None:
         self.cache, self.calls = cache, Counter[nn.Module]()
 
     def grow(self, owner: nn.Module, key: Tensor, value: Tensor) -> list[Tensor]:
-        """Add keys and values (B, heads, N, D) to those of the same call of ``owner`` in earlier steps; return all."""
+        """Append keys and values (B, heads, N, D) to those of the same call of ``owner`` and return all of them."""
         self.calls[owner] += 1
         parts = self.cache.grow((owner, self.calls[owner]), key.transpose(1, 2), value.transpose(1, 2))
         return [part.transpose(1, 2) for part in parts]
@@ -88,17 +87,17 @@ _decoding: ContextVar[LayerCache | None] = ContextVar("decoding", default=None)
 
 @contextmanager
 def reading(masks: LayerMasks, cache: Cache | None) -> Iterator[None]:
-    """Run the layers of transformers inside with these masks; their keys and values are kept in ``cache``."""
-    tokens = _masks.set(masks), _decoding.set(None if cache is None else LayerCache(cache))
+    """Set the masks, and the cache for keys and values, of Hugging Face models that run inside the context."""
+    resets = _masks.set(masks), _decoding.set(None if cache is None else LayerCache(cache))
     try:
         yield
     finally:
-        _masks.reset(tokens[0])
-        _decoding.reset(tokens[1])
+        _masks.reset(resets[0])
+        _decoding.reset(resets[1])
 
 
 def register() -> str:
-    """Make this attention and its masks known to transformers and return their name there."""
+    """Register this attention and its masks with transformers and return their name."""
     from transformers import AttentionInterface, AttentionMaskInterface
 
     for name, attention in ((NAME, attend_heads), (CHECKED, attend_checked)):
@@ -108,10 +107,14 @@ def register() -> str:
 
 
 def layer_mask(*_: Any, mask_function: MaskFunction, **__: Any) -> Tensor:
-    """Return the mask (B, 1, N, M) of the layers whose own rule is ``mask_function``; transformers calls this."""
+    """Return the mask (B, 1, N, M) of layers with a mask function; transformers calls this.
+
+    Raises:
+        InputError: the model does not run inside ``reading``.
+    """
     masks = _masks.get()
     if masks is None:
-        raise InputError("a model with this attention runs only through its text encoder's trunk")
+        raise InputError("a model with this attention runs only through the trunk of its text encoder")
     return masks.of(mask_function)
 
 
@@ -127,25 +130,28 @@ def attend_heads(
     s_aux: Tensor | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """Attend in a layer of transformers, which calls this by its attention interface.
+    """Compute the attention of a layer; transformers calls this through its attention interface.
 
     Args:
         owner: the layer.
         query: (B, heads, N, D).
-        key: (B, groups, M, D); each group is read by heads / groups heads.
+        key: (B, groups, M, D); each group serves heads / groups heads.
         value: (B, groups, M, D).
-        attention_mask: (B, 1, N, M), true if a token may attend, or numbers to add to the logits.
-        dropout: dropout of the weights.
+        attention_mask: (B, 1, N, M), either boolean, True if a query may attend to a key, or added to the logits.
+        dropout: dropout of the attention weights.
         scaling: see ``Logits``.
         softcap: see ``Logits``.
         s_aux: see ``Logits.sinks``.
-        others: what the mask already holds, or what is not used.
+        others: arguments that the mask already covers, or that are None or False.
+
+    Returns:
+        output (B, N, heads, D), and None for the attention weights.
 
     Raises:
-        InputError: an argument is given that is not implemented here.
+        InputError: an argument is not implemented here.
     """
-    for name, given in others.items():
-        if given is not None and given is not False and name not in _IN_THE_MASK:
+    for name, argument in others.items():
+        if argument is not None and argument is not False and name not in _IN_THE_MASK:
             raise InputError(f"its {type(owner).__name__} passes {name!r}, which the attention here does not implement")
     cache = _decoding.get()
     if cache is not None:
@@ -153,20 +159,20 @@ def attend_heads(
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
-    read = read_heads(owner, query, key, value, attention_mask, dropout, Logits(scaling, softcap, s_aux))
-    return read.transpose(1, 2).contiguous(), None
+    output = read_heads(owner, query, key, value, attention_mask, dropout, Logits(scaling, softcap, s_aux))
+    return output.transpose(1, 2).contiguous(), None
 
 
 def attend_checked(
     owner: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **others: Any
 ) -> tuple[Tensor, None]:
-    """Attend as ``attend_heads`` does, after making sure that the layer did not change its mask.
+    """Check that the layer uses an unchanged mask of ``layer_mask``, then call ``attend_heads``.
 
     Raises:
-        InputError: the layer uses a mask that is not of ``layer_mask``.
+        InputError: the layer uses another mask.
     """
     masks = _masks.get()
-    made = masks.made if masks is not None else []
-    if attention_mask is None or not any(torch.equal(attention_mask, mask) for mask in made):
+    layer_masks = masks.made if masks is not None else []
+    if attention_mask is None or not any(torch.equal(attention_mask, mask) for mask in layer_masks):
         raise InputError(f"its {type(owner).__name__} does not use the mask that it is given")
     return attend_heads(owner, query, key, value, attention_mask, **others)

@@ -1,4 +1,4 @@
-"""Pretrained language models of transformers as text encoders: BERT-likes, and GPT-2- and Llama-likes."""
+"""Hugging Face language models as text encoders: masked (BERT and similar) and causal (GPT-2, Llama and similar)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
+from typing_extensions import override
 
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.encoders.layer_groups import layer_groups_of
@@ -23,27 +24,27 @@ from velm_lightning.types import InputError, TextInput, Tokens
 
 
 class HFTextEncoder(TextEncoder):
-    """A language model of the Hugging Face hub, whose layers read what the block rule lets them see.
+    """A language model of the Hugging Face hub, whose layers attend by the block rule.
 
-    The rule holds within each layer's own mask: a BERT-like reads image and prompt both ways and target words from
-    left to right; a causal model (GPT-2, Llama …) reads everything from left to right, as it was trained. Sliding
-    windows and chunks (Mistral, Gemma, ModernBERT …) are counted in positions, i.e. valid tokens: image tokens in front
-    of the text fill a window like words, padding does not. The data module uses the model's own tokeniser. A frozen
-    causal model under early fusion is the visual prefix.
+    The rule applies within the mask of each layer: a masked language model (BERT …) attends bidirectionally to image
+    and prompt and from left to right to target words; a causal model (GPT-2, Llama …) attends from left to right, as in
+    pretraining. Sliding windows and chunks (Mistral, Gemma, ModernBERT …) are counted in positions, i.e. valid tokens:
+    image tokens before the text fill a window like words, padding does not. The data module uses the model's tokeniser.
+    A frozen causal model in early fusion is the visual prefix.
 
-    When it is built, a model must compute for a few tokens what it computes in transformers, also with padding and word
-    by word; one that cannot (because it keeps a recurrent state, or has an attention of its own) is refused.
+    ``build`` checks for a few tokens, also with padding and word by word, that the hidden states equal those of
+    transformers. A model that fails (because of a recurrent state or an attention of its own) raises an error.
 
     Args:
-        name: hub name, folder, GGUF file or folder with one; none: ``config`` alone, with random weights.
-        config: keys of the model's configuration that are to differ; without a name all of it, ``model_type`` included
-            (the size of its vocabulary follows the data).
-        weights: whether its weights are loaded; if not, they are random: the counterpart from scratch.
-        trainable: layers, counted from the end, that go on learning: 0 freezes all, -1 none.
-        lora: adapters that learn in its stead; all else is then frozen.
+        name: hub name, folder, GGUF file or folder with one; None means random weights and only ``config``.
+        config: overrides of the model's configuration; without ``name`` the whole configuration, with ``model_type``
+            (the vocabulary size follows the data).
+        weights: whether to load the pretrained weights; otherwise they are random, for training from scratch.
+        trainable: number of last layer groups to train: 0 freezes all, -1 none.
+        lora: adapters to train instead of the model, which is then frozen.
 
     Raises:
-        InputError: the configuration cannot be loaded, or is that of another kind of model.
+        InputError: the configuration cannot be loaded, or is not of one masked or causal language model.
     """
 
     tokenizer_argument = "name"
@@ -64,18 +65,19 @@ class HFTextEncoder(TextEncoder):
         self.pretrained = weights and name is not None
         self._head: list[nn.Module] = []
 
+    @override
     def build(self, vocabulary: Vocabulary) -> None:
-        """See ``TextEncoder.build``: build the model.
+        """Build the model, load its weights and freeze it as configured.
 
         Raises:
-            InputError: the weights cannot be loaded, the data module's word pieces are not the model's own, or the
-                model would compute something else here than in transformers.
+            InputError: the weights cannot be loaded, the tokeniser of the data module is not that of the model, or the
+                hidden states of the model differ from those of transformers.
         """
         if not self.pretrained:
             hub.set_vocabulary(self.config, vocabulary.size, vocabulary.pad)
         elif not rebuilding():
             _check_words(vocabulary, str(self.name))
-        self._init_args["config"] = hub.plain(self.config)  # a checkpoint is rebuilt without what lies under `name`
+        self._init_args["config"] = hub.plain(self.config)  # a checkpoint is rebuilt without the files of `name`
         from transformers import AutoModel, AutoModelForCausalLM
 
         weights = self.name if self.pretrained and not rebuilding() else None
@@ -83,7 +85,7 @@ class HFTextEncoder(TextEncoder):
         with hub.one_line_errors(f"text_encoder: a {self.config.model_type}"):
             network.set_attn_implementation(register())
             model = network.base_model
-            if self.causal and model is network:  # a type whose prefix does not name its trunk
+            if self.causal and model is network:  # the model type has no base_model_prefix for its trunk
                 model = network.model
             self.embedding: nn.Embedding = model.get_input_embeddings()
             self.model = model
@@ -94,69 +96,71 @@ class HFTextEncoder(TextEncoder):
         if network is not model:
             head = network.get_output_embeddings().requires_grad_(self.embedding.weight.requires_grad)
             head.pretrained = self.pretrained
-            self._head = [head]  # in a list it is no part of this one: a task may take it
+            self._head = [head]  # in a list, so that it is no submodule: a task may use it
         if self.lora is not None:
             self.lora.adapt(self.model)
 
     @property
+    @override
     def lm_head(self) -> nn.Module | None:
-        """See ``TextEncoder.lm_head``: a causal model's own; frozen where its embedding is."""
         return self._head[0] if self._head else None
 
     @property
+    @override
     def scale(self) -> Tensor:
-        """See ``TextEncoder.scale``."""
         return self.word_scale
 
     @property
+    @override
     def layer_groups(self) -> Sequence[nn.Module]:
-        """See ``Encoder.layer_groups``: what comes before the layers, then each layer."""
         return layer_groups_of(self.model, int(self.config.num_hidden_layers))
 
+    @override
     def embed(self, words: TextInput, cache: Cache | None = None) -> Tokens:
-        """See ``TextEncoder.embed``: the model adds positions itself, to all tokens that its trunk reads."""
+        # the trunk adds position embeddings to all of its tokens
         return Tokens(self.embedding(words.ids), words.mask, words.block_ids)
 
+    @override
     def trunk(self, tokens: Tokens, cache: Cache | None = None) -> Tokens:
-        """See ``TextEncoder.trunk``.
+        """Encode tokens as ``TextEncoder.trunk`` does.
 
         Raises:
-            InputError: there are more tokens than the model has positions.
+            InputError: the model has fewer positions than there are tokens.
         """
         seen = tokens if cache is None else cache.places(self, tokens)
         positions = self._positions(tokens, seen)
         with reading(LayerMasks(tokens, seen, positions), cache):
             states = self.model(
                 inputs_embeds=tokens.embeddings,
-                attention_mask=torch.ones_like(tokens.mask),  # `layer_mask` makes the masks that the layers use
+                attention_mask=torch.ones_like(tokens.mask),  # the layers use the masks of `layer_mask`
                 position_ids=positions + self.first_position,
                 use_cache=False,
             )
         return tokens.with_embeddings(states.last_hidden_state)
 
     def _positions(self, tokens: Tokens, seen: Tokens) -> Tensor:
-        """Return (B, N): how many valid tokens stand in front of each, whatever the padding between them."""
+        """Return the positions (B, N) of the tokens, which padding does not advance."""
         count = seen.mask.cumsum(1)[:, -tokens.mask.shape[1] :]
         if seen.mask.shape[1] > self._longest and int(count.max()) > self._longest:
             raise InputError(
                 f"image and text have {int(count.max())} tokens, and a {self.config.model_type} has {self._longest} "
-                "positions: lower data.max_length, or give the image fewer tokens"
+                "positions: lower data.max_length or reduce the number of image tokens"
             )
         return (count - 1).clamp(min=0)
 
 
 def _is_causal(config: Any) -> bool:
-    """Say whether a language model reads from left to right.
+    """Return whether a language model is causal.
 
     Raises:
-        InputError: it is no language model, or one with an encoder and a decoder.
+        InputError: the model is not a masked or causal language model.
     """
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL
     from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as MASKED
 
     kind = config.model_type
     if getattr(config, "is_encoder_decoder", False) or kind not in {*CAUSAL, *MASKED}:
-        raise InputError(f"text_encoder: a {kind} is neither a BERT-like nor a causal language model")
+        raise InputError(f"text_encoder: a {kind} is neither a masked (BERT and similar) nor a causal language model")
     return kind not in MASKED
 
 
@@ -170,12 +174,12 @@ def _width(config: Any) -> int:
         return int(config.hidden_size)
     text = config.get_text_config().model_type
     half = f": give the configuration of its text model, {text}" if text != config.model_type else ""
-    raise InputError(f"text_encoder: a {config.model_type} is not one text model{half}")
+    raise InputError(f"text_encoder: a {config.model_type} is not a single text model{half}")
 
 
 @torch.no_grad()
 def _gain(embedding: nn.Embedding) -> Tensor:
-    """Return by how much an embedding enlarges its rows: 1, except for those that multiply inside (Gemma 3)."""
+    """Return the scale that an embedding applies to its rows: 1, except in models such as Gemma 3."""
     rows = embedding.weight[:2]
     words: Tensor = embedding(torch.arange(len(rows), device=rows.device))
     gain: Tensor = words.norm() / rows.norm()
@@ -183,8 +187,8 @@ def _gain(embedding: nn.Embedding) -> Tensor:
 
 
 def _check_words(vocabulary: Vocabulary, name: str) -> None:
-    own = Tokenizer.from_str(hub.tokenizer(name)["tokenizer"])
-    if own.get_vocab() != vocabulary.tokenizer.get_vocab():
+    tokenizer = Tokenizer.from_str(hub.tokenizer(name)["tokenizer"])
+    if tokenizer.get_vocab() != vocabulary.tokenizer.get_vocab():
         raise InputError(
             f"text_encoder.name={name!r} was trained on other word pieces than the data module's: "
             f"set data.tokenizer to PretrainedTokenizer with name={name!r}"
@@ -192,17 +196,19 @@ def _check_words(vocabulary: Vocabulary, name: str) -> None:
 
 
 def _position_range(model: nn.Module, config: Any) -> tuple[int, int]:
-    """Return the number of the first position, which is not 0 in RoBERTa-likes, and how many there are.
+    """Return the first position, which is not 0 in RoBERTa and similar models, and the number of positions.
 
     Raises:
-        InputError: the model cannot be told the positions of its tokens.
+        InputError: the model takes no embeddings with positions, or requires word ids in every layer.
     """
-    known = signature(model.forward).parameters
-    if not {"inputs_embeds", "position_ids", "attention_mask"} <= set(known):
-        raise InputError(f"text_encoder: a {config.model_type} takes no vectors with positions: choose another model")
+    parameters = signature(model.forward).parameters
+    if not {"inputs_embeds", "position_ids", "attention_mask"} <= set(parameters):
+        raise InputError(
+            f"text_encoder: a {config.model_type} takes no embeddings with positions: choose another model"
+        )
     if getattr(config, "hidden_size_per_layer_input", 0):
         raise InputError(
-            f"text_encoder: a {config.model_type} reads word ids in every layer (hidden_size_per_layer_input), which "
+            f"text_encoder: a {config.model_type} needs word ids in every layer (hidden_size_per_layer_input), which "
             "image tokens do not have: choose another model"
         )
     tables = [part for path, part in model.named_modules() if path.endswith("position_embeddings")]

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from typing_extensions import override
 
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.nn.kv_cache import Cache
@@ -15,9 +16,9 @@ from velm_lightning.types import TextInput, Tokens
 
 
 class RNNTextEncoder(TextEncoder):
-    """A recurrent network (LSTM, Hochreiter & Schmidhuber 1997; GRU, Cho et al. 2014) read from left to right.
+    """A recurrent network from left to right (LSTM, Hochreiter & Schmidhuber 1997; GRU, Cho et al. 2014).
 
-    Padding, wherever it stands, is skipped: the state passes from one valid token to the next.
+    Padding at any place is skipped: the state passes from one valid token to the next.
 
     Args:
         dim: width of a token and of the state.
@@ -38,17 +39,17 @@ class RNNTextEncoder(TextEncoder):
         kind = {"lstm": nn.LSTM, "gru": nn.GRU}[cell]
         self.cells = kind(dim, dim, depth, batch_first=True, dropout=dropout if depth > 1 else 0.0)
 
+    @override
     def build(self, vocabulary: Vocabulary) -> None:
-        """See ``TextEncoder.build``."""
         self.embedding = nn.Embedding(vocabulary.size, self.dim)
         nn.init.normal_(self.embedding.weight, std=self.dim**-0.5)
 
+    @override
     def embed(self, words: TextInput, cache: Cache | None = None) -> Tokens:
-        """See ``TextEncoder.embed``."""
         return Tokens(self.drop(self.embedding(words.ids) * self.dim**0.5), words.mask, words.block_ids)
 
+    @override
     def trunk(self, tokens: Tokens, cache: Cache | None = None) -> Tokens:
-        """See ``TextEncoder.trunk``."""
         order = (~tokens.mask).to(torch.uint8).argsort(dim=1, stable=True)[..., None]  # valid tokens first
         order = order.expand_as(tokens.embeddings)
         lengths = tokens.mask.sum(1).cpu()
@@ -59,7 +60,7 @@ class RNNTextEncoder(TextEncoder):
             None if cache is None or self not in cache.recurrent_states else self._state(cache.recurrent_states[self])
         )
         packed_states, after = self.cells(packed, before)
-        if cache is not None:  # rows in front, as everywhere in a cache
+        if cache is not None:  # the cache expects the batch dimension first
             cache.recurrent_states[self] = tuple(part.transpose(0, 1) for part in (after if self.is_lstm else (after,)))
         states, _ = pad_packed_sequence(packed_states, batch_first=True, total_length=tokens.embeddings.shape[1])
         return tokens.with_embeddings(torch.zeros_like(states).scatter(1, order, states))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.nn.attention import Block, attention_mask
@@ -14,15 +15,15 @@ from velm_lightning.types import InputError, TextInput, Tokens
 
 
 class TransformerTextEncoder(TextEncoder):
-    """A pre-norm Transformer with learned positions, bidirectional on the prompt by the block rule, or causal.
+    """A pre-norm Transformer with learned position embeddings, causal or bidirectional on the prompt.
 
     Args:
         dim: width of a token.
         depth: number of layers.
         heads: attention heads; divides ``dim``.
-        dropout: dropout on embeddings, in attention and branches.
-        max_positions: longest sequence of word pieces, prompt and target together.
-        causal: read the prompt from left to right too, as GPT does: the model of a language model, from scratch.
+        dropout: dropout on embeddings, in attention and residual branches.
+        max_positions: maximum number of word pieces, prompt and target together.
+        causal: whether the prompt is also encoded from left to right, as in GPT.
     """
 
     def __init__(
@@ -41,13 +42,14 @@ class TransformerTextEncoder(TextEncoder):
         self.layers = nn.ModuleList(Block(dim, heads, dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
 
+    @override
     def build(self, vocabulary: Vocabulary) -> None:
-        """See ``TextEncoder.build``."""
         self.embedding = nn.Embedding(vocabulary.size, self.dim)
         nn.init.normal_(self.embedding.weight, std=self.dim**-0.5)
 
+    @override
     def embed(self, words: TextInput, cache: Cache | None = None) -> Tokens:
-        """See ``TextEncoder.embed``.
+        """Embed word pieces as ``TextEncoder.embed`` does and add position embeddings.
 
         Raises:
             InputError: the sequence is longer than ``max_positions``.
@@ -64,19 +66,19 @@ class TransformerTextEncoder(TextEncoder):
     def _check(self, length: int) -> None:
         if length > len(self.position):
             raise InputError(
-                f"a text of {length} word pieces exceeds max_positions={len(self.position)}: "
-                "raise it, or lower data.max_length"
+                f"text_encoder.max_positions must be at least the length of the text ({length}), "
+                f"got {len(self.position)}: raise it or lower data.max_length"
             )
 
     def _places(self, valid: Tensor, cache: Cache) -> Tensor:
-        """Return (R, N): how many words stand before each, whatever the padding between prompt and target."""
+        """Return the positions (B, N) of word pieces, which padding does not advance."""
         before = cache.recurrent_states.get(self, (valid.new_zeros(len(valid), dtype=torch.long),))[0]
-        upto = before[:, None] + valid.cumsum(1)
-        cache.recurrent_states[self] = (upto[:, -1],)
-        return (upto - 1).clamp(min=0)
+        end = before[:, None] + valid.cumsum(1)
+        cache.recurrent_states[self] = (end[:, -1],)
+        return (end - 1).clamp(min=0)
 
+    @override
     def trunk(self, tokens: Tokens, cache: Cache | None = None) -> Tokens:
-        """See ``TextEncoder.trunk``."""
         seen = tokens if cache is None else cache.places(self, tokens)
         x, mask = tokens.embeddings, attention_mask(tokens, seen, self.causal)
         for layer in self.layers:

@@ -1,4 +1,4 @@
-"""Whether a text model of transformers computes here what it computes there, found out when it is built."""
+"""A check, made when a Hugging Face text model is built, that its hidden states equal those of transformers."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 TOKENS, PROMPT = 5, 3
 EQUAL, SAME = 1e-4, 1e-5
-"""Largest differences of hidden states, relative to their norm, of equal computations and of one computation."""
+"""Relative tolerances for hidden states of equivalent and of identical computations."""
 
 
 def own_states(model: Any, ids: Tensor, positions: Tensor) -> Tensor:
-    """Return the hidden states (B, N, D) of ids (B, N) by transformers' own forward with its eager attention."""
+    """Return the hidden states (B, N, D) of ids (B, N) from transformers with its eager attention."""
     with _attention(model, "eager"):
         options = {"attention_mask": torch.ones_like(ids), "position_ids": positions, "use_cache": False}
         states: Tensor = model(input_ids=ids, **options).last_hidden_state
@@ -33,29 +33,29 @@ def own_states(model: Any, ids: Tensor, positions: Tensor) -> Tensor:
 
 @contextmanager
 def _attention(model: Any, name: str) -> Iterator[None]:
-    """Let a model use another attention of transformers' interface."""
-    usual = model.config._attn_implementation
+    """Switch a model to another attention implementation inside the context."""
+    previous = model.config._attn_implementation
     model.set_attn_implementation(name)
     try:
         yield
     finally:
-        model.set_attn_implementation(usual)
+        model.set_attn_implementation(previous)
 
 
 @torch.no_grad()
 def check_trunk(encoder: HFTextEncoder) -> bool:
-    """Compare a few tokens, with padding between them and decoded with a cache, to the model's own forward.
+    """Compare hidden states of a few tokens, with padding and with a cache, to those of transformers.
 
     Returns:
-        Whether the model reads from left to right.
+        whether the model is causal.
 
     Raises:
-        InputError: the model keeps a state that is no attention keys and values, passes its attention an argument that
-            is not implemented, has another attention, or fails.
+        InputError: the model has state other than keys and values, passes its attention an unsupported argument, uses
+            another attention, or fails.
     """
     try:
         causal, problem = _compare(encoder)
-    except Exception as error:  # whatever a model that expects other inputs raises
+    except Exception as error:  # models raise different errors for unexpected inputs
         kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
         raise _refusal(encoder, f"{kind}{hub.reason(error)}") from error
     if problem:
@@ -64,45 +64,45 @@ def check_trunk(encoder: HFTextEncoder) -> bool:
 
 
 def _compare(encoder: HFTextEncoder) -> tuple[bool, str]:
-    """Return whether a model reads from left to right, and what is wrong with it, if anything."""
+    """Return whether a model is causal, and a description of the problem or an empty string."""
     problem = _extra_state(encoder.config)
     if problem:
         return encoder.causal, problem
     size = encoder.embedding.weight.shape[0]
     ids = (torch.arange(TOKENS, device=encoder.embedding.weight.device)[None] + size // 2) % size
     positions = torch.arange(TOKENS, device=ids.device)[None] + encoder.first_position
-    own = own_states(encoder.model, ids, positions)[0]
-    causal = _close(own_states(encoder.model, ids[:, :1], positions[:, :1])[0], own[:1], SAME)
+    reference = own_states(encoder.model, ids, positions)[0]
+    causal = _close(own_states(encoder.model, ids[:, :1], positions[:, :1])[0], reference[:1], SAME)
     with _attention(encoder.model, CHECKED), record_attention() as maps:
-        here, whole, decoded = _padded(encoder, ids[0]), _whole(encoder, ids), _decoded(encoder, ids)
+        padded, whole, decoded = _padded(encoder, ids[0]), _whole(encoder, ids), _decoded(encoder, ids)
         words = _words(encoder, ids)
         encoder.trunk(
             words.with_embeddings(words.embeddings.roll(1, 1) - words.embeddings)
-        )  # vectors of no word, as image tokens are
+        )  # vectors of no word, like image tokens
     if not maps:
         return causal, "its layers do not call the attention interface of transformers"
-    if not all(_close(states, own) for states in here):
+    if not all(_close(states, reference) for states in padded):
         return causal, "its hidden states differ from those that transformers computes"
-    return causal, "" if _close(decoded, whole) else "decoding word by word differs from reading at once"
+    return causal, "" if _close(decoded, whole) else "decoding word by word differs from a single forward pass"
 
 
 def _extra_state(config: Any) -> str:
-    """Say which layers keep more for decoding than keys and values, by the cache that transformers makes for them."""
+    """Describe the layers that cache more than keys and values in transformers, or return an empty string."""
     from transformers.cache_utils import DummyLayer, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
     kinds = [type(layer) for layer in DynamicCache(config=config).layers]
     places = [
         place for place, kind in enumerate(kinds) if kind not in (DynamicLayer, DynamicSlidingWindowLayer, DummyLayer)
     ]
-    named = ", ".join(sorted({kinds[place].__name__ for place in places}))
-    return f"layers {places} keep more than keys and values for decoding ({named})" if places else ""
+    names = ", ".join(sorted({kinds[place].__name__ for place in places}))
+    return f"layers {places} cache more than keys and values for decoding ({names})" if places else ""
 
 
 def _padded(encoder: HFTextEncoder, ids: Tensor) -> Tensor:
-    """Return the states (2, N, D) of tokens (N,) with padding behind them, and with padding in front and between."""
+    """Return the states (2, N, D) of tokens (N,) with padding at the end, and at the start and in between."""
     valid = torch.tensor([[1, 1, 1, 1, 1, 0, 0], [0, 1, 1, 0, 1, 1, 1]], device=ids.device).bool()
-    placed = torch.zeros_like(valid, dtype=torch.long).masked_scatter(valid, ids.repeat(2))
-    tokens = Tokens(encoder.embedding(placed), valid, torch.zeros_like(placed))
+    padded = torch.zeros_like(valid, dtype=torch.long).masked_scatter(valid, ids.repeat(2))
+    tokens = Tokens(encoder.embedding(padded), valid, torch.zeros_like(padded))
     return encoder.trunk(tokens).embeddings[valid].view(2, len(ids), -1)
 
 
@@ -117,15 +117,15 @@ def _whole(encoder: HFTextEncoder, ids: Tensor) -> Tensor:
 
 
 def _decoded(encoder: HFTextEncoder, ids: Tensor) -> Tensor:
-    """Return the same states (1, N, D), read word by word after the prompt."""
+    """Return the same states (1, N, D), computed word by word after the prompt."""
     words, cache = _words(encoder, ids), Cache(TOKENS - PROMPT)
     steps = [(0, PROMPT), *((place, place + 1) for place in range(PROMPT, TOKENS))]
     parts = (Tokens(*(field[:, start:end] for field in words)) for start, end in steps)
     return torch.cat([encoder.trunk(part, cache).embeddings for part in parts], 1)
 
 
-def _close(found: Tensor, wanted: Tensor, tolerance: float = EQUAL) -> bool:
-    return bool((found - wanted).norm() <= tolerance * wanted.norm())
+def _close(actual: Tensor, expected: Tensor, tolerance: float = EQUAL) -> bool:
+    return bool((actual - expected).norm() <= tolerance * expected.norm())
 
 
 def _refusal(encoder: HFTextEncoder, problem: str) -> InputError:
