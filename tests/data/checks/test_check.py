@@ -209,3 +209,14 @@ def test_evaluation_samples_without_references_are_noted(tmp_path):
     report = check_dataset(JSONLines(tmp_path, "train.jsonl", test="test.jsonl"), progress=False)
     assert report.ok
     assert report.notes[0].startswith("2 of 3 samples in test have no references and get no score; the first is ")
+
+
+def test_a_group_is_printed_as_it_is_written(tmp_path, capsys):
+    root = tmp_path
+    smooth(20, 16).save(root / "0.png")
+    rows = [json.loads(row("0.png", group=name, key=name)) for name in ("[/b]", "[red]x")]
+    (root / "train.jsonl").write_text("".join(json.dumps(item) + "\n" for item in rows))
+    check_dataset(JSONLines(root, train="train.jsonl"), progress=False).print(Console())
+    printed = capsys.readouterr().out
+    assert "[/b]" in printed
+    assert "[red]x" in printed

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 SHOWN = 20
 """Default number of printed messages per kind."""
@@ -54,7 +55,8 @@ class Report:
         if groups.keys() - {""}:
             table = Table("group", *self.splits, title="Samples by group")
             for group, _ in groups.most_common(SHOWN):
-                table.add_row(group or "(none)", *(f"{figures.groups[group]:,}" for figures in self.splits.values()))
+                cells = [f"{figures.groups[group]:,}" for figures in self.splits.values()]
+                table.add_row(Text(group or "(none)"), *cells)
             console.print(table)
         for note in self.notes:
             console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
