@@ -19,7 +19,7 @@ SMALL = {
 ROWS = {
     "fusions": ["LateFusion", "EarlyFusion", "InteractiveFusion", "TextOnly", "ImageOnly"],
     "decoding": ["greedy, velm, cached", "greedy, transformers", "beam 2, velm, cached", "beam 2, transformers"],
-    "features": ["kept / in memory", "encoder in the loop / kept"],
+    "features": ["cached / in memory", "encoder in the loop / cached"],
     "scoring": [" 20 ", " 40 ", "200"],
     "step": ["velm / bare"],
     "statistics": ["| seeds | normal | two modes, 1:1 |", "| 8 | "],

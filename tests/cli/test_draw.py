@@ -53,7 +53,7 @@ def test_what_it_cannot_do_is_said(here, path, tmp_path, capsys):
     for words, message in (
         ((answers,), "the checkpoint's task is Classification, expected Drawing"),
         ((path, "--count", "0"), "--count must be at least 1, got 0"),
-        ((path, "--steps", "0"), "take at least 1 step"),
+        ((path, "--steps", "0"), "flow.steps must be at least 1, got 0"),
         ((tmp_path / "none.ckpt",), "does not exist"),
     ):
         assert here("draw", *words, "--text", "a red circle", "--out", out) == 2

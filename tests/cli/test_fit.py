@@ -383,7 +383,7 @@ def test_what_a_run_owes_to_image_and_text_is_kept_with_it(ran, here, capsys):
     assert set(found["shuffled"]) == {"image", "text"}
     assert f"probe: {ran.folder}" in capsys.readouterr().out.replace("\n", "")
     assert here("probe", ran.folder, "--shuffles", "0") == 2
-    assert "--shuffles 0 must be at least 1" in capsys.readouterr().err
+    assert "--shuffles must be at least 1, got 0" in capsys.readouterr().err
 
 
 def test_what_a_nested_part_refuses_is_one_sentence(here, capsys):

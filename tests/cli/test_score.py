@@ -199,7 +199,7 @@ def test_null_captions_repeated_images_empty_and_missing_files_are_refused(files
     twice = put("twice.json", '[\n{"image_id": 1, "caption": "a"},\n{"image_id": 1, "caption": "b"}]')
     references = ("--references", files[1])
     assert "null.json:2 (item 1): caption is null" in refused(capsys, null, *references)
-    assert "twice.json:3 (item 2): image '1' stands in twice.json:2" in refused(capsys, twice, *references)
+    assert "twice.json:3 (item 2): image '1' is also in twice.json:2" in refused(capsys, twice, *references)
     assert "empty.json: holds no captions" in refused(capsys, put("empty.json", ""), *references)
     assert "none.json: cannot be read" in refused(capsys, "none.json", *references)
     assert "none.json: cannot be read" in refused(capsys, files[0], "--references", "none.json")

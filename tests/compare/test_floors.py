@@ -25,7 +25,7 @@ def test_the_majority_answer_is_a_row_and_never_a_method(tmp_path):
     assert len(found.pairs) == 1
     (note,) = (note for note in found.notes if "majority" in note)
     late = next(one.method.name for one in found.results if one.method.fusion == "LateFusion")
-    assert note == f"Intervals that do not clear the majority answer 'yes' (score 0.5500): {late}."
+    assert note == f"Intervals that do not lie above the majority answer 'yes', 0.5500: {late}."
 
 
 def test_samples_without_references_are_noted(tmp_path):

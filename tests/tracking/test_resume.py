@@ -177,7 +177,7 @@ def test_a_damaged_record_is_named_and_ignored_by_auto(here, capsys, tmp_path):
     (spoilt / "run.json").write_text('{"id": "ol')
     assert Run.unfinished(tmp_path / "runs", "vqa", "") is None
     assert here("verify", spoilt) == 2
-    assert "run.json cannot be read" in capsys.readouterr().err
+    assert "run.json:1: not JSON" in capsys.readouterr().err
 
 
 def test_a_run_in_use_cannot_be_resumed(here, capsys, tmp_path):
@@ -196,7 +196,8 @@ def test_a_run_in_use_cannot_be_resumed(here, capsys, tmp_path):
 def test_last_needs_a_run(here, capsys):
     assert here(*WORDS, "--ckpt_path=last") == 2
     assert (
-        "last.ckpt does not exist: name a file, or `last` beside `--config` of a run's own" in capsys.readouterr().err
+        "last.ckpt does not exist: name a file, or `last` together with `--config` of a run's own"
+        in capsys.readouterr().err
     )
 
 

@@ -24,14 +24,14 @@ class Schedule:
     """
 
     def __init__(self, warmup: int, steps: float) -> None:
-        self.warmup_ratio, self.steps = warmup, steps
+        self.warmup, self.steps = warmup, steps
         self.begin, self.level = warmup, 1.0
         self.plan = [warmup, steps]  # as configured
 
     def __call__(self, step: int) -> float:
         """Return the factor of the peak rate at ``step``."""
-        if step < self.warmup_ratio:
-            return (step + 1) / self.warmup_ratio
+        if step < self.warmup:
+            return (step + 1) / self.warmup
         if not math.isfinite(self.steps):
             return self.level
         progress = (step - self.begin) / max(1, self.steps - self.begin)
@@ -39,8 +39,8 @@ class Schedule:
 
     def continued(self, step: int, planned: Schedule) -> Schedule:
         """Return a schedule that continues this one at ``step`` without a jump and ends when ``planned`` does."""
-        schedule = Schedule(self.warmup_ratio, planned.steps)
-        schedule.begin = max(step, self.warmup_ratio)
+        schedule = Schedule(self.warmup, planned.steps)
+        schedule.begin = max(step, self.warmup)
         schedule.level, schedule.plan = self(schedule.begin), planned.plan
         return schedule
 
