@@ -1,5 +1,6 @@
 """``velm configs`` lists the experiments of the package and copies them; every command finds them by itself."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,7 @@ def test_commands_find_packaged_configs(here, capsys):
     assert here("data", "check", "conf/vqa.yaml", "--data.dataset.init_args.train=4", "--data.nothing=1") == 2
     captured = capsys.readouterr()
     assert "data.nothing" in captured.err
-    assert captured.out == f"using {CONF / 'vqa.yaml'}, which comes with velm_lightning\n"
+    assert re.fullmatch(r"using .*vqa\.yaml, which comes with velm_lightning\n", captured.out)
     assert here("sweep", "sweeps/vqa_fusion.yaml", "--dry") == 0
     assert "vqa_fusion.yaml, which comes with velm_lightning" in capsys.readouterr().out
 

@@ -311,7 +311,8 @@ def test_a_run_resumes_without_the_run_it_started_from(whole, here, tmp_path, ca
     assert first.metrics()[0] != whole.metrics()[0]
     minutes = first.record["minutes"]
     source.unlink()
-    assert here("fit", "--config", first.folder / "config.yaml", "--trainer.max_epochs=2", "--ckpt_path=last") == 0
+    more = ["--trainer.max_epochs=2", "--resume_schedule=stretch", "--ckpt_path=last"]
+    assert here("fit", "--config", first.folder / "config.yaml", *more) == 0
     assert first.record["steps"] == 2 * STEPS // 3
     assert first.record["minutes"] > minutes
     assert here(*WORDS, f"--model.init_from={source}") == 2

@@ -86,6 +86,7 @@ def test_a_resumed_run_is_one_run_with_every_step_once(server, tmp_path):
     assert velm(*FIT, "--trainer.max_epochs=1", cwd=tmp_path, **server.environment).returncode == 0
     path, _ = only(tmp_path)
     more = ["--config", path / "config.yaml", "--trainer.max_epochs=2", "--ckpt_path=last"]
+    more.append("--resume_schedule=stretch")
     done = velm("fit", *more, cwd=tmp_path, **server.environment)
     assert done.returncode == 0, done.stderr
     ((ident, run),) = server.runs.items()
