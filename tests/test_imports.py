@@ -12,7 +12,7 @@ import velm_lightning
 from velm_lightning.cli.commands import COMMANDS
 
 ROOT = Path(velm_lightning.__file__).parent
-# What each room may import besides itself; a new room gets a line here.
+# The other parts that each part of the package may import; a new part gets a line here.
 LEAVES = {"errors", "types", "io"}
 MODEL = {*LEAVES, "text", "nn", "decoding", "metrics", "checkpoints", "encoders", "tasks", "training"}
 WITHOUT_COMMANDS = {*MODEL, "data", "fusion", "inspection", "tracking"}
@@ -74,7 +74,7 @@ def imports(path):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: dotted(path) or "velm_lightning")
 def test_imports_run_one_way(path):
     part = part_of(dotted(path))
-    assert part in MAY_IMPORT, f"{part} has no line in the table: say what it may import"
+    assert part in MAY_IMPORT, f"{part} has no line in the table: list the parts that it may import"
     for name in imports(path):
         target = part_of(name)
         assert target == part or target in MAY_IMPORT[part], f"{dotted(path)} imports {name}"

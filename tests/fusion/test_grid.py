@@ -286,7 +286,7 @@ def silent(model, name):
     """Return whether the gradient of a parameter exists but is zero by the design of the model."""
     # The image-only control puts one learned vector in the place of each prompt word: the words reach no answer.
     unread = ("text_encoder.embedding.", "text_encoder.position")
-    # To a control, all pictures or all texts are one, and it learns nothing of how they differ.
+    # For a control, all images or all texts are equal, so that parameters for their differences get no gradient.
     alike = (".log_scale", ".image.weight" if isinstance(model, TextOnly) else "hidden")
     controlled = not (sees_image(model) and sees_prompt(model))
     return (isinstance(model, ImageOnly) and name.startswith(unread)) or (controlled and name.endswith(alike))
@@ -295,7 +295,7 @@ def silent(model, name):
 @pytest.mark.parametrize(
     ("cell", "task"),
     [(cell, task) for cell in GRID for task in TASKS if cell[2] in READS_BOTH_WAYS or task not in NEEDS_BOTH_WAYS],
-    ids=lambda one: one if isinstance(one, str) else "-".join(one),
+    ids=lambda case: case if isinstance(case, str) else "-".join(case),
 )
 def test_every_parameter_gets_a_gradient(cell, task):
     model = build(*cell, task).train()

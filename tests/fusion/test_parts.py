@@ -19,7 +19,7 @@ def test_the_typed_arguments_are_those_of_fusion():
 
 
 @pytest.mark.parametrize(
-    ("kind", "own"),
+    ("kind", "extra"),
     [
         (EarlyFusion, []),
         (InteractiveFusion, ["depth", "heads", "dropout", "co_attention", "gated"]),
@@ -29,8 +29,8 @@ def test_the_typed_arguments_are_those_of_fusion():
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
-def test_a_signature_lists_every_argument(kind, own):
-    assert list(inspect.signature(kind).parameters) == own + PARTS
+def test_a_signature_lists_every_argument(kind, extra):
+    assert list(inspect.signature(kind).parameters) == extra + PARTS
 
 
 def test_a_subclass_lists_the_arguments_of_its_parent():

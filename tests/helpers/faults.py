@@ -10,11 +10,11 @@ from lightning.pytorch.callbacks import Callback
 
 
 class Fault(Callback):
-    """Something that happens before the step after ``step`` optimiser steps, or in the evaluation after them.
+    """A fault before the step after ``step`` optimiser steps, or in the evaluation after them.
 
     Args:
-        step: how many steps have been made by then.
-        rank: the process that it happens to.
+        step: number of completed optimiser steps.
+        rank: rank of the process.
         place: ``train``, ``validation``, or ``validation end``.
     """
 
@@ -65,7 +65,7 @@ class Crash(Fault):
     """An error in the code of a user."""
 
     def happen(self, trainer):
-        raise ArithmeticError("a mistake in somebody's code")
+        raise ArithmeticError("a mistake in user code")
 
 
 class Poison(Fault):
@@ -98,7 +98,7 @@ class FullDisk(Fault):
     """Makes every later write fail.
 
     Args:
-        file: what takes all the space.
+        file: the file that fills the disk.
     """
 
     def __init__(self, step: int, file: str) -> None:

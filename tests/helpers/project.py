@@ -20,7 +20,7 @@ FIT = [
 
 def write(file, answers):
     """Write one question per line about an image whose colour is the answer."""
-    rows = [{"image": f"{said}.png", "text": "what colour ?", "answers": said} for said in answers]
+    rows = [{"image": f"{answer}.png", "text": "what colour ?", "answers": answer} for answer in answers]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
@@ -40,8 +40,8 @@ class Project:
 
     @property
     def run(self):
-        (found,) = (self.folder / "runs" / "vqa").iterdir()
-        return found
+        (folder,) = (self.folder / "runs" / "vqa").iterdir()
+        return folder
 
     @property
     def record(self):

@@ -43,8 +43,8 @@ class Left:
 
 
 def only_run(folder):
-    (found,) = (folder / "runs" / "vqa").iterdir()
-    return Left(found)
+    (run,) = (folder / "runs" / "vqa").iterdir()
+    return Left(run)
 
 
 def wait_for_the_mark(folder):

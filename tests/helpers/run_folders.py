@@ -17,7 +17,7 @@ HOSTILE = '</script><img src=x onerror="document.title=1">&<b>'
 
 def config(fusion="LateFusion", seed=0, **changes):
     """A nested config; a dotted key of ``changes`` is written with ``__`` for its dots."""
-    found = {
+    content = {
         "seed_everything": seed,
         "model": {"class_path": f"velm_lightning.fusion.{fusion}", "init_args": {"task": {"dropout": 0.0}}},
         "data": {"batch_size": 64, "num_workers": 0},
@@ -26,11 +26,11 @@ def config(fusion="LateFusion", seed=0, **changes):
     }
     for key, value in changes.items():
         *above, last = key.split("__")
-        place = found
+        place = content
         for word in above:
             place = place.setdefault(word, {})
         place[last] = value
-    return found
+    return content
 
 
 def number(text):
@@ -38,14 +38,14 @@ def number(text):
 
 
 def rows(right, seed, images=IMAGES):
-    """Rows of questions of two groups about ``images`` pictures; about ``right`` of them are answered correctly."""
+    """Rows of questions of two groups about ``images`` images; about ``right`` of them are answered correctly."""
     rng = np.random.default_rng(seed)
-    hard = np.random.default_rng(99).random((images, QUESTIONS))  # what is hard is hard for every run
-    found = []
+    hard = np.random.default_rng(99).random((images, QUESTIONS))  # a hard sample is hard for every run
+    predictions = []
     for image in range(images):
         for place in range(QUESTIONS):
             good = 0.7 * hard[image, place] + 0.3 * rng.random() < right
-            found.append(
+            predictions.append(
                 {
                     "key": f"{image:03d}-{place}",
                     "group": ("count", "colour")[place % 2],
@@ -58,7 +58,7 @@ def rows(right, seed, images=IMAGES):
                     "image": f"{image:03d}-0",
                 }
             )
-    return found
+    return predictions
 
 
 def jpeg(shade):
@@ -74,15 +74,15 @@ def lines(items):
 def run(folder, fusion="LateFusion", seed=0, right=0.6, record=None, images=IMAGES, **changes):
     """Write one run into ``folder / <id>`` and return its folder."""
     ident = f"{fusion.lower()}-s{seed}-{number(str((changes, right))):08x}"
-    found = folder / ident
-    (found / "predictions").mkdir(parents=True)
-    (found / "config.yaml").write_text(yaml.safe_dump(config(fusion, seed, **changes)))
+    run_folder = folder / ident
+    (run_folder / "predictions").mkdir(parents=True)
+    (run_folder / "config.yaml").write_text(yaml.safe_dump(config(fusion, seed, **changes)))
     scores = {}
     for split, offset in (("val", 0), ("test", 1000)):
         table = rows(right, number(f"{fusion}{changes}") + seed + offset, images)
-        (found / "predictions" / f"{split}.jsonl").write_text(lines(table))
-        shown = [{"image": f"{image:03d}-0", "jpeg": jpeg(image)} for image in range(0, images, 4)]
-        (found / "predictions" / f"{split}.pictures.jsonl").write_text(lines(shown))
+        (run_folder / "predictions" / f"{split}.jsonl").write_text(lines(table))
+        images_as_jpeg = [{"image": f"{image:03d}-0", "jpeg": jpeg(image)} for image in range(0, images, 4)]
+        (run_folder / "predictions" / f"{split}.pictures.jsonl").write_text(lines(images_as_jpeg))
         score = sum(row["score"] for row in table) / len(table)
         scores[split] = {"score": score, "accuracy": score, "loss": 0.5, "samples": len(table)}
     whole = {
@@ -102,10 +102,10 @@ def run(folder, fusion="LateFusion", seed=0, right=0.6, record=None, images=IMAG
         "peak_memory_mib": 900,
         "device_minutes": 3.5,
     }
-    (found / "run.json").write_text(json.dumps(whole | (record or {})))
+    (run_folder / "run.json").write_text(json.dumps(whole | (record or {})))
     curve = [f"{step},{1 / step},{right - 1 / step if step % 20 == 0 else ''}" for step in range(10, 41, 10)]
-    (found / "metrics.csv").write_text("\n".join(["step,train/loss,val/score", *curve]) + "\n")
-    return found
+    (run_folder / "metrics.csv").write_text("\n".join(["step,train/loss,val/score", *curve]) + "\n")
+    return run_folder
 
 
 def fusions(folder, seeds=3):

@@ -51,10 +51,12 @@ class Tables:
         self.prefixes = moved
 
     def select(self, rows):
-        kept = [self.prefixes[row] for row in rows.tolist()]
-        assert 0 < len(kept) < len(self.prefixes)
-        assert all(len(list(same)) == self.count for _, same in itertools.groupby(kept, key=lambda prefix: prefix[0]))
-        self.prefixes = kept
+        prefixes = [self.prefixes[row] for row in rows.tolist()]
+        assert 0 < len(prefixes) < len(self.prefixes)
+        assert all(
+            len(list(same)) == self.count for _, same in itertools.groupby(prefixes, key=lambda prefix: prefix[0])
+        )
+        self.prefixes = prefixes
 
 
 def log_probability(tables, sample, words):

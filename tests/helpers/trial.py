@@ -1,6 +1,6 @@
-"""Stands in for ``velm fit`` in a sweep's tests: says what a trial says, through the same files, without training.
+"""Replaces ``velm fit`` in the tests of sweeps: writes the files of a trial without training.
 
-Its settings: ``x``, the score it goes towards; ``mode``: fail, die, hang, or wait for a file.
+Settings: ``x``, the score that it approaches; ``mode``: fail, die, hang, or wait for a file.
 """
 
 import json

@@ -2,7 +2,7 @@
 
 TEN = {"yes": 10}
 
-# (what the script calls normalisation: the answer as written, as compared)
+# (the script's "normalisation": the answer as written, as compared)
 NORMALISE = {
     "whitespace": [
         ("yes", "yes"),
@@ -268,7 +268,7 @@ SCORES = {
         ("a.m.", {"a.m.": 10}, 1.0, 0.0, 1.0),
         ("dont", {"dont": 10}, 1.0, 0.0, 1.0),
     ],
-    "answers that differ are normalised: wholly, or before 2021 in their punctuation alone": [
+    "answers that differ are normalised: completely, or before 2021 only in their punctuation": [
         ("Yes", {"yes": 9, "no": 1}, 1.0, 1.0, 1.0),
         ("yes!", {"yes": 9, "no": 1}, 1.0, 1.0, 1.0),
         ("yes", {"Yes": 9, "no": 1}, 1.0, 0.0, 1.0),

@@ -18,8 +18,8 @@ def _pages(nodes):
 def _view(given, project):
     user = {"username": "me", "name": "me", "photoUrl": None, "admin": False}
     times = {"updatedAt": "2026-01-01", "createdAt": "2026-01-01", "coverUrl": None}
-    kept = {name: given.get(name) for name in ("name", "displayName", "description", "spec")}
-    return {"id": "Vmlldzox", "type": "runs", "user": user, "project": project, "entityName": "me"} | kept | times
+    fields = {name: given.get(name) for name in ("name", "displayName", "description", "spec")}
+    return {"id": "Vmlldzox", "type": "runs", "user": user, "project": project, "entityName": "me"} | fields | times
 
 
 class WandbServer:
@@ -30,7 +30,7 @@ class WandbServer:
         sweeps: by id: the config as text.
         jobs: the next jobs of agents.
         said: the names of all operations, in order.
-        reports: what reports were saved, as they came.
+        reports: the saved reports, in the order of their arrival.
     """
 
     def __init__(self):
@@ -54,8 +54,8 @@ class WandbServer:
                     raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 return gzip.decompress(raw) if self.headers.get("Content-Encoding") == "gzip" else raw
 
-            def answer(self, found):
-                self.send(json.dumps(found).encode(), "application/json")
+            def answer(self, content):
+                self.send(json.dumps(content).encode(), "application/json")
 
             def send(self, content, kind="application/octet-stream"):
                 self.send_response(200)
@@ -128,13 +128,13 @@ class WandbServer:
             return {"upsertBucket": {"bucket": self.bucket(given, project), "inserted": True}}
         if "createRunFiles" in query:
             files = [{"name": name, "uploadUrl": f"{self.url}/put/{given['run']}/{name}"} for name in given["files"]]
-            found = {"runID": given["run"], "uploadHeaders": [], "files": files}
-            return {"createRunFiles": found}
+            response = {"runID": given["run"], "uploadHeaders": [], "files": files}
+            return {"createRunFiles": response}
         if "upsertSweep" in query:
             ident = f"sweep{len(self.sweeps)}"
             self.sweeps[ident] = given.get("config")
-            found = {"id": ident, "name": ident, "project": project}
-            return {"upsertSweep": {"sweep": found, "configValidationWarnings": []}}
+            response = {"id": ident, "name": ident, "project": project}
+            return {"upsertSweep": {"sweep": response, "configValidationWarnings": []}}
         if "createAgent" in query:
             return {"createAgent": {"agent": {"id": "agent"}}}
         if "agentHeartbeat" in query:

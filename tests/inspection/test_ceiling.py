@@ -31,34 +31,36 @@ def words(texts, **options):
 
 
 def test_free_answers_can_be_produced_exactly():
-    found = ceiling(Generation(scorer=Answers()), saying(*SIGNS), words(SIGNS))
-    assert (found.score, found.bytes, found.samples, found.lost) == (1.0, 1.0, 8, [])
-    assert not found.low
+    measured = ceiling(Generation(scorer=Answers()), saying(*SIGNS), words(SIGNS))
+    assert (measured.score, measured.bytes, measured.samples, measured.lost) == (1.0, 1.0, 8, [])
+    assert not measured.low
 
 
 @pytest.mark.skipif(importlib.util.find_spec("sacrebleu") is None, reason="sacrebleu is not installed")
 @pytest.mark.parametrize("kind", ["auto", "word", "bpe"])
 def test_a_perfect_translator_reaches_bleu_100(kind):
-    found = ceiling(Generation(scorer=Translations()), saying(*GERMAN), words(GERMAN, kind=kind))
-    assert found.score == pytest.approx(100)
+    measured = ceiling(Generation(scorer=Translations()), saying(*GERMAN), words(GERMAN, kind=kind))
+    assert measured.score == pytest.approx(100)
 
 
 @pytest.mark.parametrize("kind", ["word", "bpe"])
 def test_hyphens_and_apostrophes_can_be_produced(kind):
     texts = ("a man's T-shirt is black-and-white", "the dog isn't on the half-pipe", "a boy jumps")
-    found = ceiling(Generation(scorer=Captions()), saying(*texts), words(texts, kind=kind))
-    assert found.score == found.bytes > 0
-    assert found.lost == []
+    measured = ceiling(Generation(scorer=Captions()), saying(*texts), words(texts, kind=kind))
+    assert measured.score == measured.bytes > 0
+    assert measured.lost == []
 
 
 def test_a_lost_text_is_named_with_the_fix():
-    found = ceiling(Generation(scorer=Answers()), saying("a red circle", "a blue star"), words(["a red circle"] * 10))
-    assert found.score == 0.5
-    assert found.low
-    said = found.describe("accuracy")
-    assert "the highest accuracy that this tokeniser and answer list allow is 0.5000 (byte-level: 1.0000" in said
-    assert "'a blue star' becomes 'a'" in said
-    assert "set data.tokenizer.init_args.kind to bpe" in said
+    measured = ceiling(
+        Generation(scorer=Answers()), saying("a red circle", "a blue star"), words(["a red circle"] * 10)
+    )
+    assert measured.score == 0.5
+    assert measured.low
+    described = measured.describe("accuracy")
+    assert "the highest accuracy that this tokeniser and answer list allow is 0.5000 (byte-level: 1.0000" in described
+    assert "'a blue star' becomes 'a'" in described
+    assert "set data.tokenizer.init_args.kind to bpe" in described
 
 
 def test_a_truncated_text_lowers_the_ceiling():
@@ -81,11 +83,12 @@ def test_the_best_of_several_references_counts():
 
 def test_the_answer_list_limits_the_ceiling():
     samples = [
-        Sample(str(i), tiny.picture(0), "", {said: 1.0}, (said,)) for i, said in enumerate(["yes", "no", "cat", "?"])
+        Sample(str(i), tiny.picture(0), "", {answer: 1.0}, (answer,))
+        for i, answer in enumerate(["yes", "no", "cat", "?"])
     ]
-    found = ceiling(Classification(), samples, tiny.vocabulary())
-    assert (found.score, found.bytes) == (0.5, 1.0)
-    assert found.lost == [("cat", ""), ("?", "")]
+    measured = ceiling(Classification(), samples, tiny.vocabulary())
+    assert (measured.score, measured.bytes) == (0.5, 1.0)
+    assert measured.lost == [("cat", ""), ("?", "")]
 
 
 def test_without_texts_or_references_there_is_no_ceiling():
@@ -94,8 +97,8 @@ def test_without_texts_or_references_there_is_no_ceiling():
 
 
 def test_a_long_split_is_subsampled():
-    found = ceiling(Generation(scorer=Answers()), saying(*["a"] * 50), words(["a"] * 10), most=20)
-    assert (found.samples, found.score) == (20, 1.0)
+    measured = ceiling(Generation(scorer=Answers()), saying(*["a"] * 50), words(["a"] * 10), most=20)
+    assert (measured.samples, measured.score) == (20, 1.0)
 
 
 @pytest.mark.parametrize(

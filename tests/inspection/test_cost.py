@@ -11,7 +11,7 @@ from velm_lightning.inspection.cost import flops, sample_flops
 from velm_lightning.tasks import Classification, Generation, MaskedLM, Mixture, Retrieval, SelfCritical
 from velm_lightning.training.compiling import compile_layers
 
-DIM, EYES, PATCHES, VALUES = tiny.DIM, 12, 4, 3 * 8 * 8  # a picture of 16 pixels in patches of 8
+DIM, EYES, PATCHES, VALUES = tiny.DIM, 12, 4, 3 * 8 * 8  # an image of 16 x 16 pixels in patches of 8 x 8
 LAYERS = 2  # of the text encoder
 
 
@@ -22,8 +22,8 @@ def product(rows, inner, columns):
 
 def attention(queries, keys, dim):
     """Four projections and two products of every query with every key."""
-    own = product(queries, dim, dim) + product(keys, dim, 2 * dim) + product(queries, dim, dim)
-    return own + 2 * product(queries, dim, keys)
+    flops_of_attention = product(queries, dim, dim) + product(keys, dim, 2 * dim) + product(queries, dim, dim)
+    return flops_of_attention + 2 * product(queries, dim, keys)
 
 
 def feed_forward(tokens, dim):
@@ -80,12 +80,12 @@ def test_early_fusion_on_a_recurrent_captioner(cell, gates):
     model = model_of(EarlyFusion, task=Generation(), text_encoder=tiny.recurrent(cell=cell, depth=2))
     read = PATCHES + tokens
     expected = IMAGE + 2 * recurrence(read, DIM, gates) + lm_head(words)
-    found = flops(model, [batch])
-    assert found.inference == expected
+    counted = flops(model, [batch])
+    assert counted.inference == expected
     # Backward, each product has two more: for its input and for its weight. The pixels, and the initial state of
     # zeros, need no gradient.
     unread = product(PATCHES, VALUES, EYES) + 2 * gates * product(1, DIM, DIM)
-    assert found.training == 3 * expected - unread
+    assert counted.training == 3 * expected - unread
 
 
 def test_interactive_fusion_classifier():
@@ -106,11 +106,11 @@ def test_retrieval_of_an_image_by_its_text():
 def test_the_backward_pass_is_counted():
     batch, _, _ = sample_of(tiny.questions())
     model = model_of(LateFusion)
-    found = flops(model, [batch])
-    assert found.training == 3 * found.inference - product(PATCHES, VALUES, EYES)  # no gradient for the pixels
+    counted = flops(model, [batch])
+    assert counted.training == 3 * counted.inference - product(PATCHES, VALUES, EYES)  # no gradient for the pixels
     model.image_encoder.requires_grad_(False)
     image = IMAGE - product(PATCHES, EYES, DIM)
-    frozen = 3 * found.inference - 2 * image - product(PATCHES, EYES, DIM)
+    frozen = 3 * counted.inference - 2 * image - product(PATCHES, EYES, DIM)
     assert flops(model, [batch]).training == frozen
 
 
@@ -118,11 +118,11 @@ def test_samples_are_counted_at_their_own_width():
     words, samples = tiny.vocabulary(), tiny.questions()
     split = Split(tiny.Texts(samples, words), Pictures(samples))
     alone = [flops(model_of(LateFusion), [sample_of(samples, index)[0]]) for index in range(3)]
-    found = sample_flops(model_of(LateFusion), split)
+    counted = sample_flops(model_of(LateFusion), split)
     for name in ("training", "inference"):
-        assert getattr(found, name) == sum(getattr(one, name) for one in alone) // 3
+        assert getattr(counted, name) == sum(getattr(sample_counts, name) for sample_counts in alone) // 3
     padded = flops(model_of(LateFusion), [tiny.batch(samples, words)])
-    assert padded.inference > found.inference
+    assert padded.inference > counted.inference
 
 
 class Pictures:
@@ -178,8 +178,8 @@ class Expanded(EarlyFusion):
 
 def test_an_expanded_parameter_is_counted():
     batch, _, _ = sample_of(tiny.questions())
-    plain, found = (flops(model_of(kind), [batch]) for kind in (EarlyFusion, Expanded))
-    assert found == (plain.training + product(1, DIM, DIM), plain.inference + product(1, DIM, DIM))
+    plain, counted = (flops(model_of(kind), [batch]) for kind in (EarlyFusion, Expanded))
+    assert counted == (plain.training + product(1, DIM, DIM), plain.inference + product(1, DIM, DIM))
 
 
 def test_compiled_layers_are_counted_as_eager_ones():

@@ -64,13 +64,13 @@ def test_shuffled_samples_change_one_modality_only(modality, monkeypatch):
 
 def test_shuffling_keeps_the_frequency_of_contents(monkeypatch):
     samples = [
-        one._replace(text=tiny.TEXTS[n > 3], image=tiny.picture(n % 2)) for n, one in enumerate(tiny.many(COUNT))
+        sample._replace(text=tiny.TEXTS[n > 3], image=tiny.picture(n % 2)) for n, sample in enumerate(tiny.many(COUNT))
     ]
     probed = prober(samples=samples)
     plain, altered = shown(probed), {}
     for modality in MODALITIES:
         batches = altered[modality] = []
-        monkeypatch.setattr(probed, "_score", lambda found, batches=batches: batches.extend(found) or 0.0)
+        monkeypatch.setattr(probed, "_score", lambda split, batches=batches: batches.extend(split) or 0.0)
         probed.shuffled(modality, 0)
     assert Counter(texts(probed, altered["text"])) == Counter(texts(probed, plain))
     assert sorted(pictures(altered["image"]).sum((1, 2, 3))) == sorted(pictures(plain).sum((1, 2, 3)))
@@ -78,10 +78,10 @@ def test_shuffling_keeps_the_frequency_of_contents(monkeypatch):
 
 
 def test_samples_that_keep_a_shuffled_text_are_counted():
-    samples = [one._replace(text=tiny.TEXTS[n > 6]) for n, one in enumerate(tiny.many(COUNT))]
+    samples = [sample._replace(text=tiny.TEXTS[n > 6]) for n, sample in enumerate(tiny.many(COUNT))]
     data = data_of(samples)
-    found = probe(model_of(LateFusion, data), data, "test", shuffles=1)
-    assert (found.shuffled["text"].unchanged, found.shuffled["image"].unchanged) == (5, 0)
+    result = probe(model_of(LateFusion, data), data, "test", shuffles=1)
+    assert (result.shuffled["text"].unchanged, result.shuffled["image"].unchanged) == (5, 0)
 
 
 def test_larger_shares_of_missing_images_include_smaller_ones(monkeypatch):
@@ -91,11 +91,11 @@ def test_larger_shares_of_missing_images_include_smaller_ones(monkeypatch):
         altered = []
         monkeypatch.setattr(probed, "_score", lambda batches, altered=altered: altered.extend(batches) or 0.0)
         probed.missing("image", share)
-        found = pictures(altered)
-        gone.append({i for i in range(COUNT) if not torch.equal(found[i], plain[i])})
+        images = pictures(altered)
+        gone.append({i for i in range(COUNT) if not torch.equal(images[i], plain[i])})
         mean = plain.float().mean(0).to(torch.uint8)
-        assert all(torch.equal(found[i], mean) for i in gone[-1])
-    assert [len(one) for one in gone] == [0, 2, 4, 7, 9]
+        assert all(torch.equal(images[i], mean) for i in gone[-1])
+    assert [len(places) for places in gone] == [0, 2, 4, 7, 9]
     assert all(smaller <= larger for smaller, larger in zip(gone, gone[1:], strict=False))
 
 
@@ -112,8 +112,8 @@ def test_a_model_trained_on_images_depends_on_them(kind):
     """Two images, two answers, one question: the text does not determine the answer."""
     both = [tiny.picture(0), tiny.picture(1)]
     samples = [
-        tiny.Sample(f"s{i}", both[i % 2], ("is it red ?", "is it blue ?")[i // 2 % 2], {said: 1.0}, (said,))
-        for i, said in ((i, ("yes", "no")[i % 2]) for i in range(8))
+        tiny.Sample(f"s{i}", both[i % 2], ("is it red ?", "is it blue ?")[i // 2 % 2], {answer: 1.0}, (answer,))
+        for i, answer in ((i, ("yes", "no")[i % 2]) for i in range(8))
     ]
     data = data_of(samples)
     model = model_of(kind, data).train()
@@ -124,21 +124,21 @@ def test_a_model_trained_on_images_depends_on_them(kind):
         optimizer.zero_grad()
         model.task.loss(model, batch).backward()
         optimizer.step()
-    found = probe(model, data, "test", shuffles=1)
-    assert found.score == 1
-    assert found.shuffled["image"].scores == [0.0], "exchanged images give the other answer"
-    assert found.shuffled["image"].perceptual == 1
-    assert found.shuffled["text"].cost == 0
-    assert found.missing["text"] == [1.0] * len(SHARES)
-    assert found.missing["image"][-1] == 0.5
+    result = probe(model, data, "test", shuffles=1)
+    assert result.score == 1
+    assert result.shuffled["image"].scores == [0.0], "exchanged images give the other answer"
+    assert result.shuffled["image"].perceptual == 1
+    assert result.shuffled["text"].cost == 0
+    assert result.missing["text"] == [1.0] * len(SHARES)
+    assert result.missing["image"][-1] == 0.5
 
 
 @pytest.mark.parametrize(("kind", "blind_to"), [(TextOnly, "image"), (ImageOnly, "text")])
 def test_a_control_does_not_depend_on_the_hidden_modality(kind, blind_to):
     data = data_of(tiny.many(COUNT))
-    found = probe(model_of(kind, data), data, "test", shuffles=2)
-    assert found.shuffled[blind_to].scores == [found.score] * 2
-    assert found.missing[blind_to] == [found.score] * len(SHARES)
+    result = probe(model_of(kind, data), data, "test", shuffles=2)
+    assert result.shuffled[blind_to].scores == [result.score] * 2
+    assert result.missing[blind_to] == [result.score] * len(SHARES)
 
 
 def test_a_probe_is_repeatable_and_depends_on_its_seed():
@@ -151,15 +151,15 @@ def test_a_probe_is_repeatable_and_depends_on_its_seed():
 @pytest.mark.parametrize(
     ("task", "samples", "modalities"),
     [
-        (Generation, [one._replace(text="") for one in tiny.translations()], {"image"}),
+        (Generation, [sample._replace(text="") for sample in tiny.translations()], {"image"}),
         (Generation, tiny.translations(), {"image", "text"}),
         (lambda: Retrieval(width=6), tiny.described(), {"image", "text"}),
     ],
 )
 def test_only_modalities_of_the_samples_are_probed(task, samples, modalities):
     data = data_of(samples)
-    found = probe(model_of(LateFusion, data, task=task()), data, "test", shuffles=1)
-    assert set(found.shuffled) == set(found.missing) == modalities
+    result = probe(model_of(LateFusion, data, task=task()), data, "test", shuffles=1)
+    assert set(result.shuffled) == set(result.missing) == modalities
 
 
 def test_a_limit_spreads_samples_over_the_split():

@@ -52,9 +52,9 @@ def test_an_editable_install_finds_the_checkout(package):
 
 
 def test_words_of_a_command_line_are_replaced(package):
-    found = package / "configs" / "a.yaml"
-    assert find_in_word("conf/a.yaml", package) == (str(found), found)
-    assert find_in_word("--data=conf/a.yaml", package) == (f"--data={found}", found)
+    config = package / "configs" / "a.yaml"
+    assert find_in_word("conf/a.yaml", package) == (str(config), config)
+    assert find_in_word("--data=conf/a.yaml", package) == (f"--data={config}", config)
     for word in ("fit", "--config", "--data=3", "conf", "conf/none.yaml", "--tracking.runs=conf"):
         assert find_in_word(word, package) == (word, None)
 

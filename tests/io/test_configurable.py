@@ -1,4 +1,4 @@
-"""What a checkpoint may hold: any part can be written down as plain values and built again, and nothing else can."""
+"""Any part is written as plain values and built again from them; other objects are refused."""
 
 import copy
 import json
@@ -59,10 +59,10 @@ def test_a_class_without_arguments_has_none():
 
 
 def test_parts_are_written_within_parts():
-    found = to_config(Keywords(inner=Leaf(1), more=[Leaf(2)], named={"x": Leaf(3)}))["init_args"]
-    assert found["inner"]["init_args"]["width"] == 1
-    assert found["more"][0]["init_args"]["width"] == 2
-    assert found["named"]["x"]["init_args"]["width"] == 3
+    init_args = to_config(Keywords(inner=Leaf(1), more=[Leaf(2)], named={"x": Leaf(3)}))["init_args"]
+    assert init_args["inner"]["init_args"]["width"] == 1
+    assert init_args["more"][0]["init_args"]["width"] == 2
+    assert init_args["named"]["x"]["init_args"]["width"] == 3
 
 
 def test_plain_values_stay_and_paths_become_text():
@@ -128,7 +128,7 @@ def test_a_wrong_call_fails_as_in_any_class():
         Leaf(3, nonsense=1)
 
 
-# Reading what others wrote
+# Untrusted configurations
 
 
 def test_code_of_foreign_packages_does_not_run(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Every fault of a file is one sentence that names file, line, value and mend; nothing but InputError comes out."""
+"""Every fault of a file raises an InputError: one sentence with the file, the line, the value and the fix."""
 
 import gzip
 import json
@@ -36,10 +36,10 @@ def test_utf8_with_and_without_mark_and_marked_utf16_are_read(tmp_path, encoding
     assert read_text(written(tmp_path, "a.txt", "über\nß".encode(encoding))) == "über\nß"
 
 
-def test_latin1_is_refused_with_its_line_and_a_mend(tmp_path):
-    told = refused(read_text, written(tmp_path, "a.csv", "eins\nzwei\nüber".encode("latin-1")))
-    assert "a.csv:3: byte 0xfc is not UTF-8" in told
-    assert "iconv -f latin1 -t utf-8 a.csv" in told
+def test_latin1_is_refused_with_its_line_and_a_fix(tmp_path):
+    message = refused(read_text, written(tmp_path, "a.csv", "eins\nzwei\nüber".encode("latin-1")))
+    assert "a.csv:3: byte 0xfc is not UTF-8" in message
+    assert "iconv -f latin1 -t utf-8 a.csv" in message
 
 
 def test_utf16_without_its_mark_and_cut_utf16_are_refused(tmp_path):
@@ -106,14 +106,14 @@ def rows(path: Path) -> list[tuple[str, dict]]:
 
 
 def test_rows_of_each_kind_carry_their_line(tmp_path):
-    one, two = {"a": "1", "b": "x, y"}, {"a": "2", "b": "z"}
-    lines = written(tmp_path, "a.jsonl", f"{json.dumps(one)}\n\n  {json.dumps(two)}  \n")
-    assert rows(lines) == [("a.jsonl:1", one), ("a.jsonl:3", two)]
-    listed = written(tmp_path, "a.json", json.dumps([one, two], indent=1))
-    assert rows(listed) == [("a.json:2 (item 1)", one), ("a.json:6 (item 2)", two)]
-    assert rows(written(tmp_path, "a.csv", 'a,b\r\n1,"x, y"\r\n2,z\r\n')) == [("a.csv:2", one), ("a.csv:3", two)]
-    assert rows(written(tmp_path, "a.tsv", "a\tb\n1\tx, y\n\n2\tz\n")) == [("a.tsv:2", one), ("a.tsv:4", two)]
-    assert rows(written(tmp_path, "b.csv", 'a,b\n1,"two\nlines"\n2,z\n'))[1] == ("b.csv:4", two)
+    first, second = {"a": "1", "b": "x, y"}, {"a": "2", "b": "z"}
+    lines = written(tmp_path, "a.jsonl", f"{json.dumps(first)}\n\n  {json.dumps(second)}  \n")
+    assert rows(lines) == [("a.jsonl:1", first), ("a.jsonl:3", second)]
+    listed = written(tmp_path, "a.json", json.dumps([first, second], indent=1))
+    assert rows(listed) == [("a.json:2 (item 1)", first), ("a.json:6 (item 2)", second)]
+    assert rows(written(tmp_path, "a.csv", 'a,b\r\n1,"x, y"\r\n2,z\r\n')) == [("a.csv:2", first), ("a.csv:3", second)]
+    assert rows(written(tmp_path, "a.tsv", "a\tb\n1\tx, y\n\n2\tz\n")) == [("a.tsv:2", first), ("a.tsv:4", second)]
+    assert rows(written(tmp_path, "b.csv", 'a,b\n1,"two\nlines"\n2,z\n'))[1] == ("b.csv:4", second)
 
 
 def test_a_line_separator_within_a_string_ends_no_row(tmp_path):
@@ -128,7 +128,7 @@ def test_ten_megabytes_in_one_line_are_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("a.jsonl", '{"a": 1}\n{"a": \n{"a": 2}', "a.jsonl:2: not JSON at column 7 (Expecting value): it is truncated"),
         ("a.jsonl", '{"a": 1} {"a": 2}', "a.jsonl:1: text follows the record at column 9"),
@@ -142,8 +142,8 @@ def test_ten_megabytes_in_one_line_are_read(tmp_path):
         ("a.csv", 'a,b\n1,"2\n3,4\n', "a.csv:2: not a table"),
     ],
 )
-def test_faulty_rows_are_refused_with_their_line(tmp_path, name, content, told):
-    assert told in refused(read_rows, written(tmp_path, name, content))
+def test_faulty_rows_are_refused_with_their_line(tmp_path, name, content, message):
+    assert message in refused(read_rows, written(tmp_path, name, content))
 
 
 def test_all_faults_can_be_collected_instead(tmp_path):
@@ -162,7 +162,7 @@ def test_names_within_the_root_are_joined(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("../secret.jpg", "leads out of"),
         ("sub/../../secret.jpg", "leads out of"),
@@ -178,13 +178,13 @@ def test_names_within_the_root_are_joined(tmp_path):
         ("linked/secret.jpg", "leads out of"),
     ],
 )
-def test_names_that_lead_out_of_the_root_are_refused(tmp_path, name, told):
+def test_names_that_lead_out_of_the_root_are_refused(tmp_path, name, message):
     root = tmp_path / "root"
     (root / "sub").mkdir(parents=True)
     (tmp_path / "secret.jpg").touch()
     (root / "link.jpg").symlink_to(tmp_path / "secret.jpg")
     (root / "linked").symlink_to(tmp_path)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         inside(root, name)
 
 
@@ -205,7 +205,7 @@ def test_the_root_itself_may_be_a_link(tmp_path):
     assert inside(tmp_path / "root", "a.jpg") == tmp_path / "root" / "a.jpg"
 
 
-# Whatever the bytes
+# Arbitrary bytes
 
 
 @fuzz

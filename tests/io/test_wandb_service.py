@@ -13,7 +13,7 @@ KEY = "0" * 40
 
 @pytest.fixture
 def netrc(monkeypatch, tmp_path):
-    """A netrc file with a login to a server of the user's own."""
+    """A netrc file with a login to a self-hosted server."""
     path = tmp_path / "netrc"
     path.write_text(f"machine wandb.example.org login user password {KEY}\n")
     path.chmod(0o600)

@@ -55,7 +55,7 @@ def test_it_is_scaled_dot_product_attention(attention, x, context):
 
 def test_it_reads_only_where_the_mask_is_true_or_adds_nothing(attention, x, context):
     mask = torch.rand(2, 1, 3, 5) > 0.5
-    mask[..., 0] = True  # every query sees something
+    mask[..., 0] = True  # every query attends to something
     assert not mask.all()
     expected = by_definition(attention, x, context, mask)
     torch.testing.assert_close(attention.cross(x, context, mask), expected, **CLOSE)
@@ -76,7 +76,7 @@ def test_a_context_that_was_read_first_is_read_again(attention, x, context):
 
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
 def test_on_a_cpu_half_precision_attends_in_single_precision(kind, x, context, monkeypatch):
-    """There the fused kernel's way back is four times slower in half precision, under autocast as well."""
+    """On the CPU, the backward pass of the fused kernel is four times slower in half precision, also under autocast."""
     visible = []
     attend = torch.nn.functional.scaled_dot_product_attention
     monkeypatch.setattr(

@@ -117,8 +117,8 @@ def test_words_say_every_text_of_known_pieces(text):
 def test_blanks_that_no_training_text_has_are_read_as_one():
     words = Vocabulary(train_tokenizer(["a red circle"]))
     assert words.encode(["  a\t red\n circle "]) == words.encode(["a red circle"])
-    kept = Vocabulary(train_tokenizer(["a red circle", "a  red circle"]))
-    assert kept.encode(["a  red circle"]) != kept.encode(["a red circle"])
+    vocabulary = Vocabulary(train_tokenizer(["a red circle", "a  red circle"]))
+    assert vocabulary.encode(["a  red circle"]) != vocabulary.encode(["a red circle"])
 
 
 def test_scripts_without_blanks_are_read_letter_by_letter():

@@ -70,10 +70,10 @@ def test_padding_at_any_place_is_ignored(encoder):
     x = vectors(7)
     valid = torch.tensor([[True, False, True, True, False, False, True]])
     block = torch.tensor([[0, 0, 0, 0, 0, 0, 1]])
-    kept = valid[0]
+    mask = valid[0]
     holes = encoder.trunk(tokens(x, block, valid))
-    dense = encoder.trunk(tokens(x[:, kept], block[:, kept]))
-    torch.testing.assert_close(holes.embeddings[:, kept], dense.embeddings, **CLOSE)
+    dense = encoder.trunk(tokens(x[:, mask], block[:, mask]))
+    torch.testing.assert_close(holes.embeddings[:, mask], dense.embeddings, **CLOSE)
 
 
 @torch.no_grad()
