@@ -140,7 +140,7 @@ class Batch(NamedTuple):
         prompts: B prompts as written.
         references: B tuples of reference answers or sentences.
         groups: B group names.
-        pictures: B names of images: the key of the first sample of the split with that image.
+        image_names: B names of images: the key of the first sample of the split with that image.
     """
 
     keys: tuple[str, ...]
@@ -152,7 +152,7 @@ class Batch(NamedTuple):
     prompts: tuple[str, ...]
     references: tuple[tuple[str, ...], ...]
     groups: tuple[str, ...]
-    pictures: tuple[str, ...]
+    image_names: tuple[str, ...]
 
     @property
     def size(self) -> int:

@@ -32,6 +32,10 @@ def task(kind, **arguments):
             "optimization.pretrained_factor is now optimization.pretrained_lr_scale",
         ),
         (task("Drawing", blank=0.1), "task.blank is now task.caption_dropout"),
+        (
+            task("Drawing", judge={"class_path": "SceneJudge", "init_args": {"cache": "x"}}),
+            "judge.cache is now judge.cache_dir",
+        ),
         (task("Generation", head="own"), "`head: own` is now `head: pretrained`"),
         (task("Generation", decoding={"class_path": "Beam"}), "Beam is now BeamSearch"),
         ({"model": {"init_args": {"connector": {"class_path": "MLP"}}}}, "MLP is now MLPConnector"),

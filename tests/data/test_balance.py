@@ -1,4 +1,4 @@
-"""With data.balance, answers are drawn as often as asked, also if a sample has several answers with weights."""
+"""With data.balance, answers have the requested frequencies, also if samples have several weighted answers."""
 
 from collections import Counter
 
@@ -15,11 +15,11 @@ SOFT = [[(0, 1.0)]] * 5 + [[(0, 1.0), (1, 0.3)]] * 3 + [[(1, 1.0)]] + [[(1, 0.3)
 
 
 def drawn(answers, weights):
-    """The share of draws of each answer, a sample counting for its answers by their normalised weights."""
+    """The share of draws of each answer; a sample counts for each of its answers by its normalised weight."""
     total = Counter()
     for given, weight in zip(answers, weights, strict=True):
         for index, share in given:
-            total[index] += float(weight) * share / sum(one for _, one in given)
+            total[index] += float(weight) * share / sum(other_weight for _, other_weight in given)
     return [total[index] / total.total() for index in sorted(total)]
 
 
@@ -30,9 +30,9 @@ def test_hard_answers_are_weighted_by_their_inverse_frequency():
 
 
 def test_soft_answers_are_drawn_equally_often():
-    found = balance(SOFT, 1.0)
-    assert drawn(SOFT, found.weights) == pytest.approx([1 / 3] * 3, abs=1e-6)
-    assert found.solved
+    solution = balance(SOFT, 1.0)
+    assert drawn(SOFT, solution.weights) == pytest.approx([1 / 3] * 3, abs=1e-6)
+    assert solution.solved
 
 
 def test_an_exponent_between_0_and_1_lies_between():
@@ -50,18 +50,20 @@ def test_counted_draws_of_an_order_agree_with_the_expectation():
     ]
     data = MultimodalData(tiny.Samples(train=samples), batch_size=4, balance=1.0)
     data.connect(tiny.fusion(vocabulary=data.vocabulary))
-    order, seen = data.train_order(), Counter()
+    order, draws = data.train_order(), Counter()
     for epoch in range(2000):
         order.set_epoch(epoch)
-        seen.update(index for _, index in order)
-    assert drawn(SOFT, [seen[index] for index in range(len(SOFT))]) == pytest.approx([1 / 3] * 3, abs=0.01)
+        draws.update(index for _, index in order)
+    assert drawn(SOFT, [draws[index] for index in range(len(SOFT))]) == pytest.approx([1 / 3] * 3, abs=0.01)
 
 
 def test_what_cannot_be_met_is_brought_close_and_stated():
-    found = balance([[(0, 1.0)]] * 3 + [[(0, 0.6), (1, 0.3)]], 1.0)
-    assert not found.solved
-    assert (found.least, found.most) == pytest.approx((2 / 3, 4 / 3), abs=1e-3), "answer 1 is a third of one sample"
-    assert "drawn 0.67 to 1.33 times as often as requested, and the 4 samples count as 1" in found.describe(1.0)
+    solution = balance([[(0, 1.0)]] * 3 + [[(0, 0.6), (1, 0.3)]], 1.0)
+    assert not solution.solved
+    assert (solution.least, solution.most) == pytest.approx((2 / 3, 4 / 3), abs=1e-3), (
+        "answer 1 is a third of one sample"
+    )
+    assert "drawn 0.67 to 1.33 times as often as requested, and the 4 samples count as 1" in solution.describe(1.0)
 
 
 def test_samples_without_answers_are_drawn_like_frequent_ones():

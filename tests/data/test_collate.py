@@ -1,4 +1,4 @@
-"""From samples to a batch: what stands where, and which block each word is in."""
+"""Collating samples into a batch: the positions and the block ids of all tokens."""
 
 from pathlib import Path
 
@@ -6,15 +6,15 @@ import pytest
 import torch
 from helpers import tiny
 
-from velm_lightning.data.collate import Texts, cut_targets, known_answers, picture_names
+from velm_lightning.data.collate import Texts, cut_targets, image_names, known_answers
 from velm_lightning.types import Sample
 
 PICTURES = torch.zeros(3, 3, tiny.SIZE, tiny.SIZE, dtype=torch.uint8)
 
 
 def collated(*samples, words=None):
-    found = words or tiny.vocabulary()
-    return Texts(samples, found).batch(range(len(samples)), PICTURES[: len(samples)])
+    vocabulary = words or tiny.vocabulary()
+    return Texts(samples, vocabulary).batch(range(len(samples)), PICTURES[: len(samples)])
 
 
 def sample(text="", target=None):
@@ -44,7 +44,7 @@ def test_captioning_is_a_sentence_after_an_empty_prompt(vocabulary):
     assert batch.block_ids.tolist() == [[0, 0, 1, 2, 3, 4]]
 
 
-def test_an_empty_sentence_is_its_end_alone():
+def test_an_empty_sentence_is_only_its_end():
     assert collated(sample("a", "")).block_ids.tolist() == [[0, 0, 0, 1]]
 
 
@@ -98,7 +98,7 @@ def test_answers_that_the_vocabulary_lacks_are_left_out(vocabulary):
     assert not collated(sample("a", {"zebra": 1.0})).answers.any()
 
 
-def test_where_sentences_are_produced_there_are_no_answers():
+def test_targets_are_either_sentences_or_answers():
     batch = collated(sample("a", "b"), words=tiny.vocabulary(answers=(), counts=()))
     assert batch.answers.shape == (1, 0)
 
@@ -108,27 +108,27 @@ def test_samples_come_in_the_order_that_was_asked_for(indices):
     samples = tiny.questions()
     batch = Texts(samples, tiny.vocabulary()).batch(indices, PICTURES[: len(indices)])
     wanted = [samples[i] for i in indices]
-    assert batch.keys == tuple(one.key for one in wanted)
-    assert batch.prompts == tuple(one.text for one in wanted)
-    assert batch.references == tuple(one.references for one in wanted)
-    assert batch.groups == tuple(one.group for one in wanted)
+    assert batch.keys == tuple(sample.key for sample in wanted)
+    assert batch.prompts == tuple(sample.text for sample in wanted)
+    assert batch.references == tuple(sample.references for sample in wanted)
+    assert batch.groups == tuple(sample.group for sample in wanted)
     whole = tiny.batch(samples, tiny.vocabulary())
     for row, index in enumerate(indices):
         assert batch.ids[row][batch.mask[row]].tolist() == whole.ids[index][whole.mask[index]].tolist()
         assert torch.equal(batch.answers[row], whole.answers[index])
 
 
-def test_pictures_are_handed_on_as_they_are():
+def test_images_are_handed_on_as_they_are():
     pictures = torch.stack([tiny.picture(n) for n in range(3)])
     assert Texts(tiny.questions(), tiny.vocabulary()).batch([0, 1, 2], pictures).image is pictures
 
 
-def test_a_picture_is_named_after_the_first_sample_that_shows_it():
+def test_a_image_is_named_after_the_first_sample_that_shows_it():
     shared, other = tiny.picture(0), tiny.picture(0)
     images = [shared, other, shared, Path("a.jpg"), Path("b.jpg"), Path("a.jpg"), (shared, other), (shared, other)]
     samples = [tiny.questions()[0]._replace(key=f"q{n}", image=image) for n, image in enumerate(images)]
-    assert picture_names(samples) == ["q0", "q1", "q0", "q3", "q4", "q3", "q6", "q6"]
+    assert image_names(samples) == ["q0", "q1", "q0", "q3", "q4", "q3", "q6", "q6"]
 
 
-def test_a_batch_names_its_pictures():
-    assert Texts(tiny.questions(), tiny.vocabulary()).batch([2, 0], torch.zeros(2)).pictures == ("q2", "q0")
+def test_a_batch_names_its_images():
+    assert Texts(tiny.questions(), tiny.vocabulary()).batch([2, 0], torch.zeros(2)).image_names == ("q2", "q0")

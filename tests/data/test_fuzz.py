@@ -1,4 +1,4 @@
-"""Whatever stands in the files of a dataset, or of results: samples come out that can be written, or an InputError."""
+"""Any content of a dataset or result file gives samples that can be written, or an InputError."""
 
 import gzip
 import json
@@ -23,14 +23,14 @@ values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=2) | st.di
 
 
 def paths(value, at=()):
-    """Every place in a JSON value."""
+    """The paths of all values in a JSON value."""
     yield at
     for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
         yield from paths(item, (*at, key))
 
 
 def changed(data, whole):
-    """The JSON value with a few of its places put out of order: replaced, removed, or doubled."""
+    """The JSON value with a few of its values replaced, removed or duplicated."""
     whole = json.loads(json.dumps(whole))
     for at in data.draw(st.lists(st.sampled_from([at for at in paths(whole) if at]), max_size=3)):
         inner = whole
@@ -43,12 +43,12 @@ def changed(data, whole):
             elif isinstance(inner, list) and data.draw(st.booleans()):
                 inner.append(inner[at[-1]])
         except (TypeError, KeyError, IndexError):
-            continue  # an earlier change took the place away
+            continue  # an earlier change removed this value
     return whole
 
 
 def damaged(data, content):
-    """The bytes with a few of them changed, perhaps cut."""
+    """The bytes with a few of them changed, possibly truncated."""
     content = bytearray(content)
     for at in data.draw(st.lists(st.integers(0, len(content) - 1), max_size=4)):
         content[at] = data.draw(st.integers(0, 255))
@@ -56,7 +56,7 @@ def damaged(data, content):
 
 
 def put(data, path, whole):
-    """Write the file, its values or its bytes out of order."""
+    """Write the file with changed values or changed bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(whole, str):
         content = damaged(data, whole.encode())
@@ -67,9 +67,9 @@ def put(data, path, whole):
 
 
 def sound(dataset, folder, split):
-    """Samples that can be written into a run's files, or an error that can be printed; a check never stops."""
+    """Reading gives samples that can be written to a run's files, or a printable error; a check never raises."""
     problems = []
-    for read in (dataset.split, lambda name: [one.sample for one in dataset.read(name, problems)]):
+    for read in (dataset.split, lambda name: [located.sample for located in dataset.read(name, problems)]):
         try:
             for sample in read(split):
                 assert isinstance(sample.key, str)
@@ -167,19 +167,19 @@ def test_results_references_and_predictions(tmp_path, data, name):
     put(data, tmp_path / name, RESULTS[name])
     for read in (read_results, lambda path: read_references([path]), read_rows):
         try:
-            found = read(tmp_path / name)
-            repr(found).encode()
+            captions = read(tmp_path / name)
+            repr(captions).encode()
         except InputError as error:
             str(error).encode()
             assert name in str(error)  # noqa: PT017
 
 
 def test_unpaired_surrogates_in_an_answer_are_replaced(tmp_path):
-    said = [{"answer": text} for text in ("\ud800", " a\nb ")]
-    found = {**ANNOTATIONS["annotations"][0], "question_id": "q\n1", "answers": said, "answer_type": "\ud800"}
+    answers = [{"answer": text} for text in ("\ud800", " a\nb ")]
+    annotation = {**ANNOTATIONS["annotations"][0], "question_id": "q\n1", "answers": answers, "answer_type": "\ud800"}
     asked = {**QUESTIONS["questions"][0], "question_id": "q\n1"}
     (tmp_path / "v2_OpenEnded_mscoco_train2014_questions.json").write_text(json.dumps({"questions": [asked]}))
-    (tmp_path / "v2_mscoco_train2014_annotations.json").write_text(json.dumps({"annotations": [found]}))
+    (tmp_path / "v2_mscoco_train2014_annotations.json").write_text(json.dumps({"annotations": [annotation]}))
     (sample,) = VQAv2(tmp_path).split("train")
     assert (sample.key, sample.references, sample.group) == ("q 1", ("\ufffd", "a b"), "\ufffd")
 

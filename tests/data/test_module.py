@@ -1,4 +1,4 @@
-"""The one data module: batches, vocabulary, and an order and augmentation that no worker, rank or fusion changes."""
+"""The data module: batches, vocabulary, and order and augmentation that workers, ranks and fusions do not change."""
 
 import re
 from collections import Counter
@@ -20,7 +20,7 @@ FLIPS = (v2.RandomHorizontalFlip(0.5), v2.RandomCrop(tiny.SIZE, padding=2))
 
 
 def data(train=24, val=7, test=5, place=(0, 1), **arguments):
-    """A data module at one rank, for a model that wants pictures as they are."""
+    """A data module at one rank, for a model that expects images without resizing."""
     splits = {"train": tiny.many(train), "val": tiny.many(val, "val"), "test": tiny.many(test, "test")}
     made = MultimodalData(**{"dataset": tiny.Samples(**splits), "batch_size": 4} | arguments)
     made.trainer = SimpleNamespace(
@@ -41,12 +41,12 @@ def train(made, epoch=0):
 
 
 def merged(batches):
-    """Keys and pictures of several batches, as if they were one."""
+    """Keys and images of several batches, concatenated."""
     return sum((batch.keys for batch in batches), ()), torch.cat([batch.image for batch in batches])
 
 
 def pictures(batches):
-    """The picture that each key was shown with."""
+    """The image of each key."""
     return {key: image for batch in batches for key, image in zip(batch.keys, batch.image, strict=True)}
 
 
@@ -57,7 +57,7 @@ def same(a, b):
 # Batches
 
 
-def test_a_batch_holds_each_samples_own_picture_text_and_answers():
+def test_a_batch_holds_each_samples_own_image_text_and_answers():
     samples = {sample.key: sample for sample in tiny.many(24)}
     batches = train(data())
     assert sorted(key for batch in batches for key in batch.keys) == sorted(samples)
@@ -81,7 +81,7 @@ def test_prediction_uses_the_test_split_or_else_validation():
     assert next(iter(data(test=0).predict_dataloader())).keys[0] == "val-000"
 
 
-def test_pictures_take_the_geometry_that_the_model_wants():
+def test_images_take_the_geometry_that_the_model_wants():
     made = data()
     made.trainer.lightning_module.transform = ImageTransform(tiny.SIZE // 2)
     made.setup("fit")
@@ -153,11 +153,11 @@ def test_augmentation_is_a_function_of_seed_epoch_and_key():
     assert not same(first, pictures(train(data(augment=FLIPS, seed=2), epoch=2)))
 
 
-def test_samples_that_show_one_picture_are_augmented_apart():
-    one = tiny.picture(0)
-    samples = [sample._replace(image=one) for sample in tiny.many(24)]
-    shown = pictures(train(data(dataset=tiny.Samples(train=samples), augment=FLIPS)))
-    assert len({image.numpy().tobytes() for image in shown.values()}) > 10
+def test_samples_that_show_one_image_are_augmented_apart():
+    image = tiny.picture(0)
+    samples = [sample._replace(image=image) for sample in tiny.many(24)]
+    images = pictures(train(data(dataset=tiny.Samples(train=samples), augment=FLIPS)))
+    assert len({image.numpy().tobytes() for image in images.values()}) > 10
 
 
 def test_augmentation_is_drawn_from_a_documented_seed():
@@ -170,26 +170,26 @@ def test_augmentation_is_drawn_from_a_documented_seed():
         assert torch.equal(image, torch.randint(0, 256, image.shape, dtype=torch.uint8, generator=generator))
 
 
-def test_augmentation_leaves_the_random_state_of_training_alone():
+def test_augmentation_does_not_change_the_random_state():
     made = data(augment=FLIPS)
     before = torch.get_rng_state()
     made.split("train").__getitems__([(0, 0), (0, 1)])
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_targets_grow_in_the_first_epochs_of_training_alone():
+def test_targets_grow_in_the_first_epochs_of_training_only():
     splits = {name: [s._replace(target="a red circle") for s in tiny.many(8, name)] for name in ("train", "val")}
     made = data(dataset=tiny.Samples(**splits), target_lengths=[1, 3])
     longest = [max(int(batch.block_ids.max()) for batch in train(made, epoch)) for epoch in range(4)]
-    assert longest == [1, 3, 4, 4]  # its end is the fourth
+    assert longest == [1, 3, 4, 4]  # the fourth is its end token
     assert {int(batch.block_ids.max()) for batch in made.val_dataloader()} == {4}
 
 
 def test_evaluation_is_not_augmented():
     made = data(augment=FLIPS)
     for name in ("val", "test"):
-        shown = made.split(name).__getitems__([(0, i) for i in range(5)])
-        assert torch.equal(shown.image, torch.stack([sample.image for sample in made.samples(name)[:5]]))
+        batch = made.split(name).__getitems__([(0, i) for i in range(5)])
+        assert torch.equal(batch.image, torch.stack([sample.image for sample in made.samples(name)[:5]]))
 
 
 def test_the_order_follows_the_seed():
@@ -199,22 +199,22 @@ def test_the_order_follows_the_seed():
 def test_a_balanced_order_draws_all_answers_equally_often():
     samples = [sample._replace(target={("no" if i else "yes"): 1.0}) for i, sample in enumerate(tiny.many(24))]
     made = data(dataset=tiny.Samples(train=samples), balance=1.0)
-    seen = Counter(key == "train-000" for epoch in range(40) for key in merged(train(made, epoch))[0])
-    assert seen[True] / seen.total() == pytest.approx(0.5, abs=0.05)
+    draws = Counter(key == "train-000" for epoch in range(40) for key in merged(train(made, epoch))[0])
+    assert draws[True] / draws.total() == pytest.approx(0.5, abs=0.05)
 
 
-def test_the_order_can_be_told_without_reading_a_batch():
+def test_the_order_is_known_without_reading_a_batch():
     made = data()
     order = made.train_order()
     order.set_epoch(2)
-    told = [made.samples("train")[index].key for _, index in order]
-    assert tuple(told) == merged(train(made, 2))[0]
+    keys = [made.samples("train")[index].key for _, index in order]
+    assert tuple(keys) == merged(train(made, 2))[0]
 
 
-# What the model learns of the data
+# Vocabulary and splits
 
 
-def test_words_come_from_the_training_split_alone():
+def test_words_come_only_from_the_training_split():
     splits = {"train": [sample("a", "red circle")], "val": [sample("a", "blue square")]}
     words = MultimodalData(tiny.Samples(**splits), TrainedTokenizer("word")).vocabulary
     assert words.unknown not in words.encode(["red circle"])[0]
@@ -249,7 +249,7 @@ def test_the_longest_length_reaches_the_vocabulary():
 
 
 @pytest.mark.parametrize("field", ["key", "text", "target", "references", "group"])
-def test_the_fingerprint_changes_with_whatever_a_sample_says(field):
+def test_the_fingerprint_changes_with_any_field_of_a_sample(field):
     samples = tiny.many(3)
     changed = {"key": "other", "text": "other", "target": {"red": 1.0}, "references": ("other",), "group": "other"}
     other = [*samples[:2], samples[2]._replace(**{field: changed[field]})]
@@ -260,7 +260,17 @@ def test_the_fingerprint_changes_with_whatever_a_sample_says(field):
     assert len(before) == 16
 
 
-def test_splits_that_are_missing_are_said_to_be_so():
+def test_a_fingerprint_is_computed_once_per_split(monkeypatch):
+    made, reads = data(), Counter()
+    split = made.dataset.split
+    monkeypatch.setattr(made.dataset, "split", lambda name: reads.update([name]) or split(name))
+    first = {name: made.fingerprint(name) for name in ("train", "val")}
+    assert {name: made.fingerprint(name) for name in ("train", "val")} == first
+    assert reads == {"train": 1, "val": 1}
+    assert first["train"] != first["val"]
+
+
+def test_splits_that_are_missing_are_reported():
     made = data(test=0)
     assert made.has("val")
     assert not made.has("test")
@@ -279,7 +289,7 @@ def test_numbers_that_make_no_sense_are_refused(arguments):
 
 
 @pytest.mark.parametrize("mode", ["memory", "disk", "disabled"])
-def test_a_missing_picture_is_named(tmp_path, mode):
+def test_a_missing_image_is_named(tmp_path, mode):
     Image.new("RGB", (20, 20)).save(tmp_path / "there.png")
     samples = [sample(name, image=tmp_path / f"{name}.png") for name in ("there", "missing")]
     with pytest.raises(InputError, match=r"missing\.png"):
@@ -287,24 +297,24 @@ def test_a_missing_picture_is_named(tmp_path, mode):
 
 
 @pytest.mark.parametrize("mode", ["memory", "disk", "disabled"])
-def test_pictures_are_the_same_wherever_they_are_kept(tmp_path, mode):
+def test_images_are_the_same_wherever_they_are_kept(tmp_path, mode):
     for n in range(4):
         Image.fromarray(tiny.picture(n).permute(1, 2, 0).numpy()).save(tmp_path / f"{n}.png")
     samples = [sample(str(n), image=tmp_path / f"{n}.png") for n in range(4)]
-    shown = pictures(train(data(dataset=tiny.Samples(train=samples), image_cache=mode, cache_dir=tmp_path / "cache")))
-    assert same(shown, {str(n): tiny.picture(n) for n in range(4)})
+    images = pictures(train(data(dataset=tiny.Samples(train=samples), image_cache=mode, cache_dir=tmp_path / "cache")))
+    assert same(images, {str(n): tiny.picture(n) for n in range(4)})
 
 
 def sample(key, text="red circle", target=None, image=None):
     return Sample(key, tiny.picture(0) if image is None else image, text, target or {"yes": 1.0}, ("yes",))
 
 
-# Pictures that cannot be read
+# Unreadable images
 
 
 @pytest.fixture
 def with_bad_pictures(tmp_path):
-    """Samples whose pictures are files; the second and the third are cut in the middle."""
+    """Samples whose images are files; the second and the third file are truncated."""
     samples = []
     for sample in tiny.many(8):
         path = tmp_path / f"{sample.key}.png"
@@ -322,14 +332,14 @@ def of(samples, **arguments):
 
 
 @pytest.mark.parametrize("mode", ["memory", "disk", "disabled"])
-def test_a_sample_without_a_readable_picture_may_be_left_out(with_bad_pictures, capsys, tmp_path, mode):
+def test_a_sample_without_a_readable_image_may_be_left_out(with_bad_pictures, capsys, tmp_path, mode):
     made = of(with_bad_pictures, image_cache=mode, on_bad_image="skip", cache_dir=tmp_path, augment=[FLIPS[0]])
     keys = [key for batch in train(made) for key in batch.keys]
     readable = [sample.key for place, sample in enumerate(with_bad_pictures) if place not in (1, 2)]
     assert sorted(keys) == readable
     train(made, epoch=1)
-    told = capsys.readouterr().err
-    assert told.count("skipped: sample 'train-001': ") == told.count("train-002.png: cannot be read") == 1
+    printed = capsys.readouterr().err
+    assert printed.count("skipped: sample 'train-001': ") == printed.count("train-002.png: cannot be read") == 1
 
 
 @pytest.mark.parametrize("mode", ["memory", "disabled"])
@@ -352,6 +362,6 @@ def test_a_batch_may_be_empty(with_bad_pictures, vocabulary):
     assert learner.predict_step(batch, 0) == []
 
 
-def test_kept_features_have_no_place_for_pictures_left_out(with_bad_pictures):
+def test_kept_features_cannot_skip_images(with_bad_pictures):
     with pytest.raises(InputError, match=r"data\.on_bad_image=skip cannot be combined with data\.cache_features=true"):
         of(with_bad_pictures, on_bad_image="skip", cache_features=True)

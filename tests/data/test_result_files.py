@@ -1,4 +1,4 @@
-"""Captions of any system are read from the files that people have; what cannot be scored is refused by its place."""
+"""Captions of any system are read from the usual file formats; errors name the place of an unusable caption."""
 
 import json
 import math
@@ -46,12 +46,14 @@ def test_rows_of_an_evaluation_are_written_as_coco_results(tmp_path):
 
 
 def test_what_was_read_can_be_written(tmp_path, put):
-    read = read_results(put("".join(json.dumps(one._asdict()) + "\n" for one in (row("1"), row("2"))), "val.jsonl"))
+    read = read_results(
+        put("".join(json.dumps(prediction._asdict()) + "\n" for prediction in (row("1"), row("2"))), "val.jsonl")
+    )
     write_results(tmp_path / "out.json", read.captions)
     assert json.loads((tmp_path / "out.json").read_text()) == [entry(1), entry(2)]
 
 
-def test_only_one_caption_an_image_is_written(tmp_path):
+def test_only_one_caption_per_image_is_written(tmp_path):
     assert "image '42' has two captions" in refused(write_results, tmp_path / "a.json", [row(), row()])
     assert "there are no captions to write" in refused(write_results, tmp_path / "a.json", {})
     assert not (tmp_path / "a.json").exists()
@@ -71,11 +73,14 @@ def test_an_object_of_image_and_caption(put):
 
 
 def test_predictions_of_a_run_bring_their_references(put):
-    path = put("".join(json.dumps(one._asdict()) + "\n" for one in (row("1"), row("2", "a cat", ()))), "test.jsonl")
+    path = put(
+        "".join(json.dumps(prediction._asdict()) + "\n" for prediction in (row("1"), row("2", "a cat", ()))),
+        "test.jsonl",
+    )
     assert read_results(path) == ({"1": "a dog", "2": "a cat"}, {"1": ("a dog runs", "the dog"), "2": ()})
 
 
-def test_text_has_a_caption_a_line(put):
+def test_text_has_one_caption_per_line(put):
     assert read_results(put("a dog\r\n\n[a] cat\n", "out.txt")).captions == {"1": "a dog", "2": "", "3": "[a] cat"}
     assert read_results(put("a dog", "out")).captions == {"1": "a dog"}
 
@@ -87,7 +92,7 @@ def test_control_characters_become_blanks(put):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("", "results.json: holds no captions: was the file truncated?"),
         ("[]", "results.json: holds no captions"),
@@ -107,12 +112,12 @@ def test_control_characters_become_blanks(put):
         ({"images": [], "annotations": []}, "is a file of references: give the results first, then --references"),
     ],
 )
-def test_unusable_results_are_refused_with_their_location(put, content, told):
-    assert told in refused(read_results, put(content))
+def test_unusable_results_are_refused_with_their_location(put, content, message):
+    assert message in refused(read_results, put(content))
 
 
 @pytest.mark.parametrize(
-    ("predicted", "told"),
+    ("predicted", "message"),
     [
         ({**row()._asdict(), "prediction": None}, "val.jsonl:2: prediction is null"),
         ({**row()._asdict(), "references": "a dog"}, "val.jsonl:2: references are 'a dog': give a list"),
@@ -121,9 +126,9 @@ def test_unusable_results_are_refused_with_their_location(put, content, told):
         (row("1")._asdict(), "val.jsonl:2: image '1' is also in"),
     ],
 )
-def test_unusable_predictions_are_refused_with_their_line(put, predicted, told):
-    path = put("\n".join(json.dumps(one) for one in (row("1")._asdict(), predicted)), "val.jsonl")
-    assert told in refused(read_results, path)
+def test_unusable_predictions_are_refused_with_their_line(put, predicted, message):
+    path = put("\n".join(json.dumps(record) for record in (row("1")._asdict(), predicted)), "val.jsonl")
+    assert message in refused(read_results, path)
 
 
 # References
@@ -135,10 +140,17 @@ def test_references_are_read_from_the_files_that_people_have(put):
     sentences = [[{"raw": text, "sentid": n} for n, text in enumerate(texts)] for texts in expected.values()]
     files = [
         put({"images": [], "annotations": rows}, "coco.json"),
-        put({"images": [{"imgid": n, "sentences": said} for n, said in enumerate(sentences, 1)]}, "karpathy.json"),
+        put(
+            {
+                "images": [
+                    {"imgid": n, "sentences": sentences_of_image} for n, sentences_of_image in enumerate(sentences, 1)
+                ]
+            },
+            "karpathy.json",
+        ),
         put({key: list(texts) for key, texts in expected.items()}, "object.json"),
         put(rows, "list.json"),
-        put("".join(json.dumps(row(*one)._asdict()) + "\n" for one in (("1", "", expected["1"]),)), "val.jsonl"),
+        put("".join(json.dumps(row(*fields)._asdict()) + "\n" for fields in (("1", "", expected["1"]),)), "val.jsonl"),
     ]
     for path in files[:-1]:
         assert read_references([path]) == expected, path
@@ -156,7 +168,7 @@ def test_text_references_have_a_file_for_each_writer(put):
 
 
 @pytest.mark.parametrize(
-    ("content", "name", "told"),
+    ("content", "name", "message"),
     [
         ("", "a.json", "a.json: holds no captions"),
         ({"annotations": []}, "a.json", "a.json: has no list 'annotations'"),
@@ -167,8 +179,8 @@ def test_text_references_have_a_file_for_each_writer(put):
         ("a dog\n\na cat", "a.txt", "a.txt:2: caption is empty"),
     ],
 )
-def test_references_that_cannot_be_scored_against_are_refused(put, content, name, told):
-    assert told in refused(read_references, [put(content, name)])
+def test_references_that_cannot_be_scored_against_are_refused(put, content, name, message):
+    assert message in refused(read_references, [put(content, name)])
 
 
 def test_predictions_without_references_give_none(put):

@@ -11,12 +11,12 @@ from velm_lightning.data.samplers import SPREAD, EvaluationSampler, TrainSampler
 from velm_lightning.io.seeding import stable_number
 from velm_lightning.types import InputError
 
-PINNED = 6745592693919859453  # blake2b of "0\x1f1\x1fkey", cut to 63 bits, worked out apart
+PINNED = 6745592693919859453  # blake2b of "0\x1f1\x1fkey", truncated to 63 bits, computed separately
 COUNTS, SIZES, WORLDS = st.integers(1, 200), st.integers(1, 80), st.integers(1, 8)
 
 
 def batches(order):
-    """The batches that a loader cuts from an order, and the epochs they were given."""
+    """The batches that a loader makes of an order, and their epochs."""
     places = list(order)
     return [[index for _, index in places[i : i + order.batch_size]] for i in range(0, len(places), order.batch_size)]
 
@@ -30,7 +30,7 @@ def train(count, size, world=1, epoch=0, seed=0, **more):
 
 
 def merged(ranks):
-    """The batches of all ranks together, step by step."""
+    """The batches of all ranks, concatenated per step."""
     return [sum(step, []) for step in zip(*ranks, strict=True)]
 
 
@@ -38,9 +38,9 @@ def merged(ranks):
 
 
 def test_an_epoch_shows_every_sample_once():
-    (found,) = train(12, 4)
-    assert sorted(sum(found, [])) == list(range(12))
-    assert [len(batch) for batch in found] == [4, 4, 4]
+    (batches,) = train(12, 4)
+    assert sorted(sum(batches, [])) == list(range(12))
+    assert [len(batch) for batch in batches] == [4, 4, 4]
 
 
 def test_the_order_is_a_function_of_seed_and_epoch():
@@ -74,15 +74,15 @@ def test_every_rank_has_equally_many_steps_of_equal_size(count, size, world):
     if count < world:
         return
     ranks = train(count, size, world)
-    sizes = {len(batch) for found in ranks for batch in found}
-    assert len({len(found) for found in ranks}) == 1
+    sizes = {len(batch) for batches in ranks for batch in batches}
+    assert len({len(batches) for batches in ranks}) == 1
     assert len(ranks[0]) >= 1
     assert sizes == {min(size, count // world)}
-    seen = Counter(index for found in ranks for batch in found for index in batch)
-    assert set(seen.values()) == {1}
+    draws = Counter(index for batches in ranks for batch in batches for index in batch)
+    assert set(draws.values()) == {1}
     order = TrainSampler(count, size, 0, 0, world)
     assert len(order) == len(list(order))
-    assert order.left_out == count - len(seen) < world * order.batch_size
+    assert order.left_out == count - len(draws) < world * order.batch_size
 
 
 def test_other_samples_are_left_out_in_each_epoch():
@@ -100,12 +100,12 @@ def test_a_place_carries_its_epoch_so_that_workers_need_no_state():
 def test_weights_are_relative_frequencies():
     weights = torch.tensor([1.0, 3.0, 0.0, 0.0])
     order = TrainSampler(4, 4, seed=0, weights=weights)
-    seen = Counter()
+    draws = Counter()
     for epoch in range(2000):
         order.set_epoch(epoch)
-        seen.update(index for _, index in order)
-    assert set(seen) == {0, 1}
-    assert seen[1] / 8000 == pytest.approx(0.75, abs=0.02)
+        draws.update(index for _, index in order)
+    assert set(draws) == {0, 1}
+    assert draws[1] / 8000 == pytest.approx(0.75, abs=0.02)
 
 
 def test_a_weighted_order_is_the_same_at_any_number_of_processes():
@@ -125,16 +125,16 @@ def test_every_sample_is_evaluated_once(count, size, world):
     if count < world:
         return
     ranks = evaluated(count, size, world)
-    assert sorted(index for found in ranks for batch in found for index in batch) == list(range(count))
-    assert all(found for found in ranks), "a rank without batches would not take part in gathering"
-    assert max(len(batch) for found in ranks for batch in found) <= size
-    for rank, found in enumerate(ranks):
-        assert len(EvaluationSampler(count, size, rank, world)) == sum(map(len, found))
+    assert sorted(index for batches in ranks for batch in batches for index in batch) == list(range(count))
+    assert all(batches for batches in ranks), "a rank without batches would not take part in gathering"
+    assert max(len(batch) for batches in ranks for batch in batches) <= size
+    for rank, batches in enumerate(ranks):
+        assert len(EvaluationSampler(count, size, rank, world)) == sum(map(len, batches))
 
 
 @given(st.integers(SPREAD, 200), SIZES, WORLDS)
 def test_evaluation_batches_do_not_depend_on_the_process_count(count, size, world):
-    together = [batch for found in evaluated(count, size, world) for batch in found]
+    together = [batch for batches in evaluated(count, size, world) for batch in batches]
     assert sorted(together) == evaluated(count, size, 1)[0]
 
 
@@ -165,7 +165,7 @@ def test_a_stable_seed_is_the_same_in_any_process():
     assert stable_number(0, 1, "key") == PINNED
 
 
-def test_stable_seeds_tell_their_parts_apart():
+def test_stable_seeds_depend_on_every_part():
     assert len({stable_number(1, 11), stable_number(11, 1), stable_number(1, 1, 1), stable_number(111)}) == 4
     assert all(0 <= stable_number(0, n) < 2**63 for n in range(100))
 
@@ -174,7 +174,7 @@ def test_an_order_that_goes_on_leaves_out_what_has_been_seen():
     whole = TrainSampler(23, 4, seed=5, rank=1, world=2)
     whole.set_epoch(3)
     resumed = TrainSampler(23, 4, seed=5, rank=1, world=2)
-    resumed.go_on(3, 1)
+    resumed.resume_at(3, 1)
     assert list(resumed) == list(whole)[4:]
     assert len(resumed) == len(whole), "an epoch has as many steps as before"
     for order in (whole, resumed):
@@ -182,6 +182,8 @@ def test_an_order_that_goes_on_leaves_out_what_has_been_seen():
     assert list(resumed) == list(whole)
 
 
-def test_what_an_epoch_leaves_out_is_told():
-    told = TrainSampler(23, 4, seed=0, world=2).said()
-    assert told.startswith("training: 2 steps of 8 samples over 2 processes an epoch; 7 of the 23 samples are left out")
+def test_what_an_epoch_leaves_out_is_reported():
+    sentence = TrainSampler(23, 4, seed=0, world=2).describe()
+    assert sentence.startswith(
+        "training: 2 steps of 8 samples over 2 processes per epoch; 7 of the 23 samples are left out"
+    )

@@ -1,4 +1,4 @@
-"""Files are there whole or not at all, whatever happens while they are written; checkpoints are such files."""
+"""Atomic writes: after any fault while writing, a file is complete or absent; this includes checkpoints."""
 
 import os
 import resource
@@ -11,7 +11,12 @@ import pytest
 import torch
 
 from velm_lightning.io.atomic import remove_parts, replacing, write_atomic
-from velm_lightning.tracking.checkpoints import AtomicCheckpointIO, newest_usable, random_state, restore_random_state
+from velm_lightning.tracking.checkpoint_files import (
+    AtomicCheckpointIO,
+    newest_usable,
+    random_state,
+    restore_random_state,
+)
 from velm_lightning.types import InputError
 
 
@@ -22,7 +27,7 @@ def test_a_fault_while_writing_leaves_the_old_file(tmp_path):
         file.write(b"half of the new")
         raise ArithmeticError
     assert path.read_text() == "old"
-    assert [found.name for found in tmp_path.iterdir()] == ["file.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
 
 
 @pytest.mark.slow
@@ -36,9 +41,9 @@ def test_a_writer_that_is_killed_leaves_the_old_file(tmp_path):
     )
     assert subprocess.run([sys.executable, "-c", code, path], check=False).returncode == -signal.SIGKILL
     assert path.read_text() == "old"
-    assert len(list(tmp_path.iterdir())) == 2, "a part that nobody takes for the file"
+    assert len(list(tmp_path.iterdir())) == 2, "the old file and a part of the new one"
     remove_parts(tmp_path)
-    assert [found.name for found in tmp_path.iterdir()] == ["file.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
 
 
 # A disk that is full
@@ -46,7 +51,7 @@ def test_a_writer_that_is_killed_leaves_the_old_file(tmp_path):
 
 @pytest.fixture
 def little_space(tmp_path):
-    """A folder with room for one mebibyte: a disk of that size, or where it cannot be had, no larger files."""
+    """A folder with space for one mebibyte: a mounted disk or, without the right to mount, a limit on file sizes."""
     folder = tmp_path / "disk"
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder]
@@ -77,7 +82,7 @@ def test_a_full_disk_is_named_and_the_old_checkpoint_intact(little_space):
     ):
         files.save_checkpoint(content(1_000_000), path)
     assert len(files.load_checkpoint(path)["state_dict"]["weight"]) == 1000
-    assert [found.name for found in little_space.iterdir()] == ["last.ckpt"]
+    assert [path.name for path in little_space.iterdir()] == ["last.ckpt"]
 
 
 def test_a_full_disk_is_named_for_other_files_too(little_space):
@@ -89,7 +94,7 @@ def test_a_full_disk_is_named_for_other_files_too(little_space):
 @pytest.mark.skipif(os.name != "posix", reason="users are switched")
 def test_a_folder_without_the_right_to_write_is_named(tmp_path):
     if os.geteuid() == 0:
-        os.seteuid(65534)  # root may write everywhere
+        os.seteuid(65534)  # root can write everywhere
         try:
             with pytest.raises(InputError, match=r"last\.ckpt cannot be written: Permission denied"):
                 AtomicCheckpointIO().save_checkpoint(content(1), tmp_path / "last.ckpt")
@@ -101,17 +106,17 @@ def test_a_folder_without_the_right_to_write_is_named(tmp_path):
             AtomicCheckpointIO().save_checkpoint(content(1), tmp_path / "last.ckpt")
 
 
-# Which checkpoint is taken
+# The choice of a checkpoint
 
 
 def test_the_newest_checkpoint_that_can_be_read_is_taken(tmp_path):
     files, folder = AtomicCheckpointIO(), tmp_path / "checkpoints"
     names = ("oldest.ckpt", "older.ckpt", "weights_only.ckpt", "cut.ckpt")
     for age, name in zip((4, 3, 2, 1), names, strict=True):
-        found = content(10)
+        newest = content(10)
         if name == "weights_only.ckpt":
-            del found["optimizer_states"]
-        files.save_checkpoint(found, folder / name)
+            del newest["optimizer_states"]
+        files.save_checkpoint(newest, folder / name)
         if name == "cut.ckpt":
             (folder / name).write_bytes((folder / name).read_bytes()[:-100])
         os.utime(folder / name, (time.time() - age, time.time() - age))

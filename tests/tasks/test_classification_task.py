@@ -1,4 +1,4 @@
-"""Classification against values worked out by hand: losses, predictions, rows and figures."""
+"""Classification against values computed by hand: losses, predictions, rows and metrics."""
 
 import math
 
@@ -46,7 +46,7 @@ def test_soft_answers_are_made_to_sum_to_1():
     assert loss_of([0.0, 0.6, 0.3]) == pytest.approx(loss_of([0.0, 1.0, 0.5]))
 
 
-def test_the_sigmoid_asks_about_every_answer_apart():
+def test_the_sigmoid_treats_each_answer_separately():
     # binary cross-entropies of 1/2, 2/3 and 3/4 against 0, 0.6 and 0.3
     expected = -math.log(1 / 2)
     expected += -0.6 * math.log(2 / 3) - 0.4 * math.log(1 / 3)
@@ -93,7 +93,7 @@ def test_sigmoid_focal_loss_uses_the_distance_to_each_weight():
 
 
 @pytest.mark.parametrize("arguments", [{}, {"focal": 2.0}, {"balance": 1.0}, {"loss": "sigmoid"}])
-def test_the_loss_stays_finite_where_the_model_is_sure(arguments):
+def test_the_loss_stays_finite_if_the_model_is_certain(arguments):
     logits = tensor([[1000.0, 0.0, -1000.0]], requires_grad=True)
     for answer in range(3):
         loss = task(**arguments).losses(logits, torch.eye(3)[answer : answer + 1]).sum()
@@ -102,7 +102,7 @@ def test_the_loss_stays_finite_where_the_model_is_sure(arguments):
         assert gradient.isfinite().all()
 
 
-EDGES = {  # logits at which a probability is 0 or 1, exactly or but for rounding, and soft answers that are met
+EDGES = {  # logits with probabilities of 0 or 1, exact or rounded, and soft answers that are predicted exactly
     "certain": [[1000.0, 0.0, -1000.0]],
     "nearly certain": [[17.0, 0.0, -103.0]],
     "met": [[0.0, 0.0, math.log(3)]],  # the sigmoid's 1/2, 1/2 and 3/4
@@ -215,7 +215,7 @@ def test_no_more_answers_are_given_than_there_are(batch):
     assert sum(probability for _, probability in best) == pytest.approx(1)
 
 
-def test_a_batch_may_be_turned_toward_other_answers(batch):
+def test_a_batch_may_be_given_other_answers(batch):
     turned = task().with_targets(batch, ["yes", "no", "yes"])
     assert turned.answers.tolist() == [[0, 0, 1], [1, 0, 0], [0, 0, 1]]
     assert turned.ids is batch.ids
@@ -230,7 +230,7 @@ def test_a_model_predicts_what_its_head_says(batch):
     assert [row.confidence for row in rows] == pytest.approx(logits.softmax(-1).amax(-1).tolist())
 
 
-# Figures
+# Metrics
 
 
 def row(key, prediction, references, score=None, loss=0.5, group="g"):

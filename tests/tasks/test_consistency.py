@@ -1,4 +1,4 @@
-"""Consistency: the share of statements that are judged correctly for every picture, as the official scripts count."""
+"""Consistency: the share of statements that are judged correctly for every image, as in the official scripts."""
 
 import math
 
@@ -11,7 +11,7 @@ from velm_lightning.types import InputError, Prediction
 
 
 def rows(**right):
-    """Rows of these keys, ``_`` standing for ``-``, judged right or wrong."""
+    """Rows with these keys, in which ``_`` is written for ``-``, and the score 1 or 0."""
     return [
         Prediction(key.replace("_", "-"), "", "it is so", "true", ("true" if good else "false",), math.nan, 0.5, 0.1)
         for key, good in right.items()

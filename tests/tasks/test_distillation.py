@@ -40,22 +40,22 @@ def student(path, kind="classification", **arguments):
     return tiny.fusion(LateFusion, task=Distillation(TASKS[kind][0](dropout=0.0), path, **arguments))
 
 
-def test_the_loss_is_the_sum_of_what_it_is_said_to_be(teach, kind):
+def test_the_loss_is_the_documented_sum(teach, kind):
     path, teacher = teach(kind)
     made = student(path, kind, temperature=3.0, soft=0.25, hidden=0.5)
     made.eval()
-    made.task.train()  # no dropout elsewhere, so that both sides can be worked out again
+    made.task.train()  # without dropout in other parts, so that both sides can be computed again
     task, batch = made.task.task, tiny.batch(TASKS[kind][1](), made.vocabulary)
     states = task.vectors(made, made(batch), batch)
     thought = teacher.task.vectors(teacher, teacher(batch), batch)
-    wanted, said = (teacher.task.head_logits(thought) / 3).softmax(-1), (task.head_logits(states) / 3).softmax(-1)
-    divergence = (wanted * (wanted.log() - said.log())).sum(-1).mean()
+    wanted, predicted = (teacher.task.head_logits(thought) / 3).softmax(-1), (task.head_logits(states) / 3).softmax(-1)
+    divergence = (wanted * (wanted.log() - predicted.log())).sum(-1).mean()
     expected = 0.75 * task.loss_from_logits(task.head_logits(states), batch) + 0.25 * 9 * divergence
     expected = expected + 0.5 * F.mse_loss(made.task.map(states), thought)
     torch.testing.assert_close(made.task.loss(made, batch), expected)
 
 
-def test_a_student_comes_to_answer_as_its_teacher_does(teach, batch):
+def test_a_student_learns_the_answers_of_its_teacher(teach, batch):
     path, teacher = teach()
     made = student(path, soft=1.0, temperature=1.0).train()
     optimizer = Optimization(learning_rate=0.02, weight_decay=0.0).configure(made, 60)["optimizer"]
@@ -92,7 +92,7 @@ def test_a_student_is_rebuilt_without_its_teacher(teach, kind, tmp_path):
     assert to_config(again) == to_config(made)
 
 
-def test_in_evaluation_it_is_the_task_alone(teach, batch):
+def test_in_evaluation_it_is_the_task(teach, batch):
     made = student(teach()[0]).eval()
     assert made.task.loss(made, batch) == made.task.task.loss(made, batch)
 
@@ -113,9 +113,9 @@ def test_a_teacher_of_other_data_is_refused(changes, message, teach):
         student(path)
 
 
-def test_a_teacher_that_wants_other_pictures_is_refused(teach, batch):
+def test_a_teacher_that_expects_other_images_is_refused(teach, batch):
     made = student(teach(image_encoder=tiny.cnn(size=32))[0]).train()
-    with pytest.raises(InputError, match="task.teacher wants pictures as .*size=32.*and the student .*size=16"):
+    with pytest.raises(InputError, match="task.teacher expects images as .*size=32.*and the student as .*size=16"):
         made.task.loss(made, batch)
 
 

@@ -1,4 +1,4 @@
-"""Pictures from captions: the loss, what reaches the canvas with every fusion, and evaluations that repeat."""
+"""Image generation: the loss, the inputs that affect the image in every fusion, and reproducible evaluations."""
 
 import math
 
@@ -22,7 +22,7 @@ from velm_lightning.fusion import (
 )
 from velm_lightning.tasks import Drawing
 from velm_lightning.tasks.drawing import SOONEST, distance
-from velm_lightning.tasks.judges import Judge, Sight
+from velm_lightning.tasks.judges import Descriptions, Judge
 from velm_lightning.types import InputError, Sample
 
 FUSIONS = {
@@ -41,14 +41,14 @@ CLOSE = {"atol": 1e-10, "rtol": 0.0}
 
 
 class Brightness(Judge):
-    """Says whether a picture is light or dark, and asks for that."""
+    """Describes an image as light or dark."""
 
-    def look(self, pictures):
-        light = pictures.double().mean((1, 2, 3))
-        said = tuple("light" if one > 127.5 else "dark" for one in light)
-        return Sight(said, (light / 255 - 0.5).abs() * 2, pictures.double().mean((2, 3)))
+    def describe(self, images):
+        light = images.double().mean((1, 2, 3))
+        descriptions = tuple("light" if brightness > 127.5 else "dark" for brightness in light)
+        return Descriptions(descriptions, (light / 255 - 0.5).abs() * 2, images.double().mean((2, 3)))
 
-    def right(self, description, caption):
+    def compare(self, description, caption):
         return {"score": float(description in caption), "odd": float(description not in caption)}
 
     @property
@@ -81,7 +81,7 @@ def batch(vocabulary):
 
 @pytest.fixture(params=[(f, t) for f in FUSIONS for t in TEXTS], ids="-".join, scope="module")
 def model(request):
-    """Shared by the tests below, which leave it as it is."""
+    """Shared by the tests below, which must not change it."""
     return build(*request.param).double().eval()
 
 
@@ -94,11 +94,11 @@ def no_blanks(batch):
 
 
 def predicted(model, batch, blank=None):
-    """What the pictures will be, from the same noise."""
+    """The patches of the images that are drawn from the same noise."""
     noise = torch.randn(batch.size, 16, 48, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     time = torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)[: batch.size]
     caption = model.task.embed_caption(model, batch.words, no_blanks(batch) if blank is None else blank)
-    return model.task.picture(model, caption, noise, time)
+    return model.task.predict_image(model, caption, noise, time)
 
 
 def test_patches_are_cut_and_joined_without_loss():
@@ -123,10 +123,10 @@ def test_the_loss_is_the_squared_error_of_the_velocity(batch):
     model = build().eval()
     pixels = cut(batch.image.float() / 127.5 - 1, PATCH)
     noise, time = torch.randn_like(pixels), torch.tensor([0.0, 0.5, 0.99])
-    model.task.picture = lambda *_: pixels + 0.2
+    model.task.predict_image = lambda *_: pixels + 0.2
     losses = model.task.losses(model, batch, no_blanks(batch), noise, time)
     torch.testing.assert_close(losses, torch.tensor([0.04, 0.16, 0.04 / SOONEST**2]), rtol=1e-4, atol=1e-4)
-    model.task.picture = lambda *_: pixels
+    model.task.predict_image = lambda *_: pixels
     assert model.task.losses(model, batch, no_blanks(batch), noise, time).max() < 1e-6
     velocity = model.task.velocity(model, None, noise, torch.zeros(3))
     torch.testing.assert_close(velocity, pixels - noise)
@@ -157,7 +157,7 @@ def test_padding_of_the_caption_reaches_nothing(model, batch):
 
 
 @torch.no_grad()
-def test_of_a_blank_caption_nothing_is_read(model, batch):
+def test_a_blank_caption_is_not_read(model, batch):
     blank = torch.ones(batch.size, dtype=torch.bool)
     turned = batch._replace(ids=torch.cat([batch.ids[:, :1], batch.ids[:, 1:].flip(0)], 1))
     torch.testing.assert_close(predicted(model, turned, blank), predicted(model, batch, blank), **CLOSE)
@@ -171,12 +171,14 @@ def test_the_canvas_is_seen_except_by_the_image_only_control(model, batch):
     noise, time = torch.randn(3, 16, 48).double(), torch.rand(3).double()
     other = noise.clone()
     other[:, 7] += 1
-    change = model.task.picture(model, caption, other, time) - model.task.picture(model, caption, noise, time)
+    change = model.task.predict_image(model, caption, other, time) - model.task.predict_image(
+        model, caption, noise, time
+    )
     assert (change[:, 7].abs().amax(-1) > 1e-9).all() == (not isinstance(model, ImageOnly))
 
 
 def silent(model, name):
-    """Say whether a gradient of zero is by design: of what the fusion hides, the caption or the canvas."""
+    """Return whether a gradient is zero by design, because the fusion hides the caption or the canvas."""
     caption = name.startswith(("text_encoder.embedding", "text_encoder.position", "task.reader.", "task.norm."))
     canvas = name.startswith(("task.canvas.", "task.position", "task.time.", "connector."))
     return caption if isinstance(model, TextOnly) else canvas and isinstance(model, ImageOnly)
@@ -205,15 +207,15 @@ def test_a_drawing_depends_only_on_caption_and_key(fusion, batch):
 
 
 @torch.no_grad()
-def test_guidance_of_1_follows_the_conditional_velocity_alone(batch):
+def test_guidance_of_1_uses_only_the_conditional_velocity(batch):
     model, flow = build("interactive-co").eval(), Flow(3, 1)
-    one = model.task.draw(model, batch.words, batch.keys, flow)
+    guided = model.task.draw(model, batch.words, batch.keys, flow)
     model.task.caption_dropout = 1.0
     read, calls = model.task.velocity, []
     model.task.velocity = lambda *given: calls.append(1) or read(*given)
-    assert torch.equal(model.task.draw(model, batch.words, batch.keys, flow), one)
+    assert torch.equal(model.task.draw(model, batch.words, batch.keys, flow), guided)
     assert len(calls) == flow.steps
-    assert not torch.equal(model.task.draw(model, batch.words, batch.keys, Flow(3, 6)), one)
+    assert not torch.equal(model.task.draw(model, batch.words, batch.keys, Flow(3, 6)), guided)
 
 
 def test_evaluations_repeat_and_metrics_follow_from_rows(batch):
@@ -234,11 +236,11 @@ def test_the_distance_covers_only_the_last_evaluation(batch):
     model = build().eval()
     assert math.isnan(model.task.extra_metrics()["FID(brightness)"])
     rows = model.task.aggregate(model, model.task.predict(model, batch))
-    found = model.task.extra_metrics()["FID(brightness)"]
-    assert found > 0
+    distance_of_last = model.task.extra_metrics()["FID(brightness)"]
+    assert distance_of_last > 0
     assert "FID(brightness)" not in model.task.compute_metrics(rows)
     model.task.aggregate(model, model.task.predict(model, batch))
-    assert model.task.extra_metrics()["FID(brightness)"] == found
+    assert model.task.extra_metrics()["FID(brightness)"] == distance_of_last
 
 
 def test_the_distance_of_shifted_features_is_the_squared_shift():
@@ -248,13 +250,13 @@ def test_the_distance_of_shifted_features_is_the_squared_shift():
     assert math.isnan(distance([(features[0], features[0])]))
 
 
-def test_an_answer_is_what_the_judge_sees_in_the_drawing(batch):
+def test_an_answer_is_the_description_of_the_drawing(batch):
     model = build().eval()
     rows = model.task.predict(model, batch)
     assert model.task.top_answers(model, batch, 5) == [[(row.prediction, row.confidence)] for row in rows]
 
 
-def test_a_checkpoint_alone_draws_the_same(batch, tmp_path):
+def test_a_rebuilt_checkpoint_draws_the_same(batch, tmp_path):
     model = build("late-gate").eval()
     content = {"state_dict": model.state_dict()}
     checkpoint.pack(model, content)

@@ -1,4 +1,4 @@
-"""Sentences from every fusion: the loss, decoding with and without the cache, and the figures of a table."""
+"""Sentences from every fusion: the loss, decoding with and without the cache, and the metrics of a table."""
 
 import math
 from functools import partial
@@ -27,7 +27,7 @@ TEXTS = {
 
 
 def model_of(kind=EarlyFusion, text=tiny.transformer, **task):
-    """A model whose weights are large enough that its sentences differ from picture to picture."""
+    """A model whose weights are large enough that its sentences differ between images."""
     torch.manual_seed(0)
     model = tiny.fusion(kind, text_encoder=text(), task=Generation(**task)).eval()
     for parameter in model.parameters():
@@ -56,20 +56,24 @@ def batch_of(model):
 def test_the_cache_changes_no_word_and_no_score(kind, text, decoding):
     model = model_of(kind, text)
     cached, plain = sentences(decoding, CachedSteps, model), sentences(decoding, UncachedSteps, model)
-    assert [[one.ids for one in sample] for sample in cached] == [[one.ids for one in sample] for sample in plain]
+    assert [[hypothesis.ids for hypothesis in sample] for sample in cached] == [
+        [hypothesis.ids for hypothesis in sample] for sample in plain
+    ]
     for ours, theirs in zip(sum(cached, []), sum(plain, []), strict=True):
         assert ours.score == pytest.approx(theirs.score, abs=1e-5)
 
 
 @every_fusion
-def test_a_sample_is_told_the_same_alone_and_in_a_batch(kind):
+def test_a_sample_is_decoded_alike_in_any_batch(kind):
     model, decoding = model_of(kind), BeamSearch(beams=2, max_length=6)
     together = sentences(decoding, CachedSteps, model)
     with torch.no_grad():
         for place, sample in enumerate(tiny.translations()):
             alone = tiny.batch([sample], model.vocabulary)
             steps = CachedSteps(model, alone, model.task.logits, decoding.max_length)
-            assert [one.ids for one in decoding(steps, model.vocabulary.end)[0]] == [one.ids for one in together[place]]
+            assert [hypothesis.ids for hypothesis in decoding(steps, model.vocabulary.end)[0]] == [
+                hypothesis.ids for hypothesis in together[place]
+            ]
 
 
 def test_decoding_never_looks_at_the_target(batch):
@@ -82,8 +86,8 @@ def test_decoding_never_looks_at_the_target(batch):
             int(((b == 0) & v).sum()) for b, v in zip(given.block_ids, given.mask, strict=True)
         )
     with torch.no_grad():
-        found = [decoding(CachedSteps(model, one, model.task.logits, 5), 2) for one in (batch, other)]
-    assert found[0] == found[1]
+        decoded = [decoding(CachedSteps(model, given, model.task.logits, 5), 2) for given in (batch, other)]
+    assert decoded[0] == decoded[1]
 
 
 def test_the_loss_is_the_mean_over_target_tokens(batch):
@@ -97,7 +101,7 @@ def test_the_loss_is_the_mean_over_target_tokens(batch):
     torch.testing.assert_close(model.task.loss(model, batch), torch.stack(terms).mean())
 
 
-def test_label_smoothing_counts_in_training_alone(batch):
+def test_label_smoothing_applies_only_in_training(batch):
     model, plain = model_of(label_smoothing=0.2), model_of()
     torch.testing.assert_close(model.task.loss(model, batch), plain.task.loss(plain, batch))
     assert model.train().task.loss(model, batch) != plain.train().task.loss(plain, batch)
@@ -115,7 +119,7 @@ def test_samples_without_sentences_are_refused():
 
 
 @pytest.mark.parametrize("kind", [EarlyFusion, InteractiveFusion, LateFusion], ids=lambda kind: kind.__name__)
-def test_a_few_sentences_are_learned_by_heart(kind):
+def test_a_few_sentences_are_memorised(kind):
     torch.manual_seed(1)
     model = tiny.fusion(kind, text_encoder=tiny.transformer(dim=32, dropout=0.0), task=Generation())
     batch = batch_of(model)
@@ -132,11 +136,11 @@ def test_a_few_sentences_are_learned_by_heart(kind):
 
 
 def test_rows_are_scored_by_the_whole_table():
-    said = {"a": "a red circle", "b": "a blue star and a circle", "c": "nothing"}
+    predictions = {"a": "a red circle", "b": "a blue star and a circle", "c": "nothing"}
     references = {"a": ("a red circle", "one red circle"), "b": ("a blue star",), "c": ("two squares",)}
-    rows = [Prediction(key, "", "", said[key], references[key], math.nan, 1.0, 0.5) for key in said]
+    rows = [Prediction(key, "", "", predictions[key], references[key], math.nan, 1.0, 0.5) for key in predictions]
     task = model_of().task
-    expected = score_captions(said, references)
+    expected = score_captions(predictions, references)
     scored = task.score(rows)
     assert [row.score for row in scored] == pytest.approx(expected["CIDEr-D"].samples.tolist())
     figures = task.compute_metrics(scored)
@@ -163,9 +167,9 @@ def test_an_answer_can_be_put_in_place_of_the_target(batch):
         [sample._replace(target=answer) for sample, answer in zip(tiny.translations(), answers, strict=True)],
         model.vocabulary,
     )
-    found = model.task.with_targets(batch, answers)
+    replaced = model.task.with_targets(batch, answers)
     width = wanted.ids.shape[1]
-    assert torch.equal(found.mask[:, :width], wanted.mask)
-    assert torch.equal(found.ids[:, :width][wanted.mask], wanted.ids[wanted.mask])
-    assert torch.equal(found.block_ids[:, :width][wanted.mask], wanted.block_ids[wanted.mask])
-    assert not found.mask[:, width:].any()
+    assert torch.equal(replaced.mask[:, :width], wanted.mask)
+    assert torch.equal(replaced.ids[:, :width][wanted.mask], wanted.ids[wanted.mask])
+    assert torch.equal(replaced.block_ids[:, :width][wanted.mask], wanted.block_ids[wanted.mask])
+    assert not replaced.mask[:, width:].any()

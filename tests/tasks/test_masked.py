@@ -53,9 +53,9 @@ def test_80_percent_of_targets_are_masked_and_10_are_replaced():
     batch = tiny.batch(texts(*["is there a red circle left of the square ?"] * 200), model.vocabulary)
     given, targets = given_to(model, batch)
     hidden = (given == model.vocabulary.mask)[targets.places].float().mean()
-    kept = (given == batch.ids)[targets.places].float().mean()
+    unchanged = (given == batch.ids)[targets.places].float().mean()
     assert abs(hidden - 0.8) < 0.03
-    assert 0.08 < kept < 0.14  # a changed word may be the same by chance
+    assert 0.08 < unchanged < 0.14  # a changed word may be the same by chance
     assert torch.equal(given[~targets.places], batch.ids[~targets.places])
 
 

@@ -1,4 +1,4 @@
-"""A mixture is the weighted sum of its tasks, and each keeps its own figures."""
+"""A mixture is the weighted sum of its tasks, and each task has its own metrics."""
 
 import math
 
@@ -35,13 +35,13 @@ def test_the_loss_is_the_weighted_sum(model, described):
     torch.manual_seed(1)
     whole = model.task.loss(model, described)
     torch.manual_seed(1)
-    words, pairs = (part.loss(model, described) for _, part in model.task.each())
+    words, pairs = (part.loss(model, described) for _, part in model.task.named_tasks())
     torch.testing.assert_close(whole, words + 0.25 * pairs)
 
 
-def test_each_task_reports_what_it_would_alone(model, described):
+def test_each_task_reports_what_it_would_by_itself(model, described):
     figures = model.task.compute_metrics(rows_of(model, described))
-    for name, part in model.task.each():
+    for name, part in model.task.named_tasks():
         with torch.no_grad():
             alone = part.compute_metrics(part.aggregate(model, sorted(part.predict(model, described))))
         for figure, value in alone.items():
@@ -56,7 +56,7 @@ def test_rows_name_their_task_and_have_distinct_keys(model, described):
     assert [row.key for row in rows if row.group == "words"] == list(described.keys)
 
 
-def test_rows_are_scored_anew_in_their_order(model, described):
+def test_rows_are_scored_again_in_their_order(model, described):
     rows = rows_of(model, described)
     again = model.task.score([row._replace(score=math.nan) for row in rows])
     assert [row.key for row in again] == [row.key for row in rows]
@@ -72,15 +72,15 @@ def test_the_headline_may_be_another_task(model, described):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({"weights": {"word": 1.0}}, "names 'word': choose among words, pairs"),
         ({"headline": "none"}, "names 'none'"),
         ({"weights": {"pairs": 0.0}}, "task.weights.pairs=0.0 must be above 0"),
     ],
 )
-def test_names_and_weights_are_checked(wrong, told):
-    with pytest.raises(InputError, match=told):
+def test_names_and_weights_are_checked(wrong, message):
+    with pytest.raises(InputError, match=message):
         mixture(**wrong)
 
 

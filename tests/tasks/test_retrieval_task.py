@@ -1,4 +1,4 @@
-"""Retrieval: what pairs are drawn together, which wrong ones teach, and how a whole split is searched."""
+"""Retrieval: positive pairs, hard negatives, and the search over a whole split."""
 
 import math
 
@@ -22,7 +22,7 @@ WORDS = ("red", "blue", "how many", "is there", "circle", "what colour", "square
 
 
 def pairs(count, texts=1):
-    """Pictures with a few texts each."""
+    """Images with a few texts each."""
     return [
         Sample(f"p{i}-{j}", picture, f"{WORDS[i % 8]} {WORDS[(i // 8 + j + 1) % 8]}", None, ())
         for i, picture in enumerate(map(tiny.picture, range(count)))
@@ -48,8 +48,10 @@ def evaluated(model, samples, size=3):
 
 def similarity(model, samples):
     batch = tiny.batch(samples, model.vocabulary)
-    found = model.task.vectors(model, model.encode_image(batch.image), model.encode_text(model.embed_text(batch.words)))
-    return model.task.similarity(*found)
+    unit_vectors = model.task.vectors(
+        model, model.encode_image(batch.image), model.encode_text(model.embed_text(batch.words))
+    )
+    return model.task.similarity(*unit_vectors)
 
 
 # The loss.
@@ -70,7 +72,7 @@ def test_the_softmax_contrast_is_cross_entropy_both_ways():
     torch.testing.assert_close(contrast(model, [0, 1, 2, 3], images, texts), expected)
 
 
-def test_the_sigmoid_contrast_judges_each_pair_by_itself():
+def test_the_sigmoid_contrast_treats_each_pair_separately():
     model, images, texts = model_of(contrast="sigmoid", temperature=0.5), unit(3, 6), unit(3, 6)
     logits = images @ texts.T / 0.5 - 10
     sign = 2 * torch.eye(3) - 1
@@ -78,7 +80,7 @@ def test_the_sigmoid_contrast_judges_each_pair_by_itself():
     torch.testing.assert_close(contrast(model, [0, 1, 2], images, texts), expected)
 
 
-def test_texts_of_one_picture_are_each_others_pairs():
+def test_texts_of_one_image_are_each_others_pairs():
     model, images, texts = model_of(temperature=1.0), unit(3, 6), unit(3, 6)
     images[1] = images[0]
     logits = images @ texts.T
@@ -114,7 +116,7 @@ def test_each_text_passes_the_trunk_once_unless_fused_before(kind, passed, monke
         model.text_encoder, "trunk", lambda text, cache=None: rows.append(len(text.embeddings)) or trunk(text)
     )
     model.task.loss(model, tiny.batch(pairs(5), model.vocabulary))
-    assert rows == passed  # early fusion reads five alone, then each with its image and two wrong pairs
+    assert rows == passed  # early fusion: five texts without an image, then three pairs per text
 
 
 def test_a_causal_trunk_reads_each_image_once_for_all_texts():
@@ -125,18 +127,18 @@ def test_a_causal_trunk_reads_each_image_once_for_all_texts():
     )
     batch = tiny.batch(pairs(3), model.vocabulary)
     image, text = model.encode_image(batch.image), model.embed_text(batch.words)
-    found = model.fuse_pairs(image, text, torch.tensor([0, 2, 2, 0]), torch.tensor([0, 1, 2, 2]))
+    fused = model.fuse_pairs(image, text, torch.tensor([0, 2, 2, 0]), torch.tensor([0, 1, 2, 2]))
     assert read == [(2, image.embeddings.shape[1]), (4, text.embeddings.shape[1])]
     one_by_one = [model.fuse_pairs(image, text, torch.tensor([i]), torch.tensor([t])) for i, t in ((0, 0), (2, 1))]
-    torch.testing.assert_close(found[:2], torch.cat(one_by_one))
-    found.sum().backward()
+    torch.testing.assert_close(fused[:2], torch.cat(one_by_one))
+    fused.sum().backward()
     assert all(p.grad is not None for part in (model.image_encoder, trunk.__self__) for p in part.parameters())
 
 
 @pytest.mark.parametrize(
     "kind", [LateFusion, *(pytest.param(kind, marks=pytest.mark.slow) for kind in (EarlyFusion, InteractiveFusion))]
 )
-def test_a_few_pairs_are_learned_by_heart(kind):
+def test_a_few_pairs_are_memorised(kind):
     model, samples = model_of(kind), pairs(6)
     batch = tiny.batch(samples, model.vocabulary)
     optimizer = torch.optim.Adam(model.parameters(), 0.003)
@@ -151,7 +153,7 @@ def test_a_few_pairs_are_learned_by_heart(kind):
 
 
 @pytest.mark.parametrize("kind", FUSIONS)
-def test_every_text_and_every_picture_has_its_rank(kind):
+def test_every_text_and_every_image_has_its_rank(kind):
     rows = evaluated(model_of(kind), pairs(4, texts=2))
     assert [row.group for row in rows] == ["text to image"] * 8 + ["image to text"] * 4
     assert all(1 <= rank_of(row) <= (4 if row.group == "text to image" else 7) for row in rows)
@@ -160,7 +162,7 @@ def test_every_text_and_every_picture_has_its_rank(kind):
     assert {row.image for row in rows} == {f"p{i}-0" for i in range(4)}
 
 
-def test_two_towers_rank_by_similarity_alone():
+def test_two_towers_rank_only_by_similarity():
     model, samples = model_of(shortlist=0), pairs(5)
     rows = {row.key: rank_of(row) for row in evaluated(model, samples)}
     with torch.no_grad():
@@ -172,7 +174,7 @@ def test_two_towers_rank_by_similarity_alone():
 
 @pytest.mark.parametrize("kind", [EarlyFusion, InteractiveFusion, LateFusion])
 def test_only_the_shortlist_is_put_in_another_order(kind):
-    """What reading together says of pairs beyond the shortlist does not count; within it, it decides."""
+    """The correction from fused states determines the order within the shortlist and nothing beyond it."""
     samples = pairs(6)
     alone = {row.key: rank_of(row) for row in evaluated(model_of(kind, shortlist=0), samples)}
     model = model_of(kind, shortlist=3)
@@ -210,23 +212,25 @@ def test_batch_and_chunk_sizes_do_not_change_the_result(monkeypatch):
 
 @pytest.mark.parametrize(("shortlist", "tokens"), [(0, 0), (3, 16)])
 def test_what_an_evaluation_keeps_is_no_larger_than_it_needs(shortlist, tokens):
-    """A process sends it to the others: views would bring whole batches along."""
+    """It is sent to other processes, and a view would include its whole batch."""
     model = model_of(shortlist=shortlist)
     with torch.no_grad():
         model.task.predict(model, tiny.batch(pairs(4, texts=2), model.vocabulary))
-    held = list(model.task._held.values())
-    parts = [one.vector for one in held] + [part for one in held if one.shown for part in one.shown]
+    cached = list(model.task._cached.values())
+    parts = [sample.vector for sample in cached] + [
+        part for sample in cached if sample.encoded_image for part in sample.encoded_image
+    ]
     assert [part.untyped_storage().nbytes() for part in parts] == [part.nbytes for part in parts]
-    assert [one.shown[1].shape[0] for one in held if one.shown] == [tokens] * 4
+    assert [sample.encoded_image[1].shape[0] for sample in cached if sample.encoded_image] == [tokens] * 4
 
 
-def test_a_picture_names_all_its_texts():
+def test_a_image_names_all_its_texts():
     rows = evaluated(model_of(), pairs(3, texts=2))
     texts = {row.key: row.references for row in rows if row.group == "image to text"}
     expected = {}
     for sample in pairs(3, texts=2):
         expected.setdefault(f"picture of {sample.key[:2]}-0", []).append(sample.text)
-    assert texts == {key: tuple(found) for key, found in expected.items()}
+    assert texts == {key: tuple(captions) for key, captions in expected.items()}
 
 
 def test_folds_are_searched_by_themselves_and_averaged():
@@ -234,9 +238,9 @@ def test_folds_are_searched_by_themselves_and_averaged():
     rows = evaluated(model, samples)
     halves = [evaluated(model_of(shortlist=0), part) for part in (samples[:2], samples[2:])]
     expected = [model.task.compute_metrics(half) for half in halves]
-    found = model.task.compute_metrics(rows)
+    metrics = model.task.compute_metrics(rows)
     assert {row.group for row in rows} == {f"{d.value}, fold {n}" for d in Direction for n in (1, 2)}
-    assert found == {name: (expected[0][name] + expected[1][name]) / 2 for name in found}
+    assert metrics == {name: (expected[0][name] + expected[1][name]) / 2 for name in metrics}
 
 
 def test_figures_are_recalls_and_median_ranks_of_both_directions():
@@ -244,11 +248,11 @@ def test_figures_are_recalls_and_median_ranks_of_both_directions():
     ranks = {"text to image": [1, 2, 7, 30], "image to text": [1, 1, 12]}
     rows = [
         Prediction(f"{group} {i}", group, "", f"rank {rank}; first: x", ("x",), *nothing)
-        for group, found in ranks.items()
-        for i, rank in enumerate(found)
+        for group, group_ranks in ranks.items()
+        for i, rank in enumerate(group_ranks)
     ]
     figures = Retrieval().compute_metrics(rows)
-    expected = {group: recall_at([rank - 1 for rank in found]) for group, found in ranks.items()}
+    expected = {group: recall_at([rank - 1 for rank in group_ranks]) for group, group_ranks in ranks.items()}
     assert figures["text_to_image_r5"] == expected["text to image"]["R@5"] == 0.5
     assert figures["image_to_text_r1"] == pytest.approx(2 / 3)
     assert figures["text_to_image_median_rank"] == 4.5
@@ -258,12 +262,12 @@ def test_figures_are_recalls_and_median_ranks_of_both_directions():
 
 @pytest.mark.parametrize(("kind", "asked"), [(TextOnly, "image to text"), (ImageOnly, "text to image")])
 def test_a_control_finds_the_same_whatever_it_is_asked(kind, asked):
-    """What it cannot see is all alike to it."""
+    """All inputs of the hidden modality are equal for a control."""
     rows = evaluated(model_of(kind), pairs(4))
     assert len({row.prediction.partition("first: ")[2] for row in rows if row.group == asked}) == 1
 
 
-def test_scores_are_computed_anew_from_stored_rows():
+def test_scores_are_computed_again_from_stored_rows():
     model = model_of()
     rows = evaluated(model, pairs(3))
     assert model.task.score([row._replace(score=math.nan) for row in rows]) == rows
@@ -288,12 +292,12 @@ def work(rank, store, results):
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
     samples = pairs(5, texts=2)
     model = model_of()
-    part = samples[:4] if rank == 0 else samples[4:]  # of two sizes, and the third picture is on both
+    part = samples[:4] if rank == 0 else samples[4:]  # parts of different size; both have the third image
     images, texts, names = vectors(len(samples))
-    own = slice(0, 4) if rank == 0 else slice(4, 10)
-    images, texts = images[own].requires_grad_(), texts[own].requires_grad_()
-    loss = model.task._contrast(images, texts, names[own])
-    (loss * (own.stop - own.start) / 5).backward()  # weighed as the mean over processes will be
+    rows_of_rank = slice(0, 4) if rank == 0 else slice(4, 10)
+    images, texts = images[rows_of_rank].requires_grad_(), texts[rows_of_rank].requires_grad_()
+    loss = model.task._contrast(images, texts, names[rows_of_rank])
+    (loss * (rows_of_rank.stop - rows_of_rank.start) / 5).backward()  # weighted as in the mean over processes
     rows = evaluated(model_of(EarlyFusion), part, size=2)
     torch.save((loss.detach(), images.grad, texts.grad, [tuple(row) for row in rows]), f"{results}/{rank}.pt")
     dist.destroy_process_group()
@@ -338,6 +342,6 @@ def test_every_caption_becomes_a_pair():
     assert data.split("val") == []
 
 
-def test_an_evaluation_may_take_a_few_captions_of_each_picture():
+def test_an_evaluation_may_take_a_few_captions_of_each_image():
     data = CaptionPairs(tiny.Samples(test=[captioned("c", 5)]), captions=2)
     assert len(data.split("test")) == 2

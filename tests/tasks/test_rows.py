@@ -1,4 +1,4 @@
-"""For every task, what an evaluation reports follows exactly from the rows that it stores."""
+"""For every task, the reported metrics follow exactly from the stored rows."""
 
 import json
 import math
@@ -24,7 +24,7 @@ from velm_lightning.tasks import (
     Retrieval,
     SelfCritical,
 )
-from velm_lightning.tasks.judges import Judge, Sight
+from velm_lightning.tasks.judges import Descriptions, Judge
 from velm_lightning.tasks.scorers import VQAAccuracy
 from velm_lightning.tasks.sentences import Answers, Captions, Translations
 from velm_lightning.tracking.record import RunRecord, summary_of
@@ -36,14 +36,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*(isinstance.treespec|many work
 
 
 class Brightness(Judge):
-    """Says whether a picture is light or dark."""
+    """Describes an image as light or dark."""
 
-    def look(self, pictures):
-        light = pictures.double().mean((1, 2, 3))
-        said = tuple("light" if one > 127.5 else "dark" for one in light)
-        return Sight(said, (light / 255 - 0.5).abs() * 2, pictures.double().mean((2, 3)))
+    def describe(self, images):
+        light = images.double().mean((1, 2, 3))
+        descriptions = tuple("light" if brightness > 127.5 else "dark" for brightness in light)
+        return Descriptions(descriptions, (light / 255 - 0.5).abs() * 2, images.double().mean((2, 3)))
 
-    def right(self, description, caption):
+    def compare(self, description, caption):
         return {"score": float(description in caption), "odd": float(description not in caption)}
 
     @property
@@ -55,20 +55,22 @@ class Brightness(Judge):
 
 
 def questions():
-    return [one._replace(references=(*one.references, "no", "red")) for one in tiny.many(12)]
+    return [sample._replace(references=(*sample.references, "no", "red")) for sample in tiny.many(12)]
 
 
 def sentences():
     words = tiny.TEXTS[3].split()
     for number in range(12):
-        said = tuple(" ".join(words[n : 3 + (number + n) % 6]) for n in range(2))
+        captions = tuple(" ".join(words[n : 3 + (number + n) % 6]) for n in range(2))
         yield tiny.Sample(
-            f"s{number:02}", tiny.picture(number), tiny.TEXTS[number % 3], said[0], said, "ab"[number % 2]
+            f"s{number:02}", tiny.picture(number), tiny.TEXTS[number % 3], captions[0], captions, "ab"[number % 2]
         )
 
 
 def drawings():
-    return [one._replace(target=None, references=(("dark", "light")[n % 2],)) for n, one in enumerate(sentences())]
+    return [
+        sample._replace(target=None, references=(("dark", "light")[n % 2],)) for n, sample in enumerate(sentences())
+    ]
 
 
 def teacher(folder):
@@ -103,7 +105,7 @@ def evaluated(kind, folder, missing):
     """A run that evaluated an untrained model on samples of which the first ``missing`` have no references."""
     make, samples = TASKS[kind]
     samples = list(samples())
-    nothing = [one._replace(target=None, references=(None, ())[n % 2]) for n, one in enumerate(samples[:missing])]
+    nothing = [sample._replace(target=None, references=(None, ())[n % 2]) for n, sample in enumerate(samples[:missing])]
     splits = tiny.Samples(train=samples, val=nothing + samples[missing:])
     data = MultimodalData(CaptionPairs(splits) if kind in ("retrieval", "folds") else splits, batch_size=5)
     torch.manual_seed(0)
@@ -121,13 +123,17 @@ def evaluated(kind, folder, missing):
 @pytest.mark.parametrize("kind", TASKS)
 def test_reported_figures_follow_exactly_from_stored_rows(kind, missing, tmp_path):
     if missing == 12 and kind in ("retrieval", "folds"):
-        pytest.skip("captions are what is searched for: without any there is no sample")
+        pytest.skip("every caption is a sample: without captions there is none")
     folder = evaluated(kind, tmp_path, missing)
     figures = verify(folder)
-    odd = [one for one in figures if one.reported != one.computed and not math.isnan(one.reported + one.computed)]
+    odd = [
+        figure
+        for figure in figures
+        if figure.reported != figure.computed and not math.isnan(figure.reported + figure.computed)
+    ]
     assert not odd
-    assert all(math.isnan(one.reported) == math.isnan(one.computed) for one in figures)
-    assert {"score", "samples"} <= {one.name for one in figures}
+    assert all(math.isnan(figure.reported) == math.isnan(figure.computed) for figure in figures)
+    assert {"score", "samples"} <= {figure.name for figure in figures}
 
 
 @pytest.mark.parametrize("kind", ["accuracy", "vqa", "captions", "translations", "answers", "written vqa", "drawing"])

@@ -1,4 +1,4 @@
-"""The judge of drawn scenes sees real ones rightly, and compares what it sees with what was asked."""
+"""The judge of scenes describes real images correctly and compares descriptions with captions."""
 
 import math
 
@@ -19,26 +19,35 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def judge(folder):
-    made = SceneJudge(cache=folder, **SMALL)
-    made.look(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))  # trains it
+    made = SceneJudge(cache_dir=folder, **SMALL)
+    made.describe(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))  # trains it
     return made
 
 
-def test_it_sees_what_real_pictures_of_captions_show(judge):
+def test_real_images_are_described_correctly(judge):
     data = ShapeDrawings(1, 0, 60, size=32)
-    sight = judge.look(data.images("test"))
-    right = [judge.right(said, s.text) for said, s in zip(sight.descriptions, data.split("test"), strict=True)]
-    assert sum(one["score"] for one in right) >= 57
-    assert sum(one["relation"] == 1 for one in right) >= sum(not math.isnan(one["relation"]) for one in right) - 3
-    assert ((sight.confidence > 0) & (sight.confidence <= 1)).all()
-    assert sight.features.shape[0] == 60
+    described = judge.describe(data.images("test"))
+    comparisons = [
+        judge.compare(description, s.text)
+        for description, s in zip(described.descriptions, data.split("test"), strict=True)
+    ]
+    assert sum(comparison["score"] for comparison in comparisons) >= 57
+    assert (
+        sum(comparison["relation"] == 1 for comparison in comparisons)
+        >= sum(not math.isnan(comparison["relation"]) for comparison in comparisons) - 3
+    )
+    assert ((described.confidence > 0) & (described.confidence <= 1)).all()
+    assert described.features.shape[0] == 60
 
 
 def test_descriptions_differ_between_images(judge):
     data = ShapeDrawings(1, 0, 60, size=32)
-    said = judge.look(data.images("test")).descriptions
+    descriptions = judge.describe(data.images("test")).descriptions
     others = [sample.text for sample in data.split("test")][1:]
-    assert sum(judge.right(one, text)["score"] for one, text in zip(said, others, strict=False)) < 6
+    assert (
+        sum(judge.compare(description, text)["score"] for description, text in zip(descriptions, others, strict=False))
+        < 6
+    )
 
 
 def test_its_accuracy_is_measured_on_held_out_images(judge):
@@ -47,16 +56,16 @@ def test_its_accuracy_is_measured_on_held_out_images(judge):
 
 def test_it_is_trained_once_and_then_loaded(judge, folder, monkeypatch):
     pictures = ShapeDrawings(1, 0, 4, size=32).images("test")
-    monkeypatch.setattr(SceneJudge, "_train", lambda *_: pytest.fail("it had learned already"))
-    again = SceneJudge(cache=folder, **SMALL)
-    assert again.name() == judge.name() != SceneJudge(seed=1, cache=folder, **SMALL).name()
-    assert torch.equal(again.look(pictures).features, judge.look(pictures).features)
+    monkeypatch.setattr(SceneJudge, "_train", lambda *_: pytest.fail("the weights were saved already"))
+    again = SceneJudge(cache_dir=folder, **SMALL)
+    assert again.name() == judge.name() != SceneJudge(seed=1, cache_dir=folder, **SMALL).name()
+    assert torch.equal(again.describe(pictures).features, judge.describe(pictures).features)
     assert again.accuracy == judge.accuracy
 
 
-def test_looking_keeps_the_global_random_state(tmp_path):
+def test_describing_keeps_the_global_random_state(tmp_path):
     before = torch.get_rng_state()
-    SceneJudge(scenes=20, epochs=1, cache=tmp_path).look(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
+    SceneJudge(scenes=20, epochs=1, cache_dir=tmp_path).describe(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -64,7 +73,7 @@ ASKED = "a red circle above a blue star"
 
 
 @pytest.mark.parametrize(
-    ("said", "score", "things", "relation"),
+    ("description", "score", "things", "relation"),
     [
         ("red circle in the top left, blue star in the centre", 1, 1, 1),
         ("blue star in the top left, red circle in the centre", 1, 1, 0),
@@ -75,20 +84,20 @@ ASKED = "a red circle above a blue star"
         ("nothing", 0, 0, 0),
     ],
 )
-def test_right_compares_things_and_their_relation(said, score, things, relation):
-    assert SceneJudge().right(said, ASKED) == {"score": score, "things": things, "relation": relation}
+def test_compare_checks_things_and_their_relation(description, score, things, relation):
+    assert SceneJudge().compare(description, ASKED) == {"score": score, "things": things, "relation": relation}
 
 
 def test_a_single_thing_has_no_relation():
-    found = SceneJudge().right("green square in the bottom middle", "a green square")
-    assert (found["score"], found["things"]) == (1, 1)
-    assert math.isnan(found["relation"])
+    comparison = SceneJudge().compare("green square in the bottom middle", "a green square")
+    assert (comparison["score"], comparison["things"]) == (1, 1)
+    assert math.isnan(comparison["relation"])
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"the judge cannot be kept there .* set judge\.cache"):
-        SceneJudge(cache=tmp_path / "file").look(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
+    with pytest.raises(InputError, match=r"the judge cannot be saved .* set judge\.cache"):
+        SceneJudge(cache_dir=tmp_path / "file").describe(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
 
 
 def test_numbers_below_one_are_refused():

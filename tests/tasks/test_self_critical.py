@@ -1,4 +1,4 @@
-"""Self-critical training: its rewards, the probability that it raises, and that it raises what it should."""
+"""Self-critical training: rewards, log-probabilities, and the gradient of the expected reward."""
 
 import pytest
 import torch
@@ -16,8 +16,8 @@ from velm_lightning.types import InputError
 QUIET = pytest.mark.filterwarnings("ignore::UserWarning:lightning", "ignore:.*isinstance")
 LAYER = "text_encoder.model.encoder.layer."
 SAMPLES = [
-    sample._replace(text="", target=said, references=(said,))
-    for sample, said in zip(
+    sample._replace(text="", target=caption, references=(caption,))
+    for sample, caption in zip(
         tiny.translations(),
         ("ein roter kreis neben dem stern", "is there a blue square ?", "how many red stars are there ?"),
         strict=True,
@@ -36,25 +36,27 @@ def batch_of(model):
 
 
 def spoken(model, *lines):
-    """Sentences as decoding would give them, one a sample."""
+    """Sentences in the form of the output of decoding, one per sample."""
     return [[Hypothesis(ids, 0.0, 0.0)] for ids in model.vocabulary.encode(lines)]
 
 
 def test_a_perfect_sentence_gets_the_highest_reward():
     model = model_of()
     batch = batch_of(model)
-    said = spoken(model, *(sample.target for sample in SAMPLES))
-    assert model.task.rewards(batch, said, 24).flatten().tolist() == pytest.approx([10.0] * 3)
-    said = [said[1], said[2], said[0]]
-    assert (model.task.rewards(batch, said, 24) < 3).all()
+    hypotheses = spoken(model, *(sample.target for sample in SAMPLES))
+    assert model.task.rewards(batch, hypotheses, 24).flatten().tolist() == pytest.approx([10.0] * 3)
+    hypotheses = [hypotheses[1], hypotheses[2], hypotheses[0]]
+    assert (model.task.rewards(batch, hypotheses, 24) < 3).all()
 
 
 def test_a_sentence_that_was_cut_gets_less_than_one_that_ended():
     model = model_of()
-    said = spoken(model, *(sample.target for sample in SAMPLES))
-    longest = max(len(one.ids) for (one,) in said)
-    ended, cut = (model.task.rewards(batch_of(model), said, limit) for limit in (longest + 1, longest))
-    assert [bool(x) for x in (cut < ended).flatten()] == [len(one.ids) == longest for (one,) in said]
+    hypotheses = spoken(model, *(sample.target for sample in SAMPLES))
+    longest = max(len(hypothesis.ids) for (hypothesis,) in hypotheses)
+    ended, cut = (model.task.rewards(batch_of(model), hypotheses, limit) for limit in (longest + 1, longest))
+    assert [bool(x) for x in (cut < ended).flatten()] == [
+        len(hypothesis.ids) == longest for (hypothesis,) in hypotheses
+    ]
 
 
 @pytest.mark.parametrize("kind", [EarlyFusion, InteractiveFusion, LateFusion], ids=lambda kind: kind.__name__)
@@ -63,37 +65,40 @@ def test_probabilities_are_those_that_sentences_are_drawn_by(kind):
     model = model_of(kind, samples=4, max_length=6).eval()
     batch = batch_of(model)
     drawn = model.task.sentences(model, batch, model.task.draws)
-    found = model.task.log_probabilities(model, batch, drawn)
+    log_probabilities = model.task.log_probabilities(model, batch, drawn)
     silent = sorted(model.task.banned_ids)
     for row, sample in enumerate(drawn):
-        for column, one in enumerate(sample):
-            said = [*one.ids, *([model.vocabulary.end] if len(one.ids) < 6 else [])]
-            told = model.task.with_targets(batch, [model.vocabulary.decode(one.ids)] * batch.size)
+        for column, hypothesis in enumerate(sample):
+            ids = [*hypothesis.ids, *([model.vocabulary.end] if len(hypothesis.ids) < 6 else [])]
+            with_target = model.task.with_targets(batch, [model.vocabulary.decode(hypothesis.ids)] * batch.size)
             start = int(prompts(batch).mask[row].sum()) - 1
-            logits = model.task.logits(model(told).embeddings[row, start : start + len(said)])
+            logits = model.task.logits(model(with_target).embeddings[row, start : start + len(ids)])
             logits[:, silent] = float("-inf")
-            by_hand = logits.log_softmax(1)[torch.arange(len(said)), said].sum()
-            torch.testing.assert_close(found[row, column], by_hand, atol=1e-5, rtol=1e-5)
+            by_hand = logits.log_softmax(1)[torch.arange(len(ids)), ids].sum()
+            torch.testing.assert_close(log_probabilities[row, column], by_hand, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("baseline", ["others", "greedy"])
 def test_the_gradient_is_that_of_the_expected_reward(baseline):
-    """Sentences of one word, whose expected reward can be written out."""
+    """The sentences have one word, so that the expected reward is a sum over the vocabulary."""
     model = model_of(baseline=baseline, samples=4000, max_length=1)
     batch = batch_of(model).first(1)
     worth = torch.rand(model.vocabulary.size)
     model.task.rewards = lambda batch, drawn, limit: torch.stack(
-        [torch.stack([worth[one.ids[0] if one.ids else model.vocabulary.end] for one in sample]) for sample in drawn]
+        [
+            torch.stack([worth[hypothesis.ids[0] if hypothesis.ids else model.vocabulary.end] for hypothesis in sample])
+            for sample in drawn
+        ]
     )
     bias = model.task.head.bias
     model.task.loss(model, batch).backward()
-    found = -bias.grad.clone()
+    estimate = -bias.grad.clone()
     bias.grad = None
     model.eval()
     states = model(batch).embeddings[:, int(prompts(batch).mask.sum()) - 1]
     logits = model.task.logits(states).index_fill(1, torch.tensor(sorted(model.task.banned_ids)), float("-inf"))
     (logits.softmax(1) * worth).sum().backward()
-    assert (found - bias.grad).norm() < 0.1 * bias.grad.norm()
+    assert (estimate - bias.grad).norm() < 0.1 * bias.grad.norm()
 
 
 def test_training_raises_the_reward():

@@ -11,7 +11,8 @@ from velm_lightning.types import Prediction
 SAID = ("ein roter Kreis neben dem Stern.", "Ein blauer Stern", "")
 RIGHT = ("ein roter Kreis neben dem blauen Stern.", "ein blauer Stern", "zwei Quadrate")
 ROWS = [
-    Prediction(said[:9], "", "", said, (right,), math.nan, 1.0, 0.5) for said, right in zip(SAID, RIGHT, strict=True)
+    Prediction(prediction[:9], "", "", prediction, (right,), math.nan, 1.0, 0.5)
+    for prediction, right in zip(SAID, RIGHT, strict=True)
 ]
 
 
@@ -34,8 +35,8 @@ def test_answers_are_scored_one_by_one_as_if_chosen_from_a_list():
     assert [row.score for row in scored] == [1, 0, 0]
     assert Answers().compute_metrics(scored) == {"accuracy": pytest.approx(1 / 3)}
     assert Answers().signature("val").startswith("accuracy|scorer:exact-match")
-    said = ROWS[0]._replace(prediction="two", references=("two", *("three",) * 9))
-    assert [Answers(scorer).score([said])[0].score for scorer in (Exact(), VQAAccuracy())] == [1, pytest.approx(0.3)]
+    row = ROWS[0]._replace(prediction="two", references=("two", *("three",) * 9))
+    assert [Answers(scorer).score([row])[0].score for scorer in (Exact(), VQAAccuracy())] == [1, pytest.approx(0.3)]
     assert Answers(VQAAccuracy()).name == VQAAccuracy().name
 
 

@@ -1,4 +1,4 @@
-"""What a split scores without a model: the majority answer, the prior and chance, by the task's own metric."""
+"""Scores without a model, by the metric of the task: the majority answer, the prior and chance."""
 
 import itertools
 import math
@@ -19,27 +19,27 @@ ANSWERED = ("no", "no", "no", "yes", "yes", "red")
 
 
 def samples(answers):
-    return [Sample(f"s{n}", tiny.picture(n), "is it ?", {said: 1.0}, (said,)) for n, said in enumerate(answers)]
+    return [Sample(f"s{n}", tiny.picture(n), "is it ?", {answer: 1.0}, (answer,)) for n, answer in enumerate(answers)]
 
 
 def predicted(rows, answers):
-    return [row._replace(prediction=said) for row, said in zip(rows, answers, strict=True)]
+    return [row._replace(prediction=answer) for row, answer in zip(rows, answers, strict=True)]
 
 
 def test_the_majority_answer_comes_from_training_and_is_scored():
-    found = Classification().floors(rows_of(samples(("no", "yes", "yes", "yes"))), samples(ANSWERED))["majority"]
-    assert (found["answer"], found["score"], found["accuracy"]) == ("no", 0.25, 0.25)
-    assert found["macro_f1"] == pytest.approx((2 * 1 / (4 + 1) + 0) / 2)
-    assert "lead" not in found, "nothing has been predicted"
+    majority = Classification().floors(rows_of(samples(("no", "yes", "yes", "yes"))), samples(ANSWERED))["majority"]
+    assert (majority["answer"], majority["score"], majority["accuracy"]) == ("no", 0.25, 0.25)
+    assert majority["macro_f1"] == pytest.approx((2 * 1 / (4 + 1) + 0) / 2)
+    assert "lead" not in majority, "nothing has been predicted"
 
 
 def test_the_prior_is_the_expected_score_of_drawn_answers():
-    found = Classification().floors(rows_of(samples(("no", "yes", "yes", "blue"))), samples(ANSWERED))["prior"]
-    assert found["score"] == pytest.approx((3 / 6 + 2 / 6 + 2 / 6 + 0) / 4)
+    prior = Classification().floors(rows_of(samples(("no", "yes", "yes", "blue"))), samples(ANSWERED))["prior"]
+    assert prior["score"] == pytest.approx((3 / 6 + 2 / 6 + 2 / 6 + 0) / 4)
 
 
 def test_soft_answers_count_by_their_share():
-    soft = [one._replace(target={"no": 1.0, "yes": 0.5}) for one in samples(("no",))]
+    soft = [sample._replace(target={"no": 1.0, "yes": 0.5}) for sample in samples(("no",))]
     assert training_answers(soft + samples(("yes",))) == pytest.approx({"yes": (1 / 3 + 1) / 2, "no": (2 / 3) / 2})
 
 
@@ -52,16 +52,16 @@ def test_expected_vqa_accuracy_equals_the_sum_over_answers(protocol):
     assert Exact().expected(answers, references) == pytest.approx(Scorer.expected(Exact(), answers, references))
 
 
-def test_a_caption_repeated_for_every_picture_is_scored_by_cider():
-    said = ["a dog runs", "a cat sits", "a cat sits"]
-    training = [Sample(f"t{n}", tiny.picture(n), "", text, (text,)) for n, text in enumerate(said)]
+def test_a_caption_repeated_for_every_image_is_scored_by_cider():
+    captions = ["a dog runs", "a cat sits", "a cat sits"]
+    training = [Sample(f"t{n}", tiny.picture(n), "", text, (text,)) for n, text in enumerate(captions)]
     references = [("a cat sits on it", "a cat"), ("a dog runs",), ("two birds",)]
     rows = rows_of(Sample(f"v{n}", tiny.picture(n), "", given[0], given) for n, given in enumerate(references))
-    found = Generation().floors(rows, training)["majority"]
+    majority = Generation().floors(rows, training)["majority"]
     expected = score_captions(["a cat sits"] * 3, references)
-    assert found["answer"] == "a cat sits"
-    assert found["score"] == found["cider_d"] == expected["CIDEr-D"].corpus > 0
-    assert found["bleu_1"] == expected["BLEU-1"].corpus
+    assert majority["answer"] == "a cat sits"
+    assert majority["score"] == majority["cider_d"] == expected["CIDEr-D"].corpus > 0
+    assert majority["bleu_1"] == expected["BLEU-1"].corpus
 
 
 def test_chance_in_retrieval_is_the_mean_over_all_rankings():
@@ -73,14 +73,14 @@ def test_chance_in_retrieval_is_the_mean_over_all_rankings():
         Prediction(f"p{of}", Direction.TEXTS.value, "", "", tuple("x" * owner.count(of)), *[math.nan] * 3)
         for of in range(3)
     ]
-    found = Retrieval().floors([*texts, *pictures], [])["chance"]
-    relevant = np.array([[of == one for one in owner] for of in range(3)])
+    chance = Retrieval().floors([*texts, *pictures], [])["chance"]
+    relevant = np.array([[of == image for image in owner] for of in range(3)])
     ranks = [best_ranks(np.array([order] * 3), relevant) for order in itertools.permutations(range(6))]
     for name, value in recall_at(np.concatenate(ranks), (1, 5)).items():
         if name != "median rank":
-            assert found[f"image_to_text_{name.lower().replace('@', '')}"] == pytest.approx(value)
-    assert found["text_to_image_r1"] == pytest.approx(1 / 3)
-    assert found["score"] == pytest.approx(sum(v for k, v in found.items() if k != "score") / 6)
+            assert chance[f"image_to_text_{name.lower().replace('@', '')}"] == pytest.approx(value)
+    assert chance["text_to_image_r1"] == pytest.approx(1 / 3)
+    assert chance["score"] == pytest.approx(sum(v for k, v in chance.items() if k != "score") / 6)
 
 
 def test_a_mixture_takes_its_headline_and_a_student_its_task():
@@ -99,13 +99,13 @@ def test_tasks_without_a_target_have_no_majority(task):
 def test_the_lead_over_the_majority_has_a_paired_error():
     task, answers = Classification(), ("no", "yes", "yes", "red", "no", "yes")
     rows = task.score(predicted(rows_of(samples(answers)), ("no", "yes", "no", "red", "yes", "yes")))
-    found = task.floors(rows, samples(ANSWERED))["majority"]
+    majority = task.floors(rows, samples(ANSWERED))["majority"]
     differences = np.array([1, 1, 0, 1, 0, 1]) - np.array([1, 0, 0, 0, 1, 0])
-    assert found["lead"] == pytest.approx(differences.mean())
-    assert found["lead_error"] == pytest.approx(differences.std(ddof=1) / 6**0.5)
+    assert majority["lead"] == pytest.approx(differences.mean())
+    assert majority["lead_error"] == pytest.approx(differences.std(ddof=1) / 6**0.5)
 
 
-def test_the_error_of_a_mean_is_clustered_by_picture():
+def test_the_error_of_a_mean_is_clustered_by_image():
     whole = clustered_error([(name, value) for name, value in zip("abc", (0.0, 1.0, 0.5), strict=True)])
     assert clustered_error(
         [(name, value) for name, value in zip("aabbcc", (0.0, 0.0, 1.0, 1.0, 0.5, 0.5), strict=True)]

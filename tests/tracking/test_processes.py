@@ -71,7 +71,9 @@ def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     started = Started(folder, *TWO)
     assert started.process.wait(300) == 0, started.log.read_text()
-    assert "3 steps of 8 samples over 2 processes an epoch; 2 of the 26 samples are left out" in started.log.read_text()
+    assert (
+        "3 steps of 8 samples over 2 processes per epoch; 2 of the 26 samples are left out" in started.log.read_text()
+    )
     return only_run(folder)
 
 

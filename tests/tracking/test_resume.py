@@ -294,7 +294,7 @@ def test_a_step_with_a_nan_loss_can_be_skipped(here, capsys, tmp_path):
 
 def test_the_samples_that_an_epoch_leaves_out_are_reported(here, capsys, tmp_path):
     assert here(*WORDS, "--trainer.max_epochs=1", "--test_after_fit=false") == 0
-    assert "6 steps of 4 samples an epoch; 2 of the 26 samples are left out, others in each" in capsys.readouterr().out
+    assert "6 steps of 4 samples per epoch; 2 of the 26 samples are left out, others in each" in capsys.readouterr().out
     assert only_run(tmp_path).record["left_out"] == 2
 
 

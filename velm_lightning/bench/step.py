@@ -24,7 +24,7 @@ from velm_lightning.encoders import SmallCNN, TransformerTextEncoder
 from velm_lightning.fusion import Fusion, InteractiveFusion
 from velm_lightning.tasks import Classification
 from velm_lightning.tracking import Run, Tracking
-from velm_lightning.tracking.checkpoints import LastCheckpoint
+from velm_lightning.tracking.checkpoint_files import LastCheckpoint
 from velm_lightning.tracking.metrics_file import MetricsFile
 from velm_lightning.tracking.non_finite import NonFiniteLossGuard
 from velm_lightning.tracking.quiet import quiet

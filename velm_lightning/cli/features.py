@@ -71,7 +71,7 @@ def main(words: Sequence[str]) -> int:
         features = data.with_features(name).features
         assert features is not None, "connect() has set the encoder"
         folder = features.folder
-        table.add_row(name, *(f"{number:,}" for number in (len(features), features.pictures, features.made)))
+        table.add_row(name, *(f"{number:,}" for number in (len(features), features.num_images, features.num_computed)))
     size = sum(file.stat().st_size for file in folder.iterdir())
     Console().print(table)
     print(f"features: {folder} ({size / 1e6:,.1f} MB)")

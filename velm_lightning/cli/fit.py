@@ -28,8 +28,8 @@ from velm_lightning.data import MultimodalData, PretrainedTokenizer, TrainedToke
 from velm_lightning.fusion import Fusion
 from velm_lightning.io.atomic import write_atomic
 from velm_lightning.io.configurable import find
-from velm_lightning.tracking.checkpoints import AtomicCheckpointIO, LastCheckpoint, newest_usable
-from velm_lightning.tracking.floors import Floors
+from velm_lightning.tracking.checkpoint_files import AtomicCheckpointIO, LastCheckpoint, newest_usable
+from velm_lightning.tracking.data_summary import DataSummary
 from velm_lightning.tracking.gallery import Gallery
 from velm_lightning.tracking.limits import Limits
 from velm_lightning.tracking.metrics_file import MetricsFile
@@ -128,7 +128,7 @@ class VelmCLI(LightningCLI):
         self.record = RunRecord(self.run, log)
         text = config_text(self._parser(self.subcommand), self.config[self.subcommand])
         resuming = Resuming(text, self.run.folder / "config.yaml", self._get(self.config, "resume_schedule"))
-        callbacks = [*(given.callbacks or []), log, resuming, self.record, Floors(self.run), Limits(self.run)]
+        callbacks = [*(given.callbacks or []), log, resuming, self.record, DataSummary(self.run), Limits(self.run)]
         callbacks += [Gallery(self.run, settings.pictures), Thumbnails(self.run, settings.thumbnails)]
         callbacks += SweepTrial.of_environment(self.run)
         callbacks += [self.signals, self.companions, NonFiniteLossGuard(self._get(self.config, "on_nan"))]

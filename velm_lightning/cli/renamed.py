@@ -13,6 +13,7 @@ _KEYS = {
     "optimization.warmup": "optimization.warmup_ratio",
     "optimization.pretrained_factor": "optimization.pretrained_lr_scale",
     "task.blank": "task.caption_dropout",
+    "judge.cache": "judge.cache_dir",
     "vocabulary.closed": "vocabulary.add_eos",
 }
 _VALUES = {

@@ -29,7 +29,7 @@ class Texts:
         self.target_ids = [
             [] if sentence is None else [*ids, vocabulary.end] for sentence, ids in zip(sentences, targets, strict=True)
         ]
-        self.pictures = picture_names(samples)
+        self.image_names = image_names(samples)
         self.answers = [known_answers(sample, vocabulary) for sample in samples]
 
     def batch(self, indices: Sequence[int], image: Tensor) -> Batch:
@@ -58,7 +58,7 @@ class Texts:
             prompts=tuple(sample.text for sample in samples),
             references=tuple(tuple(sample.references or ()) for sample in samples),
             groups=tuple(sample.group for sample in samples),
-            pictures=tuple(self.pictures[i] for i in indices),
+            image_names=tuple(self.image_names[i] for i in indices),
         )
 
 
@@ -70,7 +70,7 @@ def cut_targets(batch: Batch, longest: int, pad: int) -> Batch:
     return batch._replace(ids=ids[:, :width], mask=valid[:, :width], block_ids=block[:, :width])
 
 
-def picture_names(samples: Sequence[Sample]) -> list[str]:
+def image_names(samples: Sequence[Sample]) -> list[str]:
     """Return the name of each sample's image: the key of the first sample with that image."""
     first: dict[Hashable, str] = {}
     return [first.setdefault(image_key(sample.image), sample.key) for sample in samples]

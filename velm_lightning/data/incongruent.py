@@ -12,7 +12,7 @@ from velm_lightning.io.seeding import stable_generator
 from velm_lightning.types import InputError, Sample
 
 
-def with_other_pictures(samples: Sequence[Sample], seed: int) -> list[Sample]:
+def with_other_images(samples: Sequence[Sample], seed: int) -> list[Sample]:
     """Return the samples with their images permuted: incongruent decoding (Elliott 2018).
 
     The permutation is a function of the seed and the split; see ``permuted``. If more than half of the samples have

@@ -21,7 +21,7 @@ from velm_lightning.data.collate import Texts
 from velm_lightning.data.features.frozen import FrozenEncoder, check_frozen, encoder_key
 from velm_lightning.data.features.store import FeatureStore
 from velm_lightning.data.images.store import MAX_PIXELS, ImageStore
-from velm_lightning.data.incongruent import with_other_pictures
+from velm_lightning.data.incongruent import with_other_images
 from velm_lightning.data.samplers import EvaluationSampler, TrainSampler
 from velm_lightning.data.split import Loader, Split
 from velm_lightning.io.digests import ImageMarks
@@ -109,6 +109,7 @@ class MultimodalData(LightningDataModule):
         self._splits: dict[str, Split] = {}
         self.order: TrainSampler | None = None
         self._seen: dict[str, int] = {}
+        self._fingerprints: dict[str, str] = {}
 
     # The vocabulary and the splits
 
@@ -168,13 +169,15 @@ class MultimodalData(LightningDataModule):
         """Return 16 hexadecimal digits that change with any key, text, target, reference or image of a split.
 
         An image file counts by its size in bytes, so that the folder may move and no file is read; a tensor by its
-        content.
+        content. The digits are computed on the first call.
         """
-        digest, marks = blake2b(digest_size=8), ImageMarks()
-        for sample in self.dataset.split(name):
-            text = (sample.key, sample.text, sample.target, sample.references, sample.group)
-            digest.update(repr((*text, marks.of(sample.image))).encode())
-        return digest.hexdigest()
+        if name not in self._fingerprints:
+            digest, marks = blake2b(digest_size=8), ImageMarks()
+            for sample in self.dataset.split(name):
+                text = (sample.key, sample.text, sample.target, sample.references, sample.group)
+                digest.update(repr((*text, marks.of(sample.image))).encode())
+            self._fingerprints[name] = digest.hexdigest()
+        return self._fingerprints[name]
 
     # Lightning hooks
 
@@ -211,11 +214,11 @@ class MultimodalData(LightningDataModule):
         if name not in self._splits:
             samples = self.samples(name)
             if self.incongruent and name != "train":
-                samples = with_other_pictures(samples, self.seed)
-            pictures = [sample.image for sample in samples]
+                samples = with_other_images(samples, self.seed)
+            images = [sample.image for sample in samples]
             mode = self.image_cache if self.encoder is None else "disabled"
             store = ImageStore(
-                pictures,
+                images,
                 self.transform,
                 mode=mode,
                 cache_dir=self.cache_dir,
@@ -238,8 +241,8 @@ class MultimodalData(LightningDataModule):
             split.features = None
         elif split.features is None or split.features.key != encoder_key(encoder):
             first = self.trainer is None or self.trainer.is_global_zero
-            pictures = [sample.image for sample in split.texts.samples]
-            split.features = FeatureStore(pictures, encoder, self.cache_dir, progress=first)
+            images = [sample.image for sample in split.texts.samples]
+            split.features = FeatureStore(images, encoder, self.cache_dir, progress=first)
         return split
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
@@ -271,7 +274,7 @@ class MultimodalData(LightningDataModule):
         epoch: Any = loop.epoch_progress.current
         batches: Any = loop.epoch_loop.batch_progress.current
         within = batches.processed if epoch.processed < epoch.started else 0
-        return {"epoch": epoch.processed, "batches": within, "samples_a_step": self.order.together}
+        return {"epoch": epoch.processed, "batches": within, "samples_a_step": self.order.samples_per_step}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         """Store the position; Lightning calls this before ``train_dataloader``."""
@@ -285,12 +288,12 @@ class MultimodalData(LightningDataModule):
         """
         if self._seen:
             before = self._seen["samples_a_step"]
-            if self._seen["batches"] and before != order.together:
+            if self._seen["batches"] and before != order.samples_per_step:
                 raise InputError(
                     f"the checkpoint was written within an epoch with {before} samples per step, but a step now has "
-                    f"{order.together}: keep data.batch_size x number of processes, or resume from best.ckpt"
+                    f"{order.samples_per_step}: keep data.batch_size x number of processes, or resume from best.ckpt"
                 )
-            order.go_on(self._seen["epoch"], self._seen["batches"])
+            order.resume_at(self._seen["epoch"], self._seen["batches"])
         return order
 
     def train_dataloader(self) -> DataLoader[Batch]:

@@ -12,7 +12,7 @@ from velm_lightning.io.seeding import stable_generator
 from velm_lightning.types import InputError
 
 Place = tuple[int, int]
-"""Epoch and index of a sample, which is all that is sent to a worker."""
+"""Epoch and index of a sample; a worker needs nothing else."""
 
 SPREAD = 16
 """Minimum number of batches of an evaluation split, so that up to as many processes get one each."""
@@ -26,8 +26,8 @@ class TrainSampler(SequentialSampler):  # so that Lightning keeps it with overfi
     rank has the same number of steps: an incomplete last batch is dropped, with other samples in each epoch.
 
     The samples of an optimiser step are therefore the same for any number of processes with the same
-    ``world * batch_size``. Accumulation over ``k`` batches equals a batch ``k`` times as large except at the end of an
-    epoch, where an incomplete large batch is dropped, but an incomplete accumulated step is taken.
+    ``world * batch_size``. Accumulation over ``k`` batches equals a batch ``k`` times as large, except at the end of an
+    epoch: an incomplete large batch is dropped, but an incomplete accumulated step is taken.
 
     Args:
         count: Number of samples.
@@ -39,7 +39,7 @@ class TrainSampler(SequentialSampler):  # so that Lightning keeps it with overfi
         repeated: Whether every epoch has the order of the first.
 
     Attributes:
-        begin: Epoch and batch from which a resumed run continues.
+        start: Epoch and batch from which a resumed run continues.
 
     Raises:
         InputError: There are fewer samples than processes.
@@ -59,34 +59,34 @@ class TrainSampler(SequentialSampler):  # so that Lightning keeps it with overfi
         self.count, self.seed, self.rank, self.world, self.weights = count, seed, rank, world, weights
         self.repeated = repeated
         self.steps = count // (self.batch_size * world)
-        self.epoch, self.begin = 0, (0, 0)
+        self.epoch, self.start = 0, (0, 0)
 
     @property
-    def together(self) -> int:
+    def samples_per_step(self) -> int:
         """Number of samples of all ranks per step."""
         return self.batch_size * self.world
 
     @property
     def left_out(self) -> int:
         """Number of samples that an epoch drops."""
-        return self.count - self.steps * self.together
+        return self.count - self.steps * self.samples_per_step
 
-    def said(self) -> str:
+    def describe(self) -> str:
         """Return a sentence on the steps and the dropped samples of an epoch."""
         shared = f" over {self.world} processes" if self.world > 1 else ""
         repeated = "none is" if self.weights is None else "some are"
         return (
-            f"training: {self.steps} steps of {self.together} samples{shared} an epoch; {self.left_out} of the "
-            f"{self.count} samples are left out, others in each epoch, and {repeated} repeated"
+            f"training: {self.steps} steps of {self.samples_per_step} samples{shared} per epoch; "
+            f"{self.left_out} of the {self.count} samples are left out, others in each epoch, and {repeated} repeated"
         )
 
     def set_epoch(self, epoch: int) -> None:
         """Set the next epoch; called by Lightning."""
         self.epoch = epoch
 
-    def go_on(self, epoch: int, batch: int) -> None:
+    def resume_at(self, epoch: int, batch: int) -> None:
         """Continue with batch number ``batch`` of ``epoch``."""
-        self.epoch, self.begin = epoch, (epoch, batch)
+        self.epoch, self.start = epoch, (epoch, batch)
 
     def permutation(self, epoch: int) -> Tensor:
         """Return the order (count,) of all ranks in ``epoch``."""
@@ -97,8 +97,8 @@ class TrainSampler(SequentialSampler):  # so that Lightning keeps it with overfi
 
     def __iter__(self) -> Iterator[Place]:  # type: ignore[override]
         epoch = self.epoch
-        skipped = self.begin[1] if epoch == self.begin[0] else 0
-        whole = self.permutation(epoch)[: self.steps * self.together]
+        skipped = self.start[1] if epoch == self.start[0] else 0
+        whole = self.permutation(epoch)[: self.steps * self.samples_per_step]
         for index in whole.view(self.steps, self.world, self.batch_size)[skipped:, self.rank].flatten().tolist():
             yield epoch, index
 

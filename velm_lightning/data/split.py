@@ -96,7 +96,7 @@ class Split(TorchDataset[Batch]):
                 return self.texts.batch(indices, self.images.fetch(indices))
             except InputError:
                 pass
-        pictures, positions, errors = self.images.fetch_readable(indices)
+        images, positions, errors = self.images.fetch_readable(indices)
         lost = [self.texts.samples[index].key for place, index in enumerate(indices) if place not in set(positions)]
         for key, error in zip(lost, errors, strict=True):
             if not self.skip:
@@ -104,14 +104,14 @@ class Split(TorchDataset[Batch]):
             if key not in self._reported:
                 self._reported.add(key)
                 print(f"skipped: sample {key!r}: {error}", file=sys.stderr, flush=True)
-        return self.texts.batch([indices[place] for place in positions], pictures)
+        return self.texts.batch([indices[place] for place in positions], images)
 
     def _augmented(self, batch: Batch, epoch: int) -> Tensor:
-        pictures = []
+        images = []
         with torch.random.fork_rng(devices=[]):
-            for key, picture in zip(batch.keys, batch.image, strict=True):
+            for key, image in zip(batch.keys, batch.image, strict=True):
                 torch.default_generator.manual_seed(stable_number(self.seed, epoch, key))
                 for transform in self.augment:
-                    picture = transform(picture)
-                pictures.append(picture)
-        return torch.stack(pictures)
+                    image = transform(image)
+                images.append(image)
+        return torch.stack(images)

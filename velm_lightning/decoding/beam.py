@@ -29,9 +29,6 @@ class BeamSearch(Decoding):
             hypothesis can exceed the worst finished one at any length up to ``max_length``, so that stopping changes
             no result; ``False``: when no live hypothesis would exceed it at its current length, which is faster
             and finds shorter sentences if the length penalty is positive; ``True``: immediately.
-        max_length: see ``Decoding``.
-        min_length: see ``Decoding``.
-        no_repeat_ngram: see ``Decoding``.
 
     Raises:
         InputError: a value is out of its range.

@@ -115,9 +115,6 @@ class Sampling(StepwiseDecoding):
         top_k: sample from this many most probable tokens; 0 for all.
         top_p: sample from the fewest most probable tokens whose probabilities reach this sum (nucleus sampling,
             Holtzman et al. 2020); 1 for all.
-        max_length: see ``Decoding``.
-        min_length: see ``Decoding``.
-        no_repeat_ngram: see ``Decoding``.
 
     Raises:
         InputError: a value is out of its range.

@@ -46,14 +46,7 @@ class FusionParts(TypedDict):
 class Fusion(TrainingModule):
     """A visually-enhanced language model; a subclass implements ``fuse``, where image and text are combined.
 
-    Args:
-        vocabulary: word pieces and answers; they determine all sizes that depend on the data.
-        image_encoder: encodes images as tokens.
-        text_encoder: embeds word pieces and contextualises them.
-        task: head, loss and metrics.
-        optimization: optimiser and learning-rate schedule; by default ``Optimization()``.
-        connector: maps image tokens to the width of the text; by default a linear map.
-        init_from: checkpoint whose weights initialise a new training wherever they fit; see ``start_from``.
+    The arguments are those of ``FusionParts``.
 
     Attributes:
         modalities: the inputs that the model uses; comparisons set fusions against the controls, which use only one.

@@ -140,9 +140,9 @@ class Prober:
         """
         texts = copy(self.split.texts)
         if pictures is not None:
-            texts.pictures = list(texts.pictures)  # a prediction names the image that was used
+            texts.image_names = list(texts.image_names)  # a prediction names the image that was used
             for index, source in zip(self.indices, pictures, strict=True):
-                texts.pictures[index] = self.split.texts.pictures[source]
+                texts.image_names[index] = self.split.texts.image_names[source]
         pictures = self.indices if pictures is None else pictures
         if prompts is not None:
             texts.prompt_ids = list(texts.prompt_ids)

@@ -89,7 +89,7 @@ class PictureIndex:
     ) -> None:
         self.encoder = PictureVectors(model.eval())
         vectors = FeatureStore(pictures, self.encoder, cache_dir)
-        self.pictures, self.made, self._nearest = list(pictures), vectors.made, nearest(vectors)
+        self.pictures, self.made, self._nearest = list(pictures), vectors.num_computed, nearest(vectors)
 
     @torch.inference_mode()
     def best(self, text: str, top: int) -> list[Hit]:

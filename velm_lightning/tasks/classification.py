@@ -17,7 +17,7 @@ from velm_lightning.tasks.base import HeadTask
 from velm_lightning.tasks.consistency import TableFigure
 from velm_lightning.tasks.floors import Floors, training_answers
 from velm_lightning.tasks.protocol import FusionProtocol
-from velm_lightning.tasks.rows import mean
+from velm_lightning.tasks.rows import mean, prediction_of
 from velm_lightning.tasks.scorers import Exact, Scorer
 from velm_lightning.text.vocabulary import Vocabulary
 from velm_lightning.types import Batch, InputError, Prediction, Sample, Tokens
@@ -120,20 +120,9 @@ class Classification(HeadTask):
         rows = []
         values = zip(best.tolist(), confidence.tolist(), losses.tolist(), strict=True)
         for i, (index, probability, loss) in enumerate(values):
-            prediction, references = self.answers[index], batch.references[i]
-            rows.append(
-                Prediction(
-                    key=batch.keys[i],
-                    group=batch.groups[i],
-                    prompt=batch.prompts[i],
-                    prediction=prediction,
-                    references=references,
-                    score=self._score(prediction, references),
-                    confidence=probability,
-                    loss=loss,
-                    image=batch.pictures[i],
-                )
-            )
+            answer = self.answers[index]
+            score = self._score(answer, batch.references[i])
+            rows.append(prediction_of(batch, i, answer, score=score, confidence=probability, loss=loss))
         return rows
 
     @override

@@ -65,11 +65,11 @@ class Distillation(Task):
         """Build the task and load the teacher."""
         self.task.build(vocabulary, text_encoder)
         if not rebuilding():
-            self._teacher = [self._read(vocabulary)]
+            self._teacher = [self._load_teacher(vocabulary)]
             self.width = self._init_args["width"] = int(self._teacher[0].text_encoder.dim)
         self.map = nn.Linear(text_encoder.dim, cast(int, self.width)) if self.hidden else None
 
-    def _read(self, vocabulary: Vocabulary) -> Any:
+    def _load_teacher(self, vocabulary: Vocabulary) -> Any:
         if self.path is None:
             raise InputError("task.teacher is not set: name the checkpoint of a trained model")
         teacher: Any = checkpoint.load(self.path, nn.Module).requires_grad_(False)
@@ -94,7 +94,7 @@ class Distillation(Task):
             return self.task.loss(model, batch)
         states = self.task.vectors(model, model(batch), batch)
         logits = self.task.head_logits(states)
-        teacher_logits, teacher_states = self._taught(model, batch)
+        teacher_logits, teacher_states = self._teacher_outputs(model, batch)
         total = (1 - self.soft) * self.task.loss_from_logits(logits, batch)
         student, target = ((each / self.temperature).log_softmax(-1) for each in (logits, teacher_logits))
         divergence = F.kl_div(student, target, reduction="batchmean", log_target=True)
@@ -112,12 +112,12 @@ class Distillation(Task):
         self.task.forward_once(model, batch)
 
     @torch.no_grad()
-    def _taught(self, model: FusionProtocol, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _teacher_outputs(self, model: FusionProtocol, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the teacher's logits and states."""
         teacher = self._teacher[0]
         if next(teacher.parameters()).device != batch.ids.device:
             teacher.to(batch.ids.device)
-        _check_pictures(cast(Any, model), teacher, batch)
+        _check_transform(cast(Any, model), teacher, batch)
         states = teacher.task.vectors(teacher, teacher(batch), batch)
         return teacher.task.head_logits(states), states
 
@@ -158,10 +158,10 @@ class Distillation(Task):
         return self.task.signature(split)
 
 
-def _check_pictures(student: Any, teacher: Any, batch: Batch) -> None:
+def _check_transform(student: Any, teacher: Any, batch: Batch) -> None:
     """Raise ``InputError`` if the images are not prepared as the teacher requires."""
     if student.transform != teacher.transform:
-        raise InputError(f"task.teacher wants pictures as {teacher.transform}, and the student {student.transform}")
+        raise InputError(f"task.teacher expects images as {teacher.transform}, and the student as {student.transform}")
     encoder = student.image_encoder
     if (
         batch.image.is_floating_point()

@@ -18,7 +18,7 @@ from velm_lightning.nn.attention import Block, attention_mask
 from velm_lightning.tasks.base import Task
 from velm_lightning.tasks.judges import Judge
 from velm_lightning.tasks.protocol import FusionProtocol
-from velm_lightning.tasks.rows import all_gather_objects, mean
+from velm_lightning.tasks.rows import all_gather_objects, mean, prediction_of
 from velm_lightning.text.vocabulary import Vocabulary
 from velm_lightning.types import Batch, InputError, Prediction, TextInput, Tokens
 
@@ -97,7 +97,7 @@ class Drawing(Task):
             x = layer(x, mask)
         return tokens.with_embeddings(self.norm(x))
 
-    def picture(self, model: FusionProtocol, caption: Tokens, noisy: Tensor, time: Tensor) -> Tensor:
+    def predict_image(self, model: FusionProtocol, caption: Tokens, noisy: Tensor, time: Tensor) -> Tensor:
         """Predict the patches (B, N, V) of the image, given noisy patches (B, N, V) at times (B,).
 
         Raises:
@@ -120,7 +120,7 @@ class Drawing(Task):
     def velocity(self, model: FusionProtocol, caption: Tokens, noisy: Tensor, time: Tensor) -> Tensor:
         """Return the velocities of noisy patches (B, N, V) at times (B,)."""
         left = (1 - time).clamp(min=SOONEST)[:, None, None]
-        return (self.picture(model, caption, noisy, time).float() - noisy) / left
+        return (self.predict_image(model, caption, noisy, time).float() - noisy) / left
 
     def losses(self, model: FusionProtocol, batch: Batch, blank: Tensor, noise: Tensor, time: Tensor) -> Tensor:
         """Return the squared error (B,) of the velocity, given noise (B, N, V) and times (B,)."""
@@ -176,25 +176,14 @@ class Drawing(Task):
     def predict(self, model: FusionProtocol, batch: Batch) -> list[Prediction]:
         """Return the judge's descriptions of the drawn images."""
         losses = self.losses(model, batch, *self._of_keys(batch)).tolist()
-        sight = self.judge.look(self.produce_images(model, batch))
-        real = self.judge.look(batch.image).features
-        self._features |= dict(zip(batch.keys, zip(real, sight.features, strict=True), strict=True))
+        described = self.judge.describe(self.produce_images(model, batch))
+        real = self.judge.describe(batch.image).features
+        self._features |= dict(zip(batch.keys, zip(real, described.features, strict=True), strict=True))
         rows = []
-        values = zip(sight.descriptions, sight.confidence.tolist(), losses, strict=True)
+        values = zip(described.descriptions, described.confidence.tolist(), losses, strict=True)
         for i, (description, confidence, loss) in enumerate(values):
-            rows.append(
-                Prediction(
-                    key=batch.keys[i],
-                    group=batch.groups[i],
-                    prompt=batch.prompts[i],
-                    prediction=description,
-                    references=batch.references[i],
-                    score=self._score(description, batch.references[i]),
-                    confidence=confidence,
-                    loss=loss,
-                    image=batch.pictures[i],
-                )
-            )
+            score = self._score(description, batch.references[i])
+            rows.append(prediction_of(batch, i, description, score=score, confidence=confidence, loss=loss))
         return rows
 
     @override
@@ -203,7 +192,7 @@ class Drawing(Task):
         return [row._replace(score=self._score(row.prediction, row.references)) for row in rows]
 
     def _score(self, description: str, references: Sequence[str]) -> float:
-        return self.judge.right(description, references[0])["score"] if references else math.nan
+        return self.judge.compare(description, references[0])["score"] if references else math.nan
 
     @override
     def aggregate(self, model: FusionProtocol, rows: Sequence[Prediction]) -> list[Prediction]:
@@ -219,7 +208,7 @@ class Drawing(Task):
     @override
     def compute_metrics(self, rows: Sequence[Prediction]) -> dict[str, float]:
         """Compute the means of the judge's comparisons and of the loss."""
-        comparisons = [self.judge.right(row.prediction, row.references[0]) for row in rows if row.references]
+        comparisons = [self.judge.compare(row.prediction, row.references[0]) for row in rows if row.references]
         names = dict.fromkeys(name for comparison in comparisons for name in comparison)
         metrics = {name: mean(values[name] for values in comparisons) for name in names} or {"score": math.nan}
         return metrics | {"loss": mean(row.loss for row in rows)}
@@ -227,8 +216,8 @@ class Drawing(Task):
     @override
     def top_answers(self, model: FusionProtocol, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
         """Return the judge's description of each drawn image."""
-        sight = self.judge.look(self.produce_images(model, batch))
-        return [[pair] for pair in zip(sight.descriptions, sight.confidence.tolist(), strict=True)]
+        described = self.judge.describe(self.produce_images(model, batch))
+        return [[pair] for pair in zip(described.descriptions, described.confidence.tolist(), strict=True)]
 
     @override
     def with_targets(self, batch: Batch, answers: Sequence[str]) -> Batch:

@@ -17,7 +17,7 @@ from velm_lightning.nn.packed import Packing
 from velm_lightning.tasks.base import HeadTask
 from velm_lightning.tasks.heads import pretrained_head, tied_head
 from velm_lightning.tasks.protocol import FusionProtocol
-from velm_lightning.tasks.rows import mean
+from velm_lightning.tasks.rows import mean, prediction_of
 from velm_lightning.tasks.sentences import Captions, SentenceScorer
 from velm_lightning.tasks.stepping import CachedSteps, prompts
 from velm_lightning.text.vocabulary import Vocabulary
@@ -102,21 +102,9 @@ class Generation(HeadTask):
         """Return rows without scores, which need the whole table; a row's loss is the mean over its tokens."""
         losses, sentences = self._row_losses(model, batch), self.sentences(model, batch)
         rows = []
-        for i, key in enumerate(batch.keys):
-            best = sentences[i][0]
-            rows.append(
-                Prediction(
-                    key=key,
-                    group=batch.groups[i],
-                    prompt=batch.prompts[i],
-                    prediction=self.vocabulary.decode(best.ids),
-                    references=batch.references[i],
-                    score=math.nan,
-                    confidence=math.exp(best.log_probability),
-                    loss=losses[i],
-                    image=batch.pictures[i],
-                )
-            )
+        for i, (best, *_) in enumerate(sentences):
+            sentence = self.vocabulary.decode(best.ids)
+            rows.append(prediction_of(batch, i, sentence, confidence=math.exp(best.log_probability), loss=losses[i]))
         return rows
 
     def _row_losses(self, model: FusionProtocol, batch: Batch) -> list[float]:

@@ -1,4 +1,4 @@
-"""Judges: models that describe drawn images and compare the description with the caption."""
+"""Judges: models that describe generated images and compare the descriptions with the captions."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor
 from velm_lightning.io.configurable import Configurable
 
 
-class Sight(NamedTuple):
-    """The judge's view of B images.
+class Descriptions(NamedTuple):
+    """A judge's descriptions of B images.
 
     Attributes:
-        descriptions: B descriptions, in the form that ``Judge.right`` reads.
+        descriptions: B descriptions, in the form that ``Judge.compare`` reads.
         confidence: (B,) the probability of each description.
         features: (B, F) of the images, for distances between sets of images.
     """
@@ -32,11 +32,11 @@ class Judge(Configurable, ABC):
     """
 
     @abstractmethod
-    def look(self, pictures: Tensor) -> Sight:
+    def describe(self, images: Tensor) -> Descriptions:
         """Describe images (B, 3, H, W), uint8."""
 
     @abstractmethod
-    def right(self, description: str, caption: str) -> Mapping[str, float]:
+    def compare(self, description: str, caption: str) -> Mapping[str, float]:
         """Return metrics between 0 and 1 by name that compare a description with a caption; NaN if not applicable.
 
         ``score`` is among them and is the headline metric.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -18,7 +17,7 @@ from velm_lightning.metrics.signature import signature_of
 from velm_lightning.tasks.base import Task
 from velm_lightning.tasks.heads import tied_head
 from velm_lightning.tasks.protocol import FusionProtocol
-from velm_lightning.tasks.rows import mean
+from velm_lightning.tasks.rows import mean, prediction_of
 from velm_lightning.text.vocabulary import Vocabulary
 from velm_lightning.types import Batch, InputError, Prediction
 
@@ -137,19 +136,10 @@ class MaskedLM(Task):
             targets[row].append((self._piece(likely), self._piece(right), loss))
         rows = []
         for i, tokens in enumerate(targets):
-            rows.append(
-                Prediction(
-                    key=batch.keys[i],
-                    group=batch.groups[i],
-                    prompt=batch.prompts[i],
-                    prediction=" ".join(likely for likely, _, _ in tokens),
-                    references=(" ".join(right for _, right, _ in tokens),) if tokens else (),
-                    score=math.nan,
-                    confidence=math.nan,
-                    loss=mean(loss for *_, loss in tokens),
-                    image=batch.pictures[i],
-                )
-            )
+            prediction = " ".join(likely for likely, _, _ in tokens)
+            references = (" ".join(right for _, right, _ in tokens),) if tokens else ()
+            loss = mean(loss for *_, loss in tokens)
+            rows.append(prediction_of(batch, i, prediction, references=references, loss=loss))
         return self.score(rows)
 
     @override
@@ -175,7 +165,7 @@ class MaskedLM(Task):
         masked = batch.ids == self.vocabulary.mask
         if not bool(masked.any(1).all()):
             sign = self.vocabulary.tokenizer.id_to_token(self.vocabulary.mask)
-            raise InputError(f"write {sign} in the text where a word is to be found")
+            raise InputError(f"write {sign} in the text in place of a word")
         first = masked & (masked.cumsum(1) == 1)
         best = self._logits(model, batch, first).float().softmax(-1).topk(min(count, self.vocabulary.size), dim=-1)
         return [

@@ -53,42 +53,42 @@ class Mixture(Task):
         self.weights = {name: weights.get(name, 1.0) for name in tasks}
         self.headline = headline or next(iter(tasks))
 
-    def each(self) -> Iterator[tuple[str, Task]]:
+    def named_tasks(self) -> Iterator[tuple[str, Task]]:
         """Yield the tasks with their names."""
         for name, part in self.parts.items():
             assert isinstance(part, Task)
             yield name, part
 
     @property
-    def first(self) -> Task:
+    def headline_task(self) -> Task:
         """The headline's task."""
-        return dict(self.each())[self.headline]
+        return dict(self.named_tasks())[self.headline]
 
     @override
     def build(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
-        for _, part in self.each():
+        for _, part in self.named_tasks():
             part.build(vocabulary, text_encoder)
 
     @override
     def prepare(self, samples: Sequence[Sample]) -> None:
-        for _, part in self.each():
+        for _, part in self.named_tasks():
             part.prepare(samples)
 
     @override
     def loss(self, model: FusionProtocol, batch: Batch) -> Tensor:
         """Return the weighted sum of the tasks' losses."""
-        return torch.stack([self.weights[name] * part.loss(model, batch) for name, part in self.each()]).sum()
+        return torch.stack([self.weights[name] * part.loss(model, batch) for name, part in self.named_tasks()]).sum()
 
     @override
     def forward_once(self, model: FusionProtocol, batch: Batch) -> None:
         """Run the model once per task."""
-        for _, part in self.each():
+        for _, part in self.named_tasks():
             part.forward_once(model, batch)
 
     @override
     def predict(self, model: FusionProtocol, batch: Batch) -> list[Prediction]:
         """Return the rows of all tasks."""
-        return [row for name, part in self.each() for row in self._named(name, part.predict(model, batch))]
+        return [row for name, part in self.named_tasks() for row in self._named(name, part.predict(model, batch))]
 
     def _named(self, name: str, rows: Sequence[Prediction]) -> list[Prediction]:
         """Return a task's rows with its name in keys and groups."""
@@ -110,37 +110,39 @@ class Mixture(Task):
     def aggregate(self, model: FusionProtocol, rows: Sequence[Prediction]) -> list[Prediction]:
         return [
             row
-            for name, part in self.each()
+            for name, part in self.named_tasks()
             for row in self._named(name, part.aggregate(model, self._rows_of(name, rows)))
         ]
 
     @override
     def score(self, rows: Sequence[Prediction]) -> list[Prediction]:
         """Score the rows, which are returned in the order of their tasks."""
-        return [row for name, part in self.each() for row in self._named(name, part.score(self._rows_of(name, rows)))]
+        return [
+            row for name, part in self.named_tasks() for row in self._named(name, part.score(self._rows_of(name, rows)))
+        ]
 
     def compute_metrics(self, rows: Sequence[Prediction]) -> dict[str, float]:
         """See ``Task.compute_metrics``."""
-        metrics = {name: part.compute_metrics(self._rows_of(name, rows)) for name, part in self.each()}
+        metrics = {name: part.compute_metrics(self._rows_of(name, rows)) for name, part in self.named_tasks()}
         named = {f"{name}_{figure}": value for name, values in metrics.items() for figure, value in values.items()}
         return {"score": metrics[self.headline]["score"], **named}
 
     @override
     def floors(self, rows: Sequence[Prediction], training: Sequence[Sample]) -> Floors:
-        return self.first.floors(self._rows_of(self.headline, rows), training)
+        return self.headline_task.floors(self._rows_of(self.headline, rows), training)
 
     def top_answers(self, model: FusionProtocol, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
         """See ``Task.top_answers``."""
-        return self.first.top_answers(model, batch, count)
+        return self.headline_task.top_answers(model, batch, count)
 
     def with_targets(self, batch: Batch, answers: Sequence[str]) -> Batch:
         """See ``Task.with_targets``."""
-        return self.first.with_targets(batch, answers)
+        return self.headline_task.with_targets(batch, answers)
 
     @override
     def evidence(self, model: FusionProtocol, batch: Batch, answers: Sequence[str]) -> Tensor:
-        return self.first.evidence(model, batch, answers)
+        return self.headline_task.evidence(model, batch, answers)
 
     @override
     def signature(self, split: str) -> str:
-        return self.first.signature(split)
+        return self.headline_task.signature(split)

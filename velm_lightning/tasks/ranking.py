@@ -39,7 +39,7 @@ class CachedSample(NamedTuple):
         name: the name of its image.
         vector: (W,) the vector of its text.
         words: the token ids of its text.
-        shown: vector (W,) and tokens (N, D) of its image; None if another sample holds them.
+        encoded_image: vector (W,) and tokens (N, D) of its image; None if another sample holds them.
     """
 
     key: str
@@ -47,7 +47,7 @@ class CachedSample(NamedTuple):
     name: str
     vector: Tensor
     words: list[int]
-    shown: tuple[Tensor, Tensor] | None
+    encoded_image: tuple[Tensor, Tensor] | None
 
 
 class RankedQuery(NamedTuple):
@@ -84,24 +84,26 @@ class SearchIndex:
 
     def __init__(self, samples: Sequence[CachedSample], fold: int | None) -> None:
         self.samples = sorted(samples, key=lambda sample: _natural(sample.key))
-        shown = {each.name: each.shown for each in self.samples[::-1] if each.shown}
-        shown |= {each.name: each.shown for each in self.samples if each.shown and each.key == each.name}
+        encoded = {each.name: each.encoded_image for each in self.samples[::-1] if each.encoded_image}
+        encoded |= {
+            each.name: each.encoded_image for each in self.samples if each.encoded_image and each.key == each.name
+        }
         self.names = list(dict.fromkeys(sample.name for sample in self.samples))
         place = {name: index for index, name in enumerate(self.names)}
-        self.written: dict[str, list[str]] = {name: [] for name in self.names}  # the texts of each image
+        self.texts_of: dict[str, list[str]] = {name: [] for name in self.names}  # the texts of each image
         for sample in self.samples:
-            self.written[sample.name].append(sample.text)
+            self.texts_of[sample.name].append(sample.text)
         self.owner = torch.tensor([place[sample.name] for sample in self.samples])  # (T,) the image of each text
-        self.images = torch.stack([shown[name][0] for name in self.names])  # (I, W)
-        self.tokens = torch.stack([shown[name][1] for name in self.names])  # (I, N, D)
+        self.images = torch.stack([encoded[name][0] for name in self.names])  # (I, W)
+        self.tokens = torch.stack([encoded[name][1] for name in self.names])  # (I, N, D)
         self.texts = torch.stack([sample.vector for sample in self.samples])  # (T, W)
         size = fold or len(self.names)
         self.folds = [range(start, min(start + size, len(self.names))) for start in range(0, len(self.names), size)]
 
     @classmethod
-    def of(cls, keys: set[str], held: Mapping[str, CachedSample], fold: int | None) -> SearchIndex:
+    def of(cls, keys: set[str], cached: Mapping[str, CachedSample], fold: int | None) -> SearchIndex:
         """Gather the samples named by ``keys`` from all processes."""
-        local = [sample for key, sample in held.items() if key in keys]
+        local = [sample for key, sample in cached.items() if key in keys]
         return cls([sample for part in all_gather_objects(local) for sample in part], fold)
 
     def search(self, task: Searcher, model: FusionProtocol, direction: Direction) -> list[Prediction]:
@@ -109,10 +111,12 @@ class SearchIndex:
         rows = []
         for number, fold in enumerate(self.folds, 1):
             group = direction.value if len(self.folds) == 1 else f"{direction.value}, fold {number}"
-            pictures = torch.tensor(list(fold))
-            texts = torch.isin(self.owner, pictures).nonzero()[:, 0]
-            queries, items = (texts, pictures) if direction is Direction.IMAGES else (pictures, texts)
-            local = [hit for chunk in _shared(queries) for hit in self._ranked(task, model, direction, chunk, items)]
+            images = torch.tensor(list(fold))
+            texts = torch.isin(self.owner, images).nonzero()[:, 0]
+            queries, items = (texts, images) if direction is Direction.IMAGES else (images, texts)
+            local = [
+                hit for chunk in _chunks_of_rank(queries) for hit in self._ranked(task, model, direction, chunk, items)
+            ]
             everything = sorted(hit for part in all_gather_objects(local) for hit in part)
             rows += [self._row(direction, group, hit) for hit in everything]
         return rows
@@ -131,7 +135,7 @@ class SearchIndex:
             best = scores.topk(count, dim=1).indices  # (Q, K)
             near, repeated = items[best].flatten(), queries.repeat_interleave(count)
             pairs = (near, repeated) if of_texts else (repeated, near)
-            added = self._read(task, model, *pairs, device).view(len(queries), count)
+            added = self._corrections(task, model, *pairs, device).view(len(queries), count)
             scores = (scores - _ABOVE).scatter(1, best, scores.gather(1, best) + added)
         relevant = (
             self.owner[queries][:, None] == items if of_texts else queries[:, None] == self.owner[items][None]
@@ -140,15 +144,15 @@ class SearchIndex:
         for query, rank, first in zip(queries.tolist(), ranks.tolist(), scores.argmax(1).tolist(), strict=True):
             yield RankedQuery(query, rank + 1, int(items[first]))
 
-    def _read(
+    def _corrections(
         self, task: Searcher, model: FusionProtocol, images: Tensor, texts: Tensor, device: torch.device
     ) -> Tensor:
         """Return the correction (P,) of pairs of images (P,) and texts (P,), in double precision."""
-        shown, image_rows = torch.unique(images, return_inverse=True)
-        written, text_rows = torch.unique(texts, return_inverse=True)
-        image = Tokens.of_image(self.tokens[shown].to(device))
+        distinct_images, image_rows = torch.unique(images, return_inverse=True)
+        distinct_texts, text_rows = torch.unique(texts, return_inverse=True)
+        image = Tokens.of_image(self.tokens[distinct_images].to(device))
         text = model.encode_text(
-            model.embed_text(_words([self.samples[index].words for index in written.tolist()], device))
+            model.embed_text(_words([self.samples[index].words for index in distinct_texts.tolist()], device))
         )
         return task.correction(model, image, text, image_rows.to(device), text_rows.to(device)).cpu().double()
 
@@ -160,7 +164,7 @@ class SearchIndex:
             first = self.names[hit.first]
         else:
             name = self.names[hit.query]
-            key, prompt, references = f"picture of {name}", "", tuple(self.written[name])
+            key, prompt, references = f"picture of {name}", "", tuple(self.texts_of[name])
             first = self.samples[hit.first].text
         return Prediction(
             key=key,
@@ -183,7 +187,7 @@ def _words(rows: Sequence[Sequence[int]], device: torch.device) -> TextInput:
     return TextInput(ids, torch.arange(width, device=device) < lengths[:, None], torch.zeros_like(ids))
 
 
-def _shared(queries: Tensor) -> Sequence[Tensor]:
+def _chunks_of_rank(queries: Tensor) -> Sequence[Tensor]:
     """Split queries into chunks, independently of the number of processes, and return those of this process."""
     chunks = torch.split(queries, CHUNK)
     shared = dist.is_available() and dist.is_initialized()

@@ -78,8 +78,8 @@ class Retrieval(Task):
             )
         self.width, self.contrast, self.temperature, self.matching = width, contrast, temperature, matching
         self.negatives, self.shortlist, self.fold = negatives, shortlist, fold
-        self._held: dict[str, CachedSample] = {}
-        self._pictures: set[str] = set()
+        self._cached: dict[str, CachedSample] = {}
+        self._stored_images: set[str] = set()
 
     @override
     def build(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
@@ -117,7 +117,7 @@ class Retrieval(Task):
         """Return the sum of the contrastive loss over all processes and the weighted matching loss."""
         image, text = model.encode_image(batch.image), model.encode_text(model.embed_text(batch.words))
         images, texts = self.vectors(model, image, text)
-        names = torch.tensor([stable_number(name) for name in batch.pictures], device=images.device)
+        names = torch.tensor([stable_number(name) for name in batch.image_names], device=images.device)
         contrast = self._contrast(images, texts, names)
         return contrast + self.matching * self._matching(model, (image, text), self.similarity(images, texts), names)
 
@@ -167,18 +167,18 @@ class Retrieval(Task):
         """Store the vectors and return rows without ranks, which need all samples."""
         image = model.encode_image(batch.image)
         images, texts = self.vectors(model, image, model.encode_text(model.embed_text(batch.words)))
-        for i, (key, name) in enumerate(zip(batch.keys, batch.pictures, strict=True)):
-            first = key == name or name not in self._pictures  # an image is stored once
-            self._pictures.add(name)
+        for i, (key, name) in enumerate(zip(batch.keys, batch.image_names, strict=True)):
+            first = key == name or name not in self._stored_images  # an image is stored once
+            self._stored_images.add(name)
             words = batch.ids[i][batch.mask[i] & (batch.block_ids[i] == 0)].tolist()
             tokens = image.embeddings[i] if self.shortlist else image.embeddings[i, :0]  # needed for reranking only
-            self._held[key] = CachedSample(
+            self._cached[key] = CachedSample(
                 key=key,
                 text=batch.prompts[i],
                 name=name,
                 vector=_copied(texts[i]),
                 words=words,
-                shown=(_copied(images[i]), _copied(tokens)) if first else None,
+                encoded_image=(_copied(images[i]), _copied(tokens)) if first else None,
             )
         nothing = math.nan
         return [
@@ -193,14 +193,14 @@ class Retrieval(Task):
                 loss=nothing,
                 image=name,
             )
-            for key, text, name in zip(batch.keys, batch.prompts, batch.pictures, strict=True)
+            for key, text, name in zip(batch.keys, batch.prompts, batch.image_names, strict=True)
         ]
 
     @override
     def aggregate(self, model: FusionProtocol, rows: Sequence[Prediction]) -> list[Prediction]:
         """Search in both directions and return one row per text and one per image."""
-        index = SearchIndex.of({row.key for row in rows}, self._held, self.fold)
-        self._held, self._pictures = {}, set()
+        index = SearchIndex.of({row.key for row in rows}, self._cached, self.fold)
+        self._cached, self._stored_images = {}, set()
         return self.score([row for direction in Direction for row in index.search(self, model, direction)])
 
     @override
@@ -271,14 +271,14 @@ class Retrieval(Task):
         return signature_of("mean recall", split=split, **options)
 
 
-def _chance(texts: Sequence[Prediction], pictures: Sequence[Prediction], k: int) -> tuple[float, float]:
+def _chance(texts: Sequence[Prediction], images: Sequence[Prediction], k: int) -> tuple[float, float]:
     """Return R@k of a random ranking, of images for each text and of texts for each image."""
-    count, images = len(texts), len(pictures)
-    if not count or not images:
+    count = len(texts)
+    if not texts or not images:
         return math.nan, math.nan
     every = math.comb(count, min(k, count))
-    hits = mean(1 - math.comb(count - len(row.references), min(k, count)) / every for row in pictures)
-    return min(1.0, k / images), hits
+    hits = mean(1 - math.comb(count - len(row.references), min(k, count)) / every for row in images)
+    return min(1.0, k / len(images)), hits
 
 
 def rank_of(row: Prediction) -> int:

@@ -1,4 +1,4 @@
-"""The evaluation table: gathering the rows of all processes, and means over rows and groups."""
+"""The evaluation table: rows of a batch, the rows of all processes, and means over rows and groups."""
 
 from __future__ import annotations
 
@@ -8,12 +8,36 @@ from typing import TypeVar
 
 import torch.distributed as dist
 
-from velm_lightning.types import Prediction
+from velm_lightning.types import Batch, Prediction
 
 T = TypeVar("T")
 
 WITHOUT_REFERENCES = "without_references"
 """The key of the number of samples without references."""
+
+
+def prediction_of(
+    batch: Batch,
+    index: int,
+    prediction: str,
+    *,
+    score: float = math.nan,
+    confidence: float = math.nan,
+    loss: float = math.nan,
+    references: tuple[str, ...] | None = None,
+) -> Prediction:
+    """Return the row of sample ``index`` of a batch; its references are those of the sample unless given."""
+    return Prediction(
+        key=batch.keys[index],
+        group=batch.groups[index],
+        prompt=batch.prompts[index],
+        prediction=prediction,
+        references=batch.references[index] if references is None else references,
+        score=score,
+        confidence=confidence,
+        loss=loss,
+        image=batch.image_names[index],
+    )
 
 
 def all_gather_objects(part: T) -> list[T]:

@@ -1,4 +1,4 @@
-"""The judge of drawn scenes: a small network that classifies the content of each cell of the grid."""
+"""The judge of `Drawing` on scenes: a small network that classifies the content of each cell of the grid."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from typing_extensions import override
 from velm_lightning.data.images.cache import default_folder
 from velm_lightning.data.synthetic.shape_scenes import ShapeScenes
 from velm_lightning.data.synthetic.shapes.scene import COLOURS, DIRECTIONS, GRID, PLACES, SHAPES, Scene, Thing
-from velm_lightning.tasks.judges import Judge, Sight
+from velm_lightning.tasks.judges import Descriptions, Judge
 from velm_lightning.types import InputError
 
 KINDS = [f"{colour} {shape}" for colour in COLOURS for shape in SHAPES]
@@ -41,26 +41,26 @@ class SceneJudge(Judge):
         scenes: number of training images.
         epochs: number of training epochs.
         seed: seed of the weights, the order of the images, and the scenes.
-        cache: folder for the weights; by default a folder in the user's cache folder.
+        cache_dir: folder for the weights; by default a folder in the user's cache folder.
     """
 
     def __init__(
-        self, size: int = 32, scenes: int = 2000, epochs: int = 4, seed: int = 0, cache: Path | None = None
+        self, size: int = 32, scenes: int = 2000, epochs: int = 4, seed: int = 0, cache_dir: Path | None = None
     ) -> None:
         if min(scenes, epochs) < 1:
             raise InputError(f"judge.scenes={scenes} and judge.epochs={epochs} must be at least 1")
-        self.size, self.scenes, self.epochs, self.seed, self.cache = size, scenes, epochs, seed, cache
+        self.size, self.scenes, self.epochs, self.seed, self.cache_dir = size, scenes, epochs, seed, cache_dir
 
     @torch.no_grad()
     @override
-    def look(self, pictures: Tensor) -> Sight:
+    def describe(self, images: Tensor) -> Descriptions:
         network, _ = self._trained
-        logits, features = network(pictures.to("cpu"))
+        logits, features = network(images.to("cpu"))
         confidence, kinds = logits.softmax(-1).max(-1)  # (B, GRID * GRID)
-        return Sight(tuple(map(_described, kinds.tolist())), confidence.prod(-1), features)
+        return Descriptions(tuple(map(_description, kinds.tolist())), confidence.prod(-1), features)
 
     @override
-    def right(self, description: str, caption: str) -> Mapping[str, float]:
+    def compare(self, description: str, caption: str) -> Mapping[str, float]:
         """Return the metrics of a description against a caption.
 
         ``score``: 1 if exactly the things of the caption are present, in any cell. ``things``: the share of these
@@ -90,7 +90,7 @@ class SceneJudge(Judge):
 
     @cached_property
     def _trained(self) -> tuple[_Network, float]:
-        path = Path(self.cache or default_folder()) / "judges" / f"{self._key()}.safetensors"
+        path = Path(self.cache_dir or default_folder()) / "judges" / f"{self._key()}.safetensors"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(path.with_suffix(".lock")):  # other processes wait, then load the weights
@@ -98,7 +98,7 @@ class SceneJudge(Judge):
                     self._train(path)
         except OSError as error:
             raise InputError(
-                f"{path}: the judge cannot be kept there ({error.strerror or error}): set judge.cache to a folder that "
+                f"{path}: the judge cannot be saved ({error.strerror or error}): set judge.cache_dir to a folder that "
                 "can be written"
             ) from error
         weights = load_file(path)
@@ -120,10 +120,10 @@ class SceneJudge(Judge):
         print(f"training the judge of drawings on {self.scenes} images", flush=True)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            real = _real(self.scenes, self.size, self.seed)
-            network = _fitted(real.pictures["train"], real.kinds["train"], self.epochs)
+            real = _real_images(self.scenes, self.size, self.seed)
+            network = _fit(real.images["train"], real.kinds["train"], self.epochs)
         with torch.no_grad():
-            kinds = network.eval()(real.pictures["test"])[0].argmax(-1)
+            kinds = network.eval()(real.images["test"])[0].argmax(-1)
         right = (kinds == real.kinds["test"]).all(-1).double().mean()
         part = path.with_suffix(".part")
         save_file({**network.state_dict(), "accuracy": right}, part)
@@ -143,25 +143,25 @@ class _Network(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.head = nn.Linear(widths[-1], 1 + len(KINDS))
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        x = F.interpolate(pictures.float() / 127.5 - 1, size=(_SIDE, _SIDE), mode="bilinear", align_corners=False)
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        x = F.interpolate(images.float() / 127.5 - 1, size=(_SIDE, _SIDE), mode="bilinear", align_corners=False)
         cells = self.layers(x).flatten(2).transpose(1, 2)  # (B, GRID * GRID, 128)
         return self.head(cells), cells.mean(1)
 
 
-class _Real(NamedTuple):
-    pictures: dict[str, Tensor]  # (S, 3, size, size) uint8
+class _RealImages(NamedTuple):
+    images: dict[str, Tensor]  # (S, 3, size, size) uint8
     kinds: dict[str, Tensor]  # (S, GRID * GRID): 0 for an empty cell
 
 
-def _real(count: int, size: int, seed: int) -> _Real:
+def _real_images(count: int, size: int, seed: int) -> _RealImages:
     """Render scenes and return their images and the content of their cells."""
     data = ShapeScenes(count, 0, max(1, count // 4), size=size, seed=seed)
     kinds = {
         name: torch.tensor([_cells(data.scene(name, i)) for i in range(len(data.images(name)))])
         for name in ("train", "test")
     }
-    return _Real({name: data.images(name) for name in kinds}, kinds)
+    return _RealImages({name: data.images(name) for name in kinds}, kinds)
 
 
 def _cells(scene: Scene) -> list[int]:
@@ -171,7 +171,7 @@ def _cells(scene: Scene) -> list[int]:
     return cells
 
 
-def _fitted(pictures: Tensor, kinds: Tensor, epochs: int, batch: int = 32) -> _Network:
+def _fit(images: Tensor, kinds: Tensor, epochs: int, batch: int = 32) -> _Network:
     """Return a network trained to predict ``kinds`` (S, GRID * GRID)."""
     network, steps = _Network(), epochs * -(-len(kinds) // batch)
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0.01)
@@ -180,7 +180,7 @@ def _fitted(pictures: Tensor, kinds: Tensor, epochs: int, batch: int = 32) -> _N
         order = torch.randperm(len(kinds))
         for start in range(0, len(kinds), batch):
             chosen = order[start : start + batch]
-            logits, _ = network(pictures[chosen])
+            logits, _ = network(images[chosen])
             loss = F.cross_entropy(logits.flatten(0, 1), kinds[chosen].flatten())
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -189,7 +189,7 @@ def _fitted(pictures: Tensor, kinds: Tensor, epochs: int, batch: int = 32) -> _N
     return network
 
 
-def _described(kinds: list[int]) -> str:
+def _description(kinds: list[int]) -> str:
     return ", ".join(f"{KINDS[kind - 1]} {PLACES[cell]}" for cell, kind in enumerate(kinds) if kind) or "nothing"
 
 

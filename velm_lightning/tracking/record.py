@@ -138,7 +138,7 @@ class RunRecord(Callback):
             if order := getattr(data, "order", None):
                 self.run.update(left_out=order.left_out)
                 if order.left_out:
-                    print(order.said())
+                    print(order.describe())
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Load the metrics before the step that the run resumes from."""

@@ -22,7 +22,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback
 
 from velm_lightning.io.wandb_service import end_service
-from velm_lightning.tracking.checkpoints import LastCheckpoint, more_follow
+from velm_lightning.tracking.checkpoint_files import LastCheckpoint, more_follow
 from velm_lightning.tracking.second_interrupt import SecondInterrupt
 from velm_lightning.tracking.slurm import requeue, requeue_signal
 from velm_lightning.types import InputError

@@ -46,9 +46,9 @@ class Thumbnails(Callback):
         if not trainer.is_global_zero or not self.count or data is None:
             return
         view: Any = data.split(split)
-        batches = (view.pictured([index]) for index in spread(view.texts.pictures, self.count))
+        batches = (view.pictured([index]) for index in spread(view.texts.image_names, self.count))
         lines = [  # an image that could not be read gives an empty batch
-            json.dumps({"image": batch.pictures[0], "jpeg": jpeg(batch.image[0])}) + "\n"
+            json.dumps({"image": batch.image_names[0], "jpeg": jpeg(batch.image[0])}) + "\n"
             for batch in batches
             if batch.size
         ]

@@ -19,7 +19,7 @@ def row(image: str, text: str = "what is it?", answers: object = "cat", **more: 
     return json.dumps({"image": image, "text": text, "answers": answers, **more})
 
 
-FAULTS = [  # a row of train.jsonl, or a picture that it names; what must be told of it
+FAULTS = [  # a faulty row of train.jsonl, or a row with a faulty image, and the message about it
     (row("missing.jpg"), "missing.jpg: no such image file"),
     (row("empty.jpg"), "empty.jpg: the file is empty"),
     (row("cut.jpg"), "cut.jpg: cannot be read as an image"),
@@ -42,7 +42,7 @@ FAULTS = [  # a row of train.jsonl, or a picture that it names; what must be tol
     ('{"image": "0.png", "text": "cut', "not JSON at column"),
     ('["0.png", "a list"]', "is not a record"),
     ('{"image": "0.png", "answers": "cat"}', "no column 'text'"),
-    (row("copy.png"), None),  # the content of a picture of the test split
+    (row("copy.png"), None),  # has the content of an image of the test split
 ]
 
 
@@ -76,11 +76,11 @@ def faulty(tmp_path):
 def test_every_planted_fault_is_found_with_its_file_and_line(faulty):
     report = check_dataset(faulty, progress=False)
     messages = [problem.message for problem in report.problems]
-    for line, (_, told) in enumerate(FAULTS, 2):
-        if told is not None:
-            assert [m for m in messages if m.startswith(f"{faulty.root}/train.jsonl:{line}: ") and told in m], (
+    for line, (_, message) in enumerate(FAULTS, 2):
+        if message is not None:
+            assert [m for m in messages if m.startswith(f"{faulty.root}/train.jsonl:{line}: ") and message in m], (
                 line,
-                told,
+                message,
             )
     assert [m for m in messages if m.startswith(f"{faulty.root}/val.csv:2: byte 0xfc is not UTF-8")]
     assert [m for m in messages if m.startswith(f"{faulty.root}/test.json:2: the list is cut at column ")]
@@ -89,7 +89,7 @@ def test_every_planted_fault_is_found_with_its_file_and_line(faulty):
     assert f"3.png ({faulty.root}/test.json:1 (item 1)) is {faulty.images}/copy.png" in shared
     assert f"train.jsonl:{copied}" in shared
     assert f"0.png ({faulty.root}/test.json:2 (item 2)) is {faulty.images}/0.png" in shared
-    planted = sum(told is not None for _, told in FAULTS) + 3
+    planted = sum(message is not None for _, message in FAULTS) + 3
     assert len(messages) == planted, "\n".join(messages)  # and nothing else
     assert not report.ok
     assert ["1 of 2 in test have no answer" in note for note in report.notes] == [True, False]
@@ -107,7 +107,7 @@ def sound(tmp_path):
     return JSONLines(tmp_path, "train.jsonl", "val.jsonl", "test.jsonl")
 
 
-def test_a_sound_dataset_is_told_in_numbers(sound):
+def test_a_sound_dataset_is_summarised(sound):
     report = check_dataset(sound, progress=False)
     assert report.ok, report.problems
     train, val = report.splits["train"], report.splits["val"]
@@ -128,8 +128,8 @@ def test_the_report_is_printed_with_its_figures_and_faults(faulty, sound):
     check_dataset(sound, progress=False).print(console)
     check_dataset(faulty, progress=False).print(console)
     printed = console.file.getvalue()
-    for told in ("Samples by group", "no problems", "problems with rows:", "problems with images:", "with splits:"):
-        assert told in printed
+    for heading in ("Samples by group", "no problems", "problems with rows:", "problems with images:", "with splits:"):
+        assert heading in printed
     assert "train.jsonl:2: " in printed
 
 
@@ -145,13 +145,13 @@ def test_a_dataset_of_tensors_is_checked_too():
             ]
             return samples[:1] if name == "test" else samples if name == "train" else []
 
-    told = [(problem.kind, problem.message.partition(": ")[0]) for problem in check_dataset(InMemory()).problems]
-    assert ("keys", "train, key a") in told
-    assert told.count(("texts", "train, key a")) == 2
-    assert ("texts", "train, key b") in told
-    assert ("images", "train, key b") in told
-    assert ("splits", "1 images of test are also in train, by content") in told
-    assert len(told) == 6
+    problems = [(problem.kind, problem.message.partition(": ")[0]) for problem in check_dataset(InMemory()).problems]
+    assert ("keys", "train, key a") in problems
+    assert problems.count(("texts", "train, key a")) == 2
+    assert ("texts", "train, key b") in problems
+    assert ("images", "train, key b") in problems
+    assert ("splits", "1 images of test are also in train, by content") in problems
+    assert len(problems) == 6
 
 
 def test_no_samples_at_all_and_files_that_are_not_there(tmp_path):
@@ -162,7 +162,7 @@ def test_no_samples_at_all_and_files_that_are_not_there(tmp_path):
 
 @pytest.fixture
 def sharing(tmp_path):
-    """Three splits; 30 pictures of train are in val under other names, and one is in test."""
+    """Three splits; 30 images of train are in val under other names, and one is in test."""
     for number in range(40):
         smooth(40 + number, 30).save(tmp_path / f"{number:02}.png")
         (tmp_path / f"copy{number:02}.png").write_bytes((tmp_path / f"{number:02}.png").read_bytes())
@@ -173,7 +173,7 @@ def sharing(tmp_path):
     return JSONLines(tmp_path, "train.jsonl", "val.jsonl", "test.jsonl")
 
 
-def test_shared_pictures_are_one_problem_for_each_two_splits(sharing):
+def test_shared_images_are_one_problem_for_each_two_splits(sharing):
     problems = check_dataset(sharing, progress=False).problems
     assert [problem.message.partition(":")[0] for problem in problems] == [
         "30 images of val are also in train, by content",
@@ -184,14 +184,14 @@ def test_shared_pictures_are_one_problem_for_each_two_splits(sharing):
     assert all(f"copy{n:02}.png" in whole for n in range(30))
 
 
-def test_official_splits_that_share_pictures_are_noted(sharing, monkeypatch):
+def test_official_splits_that_share_images_are_noted(sharing, monkeypatch):
     monkeypatch.setattr(type(sharing), "official", True)
     report = check_dataset(sharing, progress=False)
     assert report.ok
     assert len([note for note in report.notes if note.endswith("the published splits have it so")]) == 2
 
 
-def test_a_held_out_split_never_shares_a_picture(sharing, tmp_path):
+def test_a_held_out_split_never_shares_a_image(sharing, tmp_path):
     lines = [*(f"{n:02}.png" for n in range(40)), *(f"copy{n:02}.png" for n in range(40))]
     (tmp_path / "all.jsonl").write_text("\n".join(map(row, lines)))
     for share in (0.1, 0.3, 0.5):
@@ -205,7 +205,7 @@ def test_evaluation_samples_without_references_are_noted(tmp_path):
     smooth(40, 30).save(tmp_path / "0.png")
     smooth(41, 30).save(tmp_path / "1.png")
     (tmp_path / "train.jsonl").write_text(row("0.png"))
-    (tmp_path / "test.jsonl").write_text("\n".join(row("1.png", answers=said) for said in ("cat", None, [])))
+    (tmp_path / "test.jsonl").write_text("\n".join(row("1.png", answers=answers) for answers in ("cat", None, [])))
     report = check_dataset(JSONLines(tmp_path, "train.jsonl", test="test.jsonl"), progress=False)
     assert report.ok
     assert report.notes[0].startswith("2 of 3 samples in test have no references and get no score; the first is ")

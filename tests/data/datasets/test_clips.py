@@ -1,4 +1,4 @@
-"""Clips from folders of frames and from video files: which frames are taken, and what is told when there are none."""
+"""Clips from folders of frames and from video files: the chosen frames, and the errors for clips without frames."""
 
 import json
 import sys
@@ -19,7 +19,7 @@ def grey(level):
 
 
 def levels(paths):
-    """The grey of each picture, which in these tests is the number of its frame."""
+    """The grey level of each frame, which in these tests is its number."""
     return [round(float(np.asarray(Image.open(path)).mean())) for path in paths]
 
 
@@ -30,7 +30,7 @@ def folder_of_frames(path, count):
 
 
 def video_of(path, count):
-    """A lossless video whose frames are as grey as their number."""
+    """A lossless video; the grey level of a frame is its number."""
     av = pytest.importorskip("av")
     with av.open(str(path), "w") as file:
         stream = file.add_stream("ffv1", rate=10, width=SIDE, height=SIDE, pix_fmt="bgr0")
@@ -74,7 +74,7 @@ def test_a_video_file_is_a_clip(tmp_path):
     assert levels(sample.image) == [2, 6, 10]
 
 
-def test_of_a_short_video_frames_are_taken_again(tmp_path):
+def test_a_short_video_repeats_frames(tmp_path):
     video_of(tmp_path / "ball.mkv", 2)
     (sample,) = clips(tmp_path, row("ball.mkv"), frames=4).split("train")
     assert levels(sample.image) == [0, 0, 1, 1]
@@ -90,10 +90,10 @@ def test_the_frames_of_a_video_are_made_once_until_it_changes(tmp_path):
     video_of(tmp_path / "ball.mkv", 3)
     (before,) = clips(tmp_path, row("ball.mkv"), frames=3).split("train")
     before.image[0].write_bytes(b"kept")
-    one, two = clips(tmp_path, row("ball.mkv"), row("ball.mkv"), frames=3).split("train")
-    assert one.image is two.image
-    assert one.image == before.image
-    assert one.image[0].read_bytes() == b"kept"
+    first, second = clips(tmp_path, row("ball.mkv"), row("ball.mkv"), frames=3).split("train")
+    assert first.image is second.image
+    assert first.image == before.image
+    assert first.image[0].read_bytes() == b"kept"
     video_of(tmp_path / "ball.mkv", 4)
     (after,) = clips(tmp_path, row("ball.mkv"), frames=3).split("train")
     assert levels(after.image) == [0, 2, 3]
@@ -120,8 +120,8 @@ def test_faults_name_the_line_and_the_clip(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "words.mp4").write_text("no video at all")
     pytest.importorskip("av")
-    told = refused(tmp_path, row("empty"))
-    assert told.startswith(f"{tmp_path / 'train.jsonl'}:1: image {tmp_path / 'empty'} is a folder without frames")
+    message = refused(tmp_path, row("empty"))
+    assert message.startswith(f"{tmp_path / 'train.jsonl'}:1: image {tmp_path / 'empty'} is a folder without frames")
     assert "words.mp4: cannot be read as a video" in refused(tmp_path, row("words.mp4"))
     assert "gone.mp4: no such clip" in refused(tmp_path, row("gone.mp4"))
     assert "frames must be at least 1, got 0" in refused(tmp_path, row("empty"), frames=0)
@@ -138,8 +138,8 @@ def test_a_cut_video_is_refused(tmp_path):
 def test_a_check_goes_on_after_a_fault(tmp_path):
     folder_of_frames(tmp_path / "ball", 3)
     problems = []
-    found = clips(tmp_path, row("gone.mp4"), row("ball"), frames=3).read("train", problems)
-    assert [one.where for one in found] == [f"{tmp_path / 'train.jsonl'}:2"]
+    samples = clips(tmp_path, row("gone.mp4"), row("ball"), frames=3).read("train", problems)
+    assert [located.where for located in samples] == [f"{tmp_path / 'train.jsonl'}:2"]
     assert len(problems) == 1
 
 

@@ -1,4 +1,4 @@
-"""COCO's caption files are read as they are; files whose parts do not belong together are refused by id."""
+"""COCO's caption files are read unchanged; errors for inconsistent files name the id."""
 
 import json
 from pathlib import Path
@@ -41,7 +41,7 @@ def refused(data: COCOCaptions, split="train") -> str:
     return str(caught.value)
 
 
-# What an image becomes
+# Samples
 
 
 def test_training_has_one_sample_per_caption(write, tmp_path):
@@ -81,7 +81,7 @@ def test_control_characters_in_captions_become_blanks(write):
     assert sample.target == "a dog  runs fast"
 
 
-def test_pictures_may_lie_in_a_folder_a_split(write, tmp_path):
+def test_images_may_lie_in_one_folder_per_split(write, tmp_path):
     write(*TWO, name="captions_val2014.json")
     options = {"test": Path("captions_val2014.json"), "folders": {"train": "train2014", "test": "val2014"}}
     data = write([image(1)], [annotation(1, 1)], **options)
@@ -111,7 +111,7 @@ def test_validation_can_be_held_out_by_image(write):
 
 
 @pytest.mark.parametrize(
-    ("images", "annotations", "told"),
+    ("images", "annotations", "message"),
     [
         ([image(), image(43)], [annotation()], "train.json: images id 43: has no annotation"),
         ([image()], [annotation(), annotation(8, 43)], "annotations id 8: image_id 43 is not among the 1 images"),
@@ -130,14 +130,14 @@ def test_validation_can_be_held_out_by_image(write):
         ([], [annotation()], "train.json: has no list 'images'"),
     ],
 )
-def test_mismatched_images_and_annotations_are_refused(write, images, annotations, told):
-    assert told in refused(write(images, annotations))
+def test_mismatched_images_and_annotations_are_refused(write, images, annotations, message):
+    assert message in refused(write(images, annotations))
 
 
 def test_another_kind_of_file_is_refused(write, tmp_path):
     data = write(*TWO)
     (tmp_path / "train.json").write_text('[{"image_id": 42, "caption": "a dog"}]')
-    assert "train.json: has no list 'annotations' with anything in it: is it the file of captions?" in refused(data)
+    assert "train.json: has no list 'annotations' with anything in it: is it a file of annotations?" in refused(data)
     (tmp_path / "train.json").write_text('{"images": [{"id": 1,')
     assert "train.json:1: not JSON at column 22" in refused(data)
     (tmp_path / "train.json").unlink()
@@ -145,15 +145,15 @@ def test_another_kind_of_file_is_refused(write, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"folders": {"tran": "a"}}, "folders.tran is not one of train, val, test; did you mean 'train'"),
         ({"train": None}, "name at least one file: train, val or test"),
         ({"holdout": 0.1, "val": Path("val.json")}, "goes with `train` and without `val`"),
     ],
 )
-def test_faulty_arguments_are_refused_by_name(write, options, told):
-    with pytest.raises(InputError, match=told):
+def test_faulty_arguments_are_refused_by_name(write, options, message):
+    with pytest.raises(InputError, match=message):
         write(*TWO, **options)
 
 
@@ -161,7 +161,7 @@ def test_all_faults_can_be_collected_and_the_sound_captions_kept(write):
     annotations = [annotation(1), annotation(2, caption=None), annotation(3, 99), annotation(4, 44, caption="")]
     data = write([image(42), image(43), image(44), image(45, "/a.jpg")], [*annotations, annotation(5, 45)])
     problems: list[str] = []
-    assert [one.sample.key for one in data.read("train", problems)] == ["42-1"]
+    assert [located.sample.key for located in data.read("train", problems)] == ["42-1"]
     assert [problem.split("train.json: ")[1].split(": ")[0] for problem in problems] == [
         "annotations id 2",
         "annotations id 4",

@@ -1,4 +1,4 @@
-"""Digits with a task in words: right answers that neither the digit nor the words give alone."""
+"""Digits with a question: correct answers that depend on both the digit and the question."""
 
 import gzip
 import struct
@@ -30,7 +30,7 @@ def truth():
 
 
 def answer(digit, question):
-    """Answer from the words alone: shares nothing with the code that asked."""
+    """Answer by parsing the question, without code of the dataset."""
     words = question.removesuffix("?").split()
     if words[0] == "is":
         holds = {"even": digit in (0, 2, 4, 6, 8), "odd": digit in (1, 3, 5, 7, 9)}
@@ -53,7 +53,7 @@ def test_every_answer_is_right(data, truth):
 
 def test_the_splits_share_no_digit_and_keys_are_unique(data):
     pictures = [{s.image.numpy().tobytes() for s in data.split(name)} for name in ("train", "val", "test")]
-    assert [len(found) for found in pictures] == [600, 300, 300]
+    assert [len(images) for images in pictures] == [600, 300, 300]
     assert not pictures[0] & pictures[1]
     assert not (pictures[0] | pictures[1]) & pictures[2]
     keys = [sample.key for name in ("train", "val", "test") for sample in data.split(name)]
@@ -61,12 +61,12 @@ def test_the_splits_share_no_digit_and_keys_are_unique(data):
 
 
 def accuracy(data, cue):
-    """How often the most frequent training answer for a cue is right in the test split."""
-    seen = defaultdict(Counter)
+    """The share of test samples whose answer is the most frequent training answer for their cue."""
+    answers = defaultdict(Counter)
     for sample in data.split("train"):
-        seen[cue(sample)][sample.references[0]] += 1
+        answers[cue(sample)][sample.references[0]] += 1
     samples = data.split("test")
-    return sum(seen[cue(s)].most_common(1)[0][0] == s.references[0] for s in samples) / len(samples)
+    return sum(answers[cue(s)].most_common(1)[0][0] == s.references[0] for s in samples) / len(samples)
 
 
 def test_neither_the_words_nor_the_digit_give_the_answer_away(data, truth):
@@ -91,7 +91,7 @@ def test_same_seed_same_questions_whatever_the_number(data):
     assert [s.text for s in Digits(train=20, seed=1).split("train")] != [s.text for s in again.split("train")]
 
 
-def test_pictures_are_of_the_size_asked_for():
+def test_images_are_of_the_size_asked_for():
     (image,) = {s.image.shape for s in Digits(train=1, size=48).split("train")}
     assert image == (3, 48, 48)
 
@@ -114,13 +114,13 @@ def test_mnist_is_read_from_torchvisions_files(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ({"train": 1400}, "train \\+ val is 1700, but the file has 1497"),
         ({"questions_per_digit": 13}, "from 1 to 12"),
         ({"size": 4}, "size=4"),
     ],
 )
-def test_numbers_that_cannot_be_are_refused(given, told):
-    with pytest.raises(InputError, match=told):
+def test_numbers_that_cannot_be_are_refused(given, message):
+    with pytest.raises(InputError, match=message):
         Digits(**given).split("train")

@@ -1,4 +1,4 @@
-"""Flickr8k and Flickr30k are read from their own token files and lists; faults are told with file and line."""
+"""Flickr8k and Flickr30k are read from their token files and image lists; errors name file and line."""
 
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def test_a_split_may_have_no_list(write, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("tokens", "train", "told"),
+    ("tokens", "train", "message"),
     [
         (TOKENS + "d.jpg A dog", "a.jpg", "Flickr8k.token.txt:5: 'd.jpg A dog' is no caption: write name.jpg#0, a tab"),
         (TOKENS + "d.jpg#0\t ", "a.jpg", "Flickr8k.token.txt:5: caption is empty"),
@@ -77,8 +77,8 @@ def test_a_split_may_have_no_list(write, tmp_path):
         ("\n", "a.jpg", "Flickr8k.token.txt: holds no captions: is it the token file?"),
     ],
 )
-def test_faults_are_refused_with_file_and_line(write, tokens, train, told):
-    assert told in refused(write(tokens, train))
+def test_faults_are_refused_with_file_and_line(write, tokens, train, message):
+    assert message in refused(write(tokens, train))
 
 
 def test_a_missing_file_is_refused(tmp_path):
@@ -88,7 +88,7 @@ def test_a_missing_file_is_refused(tmp_path):
 def test_faults_can_be_collected_and_the_sound_images_kept(write):
     data = write(TOKENS + "no caption\nd.jpg#0\t\n", train="a.jpg\ne.jpg\nd.jpg\nb.jpg")
     problems: list[str] = []
-    assert [one.sample.key for one in data.read("train", problems)] == ["a.jpg#0", "a.jpg#1", "b.jpg#0"]
+    assert [located.sample.key for located in data.read("train", problems)] == ["a.jpg#0", "a.jpg#1", "b.jpg#0"]
     assert [Path(problem.split(": ")[0]).name for problem in problems] == [
         "Flickr8k.token.txt:5",
         "Flickr8k.token.txt:6",

@@ -1,4 +1,4 @@
-"""The user's own data: rows become samples, columns go by the user's names, and faults are told with file and line."""
+"""Custom data: rows become samples, columns can be renamed, and errors name file and line."""
 
 import json
 import math
@@ -31,7 +31,7 @@ def refused(folder: Path, *rows: object, split: str = "train", **options) -> str
     return str(caught.value)
 
 
-# What a row becomes
+# Samples
 
 
 def test_a_row_becomes_a_sample(tmp_path):
@@ -47,7 +47,7 @@ def test_columns_are_named_as_the_user_has_them(tmp_path):
     assert samples(tmp_path, row, columns=names)[0] == ("q1", tmp_path / "a.jpg", "what?", {"cat": 1.0}, ("cat",), "w")
 
 
-def test_keys_are_row_numbers_where_there_is_no_key_column(tmp_path):
+def test_keys_are_row_numbers_without_a_key_column(tmp_path):
     assert [sample.key for sample in samples(tmp_path, ROW, ROW, ROW)] == ["0", "1", "2"]
 
 
@@ -108,7 +108,7 @@ def test_a_split_without_a_file_is_empty(tmp_path):
     assert [len(data.split(name)) for name in ("train", "val", "test")] == [1, 0, 0]
 
 
-# A validation split held out of training
+# A held-out validation split
 
 
 def held(folder: Path, rows: list[dict], share: float) -> tuple[list[str], list[str]]:
@@ -124,7 +124,7 @@ def test_the_held_out_part_shares_no_image_with_training(tmp_path):
     assert not {text.split()[0] for text in train} & {text.split()[0] for text in val}
 
 
-def test_the_held_out_part_depends_on_names_alone(tmp_path):
+def test_the_held_out_part_depends_only_on_names(tmp_path):
     rows = [{**ROW, "image": f"{n}.jpg", "text": f"question {n}"} for n in range(100)]
     (tmp_path / "elsewhere").mkdir()
     _, val = held(tmp_path, rows, 0.2)
@@ -132,7 +132,7 @@ def test_the_held_out_part_depends_on_names_alone(tmp_path):
     assert sorted(val) == sorted(again)
 
 
-def test_the_same_picture_under_two_names_is_on_one_side(tmp_path):
+def test_the_same_image_under_two_names_is_on_one_side(tmp_path):
     for number in range(60):
         (tmp_path / f"{number:02}.jpg").write_bytes(bytes([number % 30]) * (10 + number % 30 // 10))
     rows = [{**ROW, "image": f"{number:02}.jpg", "text": f"question {number}"} for number in range(60)]
@@ -156,7 +156,7 @@ def test_samples_that_share_an_image_are_on_one_side(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "message"),
     [
         ({**ROW, "text": " \n"}, "train.jsonl:2: text is empty: write a text or remove the row"),
         ({**ROW, "text": None}, "train.jsonl:2: text is empty"),
@@ -174,12 +174,12 @@ def test_samples_that_share_an_image_are_on_one_side(tmp_path):
         ({"image": "a.jpg", "text": "a", "answer": "b"}, "no column 'answers' in 'image, text, answer'; did you mean"),
     ],
 )
-def test_a_faulty_row_is_refused_with_its_line(tmp_path, row, told):
-    assert told in refused(tmp_path, ROW, row)
+def test_a_faulty_row_is_refused_with_its_line(tmp_path, row, message):
+    assert message in refused(tmp_path, ROW, row)
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "message"),
     [
         ({**ROW, "answers": math.nan}, "train.jsonl:2: an answer is empty (null or NaN)"),
         ({**ROW, "answers": ["a", math.nan]}, "train.jsonl:2: an answer is empty (null or NaN)"),
@@ -189,9 +189,9 @@ def test_a_faulty_row_is_refused_with_its_line(tmp_path, row, told):
         ({**ROW, "answers": -math.inf}, "train.jsonl:2: an answer is -inf: write a text"),
     ],
 )
-def test_what_is_no_number_is_no_word_either(tmp_path, row, told):
+def test_a_value_that_is_no_number_is_no_label(tmp_path, row, message):
     columns = {"answers": None} if "target" in row else {}
-    assert told in refused(tmp_path, {**ROW, "target": "b"}, row, columns=columns or {"target": None})
+    assert message in refused(tmp_path, {**ROW, "target": "b"}, row, columns=columns or {"target": None})
 
 
 def test_a_missing_number_is_a_missing_value(tmp_path):
@@ -211,7 +211,7 @@ def test_texts_are_compared_in_one_unicode_form(tmp_path):
 
 @pytest.mark.parametrize("on_disk", ["caf\u00e9", "cafe\u0301"])
 @pytest.mark.parametrize("in_file", ["caf\u00e9", "cafe\u0301"])
-def test_a_picture_is_found_whatever_form_its_name_has(tmp_path, on_disk, in_file):
+def test_a_image_is_found_whatever_form_its_name_has(tmp_path, on_disk, in_file):
     folder = tmp_path / on_disk
     folder.mkdir()
     (folder / f"{on_disk}.png").touch()
@@ -269,13 +269,13 @@ def test_a_text_in_json_that_looks_like_a_list_is_a_text(tmp_path):
 
 
 def test_duplicate_keys_are_refused_with_both_lines(tmp_path):
-    told = refused(tmp_path, {**ROW, "key": "q"}, {**ROW, "key": "r"}, {**ROW, "key": "q"})
-    assert "train.jsonl:3: key 'q' is also in" in told
-    assert "train.jsonl:1" in told
+    message = refused(tmp_path, {**ROW, "key": "q"}, {**ROW, "key": "r"}, {**ROW, "key": "q"})
+    assert "train.jsonl:3: key 'q' is also in" in message
+    assert "train.jsonl:1" in message
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"columns": {"txt": "a"}}, "columns.txt is not one of image, text, target, answers, group, key; did you mean"),
         ({"columns": {"text": "question"}}, "train.jsonl:1: no column 'question' in 'image, text, answers'"),
@@ -284,8 +284,8 @@ def test_duplicate_keys_are_refused_with_both_lines(tmp_path):
         ({"holdout": 0.1, "val": Path("val.jsonl")}, "goes with `train` and without `val`"),
     ],
 )
-def test_faulty_arguments_are_refused_by_name(tmp_path, options, told):
-    assert told in refused(tmp_path, ROW, **options)
+def test_faulty_arguments_are_refused_by_name(tmp_path, options, message):
+    assert message in refused(tmp_path, ROW, **options)
 
 
 def test_an_unknown_column_error_names_the_setting(tmp_path):
@@ -308,9 +308,9 @@ def test_an_empty_file_no_file_and_no_split_are_refused(tmp_path):
 def test_faults_can_be_collected_and_the_sound_rows_kept(tmp_path):
     data = JSONLines(tmp_path, train=lines(tmp_path, ROW, {**ROW, "text": ""}, [], {**ROW, "text": "how?"}))
     problems: list[str] = []
-    found = data.read("train", problems)
-    assert [one.sample.text for one in found] == ["what is it?", "how?"]
-    assert [one.where for one in found] == [f"{tmp_path}/train.jsonl:{line}" for line in (1, 4)]
+    samples = data.read("train", problems)
+    assert [located.sample.text for located in samples] == ["what is it?", "how?"]
+    assert [located.where for located in samples] == [f"{tmp_path}/train.jsonl:{line}" for line in (1, 4)]
     assert [problem.partition(": ")[0] for problem in problems] == [f"{tmp_path}/train.jsonl:{line}" for line in (3, 2)]
 
 

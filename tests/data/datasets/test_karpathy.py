@@ -1,4 +1,4 @@
-"""Karpathy's files give the published splits; a record that cannot be used is refused by its number."""
+"""Karpathy's files give the published splits; the error for an unusable record names its number."""
 
 import json
 from pathlib import Path
@@ -14,8 +14,15 @@ def sentence(number=7, raw="A dog runs.") -> dict:
 
 
 def image(number=0, split="train", sentences=None, **more) -> dict:
-    said = [sentence(5 * number)] if sentences is None else sentences
-    return {"imgid": number, "filename": f"{number}.jpg", "split": split, "sentences": said, "sentids": [], **more}
+    sentences_of_image = [sentence(5 * number)] if sentences is None else sentences
+    return {
+        "imgid": number,
+        "filename": f"{number}.jpg",
+        "split": split,
+        "sentences": sentences_of_image,
+        "sentids": [],
+        **more,
+    }
 
 
 @pytest.fixture
@@ -34,8 +41,8 @@ def refused(data: Karpathy) -> str:
 
 
 def test_training_has_captions_and_evaluation_images(write, tmp_path):
-    said = [sentence(7), sentence(8, "The dog\nis running .")]
-    data = write(image(1, sentences=said), image(2, "val", said), images=Path("images"))
+    sentences = [sentence(7), sentence(8, "The dog\nis running .")]
+    data = write(image(1, sentences=sentences), image(2, "val", sentences), images=Path("images"))
     both = ("A dog runs.", "The dog is running .")
     assert data.split("train") == [
         ("1-7", tmp_path / "images/1.jpg", "", both[0], both, ""),
@@ -58,7 +65,7 @@ def test_coco_images_have_their_coco_id_and_folder(write, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("record", "told"),
+    ("record", "message"),
     [
         (image(1, "dev"), "dataset.json: images imgid 1: split is 'dev': use train, restval, val, test"),
         (image(1, None), "images imgid 1: split is None"),
@@ -76,8 +83,8 @@ def test_coco_images_have_their_coco_id_and_folder(write, tmp_path):
         ({"imgid": 1, "split": "train"}, "images item 2 has no filename, sentences"),
     ],
 )
-def test_a_record_that_cannot_be_used_is_refused_by_its_number(write, record, told):
-    assert told in refused(write(image(0), record))
+def test_a_record_that_cannot_be_used_is_refused_by_its_number(write, record, message):
+    assert message in refused(write(image(0), record))
 
 
 def test_another_file_is_refused(write, tmp_path):
@@ -89,5 +96,5 @@ def test_another_file_is_refused(write, tmp_path):
 def test_faults_can_be_collected_and_the_sound_images_kept(write):
     data = write(image(0), image(1, "dev"), image(2, sentences=[]), image(3))
     problems: list[str] = []
-    assert [one.sample.key for one in data.read("train", problems)] == ["0-0", "3-15"]
+    assert [located.sample.key for located in data.read("train", problems)] == ["0-0", "3-15"]
     assert [problem.split("imgid ")[1][0] for problem in problems] == ["1", "2"]

@@ -1,4 +1,4 @@
-"""Multi30k is read from its official files, line by line in parallel; faults are told with file and line."""
+"""Multi30k is read from its official files, which are parallel by line; errors name file and line."""
 
 import gzip
 
@@ -53,7 +53,7 @@ def test_plain_files_are_read_by_their_pattern(write, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"de": "Ein Hund läuft.\n"}, r"the same number of lines.*val\.en\.gz 2,.*val\.de\.gz 1"),
         ({"de": "Ein Hund läuft.\n \n"}, r"val\.de\.gz:2: the line is empty"),
@@ -61,15 +61,15 @@ def test_plain_files_are_read_by_their_pattern(write, tmp_path):
         ({"images": "1.jpg\n../2.jpg\n"}, r"val\.txt:2: image .* leads out of"),
     ],
 )
-def test_faults_are_told_with_their_line(write, changed, told):
-    with pytest.raises(InputError, match=told):
+def test_faults_are_reported_with_their_line(write, changed, message):
+    with pytest.raises(InputError, match=message):
         write(**changed).split("val")
 
 
 def test_a_check_goes_on_after_a_fault(write):
     problems = []
-    found = write(de="\nZwei Mädchen spielen.\n").read("val", problems)
-    assert [one.sample.key for one in found] == ["2.jpg"]
+    samples = write(de="\nZwei Mädchen spielen.\n").read("val", problems)
+    assert [located.sample.key for located in samples] == ["2.jpg"]
     assert len(problems) == 1
 
 

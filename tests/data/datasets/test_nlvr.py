@@ -1,4 +1,4 @@
-"""NLVR and NLVR2 are read from their official files; faults are told with file and line."""
+"""NLVR and NLVR2 are read from their official files; errors name file and line."""
 
 import json
 
@@ -50,7 +50,7 @@ def test_a_test_file_may_lack_its_labels(write):
         write(secret).split("val")
 
 
-def test_rows_without_a_directory_find_their_pictures(write, tmp_path):
+def test_rows_without_a_directory_find_their_images(write, tmp_path):
     hidden = {name: value for name, value in ONE.items() if name != "directory"}
     for directory, order in (("0", 4), ("17", 2)):
         folder = tmp_path / "hidden" / "images" / directory
@@ -63,7 +63,7 @@ def test_rows_without_a_directory_find_their_pictures(write, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "message"),
     [
         ({**ONE, "label": "maybe"}, "label is 'maybe': write true or false"),
         ({**ONE, "sentence": " "}, "sentence is empty"),
@@ -71,8 +71,8 @@ def test_rows_without_a_directory_find_their_pictures(write, tmp_path):
         ({"sentence": "x"}, "has no identifier"),
     ],
 )
-def test_faults_are_told_with_their_line(write, row, told):
-    with pytest.raises(InputError, match=rf"dev\.json:2: .*{told}"):
+def test_faults_are_reported_with_their_line(write, row, message):
+    with pytest.raises(InputError, match=rf"dev\.json:2: .*{message}"):
         write(ONE, row).split("val")
 
 

@@ -1,4 +1,4 @@
-"""The official VQA files are read as they are; files that do not fit together are refused by question."""
+"""The official VQA files are read unchanged; errors for inconsistent files name the question."""
 
 import json
 from pathlib import Path
@@ -20,8 +20,8 @@ def annotation(
     key: int = 42000, image: int = 42, answers=("Red",) * 4 + ("red", "blue", "blue", "a", "b", "c")
 ) -> dict:
     given = [{"answer": a, "answer_confidence": "yes", "answer_id": n} for n, a in enumerate(answers, 1)]
-    said = {"question_type": "what color", "answer_type": "other", "multiple_choice_answer": "red", "answers": given}
-    return {"question_id": key, "image_id": image, **said}
+    fields = {"question_type": "what color", "answer_type": "other", "multiple_choice_answer": "red", "answers": given}
+    return {"question_id": key, "image_id": image, **fields}
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_a_test_subset_has_no_annotations(write, tmp_path):
     assert (sample.target, sample.references) == (None, ())
 
 
-def test_images_and_file_names_are_the_users_to_set(write, tmp_path):
+def test_images_and_file_names_are_configurable(write, tmp_path):
     write([question()], [annotation()])
     (tmp_path / QUESTIONS.format("train2014")).rename(tmp_path / "q_train2014.json")
     (sample,) = VQAv2(tmp_path, images=Path("/coco"), questions="q_{}.json").split("train")
@@ -96,9 +96,13 @@ def test_the_standard_subsets_are_the_default(write, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("questions", "annotations", "told"),
+    ("questions", "annotations", "message"),
     [
-        ([question(1), question(2)], [annotation(1)], "questions.json: question_id 2: has no annotation in v2_mscoco"),
+        (
+            [question(1), question(2)],
+            [annotation(1)],
+            "questions.json: questions question_id 2: has no annotation in v2_mscoco",
+        ),
         ([question(1)], [annotation(1), annotation(2)], "question_id 2: has no question in v2_OpenEnded"),
         ([question(1)], [annotation(1), annotation(2)], "(2 annotations, 1 questions)"),
         ([question(1), question(1)], [annotation(1)], "question_id 1: key '1' is also in"),
@@ -106,7 +110,7 @@ def test_the_standard_subsets_are_the_default(write, tmp_path):
         (
             [question(1, 5)],
             [annotation(1, 6)],
-            "annotations.json: question_id 1: image_id differs from the question's 5",
+            "annotations.json: annotations question_id 1: image_id differs from the question's 5",
         ),
         ([question(1, text=" ")], [annotation(1)], "question_id 1: question is empty"),
         ([question(1, image="../../a")], [annotation(1)], "image_id '../../a' is not a COCO image number"),
@@ -119,14 +123,14 @@ def test_the_standard_subsets_are_the_default(write, tmp_path):
         ([], [annotation(1)], "has no list 'questions'"),
     ],
 )
-def test_files_that_do_not_fit_are_refused_by_question(write, questions, annotations, told):
-    assert told in refused(write(questions, annotations))
+def test_files_that_do_not_fit_are_refused_by_question(write, questions, annotations, message):
+    assert message in refused(write(questions, annotations))
 
 
 def test_the_wrong_kind_of_file_is_refused(write, tmp_path):
     data = write([question()], [annotation()])
     (tmp_path / QUESTIONS.format("train2014")).write_text("[1, 2]")
-    assert "has no list 'questions': is it the official questions file?" in refused(data)
+    assert "has no list 'questions' with anything in it: is it a file of questions?" in refused(data)
     (tmp_path / QUESTIONS.format("train2014")).write_text('{"questions": [{"question_id": 1, "ima')
     assert "questions.json:1: not JSON at column 35" in refused(data)
 
@@ -135,5 +139,5 @@ def test_all_faults_can_be_collected_and_the_rest_kept(write):
     questions = [question(1), question(2), question(3, text=""), question(4)]
     data = write(questions, [annotation(1), annotation(2, answers=()), annotation(3), annotation(5)])
     problems: list[str] = []
-    assert [one.sample.key for one in data.read("train", problems)] == ["1"]
+    assert [located.sample.key for located in data.read("train", problems)] == ["1"]
     assert [problem.split("question_id ")[1][0] for problem in problems] == ["2", "3", "4", "5"]

@@ -1,4 +1,4 @@
-"""Features of a frozen encoder are those it would give, are made once, and are never read where anything changed."""
+"""Cached features equal the output of the frozen encoder, are computed once, and are not used after any change."""
 
 import multiprocessing
 import os
@@ -34,7 +34,7 @@ FORK = multiprocessing.get_context("fork")
 
 
 class Counting(ImageEncoder):
-    """An encoder that tells how many pictures it was given, in all processes together."""
+    """An encoder that counts the images that it encodes in all processes."""
 
     def __init__(self, dim=12):
         super().__init__(ImageTransform(tiny.SIZE))
@@ -42,17 +42,17 @@ class Counting(ImageEncoder):
         self.patches = torch.nn.Conv2d(3, dim, 4, stride=4)
 
     def encode(self, pixels):
-        with seen.get_lock():
-            seen.value += len(pixels)
+        with num_encoded.get_lock():
+            num_encoded.value += len(pixels)
         return self.patches(pixels).flatten(2).transpose(1, 2)
 
 
-seen = FORK.Value("i", 0)
+num_encoded = FORK.Value("i", 0)
 
 
 @pytest.fixture
 def encoder():
-    seen.value = 0
+    num_encoded.value = 0
     return Counting().requires_grad_(False)
 
 
@@ -72,36 +72,36 @@ def store(folder, images, encoder) -> FeatureStore:
     return FeatureStore(images, encoder, folder / "cache", progress=False)
 
 
-def shards(kept) -> list[Path]:
-    return sorted(kept.folder.glob("*.safetensors"))
+def shards(features) -> list[Path]:
+    return sorted(features.folder.glob("*.safetensors"))
 
 
 def truth(images, encoder) -> torch.Tensor:
     pictures = ImageStore(images, encoder.transform, progress=False).fetch(range(len(images)))
-    before = seen.value
+    before = num_encoded.value
     tokens = encoder.eval()(pictures).embeddings
-    seen.value = before
+    num_encoded.value = before
     return tokens
 
 
-def assert_right(kept, images, encoder):
-    got = kept.fetch(range(len(images)))
+def assert_right(features, images, encoder):
+    got = features.fetch(range(len(images)))
     assert got.dtype == torch.float16
     torch.testing.assert_close(got.float(), truth(images, encoder), rtol=2e-3, atol=1e-3)
 
 
-# The same as without
+# Equality with the encoder
 
 
 def test_features_are_what_the_encoder_gives(folder, encoder):
-    kept = store(folder, files(folder), encoder)
-    assert_right(kept, files(folder), encoder)
-    assert len(kept) == kept.pictures == kept.made == seen.value == COUNT
-    assert torch.equal(kept.fetch([7, 2, 7]), kept.fetch(range(COUNT))[[7, 2, 7]])
+    features = store(folder, files(folder), encoder)
+    assert_right(features, files(folder), encoder)
+    assert len(features) == features.num_images == features.num_computed == num_encoded.value == COUNT
+    assert torch.equal(features.fetch([7, 2, 7]), features.fetch(range(COUNT))[[7, 2, 7]])
     again = store(folder, files(folder), encoder)
-    assert torch.equal(again.fetch(range(COUNT)), kept.fetch(range(COUNT)))
-    assert again.made == 0
-    assert seen.value == COUNT + 2  # two are made again, to see that the code is the same
+    assert torch.equal(again.fetch(range(COUNT)), features.fetch(range(COUNT)))
+    assert again.num_computed == 0
+    assert num_encoded.value == COUNT + 2  # two are encoded again to detect changed code
 
 
 def test_tensors_and_clips(folder, encoder):
@@ -122,11 +122,11 @@ def test_tensors_and_clips(folder, encoder):
 def test_each_content_is_encoded_once(folder, encoder):
     shutil.copy(folder / "3.png", folder / "copy.png")
     images = [*files(folder) * 5, folder / "copy.png"]
-    kept = store(folder, images, encoder)
-    assert seen.value == kept.pictures == COUNT
-    assert torch.equal(kept.fetch([50]), kept.fetch([3]))
+    features = store(folder, images, encoder)
+    assert num_encoded.value == features.num_images == COUNT
+    assert torch.equal(features.fetch([50]), features.fetch([3]))
     more = store(folder, [folder / "copy.png", tiny.picture(0)], encoder)  # of another split
-    assert more.made == 1
+    assert more.num_computed == 1
 
 
 def test_the_encoder_is_left_as_it_was(folder):
@@ -135,23 +135,23 @@ def test_the_encoder_is_left_as_it_was(folder):
     encoder.layers.eval()
     modes = [module.training for module in encoder.modules()]
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        kept = store(folder, files(folder), encoder)
+        features = store(folder, files(folder), encoder)
     assert [module.training for module in encoder.modules()] == modes
-    assert_right(kept, files(folder), encoder)
+    assert_right(features, files(folder), encoder)
 
 
-def test_it_travels_to_another_process(folder, encoder):
-    kept = store(folder, files(folder), encoder)
-    state = pickle.dumps(kept)
-    assert torch.equal(pickle.loads(state).fetch([5, 1]), kept.fetch([5, 1]))
+def test_it_can_be_sent_to_another_process(folder, encoder):
+    features = store(folder, files(folder), encoder)
+    state = pickle.dumps(features)
+    assert torch.equal(pickle.loads(state).fetch([5, 1]), features.fetch([5, 1]))
     assert b"Counting" in state  # the folder's name
     assert len(state) < COUNT * 16 * 12
-    shards(kept)[0].unlink()
+    shards(features)[0].unlink()
     with pytest.raises(InputError, match="was removed or damaged during use"):
         pickle.loads(state)
 
 
-# What changes the key
+# Changes of the key
 
 
 def test_any_change_of_the_encoder_changes_its_key(encoder):
@@ -171,17 +171,17 @@ def test_any_change_of_the_encoder_changes_its_key(encoder):
     assert len({first, *keys}) == 5
 
 
-def test_features_of_other_weights_are_left_alone(folder, encoder):
+def test_features_of_other_weights_are_kept(folder, encoder):
     images = files(folder)
     store(folder, images, encoder)
     encoder.patches.weight.mul_(-1)
     assert_right(store(folder, images, encoder), images, encoder)
-    assert seen.value == 2 * COUNT
+    assert num_encoded.value == 2 * COUNT
     encoder.patches.weight.mul_(-1)
     assert_right(store(folder, images, encoder), images, encoder)
 
 
-def test_a_changed_picture_is_encoded_anew(folder, encoder):
+def test_a_changed_image_is_encoded_again(folder, encoder):
     images = files(folder)
     store(folder, images, encoder)
     times = os.stat(images[2])
@@ -189,7 +189,7 @@ def test_a_changed_picture_is_encoded_anew(folder, encoder):
     os.utime(images[2], ns=(times.st_atime_ns, times.st_mtime_ns))
     assert_right(store(folder, images, encoder), images, encoder)
     Image.effect_noise((20, 30), 250).save(images[2])
-    assert store(folder, images, encoder).made == 1
+    assert store(folder, images, encoder).num_computed == 1
     assert_right(store(folder, images, encoder), images, encoder)
 
 
@@ -201,7 +201,7 @@ def test_other_code_for_the_same_weights_is_refused(folder, encoder, monkeypatch
         store(folder, files(folder), encoder)
 
 
-def test_a_picture_that_changes_meanwhile_is_refused(folder, encoder, monkeypatch):
+def test_a_image_that_changes_meanwhile_is_refused(folder, encoder, monkeypatch):
     monkeypatch.setattr(features, "digests_of", lambda images, _: [b"x" * 15 + bytes([i]) for i in range(COUNT)])
     with pytest.raises(InputError, match="0.png: changed while its features were computed"):
         store(folder, files(folder), encoder)
@@ -210,7 +210,7 @@ def test_a_picture_that_changes_meanwhile_is_refused(folder, encoder, monkeypatc
 def test_files_are_read_once_until_they_change(folder, monkeypatch):
     images, notes = files(folder), folder / "notes"
     assert digests_of(images, notes) == [digest_of(image) for image in images]
-    assert not notes.exists()  # the files are so new that a change might leave their times as they are
+    assert not notes.exists()  # the files are so new that a change might not change their times
     monkeypatch.setattr("velm_lightning.io.digests._AT_REST", -60)
     expected = digests_of(images, notes)
     with monkeypatch.context() as patch:
@@ -229,26 +229,26 @@ def test_files_are_read_once_until_they_change(folder, monkeypatch):
 
 
 @pytest.mark.parametrize("place", ["header", "names", "tokens", "end"])
-def test_a_damaged_shard_is_made_anew(folder, encoder, capsys, place):
+def test_a_damaged_shard_is_made_again(folder, encoder, capsys, place):
     images = files(folder)
-    kept = store(folder, images, encoder)
-    first = shards(kept)[0]
+    features = store(folder, images, encoder)
+    first = shards(features)[0]
     whole = bytearray(first.read_bytes())
-    at = {"header": 60, "names": whole.index(open_shard(first).pictures[0]) + 3, "tokens": len(whole) // 2, "end": -1}
+    at = {"header": 60, "names": whole.index(open_shard(first).digests[0]) + 3, "tokens": len(whole) // 2, "end": -1}
     whole[at[place]] ^= 4
     first.write_bytes(whole)
     again = store(folder, images, encoder)
     assert_right(again, images, encoder)
-    assert 0 < again.made <= 4
+    assert 0 < again.num_computed <= 4
     assert "damaged" in capsys.readouterr().err
-    assert store(folder, images, encoder).made == 0
+    assert store(folder, images, encoder).num_computed == 0
 
 
 def test_no_damaged_byte_goes_unseen(folder, encoder):
     images = files(folder)[:2]
-    kept = store(folder, images, encoder)
-    (shard,) = shards(kept)
-    whole, expected = shard.read_bytes(), kept.fetch([0, 1])
+    features = store(folder, images, encoder)
+    (shard,) = shards(features)
+    whole, expected = shard.read_bytes(), features.fetch([0, 1])
     for at in range(0, len(whole), 7):
         spoilt = bytearray(whole)
         spoilt[at] ^= 1 << at % 8
@@ -259,22 +259,22 @@ def test_no_damaged_byte_goes_unseen(folder, encoder):
 
 def test_a_half_written_file_is_never_read(folder, encoder):
     images = files(folder)
-    kept = store(folder, images, encoder)
-    first, second, _ = shards(kept)
-    (first.parent / f".{first.name}.1-1.part").write_bytes(first.read_bytes()[:100])  # what a kill leaves
-    second.write_bytes(second.read_bytes()[:-50])  # what a copy that was cut leaves
+    features = store(folder, images, encoder)
+    first, second, _ = shards(features)
+    (first.parent / f".{first.name}.1-1.part").write_bytes(first.read_bytes()[:100])  # as left by a killed process
+    second.write_bytes(second.read_bytes()[:-50])  # as left by a truncated copy
     first.unlink()
     again = store(folder, images, encoder)
     assert_right(again, images, encoder)
-    assert 0 < again.made < COUNT
-    assert not list(kept.folder.glob("*.part"))
+    assert 0 < again.num_computed < COUNT
+    assert not list(features.folder.glob("*.part"))
 
 
 def test_a_shard_of_another_encoder_is_not_taken(folder, encoder):
     images = files(folder)
-    kept = store(folder, images, encoder)
-    wrong = open_shard(shards(kept)[0])
-    write_shard(shards(kept)[0], wrong.pictures, wrong.tokens * 0, "0" * 32)
+    features = store(folder, images, encoder)
+    wrong = open_shard(shards(features)[0])
+    write_shard(shards(features)[0], wrong.digests, wrong.tokens * 0, "0" * 32)
     assert_right(store(folder, images, encoder), images, encoder)
 
 
@@ -282,7 +282,7 @@ def test_an_interrupted_extraction_goes_on_where_it_stopped(folder, encoder, mon
     encode = Counting.encode
 
     def interrupted(self, pixels):
-        if seen.value >= 8:
+        if num_encoded.value >= 8:
             raise KeyboardInterrupt
         return encode(self, pixels)
 
@@ -290,17 +290,17 @@ def test_an_interrupted_extraction_goes_on_where_it_stopped(folder, encoder, mon
         patch.setattr(Counting, "encode", interrupted)
         with pytest.raises(KeyboardInterrupt):
             store(folder, files(folder), encoder)
-    kept = store(folder, files(folder), encoder)
-    assert kept.made == COUNT - 8
-    assert_right(kept, files(folder), encoder)
+    features = store(folder, files(folder), encoder)
+    assert features.num_computed == COUNT - 8
+    assert_right(features, files(folder), encoder)
 
 
 # Several processes
 
 
 def run_store(folder, encoder, results):
-    kept = store(folder, files(folder), encoder)
-    results.put(kept.fetch(range(COUNT)).float().numpy())
+    features = store(folder, files(folder), encoder)
+    results.put(features.fetch(range(COUNT)).float().numpy())
 
 
 def wait_for(condition):
@@ -318,20 +318,22 @@ def test_processes_share_the_work(folder, encoder, monkeypatch):
     workers = [FORK.Process(target=run_store, args=(folder, encoder, results)) for _ in range(3)]
     for worker in workers:
         worker.start()
-    found = [torch.from_numpy(results.get(timeout=120)) for _ in workers]
+    tokens = [torch.from_numpy(results.get(timeout=120)) for _ in workers]
     for worker in workers:
         worker.join(120)
         assert worker.exitcode == 0
-    assert seen.value <= COUNT + 2 * len(workers)  # each picture once; who comes late makes two again
-    assert all(torch.equal(one, found[0]) for one in found)
+    assert num_encoded.value <= COUNT + 2 * len(
+        workers
+    )  # each image once; a process that starts later encodes two again
+    assert all(torch.equal(process_tokens, tokens[0]) for process_tokens in tokens)
     assert_right(store(folder, files(folder), encoder), files(folder), encoder)
 
 
-def test_what_a_killed_process_held_is_taken_over(folder, encoder, monkeypatch):
+def test_the_lock_of_a_killed_process_is_released(folder, encoder, monkeypatch):
     encode = Counting.encode
 
     def stuck(self, pixels):
-        if seen.value >= 4:
+        if num_encoded.value >= 4:
             time.sleep(300)
         return encode(self, pixels)
 
@@ -339,16 +341,16 @@ def test_what_a_killed_process_held_is_taken_over(folder, encoder, monkeypatch):
         patch.setattr(Counting, "encode", stuck)
         worker = FORK.Process(target=run_store, args=(folder, encoder, FORK.Queue()))
         worker.start()
-    wait_for(lambda: seen.value >= 4)
+    wait_for(lambda: num_encoded.value >= 4)
     time.sleep(0.1)
     os.kill(worker.pid, signal.SIGKILL)
     worker.join(120)
-    kept = store(folder, files(folder), encoder)
-    assert kept.made == COUNT - 4
-    assert_right(kept, files(folder), encoder)
+    features = store(folder, files(folder), encoder)
+    assert features.num_computed == COUNT - 4
+    assert_right(features, files(folder), encoder)
 
 
-# What cannot be kept
+# Refusals
 
 
 def test_values_beyond_float16_are_refused(folder, encoder):
@@ -357,7 +359,7 @@ def test_values_beyond_float16_are_refused(folder, encoder):
         store(folder, files(folder), encoder)
 
 
-def test_a_full_disk_is_told_before_it_is_full(folder, encoder, monkeypatch):
+def test_a_full_disk_is_reported_before_it_is_full(folder, encoder, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
     with pytest.raises(InputError, match="GB more and 0.0 GB are free.*data.cache"):
         store(folder, files(folder), encoder)
@@ -369,7 +371,7 @@ def test_a_folder_that_cannot_be_written_is_named(folder, encoder):
         store(folder, files(folder), encoder)
 
 
-def test_unreadable_pictures_are_named(folder, encoder):
+def test_unreadable_images_are_named(folder, encoder):
     (folder / "3.png").write_bytes(b"")
     with pytest.raises(InputError, match=r"3\.png: the file is empty"):
         store(folder, files(folder), encoder)
@@ -382,7 +384,7 @@ def test_unreadable_pictures_are_named(folder, encoder):
 
 
 class Questions(Dataset):
-    """Twelve questions about four pictures, the same in every split."""
+    """Twelve questions about four images, the same in every split."""
 
     def split(self, name: str) -> Sequence:
         samples = [sample for sample in tiny.questions() for _ in range(4)]
@@ -418,11 +420,11 @@ class TestTraining:
         batch = data.split("val").__getitems__([(0, 1), (0, 2)])
         assert batch.image.dtype == torch.float16
         assert data.split("val").pictured([1, 2]).image.dtype == torch.uint8
-        for one, other in zip(plain.rows, cached.rows, strict=True):
-            assert one.prediction == other.prediction
-            assert other.loss == pytest.approx(one.loss, rel=1e-3)
-        for one, other in zip(plain.parameters(), cached.parameters(), strict=True):
-            torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-3)
+        for expected, other in zip(plain.rows, cached.rows, strict=True):
+            assert expected.prediction == other.prediction
+            assert other.loss == pytest.approx(expected.loss, rel=1e-3)
+        for expected, other in zip(plain.parameters(), cached.parameters(), strict=True):
+            torch.testing.assert_close(expected, other, rtol=1e-2, atol=1e-3)
 
     def test_a_model_that_sees_no_image_needs_no_features(self, tmp_path):
         _, data = fitted(tmp_path, TextOnly, cache_features=True)
@@ -442,7 +444,7 @@ class TestTraining:
         data.num_workers = 1
         assert all(torch.equal(a, b.image) for a, b in zip(here, data.val_dataloader(), strict=True))
 
-    def test_an_encoder_that_begins_to_learn_stops_the_run(self, tmp_path):
+    def test_an_encoder_that_is_unfrozen_stops_the_run(self, tmp_path):
         model, data = fitted(tmp_path, cache_features=True)
         model.image_encoder.requires_grad_(True)
         with pytest.raises(InputError, match="Counting is trained"):
@@ -474,15 +476,15 @@ model:
 
 
 @pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning")
-def test_the_command_makes_them_and_says_where(tmp_path, capsys):
+def test_the_command_computes_and_prints_them(tmp_path, capsys):
     (tmp_path / "run.yaml").write_text(CONFIG % (tmp_path / "cache"))
     for made in ("6", "0"):
         assert main(["features", str(tmp_path / "run.yaml")]) == 0
-        said = capsys.readouterr().out
-        assert [word for word in said.split("train")[1].split() if word.isdigit()][1:3] == ["6", made]
-        assert str(tmp_path / "cache" / "features" / "TorchvisionCNN-") in said
+        printed = capsys.readouterr().out
+        assert [word for word in printed.split("train")[1].split() if word.isdigit()][1:3] == ["6", made]
+        assert str(tmp_path / "cache" / "features" / "TorchvisionCNN-") in printed
     assert main(["features", str(tmp_path / "none.yaml")]) == 2
     assert main(["features", str(tmp_path / "run.yaml"), "--model", "TextOnly"]) == 2
-    said = capsys.readouterr().err
-    assert "none.yaml: there is no such config file" in said
-    assert "TextOnly has no image encoder" in said
+    printed = capsys.readouterr().err
+    assert "none.yaml: there is no such config file" in printed
+    assert "TextOnly has no image encoder" in printed

@@ -1,4 +1,4 @@
-"""Picture files are found by what results call them."""
+"""Image files are found by the ids that result files use."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_the_pictures_of_a_folder_are_its_picture_files_in_order(folder):
+def test_the_images_of_a_folder_are_its_image_files_in_order(folder):
     (folder / "album.jpg").mkdir()
     (folder / "album.jpg" / "a.webp").touch()
     names = ["007.JPG", "album.jpg/a.webp", "b.png", "val/COCO_val2014_000000000042.jpg"]

@@ -1,4 +1,4 @@
-"""Pictures of every kind come out as uint8 (3, S, S), upright and in RGB; what is no picture is refused by its name."""
+"""Images of every format are decoded to uint8 (3, S, S), upright and in RGB; errors name the file."""
 
 import os
 import pickle
@@ -27,7 +27,7 @@ RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
 
 def left_right(left=RED, right=BLUE, size=(40, 30)) -> Image.Image:
-    """A picture whose left half has one colour and whose right half has another."""
+    """An image whose left half has one colour and whose right half has another."""
     picture = Image.new("RGB", size, left)
     picture.paste(right, (size[0] // 2, 0, *size))
     return picture
@@ -44,7 +44,7 @@ def assert_left_right(pixels, left=RED, right=BLUE, within=4):
     np.testing.assert_allclose(corner(pixels, "right"), right, atol=within)
 
 
-# What can be read
+# Formats
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.bmp", "a.tiff", "a.gif", "a.ppm"])
@@ -101,7 +101,7 @@ def test_an_animation_gives_its_first_frame(tmp_path, name):
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tiff"])
 @pytest.mark.parametrize("turn", range(1, 9))
 def test_exif_rotation_is_undone(tmp_path, name, turn):
-    steps = {2: [0], 3: [3], 4: [1], 5: [5], 6: [2], 7: [6], 8: [4]}  # how a camera held so stores an upright scene
+    steps = {2: [0], 3: [3], 4: [1], 5: [5], 6: [2], 7: [6], 8: [4]}  # as a turned camera stores them
     stored = left_right()
     for step in steps.get(turn, []):
         stored = stored.transpose(step)
@@ -111,8 +111,8 @@ def test_exif_rotation_is_undone(tmp_path, name, turn):
     assert_left_right(read_image(tmp_path / name, SQUASH), within=12)
 
 
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF")  # Pillow's own
-def test_damaged_exif_does_not_spoil_the_picture(tmp_path):
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")  # Pillow's transposition
+def test_damaged_exif_does_not_spoil_the_image(tmp_path):
     left_right().save(tmp_path / "a.jpg", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
     assert_left_right(read_image(tmp_path / "a.jpg", SQUASH), within=12)
 
@@ -120,7 +120,7 @@ def test_damaged_exif_does_not_spoil_the_picture(tmp_path):
 # Geometry
 
 
-def test_squash_keeps_all_of_the_picture(tmp_path):
+def test_squash_keeps_all_of_the_image(tmp_path):
     left_right(size=(300, 20)).save(tmp_path / "a.png")
     assert_left_right(read_image(tmp_path / "a.png", SQUASH))
 
@@ -138,7 +138,7 @@ def test_crop_equals_torchvisions_preset(tmp_path, size, side, resized):
 
 
 @pytest.mark.parametrize("turn", [3, 6, 8])
-def test_a_turned_picture_is_cropped_when_upright(tmp_path, turn):
+def test_a_turned_image_is_cropped_when_upright(tmp_path, turn):
     noise = np.random.default_rng(0).integers(0, 256, (97, 144, 3), dtype=np.uint8)
     exif, picture = Image.Exif(), Image.fromarray(noise)
     exif[0x0112] = turn
@@ -157,11 +157,11 @@ def test_a_jpeg_decoded_small_is_cropped_at_the_same_place(tmp_path, size):
     assert (small - whole).abs().max() <= 3
 
 
-def test_crop_of_a_very_long_picture_is_cheap():
+def test_crop_of_a_very_long_image_is_cheap():
     assert read_image(torch.zeros(3, 1, 60_000, dtype=torch.uint8), ImageTransform(64, resize="crop")).shape[-1] == 64
 
 
-def test_a_large_jpeg_decoded_small_is_nearly_the_same_picture(tmp_path):
+def test_a_large_jpeg_decoded_small_is_nearly_the_same_image(tmp_path):
     smooth(640, 480).save(tmp_path / "a.jpg", quality=95)
     smooth(640, 480).save(tmp_path / "a.png")
     small, whole = (read_image(tmp_path / name, SQUASH).int() for name in ("a.jpg", "a.png"))
@@ -186,7 +186,7 @@ def test_other_tensors_are_refused_with_their_shape(bad):
         read_image(bad, SQUASH)
 
 
-# What cannot be read
+# Errors
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path):
@@ -200,7 +200,7 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path):
     ("content", "reason"),
     [(b"", "is empty"), (b"hello, I am a text\n", "is not a JPEG"), (b"%!PS-Adobe-3.0 EPSF-3.0\n", "is not a JPEG")],
 )
-def test_what_is_no_picture_is_named(tmp_path, content, reason):
+def test_what_is_no_image_is_named(tmp_path, content, reason):
     (tmp_path / "a.jpg").write_bytes(content)
     with pytest.raises(InputError, match=rf"a\.jpg: .*{reason}"):
         read_image(tmp_path / "a.jpg", SQUASH)
@@ -226,7 +226,7 @@ def test_a_header_with_too_many_pixels_is_refused_first(tmp_path, header):
         read_image(tmp_path / "b.png", SQUASH)
 
 
-def test_the_limit_of_pixels_is_the_users_to_set(tmp_path):
+def test_the_limit_of_pixels_is_configurable(tmp_path):
     left_right().save(tmp_path / "a.png")
     with pytest.raises(InputError, match="max_pixels = 1000"):
         read_image(tmp_path / "a.png", SQUASH, max_pixels=1000)
@@ -247,7 +247,7 @@ def test_damaged_files_raise_input_error_and_nothing_else(tmp_path, kind, data):
         assert path.name in str(error)  # noqa: PT017
 
 
-# The pictures of a split
+# The images of a split
 
 MODES = ["disabled", "memory", "disk"]
 
@@ -264,7 +264,7 @@ def store(folder, images, mode, **options) -> ImageStore:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_every_mode_fetches_the_same_pictures(folder, mode):
+def test_every_mode_fetches_the_same_images(folder, mode):
     images = [folder / f"{n % 6}.png" for n in range(20)]
     batch = store(folder, images, mode).fetch([19, 0, 6, 3, 3])
     assert batch.shape == (5, 3, SIZE, SIZE)
@@ -286,7 +286,7 @@ def test_tensors_are_served_without_a_copy_of_the_set(folder, mode):
     views = store(folder, [block[7], block[2], block[7]], mode)
     assert torch.equal(views.fetch([0, 1, 2]), block[[7, 2, 7]])
     block[7] = 5
-    assert views.fetch([2]).eq(5).all()  # the very same memory
+    assert views.fetch([2]).eq(5).all()  # the same memory
     apart = [torch.full((3, SIZE, SIZE), n, dtype=torch.uint8) for n in (3, 4)]
     assert store(folder, apart, mode).fetch([1, 0])[:, 0, 0, 0].tolist() == [4, 3]
     other_size = [torch.full((3, 20, 30), n, dtype=torch.uint8) for n in (3, 4)]
@@ -305,7 +305,7 @@ def test_clips_of_unlike_length_are_refused(folder):
         store(folder, [folder / "0.png", (folder / "1.png", folder / "2.png")], "disabled")
 
 
-def test_a_picture_shared_by_many_samples_is_decoded_once(folder, monkeypatch):
+def test_a_image_shared_by_many_samples_is_decoded_once(folder, monkeypatch):
     read = []
     monkeypatch.setattr("velm_lightning.data.images.store.read_image", lambda *a: read.append(a[0]) or read_image(*a))
     store(folder, [folder / "0.png"] * 50 + [folder / "1.png"] * 50, "memory").fetch(range(100))
@@ -331,21 +331,21 @@ def test_an_unreadable_image_raises_at_start_or_when_fetched(folder, mode):
 def test_the_readable_part_of_a_batch_can_be_had(folder, mode):
     (folder / "3.png").unlink()
     lenient = store(folder, [folder / f"{n}.png" for n in range(6)], mode, strict=False)
-    pictures, kept, errors = lenient.fetch_readable([1, 3, 5, 3])
+    pictures, positions, errors = lenient.fetch_readable([1, 3, 5, 3])
     assert pictures[:, 0, 8, 1].tolist() == [40, 200]
-    assert kept == [0, 2]
+    assert positions == [0, 2]
     assert all("3.png" in str(error) for error in errors)
     assert len(errors) == 2
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_it_travels_to_another_process(folder, mode):
+def test_it_can_be_sent_to_another_process(folder, mode):
     images = [folder / f"{n}.png" for n in range(6)]
     first = store(folder, images, mode)
     state = pickle.dumps(first)
     assert torch.equal(pickle.loads(state).fetch([5, 1]), first.fetch([5, 1]))
     if mode == "disk":
-        assert len(state) < 6 * 3 * SIZE * SIZE  # the file is mapped anew, not sent
+        assert len(state) < 6 * 3 * SIZE * SIZE  # the file is mapped again, not sent
 
 
 # The cache on disk
@@ -380,9 +380,9 @@ def test_a_half_written_cache_is_never_taken_for_a_whole_one(folder):
     (cache,) = cached(folder)
     whole = cache.read_bytes()
     cache.unlink()
-    (cache.parent / f".{cache.name}.1-1.part").write_bytes(whole[:100])  # what a kill in mid-write leaves
+    (cache.parent / f".{cache.name}.1-1.part").write_bytes(whole[:100])  # as left by a killed process
     assert torch.equal(store(folder, images, "disk").fetch(range(6)), expected)
-    cache.write_bytes(whole[:100])  # what a copy that was cut leaves
+    cache.write_bytes(whole[:100])  # as left by a truncated copy
     assert torch.equal(store(folder, images, "disk").fetch(range(6)), expected)
     assert cache.read_bytes() == whole
     assert not list(cache.parent.glob("*.part"))

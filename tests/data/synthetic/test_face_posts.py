@@ -1,4 +1,4 @@
-"""Made-up posts: face and words together give the sentiment, neither alone does, and the classes are skewed."""
+"""Generated posts: the sentiment depends on both face and words, and the classes are skewed."""
 
 from collections import Counter, defaultdict
 
@@ -19,15 +19,15 @@ MOODS = {
 
 @pytest.fixture(scope="module")
 def even():
-    """As many posts of each class, so that what words and faces tell is not hidden by the skew."""
+    """Equally many posts of each class, so that the skew does not hide the information in words and faces."""
     return FacePosts(train=1500, val=300, test=600, shares=(0.34, 0.33, 0.33), size=24)
 
 
 def mood(text):
-    """What the words say, with "not" turning it around."""
-    said = text.partition(" was ")[2]
-    plain = next((name for name, words in MOODS.items() if said.removeprefix("not ") in words), "neutral")
-    return TURNED[plain] if said.startswith("not ") else plain
+    """The sentiment of the words; "not" inverts it."""
+    predicate = text.partition(" was ")[2]
+    plain = next((name for name, words in MOODS.items() if predicate.removeprefix("not ") in words), "neutral")
+    return TURNED[plain] if predicate.startswith("not ") else plain
 
 
 def test_words_decide_if_the_face_is_neutral_or_agrees(even):
@@ -41,22 +41,22 @@ def test_words_decide_if_the_face_is_neutral_or_agrees(even):
     assert min(groups.values()) > 150
 
 
-def test_the_words_alone_do_not_suffice(even):
-    seen = defaultdict(Counter)
+def test_the_words_do_not_determine_the_label(even):
+    labels = defaultdict(Counter)
     for sample in even.split("train"):
-        seen[sample.text][sample.references[0]] += 1
+        labels[sample.text][sample.references[0]] += 1
     samples = even.split("test")
-    hits = [seen[s.text].most_common(1)[0][0] == s.references[0] if s.text in seen else False for s in samples]
+    hits = [labels[s.text].most_common(1)[0][0] == s.references[0] if s.text in labels else False for s in samples]
     assert sum(hits) / len(hits) < 0.8
 
 
-def test_a_neutral_face_alone_does_not_suffice(even):
-    shown = Counter(s.references[0] for s in even.split("train") if s.group == "words")
-    assert max(shown.values()) / shown.total() < 0.6
+def test_a_neutral_face_does_not_determine_the_label(even):
+    labels = Counter(s.references[0] for s in even.split("train") if s.group == "words")
+    assert max(labels.values()) / labels.total() < 0.6
 
 
 def bend(picture):
-    """How far the corners of the mouth lie above its middle, in pixels, from the dark pixels of the lower half."""
+    """The height of the corners of the mouth above its middle in pixels, from the dark pixels of the lower half."""
     dark = (picture.numpy().mean(0) < 80).nonzero()
     rows, columns = (axis[dark[0] > picture.shape[1] * 0.5] for axis in dark)
     middle = np.abs(columns - np.median(columns)) <= 2

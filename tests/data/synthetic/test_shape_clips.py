@@ -1,4 +1,4 @@
-"""Clips of moving shapes: right answers that take several frames, and of which group, their order."""
+"""Clips of moving shapes: correct answers that need several frames and, in one group, their order."""
 
 from collections import Counter, defaultdict
 
@@ -28,7 +28,7 @@ def clip_of(data, sample):
 
 
 def step(clip, place):
-    """Where a thing goes, from its places in the first and last frame."""
+    """The movement of a thing, from its places in the first and last frame."""
     first, last = clip.frames[0].things[place], clip.frames[-1].things[place]
     dx, dy = round(3 * (last.x - first.x)), round(3 * (last.y - first.y))
     return {(-1, 0): "moves left", (1, 0): "moves right", (0, -1): "moves up", (0, 1): "moves down", (0, 0): "stays"}[
@@ -41,8 +41,8 @@ def test_every_answer_is_right(data, name):
     for sample in data.split(name):
         clip = clip_of(data, sample)
         _, asked, _, _, _, _, *does = sample.text.removesuffix("?").split()
-        (found,) = [place for place in range(3) if step(clip, place) == " ".join(does[0:])]
-        assert sample.references == (getattr(clip.frames[0].things[found], asked),), sample
+        (place_of_thing,) = [place for place in range(3) if step(clip, place) == " ".join(does[0:])]
+        assert sample.references == (getattr(clip.frames[0].things[place_of_thing], asked),), sample
         assert sample.target == {sample.references[0]: 1.0}
         assert sample.group == does[0]
 
@@ -64,7 +64,7 @@ def test_two_things_move_apart_at_one_moment_and_never_meet(data):
 
 @pytest.fixture(scope="module")
 def drawn():
-    """Many clips of which nothing is rendered."""
+    """Many clips, which are not rendered."""
     data = ShapeClips(size=16)
     return {
         name: [data.clip(name, index) for index in range(count)] for name, count in (("train", 1500), ("test", 600))
@@ -72,22 +72,22 @@ def drawn():
 
 
 def best_guess(drawn, cue):
-    """How often the thing is found that a question means, in each group, by what a cue tells of each thing of a clip.
+    """The share of questions per group whose thing can be guessed from a cue of every thing of the clip.
 
-    The guess is the thing whose cue, in the training split, goes most often with what is asked for.
+    The guess is the thing whose cue is most often that of the requested movement in the training split.
     """
-    does, told = defaultdict(Counter), Counter()
+    steps, totals = defaultdict(Counter), Counter()
     for clip in drawn["train"]:
         for place in range(3):
-            does[cue(clip, place)][step(clip, place)] += 1
-            told[cue(clip, place)] += 1
+            steps[cue(clip, place)][step(clip, place)] += 1
+            totals[cue(clip, place)] += 1
     hits = defaultdict(list)
     for clip in drawn["test"]:
         for place in range(3):
             asked, cues = step(clip, place), [cue(clip, other) for other in range(3)]
-            likely = [does[one][asked] / max(1, told[one]) for one in cues]
+            likely = [steps[other_cue][asked] / max(1, totals[other_cue]) for other_cue in cues]
             hits[asked.split()[0]].append((likely[place] == max(likely)) / likely.count(max(likely)))
-    return {group: sum(found) / len(found) for group, found in hits.items()}
+    return {group: sum(group_hits) / len(group_hits) for group, group_hits in hits.items()}
 
 
 def cell(thing):
@@ -96,7 +96,7 @@ def cell(thing):
 
 @pytest.mark.parametrize("frame", [0, 1, 2])
 def test_a_single_frame_does_not_determine_the_answer(drawn, frame):
-    """What lies at the edge cannot have come from further out, nor go there: that is all. Chance is a third."""
+    """A thing at the edge cannot move further out; a frame has no other cue. Chance is a third."""
     guessed = best_guess(drawn, lambda clip, place: cell(clip.frames[frame].things[place]))
     assert guessed["stays"] < 0.5
     assert guessed["moves"] < 0.65
@@ -108,7 +108,7 @@ def test_unordered_frames_determine_only_what_stays(drawn):
     assert guessed["moves"] < 0.6
 
 
-def test_frames_in_their_order_tell_everything(drawn):
+def test_frames_in_their_order_determine_the_answer(drawn):
     guessed = best_guess(drawn, lambda clip, place: tuple(cell(scene.things[place]) for scene in clip.frames))
     assert guessed["stays"] == 1
     assert guessed["moves"] > 0.95
@@ -129,12 +129,12 @@ def content(clip):
 
 
 def test_no_clip_is_in_two_splits(drawn):
-    seen = {name: set(map(content, clips)) for name, clips in drawn.items()}
-    assert len(seen["train"]) > 1400
-    assert not seen["train"] & seen["test"]
+    contents = {name: set(map(content, clips)) for name, clips in drawn.items()}
+    assert len(contents["train"]) > 1400
+    assert not contents["train"] & contents["test"]
 
 
-def test_only_what_moves_changes_in_the_picture(data):
+def test_only_what_moves_changes_in_the_image(data):
     frames = data.images("train")[0]  # (T, 3, H, W)
     clip = data.clip("train", 0)
     still = clip.frames[0].things[2]
@@ -160,14 +160,14 @@ def test_one_frame_is_refused():
 
 
 @pytest.fixture(scope="module")
-def told():
+def captions():
     return ShapeClipCaptions(train=60, val=20, test=10, size=16)
 
 
 @pytest.mark.parametrize("name", SPLITS)
-def test_captions_say_of_each_thing_what_it_is_and_does(told, name):
-    for sample in told.split(name):
-        clip = clip_of(told, sample)
+def test_captions_say_of_each_thing_what_it_is_and_does(captions, name):
+    for sample in captions.split(name):
+        clip = clip_of(captions, sample)
         things = clip.frames[0].things
         right = {f"a {t.colour} {t.shape} {step(clip, place)}" for place, t in enumerate(things)}
         assert sample.text == ""
@@ -177,16 +177,16 @@ def test_captions_say_of_each_thing_what_it_is_and_does(told, name):
         assert sample.group == {"l": "sideways", "r": "sideways", "u": "upright", "d": "upright"}[step(clip, 0)[6]]
 
 
-def test_training_learns_every_caption_and_evaluation_asks_once(told):
-    assert Counter(sample.target for sample in told.split("train")) == Counter(
-        caption for sample in told.split("train")[::2] for caption in sample.references
+def test_training_learns_every_caption_and_evaluation_asks_once(captions):
+    assert Counter(sample.target for sample in captions.split("train")) == Counter(
+        caption for sample in captions.split("train")[::2] for caption in sample.references
     )
-    assert [len(told.split(name)) for name in SPLITS] == [120, 20, 10]
-    assert torch.equal(told.images("val"), ShapeClips(train=60, val=20, test=10, size=16).images("val"))
+    assert [len(captions.split(name)) for name in SPLITS] == [120, 20, 10]
+    assert torch.equal(captions.images("val"), ShapeClips(train=60, val=20, test=10, size=16).images("val"))
 
 
 @pytest.mark.parametrize("kind", [EarlyFusion, InteractiveFusion, LateFusion])
-def test_every_fusion_writes_about_clips_as_about_pictures(told, kind):
+def test_every_fusion_writes_about_clips_as_about_images(captions, kind):
     data = MultimodalData(ShapeClipCaptions(train=8, val=4, test=1, size=16), batch_size=4)
     encoder = FrameStack(frames=3, size=16, widths=(8, 8), dim=12)
     task = Generation(decoding=Greedy(max_length=6))

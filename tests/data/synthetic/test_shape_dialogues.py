@@ -1,4 +1,4 @@
-"""Dialogues of two turns: right replies that the picture and the last turn alone do not determine."""
+"""Dialogues of two turns: correct replies that image and last turn do not determine without the first turn."""
 
 import re
 from collections import Counter, defaultdict
@@ -8,7 +8,7 @@ import pytest
 from helpers.scenes import fitting, scene_of
 
 from velm_lightning.data import ShapeDialogues
-from velm_lightning.data.synthetic.shapes.dialogues import talk
+from velm_lightning.data.synthetic.shapes.dialogues import exchanges_about
 from velm_lightning.data.synthetic.shapes.scene import draw
 from velm_lightning.types import InputError
 
@@ -21,28 +21,28 @@ def data():
     return ShapeDialogues(train=300, val=100, test=50, size=16)
 
 
-def told(asked, thing):
-    """What a reply says of a thing that was asked for as in "what shape is", "what colour is" or "where is"."""
+def answer_about(asked, thing):
+    """The reply about a thing to a question that begins with "what shape", "what colour" or "where"."""
     if asked == "where":
         return thing.place
     return f"a {thing.shape}" if asked == "what shape" else thing.colour
 
 
 def reply(scene, text):
-    """Reply by parsing the words: shares nothing with the code that talked."""
+    """Reply by parsing the text, without code of the dataset."""
     if m := re.fullmatch(r"how many ([\w ]+) are there\?", text):
         return NUMBERS[len(fitting(scene, m[1]))]
     if m := re.fullmatch(r"(what \w+|where) is the ([\w ]+)\?", text):
         (thing,) = fitting(scene, m[2])
-        return told(m[1], thing)
+        return answer_about(m[1], thing)
     first, replied, question = re.fullmatch(r"([^?]+\?) ([^.]+)\. (.+)", text).groups()
     assert replied == reply(scene, first)
     if m := re.fullmatch(r"(what \w+|where) is it\?", question):
         (thing,) = fitting(scene, re.search(r" is the (.+)\?", first)[1])
-        return told(m[1], thing)
+        return answer_about(m[1], thing)
     them = fitting(scene, re.search(r"how many ([\w ]+) are", first)[1])
     of_a_kind = fitting(scene, re.fullmatch(r"how many of them are (\w+)\?", question)[1])
-    return NUMBERS[len([one for one in of_a_kind if one in them])]
+    return NUMBERS[len([thing for thing in of_a_kind if thing in them])]
 
 
 @pytest.mark.parametrize("name", SPLITS)
@@ -60,12 +60,12 @@ def test_first_turns_and_both_ways_of_referring_back_occur(data):
 
 
 def test_image_and_last_turn_do_not_determine_the_reply():
-    """Even who knows the scene, and every dialogue that can be held about it, must guess."""
+    """The reply cannot be derived even from the scene and all possible dialogues about it."""
     hits, total = 0, 0
     for seed in range(300):
         scene = draw(np.random.default_rng(seed), "test")
         replies = defaultdict(Counter)
-        for exchange in talk(scene, np.random.default_rng(seed), 1000):
+        for exchange in exchanges_about(scene, np.random.default_rng(seed), 1000):
             replies[exchange.second.question][exchange.second.reply] += 1
         for counted in replies.values():
             hits, total = hits + max(counted.values()), total + counted.total()
@@ -74,12 +74,12 @@ def test_image_and_last_turn_do_not_determine_the_reply():
     assert hits / total < 0.6
 
 
-def test_the_words_alone_do_not_determine_the_reply(data):
-    seen = defaultdict(Counter)
+def test_the_words_do_not_determine_the_reply(data):
+    replies = defaultdict(Counter)
     for sample in data.split("train"):
-        seen[sample.text][sample.target] += 1
+        replies[sample.text][sample.target] += 1
     samples = data.split("val")
-    hits = [sample.text in seen and seen[sample.text].most_common(1)[0][0] == sample.target for sample in samples]
+    hits = [sample.text in replies and replies[sample.text].most_common(1)[0][0] == sample.target for sample in samples]
     assert sum(hits) / len(hits) < 0.45
 
 

@@ -1,4 +1,4 @@
-"""Captions to draw by, and the pictures that show what they say."""
+"""Captions for image generation, and images that match them."""
 
 import re
 
@@ -21,7 +21,7 @@ def captions(drawings):
     return {name: [sample.text for sample in drawings.split(name)] for name in ("train", "val", "test")}
 
 
-def test_a_caption_says_what_is_in_the_picture_and_how_it_lies(drawings):
+def test_a_caption_says_what_is_in_the_image_and_how_it_lies(drawings):
     for index, sample in enumerate(drawings.split("train")):
         things = drawings.scene("train", index).things
         direction = CAPTION.fullmatch(sample.text)[1]

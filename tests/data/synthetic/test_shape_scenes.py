@@ -1,4 +1,4 @@
-"""The embedded data: right answers, words that give nothing away, splits apart, and pictures that show the scene."""
+"""Generated scenes: correct answers, questions without clues, disjoint splits, and images that show the scene."""
 
 import re
 from collections import Counter, defaultdict
@@ -24,13 +24,13 @@ def data():
 
 
 def lies(a, direction, b):
-    """Half a cell of a 3 x 3 grid counts as a difference in place."""
+    """Places that differ by half a cell of the 3 x 3 grid or more are different."""
     dx, dy = b.x - a.x, b.y - a.y
     return {"left of": dx, "right of": -dx, "above": dy, "below": -dy}[direction] > 1 / 6
 
 
 def answer(scene, question):
-    """Answer by parsing the words: shares nothing with the code that asked."""
+    """Answer by parsing the question, without code of the dataset."""
     where = "(left of|right of|above|below)"
     if m := re.fullmatch(r"is there a (.+)\?", question):
         return "yes" if fitting(scene, m[1]) else "no"
@@ -44,23 +44,23 @@ def answer(scene, question):
         return "yes" if lies(a, m[2], b) else "no"
     if m := re.fullmatch(rf"what (colour|shape) is the thing {where} the (.+)\?", question):
         (anchor,) = fitting(scene, m[3])
-        (found,) = [t for t in scene.things if lies(t, m[2], anchor)]
-        return getattr(found, m[1])
+        (thing,) = [t for t in scene.things if lies(t, m[2], anchor)]
+        return getattr(thing, m[1])
     if m := re.fullmatch(
         r"what (colour|shape) is the thing in the (?:(top|middle|bottom) (left|middle|right)|centre)\?", question
     ):
         row, column = (
             (("top", "middle", "bottom").index(m[2]), ("left", "middle", "right").index(m[3])) if m[2] else (1, 1)
         )
-        (found,) = [t for t in scene.things if (int(t.y * 3), int(t.x * 3)) == (row, column)]
-        return getattr(found, m[1])
+        (thing,) = [t for t in scene.things if (int(t.y * 3), int(t.x * 3)) == (row, column)]
+        return getattr(thing, m[1])
     if m := re.fullmatch(r"what (colour|shape) is the (?:(leftmost|rightmost|highest|lowest) )?(.+)\?", question):
-        found = fitting(scene, m[3])
+        things = fitting(scene, m[3])
         side = {"leftmost": "left of", "rightmost": "right of", "highest": "above", "lowest": "below"}.get(m[2])
         if side:
-            assert len(found) > 1
-            found = [a for a in found if all(lies(a, side, b) for b in found if b is not a)]
-        (only,) = found
+            assert len(things) > 1
+            things = [a for a in things if all(lies(a, side, b) for b in things if b is not a)]
+        (only,) = things
         return getattr(only, m[1])
     raise AssertionError(question)
 
@@ -87,13 +87,13 @@ def test_groups_keys_and_language(data):
 
 def test_the_words_do_not_give_the_answer_away():
     data = ShapeScenes(train=1000, test=500, size=16)
-    seen = defaultdict(Counter)
+    answers = defaultdict(Counter)
     for sample in data.split("train"):
-        seen[sample.text][sample.references[0]] += 1
-        seen[sample.group][sample.references[0]] += 1
+        answers[sample.text][sample.references[0]] += 1
+        answers[sample.group][sample.references[0]] += 1
     hits = defaultdict(list)
     for sample in data.split("test"):
-        guess = (seen[sample.text] or seen[sample.group]).most_common(1)[0][0]
+        guess = (answers[sample.text] or answers[sample.group]).most_common(1)[0][0]
         hits[sample.group].append(guess == sample.references[0])
         hits["all"].append(guess == sample.references[0])
     limits = {"exist": 56, "count": 26, "attribute": 23, "relation": 30, "comparison": 56, "all": 35}
@@ -106,10 +106,10 @@ def content(scene):
 
 def test_no_scene_is_in_two_splits():
     data = ShapeScenes(train=2000, val=1000, test=1000)
-    seen = {name: {content(data.scene(name, i)) for i in range(data.scenes_in[name])} for name in SPLITS}
-    assert not seen["train"] & seen["val"]
-    assert not seen["train"] & seen["test"]
-    assert not seen["val"] & seen["test"]
+    contents = {name: {content(data.scene(name, i)) for i in range(data.scenes_in[name])} for name in SPLITS}
+    assert not contents["train"] & contents["val"]
+    assert not contents["train"] & contents["test"]
+    assert not contents["val"] & contents["test"]
 
 
 def test_same_seed_same_bytes_whatever_the_order_or_number(data):
@@ -121,12 +121,12 @@ def test_same_seed_same_bytes_whatever_the_order_or_number(data):
     assert not torch.equal(again.images("val"), ShapeScenes(train=40, val=20, seed=1).images("val"))
 
 
-def test_pictures_show_the_scene(data):
+def test_images_show_the_scene(data):
     for index in range(150):
         picture = data.images("val")[index].permute(1, 2, 0).float()
         for thing in data.scene("val", index).things:
-            seen = picture[int(thing.y * 64), int(thing.x * 64)]
-            nearest = min(COLOURS, key=lambda c: (seen - torch.tensor(RGB[c])).abs().sum().item())
+            pixel = picture[int(thing.y * 64), int(thing.x * 64)]
+            nearest = min(COLOURS, key=lambda c: (pixel - torch.tensor(RGB[c])).abs().sum().item())
             assert nearest == thing.colour
 
 
@@ -195,7 +195,7 @@ def test_statements_are_right_and_balanced():
         assert sample.references == tuple(sample.target)
         assert holds(scene_of(data, sample), sample.text) == (sample.references == ("true",)), sample
         truths[sample.group].append(sample.references == ("true",))
-    assert all(0.44 < sum(found) / len(found) < 0.56 for found in truths.values()), truths
+    assert all(0.44 < sum(labels) / len(labels) < 0.56 for labels in truths.values()), truths
 
 
 def holds(scene, statement):
@@ -218,10 +218,10 @@ def masculine(scene, words):
 
 def test_german_follows_the_gender_of_what_is_seen():
     data = ShapeTranslations(train=300, size=16)
-    seen = {"one": Counter(), "named": Counter()}
+    counts = {"one": Counter(), "named": Counter()}
     for sample in data.split("train"):
         assert sample.references == (sample.target,)
-        seen[sample.group][sample.text.split()[0]] += 1
+        counts[sample.group][sample.text.split()[0]] += 1
         there = []
         if m := re.match("the (.+?) one ", sample.text):
             there = [masculine(scene_of(data, sample), m[1])]
@@ -229,10 +229,10 @@ def test_german_follows_the_gender_of_what_is_seen():
         elif sample.text.startswith("we see"):
             there = [masculine(scene_of(data, sample), words) for words in re.findall(r"\ba (.+?) one\b", sample.text)]
             assert re.findall(r"\bein(?:en)?\b", sample.target) == ["einen" if he else "ein" for he in there]
-        seen[sample.group].update(there)
-    assert min(seen["one"][True], seen["one"][False]) > 200
-    assert seen["one"]["we"] > 200
-    assert seen["named"]["there"] == 300
+        counts[sample.group].update(there)
+    assert min(counts["one"][True], counts["one"][False]) > 200
+    assert counts["one"]["we"] > 200
+    assert counts["named"]["there"] == 300
 
 
 def test_german_grammar():

@@ -1,4 +1,4 @@
-"""Reports about two pictures: right summaries, which neither the report nor the pictures alone determine."""
+"""Reports about two images: correct summaries, which depend on both the report and the images."""
 
 import re
 from collections import Counter, defaultdict
@@ -25,17 +25,17 @@ def scenes_of(data, sample):
 
 
 def meant(scene, words):
-    """The shape of the one thing that these words mean."""
-    found = [t for t in scene.things if t.place in words] if " in the " in words else fitting(scene, words)
-    (thing,) = found
+    """The shape of the only thing that these words describe."""
+    things = [t for t in scene.things if t.place in words] if " in the " in words else fitting(scene, words)
+    (thing,) = things
     return thing.shape
 
 
 def summary(scenes, report):
-    """Sum up a report by parsing it: shares nothing with the code that wrote it."""
-    told = dict(re.findall(TOLD, report))
+    """Summarise a report by parsing it, without code of the dataset."""
+    references = dict(re.findall(TOLD, report))
     verdict = re.search(r"in each that they (.+?)\.", report)[1]
-    first, second = (meant(scene, told[which]) for scene, which in zip(scenes, ("first", "second"), strict=True))
+    first, second = (meant(scene, references[which]) for scene, which in zip(scenes, ("first", "second"), strict=True))
     return f"they {verdict} a {first} and a {second}."
 
 
@@ -55,10 +55,10 @@ def test_a_report_is_longer_than_its_summary_and_names_no_shape(data):
 
 def test_most_images_do_not_determine_the_shape(data):
     shapes = [{t.shape for t in scene.things} for s in data.split("train") for scene in scenes_of(data, s)]
-    assert sum(len(found) > 1 for found in shapes) > 0.5 * len(shapes)
+    assert sum(len(shapes_in_scene) > 1 for shapes_in_scene in shapes) > 0.5 * len(shapes)
 
 
-def test_the_report_does_not_tell_the_shapes(data):
+def test_the_report_does_not_reveal_the_shapes(data):
     shapes = defaultdict(Counter)
     for sample in data.split("train"):
         for words, shape in zip(
@@ -71,7 +71,7 @@ def test_the_report_does_not_tell_the_shapes(data):
     assert guessed / sum(counted.total() for counted in shapes.values()) < 0.45
 
 
-def test_the_two_pictures_are_the_frames_of_a_batch(data):
+def test_the_two_images_are_the_frames_of_a_batch(data):
     module = MultimodalData(ShapeSummaries(train=8, size=16), batch_size=4)
     module.transform = ImageTransform(16)
     batch = next(iter(module.train_dataloader()))
@@ -92,7 +92,7 @@ def test_an_empty_split_is_empty():
     assert not ShapeSummaries(train=2, val=0, size=16).split("val")
 
 
-def test_pictures_of_no_or_too_many_things_are_refused():
+def test_images_of_no_or_too_many_things_are_refused():
     for most in (0, 5):
         with pytest.raises(InputError, match=f"most must be from 1 to 4, got {most}"):
             ShapeSummaries(most=most)

@@ -17,13 +17,13 @@ from torch import Tensor
 from velm_lightning.data.checks.report import Figures, Problem, Report
 from velm_lightning.data.datasets.located import FileDataset, Located
 from velm_lightning.data.images.decode import MAX_PIXELS, read_image
+from velm_lightning.data.images.folder import SUFFIXES
 from velm_lightning.io.threads import threads
 from velm_lightning.types import SPLITS, Dataset, ImageTransform, InputError, Sample
 
 __all__ = ["Problem", "Report", "check_dataset"]
 
 _PARTED = "keep an image in one split, or put both files into `train` and set `holdout`, which splits by content"
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
 
 
 def check_dataset(
@@ -222,6 +222,6 @@ def _unused(dataset: Dataset, users: Iterable[tuple[str, object]]) -> Iterator[s
     if not isinstance(dataset, FileDataset) or not dataset.images.is_dir():
         return
     used = {image for _, image in users}
-    unused = sorted(p for p in dataset.images.rglob("*") if p.suffix.lower() in _SUFFIXES and p not in used)
+    unused = sorted(p for p in dataset.images.rglob("*") if p.suffix.lower() in SUFFIXES and p not in used)
     if unused:
         yield f"{len(unused)} images below {dataset.images} are in no row that can be used; the first is {unused[0]}"

@@ -1,4 +1,4 @@
-"""Datasets that are read from files, one file each, and what they share.
+"""Datasets that are read from files, one module each, and their shared code.
 
 May import data/images, io and the types.
 """

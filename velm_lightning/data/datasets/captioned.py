@@ -21,7 +21,7 @@ class Caption(NamedTuple):
     text: str
 
 
-class Picture(NamedTuple):
+class CaptionedImage(NamedTuple):
     """An image with all its captions, which are empty if they are not published."""
 
     where: str
@@ -41,17 +41,17 @@ class Picture(NamedTuple):
 
 
 class CaptionDataset(FileDataset):
-    """A dataset of captioned images; subclasses implement ``pictures``."""
+    """A dataset of captioned images; subclasses implement ``captioned_images``."""
 
     @abstractmethod
-    def pictures(self, name: str, problems: list[str] | None = None) -> Iterator[Picture]:
+    def captioned_images(self, name: str, problems: list[str] | None = None) -> Iterator[CaptionedImage]:
         """Yield the images of a split with their captions; arguments and errors as ``FileDataset.read``."""
 
     @override
     def read(self, name: str, problems: list[str] | None = None) -> list[Located]:
         samples: dict[str, Located] = {}
-        for picture in self.pictures(name, problems):
-            for sample in picture.samples(name == "train"):
+        for image in self.captioned_images(name, problems):
+            for sample in image.samples(name == "train"):
                 try:
                     add(samples, sample)
                 except InputError as error:
@@ -76,7 +76,7 @@ def records(
     """
     entries = whole.get(name) if isinstance(whole, dict) else None
     if not isinstance(entries, list) or not entries:
-        raise InputError(f"{path}: has no list {name!r} with anything in it: is it the file of captions?")
+        raise InputError(f"{path}: has no list {name!r} with anything in it: is it a file of {name}?")
     for number, record in enumerate(entries, 1):
         missing = [field for field in fields if field not in record] if isinstance(record, dict) else list(fields)
         if missing:
@@ -111,7 +111,7 @@ def caption_text(value: Any, where: str, name: str = "caption", empty: bool = Fa
     return text
 
 
-def picture_file(folder: Path, name: Any, where: str) -> Path:
+def image_file(folder: Path, name: Any, where: str) -> Path:
     """Return the file of an image below a folder.
 
     Raises:

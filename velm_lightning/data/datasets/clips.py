@@ -10,11 +10,10 @@ from velm_lightning.data.datasets.columns import Columns
 from velm_lightning.data.datasets.jsonlines import JSONLines
 from velm_lightning.data.datasets.located import Located
 from velm_lightning.data.images.cache import default_folder
-from velm_lightning.data.images.video import keep_frames
+from velm_lightning.data.images.folder import SUFFIXES
+from velm_lightning.data.images.frames import frame_files
 from velm_lightning.io.files import fault
 from velm_lightning.types import Image, InputError, Sample
-
-PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 
 class Clips(JSONLines):
@@ -22,15 +21,10 @@ class Clips(JSONLines):
 
     A clip is divided into ``frames`` equal parts, and the middle frame of each is used (Wang et al. 2016); shorter
     clips repeat frames. The frames of a folder are sorted by the numbers in their names: ``frame_2.jpg`` precedes
-    ``frame_10.jpg``. The frames of a video file are written once, as PNG files, into ``cache_dir``. Targets and
-    answers are as in `JSONLines`.
+    ``frame_10.jpg``. The frames of a video file are written once, as PNG files, into ``cache_dir``. The arguments are
+    those of `JSONLines`, with ``images`` as the folder of the clips, and:
 
     Args:
-        root: Folder to which the other paths are relative.
-        train: File of the training split; likewise ``val`` and ``test``. None means an empty split.
-        images: Folder of the clips.
-        columns: Names of columns that differ.
-        holdout: Share of the training *clips*, chosen by name, that become the validation split.
         frames: Number of frames per clip.
         cache_dir: Folder of the frames of video files. Default: a folder in the user's cache folder.
     """
@@ -84,7 +78,7 @@ class Clips(JSONLines):
         if image.is_dir():
             frames = frames_in(image)
             return tuple(frames[place] for place in spread(len(frames), self.frames))
-        return keep_frames(image, self.frames, self.cache_dir)
+        return frame_files(image, self.frames, self.cache_dir)
 
 
 def spread(count: int, wanted: int) -> list[int]:
@@ -98,9 +92,9 @@ def frames_in(folder: Path) -> list[Path]:
     Raises:
         InputError: There are none.
     """
-    frames = [path for path in folder.iterdir() if path.suffix.lower() in PICTURES]
+    frames = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
     if not frames:
-        raise InputError(f"{folder} is a folder without frames: put {', '.join(PICTURES)} files into it")
+        raise InputError(f"{folder} is a folder without frames: put {', '.join(SUFFIXES)} files into it")
     return sorted(frames, key=lambda path: [(word, int(digits or 0)) for word, digits in _PARTS.findall(path.name)])
 
 

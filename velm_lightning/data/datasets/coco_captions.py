@@ -12,14 +12,14 @@ from typing_extensions import override
 from velm_lightning.data.datasets.captioned import (
     Caption,
     CaptionDataset,
-    Picture,
+    CaptionedImage,
     caption_text,
     id_text,
-    picture_file,
+    image_file,
     records,
 )
 from velm_lightning.data.datasets.columns import meant
-from velm_lightning.data.datasets.holdout import check_holdout, part_of
+from velm_lightning.data.datasets.holdout import check_holdout, holdout_part
 from velm_lightning.io.files import fault, read_json
 from velm_lightning.types import InputError
 
@@ -76,7 +76,7 @@ class COCOCaptions(CaptionDataset):
         check_holdout(holdout, train, val)
 
     @override
-    def pictures(self, name: str, problems: list[str] | None = None) -> Iterator[Picture]:
+    def captioned_images(self, name: str, problems: list[str] | None = None) -> Iterator[CaptionedImage]:
         held = bool(self.holdout) and name == "val"
         source = "train" if held else name
         file = self.files[source]
@@ -86,7 +86,7 @@ class COCOCaptions(CaptionDataset):
         if not self.holdout or name == "test":
             yield from images
             return
-        yield from part_of(
+        yield from holdout_part(
             list(images),
             self.holdout,
             held,
@@ -95,7 +95,7 @@ class COCOCaptions(CaptionDataset):
         )
 
 
-def _read(path: Path, folder: Path, secret: bool, problems: list[str] | None) -> Iterator[Picture]:
+def _read(path: Path, folder: Path, secret: bool, problems: list[str] | None) -> Iterator[CaptionedImage]:
     """Yield the images of a file with their captions; check that images and annotations match."""
     whole = read_json(path)
     secret = secret and isinstance(whole, dict) and not whole.get("annotations")
@@ -110,12 +110,12 @@ def _read(path: Path, folder: Path, secret: bool, problems: list[str] | None) ->
             if not secret and key not in annotations:
                 raise InputError(f"{row.where}: has no annotation: write a caption or remove the image")
             captions = annotations[key].captions if key in annotations else []
-            image = picture_file(folder, row.values["file_name"], row.where)
+            image = image_file(folder, row.values["file_name"], row.where)
         except InputError as error:
             fault(error, problems)
             continue
         if captions or secret:  # an image with only faulty captions has been reported
-            yield Picture(row.where, key, image, captions)
+            yield CaptionedImage(row.where, key, image, captions)
     for key, entry in annotations.items():
         if key not in keys:
             fault(InputError(f"{entry.where}: image_id {key} is not among the {len(keys)} images: list it"), problems)

@@ -59,27 +59,27 @@ class Parts:
         In evaluation the label may be empty or null, which means no references.
         """
         key = sentence(self.value(row, "key"), self.names["key"], row) if self.names["key"] else number
-        image = self.value(row, "image")
-        frames = image if isinstance(image, list) and image else [image]
+        listed = self.value(row, "image")
+        frames = listed if isinstance(listed, list) and listed else [listed]
         paths = tuple(self.path(row, frame) for frame in frames)
-        picture = paths if frames is image else paths[0]
+        image = paths if frames is listed else paths[0]
         text = sentence(self.value(row, "text"), self.names["text"], row) if self.names["text"] else ""
         group = sentence(self.value(row, "group"), self.names["group"], row, empty=True)
         labels = self.names["answers"] or self.names["target"]
         label = self.value(row, "answers" if self.names["answers"] else "target")
         if labels is None or (not training and label in (None, "", [], {})):
-            yield Sample(key, picture, text, None, (), group)
+            yield Sample(key, image, text, None, (), group)
             return
         if self.names["answers"]:
-            yield Sample(key, picture, text, *_answers(label, row), group)
+            yield Sample(key, image, text, *_answers(label, row), group)
             return
         sentences = label if isinstance(label, list) and label else [label]
         references = tuple(sentence(text, self.names["target"], row) for text in sentences)
         if not training or len(references) == 1:
-            yield Sample(key, picture, text, references[0], references, group)
+            yield Sample(key, image, text, references[0], references, group)
             return
         for position, target in enumerate(references):
-            yield Sample(f"{key}#{position}", picture, text, target, references, group)
+            yield Sample(f"{key}#{position}", image, text, target, references, group)
 
     def value(self, row: TableRow, part: str) -> Any:
         """Return a part of a row, or None if it is NaN, a missing group, or a missing label of a test file."""

@@ -71,8 +71,8 @@ class Digits(Dataset):
         if name not in self.counts:
             raise InputError(f"split {name!r} does not exist: choose one of {', '.join(SPLITS)}")
         if name not in self._samples:
-            first, (pictures, digits) = self._part(name)
-            images = _enlarged(pictures, self.size)
+            first, (pixels, digits) = self._part(name)
+            images = _enlarged(pixels, self.size)
             self._samples[name] = [
                 sample
                 for place, (image, digit) in enumerate(zip(images, digits.tolist(), strict=True), first)
@@ -82,14 +82,14 @@ class Digits(Dataset):
 
     def _part(self, name: str) -> tuple[int, Pool]:
         """Return the number of the first digit, and the digits of a split."""
-        pictures, digits = _mnist(self.mnist, name != "test") if self.mnist else _sklearn(name != "test")
+        images, digits = _mnist(self.mnist, name != "test") if self.mnist else _sklearn(name != "test")
         wanted = self.counts["test"] if name == "test" else self.counts["train"] + self.counts["val"]
         if wanted > len(digits):
             which = "test" if name == "test" else "train + val"
             raise InputError(f"{which} is {wanted}, but the file has {len(digits)} digits for it: ask for fewer")
         begin = len(digits) - self.counts["val"] if name == "val" else 0
         chosen = slice(begin, begin + self.counts[name])
-        return begin, (pictures[chosen], digits[chosen])
+        return begin, (images[chosen], digits[chosen])
 
     def _ask(self, name: str, place: int, image: Tensor, digit: int) -> list[Sample]:
         rng, texts = generator(self.seed, name, place, 0), list(QUESTIONS)
@@ -102,11 +102,11 @@ class Digits(Dataset):
         return samples
 
 
-def _enlarged(pictures: Tensor, size: int) -> Tensor:
+def _enlarged(images: Tensor, size: int) -> Tensor:
     """Return (N, 3, size, size) uint8."""
-    if not len(pictures):
+    if not len(images):
         return torch.empty(0, 3, size, size, dtype=torch.uint8)
-    smooth = F.interpolate(pictures[:, None].float(), (size, size), mode="bilinear", antialias=True)
+    smooth = F.interpolate(images[:, None].float(), (size, size), mode="bilinear", antialias=True)
     return smooth.round().clamp(0, 255).byte().repeat(1, 3, 1, 1)
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from typing_extensions import override
 
-from velm_lightning.data.datasets.captioned import Caption, CaptionDataset, Picture, caption_text, picture_file
+from velm_lightning.data.datasets.captioned import Caption, CaptionDataset, CaptionedImage, caption_text, image_file
 from velm_lightning.io.files import clean_text, fault, read_text, show
 from velm_lightning.types import InputError
 
@@ -54,7 +54,7 @@ class FlickrTokens(CaptionDataset):
         self.lists = {"train": train, "val": val, "test": test}
 
     @override
-    def pictures(self, name: str, problems: list[str] | None = None) -> Iterator[Picture]:
+    def captioned_images(self, name: str, problems: list[str] | None = None) -> Iterator[CaptionedImage]:
         file = self.lists[name]
         if file is None:
             return
@@ -68,12 +68,12 @@ class FlickrTokens(CaptionDataset):
                 places[image] = where
                 if image not in captions:
                     raise InputError(f"{where}: {show(listed)} has no caption in {self.tokens}: correct or remove it")
-                path = picture_file(self.images, image, where)
+                path = image_file(self.images, image, where)
             except InputError as error:
                 fault(error, problems)
                 continue
             if captions[image].captions:  # an image with only faulty captions has been reported
-                yield Picture(where, image, path, captions[image].captions)
+                yield CaptionedImage(where, image, path, captions[image].captions)
         if not places:
             fault(InputError(f"{self.root / file}: names no image: write one name per line, or omit {name}"), problems)
 

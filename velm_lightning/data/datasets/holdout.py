@@ -25,8 +25,8 @@ def check_holdout(share: float, train: object, val: object) -> None:
         raise InputError(f"holdout={share} must be at least 0, below 1, and goes with `train` and without `val`")
 
 
-def part_of(
-    items: Sequence[T], share: float, held: bool, name: Callable[[T], str], pictures: Callable[[T], Sequence[Path]]
+def holdout_part(
+    items: Sequence[T], share: float, held: bool, name: Callable[[T], str], image_files: Callable[[T], Sequence[Path]]
 ) -> list[T]:
     """Return the held-out part of a training split, or the rest.
 
@@ -38,9 +38,9 @@ def part_of(
         share: Share of the names that is held out.
         held: Whether to return the held-out part.
         name: Returns the name of an item.
-        pictures: Returns the image files of an item.
+        image_files: Returns the image files of an item.
     """
-    files = [pictures(item) for item in items]
+    files = [image_files(item) for item in items]
     content = _contents(list(dict.fromkeys(path for paths in files for path in paths)))
     above: dict[Hashable, Hashable] = {}  # a forest of contents and names; connected nodes share a root
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from velm_lightning.data.datasets.columns import Columns, Parts, meant
-from velm_lightning.data.datasets.holdout import check_holdout, part_of
+from velm_lightning.data.datasets.holdout import check_holdout, holdout_part
 from velm_lightning.data.datasets.located import FileDataset, Located, add
 from velm_lightning.io.files import fault, read_rows
 from velm_lightning.types import InputError, Sample
@@ -68,7 +68,7 @@ class JSONLines(FileDataset):
             return []
         samples = self._samples(self.root / file, name, problems)
         if self.holdout and name != "test":
-            return part_of(
+            return holdout_part(
                 samples,
                 self.holdout,
                 held,

@@ -10,10 +10,10 @@ from typing_extensions import override
 from velm_lightning.data.datasets.captioned import (
     Caption,
     CaptionDataset,
-    Picture,
+    CaptionedImage,
     caption_text,
     id_text,
-    picture_file,
+    image_file,
     records,
 )
 from velm_lightning.io.files import TableRow, fault, read_json, show
@@ -44,7 +44,7 @@ class Karpathy(CaptionDataset):
         self.file = Path(root) / file
 
     @override
-    def pictures(self, name: str, problems: list[str] | None = None) -> Iterator[Picture]:
+    def captioned_images(self, name: str, problems: list[str] | None = None) -> Iterator[CaptionedImage]:
         fields = ("imgid", "filename", "split", "sentences")
         ids: set[str] = set()
         for row in records(read_json(self.file), self.file, "images", fields, problems):
@@ -54,16 +54,16 @@ class Karpathy(CaptionDataset):
                     raise InputError(f"{row.where}: image {key} is listed twice: remove one")
                 ids.add(key)
                 if _split(row) == name:
-                    yield self._picture(row, key)
+                    yield self._captioned_image(row, key)
             except InputError as error:
                 fault(error, problems)
 
-    def _picture(self, row: TableRow, key: str) -> Picture:
+    def _captioned_image(self, row: TableRow, key: str) -> CaptionedImage:
         folder = row.values.get("filepath", "")
         if not isinstance(folder, str):
             raise InputError(f"{row.where}: filepath is {show(folder)}: give the folder below {self.images}")
-        image = picture_file(self.images, _joined(folder, row.values["filename"]), row.where)
-        return Picture(row.where, key, image, list(captions_of(row, key)))
+        image = image_file(self.images, _joined(folder, row.values["filename"]), row.where)
+        return CaptionedImage(row.where, key, image, list(captions_of(row, key)))
 
 
 def _joined(folder: str, name: object) -> object:

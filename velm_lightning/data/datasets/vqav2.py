@@ -9,9 +9,9 @@ from typing import Any, Literal, NamedTuple
 
 from typing_extensions import override
 
-from velm_lightning.data.datasets.captioned import id_text
+from velm_lightning.data.datasets.captioned import id_text, records
 from velm_lightning.data.datasets.columns import sentence, soft_weights
-from velm_lightning.data.datasets.holdout import check_holdout, part_of
+from velm_lightning.data.datasets.holdout import check_holdout, holdout_part
 from velm_lightning.data.datasets.located import FileDataset, Located, add
 from velm_lightning.io.files import TableRow, clean_text, fault, read_json, show
 from velm_lightning.types import InputError, Sample
@@ -23,13 +23,13 @@ class _Source(NamedTuple):
     questions: Path
     annotations: Path | None
     folder: Path
-    pictures: dict[int, Path]  # shared by several questions
+    paths: dict[int, Path]  # shared by several questions
 
-    def picture(self, image: int) -> Path:
+    def image_file(self, number: int) -> Path:
         """Return an image's file, as the same object for the same number."""
-        if image not in self.pictures:
-            self.pictures[image] = self.folder / f"COCO_{self.folder.name}_{image:012d}.jpg"
-        return self.pictures[image]
+        if number not in self.paths:
+            self.paths[number] = self.folder / f"COCO_{self.folder.name}_{number:012d}.jpg"
+        return self.paths[number]
 
 
 class VQAv2(FileDataset):
@@ -75,7 +75,7 @@ class VQAv2(FileDataset):
             return []
         samples = self._samples(self._source(subset), problems)
         if self.holdout and name != "test":
-            return part_of(
+            return holdout_part(
                 samples,
                 self.holdout,
                 name == "val",
@@ -109,9 +109,9 @@ class VQAv2(FileDataset):
         key, image = row.values["question_id"], row.values["image_id"]
         if isinstance(image, bool) or not isinstance(image, int) or not 0 <= image < 10**12:
             raise InputError(f"{row.where}: image_id {show(image)} is not a COCO image number")
-        picture, text = source.picture(image), sentence(row.values["question"], "question", row)
+        path, text = source.image_file(image), sentence(row.values["question"], "question", row)
         if answers is None:
-            return Sample(key, picture, text, None, ())
+            return Sample(key, path, text, None, ())
         if key not in answers:
             assert source.annotations is not None
             raise InputError(
@@ -123,7 +123,7 @@ class VQAv2(FileDataset):
         references = _answers(annotation)
         weights = soft_weights([answer.strip().lower() for answer in references])
         group = sentence(annotation.values.get(self.group), self.group, annotation, empty=True)
-        return Sample(key, picture, text, weights, references, group)
+        return Sample(key, path, text, weights, references, group)
 
     def _annotations(self, path: Path, problems: list[str] | None) -> Iterator[tuple[str, TableRow]]:
         keys: set[str] = set()
@@ -137,22 +137,12 @@ class VQAv2(FileDataset):
 
 def _records(path: Path, name: str, fields: Sequence[str], problems: list[str] | None) -> Iterator[TableRow]:
     """Yield the records of an official file that have all fields, located by their question."""
-    whole = read_json(path)
-    records = whole.get(name) if isinstance(whole, dict) else None
-    if not isinstance(records, list) or not records:
-        raise InputError(f"{path}: has no list {name!r}: is it the official {name} file?")
-    for number, record in enumerate(records, 1):
-        missing = [field for field in fields if field not in record] if isinstance(record, dict) else list(fields)
-        if missing:
-            fault(InputError(f"{path}: {name} item {number} has no {', '.join(missing)}: {show(record)}"), problems)
-        else:
-            key = record["question_id"]
-            where = f"{path}: question_id {key if isinstance(key, int) else show(key)}"
-            try:
-                record["question_id"] = id_text(key, "question_id", where)
-                yield TableRow(where, record)
-            except InputError as error:
-                fault(error, problems)
+    for row in records(read_json(path), path, name, fields, problems):
+        try:
+            row.values["question_id"] = id_text(row.values["question_id"], "question_id", row.where)
+            yield row
+        except InputError as error:
+            fault(error, problems)
 
 
 def _answers(row: TableRow) -> tuple[str, ...]:

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from velm_lightning.data.features.frozen import FrozenEncoder, at_rest, device_of
-from velm_lightning.data.features.shards import is_whole, open_shard, shard_path, write_shard
+from velm_lightning.data.features.frozen import FrozenEncoder, device_of, evaluation_mode
+from velm_lightning.data.features.shards import is_intact, open_shard, shard_path, write_shard
 from velm_lightning.data.images.decode import read_image
 from velm_lightning.io.digests import digest_of
 from velm_lightning.io.threads import threads
@@ -72,13 +72,13 @@ class Extraction:
         path = shard_path(self.folder, chunk)
         try:
             with FileLock(path.with_suffix(".lock"), timeout=-1 if wait else 0):  # released when its process ends
-                if not is_whole(open_shard(path), self.key):
+                if not is_intact(open_shard(path), self.key):
                     write_shard(path, chunk, self.tokens(chunk, sources), self.key)
         except Timeout:
             return False
         return True
 
-    def tokens(self, pictures: Sequence[bytes], sources: Sources) -> Tensor:
+    def tokens(self, digests: Sequence[bytes], sources: Sources) -> Tensor:
         """Return the encoder's tokens of K images: (K, N, D) float16.
 
         Raises:
@@ -86,23 +86,23 @@ class Extraction:
         """
         device, batches = device_of(self.encoder), []
         size = _BATCH if device.type != "cpu" else max(1, min(_BATCH, _PIXELS // self.encoder.transform.size**2))
-        with threads() as pool, at_rest(self.encoder):
-            read = pool.map(lambda digest: self._read(digest, sources[digest]), pictures)
+        with threads() as pool, evaluation_mode(self.encoder):
+            read = pool.map(lambda digest: self._read(digest, sources[digest]), digests)
             while batch := list(islice(read, size)):
                 batches.append(self.encoder(torch.stack(batch).to(device)).embeddings.half().cpu())
             tokens = torch.cat(batches)
         good = tokens.isfinite().flatten(1).all(1)
         if not good.all():
-            first = sources[pictures[int(good.long().argmin())]]
+            first = sources[digests[int(good.long().argmin())]]
             name = first if isinstance(first, Path) else "an image"
             raise InputError(f"the features of {name} do not fit float16: set data.cache_features to false")
         return tokens
 
     def _read(self, digest: bytes, source: Path | Tensor) -> Tensor:
-        picture = read_image(source, self.encoder.transform)
+        image = read_image(source, self.encoder.transform)
         if digest_of(source) != digest:
             raise InputError(f"{source}: changed while its features were computed: start the command again")
-        return picture
+        return image
 
     def _check_space(self, chunk: tuple[bytes, ...], left: int) -> None:
         """Raise early if the remaining shards do not fit on the disk."""

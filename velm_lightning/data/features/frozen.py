@@ -66,7 +66,7 @@ def _state(encoder: FrozenEncoder) -> Iterable[tuple[str, Tensor]]:
 
 
 @contextmanager
-def at_rest(encoder: FrozenEncoder) -> Iterator[None]:
+def evaluation_mode(encoder: FrozenEncoder) -> Iterator[None]:
     """Put an encoder into evaluation mode without gradients; restore the mode of every module afterwards."""
     modes = [(module, module.training) for module in encoder.modules()]
     for module, _ in modes:

@@ -23,25 +23,25 @@ class Shard(NamedTuple):
     """The tokens of K images.
 
     Attributes:
-        pictures: Digest of each image, from ``digest_of``.
+        digests: Digest of each image, from ``digest_of``.
         tokens: (K, N, D) float16, memory-mapped.
         checksum: Of digests, tokens and encoder key.
     """
 
-    pictures: tuple[bytes, ...]
+    digests: tuple[bytes, ...]
     tokens: Tensor
     checksum: str
 
 
-def shard_path(folder: Path, pictures: Sequence[bytes]) -> Path:
+def shard_path(folder: Path, digests: Sequence[bytes]) -> Path:
     """Return the file of these images; it depends only on their digests."""
-    return folder / (blake2b(b"".join(pictures), digest_size=SIZE).hexdigest() + SUFFIX)
+    return folder / (blake2b(b"".join(digests), digest_size=SIZE).hexdigest() + SUFFIX)
 
 
-def write_shard(path: Path, pictures: Sequence[bytes], tokens: Tensor, key: str) -> None:
+def write_shard(path: Path, digests: Sequence[bytes], tokens: Tensor, key: str) -> None:
     """Write a shard atomically."""
-    names = torch.frombuffer(bytearray(b"".join(pictures)), dtype=torch.uint8).view(len(pictures), -1)
-    checksum = _checksum(tuple(pictures), tokens, key)
+    names = torch.frombuffer(bytearray(b"".join(digests)), dtype=torch.uint8).view(len(digests), -1)
+    checksum = _checksum(tuple(digests), tokens, key)
     remove_parts_of(path)
     write_atomic(path, save({"pictures": names, "tokens": tokens.contiguous()}, {"checksum": checksum}))
 
@@ -50,18 +50,18 @@ def open_shard(path: Path) -> Shard | None:
     """Map a shard without reading its tokens; None if it is missing, truncated or has a damaged header."""
     try:
         with safe_open(path, framework="pt") as file:
-            pictures, tokens = file.get_tensor("pictures"), file.get_tensor("tokens")
+            digests, tokens = file.get_tensor("pictures"), file.get_tensor("tokens")
             checksum = (file.metadata() or {}).get("checksum", "")
-            return Shard(tuple(bytes(row) for row in pictures.numpy()), tokens, checksum)
+            return Shard(tuple(bytes(row) for row in digests.numpy()), tokens, checksum)
     except (SafetensorError, OSError, ValueError, TypeError, RuntimeError):
         return None
 
 
-def is_whole(shard: Shard | None, key: str) -> bool:
+def is_intact(shard: Shard | None, key: str) -> bool:
     """Return whether a shard was written for the encoder with this key and its checksum is right."""
-    return shard is not None and shard.checksum == _checksum(shard.pictures, shard.tokens, key)
+    return shard is not None and shard.checksum == _checksum(shard.digests, shard.tokens, key)
 
 
-def _checksum(pictures: Sequence[bytes], tokens: Tensor, key: str) -> str:
-    description = repr((key, pictures, tokens.dtype, tuple(tokens.shape)))
+def _checksum(digests: Sequence[bytes], tokens: Tensor, key: str) -> str:
+    description = repr((key, digests, tokens.dtype, tuple(tokens.shape)))
     return f"{zlib.crc32(raw(tokens), zlib.crc32(description.encode())):08x}"

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from velm_lightning.data.features.extraction import Extraction, Sources
 from velm_lightning.data.features.frozen import FrozenEncoder, encoder_key
-from velm_lightning.data.features.shards import SUFFIX, is_whole, open_shard
+from velm_lightning.data.features.shards import SUFFIX, is_intact, open_shard
 from velm_lightning.data.images.cache import default_folder
 from velm_lightning.data.images.store import distinct
 from velm_lightning.io.digests import digests_of
@@ -40,8 +40,8 @@ class FeatureStore:
     Attributes:
         key: Key of the encoder; the tokens are stale if ``encoder_key`` returns another.
         folder: Folder of the encoder's shards.
-        pictures: Number of distinct images.
-        made: Number of images whose features were computed.
+        num_images: Number of distinct images.
+        num_computed: Number of images whose features were computed.
 
     Raises:
         InputError: An image cannot be read, tokens do not fit float16, the folder cannot be written, or its
@@ -57,7 +57,7 @@ class FeatureStore:
         images, self._rows = distinct(images)
         digests = digests_of(images, root)
         sources = dict(zip(digests, images, strict=True))
-        self.pictures, self.made, self._files = len(sources), 0, list[Path]()
+        self.num_images, self.num_computed, self._files = len(sources), 0, list[Path]()
         try:
             places = self._places_of(sources, Extraction(encoder, self.folder, self.key), progress)
         except OSError as error:
@@ -85,7 +85,7 @@ class FeatureStore:
         self._check(list(places.items())[:_CHECKED], extraction, sources)
         missing = {digest: source for digest, source in sources.items() if digest not in places}
         if missing:
-            self.made = len(missing)
+            self.num_computed = len(missing)
             places |= self._find(extraction.run(missing, progress), missing)
             if len(places) < len(sources):
                 raise InputError(f"{self.folder}: features that were just written cannot be read: check the disk")
@@ -101,7 +101,7 @@ class FeatureStore:
             if places_in is None:
                 self._remove(file)
             elif places_in:
-                places |= {picture: (len(self._files), row) for picture, row in places_in.items()}
+                places |= {digest: (len(self._files), row) for digest, row in places_in.items()}
                 self._files.append(file)
         return places
 
@@ -110,13 +110,13 @@ class FeatureStore:
         shard = open_shard(file)
         if shard is None:
             return None
-        rows = {picture: row for row, picture in enumerate(shard.pictures) if picture in wanted}
-        return rows if not rows or is_whole(shard, self.key) else None
+        rows = {digest: row for row, digest in enumerate(shard.digests) if digest in wanted}
+        return rows if not rows or is_intact(shard, self.key) else None
 
     def _remove(self, file: Path) -> None:
         """Remove a damaged shard, unless another process has just replaced it."""
         with FileLock(file.with_suffix(".lock")):
-            if file.exists() and not is_whole(open_shard(file), self.key):
+            if file.exists() and not is_intact(open_shard(file), self.key):
                 Console(stderr=True).print(f"{file}: damaged; its features are computed again", soft_wrap=True)
                 file.unlink()
 

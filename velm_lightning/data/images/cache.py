@@ -47,8 +47,8 @@ def open_cache(path: Path, count: int, size: int) -> tuple[Tensor, Tensor] | Non
     return whole[:pixels].view(count, 3, size, size), whole[pixels:].bool()
 
 
-def build_cache(path: Path, count: int, size: int, pictures: Iterable[Tensor | None]) -> tuple[Tensor, Tensor]:
-    """Return the cache at ``path``, built from ``pictures`` if it does not exist; a second process waits.
+def build_cache(path: Path, count: int, size: int, images: Iterable[Tensor | None]) -> tuple[Tensor, Tensor]:
+    """Return the cache at ``path``, built from ``images`` if it does not exist; a second process waits.
 
     Raises:
         InputError: The folder cannot be written, or the disk is full; no part of the file remains.
@@ -62,7 +62,7 @@ def build_cache(path: Path, count: int, size: int, pictures: Iterable[Tensor | N
             cache = open_cache(path, count, size)
             if cache is None:
                 remove_parts_of(path)
-                _write(path, pictures, bytes(3 * size * size))
+                _write(path, images, bytes(3 * size * size))
                 cache = open_cache(path, count, size)
     except OSError as error:
         raise refusal(path, error) from error
@@ -70,13 +70,13 @@ def build_cache(path: Path, count: int, size: int, pictures: Iterable[Tensor | N
     return cache
 
 
-def _write(path: Path, pictures: Iterable[Tensor | None], blank: bytes) -> None:
+def _write(path: Path, images: Iterable[Tensor | None], blank: bytes) -> None:
     """Write the pixels, then one byte per image: 1 if it could be read, else 0."""
 
     def rows() -> Iterator[bytes]:
-        for picture in pictures:
-            good.append(picture is not None)
-            yield blank if picture is None else picture.contiguous().numpy().tobytes()
+        for image in images:
+            good.append(image is not None)
+            yield blank if image is None else image.contiguous().numpy().tobytes()
 
     good: list[bool] = []
     with replacing(path) as file:

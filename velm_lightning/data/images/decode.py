@@ -70,54 +70,54 @@ def is_ready(image: Path | Tensor, transform: ImageTransform) -> bool:
     return isinstance(image, Tensor) and image.dtype == torch.uint8 and image.shape == (3, side, side)
 
 
-def _tensor(picture: Pillow.Image) -> Tensor:
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
+def _tensor(image: Pillow.Image) -> Tensor:
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
-def _fit(picture: Pillow.Image, transform: ImageTransform, full: tuple[int, int] | None = None) -> Pillow.Image:
+def _fit(image: Pillow.Image, transform: ImageTransform, full: tuple[int, int] | None = None) -> Pillow.Image:
     """Return an upright RGB image as S x S: squashed, or resized and its centre cropped, both with antialiasing.
 
     The crop is that of torchvision's ``ImageClassification`` preset: the shorter side becomes ``size / crop_ratio``,
     the longer one is rounded down, and the margins are rounded half to even.
 
     Args:
-        picture: The decoded image.
+        image: The decoded image.
         transform: The geometry.
         full: Width and height of the image before the decoder reduced it. None means that it is not reduced.
     """
     side, filtering = transform.size, _FILTERS[transform.interpolation]
     if transform.resize != "crop":
-        return picture.resize((side, side), filtering)
-    width, height = full or picture.size
+        return image.resize((side, side), filtering)
+    width, height = full or image.size
     short = max(side, round(side / transform.crop_ratio))
     new = int(short * width / min(width, height)), int(short * height / min(width, height))
     left, top = (round((length - side) / 2) for length in new)
-    if (width, height) == picture.size and max(new) <= _LONGEST * short:
-        return picture.resize(new, filtering).crop((left, top, left + side, top + side))
-    factor = round(width / picture.width)  # a decoder that reduces an image rounds its sides up
+    if (width, height) == image.size and max(new) <= _LONGEST * short:
+        return image.resize(new, filtering).crop((left, top, left + side, top + side))
+    factor = round(width / image.width)  # a decoder that reduces an image rounds its sides up
     across, down = width / factor / new[0], height / factor / new[1]  # the same crop without resizing the rest
     box = (left * across, top * down, (left + side) * across, (top + side) * down)
-    return picture.resize((side, side), filtering, box=box)
+    return image.resize((side, side), filtering, box=box)
 
 
 def _decode(file: BinaryIO, path: Path, transform: ImageTransform, max_pixels: int) -> Pillow.Image:
     """Return a file's image as S x S, upright and in RGB."""
     if Pillow.MAX_IMAGE_PIXELS is not None and max_pixels > Pillow.MAX_IMAGE_PIXELS:
         Pillow.MAX_IMAGE_PIXELS = max_pixels
-    with Pillow.open(file, formats=_FORMATS) as picture:
-        width, height = picture.size
+    with Pillow.open(file, formats=_FORMATS) as image:
+        width, height = image.size
         if width * height > max_pixels:
             raise InputError(
                 f"{path}: claims {width} x {height} pixels, more than max_pixels = {max_pixels}: "
                 "reduce the image or raise the limit"
             )
         twice = int(2 * transform.size / (transform.crop_ratio if transform.resize == "crop" else 1))
-        picture.draft("RGB", (twice, twice))  # decodes a large JPEG at 1/2, 1/4 or 1/8, but not below 2 S
-        if not isinstance(picture, JpegImageFile):
-            picture.load()  # because EXIF data may follow the pixels
-        orientation = _orientation(picture)
+        image.draft("RGB", (twice, twice))  # decodes a large JPEG at 1/2, 1/4 or 1/8, but not below 2 S
+        if not isinstance(image, JpegImageFile):
+            image.load()  # because EXIF data may follow the pixels
+        orientation = _orientation(image)
         turn = _TURNS.get(orientation)
-        upright = _rgb(picture) if turn is None else _rgb(picture).transpose(turn)
+        upright = _rgb(image) if turn is None else _rgb(image).transpose(turn)
         return _fit(upright, transform, (height, width) if orientation in _SIDEWAYS else (width, height))
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from velm_lightning.io.files import show
 from velm_lightning.types import InputError
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+"""The suffixes of image files, in lower case."""
 
 
 def pictures_in(folder: Path, ids: Iterable[str]) -> dict[str, Path]:
@@ -37,7 +38,7 @@ def picture_files(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise InputError(f"--images {folder}: no such folder")
-    return [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in _SUFFIXES and path.is_file()]
+    return [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file()]
 
 
 def _names(path: Path) -> Iterator[str]:

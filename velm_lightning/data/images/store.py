@@ -73,22 +73,22 @@ class ImageStore:
             return self._pixels.index_select(0, flat).view(*rows.shape, *self._pixels.shape[1:])
         if not len(flat):
             return torch.empty(*rows.shape, 3, self.transform.size, self.transform.size, dtype=torch.uint8)
-        pictures = torch.stack([self._read(row) for row in flat.tolist()])
-        return pictures.view(*rows.shape, *pictures.shape[1:])
+        images = torch.stack([self._read(row) for row in flat.tolist()])
+        return images.view(*rows.shape, *images.shape[1:])
 
     def fetch_readable(self, indices: Sequence[int]) -> tuple[Tensor, list[int], list[InputError]]:
         """Return the readable images, their positions in ``indices``, and one error per unreadable image."""
         try:
             return self.fetch(indices), list(range(len(indices))), []
         except InputError:
-            pictures, positions, errors = [self.fetch([])], [], []
+            images, positions, errors = [self.fetch([])], [], []
         for position, index in enumerate(indices):
             try:
-                pictures.append(self.fetch([index]))
+                images.append(self.fetch([index]))
                 positions.append(position)
             except InputError as error:
                 errors.append(error)
-        return torch.cat(pictures), positions, errors
+        return torch.cat(images), positions, errors
 
     def _read(self, row: int) -> Tensor:
         if self._pixels is not None and bool(self._good[row]):
@@ -104,9 +104,9 @@ class ImageStore:
             self._pixels, self._good = build_cache(self._cache, count, size, self._decode_all(progress))
         else:
             self._pixels, self._good = torch.empty(count, 3, size, size, dtype=torch.uint8), torch.zeros(count).bool()
-            for row, picture in enumerate(self._decode_all(progress)):
-                if picture is not None:
-                    self._pixels[row], self._good[row] = picture, True
+            for row, image in enumerate(self._decode_all(progress)):
+                if image is not None:
+                    self._pixels[row], self._good[row] = image, True
         bad = (~self._good).nonzero().flatten().tolist()
         if bad and strict:
             try:

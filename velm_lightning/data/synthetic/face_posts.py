@@ -67,12 +67,12 @@ class FacePosts(Dataset):
             raise InputError(f"split {name!r} does not exist: choose one of {', '.join(SPLITS)}")
         if name not in self._samples:
             posts = [self._post(generator(self.seed, name, index, 0)) for index in range(self.counts[name])]
-            pictures = torch.empty(len(posts), 3, self.size, self.size, dtype=torch.uint8)
+            images = torch.empty(len(posts), 3, self.size, self.size, dtype=torch.uint8)
             for index, (_, face, _) in enumerate(posts):
-                pictures[index] = draw_face(SMILE[face], generator(self.seed, name, index, 1), self.size)
+                images[index] = draw_face(SMILE[face], generator(self.seed, name, index, 1), self.size)
             self._samples[name] = [
-                Sample(f"{name}-{index:06d}", picture, text, {label: 1.0}, (label,), _group(face, label, text))
-                for index, (picture, (label, face, text)) in enumerate(zip(pictures, posts, strict=True))
+                Sample(f"{name}-{index:06d}", image, text, {label: 1.0}, (label,), _group(face, label, text))
+                for index, (image, (label, face, text)) in enumerate(zip(images, posts, strict=True))
             ]
         return self._samples[name]
 
@@ -101,9 +101,9 @@ def draw_face(bend: float, rng: np.random.Generator, size: int) -> Tensor:
     soft = 1.5 / (size * radius)  # width of an edge
     mouth = np.maximum(np.abs(y - 0.45 + bend * 0.45 * ((x / 0.55) ** 2 - 0.5)) - 0.07, np.abs(x) - 0.55)
     eyes = np.minimum(np.hypot(x - 0.35, y + 0.25), np.hypot(x + 0.35, y + 0.25)) - 0.1
-    picture = ground + (skin - ground) * _cover(np.hypot(x, y) - 1, soft)
-    picture = picture + (40 - picture) * _cover(np.minimum(mouth, eyes), soft)
-    noisy = picture + rng.standard_normal((3, size, size)) * 6
+    image = ground + (skin - ground) * _cover(np.hypot(x, y) - 1, soft)
+    image = image + (40 - image) * _cover(np.minimum(mouth, eyes), soft)
+    noisy = image + rng.standard_normal((3, size, size)) * 6
     return torch.from_numpy(np.clip(noisy + 0.5, 0, 255).astype(np.uint8))
 
 

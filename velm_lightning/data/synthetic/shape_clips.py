@@ -25,7 +25,7 @@ from velm_lightning.data.synthetic.shapes.scene import (
 )
 from velm_lightning.types import SPLITS, Dataset, InputError, Sample
 
-_SCENE, _PICTURE, _LANGUAGE = range(3)
+_SCENE, _RENDERING, _LANGUAGE = range(3)
 WAYS = (("left", "right"), ("up", "down"))
 """Directions towards smaller and larger x, and smaller and larger y."""
 
@@ -75,11 +75,11 @@ class ShapeClips(Dataset):
         if name not in self._images:
             if name not in self.clips_in:
                 raise InputError(f"split {name!r} does not exist: choose one of {', '.join(SPLITS)}")
-            pictures = np.empty((self.clips_in[name], self.frames, 3, self.size, self.size), dtype=np.uint8)
-            for index in range(len(pictures)):
+            clips = np.empty((self.clips_in[name], self.frames, 3, self.size, self.size), dtype=np.uint8)
+            for index in range(len(clips)):
                 for place, scene in enumerate(self.clip(name, index).frames):  # the same ground and noise
-                    pictures[index, place] = render(scene, generator(self.seed, name, index, _PICTURE), self.size)
-            self._images[name] = torch.from_numpy(pictures)
+                    clips[index, place] = render(scene, generator(self.seed, name, index, _RENDERING), self.size)
+            self._images[name] = torch.from_numpy(clips)
         return self._images[name]
 
     def split(self, name: str) -> Sequence[Sample]:
@@ -93,7 +93,7 @@ class ShapeClips(Dataset):
         return self._samples[name]
 
     def _ask(self, key: str, frames: tuple[Tensor, ...], clip: Clip) -> Iterator[Sample]:
-        """Ask for the colour and the shape of each thing by what it does."""
+        """Yield questions for the colour and the shape of each thing, which its movement identifies."""
         for place, (thing, way) in enumerate(zip(clip.frames[0].things, clip.ways, strict=True)):
             does, group = (f"moves {way}", "moves") if way else ("stays", "stays")
             for asked in ("colour", "shape"):

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from velm_lightning.data.synthetic.shape_scenes import Scenes, at_least
-from velm_lightning.data.synthetic.shapes.dialogues import talk
+from velm_lightning.data.synthetic.shapes.dialogues import exchanges_about
 from velm_lightning.data.synthetic.shapes.scene import MOST, Scene
 from velm_lightning.types import Sample
 
@@ -21,13 +21,7 @@ class ShapeDialogues(Scenes):
     no history; in ``it`` the history names one thing, in ``them`` several. The arguments are those of `Scenes` and:
 
     Args:
-        train: Number of scenes in the training split.
-        val: Number of scenes in the validation split.
-        test: Number of scenes in the test split.
         dialogues_per_scene: Maximum number of dialogues per scene.
-        size: Side of the square images in pixels.
-        seed: Seed of the scenes.
-        most: Maximum number of things per scene.
     """
 
     def __init__(
@@ -44,9 +38,11 @@ class ShapeDialogues(Scenes):
         at_least("dialogues_per_scene", dialogues_per_scene, 1)
         self.dialogues_per_scene = dialogues_per_scene
 
-    def _say(self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor) -> Iterator[Sample]:
+    def _samples_of(
+        self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor
+    ) -> Iterator[Sample]:
         begun = set()
-        for place, (first, second, group) in enumerate(talk(scene, rng, self.dialogues_per_scene)):
+        for place, (first, second, group) in enumerate(exchanges_about(scene, rng, self.dialogues_per_scene)):
             if first not in begun:  # several dialogues may begin alike
                 begun.add(first)
                 yield Sample(f"{key}-{place}-1", image, first.question, first.reply, (first.reply,), "first")

@@ -52,10 +52,12 @@ class ShapeDrawings(Scenes):
         group = "one thing" if rng.random() < 1 / 3 else pick(rng, tuple(LAYOUTS)[1:])
         while True:
             scene = _drawn(group, rng)
-            if len(scene.things) == 1 or part_of(scene) == name:
+            if len(scene.things) == 1 or split_of(scene) == name:
                 return scene
 
-    def _say(self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor) -> Iterator[Sample]:
+    def _samples_of(
+        self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor
+    ) -> Iterator[Sample]:
         asked, group = caption(scene)
         yield Sample(key, image, asked, None, (asked,), group)
 
@@ -80,7 +82,7 @@ def caption(scene: Scene) -> tuple[str, str]:
     return f" {group} ".join(names), group
 
 
-def part_of(scene: Scene) -> str:
+def split_of(scene: Scene) -> str:
     """Return the split to which the caption of a scene belongs."""
     part = zlib.crc32(caption(scene)[0].encode()) % PARTS
     return {0: "val", 1: "test"}.get(part, "train")

@@ -20,7 +20,7 @@ from velm_lightning.data.synthetic.shapes.render import render
 from velm_lightning.data.synthetic.shapes.scene import FEWEST, MOST, Scene, draw, generator
 from velm_lightning.types import SPLITS, Dataset, InputError, Sample
 
-_SCENE, _PICTURE, _LANGUAGE = range(3)
+_SCENE, _RENDERING, _LANGUAGE = range(3)
 
 
 class Scenes(Dataset):
@@ -56,12 +56,12 @@ class Scenes(Dataset):
     def images(self, name: str) -> Tensor:
         """Return the images of the split ``name``, (S, 3, size, size) uint8: rendered on the first call."""
         if name not in self._images:
-            pictures = np.empty((self._count(name), 3, self.size, self.size), dtype=np.uint8)
-            for index in range(len(pictures)):
-                pictures[index] = render(
-                    self.scene(name, index), generator(self.seed, name, index, _PICTURE), self.size
+            images = np.empty((self._count(name), 3, self.size, self.size), dtype=np.uint8)
+            for index in range(len(images)):
+                images[index] = render(
+                    self.scene(name, index), generator(self.seed, name, index, _RENDERING), self.size
                 )
-            self._images[name] = torch.from_numpy(pictures)
+            self._images[name] = torch.from_numpy(images)
         return self._images[name]
 
     def split(self, name: str) -> Sequence[Sample]:
@@ -70,7 +70,7 @@ class Scenes(Dataset):
             samples: list[Sample] = []
             for index, image in enumerate(self.images(name)):
                 rng = generator(self.seed, name, index, _LANGUAGE)
-                samples += self._say(name, self.scene(name, index), rng, f"{name}-{index:06d}", image)
+                samples += self._samples_of(name, self.scene(name, index), rng, f"{name}-{index:06d}", image)
             self._samples[name] = samples
         return self._samples[name]
 
@@ -80,7 +80,9 @@ class Scenes(Dataset):
         return self.scenes_in[name]
 
     @abstractmethod
-    def _say(self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor) -> Iterator[Sample]:
+    def _samples_of(
+        self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor
+    ) -> Iterator[Sample]:
         """Yield the samples of one scene, whose keys begin with ``key``."""
 
 
@@ -88,15 +90,10 @@ class ShapeScenes(Scenes):
     """Questions about coloured shapes in five groups; given only the question, all answers are equally likely.
 
     ``exist``, ``count``, ``attribute``, ``relation`` and ``comparison``; see `shapes.questions`. The answer is one of
-    yes, no, 0…3, a colour or a shape.
+    yes, no, 0…3, a colour or a shape. The arguments are those of `Scenes`, without ``most``, and:
 
     Args:
-        train: Number of scenes in the training split.
-        val: Number of scenes in the validation split.
-        test: Number of scenes in the test split.
         questions_per_scene: Maximum number of questions per scene, each of another kind.
-        size: Side of the square images in pixels.
-        seed: Seed of the scenes.
 
     Raises:
         InputError: A number is too small.
@@ -115,7 +112,9 @@ class ShapeScenes(Scenes):
         at_least("questions_per_scene", questions_per_scene, 1)
         self.questions_per_scene = questions_per_scene
 
-    def _say(self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor) -> Iterator[Sample]:
+    def _samples_of(
+        self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor
+    ) -> Iterator[Sample]:
         for place, (text, answer, group, _) in enumerate(ask(scene, rng, self.questions_per_scene)):
             yield Sample(f"{key}-{place}", image, text, {answer: 1.0}, (answer,), group)
 
@@ -127,7 +126,9 @@ class ShapeCaptions(Scenes):
     The groups are the numbers of things in the scene.
     """
 
-    def _say(self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor) -> Iterator[Sample]:
+    def _samples_of(
+        self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor
+    ) -> Iterator[Sample]:
         written = captions(scene, rng)
         for place, caption in enumerate(written if split == "train" else written[:1]):
             yield Sample(f"{key}-{place}", image, "", caption, written, f"{len(scene.things)} things")
@@ -139,13 +140,7 @@ class ShapeStatements(Scenes):
     The groups are those of `ShapeScenes`; the arguments are those of `Scenes` and:
 
     Args:
-        train: Number of scenes in the training split.
-        val: Number of scenes in the validation split.
-        test: Number of scenes in the test split.
         statements_per_scene: Maximum number of statements per scene.
-        size: Side of the square images in pixels.
-        seed: Seed of the scenes.
-        most: Maximum number of things per scene.
     """
 
     def __init__(
@@ -162,7 +157,9 @@ class ShapeStatements(Scenes):
         at_least("statements_per_scene", statements_per_scene, 1)
         self.statements_per_scene = statements_per_scene
 
-    def _say(self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor) -> Iterator[Sample]:
+    def _samples_of(
+        self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor
+    ) -> Iterator[Sample]:
         for place, question in enumerate(ask(scene, rng, self.statements_per_scene)):
             text, holds = state(question, rng)
             answer = "true" if holds else "false"
@@ -176,7 +173,9 @@ class ShapeTranslations(Scenes):
     dem blauen* of a circle or a star and *das rote …* of a square or a triangle. In ``named`` the words suffice.
     """
 
-    def _say(self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor) -> Iterator[Sample]:
+    def _samples_of(
+        self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor
+    ) -> Iterator[Sample]:
         for place, (english, german, group) in enumerate(sentences(scene, rng)):
             yield Sample(f"{key}-{place}", image, english, german, (german,), group)
 

@@ -44,12 +44,12 @@ class ShapeSummaries(Dataset):
     def split(self, name: str) -> Sequence[Sample]:
         """Return the samples of a split; the two images of a sample are views of one tensor."""
         if name not in self._samples:
-            pictures = self.scenes.images(name)
-            pairs = pictures.view(len(pictures) // 2, 2, *pictures.shape[1:])
+            images = self.scenes.images(name)
+            pairs = images.view(len(images) // 2, 2, *images.shape[1:])
             self._samples[name] = [self._report(name, number, pair.unbind()) for number, pair in enumerate(pairs)]
         return self._samples[name]
 
-    def _report(self, name: str, number: int, pictures: tuple[Tensor, ...]) -> Sample:
+    def _report(self, name: str, number: int, images: tuple[Tensor, ...]) -> Sample:
         rng = generator(self.seed, name, number, _REPORT)
         things = [_reference(self.scenes.scene(name, 2 * number + place), rng) for place in (0, 1)]
         sentences = [
@@ -59,7 +59,7 @@ class ShapeSummaries(Dataset):
         shuffled = [body[place] for place in rng.permutation(len(body)).tolist()]
         report = " ".join((pick(rng, OPENINGS), f"there was one thing in each that they {verdict}.", *shuffled))
         summary = f"they {verdict} {' and '.join(f'a {shape}' for _, shape in things)}."
-        return Sample(f"{name}-{number:06d}", pictures, report, summary, (summary,), verdict)
+        return Sample(f"{name}-{number:06d}", images, report, summary, (summary,), verdict)
 
 
 def _reference(scene: Scene, rng: np.random.Generator) -> tuple[str, str]:

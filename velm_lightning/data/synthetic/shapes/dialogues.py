@@ -28,7 +28,7 @@ class Exchange(NamedTuple):
     group: str
 
 
-def talk(scene: Scene, rng: np.random.Generator, number: int) -> list[Exchange]:
+def exchanges_about(scene: Scene, rng: np.random.Generator, number: int) -> list[Exchange]:
     """Return up to ``number`` exchanges: fewer if the scene does not allow that many.
 
     A second question is used only if it has another reply after another first turn about the same scene.

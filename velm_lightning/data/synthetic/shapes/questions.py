@@ -1,7 +1,7 @@
 """Questions about a scene whose words do not reveal the answer.
 
-Each function returns one kind of question, or None if the scene allows none. The words are chosen without the answer,
-except for yes and no, where the answer is drawn first. With the symmetry of the scenes (see `scene`), all answers are
+Each function returns one kind of question, or None if the scene allows none. The words are chosen without the answer;
+only yes and no are drawn before the words. With the symmetry of the scenes (see `scene`), all answers are
 then equally likely given the words.
 """
 

@@ -69,23 +69,23 @@ _OUTSIDE: dict[str, Callable[[Floats, Floats, float], Floats]] = {
 def render(scene: Scene, rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
     """Return the image of ``scene``, (3, size, size) uint8; ``rng`` draws the background, the shades and the noise."""
     ground = rng.uniform(205, 240) + rng.uniform(-6, 6, (3, 1, 1))
-    picture = ground.astype(np.float32) + rng.standard_normal((3, size, size), dtype=np.float32) * np.float32(NOISE)
+    image = ground.astype(np.float32) + rng.standard_normal((3, size, size), dtype=np.float32) * np.float32(NOISE)
     shades = rng.uniform(-SHADE, SHADE, len(scene.things))
     for thing, shade in zip(scene.things, shades.tolist(), strict=True):
-        _paint(picture, thing, shade)
-    return np.clip(picture + 0.5, 0, 255).astype(np.uint8)
+        _paint(image, thing, shade)
+    return np.clip(image + 0.5, 0, 255).astype(np.uint8)
 
 
-def _paint(picture: Floats, thing: Thing, shade: float) -> None:
-    """Blend one thing into ``picture`` (3, H, W), each pixel by the share that the thing covers."""
-    side = picture.shape[-1]
+def _paint(image: Floats, thing: Thing, shade: float) -> None:
+    """Blend one thing into ``image`` (3, H, W), each pixel by the share that the thing covers."""
+    side = image.shape[-1]
     radius = RADIUS[thing.size] * side
     rows, columns = (_window(centre * side, 1.4 * radius + 1, side) for centre in (thing.y, thing.x))
     x = np.arange(columns.start, columns.stop, dtype=np.float32) + np.float32(0.5 - thing.x * side)
     y = np.arange(rows.start, rows.stop, dtype=np.float32) + np.float32(0.5 - thing.y * side)
     cover = np.clip(0.5 - _OUTSIDE[thing.shape](x[None, :], y[:, None], radius), 0, 1)  # (h, w)
     colour = np.array(RGB[thing.colour], dtype=np.float32)[:, None, None] + np.float32(shade)
-    patch = picture[:, rows, columns]
+    patch = image[:, rows, columns]
     patch += cover * (colour - patch)
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from velm_lightning.data import MultimodalData
 from velm_lightning.inspection.verify import verify
 from velm_lightning.tasks import Classification
-from velm_lightning.tracking.floors import Floors, summary
+from velm_lightning.tracking.data_summary import DataSummary, summary
 from velm_lightning.tracking.record import RunRecord, summary_of
 from velm_lightning.tracking.run import Run
 from velm_lightning.tracking.scores import print_scores
@@ -33,7 +33,7 @@ def run(tmp_path):
     run = Run.create(tmp_path, "floors", "tiny")
     run.update(model=summary_of(model))
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    callbacks = [RunRecord(run, TrainLog()), Floors(run)]
+    callbacks = [RunRecord(run, TrainLog()), DataSummary(run)]
     Trainer(accelerator="cpu", callbacks=callbacks, default_root_dir=tmp_path, **quiet).validate(
         model, made, verbose=False
     )
@@ -99,7 +99,7 @@ def test_the_majority_is_computed_again_from_the_rows(run):
 
 def test_a_summary_states_sizes_and_floors_of_each_split():
     assert summary(data(), Classification()) == [
-        "train: 12 samples, 12 pictures, 2 different targets, the most frequent 66.7% of them",
-        "val: 9 samples, 9 pictures; always answering 'no' scores 0.6667, drawing answers by their training frequency "
+        "train: 12 samples, 12 images, 2 different targets, the most frequent 66.7% of them",
+        "val: 9 samples, 9 images; always answering 'no' scores 0.6667, drawing answers by their training frequency "
         "scores 0.5556 (accuracy)",
     ]

@@ -11,7 +11,7 @@ from velm_lightning.io.atomic import new_folder
 from velm_lightning.types import InputError
 
 
-def keep_frames(video: Path, wanted: int, folder: Path) -> tuple[Path, ...]:
+def frame_files(video: Path, wanted: int, folder: Path) -> tuple[Path, ...]:
     """Return ``wanted`` frames of a video as PNG files, spread over its length and written on first use.
 
     They are in a subfolder of ``folder`` whose name depends on the path, size and time of the video. The subfolder
@@ -41,11 +41,11 @@ def keep_frames(video: Path, wanted: int, folder: Path) -> tuple[Path, ...]:
 
 def _write(video: Path, paths: tuple[Path, ...]) -> None:
     with new_folder(paths[0].parent) as folder:
-        for path, image in zip(paths, pictures(video, len(paths)), strict=True):
+        for path, image in zip(paths, images_of(video, len(paths)), strict=True):
             image.save(folder / path.name)
 
 
-def pictures(video: Path, wanted: int) -> Iterator[Any]:
+def images_of(video: Path, wanted: int) -> Iterator[Any]:
     """Yield the Pillow images at the middles of ``wanted`` equal parts of a video, upright.
 
     Raises:
@@ -62,8 +62,8 @@ def pictures(video: Path, wanted: int) -> Iterator[Any]:
         with av.open(str(video)) as file:
             for number, frame in enumerate(file.decode(file.streams.video[0])):
                 if number in places:
-                    picture = frame.to_image().rotate(frame.rotation, expand=True)
-                    yield from [picture] * places.count(number)
+                    image = frame.to_image().rotate(frame.rotation, expand=True)
+                    yield from [image] * places.count(number)
                     places = [place for place in places if place != number]
     except (av.FFmpegError, IndexError) as error:
         raise InputError(f"{video}: cannot be read as a video ({error}): replace the file") from error

@@ -1,4 +1,4 @@
-"""The scores of trivial baselines, such as the majority answer, printed before training and stored with the scores."""
+"""A summary of the data, printed before training, and the baseline scores ("floors"), stored with the scores."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from velm_lightning.data.collate import picture_names
-from velm_lightning.tasks.floors import Floors as Scores
-from velm_lightning.tasks.floors import describe, rows_of, training_answers
+from velm_lightning.data.collate import image_names
+from velm_lightning.tasks.floors import Floors, describe, rows_of, training_answers
 from velm_lightning.tracking.run import Run
 from velm_lightning.types import InputError, Sample
 
 
-class Floors(Callback):
+class DataSummary(Callback):
     """Prints a summary of the data when training starts, and writes ``floors`` into ``run.json`` with the scores.
 
     Args:
@@ -45,7 +44,7 @@ class Floors(Callback):
         """Write the floors of a split, unless the training split has changed since the run was trained."""
         data: Any = getattr(trainer, "datamodule", None)
         if trainer.is_global_zero and data is not None and (training := self._learned_from(data)):
-            floors: Scores = pl_module.task.floors(pl_module.rows, training)
+            floors: Floors = pl_module.task.floors(pl_module.rows, training)
             if floors:
                 self.run.keep(self.run.names.get(split, split), floors=floors)
 
@@ -68,7 +67,7 @@ def summary(data: Any, task: Any) -> list[str]:
         samples = data.samples(split) if data.has(split) else []
         if not samples:
             continue
-        line = f"{split}: {len(samples):,} samples, {len(set(picture_names(samples))):,} pictures"
+        line = f"{split}: {len(samples):,} samples, {len(set(image_names(samples))):,} images"
         if split == "train" and answers:
             share = next(iter(answers.values()))
             line += f", {len(answers):,} different targets, the most frequent {share:.1%} of them"
