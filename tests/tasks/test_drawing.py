@@ -21,7 +21,7 @@ from velm_lightning.fusion import (
     TextOnly,
 )
 from velm_lightning.tasks import Drawing
-from velm_lightning.tasks.drawing import SOONEST, distance
+from velm_lightning.tasks.drawing import MIN_REMAINING_TIME, distance
 from velm_lightning.tasks.judges import Descriptions, Judge
 from velm_lightning.types import InputError, Sample
 
@@ -125,7 +125,7 @@ def test_the_loss_is_the_squared_error_of_the_velocity(batch):
     noise, time = torch.randn_like(pixels), torch.tensor([0.0, 0.5, 0.99])
     model.task.predict_image = lambda *_: pixels + 0.2
     losses = model.task.losses(model, batch, no_blanks(batch), noise, time)
-    torch.testing.assert_close(losses, torch.tensor([0.04, 0.16, 0.04 / SOONEST**2]), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(losses, torch.tensor([0.04, 0.16, 0.04 / MIN_REMAINING_TIME**2]), rtol=1e-4, atol=1e-4)
     model.task.predict_image = lambda *_: pixels
     assert model.task.losses(model, batch, no_blanks(batch), noise, time).max() < 1e-6
     velocity = model.task.velocity(model, None, noise, torch.zeros(3))

@@ -108,7 +108,7 @@ class MultimodalData(LightningDataModule):
         self.encoder: FrozenEncoder | None = None
         self._splits: dict[str, Split] = {}
         self.order: TrainSampler | None = None
-        self._seen: dict[str, int] = {}
+        self._position: dict[str, int] = {}
         self._fingerprints: dict[str, str] = {}
 
     # The vocabulary and the splits
@@ -261,10 +261,10 @@ class MultimodalData(LightningDataModule):
         if self.balance:
             solution = balance(split.texts.answers, self.balance)
             weights = solution.weights
-            if not solution.solved and self._place()[0] == 0:
+            if not solution.solved and self._rank_and_world()[0] == 0:
                 print(solution.describe(self.balance))
         repeated = bool(getattr(self.trainer, "overfit_batches", 0))  # repeats the same batches
-        return TrainSampler(len(split), self.batch_size, self.seed, *self._place(), weights, repeated)
+        return TrainSampler(len(split), self.batch_size, self.seed, *self._rank_and_world(), weights, repeated)
 
     def state_dict(self) -> dict[str, int]:
         """Return the position in the training order, from which a resumed run continues."""
@@ -278,7 +278,7 @@ class MultimodalData(LightningDataModule):
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         """Store the position; Lightning calls this before ``train_dataloader``."""
-        self._seen = state_dict
+        self._position = state_dict
 
     def _resumed(self, order: TrainSampler) -> TrainSampler:
         """Set the start of the order to the position of the resumed run.
@@ -286,14 +286,14 @@ class MultimodalData(LightningDataModule):
         Raises:
             InputError: The position is within an epoch, and a step had another number of samples.
         """
-        if self._seen:
-            before = self._seen["samples_a_step"]
-            if self._seen["batches"] and before != order.samples_per_step:
+        if self._position:
+            before = self._position["samples_a_step"]
+            if self._position["batches"] and before != order.samples_per_step:
                 raise InputError(
                     f"the checkpoint was written within an epoch with {before} samples per step, but a step now has "
                     f"{order.samples_per_step}: keep data.batch_size x number of processes, or resume from best.ckpt"
                 )
-            order.resume_at(self._seen["epoch"], self._seen["batches"])
+            order.resume_at(self._position["epoch"], self._position["batches"])
         return order
 
     def train_dataloader(self) -> DataLoader[Batch]:
@@ -322,7 +322,7 @@ class MultimodalData(LightningDataModule):
 
     def _evaluation(self, name: str) -> DataLoader[Batch]:
         split = self.with_features(name)
-        return self._loader(split, EvaluationSampler(len(split), self.batch_size, *self._place()))
+        return self._loader(split, EvaluationSampler(len(split), self.batch_size, *self._rank_and_world()))
 
     def _loader(self, split: Split, order: TrainSampler | EvaluationSampler) -> DataLoader[Batch]:
         return Loader(
@@ -337,7 +337,7 @@ class MultimodalData(LightningDataModule):
             generator=torch.Generator().manual_seed(self.seed),
         )
 
-    def _place(self) -> tuple[int, int]:
+    def _rank_and_world(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
 
 

@@ -14,7 +14,7 @@ from typing_extensions import override
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.metrics.classification import macro_f1
 from velm_lightning.tasks.base import HeadTask
-from velm_lightning.tasks.consistency import TableFigure
+from velm_lightning.tasks.consistency import TableMetric
 from velm_lightning.tasks.floors import Floors, training_answers
 from velm_lightning.tasks.protocol import FusionProtocol
 from velm_lightning.tasks.rows import mean, prediction_of
@@ -52,7 +52,7 @@ class Classification(HeadTask):
         focal: float = 0.0,
         dropout: float = 0.1,
         scorer: Scorer | None = None,
-        extra: Sequence[TableFigure] = (),
+        extra: Sequence[TableMetric] = (),
     ) -> None:
         super().__init__()
         if focal < 0:

@@ -13,7 +13,7 @@ from velm_lightning.tasks.rows import mean
 from velm_lightning.types import InputError, Prediction
 
 
-class TableFigure(Configurable, ABC):
+class TableMetric(Configurable, ABC):
     """A metric that is computed from all rows of an evaluation; ``name`` is its name in logs and tables."""
 
     name: str
@@ -23,7 +23,7 @@ class TableFigure(Configurable, ABC):
         """Return the metric of scored rows; NaN if it does not apply."""
 
 
-class Consistency(TableFigure):
+class Consistency(TableMetric):
     """The share of statements that are judged correctly for every image (Suhr et al. 2019, "consistency").
 
     The samples of one statement are those whose keys agree in some of their parts. The defaults are those of NLVR2,

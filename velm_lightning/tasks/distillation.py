@@ -80,7 +80,8 @@ class Distillation(Task):
             if there[name] != here[name]:
                 raise InputError(f"task.teacher {self.path} was trained on other {what}: train it on the same data")
         if not isinstance(teacher.task, HeadTask):
-            raise InputError(f"task.teacher {self.path} learned {type(teacher.task).__name__}: it gives no answers")
+            kind = type(teacher.task).__name__
+            raise InputError(f"task.teacher {self.path} was trained on {kind}, which has no single head to distil")
         return teacher
 
     @override

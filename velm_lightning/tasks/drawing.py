@@ -22,7 +22,7 @@ from velm_lightning.tasks.rows import all_gather_objects, mean, prediction_of
 from velm_lightning.text.vocabulary import Vocabulary
 from velm_lightning.types import Batch, InputError, Prediction, TextInput, Tokens
 
-SOONEST = 0.05
+MIN_REMAINING_TIME = 0.05
 """The lower bound of the remaining time by which a predicted image is divided to give a velocity."""
 
 
@@ -119,14 +119,14 @@ class Drawing(Task):
 
     def velocity(self, model: FusionProtocol, caption: Tokens, noisy: Tensor, time: Tensor) -> Tensor:
         """Return the velocities of noisy patches (B, N, V) at times (B,)."""
-        left = (1 - time).clamp(min=SOONEST)[:, None, None]
+        left = (1 - time).clamp(min=MIN_REMAINING_TIME)[:, None, None]
         return (self.predict_image(model, caption, noisy, time).float() - noisy) / left
 
     def losses(self, model: FusionProtocol, batch: Batch, blank: Tensor, noise: Tensor, time: Tensor) -> Tensor:
         """Return the squared error (B,) of the velocity, given noise (B, N, V) and times (B,)."""
         patches = cut(batch.image.float() / 127.5 - 1, self.patch)
         noisy = between(noise, patches, time)
-        left = (1 - time).clamp(min=SOONEST)[:, None, None]
+        left = (1 - time).clamp(min=MIN_REMAINING_TIME)[:, None, None]
         target = (patches - noisy) / left
         predicted = self.velocity(model, self.embed_caption(model, batch.words, blank), noisy, time)
         return (predicted - target).square().mean((1, 2))
@@ -238,7 +238,7 @@ def waves(time: Tensor, dim: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=-1)[:, :dim]
 
 
-class _Given(nn.Module):
+class _PrecomputedFeatures(nn.Module):
     """Passes precomputed features through, in place of the network of torchmetrics."""
 
     def __init__(self, count: int) -> None:
@@ -253,7 +253,7 @@ def distance(pairs: Sequence[tuple[Tensor, Tensor]]) -> float:
     """Return the Fréchet distance (Heusel et al. 2017) of features (F,), real and drawn; NaN below two pairs."""
     if len(pairs) < 2:
         return math.nan
-    metric = FrechetInceptionDistance(feature=_Given(len(pairs[0][0])))
+    metric = FrechetInceptionDistance(feature=_PrecomputedFeatures(len(pairs[0][0])))
     for features, real in zip(zip(*pairs, strict=True), (True, False), strict=True):
         metric.update(torch.stack(features).double(), real=real)
     return float(metric.compute())

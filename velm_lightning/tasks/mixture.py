@@ -43,7 +43,7 @@ class Mixture(Task):
         if not tasks:
             raise InputError("task.tasks is empty: name at least one task")
         if odd := [name for name in tasks if not name.isidentifier() or hasattr(nn.ModuleDict, name)]:
-            raise InputError(f"task.tasks names a task {odd[0]!r}: take a word that is no method of a module")
+            raise InputError(f"task.tasks names a task {odd[0]!r}: use an identifier that no method of a module has")
         unknown = sorted({*weights, *([headline] if headline else [])} - set(tasks))
         if unknown:
             raise InputError(f"task.weights or task.headline names {unknown[0]!r}: choose among {', '.join(tasks)}")

@@ -188,7 +188,7 @@ def test_official_splits_that_share_images_are_noted(sharing, monkeypatch):
     monkeypatch.setattr(type(sharing), "official", True)
     report = check_dataset(sharing, progress=False)
     assert report.ok
-    assert len([note for note in report.notes if note.endswith("the published splits have it so")]) == 2
+    assert len([note for note in report.notes if note.endswith("as in the published splits")]) == 2
 
 
 def test_a_held_out_split_never_shares_a_image(sharing, tmp_path):

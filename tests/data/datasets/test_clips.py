@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from velm_lightning.data import Clips, MultimodalData
-from velm_lightning.data.datasets.clips import frames_in, spread
+from velm_lightning.data.datasets.clips import frames_in, middle_indices
 from velm_lightning.types import ImageTransform, InputError
 
 SIDE = 32
@@ -52,7 +52,7 @@ def row(image, **more):
     ("count", "wanted", "places"), [(12, 3, [2, 6, 10]), (3, 3, [0, 1, 2]), (1, 2, [0, 0]), (5, 1, [2])]
 )
 def test_frames_are_the_middles_of_equal_parts(count, wanted, places):
-    assert spread(count, wanted) == places
+    assert middle_indices(count, wanted) == places
 
 
 def test_frames_follow_each_other_by_their_numbers(tmp_path):

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from velm_lightning.data.checks.report import Figures, Problem, Report
+from velm_lightning.data.checks.report import Problem, Report, SplitStatistics
 from velm_lightning.data.datasets.located import FileDataset, Located
 from velm_lightning.data.images.decode import MAX_PIXELS, read_image
 from velm_lightning.data.images.folder import SUFFIXES
@@ -60,9 +60,9 @@ def check_dataset(
     for _, sample in read["train"]:
         weights.update(dict.fromkeys(_answers(sample), 1))
     known = {answer for answer, _ in weights.most_common(answers)}
-    report = Report({name: _figures(rows, known) for name, rows in read.items()})
+    report = Report({name: _statistics(rows, known) for name, rows in read.items()})
     report.problems = list(dict.fromkeys(problems))  # a file shared by two splits is read twice
-    report.notes = [f"{sentence}: the published splits have it so" for sentence in shared if official]
+    report.notes = [f"{sentence}: as in the published splits" for sentence in shared if official]
     report.notes += [*_without_references(read), *_unknown(read, known), *_unused(dataset, users)]
     return report
 
@@ -174,7 +174,7 @@ def _answers(sample: Sample) -> tuple[str, ...]:
     return tuple(sample.target) if isinstance(sample.target, Mapping) else ()
 
 
-def _figures(rows: list[Located], known: set[str]) -> Figures:
+def _statistics(rows: list[Located], known: set[str]) -> SplitStatistics:
     samples = [sample for _, sample in rows]
     images = {
         image if isinstance(image, Path) else image.data_ptr()
@@ -182,7 +182,7 @@ def _figures(rows: list[Located], known: set[str]) -> Figures:
         for image in (sample.image if isinstance(sample.image, tuple) else (sample.image,))
     }
     labelled = [answers for sample in samples if (answers := _answers(sample))]
-    return Figures(
+    return SplitStatistics(
         len(samples),
         len(images),
         Counter(sample.group for sample in samples),

@@ -21,7 +21,7 @@ class Problem(NamedTuple):
     message: str
 
 
-class Figures(NamedTuple):
+class SplitStatistics(NamedTuple):
     """Statistics of a split; lengths are in words."""
 
     samples: int
@@ -37,7 +37,7 @@ class Figures(NamedTuple):
 class Report:
     """The result of a check: problems must be fixed, notes may be intended."""
 
-    splits: dict[str, Figures]
+    splits: dict[str, SplitStatistics]
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 

@@ -73,15 +73,15 @@ class Clips(JSONLines):
     def _frames_of(self, image: Image) -> tuple[Path, ...]:
         if isinstance(image, tuple):
             listed = [frame for frame in image if isinstance(frame, Path)]
-            return tuple(listed[place] for place in spread(len(listed), self.frames))
+            return tuple(listed[place] for place in middle_indices(len(listed), self.frames))
         assert isinstance(image, Path)
         if image.is_dir():
             frames = frames_in(image)
-            return tuple(frames[place] for place in spread(len(frames), self.frames))
+            return tuple(frames[place] for place in middle_indices(len(frames), self.frames))
         return frame_files(image, self.frames, self.cache_dir)
 
 
-def spread(count: int, wanted: int) -> list[int]:
+def middle_indices(count: int, wanted: int) -> list[int]:
     """Return the indices of the middles of ``wanted`` equal parts of ``count`` frames."""
     return [(2 * part + 1) * count // (2 * wanted) for part in range(wanted)]
 

@@ -18,7 +18,7 @@ from velm_lightning.data.datasets.captioned import (
     image_file,
     records,
 )
-from velm_lightning.data.datasets.columns import meant
+from velm_lightning.data.datasets.columns import suggestion
 from velm_lightning.data.datasets.holdout import check_holdout, holdout_part
 from velm_lightning.io.files import fault, read_json
 from velm_lightning.types import InputError
@@ -70,7 +70,7 @@ class COCOCaptions(CaptionDataset):
         self.folders: dict[str, Any] = dict(folders or {})
         for name in self.folders.keys() - self.files.keys():
             near = difflib.get_close_matches(name, self.files, 1)
-            raise InputError(f"folders.{name} is not one of {', '.join(self.files)}{meant(near)}")
+            raise InputError(f"folders.{name} is not one of {', '.join(self.files)}{suggestion(near)}")
         if not any(self.files.values()):
             raise InputError("name at least one file: train, val or test")
         check_holdout(holdout, train, val)

@@ -28,7 +28,7 @@ class Columns(TypedDict, total=False):
     key: str | None
 
 
-class Parts:
+class RowConverter:
     """Converts the rows of one file to samples, with the columns of all its rows."""
 
     def __init__(
@@ -88,7 +88,7 @@ class Parts:
             return None
         if name not in row.values and part not in self.optional:
             near = difflib.get_close_matches(name, row.values, 1)
-            raise InputError(f"{row.where}: no column {name!r} in {_list(row)}{meant(near)}: see columns.{part}")
+            raise InputError(f"{row.where}: no column {name!r} in {_list(row)}{suggestion(near)}: see columns.{part}")
         value = row.values.get(name)
         if row.written and value and part in ("image", "target", "answers"):
             return literal(str(value), name, row)
@@ -169,6 +169,6 @@ def _list(row: TableRow) -> str:
     return show(", ".join(map(str, row.values)))
 
 
-def meant(near: Sequence[str]) -> str:
+def suggestion(near: Sequence[str]) -> str:
     """Return a hint with the most similar valid name, for the end of a message."""
     return f"; did you mean {near[0]!r}?" if near else ""

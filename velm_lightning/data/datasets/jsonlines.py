@@ -8,7 +8,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from velm_lightning.data.datasets.columns import Columns, Parts, meant
+from velm_lightning.data.datasets.columns import Columns, RowConverter, suggestion
 from velm_lightning.data.datasets.holdout import check_holdout, holdout_part
 from velm_lightning.data.datasets.located import FileDataset, Located, add
 from velm_lightning.io.files import fault, read_rows
@@ -55,7 +55,7 @@ class JSONLines(FileDataset):
         self.columns: dict[str, str | None] = dict(columns or {})  # type: ignore[arg-type]
         for name in self.columns.keys() - Columns.__annotations__.keys():
             near = difflib.get_close_matches(name, Columns.__annotations__, 1)
-            raise InputError(f"columns.{name} is not one of {', '.join(Columns.__annotations__)}{meant(near)}")
+            raise InputError(f"columns.{name} is not one of {', '.join(Columns.__annotations__)}{suggestion(near)}")
         if not any(self.files.values()):
             raise InputError("name at least one file: train, val or test")
         check_holdout(holdout, train, val)
@@ -89,13 +89,13 @@ class JSONLines(FileDataset):
             return []
         samples: dict[str, Located] = {}
         try:
-            parts = Parts(self.columns, rows, self.images, name == "test")
+            converter = RowConverter(self.columns, rows, self.images, name == "test")
         except InputError as error:
             fault(error, problems)
             return []
         for number, row in enumerate(rows):
             try:
-                for sample in parts.samples(row, str(number), name == "train"):
+                for sample in converter.samples(row, str(number), name == "train"):
                     add(samples, Located(row.where, sample))
             except InputError as error:
                 fault(error, problems)
