@@ -31,8 +31,8 @@ ROWS = {
 def test_a_benchmark_prints_its_table(name, here, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     assert here("bench", name, *SMALL[name]) == 0
-    said = capsys.readouterr().out
-    assert all(row in said for row in ROWS[name])
+    output = capsys.readouterr().out
+    assert all(row in output for row in ROWS[name])
 
 
 def test_every_benchmark_is_tested():
@@ -40,19 +40,21 @@ def test_every_benchmark_is_tested():
 
 
 def test_drawn_captions_resemble_captions():
-    found = scoring.drawn(300)
-    assert {len(captions) for captions in found.values()} == {6}
-    lengths = [len(caption.split()) for captions in found.values() for caption in captions]
+    captions_of = scoring.drawn(300)
+    assert {len(captions) for captions in captions_of.values()} == {6}
+    lengths = [len(caption.split()) for captions in captions_of.values() for caption in captions]
     assert 10 < sum(lengths) / len(lengths) < 11
-    said = {key: captions[0] for key, captions in found.items()}
-    scores = score_captions(said, {key: captions[1:] for key, captions in found.items()})
+    hypotheses = {key: captions[0] for key, captions in captions_of.items()}
+    scores = score_captions(hypotheses, {key: captions[1:] for key, captions in captions_of.items()})
     assert 0.3 < scores["BLEU-1"].corpus < 0.9
-    assert scoring.drawn(300) == found
+    assert scoring.drawn(300) == captions_of
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pycocoevalcap") is None, reason="pycocoevalcap is not installed")
 def test_pycocoevalcap_gives_the_same_figures():
-    found = scoring.drawn(20)
-    said, references = ({key: captions[part] for key, captions in found.items()} for part in (0, slice(1, None)))
-    ours = {name: score.corpus for name, score in score_captions(said, references).items()}
-    assert scoring.theirs(said, references) == pytest.approx(ours, abs=1e-9)
+    captions_of = scoring.drawn(20)
+    hypotheses, references = (
+        {key: captions[part] for key, captions in captions_of.items()} for part in (0, slice(1, None))
+    )
+    ours = {name: score.corpus for name, score in score_captions(hypotheses, references).items()}
+    assert scoring.theirs(hypotheses, references) == pytest.approx(ours, abs=1e-9)

@@ -1,4 +1,4 @@
-"""Every shipped config is read by the real parser, and what a user would start with it is built."""
+"""The real parser reads every shipped config and builds the model and data of the run."""
 
 import pytest
 import torch
@@ -47,7 +47,7 @@ def parts(folder):
 
 @pytest.fixture
 def words(monkeypatch, tmp_path):
-    """Prepare a run of these words without W&B and away from the working folder."""
+    """Prepare a run of these words without W&B and outside of the working folder."""
 
     def prepare(*given, build=True):
         aside = ["--tracking.wandb=off", f"--tracking.runs={tmp_path}"]
@@ -71,7 +71,7 @@ def no_download(monkeypatch):
 
 
 def one_step(made):
-    """The loss of one batch of the data that were built, by the model that was built."""
+    """Return the loss of one batch of the data, computed by the model."""
     made.datamodule.connect(made.model)
     made.model.task.prepare(made.datamodule.samples("train"))
     batch = next(iter(made.datamodule.train_dataloader()))
@@ -86,8 +86,8 @@ def test_every_file_is_a_mapping(path):
 
 
 @pytest.mark.parametrize("path", EVERY, ids=name_of)
-def test_numbers_are_numbers_and_not_words(path):
-    """YAML reads 1e-5 as a word; it must be written 1.0e-5."""
+def test_numbers_are_not_strings(path):
+    """YAML reads 1e-5 as a string; it must be written 1.0e-5."""
 
     def leaves(value):
         if isinstance(value, dict | list):
@@ -103,13 +103,13 @@ def test_numbers_are_numbers_and_not_words(path):
 
 
 def of_our_own(path):
-    """Whether the data of an experiment are embedded; others are not at hand where the tests run."""
+    """Whether the data of an experiment are embedded; other data are not available to the tests."""
     kind = read(CONF / read(path)["data"])["dataset"]["class_path"]
     return kind.startswith("Shape") or kind in ("Digits", "FacePosts")
 
 
 def stand_in(path):
-    """Embedded data that an experiment's task can learn from, in the place of its own."""
+    """Embedded data that replace those of an experiment and suit its task."""
     produced = read(path)["model"]["init_args"]["task"]["class_path"] == "Generation"
     return [] if of_our_own(path) else ["--data", CONF / "data" / f"shape_{'captions' if produced else 'scenes'}.yaml"]
 
@@ -125,7 +125,7 @@ def teacher(words, tmp_path):
 
 
 @pytest.mark.parametrize("path", WHOLE, ids=name_of)
-def test_every_experiment_builds_a_model_that_learns_from_its_data(path, words, no_download, request):
+def test_every_experiment_builds_its_model_and_computes_a_loss(path, words, no_download, request):
     needs = request.getfixturevalue("teacher") if path.stem == "distill" else []
     made = words("--config", path, *stand_in(path), *FEW, *needs)
     assert made.model.vocabulary.size > 5
@@ -133,7 +133,7 @@ def test_every_experiment_builds_a_model_that_learns_from_its_data(path, words, 
 
 
 @pytest.mark.parametrize("path", WHOLE, ids=name_of)
-def test_every_experiment_says_what_it_is(path):
+def test_every_experiment_opens_with_a_summary(path):
     summary, launch, *_ = path.read_text("utf-8").splitlines()
     assert summary.startswith("# ")
     assert launch.startswith(f"#   velm fit --config {name_of(path)}")
@@ -167,7 +167,7 @@ def test_no_config_names_the_class_of_its_optimization():
 
 
 @parts("fusion")
-def test_every_fusion_swaps_into_the_experiment_and_changes_nothing_else(path, words):
+def test_swapping_the_fusion_changes_nothing_else(path, words):
     wanted = read(path)["model"]
     made = words("--config", VQA, "--config", path, *FEW)
     assert type(made.model) is getattr(fusion, wanted["class_path"])
@@ -176,13 +176,13 @@ def test_every_fusion_swaps_into_the_experiment_and_changes_nothing_else(path, w
     assert isinstance(made.model.text_encoder, TransformerTextEncoder)
     assert made.model.task.dropout == 0
     for name, value in wanted.get("init_args", {}).items():
-        found = made.model._init_args[name]
-        assert type(found).__name__ == value["class_path"] if isinstance(value, dict) else found == value
+        part = made.model._init_args[name]
+        assert type(part).__name__ == value["class_path"] if isinstance(value, dict) else part == value
     assert one_step(made).isfinite()
 
 
 @pytest.mark.parametrize("name", ["LateFusion", "TextOnly"])
-def test_a_fusion_may_be_swapped_by_its_name_alone(name, words):
+def test_a_fusion_can_be_swapped_by_its_name_only(name, words):
     made = words("--config", VQA, "--model", name, *FEW)
     assert type(made.model).__name__ == name
     assert made.model._init_args["image_encoder"]._init_args["widths"] == WIDTHS
@@ -201,7 +201,7 @@ def test_every_encoder_swaps_into_the_experiment(path, words, no_download):
 
 
 @parts("init")
-def test_encoders_of_an_experiment_may_go_without_their_weights(path, words, no_download):
+def test_encoders_of_an_experiment_can_have_random_weights(path, words, no_download):
     pretrained = CONF / "daquar_minilm.yaml"
     small = ["--model.init_args.image_encoder.init_args.size=32"]
     made = words("--config", pretrained, "--config", path, *stand_in(pretrained), *FEW, *small)
@@ -221,7 +221,7 @@ def test_a_pretrained_text_encoder_brings_its_tokeniser(given, words, no_downloa
     assert made.model.vocabulary.tokenizer.get_vocab() == tiny.vocabulary().tokenizer.get_vocab()
 
 
-def test_a_visual_prefix_learns_its_mapping_alone(words, no_download):
+def test_a_visual_prefix_trains_its_mapping_only(words, no_download):
     made = words("--config", CONF / "visual_prefix.yaml", *stand_in(CONF / "visual_prefix.yaml"), *FEW)
     one_step(made)
     assert {name.split(".")[0] for name, p in made.model.named_parameters() if p.grad is not None} == {"connector"}
@@ -229,7 +229,7 @@ def test_a_visual_prefix_learns_its_mapping_alone(words, no_download):
 
 
 @parts("tuning")
-def test_a_visual_prefix_may_let_its_language_model_learn_too(path, words, no_download):
+def test_a_visual_prefix_can_also_train_its_language_model(path, words, no_download):
     made = words(
         "--config", CONF / "visual_prefix.yaml", "--config", path, *stand_in(CONF / "visual_prefix.yaml"), *FEW
     )
@@ -244,14 +244,14 @@ def test_a_visual_prefix_may_let_its_language_model_learn_too(path, words, no_do
 
 
 @parts("data")
-def test_every_dataset_is_understood(path, words):
+def test_every_dataset_config_is_parsed(path, words):
     made = words("--config", VQA, "--data", path, build=False)
     dataset = made.config["fit"]["data"]["dataset"]
     assert dataset["class_path"].rpartition(".")[2] == read(path)["dataset"]["class_path"].rpartition(".")[2]
 
 
 @parts("trainer")
-def test_every_trainer_is_understood(path, words):
+def test_every_trainer_config_is_parsed(path, words):
     content = read(path)
     wanted = content.get("trainer", content)
     made = words("--config", VQA, "--config" if "trainer" in content else "--trainer", path, build=False)
@@ -259,7 +259,7 @@ def test_every_trainer_is_understood(path, words):
 
 
 def test_files_are_found_from_any_folder(words, tmp_path, monkeypatch):
-    """A config names others relative to itself, a command line relative to where it is typed."""
+    """Paths in a config are relative to its file, paths on a command line to the working directory."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text("class_path: RNNTextEncoder\n")
     made = words("--config", VQA, "--model.init_args.text_encoder", "mine.yaml", build=False)

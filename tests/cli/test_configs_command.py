@@ -1,4 +1,4 @@
-"""``velm configs`` lists the experiments of the package and copies them; every command finds them by itself."""
+"""``velm configs`` lists the experiments of the package and copies them; all commands find packaged configs."""
 
 import re
 from pathlib import Path
@@ -53,7 +53,7 @@ def test_an_unknown_experiment_is_named(here, capsys):
 
 
 def test_commands_find_packaged_configs(here, capsys):
-    """In a folder without conf/, the file and those that it names are the package's, and one line says so."""
+    """In a folder without conf/, the file and those that it names are the package's, and one line states this."""
     assert here("data", "check", "conf/vqa.yaml", "--data.dataset.init_args.train=4", "--data.nothing=1") == 2
     captured = capsys.readouterr()
     assert "data.nothing" in captured.err

@@ -1,4 +1,4 @@
-"""``velm draw`` writes pictures of a caption, and says what it cannot do."""
+"""``velm draw`` writes pictures of a caption, and refuses models and options that it cannot use."""
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ def draw(here, path, out, *more):
     return Image.open(out)
 
 
-def test_pictures_stand_side_by_side_and_are_those_of_the_seed(here, path, tmp_path, capsys):
+def test_pictures_are_side_by_side_and_depend_on_the_seed(here, path, tmp_path, capsys):
     four = draw(here, path, tmp_path / "four.png", "--count", "4", "--steps", "2")
     assert four.size == (4 * 128, 128)
     assert "4 x 'a red circle'" in capsys.readouterr().out
@@ -42,12 +42,12 @@ def test_pictures_stand_side_by_side_and_are_those_of_the_seed(here, path, tmp_p
     assert len({four.crop((128 * i, 0, 128 * (i + 1), 128)).tobytes() for i in range(4)}) == 4
 
 
-def test_guidance_is_heard(here, path, tmp_path):
+def test_guidance_changes_the_picture(here, path, tmp_path):
     pictures = [draw(here, path, tmp_path / f"{g}.png", "--guidance", g, "--steps", "3") for g in ("0", "9")]
     assert pictures[0].tobytes() != pictures[1].tobytes()
 
 
-def test_what_it_cannot_do_is_said(here, path, tmp_path, capsys):
+def test_unusable_models_and_options_are_refused(here, path, tmp_path, capsys):
     out = tmp_path / "x.png"
     answers = saved(tiny.fusion(), tmp_path / "answers.ckpt")
     for words, message in (

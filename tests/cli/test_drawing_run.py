@@ -1,4 +1,4 @@
-"""A run of ``conf/drawing.yaml``, made small: what it leaves behind, and that it can be computed anew."""
+"""A small run of ``conf/drawing.yaml``: the files that it writes, whose figures follow from the rows."""
 
 import io
 import json
@@ -30,11 +30,11 @@ def folder(here_in, tmp_path_factory):
 
 def test_every_figure_follows_from_the_rows(folder):
     figures = verify(folder)
-    assert all(one.agrees for one in figures)
-    assert {"score", "things", "relation", "loss"} <= {one.name for one in figures}
+    assert all(figure.agrees for figure in figures)
+    assert {"score", "things", "relation", "loss"} <= {figure.name for figure in figures}
 
 
-def test_the_distance_stands_beside_the_scores(folder):
+def test_the_distance_is_one_of_the_scores(folder):
     record = json.loads((folder / "run.json").read_text())
     beside, scores = record["beside"]["test"], record["scores"]["test"]
     (name,) = (name for name in beside if name.startswith("FID(scenejudge-"))
@@ -45,7 +45,7 @@ def test_the_distance_stands_beside_the_scores(folder):
     assert record["inference_flops_per_sample"] > 0
 
 
-def test_rows_say_what_was_asked_and_what_was_seen(folder):
+def test_rows_hold_the_prompt_as_their_reference(folder):
     rows = [json.loads(line) for line in (folder / "predictions" / "test.jsonl").read_text().splitlines()]
     assert len(rows) == 6
     for row in rows:
@@ -53,7 +53,7 @@ def test_rows_say_what_was_asked_and_what_was_seen(folder):
         assert math.isfinite(row["loss"])
 
 
-def test_the_gallery_shows_what_was_drawn_beside_the_real_picture(folder):
+def test_the_gallery_shows_drawn_and_real_pictures(folder):
     sheet = Image.open(io.BytesIO((folder / "gallery" / "test.png").read_bytes()))
     row = np.asarray(sheet.convert("L"))
     assert row.std() > 5  # six pairs on a white sheet

@@ -1,4 +1,4 @@
-"""Evaluation reads data with the words and answers of its checkpoint, and other figures never replace a run's own."""
+"""Evaluation uses the words and answers of its checkpoint, and never replaces figures that a run has."""
 
 import json
 from pathlib import Path
@@ -47,30 +47,30 @@ def test_an_evaluation_needs_no_training_split(project):
     assert json.loads(project.predictions("predict").splitlines()[0])["prediction"] in COLOURS
 
 
-def test_fewer_answers_in_the_config_are_no_fewer_in_a_checkpoint(project):
+def test_fewer_answers_in_the_config_do_not_affect_a_checkpoint(project):
     before = project.kept()
     assert project.evaluate("test", "--data.num_answers=2", "--data.max_length=2") == 0
     assert project.kept() == before
 
 
-def test_going_on_with_another_vocabulary_is_refused(project, capsys):
+def test_resuming_with_another_vocabulary_is_refused(project, capsys):
     record, config = project.record, (project.run / "config.yaml").read_text()
     project.data(train=("grey", "grey", "red", "green", "blue"))
     assert project.here("fit", *project.config, "--ckpt_path=last") == 2
-    told = capsys.readouterr().err
-    assert "another vocabulary: answer 0 was 'blue', is 'grey'" in told
-    assert "start a new run from its weights with --model.init_from" in told
+    errors = capsys.readouterr().err
+    assert "another vocabulary: answer 0 was 'blue', is 'grey'" in errors
+    assert "start a new run from its weights with --model.init_from" in errors
     assert (project.record, (project.run / "config.yaml").read_text()) == (record, config)
 
 
-def test_going_on_with_other_rows_of_the_same_words_is_refused(project, capsys):
+def test_resuming_with_other_rows_of_the_same_words_is_refused(project, capsys):
     record = project.record
     project.data(train=("green", "red", "blue", "grey") * 2)
     longer = "--trainer.max_epochs=2", "--resume_schedule=stretch"
     assert project.here("fit", *project.config, "--ckpt_path=last", *longer) == 2
-    told = capsys.readouterr().err
-    assert "the train split has changed since" in told
-    assert f"--model.init_from {project.run}/checkpoints/last.ckpt" in told
+    errors = capsys.readouterr().err
+    assert "the train split has changed since" in errors
+    assert f"--model.init_from {project.run}/checkpoints/last.ckpt" in errors
     assert project.record == record
 
 
@@ -89,23 +89,23 @@ def test_a_new_run_may_use_the_vocabulary_of_another(project):
     assert data.vocabulary.answers == sorted(COLOURS)
 
 
-def test_data_read_with_the_words_of_the_model_they_meet():
+def test_data_use_the_vocabulary_of_their_model():
     samples = tiny.many(4)
     data = MultimodalData(tiny.Samples(train=samples, test=samples), batch_size=4)
     data.connect(tiny.fusion(vocabulary=data.vocabulary))
-    own = data.split("test").pictured(range(4)).ids
+    ids = data.split("test").pictured(range(4)).ids
     model = tiny.fusion(vocabulary=tiny.vocabulary())
     data.connect(model)
-    found = data.split("test").pictured(range(4))
-    assert found.ids.tolist() != own.tolist()
-    assert found.answers.shape == (4, len(model.vocabulary.answers))
-    assert model.vocabulary.decode(found.ids[0].tolist()[1:]) == "is it red ?"
+    batch = data.split("test").pictured(range(4))
+    assert batch.ids.tolist() != ids.tolist()
+    assert batch.answers.shape == (4, len(model.vocabulary.answers))
+    assert model.vocabulary.decode(batch.ids[0].tolist()[1:]) == "is it red ?"
 
 
 # Figures of other data
 
 
-def test_figures_of_another_file_are_an_entry_of_their_own(project, capsys):
+def test_figures_of_another_file_are_a_separate_entry(project, capsys):
     before = project.kept()
     write(project.folder / "other one.jsonl", ("green", "green"))
     words = ["test", "--data.dataset.init_args.test=other one.jsonl"]
@@ -144,11 +144,11 @@ def test_changed_data_of_the_same_file_are_other_data(project):
     ],
     ids=["checkpoint", "samples", "scorer", "seed"],
 )
-def test_other_conditions_are_an_entry_of_their_own(project, words, checkpoint, name):
+def test_other_settings_are_a_separate_entry(project, words, checkpoint, name):
     before = project.kept()
     assert project.evaluate("test", *words, checkpoint=checkpoint) == 0
     assert project.kept() == before
-    assert [found for found in project.record["scores"] if found.startswith(name)]
+    assert [split for split in project.record["scores"] if split.startswith(name)]
     assert project.here("verify", project.run) == 0
 
 
@@ -159,7 +159,7 @@ def test_a_validation_later_leaves_the_signature_of_the_run(project):
     assert project.record["signature"] == before
 
 
-def test_what_another_process_writes_into_a_record_stays(tmp_path):
+def test_entries_of_another_process_stay_in_the_record(tmp_path):
     run = Run(tmp_path)
     run.update(status="running")
     other = Run(tmp_path)
@@ -186,13 +186,13 @@ OWN = Conditions("0123456789abcdef", "", "best.ckpt", {"class_path": "a.B", "ini
         ({"checkpoint": ""}, None, "test@untrained"),
     ],
 )
-def test_a_name_says_what_is_different(changes, file, name):
+def test_a_name_states_the_difference(changes, file, name):
     assert name_of("test", OWN._replace(**changes), OWN, file)[0] == name
 
 
-def test_names_of_two_settings_are_two():
-    found = {name_of("test", OWN._replace(model={"init_args": {"k": k}}), OWN)[0] for k in (2, 3)}
-    assert len(found) == 2
+def test_two_settings_have_two_names():
+    names = {name_of("test", OWN._replace(model={"init_args": {"k": k}}), OWN)[0] for k in (2, 3)}
+    assert len(names) == 2
 
 
 # Two runs in one process
@@ -209,14 +209,14 @@ def test_two_fits_in_one_process_are_two_runs(project, tmp_path, monkeypatch):
 
     for _ in range(2):
         assert main([str(word) for word in words]) == 0
-    found = sorted((tmp_path / "vqa").iterdir())
-    assert len(found) == 2
-    assert "mine" not in {folder.name for folder in found}
-    assert all(yaml.safe_load((folder / "run.json").read_text())["status"] == "finished" for folder in found)
-    assert vocabulary_of(found[0] / "checkpoints" / "best.ckpt").answers == sorted(COLOURS)
+    folders = sorted((tmp_path / "vqa").iterdir())
+    assert len(folders) == 2
+    assert "mine" not in {folder.name for folder in folders}
+    assert all(yaml.safe_load((folder / "run.json").read_text())["status"] == "finished" for folder in folders)
+    assert vocabulary_of(folders[0] / "checkpoints" / "best.ckpt").answers == sorted(COLOURS)
 
 
-def test_other_images_under_the_same_names_are_another_evaluation(project):
+def test_other_images_of_the_same_names_are_a_separate_entry(project):
     before = project.kept()
     Image.new("RGB", (24, 24), (250, 250, 0)).save(project.folder / "red.png")
     assert project.evaluate("test") == 0
@@ -224,7 +224,7 @@ def test_other_images_under_the_same_names_are_another_evaluation(project):
     assert any(name.startswith("test@test-") for name in project.record["scores"])
 
 
-def test_floors_are_of_the_samples_that_the_run_learned_from(project):
+def test_floors_are_computed_from_the_samples_of_the_training(project):
     before = project.record["floors"]["test"]
     project.data(train=("zebra",) * 3)
     assert project.evaluate("test") == 0

@@ -60,7 +60,7 @@ def test_an_old_name_in_a_config_is_refused_by_its_new_one(here, tmp_path, capsy
         (["--model.init_args.text_encoder", "RecurrentText"], "RecurrentText is now RNNTextEncoder"),
     ],
 )
-def test_so_is_an_old_name_on_the_command_line(here, capsys, words, hint):
+def test_an_old_name_on_the_command_line_is_refused_too(here, capsys, words, hint):
     assert here("fit", "--config", CONF / "vqa.yaml", *words) == 2
     assert capsys.readouterr().err == f"velm: error: {hint}\n"
 

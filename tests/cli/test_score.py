@@ -1,4 +1,4 @@
-"""``velm score`` gives the published figures, and says what is wrong where it cannot."""
+"""``velm score`` computes the published figures, and names the fault of files that it cannot score."""
 
 import importlib.util
 import json
@@ -38,24 +38,24 @@ def put(tmp_path, monkeypatch):
 
 @pytest.fixture
 def files(put):
-    """Results and references of COCO."""
-    said = [{"image_id": key, "caption": caption} for key, caption in CAPTIONS.items()]
+    """Files of results and references in the format of COCO."""
+    results = [{"image_id": key, "caption": caption} for key, caption in CAPTIONS.items()]
     written = [{"image_id": key, "caption": text} for key, texts in REFERENCES.items() for text in texts]
-    return put("results.json", said), put("captions_val.json", {"images": [], "annotations": written})
+    return put("results.json", results), put("captions_val.json", {"images": [], "annotations": written})
 
 
 def figures(*words) -> dict[str, float]:
-    """The figures that the command writes."""
+    """Return the figures that the command writes."""
     assert main(["score", *map(str, words), "--json", "figures.json"]) == 0
     return json.loads(Path("figures.json").read_text())["figures"]
 
 
 def refused(capsys, *words) -> str:
     assert main(["score", *map(str, words)]) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("velm: error: ")
-    assert told.count("\n") == 1
-    return told
+    errors = capsys.readouterr().err
+    assert errors.startswith("velm: error: ")
+    assert errors.count("\n") == 1
+    return errors
 
 
 # Published figures
@@ -65,10 +65,10 @@ def refused(capsys, *words) -> str:
 @pytest.mark.parametrize(
     ("results", "words"), [("captions_val2014_fakecap_results.json", ()), ("res_tokenized.json", ("--tokenised",))]
 )
-def test_the_example_of_the_coco_evaluation_has_its_published_figures(put, capsys, results, words):
-    found = figures(FAKECAP / results, "--references", FAKECAP / "gts_tokenized.json", *words)
+def test_the_example_of_coco_has_its_published_figures(put, capsys, results, words):
+    scores = figures(FAKECAP / results, "--references", FAKECAP / "gts_tokenized.json", *words)
     published = {"BLEU-1": 0.579, "BLEU-2": 0.404, "BLEU-3": 0.279, "BLEU-4": 0.191, "ROUGE-L": 0.396, "CIDEr-D": 0.6}
-    assert {name: round(value, 3) for name, value in found.items()} == published
+    assert {name: round(value, 3) for name, value in scores.items()} == published
     out = capsys.readouterr().out
     for value in ("0.5794", "0.4044", "0.2785", "0.1908", "0.3963"):
         assert value in out
@@ -77,7 +77,7 @@ def test_the_example_of_the_coco_evaluation_has_its_published_figures(put, capsy
 @pytest.mark.skipif(not NLGEVAL.is_file(), reason=f"no {NLGEVAL}")
 def test_the_example_of_nlg_eval_has_its_published_figures(put):
     first, second = (NLGEVAL.with_name(f"nlgeval_ref{n}.txt") for n in (1, 2))
-    found = figures(NLGEVAL, "--references", first, "--references", second, "--tokenised")
+    scores = figures(NLGEVAL, "--references", first, "--references", second, "--tokenised")
     published = {
         "BLEU-1": 0.55,
         "BLEU-2": 0.428174,
@@ -86,10 +86,10 @@ def test_the_example_of_nlg_eval_has_its_published_figures(put):
         "ROUGE-L": 0.522104,
         "CIDEr-D": 1.242192,
     }
-    assert found == pytest.approx(published, abs=1e-6)
+    assert scores == pytest.approx(published, abs=1e-6)
 
 
-# What is printed and written
+# Outputs
 
 
 def test_figures_diversity_and_a_signature_are_printed(files, capsys):
@@ -127,12 +127,12 @@ def test_the_three_kinds_of_files_give_the_same_figures(files, put):
     assert figures(text, "--references", writers[0], "--references", writers[1]) == expected
 
 
-def test_images_without_a_caption_are_left_out_and_that_is_said(files, put, capsys):
+def test_images_without_a_caption_are_left_out_and_counted(files, put, capsys):
     some = put("some.json", json.loads(Path(files[0]).read_text())[:2])
-    found = figures(some, "--references", files[1])
+    scores = figures(some, "--references", files[1])
     assert "note: 2 of the 3 images with references have a caption and are scored; CIDEr" in capsys.readouterr().out
     part = put("part.json", {key: REFERENCES[key] for key in (1, 2)})
-    assert found == figures(some, "--references", part)
+    assert scores == figures(some, "--references", part)
 
 
 def test_captions_that_repeat_the_training_data_are_counted(files, put, capsys):
@@ -142,7 +142,7 @@ def test_captions_that_repeat_the_training_data_are_counted(files, put, capsys):
     assert "33.3%" in line
 
 
-def test_tokens_are_left_as_they_are_where_they_are_tokens_already():
+def test_tokenised_text_is_not_tokenised_again():
     captions, references = {"1": "A dog !", "2": "a cat"}, {"1": ["A dog !"], "2": ["a cat"]}
     given = score(captions, references, tokenise=False)
     assert given.figures["BLEU-3"] == pytest.approx(1.0)
@@ -151,23 +151,23 @@ def test_tokens_are_left_as_they_are_where_they_are_tokens_already():
 
 
 @pytest.mark.skipif(importlib.util.find_spec("snowballstemmer") is None, reason="no snowballstemmer")
-def test_meteor_comes_when_asked_for_and_says_what_it_is(files, capsys, monkeypatch):
+def test_meteor_is_optional_and_named_by_its_modules(files, capsys, monkeypatch):
     monkeypatch.setattr("velm_lightning.cli.score.meteor_modules", lambda: ("exact", "stem"))  # whatever is installed
-    found = figures(files[0], "--references", files[1], "--meteor")
-    assert 0 < found["METEOR-approx(exact+stem)"] < 1
+    scores = figures(files[0], "--references", files[1], "--meteor")
+    assert 0 < scores["METEOR-approx(exact+stem)"] < 1
     assert (
         "\nMETEOR-approx(exact+stem)|scorer:velm-meteor-approx|of:meteor-1.5|without:paraphrases"
         in capsys.readouterr().out
     )
 
 
-# Faults
+# Errors
 
 
 def test_an_image_that_the_references_do_not_have_is_refused(files, put, capsys):
     unknown = put("more.json", [{"image_id": key, "caption": "a dog"} for key in (1, 8, 9)])
-    told = refused(capsys, unknown, "--references", files[1])
-    assert "image '8' has no references in captions_val.json, nor have 1 others: score only images of" in told
+    errors = refused(capsys, unknown, "--references", files[1])
+    assert "image '8' has no references in captions_val.json, nor have 1 others: score only images of" in errors
 
 
 def test_captions_of_images_without_references_are_counted(files, put, capsys):
@@ -179,22 +179,22 @@ def test_captions_of_images_without_references_are_counted(files, put, capsys):
     assert figures(files[0], "--references", part, "--json", "figures.json")
     assert "note: 1 captions belong to images without references and are not scored" in capsys.readouterr().out
     none = put("none.json", {"1": [], "2": [], "3": ["a dog"]})
-    one = put("one.json", [{"image_id": 1, "caption": "a dog"}])
-    assert "no image in none.json has references" in refused(capsys, one, "--references", none)
+    single = put("one.json", [{"image_id": 1, "caption": "a dog"}])
+    assert "no image in none.json has references" in refused(capsys, single, "--references", none)
 
 
 def test_results_without_references_need_a_file_of_them(files, put, capsys):
     assert "--references: results.json holds no references: name a file" in refused(capsys, files[0])
 
 
-def test_text_goes_with_text_of_as_many_lines(files, put, capsys):
+def test_plain_text_needs_references_with_as_many_lines(files, put, capsys):
     text, two = put("said.txt", "a dog\na cat\na man\n"), put("a.txt", "a dog\na cat\n")
     assert "said.txt has 3 lines, its references have 2" in refused(capsys, text, "--references", two)
     assert "must all be plain text" in refused(capsys, text, "--references", files[1])
     assert "must all be plain text" in refused(capsys, files[0], "--references", two)
 
 
-def test_null_captions_repeated_images_empty_and_missing_files_are_refused(files, put, capsys):
+def test_invalid_captions_and_missing_files_are_refused(files, put, capsys):
     null = put("null.json", '[\n{"image_id": 1, "caption": null}]')
     twice = put("twice.json", '[\n{"image_id": 1, "caption": "a"},\n{"image_id": 1, "caption": "b"}]')
     references = ("--references", files[1])
@@ -209,22 +209,22 @@ def test_null_captions_repeated_images_empty_and_missing_files_are_refused(files
 # Pictures
 
 
-def test_captions_are_held_against_their_pictures(files, tmp_path):
+def test_captions_are_scored_against_their_pictures(files, tmp_path):
     results, references = files
     clip, images = tmp_path / "clip", tmp_path / "images"
     images.mkdir()
     for key in CAPTIONS:
         Pillow.fromarray(tiny.picture(key).permute(1, 2, 0).numpy()).save(images / f"COCO_val_{key:012d}.png")
     tiny.saved_clip(clip)
-    found = figures(results, "--references", references, "--clip", clip, "--images", images)
+    scores = figures(results, "--references", references, "--clip", clip, "--images", images)
     pictures = [read_image(images / f"COCO_val_{key:012d}.png", Clip(str(clip)).transform) for key in CAPTIONS]
     there = clip_score(pictures, list(CAPTIONS.values()), Clip(str(clip)), list(REFERENCES.values()))
-    assert (found["CLIPScore"], found["RefCLIPScore"]) == pytest.approx((there.clip.corpus, there.ref_clip.corpus))
+    assert (scores["CLIPScore"], scores["RefCLIPScore"]) == pytest.approx((there.clip.corpus, there.ref_clip.corpus))
     signature = json.loads(Path("figures.json").read_text())["signatures"]["CLIPScore"]
     assert signature.startswith(f"CLIPScore|scorer:hessel-2021|w:2.5|prompt:A photo depicts|model:{clip}|split:")
 
 
-def test_a_model_without_pictures_sees_nothing(files, capsys):
+def test_clip_score_needs_pictures(files, capsys):
     assert "--clip and --images must be given together" in refused(
         capsys, files[0], "--references", files[1], "--clip", "x"
     )

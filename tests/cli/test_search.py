@@ -50,14 +50,14 @@ def read_whole(model, folder):
     """Return the cosine similarities (I,) and fused logits (I,) of all images with ``TEXT``, by definition."""
     files = picture_files(folder)
     pictures = [read_image(file, model.transform) for file in files]
-    batch = tiny.batch([Sample(file.name, one, TEXT, None, ()) for file, one in zip(files, pictures, strict=True)],
-                       model.vocabulary)  # fmt: skip
+    samples = [Sample(file.name, picture, TEXT, None, ()) for file, picture in zip(files, pictures, strict=True)]
+    batch = tiny.batch(samples, model.vocabulary)
     with torch.no_grad():
         image, text = model.encode_image(batch.image), model.embed_text(batch.words)
         images, texts = model.task.vectors(model, image, model.encode_text(text))
         fused = model.task.match(model.pool(model.fuse(image, text)))[:, 0]
-        kept = images.half().float()  # as on disk
-        return kept @ texts[0], fused + model.task.similarity(images, texts)[:, 0]
+        stored = images.half().float()  # as on disk
+        return stored @ texts[0], fused + model.task.similarity(images, texts)[:, 0]
 
 
 def ranking(values):
@@ -106,13 +106,13 @@ def test_cells_give_the_same_result_and_are_cached(folder):
     pytest.importorskip("faiss")
     model, cache = model_of(shortlist=0), folder.parent / "cache"
     all_of_them = index_of(model, folder).best(TEXT, 7)
-    found = [PictureIndex(model, picture_files(folder), cache, NearestByCells) for _ in range(2)]
+    indices = [PictureIndex(model, picture_files(folder), cache, NearestByCells) for _ in range(2)]
     (file,) = cache.rglob("*.cells")
     whole = file.read_bytes()
     file.write_bytes(whole[:-9])
-    found.append(PictureIndex(model, picture_files(folder), cache, NearestByCells))
+    indices.append(PictureIndex(model, picture_files(folder), cache, NearestByCells))
     assert file.read_bytes() == whole, "a damaged file is written again"
-    for index in found:
+    for index in indices:
         hits = index.best(TEXT, 7)
         assert names(hits) == names(all_of_them)
         assert [hit.similarity for hit in hits] == pytest.approx([hit.similarity for hit in all_of_them], abs=1e-6)
@@ -159,11 +159,11 @@ def test_retrieval_in_a_mixture_can_search(folder):
 def test_an_image_is_encoded_once_under_any_name(folder):
     model = model_of()
     assert index_of(model, folder).made == 7
-    found = index_of(model, folder).best(TEXT, 3)
-    (folder / f"{names(found)[0]}.png").rename(folder / "99.png")
+    best = index_of(model, folder).best(TEXT, 3)
+    (folder / f"{names(best)[0]}.png").rename(folder / "99.png")
     index = index_of(model, folder)
     assert index.made == 0
-    assert names(index.best(TEXT, 3)) == [99, *names(found)[1:]]
+    assert names(index.best(TEXT, 3)) == [99, *names(best)[1:]]
 
 
 def test_only_new_and_changed_images_are_encoded(folder):
@@ -201,9 +201,9 @@ def test_a_model_of_another_task_is_refused(folder):
 @pytest.fixture
 def saved(tmp_path):
     model = model_of()
-    found = {"state_dict": model.state_dict()}
-    checkpoint.pack(model, found)
-    torch.save(found, tmp_path / "best.ckpt")
+    content = {"state_dict": model.state_dict()}
+    checkpoint.pack(model, content)
+    torch.save(content, tmp_path / "best.ckpt")
     return tmp_path / "best.ckpt"
 
 

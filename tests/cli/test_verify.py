@@ -30,9 +30,12 @@ def evaluated(folder, task, rows):
 
 @pytest.fixture(params=["classification", "generation"])
 def folder(request, tmp_path):
-    said = {"a": "a red circle", "b": "a blue star", "c": "two stars"}
+    predictions = {"a": "a red circle", "b": "a blue star", "c": "two stars"}
     refs = {"a": ("a red circle",), "b": ("a green star",), "c": ("two stars",)}
-    rows = [Prediction(key, "ab"[key == "c"], "", said[key], refs[key], math.nan, 0.5, 0.1, key) for key in said]
+    rows = [
+        Prediction(key, "ab"[key == "c"], "", sentence, refs[key], math.nan, 0.5, 0.1, key)
+        for key, sentence in predictions.items()
+    ]
     return evaluated(tmp_path, Classification() if request.param == "classification" else Generation(), rows)
 
 

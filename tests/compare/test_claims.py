@@ -1,4 +1,4 @@
-"""The claims of a comparison: their runs, their metric and their words, from run folders."""
+"""The claims of a comparison, from run folders: the runs that they rest on, their metric and their wording."""
 
 import json
 
@@ -20,20 +20,20 @@ def compared(folder, **words):
     return compare(*read_runs([folder]), **words)
 
 
-def verdicts(found):
-    return {(pair.a.method.name, pair.b.method.name): pair.verdict for pair in found.pairs}
+def verdicts(comparison):
+    return {(pair.a.method.name, pair.b.method.name): pair.verdict for pair in comparison.pairs}
 
 
-def sheet(found, start):
-    (one,) = (one for one in sheets(found) if one.title.startswith(start))
-    return one
+def sheet(comparison, start):
+    (table,) = (table for table in sheets(comparison) if table.title.startswith(start))
+    return table
 
 
 # One set of runs decides
 
 
 def scored(folder, fusion, seed, scores):
-    """A run whose ten images have these scores."""
+    """Write a run whose ten images have these scores."""
     made = run(folder, fusion, seed, images=1)
     rows = [
         {"key": f"{n}", "group": "", "prediction": "a", "references": ["a"], "score": s} for n, s in enumerate(scores)
@@ -47,14 +47,14 @@ def scored(folder, fusion, seed, scores):
 
 
 def test_the_sign_is_of_the_runs_that_are_compared(tmp_path):
-    """By all seeds late fusion leads; by the seeds in common early does, and these are tested."""
+    """Late fusion leads over all seeds, early fusion over the seeds in common, which are tested."""
     for seed, late in enumerate((0.50, 0.51, 0.50, 1.0, 1.0)):
         scored(tmp_path, "LateFusion", seed, np.full(10, late))
     for seed, early in enumerate((0.60, 0.61, 0.605)):
         scored(tmp_path, "EarlyFusion", seed, np.full(10, early))
-    found = compared(tmp_path)
-    assert [one.method.name for one in found.results] == ["LateFusion", "EarlyFusion"]
-    (pair,) = found.pairs
+    comparison = compared(tmp_path)
+    assert [result.method.name for result in comparison.results] == ["LateFusion", "EarlyFusion"]
+    (pair,) = comparison.pairs
     assert (pair.a.method.name, pair.difference.seeds) == ("EarlyFusion", 3)
     assert pair.difference.interval.value == pytest.approx(np.mean([0.10, 0.10, 0.105]))
     assert pair.clear
@@ -81,13 +81,13 @@ def test_two_seeds_allow_no_claim_however_large_the_gap(tmp_path):
     assert (pair.clear, pair.verdict) == (False, "too few seeds: needs about 3 seeds")
 
 
-def test_one_seed_tells_about_two_models_only(tmp_path):
+def test_one_seed_allows_a_statement_about_two_models_only(tmp_path):
     run(tmp_path, "LateFusion", right=0.9)
     run(tmp_path, "EarlyFusion", right=0.2)
-    found = compared(tmp_path)
-    (words,) = verdicts(found).values()
+    comparison = compared(tmp_path)
+    (words,) = verdicts(comparison).values()
     assert words == "one seed, no claim about methods: these two models differ; needs at least 3 seeds"
-    assert any("only about these models" in note for note in found.notes)
+    assert any("only about these models" in note for note in comparison.notes)
 
 
 def test_more_methods_need_more_seeds(tmp_path):
@@ -97,78 +97,80 @@ def test_more_methods_need_more_seeds(tmp_path):
     assert [pair.verdict for pair in compared(tmp_path).pairs] == ["clear"]
     for seed in range(3):
         run(tmp_path, "InteractiveFusion", seed, 0.5)
-    found = compared(tmp_path)
-    assert (found.family.methods, found.family.least, found.family.tests) == (3, 4, 0)
-    assert not any(pair.clear for pair in found.pairs)
+    comparison = compared(tmp_path)
+    assert (comparison.family.methods, comparison.family.least, comparison.family.tests) == (3, 4, 0)
+    assert not any(pair.clear for pair in comparison.pairs)
 
 
 def test_methods_with_few_seeds_do_not_weaken_the_others(tmp_path):
     for seed in range(3):
         run(tmp_path, "LateFusion", seed, 0.9)
         run(tmp_path, "EarlyFusion", seed, 0.2)
-    alone = compared(tmp_path).pairs[0]
+    only_pair = compared(tmp_path).pairs[0]
     for seed in range(2):
         run(tmp_path, "InteractiveFusion", seed, 0.5)
-    found = compared(tmp_path)
-    assert found.family.tests == 1
-    assert {pair.least for pair in found.pairs if not pair.clear} == {4}, "as three methods with enough seeds need"
-    assert next(pair for pair in found.pairs if pair.clear).p == alone.p
+    comparison = compared(tmp_path)
+    assert comparison.family.tests == 1
+    assert {pair.least for pair in comparison.pairs if not pair.clear} == {4}, "as three methods with enough seeds need"
+    assert next(pair for pair in comparison.pairs if pair.clear).p == only_pair.p
 
 
-def test_an_open_pair_tells_how_many_seeds_it_needs(tmp_path):
+def test_an_open_pair_names_the_number_of_seeds_it_needs(tmp_path):
     for seed, gap in enumerate((0.02, 0.10, -0.03, 0.09)):
         scored(tmp_path, "LateFusion", seed, np.full(10, 0.5 + gap))
         scored(tmp_path, "EarlyFusion", seed, np.full(10, 0.5))
-    found = compared(tmp_path)
-    assert list(verdicts(found).values()) == ["open: needs about 17 seeds"]
-    assert "(needs about 17 seeds)" in " ".join(found.notes)
-    assert "open: needs about 17 seeds" in markdown(found)
+    comparison = compared(tmp_path)
+    assert list(verdicts(comparison).values()) == ["open: needs about 17 seeds"]
+    assert "(needs about 17 seeds)" in " ".join(comparison.notes)
+    assert "open: needs about 17 seeds" in markdown(comparison)
 
 
 # The families and the control
 
 
-def test_the_families_are_named_where_they_are_shown(tmp_path):
-    found = compared(fusions(tmp_path, seeds=4))
-    assert sheet(found, "paired").caption.startswith("Family: all pairs of methods, tested together: 3 pairs")
-    assert "Family: all methods against the better control" in sheet(found, "against the better control").caption
-    assert "Family: groups" in sheet(found, "score by group").caption
+def test_every_table_of_tests_names_its_family(tmp_path):
+    comparison = compared(fusions(tmp_path, seeds=4))
+    assert sheet(comparison, "paired").caption.startswith("Family: all pairs of methods, tested together: 3 pairs")
+    assert "Family: all methods against the better control" in sheet(comparison, "against the better control").caption
+    assert "Family: groups" in sheet(comparison, "score by group").caption
 
 
 def test_tables_and_panels_state_their_intervals(tmp_path):
     fusions(tmp_path, seeds=4)
     for seed in range(4):
         run(tmp_path, "LateFusion", seed, 0.55, optimizer__lr=1e-3)
-    found = compared(tmp_path)
-    assert all("interval" in one.caption.lower() for one in sheets(found))
-    shown = {panel.title: panel.caption for panel in panels(found)}
+    comparison = compared(tmp_path)
+    assert all("interval" in table.caption.lower() for table in sheets(comparison))
+    captions = {panel.title: panel.caption for panel in panels(comparison)}
     for title in ("Scores", "Score against cost", "Score by budget", "Score by group of samples"):
-        assert "interval" in shown[title], title
+        assert "interval" in captions[title], title
 
 
 def test_the_control_is_judged_by_the_p_of_its_pairs(tmp_path):
-    found = compared(fusions(tmp_path, seeds=4))
-    rows = {row[0]: row for row in sheet(found, "against the better control").rows}
-    pairs = {pair.a.method.name: pair for pair in found.pairs if pair.b.method.control}
+    comparison = compared(fusions(tmp_path, seeds=4))
+    rows = {row[0]: row for row in sheet(comparison, "against the better control").rows}
+    pairs = {pair.a.method.name: pair for pair in comparison.pairs if pair.b.method.control}
     assert rows["InteractiveFusion"][-1] == "clearly better"
     assert pairs["InteractiveFusion"].clear
     assert rows["LateFusion"][1].startswith("-0.0"), "method less control"
-    assert rows["LateFusion"][-1] == verdicts(found)["TextOnly", "LateFusion"]
+    assert rows["LateFusion"][-1] == verdicts(comparison)["TextOnly", "LateFusion"]
 
 
 def test_the_note_about_the_control_follows_the_corrected_p(tmp_path):
-    """Its interval excludes 0, but not its corrected p: the note must not say otherwise than the pair."""
+    """The interval excludes 0, but the corrected p is above 0.05: the note must agree with the pair."""
     gaps = (0.01, 0.03, 0.02, 0.035, 0.01)
     for seed, gap in enumerate(gaps):
         scored(tmp_path, "TextOnly", seed, np.full(10, 0.5))
         for place, fusion in enumerate(("LateFusion", "EarlyFusion", "InteractiveFusion", "Bag")):
             scored(tmp_path, fusion, seed, np.full(10, 0.5 + gap + 0.001 * place * (-1) ** seed))
-    found = compared(tmp_path)
+    comparison = compared(tmp_path)
     open_pairs = [
-        pair for pair in found.against(found.controls[0]) if pair.difference.interval.low > 0 and not pair.clear
+        pair
+        for pair in comparison.against(comparison.controls[0])
+        if pair.difference.interval.low > 0 and not pair.clear
     ]
     assert open_pairs
-    (note,) = (note for note in found.notes if note.startswith("Not shown to beat the better control"))
+    (note,) = (note for note in comparison.notes if note.startswith("Not shown to beat the better control"))
     assert all(pair.a.method.name in note for pair in open_pairs)
 
 
@@ -176,7 +178,7 @@ def test_the_note_about_the_control_follows_the_corrected_p(tmp_path):
 
 
 def labelled(folder, fusion, seed, predictions, labels, monitor="val/macro_f1", **record):
-    """A run of a classifier, with the figures that its task reports."""
+    """Write a run of a classifier, with the figures that its task reports."""
     made = run(folder, fusion, seed, checkpoint__monitor=monitor)
     rows = [
         {"key": str(n), "group": "", "image": f"i{n // 2}", "prediction": p, "references": [t], "score": float(p == t),
@@ -218,26 +220,26 @@ def skewed(folder, seeds=3, **words):
 
 def test_runs_are_compared_by_the_figure_that_they_monitor(tmp_path):
     skewed(tmp_path)
-    found = compared(tmp_path)
-    assert [one.method.name for one in found.results] == ["LateFusion", "InteractiveFusion"]
-    assert found.results[0].score.value == pytest.approx(f1(RARE, LABELS))
-    (pair,) = found.pairs
+    comparison = compared(tmp_path)
+    assert [result.method.name for result in comparison.results] == ["LateFusion", "InteractiveFusion"]
+    assert comparison.results[0].score.value == pytest.approx(f1(RARE, LABELS))
+    (pair,) = comparison.pairs
     assert pair.difference.interval.value == pytest.approx(f1(RARE, LABELS) - f1(MAJORITY, LABELS))
-    assert "By macro_f1 LateFusion leads, by score InteractiveFusion." in found.notes
-    assert sheet(found, "other figures").head == ["method", "score", "loss"]
+    assert "By macro_f1 LateFusion leads, by score InteractiveFusion." in comparison.notes
+    assert sheet(comparison, "other figures").head == ["method", "score", "loss"]
 
 
 def test_another_figure_can_be_chosen(tmp_path, capsys):
     skewed(tmp_path)
     assert main(["compare", str(tmp_path), "--metric", "score"]) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert "Compared by score: chosen by --metric." in said
+    output = " ".join(capsys.readouterr().out.split())
+    assert "Compared by score: chosen by --metric." in output
     assert compared(tmp_path, metric="score").results[0].method.name == "InteractiveFusion"
     with pytest.raises(InputError, match="--metric bleu is not among the figures .* on test: score, macro_f1, loss"):
         compared(tmp_path, metric="bleu")
 
 
-def test_of_a_loss_the_lower_one_is_better(tmp_path):
+def test_a_lower_loss_is_better(tmp_path):
     skewed(tmp_path, monitor="val/loss")
     for path in tmp_path.glob("latefusion*/config.yaml"):
         path.write_text(path.read_text().replace("monitor: val/loss", "monitor: val/loss\n  mode: min"))
@@ -249,18 +251,18 @@ def test_of_a_loss_the_lower_one_is_better(tmp_path):
         record = json.loads((path.parents[1] / "run.json").read_text())
         record["scores"]["test"]["loss"] /= 2
         (path.parents[1] / "run.json").write_text(json.dumps(record))
-    found = compared(tmp_path)
-    assert found.metric[:2] == ("loss", -1)
-    assert found.pairs[0].a.method.name == found.results[0].method.name == "LateFusion"
-    assert found.pairs[0].difference.interval.value < 0
+    comparison = compared(tmp_path)
+    assert comparison.metric[:2] == ("loss", -1)
+    assert comparison.pairs[0].a.method.name == comparison.results[0].method.name == "LateFusion"
+    assert comparison.pairs[0].difference.interval.value < 0
 
 
 def test_runs_that_monitor_several_figures_use_the_score(tmp_path):
     skewed(tmp_path)
     labelled(tmp_path, "EarlyFusion", 0, RARE, LABELS, monitor="val/loss")
-    found = compared(tmp_path)
-    assert found.metric.name == "score"
-    assert any("the runs monitor loss, macro_f1" in note for note in found.notes)
+    comparison = compared(tmp_path)
+    assert comparison.metric.name == "score"
+    assert any("the runs monitor loss, macro_f1" in note for note in comparison.notes)
 
 
 def test_a_corpus_figure_is_tested_by_the_mean_sample_score(tmp_path):
@@ -269,20 +271,20 @@ def test_a_corpus_figure_is_tested_by_the_mean_sample_score(tmp_path):
         record = json.loads(path.read_text())
         record["scores"]["test"]["score"] *= 50  # as a corpus figure
         path.write_text(json.dumps(record))
-    found = compared(tmp_path)
-    assert found.tested == "mean sample score"
-    assert sheet(found, "paired differences").title == "paired differences of mean sample score"
-    assert found.pairs[0].difference.interval.value == pytest.approx(0.8 - 0.7)
+    comparison = compared(tmp_path)
+    assert comparison.tested == "mean sample score"
+    assert sheet(comparison, "paired differences").title == "paired differences of mean sample score"
+    assert comparison.pairs[0].difference.interval.value == pytest.approx(0.8 - 0.7)
 
 
-def test_macro_f1_varies_over_images_as_when_they_are_drawn_anew(tmp_path):
+def test_variance_of_macro_f1_equals_that_of_resampled_images(tmp_path):
     rng = np.random.default_rng(0)
     labels = rng.choice(["a", "b", "c"], 400, p=[0.7, 0.2, 0.1]).tolist()
     predictions = [label if rng.random() < 0.7 else rng.choice(["a", "b", "c"]) for label in labels]
     folder = labelled(tmp_path, "LateFusion", 0, predictions, labels)
-    found = macro_f1(RunFolder(folder).scores("test"))
-    assert found.value == pytest.approx(f1(predictions, labels))
-    by_image = found.effects.reshape(200, 2).sum(1)  # two samples of each
+    measured = macro_f1(RunFolder(folder).scores("test"))
+    assert measured.value == pytest.approx(f1(predictions, labels))
+    by_image = measured.effects.reshape(200, 2).sum(1)  # two samples of each
     drawn = []
     for _ in range(500):
         picks = rng.integers(200, size=200)
@@ -295,7 +297,7 @@ def test_macro_f1_varies_over_images_as_when_they_are_drawn_anew(tmp_path):
 
 
 @pytest.mark.parametrize("moved", ["/elsewhere/daquar", "../shared/daquar", "data"])
-def test_data_that_move_make_no_other_method(tmp_path, moved):
+def test_runs_on_moved_data_are_the_same_method(tmp_path, moved):
     run(
         tmp_path,
         seed=0,
@@ -303,14 +305,14 @@ def test_data_that_move_make_no_other_method(tmp_path, moved):
         data__dataset__init_args__train="/a/t.json",
     )
     run(tmp_path, seed=1, data__dataset__init_args__root=moved, data__dataset__init_args__train="/b/t.json")
-    (one,) = compared(tmp_path).results
-    assert (one.method.name, len(one.method.runs)) == ("LateFusion", 2)
+    (result,) = compared(tmp_path).results
+    assert (result.method.name, len(result.method.runs)) == ("LateFusion", 2)
 
 
-def test_names_hold_the_shortest_end_of_a_path(tmp_path):
+def test_names_contain_the_shortest_unique_end_of_a_path(tmp_path):
     for path in ("/home/me/a/model", "/home/me/b/model", "/home/me/b/other"):
         run(tmp_path, model__init_args__text_encoder__name=path)
-    names = {one.method.name for one in compared(tmp_path).results}
+    names = {result.method.name for result in compared(tmp_path).results}
     assert names == {"LateFusion · name=a/model", "LateFusion · name=b/model", "LateFusion · name=b/other"}
 
 
@@ -319,11 +321,11 @@ def test_checkpoints_in_a_list_are_named_by_their_method(tmp_path):
         path = f"/elsewhere/runs/pretrain/latefusion-s{seed}-0a{seed}b2c/checkpoints/best.ckpt"
         run(tmp_path, seed=seed, model__init_args__init_from=[path])
         run(tmp_path, "LateFusion", seed, model__init_args__init_from=["/elsewhere/x.ckpt"])
-    names = {one.method.name: len(one.method.runs) for one in compared(tmp_path).results}
+    names = {result.method.name: len(result.method.runs) for result in compared(tmp_path).results}
     assert names == {"LateFusion · init_from=['pretrain/latefusion']": 2, "LateFusion · init_from=['x.ckpt']": 2}
 
 
-# End to end: equally good methods, and what the page says about them
+# End to end: equally good methods, and the verdicts of the tables
 
 IMAGES = 30
 
@@ -332,10 +334,10 @@ def drawn(folder, rng, methods, seeds):
     """Write runs of equally good methods: seeds of two modes, two samples per image."""
     hard = rng.normal(0, 0.3, IMAGES)
     for method in range(methods):
-        own = hard + rng.normal(0, 0.05, IMAGES)
+        difficulty = hard + rng.normal(0, 0.05, IMAGES)
         for seed in range(seeds):
             mode = 0.57 + 0.30 * (rng.random() < 0.5) + rng.normal(0, 0.015)
-            values = np.repeat(mode + own, 2) + rng.normal(0, 0.05, 2 * IMAGES)
+            values = np.repeat(mode + difficulty, 2) + rng.normal(0, 0.05, 2 * IMAGES)
             place = folder / f"m{method}-s{seed}"
             (place / "predictions").mkdir(parents=True)
             rows = [
@@ -356,11 +358,11 @@ CONFIG = yaml.safe_dump(config("FUSION"))
 @pytest.mark.slow
 @pytest.mark.parametrize(("methods", "seeds", "most"), [(5, 2, 0.0), (2, 3, 0.055), (4, 4, 0.055)])
 def test_equally_good_methods_are_rarely_called_clear(tmp_path, methods, seeds, most):
-    """Rates of 20,000 draws are in test_statistics; these few show that folders and words follow the rule."""
+    """Rates of 20,000 draws are in test_statistics; these few check that tables from run folders follow the rule."""
     rng, draws, claimed = np.random.default_rng(number("claims")), 150, 0
     for draw in range(draws):
-        found = compared(drawn(tmp_path / str(draw), rng, methods, seeds))
-        words = [row[-1] for row in sheet(found, "paired").rows]
-        assert [word == "clear" for word in words] == [pair.clear for pair in found.pairs]
+        comparison = compared(drawn(tmp_path / str(draw), rng, methods, seeds))
+        words = [row[-1] for row in sheet(comparison, "paired").rows]
+        assert [word == "clear" for word in words] == [pair.clear for pair in comparison.pairs]
         claimed += "clear" in words
     assert claimed / draws <= most

@@ -26,30 +26,30 @@ def compared(folder, **words):
 
 def edit(folder, **fields):
     path = folder / "run.json"
-    found = json.loads(path.read_text())
+    values = json.loads(path.read_text())
     path.unlink()
-    path.write_text(json.dumps(found | fields))
+    path.write_text(json.dumps(values | fields))
 
 
 # Methods
 
 
 def test_runs_that_differ_in_their_seed_are_one_method(tmp_path):
-    found = compared(fusions(tmp_path))
-    assert [one.method.name for one in found.results][0] == "InteractiveFusion"
-    assert {one.method.name: len(one.method.runs) for one in found.results} == {
+    comparison = compared(fusions(tmp_path))
+    assert [result.method.name for result in comparison.results][0] == "InteractiveFusion"
+    assert {result.method.name: len(result.method.runs) for result in comparison.results} == {
         "InteractiveFusion": 3,
         "LateFusion": 3,
         "TextOnly": 3,
     }
-    assert [one.method.name for one in found.results if one.method.control] == ["TextOnly"]
+    assert [result.method.name for result in comparison.results if result.method.control] == ["TextOnly"]
 
 
 def test_settings_that_differ_within_a_fusion_are_in_its_name(tmp_path):
     run(tmp_path, optimizer__lr=1e-3)
     run(tmp_path, optimizer__lr=3e-4)
     run(tmp_path, "EarlyFusion")
-    names = {one.method.name for one in compared(tmp_path).results}
+    names = {result.method.name for result in compared(tmp_path).results}
     assert names == {"LateFusion · lr=0.001", "LateFusion · lr=0.0003", "EarlyFusion"}
 
 
@@ -58,18 +58,18 @@ def test_runs_that_start_from_seeds_of_one_method_are_one_method(tmp_path):
         for start in (None, "early", "late"):
             path = start and f"/elsewhere/runs/pretrain/{start}fusion-s{seed}-0a{seed}b2c/checkpoints/best.ckpt"
             run(tmp_path, seed=seed, model__init_args__init_from=path)
-    assert {one.method.name: len(one.method.runs) for one in compared(tmp_path).results} == {
+    assert {result.method.name: len(result.method.runs) for result in compared(tmp_path).results} == {
         "LateFusion · init_from=—": 2,
         "LateFusion · init_from=pretrain/earlyfusion": 2,
         "LateFusion · init_from=pretrain/latefusion": 2,
     }
 
 
-def test_folders_and_loading_settings_make_no_other_method(tmp_path):
+def test_folders_and_loading_settings_do_not_split_a_method(tmp_path):
     run(tmp_path, seed=0)
     run(tmp_path, seed=1, data__num_workers=2, tracking__tags=["a"])
-    (one,) = compared(tmp_path).results
-    assert len(one.method.runs) == 2
+    (result,) = compared(tmp_path).results
+    assert len(result.method.runs) == 2
 
 
 def test_a_setting_that_differs_between_fusions_is_noted(tmp_path):
@@ -78,7 +78,7 @@ def test_a_setting_that_differs_between_fusions_is_noted(tmp_path):
     assert "Not on equal footing: batch_size is EarlyFusion 32, LateFusion 64." in compared(tmp_path).notes
 
 
-def test_names_are_as_short_as_they_can_be():
+def test_names_are_the_shortest_unique_endings():
     keys = ["model.init_args.optimization.init_args.lr", "model.init_args.task.dropout", "model.init_args.dropout"]
     assert list(short_names(keys).values()) == ["lr", "task.dropout", "model.init_args.dropout"]
 
@@ -86,37 +86,39 @@ def test_names_are_as_short_as_they_can_be():
 # Figures
 
 
-def test_a_score_is_the_mean_of_what_the_runs_reported(tmp_path):
-    found = compared(fusions(tmp_path))
-    one = found.results[0]
-    assert one.score.value == pytest.approx(np.mean([run.record["scores"]["test"]["score"] for run in one.method.runs]))
-    assert one.score.low < one.score.value < one.score.high
-    assert set(one.groups) == {"count", "colour"}
-    assert np.mean([group.value for group in one.groups.values()]) == pytest.approx(one.score.value)
-    assert one.costs["inference_flops_per_sample"] == 34_000_000
+def test_a_score_is_the_mean_of_the_reported_scores(tmp_path):
+    comparison = compared(fusions(tmp_path))
+    result = comparison.results[0]
+    assert result.score.value == pytest.approx(
+        np.mean([run.record["scores"]["test"]["score"] for run in result.method.runs])
+    )
+    assert result.score.low < result.score.value < result.score.high
+    assert set(result.groups) == {"count", "colour"}
+    assert np.mean([group.value for group in result.groups.values()]) == pytest.approx(result.score.value)
+    assert result.costs["inference_flops_per_sample"] == 34_000_000
 
 
-def test_the_test_split_is_compared_where_all_have_it(tmp_path):
+def test_the_test_split_is_compared_if_all_runs_have_it(tmp_path):
     folder = run(tmp_path)
     assert compared(tmp_path).split == "test"
     run(tmp_path, "EarlyFusion")
     scores = json.loads((folder / "run.json").read_text())["scores"]
     edit(folder, scores={"val": scores["val"]})
     assert compared(tmp_path).split == "val"
-    found = compared(tmp_path, split="test")
-    assert [left.why for left in found.left] == ["it was not evaluated on 'test'"]
+    comparison = compared(tmp_path, split="test")
+    assert [left.why for left in comparison.left] == ["it was not evaluated on 'test'"]
 
 
 # Pairs
 
 
 def test_a_large_gap_is_clear_and_a_small_one_is_open(tmp_path):
-    found = compared(fusions(tmp_path, seeds=4))
-    clear = {(pair.a.method.name, pair.b.method.name): pair.clear for pair in found.pairs}
+    comparison = compared(fusions(tmp_path, seeds=4))
+    clear = {(pair.a.method.name, pair.b.method.name): pair.clear for pair in comparison.pairs}
     assert clear["InteractiveFusion", "LateFusion"]
     assert clear["InteractiveFusion", "TextOnly"]
     assert not clear["TextOnly", "LateFusion"]
-    assert all(pair.difference.paired and pair.difference.seeds == 4 for pair in found.pairs)
+    assert all(pair.difference.paired and pair.difference.seeds == 4 for pair in comparison.pairs)
 
 
 def test_a_fusion_that_does_not_beat_the_control_is_named(tmp_path):
@@ -125,7 +127,7 @@ def test_a_fusion_that_does_not_beat_the_control_is_named(tmp_path):
     assert "Open, 1 of 3 pairs: TextOnly over LateFusion (needs more images)." in notes
 
 
-def test_of_two_controls_the_better_one_counts(tmp_path):
+def test_the_better_of_two_controls_counts(tmp_path):
     for seed in range(3):
         run(tmp_path, "TextOnly", seed, 0.3)
         run(tmp_path, "ImageOnly", seed, 0.7)
@@ -138,16 +140,16 @@ def test_other_models_can_be_called_controls(tmp_path):
     for seed in range(3):
         run(tmp_path, "LateFusion", seed, 0.6)
         run(tmp_path, "Bag", seed, 0.6)
-    found = compared(tmp_path, controls=["Bag"])
-    assert [one.method.name for one in found.results if one.method.control] == ["Bag"]
+    comparison = compared(tmp_path, controls=["Bag"])
+    assert [result.method.name for result in comparison.results if result.method.control] == ["Bag"]
 
 
 def test_runs_on_other_data_are_never_paired(tmp_path):
     run(tmp_path, "LateFusion")
     run(tmp_path, "EarlyFusion", record={"data": {"train": "xx", "val": "bb", "test": "cc"}})
-    found = compared(tmp_path)
-    assert not found.pairs
-    assert any(note.startswith("Not paired, for data fingerprints or scorers differ") for note in found.notes)
+    comparison = compared(tmp_path)
+    assert not comparison.pairs
+    assert any(note.startswith("Not paired, because data fingerprints or scorers differ") for note in comparison.notes)
 
 
 def test_seeds_that_are_not_common_are_left_out_of_a_pair(tmp_path):
@@ -167,25 +169,25 @@ def test_runs_without_common_seeds_are_compared_as_independent(tmp_path):
     assert (pair.difference.seeds, pair.difference.paired) == (2, False)
 
 
-def test_one_seed_is_said_to_be_one(tmp_path):
+def test_a_method_with_one_seed_is_noted(tmp_path):
     run(tmp_path, "LateFusion")
     run(tmp_path, "EarlyFusion", right=0.3)
     notes = compared(tmp_path).notes
     assert any(note.startswith("One seed only (LateFusion, EarlyFusion)") for note in notes)
 
 
-def test_of_a_search_the_best_of_each_fusion_are_compared(tmp_path):
+def test_the_best_trials_of_each_fusion_are_compared(tmp_path):
     for trial in range(6):
         for fusion in ("LateFusion", "EarlyFusion"):
             run(tmp_path, fusion, right=0.4 + 0.05 * trial, optimizer__lr=trial / 10)
-    found = compared(tmp_path)
-    assert len(found.results) == 12
-    (pair,) = found.pairs
-    for one in (pair.a, pair.b):
-        same = [other.validation for other in found.results if other.method.fusion == one.method.fusion]
-        assert one.validation == max(same)
-    assert {fusion: len(curve) for fusion, curve in found.budgets.items()} == {"LateFusion": 6, "EarlyFusion": 6}
-    assert all(np.all(np.diff(curve) >= 0) for curve in found.budgets.values())
+    comparison = compared(tmp_path)
+    assert len(comparison.results) == 12
+    (pair,) = comparison.pairs
+    for result in (pair.a, pair.b):
+        same = [other.validation for other in comparison.results if other.method.fusion == result.method.fusion]
+        assert result.validation == max(same)
+    assert {fusion: len(curve) for fusion, curve in comparison.budgets.items()} == {"LateFusion": 6, "EarlyFusion": 6}
+    assert all(np.all(np.diff(curve) >= 0) for curve in comparison.budgets.values())
 
 
 # What is left out
@@ -193,7 +195,7 @@ def test_of_a_search_the_best_of_each_fusion_are_compared(tmp_path):
 
 def test_unfinished_and_broken_runs_are_named_and_left_out(tmp_path):
     run(tmp_path, "EarlyFusion")
-    why = {
+    folders = {
         "pruned": run(tmp_path, seed=1, record={"status": "pruned"}),
         "no record": run(tmp_path, seed=2),
         "cut record": run(tmp_path, seed=3),
@@ -203,18 +205,18 @@ def test_unfinished_and_broken_runs_are_named_and_left_out(tmp_path):
         "bad config": run(tmp_path, seed=7),
         "other rows": run(tmp_path, seed=8),
     }
-    (why["no record"] / "run.json").unlink()
-    (why["cut record"] / "run.json").write_text('{"id": ')
-    predictions = {name: folder / "predictions" / "test.jsonl" for name, folder in why.items()}
+    (folders["no record"] / "run.json").unlink()
+    (folders["cut record"] / "run.json").write_text('{"id": ')
+    predictions = {name: folder / "predictions" / "test.jsonl" for name, folder in folders.items()}
     predictions["no predictions"].unlink()
     text = predictions["cut predictions"].read_text()
     predictions["cut predictions"].write_text(text[:-20])
     predictions["fewer rows"].write_text("".join(text.splitlines(keepends=True)[:-1]))
-    (why["bad config"] / "config.yaml").write_text("a: [")
+    (folders["bad config"] / "config.yaml").write_text("a: [")
     predictions["other rows"].write_text(text.replace("000-0", "other"))
-    found = compared(tmp_path)
-    assert [one.method.name for one in found.results] == ["EarlyFusion"]
-    said = {left.folder: left.why for left in found.left}
+    comparison = compared(tmp_path)
+    assert [result.method.name for result in comparison.results] == ["EarlyFusion"]
+    reasons = {left.folder: left.why for left in comparison.left}
     expected = {
         "pruned": "its status is 'pruned'",
         "no record": "it has no run.json",
@@ -225,19 +227,21 @@ def test_unfinished_and_broken_runs_are_named_and_left_out(tmp_path):
         "bad config": "config.yaml cannot be read",
         "other rows": "its test predictions are of other samples",
     }
-    assert {name: said[folder].startswith(expected[name]) for name, folder in why.items()} == dict.fromkeys(why, True)
+    assert {name: reasons[folder].startswith(expected[name]) for name, folder in folders.items()} == dict.fromkeys(
+        folders, True
+    )
 
 
-def test_of_runs_that_repeat_each_other_the_latest_counts(tmp_path):
+def test_the_latest_of_repeated_runs_counts(tmp_path):
     first = run(tmp_path / "a")
     run(tmp_path / "b", record={"started": "2026-02-01T00:00:00+00:00"})
-    found = compared(tmp_path)
-    assert len(found.runs) == 1
-    assert [left.folder for left in found.left] == [first]
-    assert "repeats its configuration and seed" in found.left[0].why
+    comparison = compared(tmp_path)
+    assert len(comparison.runs) == 1
+    assert [left.folder for left in comparison.left] == [first]
+    assert "repeats its configuration and seed" in comparison.left[0].why
 
 
-def test_nothing_to_compare_is_an_error_that_says_why(tmp_path):
+def test_nothing_to_compare_is_an_error_with_the_reason(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         read_runs([tmp_path / "none"])
     with pytest.raises(InputError, match="holds no runs"):
@@ -247,69 +251,71 @@ def test_nothing_to_compare_is_an_error_that_says_why(tmp_path):
         compared(tmp_path)
 
 
-def test_rows_that_name_no_picture_are_doubted(tmp_path):
+def test_rows_without_image_names_are_noted(tmp_path):
     folder = run(tmp_path)
     path = folder / "predictions" / "test.jsonl"
-    found = [json.loads(line) for line in path.read_text().splitlines()]
-    path.write_text("".join(json.dumps(row | {"image": ""}) + "\n" for row in found))
-    assert any(note.startswith("Each sample is taken to have an image of its own") for note in compared(tmp_path).notes)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(row | {"image": ""}) + "\n" for row in rows))
+    assert any(
+        note.startswith("Each sample is assumed to have an image of its own") for note in compared(tmp_path).notes
+    )
 
 
 def test_samples_without_a_score_are_left_out(tmp_path):
     folder = run(tmp_path)
     path = folder / "predictions" / "test.jsonl"
-    found = [json.loads(line) for line in path.read_text().splitlines()]
-    path.write_text("".join(json.dumps(row | {"score": None if n < 10 else 1.0}) + "\n" for n, row in enumerate(found)))
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(row | {"score": None if n < 10 else 1.0}) + "\n" for n, row in enumerate(rows)))
     scores = RunFolder(folder).scores("test")
     assert len(scores.keys) == 150
     assert set(scores.values) == {1.0}
 
 
-# What a method owes to its modalities, and what it costs
+# Reliance on each modality, and costs
 
 
 def probed(folder, cost, split="test", shares=(0.0, 1.0)):
-    """A probe of a run whose score falls by ``cost`` when images are exchanged, and to half when none is left."""
+    """Write the probe of a run whose score drops by ``cost`` with shuffled images and to half without images."""
     shuffled = {"image": {"scores": [0.6 - cost], "cost": cost, "perceptual": cost / 0.6}}
-    found = {"split": split, "shuffled": shuffled, "shares": list(shares), "missing": {"image": [0.6, 0.3]}}
-    (folder / "probe.json").write_text(json.dumps(found))
+    probe = {"split": split, "shuffled": shuffled, "shares": list(shares), "missing": {"image": [0.6, 0.3]}}
+    (folder / "probe.json").write_text(json.dumps(probe))
 
 
 def test_the_reliance_on_the_image_is_the_mean_of_the_probes(tmp_path):
     for seed, cost in enumerate((0.2, 0.3)):
         probed(run(tmp_path, seed=seed), cost)
     run(tmp_path, "TextOnly")
-    found = compared(tmp_path)
-    owed = {one.method.name: one.probe for one in found.results}
-    assert owed["TextOnly"] == {}
-    assert owed["LateFusion"]["image"].cost.value == pytest.approx(0.25)
-    assert owed["LateFusion"]["image"].missing == [0.6, 0.3]
-    assert "| LateFusion | image | 0.2500" in markdown(found)
-    (panel,) = (one for one in panels(found) if one.title == "Missing modalities")
+    comparison = compared(tmp_path)
+    reliance = {result.method.name: result.probe for result in comparison.results}
+    assert reliance["TextOnly"] == {}
+    assert reliance["LateFusion"]["image"].cost.value == pytest.approx(0.25)
+    assert reliance["LateFusion"]["image"].missing == [0.6, 0.3]
+    assert "| LateFusion | image | 0.2500" in markdown(comparison)
+    (panel,) = (panel for panel in panels(comparison) if panel.title == "Missing modalities")
     assert panel.variants["image"]["data"][0]["y"] == [0.6, 0.3]
 
 
 @pytest.mark.parametrize("changed", [{"split": "val"}, {"shares": (0.0, 0.5)}])
-def test_probes_that_are_not_alike_are_not_averaged(tmp_path, changed):
+def test_probes_of_different_kinds_are_not_averaged(tmp_path, changed):
     probed(run(tmp_path, seed=0), 0.2)
     probed(run(tmp_path, seed=1), 0.2, **changed)
     assert compared(tmp_path).results[0].probe == {}
 
 
-def test_a_run_that_was_not_probed_leaves_its_method_without(tmp_path):
+def test_a_method_with_an_unprobed_run_has_no_reliance(tmp_path):
     probed(run(tmp_path, seed=0), 0.2)
     (run(tmp_path, seed=1) / "probe.json").write_text("{}")
     assert compared(tmp_path).results[0].probe == {}
 
 
-def test_energy_and_price_follow_from_the_minutes_of_the_devices(tmp_path):
+def test_energy_and_price_follow_from_device_minutes(tmp_path):
     run(tmp_path, record={"device_minutes": 90.0})
     runs, _ = read_runs([tmp_path])
     estimate(runs, watts=200, price=3.0)
     costs = compare(runs).results[0].costs
     assert costs["kwh"] == pytest.approx(0.3)
     assert costs["price"] == pytest.approx(4.5)
-    with pytest.raises(InputError, match="--watts must be above 0"):
+    with pytest.raises(InputError, match="--watts must be above 0, got 0"):
         estimate(runs, watts=0, price=None)
 
 
@@ -321,23 +327,23 @@ def test_the_command_prints_and_writes_the_same_numbers(tmp_path, capsys):
     out = {name: tmp_path / "out" / f"all.{name}" for name in ("markdown", "csv", "latex")}
     words = [word for name, path in out.items() for word in (f"--{name}", str(path))]
     assert main(["compare", str(tmp_path / "runs" / "*fusion*"), *words]) == 0
-    found = compare(*read_runs([path for path in (tmp_path / "runs").iterdir() if "fusion" in path.name]))
-    score = f"{found.results[0].score.value:.4f}"
+    comparison = compare(*read_runs([path for path in (tmp_path / "runs").iterdir() if "fusion" in path.name]))
+    score = f"{comparison.results[0].score.value:.4f}"
     assert score in capsys.readouterr().out
     assert score in out["markdown"].read_text()
     assert score in out["latex"].read_text()
     with out["csv"].open(newline="") as file:
         table = list(csv.DictReader(file))
-    assert {float(row["test/score"]) for row in table} == {run.figure("test") for run in found.runs}
+    assert {float(row["test/score"]) for row in table} == {run.figure("test") for run in comparison.runs}
 
 
 def test_names_cannot_break_the_tables(tmp_path):
     run(tmp_path, note="a|b_c & 50%")
     run(tmp_path, note="plain")
-    found = compared(tmp_path)
-    assert r"note=a\|b\_c & 50%" in markdown(found)
-    assert r"note=a|b\_c \& 50\%" in latex(found)
-    assert "note=a|b_c & 50%" in table_of_runs(found)
+    comparison = compared(tmp_path)
+    assert r"note=a\|b\_c & 50%" in markdown(comparison)
+    assert r"note=a|b\_c \& 50\%" in latex(comparison)
+    assert "note=a|b_c & 50%" in table_of_runs(comparison)
 
 
 @pytest.mark.parametrize(
@@ -354,6 +360,6 @@ def test_two_hundred_runs_are_read_in_seconds(tmp_path):
         again = shutil.copytree(first, tmp_path / f"late-s{seed}", copy_function=os.link)
         edit(again, seed=seed, id=again.name)
     start = time.process_time()
-    found = compared(tmp_path)
-    assert len(found.runs) == 200
+    comparison = compared(tmp_path)
+    assert len(comparison.runs) == 200
     assert time.process_time() - start < 10

@@ -15,16 +15,16 @@ def test_the_majority_answer_is_a_row_and_never_a_method(tmp_path):
     for seed in range(3):
         for fusion, right in (("InteractiveFusion", 0.85), ("LateFusion", 0.5)):
             run(tmp_path, fusion, seed, right, FLOOR)
-    found = compare(*read_runs([tmp_path]))
-    assert found.floors == {"majority answer 'yes'": 0.55, "prior": 0.3}
-    assert [row[:3] for row in sheets(found)[0].rows[-2:]] == [
+    comparison = compare(*read_runs([tmp_path]))
+    assert comparison.floors == {"majority answer 'yes'": 0.55, "prior": 0.3}
+    assert [row[:3] for row in sheets(comparison)[0].rows[-2:]] == [
         ["majority answer 'yes' (no model)", "—", "0.5500"],
         ["prior (no model)", "—", "0.3000"],
     ]
-    assert len(found.results) == 2
-    assert len(found.pairs) == 1
-    (note,) = (note for note in found.notes if "majority" in note)
-    late = next(one.method.name for one in found.results if one.method.fusion == "LateFusion")
+    assert len(comparison.results) == 2
+    assert len(comparison.pairs) == 1
+    (note,) = (note for note in comparison.notes if "majority" in note)
+    late = next(result.method.name for result in comparison.results if result.method.fusion == "LateFusion")
     assert note == f"Intervals that do not lie above the majority answer 'yes', 0.5500: {late}."
 
 

@@ -22,19 +22,19 @@ which.value = 1; which.dispatchEvent(new Event("change"));
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
+def comparison(tmp_path_factory):
     folder = fusions(tmp_path_factory.mktemp("runs"))
     run(folder, "LateFusion", 0, 0.55, optimizer__lr=1e-3)
     return compare(*read_runs([folder]))
 
 
 @pytest.fixture(scope="module")
-def text(found):
-    return page(found, f"Fusions {HOSTILE}")
+def text(comparison):
+    return page(comparison, f"Fusions {HOSTILE}")
 
 
 def opened(text, folder, *words):
-    """The page's document after its scripts have run, and what the browser complained of."""
+    """Return the document after its scripts have run, and the errors that the browser logged."""
     path = folder / "page.html"
     path.write_text(text, "utf-8")
     quiet = ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
@@ -52,31 +52,31 @@ def test_data_cannot_end_its_script():
     assert json.loads(text) == {"a": HOSTILE, "b": [None, None, 1.5], "c": "\u2028"}
 
 
-def test_the_page_asks_nobody_for_anything(text):
-    own = re.sub(r"<script>.*?</script>", "", text, flags=re.S)
-    assert not re.search(r"(src|href)=", own)
-    assert "default-src 'none'" in own
+def test_the_page_loads_nothing_from_elsewhere(text):
+    document = re.sub(r"<script>.*?</script>", "", text, flags=re.S)
+    assert not re.search(r"(src|href)=", document)
+    assert "default-src 'none'" in document
 
 
-def test_the_gallery_holds_what_every_method_said(found):
-    shown = gallery(found)
-    assert len(shown["methods"]) == 4
-    assert len(shown["samples"]) == 40, "of each of the ten pictures kept, four questions"
-    assert all(len(sample["said"]) == 4 for sample in shown["samples"])
-    assert shown["right"] == 0.5
+def test_the_gallery_holds_the_predictions_of_all_methods(comparison):
+    predictions = gallery(comparison)
+    assert len(predictions["methods"]) == 4
+    assert len(predictions["samples"]) == 40, "of each of the ten pictures kept, four questions"
+    assert all(len(sample["predictions"]) == 4 for sample in predictions["samples"])
+    assert predictions["right"] == 0.5
 
 
 def test_long_names_in_plots_are_cut_and_stay_unique(tmp_path):
     for rate in (0.1, 0.2):
         run(tmp_path, optimizer__a_setting_with_a_name_that_leaves_no_room_for_bars=rate)
-    found = compare(*read_runs([tmp_path]))
-    (bars, *_) = panels(found)
+    comparison = compare(*read_runs([tmp_path]))
+    (bars, *_) = panels(comparison)
     labels = bars.variants["score"]["data"][0]["y"]
     assert len(set(labels)) == 2
     assert all(len(label) < 50 for label in labels)
 
 
-def test_costs_that_nobody_has_are_no_columns(tmp_path):
+def test_costs_that_no_run_has_are_no_columns(tmp_path):
     run(tmp_path, record={"peak_memory_mib": None})
     text = page(compare(*read_runs([tmp_path])), "")
     assert "peak MiB" not in text
@@ -90,15 +90,15 @@ def test_runs_without_pictures_have_no_gallery(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def shown(text, tmp_path_factory):
-    """What Chromium makes of the page, its gallery filtered to A right, B wrong."""
+def rendered(text, tmp_path_factory):
+    """The page rendered by Chromium, its gallery filtered to A right, B wrong."""
     if BROWSER is None:
         pytest.skip("no Chromium here")
     return opened(text + CHOOSE, tmp_path_factory.mktemp("page"), "--dump-dom")
 
 
-def test_a_browser_draws_everything_and_complains_of_nothing(shown):
-    document, complaints = shown
+def test_a_browser_draws_the_page_without_errors(rendered):
+    document, complaints = rendered
     assert not complaints
     body = document.split("</head>")[1]
     titles = re.findall(r"<h2>(.*?)</h2>", body)
@@ -109,12 +109,12 @@ def test_a_browser_draws_everything_and_complains_of_nothing(shown):
     assert HOSTILE.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") in body
 
 
-def test_the_gallery_is_filtered_to_what_a_got_right_and_b_wrong(shown, found):
-    document, _ = shown
-    said = [sample["said"] for sample in gallery(found)["samples"]]
-    expected = sum(a[1] >= 0.5 > b[1] for a, b, *_ in said)
-    assert 0 < expected < len(said)
-    assert f">{expected} of {len(said)}</span>" in document
+def test_the_gallery_filters_samples_that_a_solves_and_b_fails(rendered, comparison):
+    document, _ = rendered
+    predictions = [sample["predictions"] for sample in gallery(comparison)["samples"]]
+    expected = sum(a[1] >= 0.5 > b[1] for a, b, *_ in predictions)
+    assert 0 < expected < len(predictions)
+    assert f">{expected} of {len(predictions)}</span>" in document
     assert document.count('class="card"') == expected
     assert len(re.findall(r'class="right"[^>]*>A: yes', document)) == expected
     assert len(re.findall(r'class="wrong"[^>]*>B: no', document)) == expected

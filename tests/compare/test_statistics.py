@@ -27,7 +27,7 @@ IMAGE_EFFECT = [0.3, -0.1, -0.1, -0.1]  # of four images, on the difference
 
 
 def table(a=A, b=B, effect=IMAGE_EFFECT):
-    """A's runs, then B's; images move the runs of A only, all alike."""
+    """Compare runs of A with runs of B; images affect the runs of A only, all equally."""
     influence = np.array([effect] * len(a) + [[0.0] * len(effect)] * len(b))
     return Table(np.array([*a, *b]), influence)
 
@@ -66,32 +66,32 @@ def test_equal_seeds_have_an_interval_of_no_width():
 # The interval of a difference
 
 
-def test_the_interval_joins_seeds_and_images():
+def test_the_interval_combines_seeds_and_images():
     over_seeds = stats.t.ppf(0.975, 2) * np.std([0.05, 0.10, 0.15], ddof=1) / np.sqrt(3)
     over_images = stats.t.ppf(0.975, 3) * np.std(IMAGE_EFFECT, ddof=1) / np.sqrt(4)
-    found = compared()
-    assert found.interval.value == pytest.approx(0.1)
-    assert found.interval.half == pytest.approx(np.hypot(over_seeds, over_images), rel=1e-5)
+    gap = compared()
+    assert gap.interval.value == pytest.approx(0.1)
+    assert gap.interval.half == pytest.approx(np.hypot(over_seeds, over_images), rel=1e-5)
 
 
 def test_independent_arms_count_the_seeds_of_the_smaller_one():
-    found = compared(paired=False, b=[0.70, 0.60, 0.65, 0.61])
+    gap = compared(paired=False, b=[0.70, 0.60, 0.65, 0.61])
     error = np.sqrt(np.var(A, ddof=1) / 3 + np.var([0.70, 0.60, 0.65, 0.61], ddof=1) / 4)
     over_images = stats.t.ppf(0.975, 3) * np.std(IMAGE_EFFECT, ddof=1) / np.sqrt(4)
-    assert found.interval.half == pytest.approx(np.hypot(stats.t.ppf(0.975, 2) * error, over_images), rel=1e-5)
-    assert (found.seeds, found.paired) == (3, False)
+    assert gap.interval.half == pytest.approx(np.hypot(stats.t.ppf(0.975, 2) * error, over_images), rel=1e-5)
+    assert (gap.seeds, gap.paired) == (3, False)
 
 
-def test_seeds_that_agree_by_chance_leave_the_images_interval():
-    found = compared(a=[0.80, 0.80, 0.80], b=[0.70, 0.70, 0.70])
-    assert found.interval.half == pytest.approx(stats.t.ppf(0.975, 3) * np.std(IMAGE_EFFECT, ddof=1) / 2, rel=1e-5)
+def test_equal_seeds_leave_the_interval_over_images():
+    gap = compared(a=[0.80, 0.80, 0.80], b=[0.70, 0.70, 0.70])
+    assert gap.interval.half == pytest.approx(stats.t.ppf(0.975, 3) * np.std(IMAGE_EFFECT, ddof=1) / 2, rel=1e-5)
 
 
-def test_images_that_agree_leave_the_interval_over_seeds():
-    found = compared(effect=[0.0] * 4)
+def test_equal_images_leave_the_interval_over_seeds():
+    gap = compared(effect=[0.0] * 4)
     low, high = stats.t.interval(0.95, 2, 0.1, stats.sem([0.05, 0.10, 0.15]))
-    assert found.interval == pytest.approx((0.1, low, high), rel=1e-5)
-    assert found.p == pytest.approx(stats.ttest_1samp([0.05, 0.10, 0.15], 0).pvalue, rel=1e-4)
+    assert gap.interval == pytest.approx((0.1, low, high), rel=1e-5)
+    assert gap.p == pytest.approx(stats.ttest_1samp([0.05, 0.10, 0.15], 0).pvalue, rel=1e-4)
 
 
 def test_p_is_the_level_at_which_the_interval_touches_zero():
@@ -105,30 +105,30 @@ def test_p_is_the_level_at_which_the_interval_touches_zero():
 
 def test_p_is_below_5_per_cent_if_the_interval_excludes_zero():
     rng = np.random.default_rng(0)
-    found = [compared(a=0.75 + rng.normal(0, 0.03, 3), effect=rng.normal(0, 0.02, 4)) for _ in range(60)]
-    excluded = [abs(one.interval.value) > one.interval.half for one in found]
-    assert [one.p < 0.05 for one in found] == excluded
+    gaps = [compared(a=0.75 + rng.normal(0, 0.03, 3), effect=rng.normal(0, 0.02, 4)) for _ in range(60)]
+    excluded = [abs(gap.interval.value) > gap.interval.half for gap in gaps]
+    assert [gap.p < 0.05 for gap in gaps] == excluded
     assert 0 < sum(excluded) < 60
 
 
 def test_one_seed_is_judged_over_images_only():
-    found = compared(a=[0.75], b=[0.70])
-    assert found.seeds == 1
-    assert found.interval.half == pytest.approx(stats.t.ppf(0.975, 3) * np.std(IMAGE_EFFECT, ddof=1) / 2, rel=1e-5)
+    gap = compared(a=[0.75], b=[0.70])
+    assert gap.seeds == 1
+    assert gap.interval.half == pytest.approx(stats.t.ppf(0.975, 3) * np.std(IMAGE_EFFECT, ddof=1) / 2, rel=1e-5)
 
 
 def test_one_image_allows_no_interval():
-    found = compared(effect=[0.0])
-    assert (found.interval.half, found.p) == (np.inf, 1.0)
+    gap = compared(effect=[0.0])
+    assert (gap.interval.half, gap.p) == (np.inf, 1.0)
 
 
 def test_runs_that_agree_everywhere_do_not_differ():
-    found = compared(a=[1.0, 1.0], b=[1.0, 1.0], effect=[0.0] * 4)
-    assert (found.interval, found.p) == ((1.0 - 1.0, 0.0, 0.0), 1.0)
+    gap = compared(a=[1.0, 1.0], b=[1.0, 1.0], effect=[0.0] * 4)
+    assert (gap.interval, gap.p) == ((1.0 - 1.0, 0.0, 0.0), 1.0)
 
 
-def test_samples_of_one_image_are_one_piece_of_evidence():
-    """Eight equal answers about each of 50 images: the error is that of 50 images, not of 400."""
+def test_samples_of_one_image_count_as_one_observation():
+    """With eight equal answers per image, the error is that of the 50 images, not of 400 samples."""
     scores = np.random.default_rng(2).normal(0.5, 0.3, 50)
     effects = np.repeat(scores - scores.mean(), 8) / 400
     by_image = Table.of([Measured(scores.mean(), effects)], np.repeat(np.arange(50), 8))
@@ -138,13 +138,13 @@ def test_samples_of_one_image_are_one_piece_of_evidence():
 # The family
 
 
-def test_holm_multiplies_the_smallest_most_and_keeps_the_order():
+def test_holm_multiplies_the_smallest_p_most_and_keeps_order():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([[0.5, 0.9], [0.01, 0.02]]).tolist() == [[1.0, 1.0], [0.02, 0.02]]
     assert holm([]).tolist() == []
 
 
-def test_pairs_with_too_few_seeds_are_no_tests():
+def test_pairs_with_too_few_seeds_are_not_tested():
     assert family_p([0.01, 0.02, 0.001], [5, 5, 2], 3) == pytest.approx([0.02, 0.02, np.nan], nan_ok=True)
 
 
@@ -153,8 +153,8 @@ def test_a_claim_needs_seeds_by_the_number_of_methods(methods, seeds):
     assert least_seeds(methods) == seeds
 
 
-def test_least_seeds_is_where_coins_rarely_part_methods():
-    """Counted over all outcomes: one method's runs all show heads and another's all tails."""
+def test_least_seeds_bounds_separation_by_chance():
+    """Enumerates all outcomes: all runs of one method show heads, and all of another show tails."""
     heads = np.array(np.meshgrid(*[range(16)] * 4)).reshape(4, -1)  # four methods, four seeds: 16 outcomes each
     parted = (heads == 15).any(0) & (heads == 0).any(0)
     assert parted.mean() == pytest.approx(1 - 2 * (15 / 16) ** 4 + (14 / 16) ** 4)
@@ -163,9 +163,9 @@ def test_least_seeds_is_where_coins_rarely_part_methods():
 
 def test_shipped_sweeps_have_the_seeds_that_claims_need():
     for path in (ROOT / "sweeps").glob("*.yaml"):
-        found = yaml.safe_load(path.read_text())
-        if found["method"] == "grid":
-            lists = {key: len(one["values"]) for key, one in found["parameters"].items() if "values" in one}
+        sweep = yaml.safe_load(path.read_text())
+        if sweep["method"] == "grid":
+            lists = {key: len(entry["values"]) for key, entry in sweep["parameters"].items() if "values" in entry}
             seeds = lists.pop("seed_everything")
             assert seeds >= max(5, least_seeds(int(np.prod(list(lists.values()))))), path
 
@@ -173,13 +173,13 @@ def test_shipped_sweeps_have_the_seeds_that_claims_need():
 # How many seeds would decide
 
 
-def needed(found, tests=1, least=3):
-    return seeds_needed(found, tests, least)
+def needed(gap, tests=1, least=3):
+    return seeds_needed(gap, tests, least)
 
 
 def test_needed_seeds_are_the_first_with_a_power_of_80_per_cent():
-    found = compared(a=[0.75, 0.60, 0.80], effect=[0.004, -0.004, 0.002, -0.002])
-    value, over_seeds = found.interval.value, np.var([0.05, 0.0, 0.15], ddof=1)
+    gap = compared(a=[0.75, 0.60, 0.80], effect=[0.004, -0.004, 0.002, -0.002])
+    value, over_seeds = gap.interval.value, np.var([0.05, 0.0, 0.15], ddof=1)
     over_images = np.var([0.004, -0.004, 0.002, -0.002], ddof=1) / 4
 
     def decided(seeds):
@@ -188,7 +188,7 @@ def test_needed_seeds_are_the_first_with_a_power_of_80_per_cent():
         )
         return value > half + stats.norm.ppf(0.8) * np.sqrt(over_seeds / seeds + over_images)
 
-    assert needed(found, tests=5) == next(seeds for seeds in range(3, 99) if decided(seeds))
+    assert needed(gap, tests=5) == next(seeds for seeds in range(3, 99) if decided(seeds))
 
 
 def test_needed_seeds_are_never_below_those_of_a_claim():
@@ -199,7 +199,7 @@ def test_needed_seeds_above_fifty_are_not_counted():
     assert needed(compared(a=[0.75, 0.60, 0.61], effect=[0.0] * 4)) == 51
 
 
-def test_no_number_of_seeds_makes_up_for_images():
+def test_seeds_cannot_compensate_for_too_few_images():
     assert needed(compared(effect=[3.0, -1.0, -1.0, -1.0])) == np.inf
 
 
@@ -215,7 +215,7 @@ def test_two_seeds_claim_nothing():
 
 
 def test_a_true_gap_is_found():
-    assert rates(Truth([normal(1)] * 2, [5, 5], [10, 0]), 200).found > 0.95
+    assert rates(Truth([normal(1)] * 2, [5, 5], [10, 0]), 200).power > 0.95
 
 
 CRITICAL = {
@@ -236,9 +236,9 @@ CRITICAL = {
 @pytest.mark.slow
 @pytest.mark.parametrize("truth", CRITICAL.values(), ids=CRITICAL)
 def test_false_claims_and_misses_stay_within_bounds(truth):
-    found = rates(truth, 20_000)
-    assert found.false <= 0.055
-    assert found.covered >= 0.945
+    measured = rates(truth, 20_000)
+    assert measured.false <= 0.055
+    assert measured.covered >= 0.945
 
 
 def test_the_page_shows_the_tables_that_the_command_prints():

@@ -101,7 +101,7 @@ def test_a_perfect_caption_scores_1_but_cider_of_one_image_is_0():
     assert scores["CIDEr-D"].corpus == 0
 
 
-def test_a_part_of_an_index_weighs_words_anew():
+def test_a_part_of_an_index_computes_its_own_weights():
     part = References(REFERENCES).only(["cat", "dog"])
     fresh = References({key: REFERENCES[key] for key in ("cat", "dog")})
     hypotheses = {key: HYPOTHESES[key] for key in ("dog", "cat")}
@@ -129,10 +129,10 @@ def test_rewards_score_several_captions_by_weights_of_the_index():
         ({"x": "a", "y": "b"}, {"x": ["a"]}, "image 'y' has no references"),
         ({"x": "a"}, {"x": ["a"], "y": ["b"], "z": ["b"]}, "image 'y' has no hypothesis, nor have 1 others"),
         (["a"], [["a"], ["b"]], "image 1 has no hypothesis"),
-        ("a", [["a"]], "hypotheses: expected a caption an image, got 'a'"),
+        ("a", [["a"]], "hypotheses: expected one caption per image, got 'a'"),
     ],
 )
-def test_what_does_not_match_is_refused(hypotheses, references, message):
+def test_mismatched_captions_are_refused(hypotheses, references, message):
     with pytest.raises(InputError, match=message):
         score_captions(hypotheses, references)
 
@@ -151,14 +151,14 @@ def test_the_metric_equals_the_function_in_any_order_of_batches():
     assert np.array_equal(metric.rows()["BLEU-1"].samples, whole["BLEU-1"].samples)
 
 
-def test_the_metric_scores_the_part_of_the_images_that_it_saw():
+def test_the_metric_scores_only_the_images_that_were_added():
     metric = CaptionScores(References(REFERENCES), ["CIDEr-D"])
     metric.update(["cat", "dog"], [HYPOTHESES["cat"], HYPOTHESES["dog"]])
     part = {key: REFERENCES[key] for key in ("dog", "cat")}
     assert metric.compute()["CIDEr-D"] == cider_d({key: HYPOTHESES[key] for key in part}, part).corpus
 
 
-def test_the_metric_refuses_what_cannot_be_scored():
+def test_the_metric_refuses_mismatched_images():
     metric = CaptionScores(REFERENCES)
     with pytest.raises(InputError, match="image 'cow' has no references"):
         metric.update(["cow"], ["a cow"])
@@ -166,7 +166,7 @@ def test_the_metric_refuses_what_cannot_be_scored():
         metric.update(["dog", "cat"], ["a dog"])
     metric.update(["dog"], ["a dog"])
     metric.update(["dog"], ["a dog"])
-    with pytest.raises(InputError, match="image 'dog' was given two hypotheses"):
+    with pytest.raises(InputError, match="image 'dog' has two hypotheses"):
         metric.compute()
 
 

@@ -1,4 +1,4 @@
-"""Accuracy and macro-F1 against values worked out by hand, and against scikit-learn where it is installed."""
+"""Accuracy and macro-F1 against values worked out by hand, and against scikit-learn if it is installed."""
 
 import random
 

@@ -51,18 +51,18 @@ def test_a_stem_counts_less_than_a_word_and_other_words_nothing():
     assert 1 == exact > stem > none == 0
 
 
-def test_synonyms_count_where_wordnet_is_at_hand():
+def test_synonyms_count_if_wordnet_is_installed():
     if "synonym" not in meteor_modules():
         pytest.skip('WordNet is not here: nltk.download("wordnet")')
     with_synonyms = meteor_score(["a sofa"], [["the couch"]])
     assert with_synonyms.corpus > meteor_score(["a sofa"], [["the couch"]], EXACT_STEM).corpus == 0
 
 
-def test_the_name_says_which_modules_were_used():
+def test_the_name_states_the_modules():
     assert meteor_name(EXACT_STEM) == "METEOR-approx(exact+stem)"
 
 
-def test_what_cannot_be_scored_is_refused():
+def test_unknown_modules_and_mismatches_are_refused():
     with pytest.raises(InputError, match="'paraphrase' is not one of exact, stem, synonym"):
         meteor_score(["a"], [["a"]], ("exact", "paraphrase"))
     with pytest.raises(InputError, match="image 1 has no hypothesis"):

@@ -42,7 +42,7 @@ def test_every_flickr8k_caption_equals_the_jar(split):
         (" . ", ""),
     ],
 )
-def test_what_may_surprise(caption, tokens):
+def test_unexpected_results_equal_the_jar(caption, tokens):
     assert ptb_tokenise(caption) == tokens
 
 
@@ -69,7 +69,7 @@ def test_line_ends_inside_a_caption_count_as_a_blank(end):
     )
 
 
-def test_a_chunk_depends_on_its_neighbour_only_where_it_must():
+def test_a_chunk_depends_on_its_neighbour_only_if_necessary():
     assert ptb_tokenise_all(["1 1/2", "1", "1/2", "plan B. The", "plan B.", "plan B. the"]) == [
         "1\u00a01/2",
         "1",

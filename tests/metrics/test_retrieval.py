@@ -47,7 +47,7 @@ def test_folds_are_averaged():
         ([[1.0, 2.0], [1.0, 2.0]], [[True, False], [False, False]], "query 1 has no relevant item"),
     ],
 )
-def test_what_cannot_be_ranked_is_refused(similarity, relevant, message):
+def test_invalid_similarities_are_refused(similarity, relevant, message):
     with pytest.raises(InputError, match=message):
         best_ranks(similarity, relevant)
 

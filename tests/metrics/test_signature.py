@@ -34,7 +34,7 @@ def test_different_figures_have_different_signatures():
     assert len(set(lines)) == 6
 
 
-def test_what_cannot_be_signed_is_refused():
+def test_unknown_figures_and_separators_are_refused():
     with pytest.raises(InputError, match="figure: 'SPICE' is not one of"):
         signature_of("SPICE", split="test")
     with pytest.raises(InputError, match="split: 'a|b' contains"):

@@ -37,7 +37,7 @@ def test_score(rule, prediction, counts, official, before, always):
 
 
 def witness_normalise(text, words=True):
-    """The script's steps, retold plainly."""
+    """The steps of the script, written plainly."""
     original = text
     for mark in [
         ";",
@@ -70,8 +70,8 @@ def witness_normalise(text, words=True):
         return text
     digits = {"none": "0", "zero": "0", "one": "1", "two": "2", "three": "3", "four": "4", "five": "5"}
     digits |= {"six": "6", "seven": "7", "eight": "8", "nine": "9", "ten": "10"}
-    kept = [digits.get(word, word) for word in text.lower().split()]
-    return " ".join(CONTRACTIONS.get(word, word) for word in kept if word not in ("a", "an", "the"))
+    words = [digits.get(word, word) for word in text.lower().split()]
+    return " ".join(CONTRACTIONS.get(word, word) for word in words if word not in ("a", "an", "the"))
 
 
 def witness_score(prediction, answers, protocol):
@@ -96,7 +96,7 @@ def witness_score(prediction, answers, protocol):
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_random_answers_score_as_the_script_retold(protocol):
+def test_random_answers_score_as_in_the_script(protocol):
     rng = random.Random(0)
     pieces = [
         "yes",
@@ -140,13 +140,13 @@ def test_a_split_is_scored_by_row_and_shown_in_percent():
     ("prediction", "answers", "protocol", "message"),
     [
         ("yes", [], "official", "the list is empty"),
-        ("yes", "yes", "official", "one string an annotator"),
+        ("yes", "yes", "official", "one string per annotator"),
         ("yes", ["yes", None], "official", "got None among them"),
         (None, ["yes"], "official", "empty string for no answer"),
         ("yes", ["yes"], "2021", "'2021' is not one of official, pre-2021, always"),
     ],
 )
-def test_what_cannot_be_scored_is_refused(prediction, answers, protocol, message):
+def test_invalid_arguments_are_refused(prediction, answers, protocol, message):
     with pytest.raises(InputError, match=message):
         vqa_accuracy(prediction, answers, protocol)
 
@@ -171,7 +171,7 @@ def test_the_metric_equals_the_function_and_can_be_reset():
         metric.compute()
 
 
-def test_a_process_without_samples_counts_for_nothing():
+def test_a_process_without_samples_does_not_change_the_figure():
     busy = VQAAccuracy()
     busy.update(["yes", "no"], [["yes"] * 10, ["yes"] * 10])
     idle = VQAAccuracy(

@@ -26,9 +26,9 @@ def spec(folder, parameters, **changes):
 
 
 def draws(folder, count=400, **about):
-    (one,) = spec(folder, {"x": about}).parameters
+    (parameter,) = spec(folder, {"x": about}).parameters
     rng = random.Random(0)
-    return [drawn(one, rng) for _ in range(count)]
+    return [drawn(parameter, rng) for _ in range(count)]
 
 
 # Distributions
@@ -39,16 +39,16 @@ def test_a_choice_draws_its_values(tmp_path):
     assert set(draws(tmp_path, value=7)) == {7}
 
 
-def test_probabilities_are_kept(tmp_path):
-    found = draws(tmp_path, values=["a", "b"], probabilities=[0.9, 0.1])
-    assert 0.85 < found.count("a") / len(found) < 0.95
+def test_values_follow_their_probabilities(tmp_path):
+    values = draws(tmp_path, values=["a", "b"], probabilities=[0.9, 0.1])
+    assert 0.85 < values.count("a") / len(values) < 0.95
 
 
-def test_bounds_that_are_whole_numbers_give_whole_numbers(tmp_path):
+def test_integer_bounds_give_integers(tmp_path):
     assert set(draws(tmp_path, min=1, max=3)) == {1, 2, 3}
-    found = draws(tmp_path, min=0, max=0.5)
-    assert all(isinstance(value, float) and 0 <= value <= 0.5 for value in found)
-    assert 0.2 < statistics.mean(found) < 0.3
+    values = draws(tmp_path, min=0, max=0.5)
+    assert all(isinstance(value, float) and 0 <= value <= 0.5 for value in values)
+    assert 0.2 < statistics.mean(values) < 0.3
 
 
 @pytest.mark.parametrize(
@@ -62,10 +62,10 @@ def test_bounds_that_are_whole_numbers_give_whole_numbers(tmp_path):
         ({"distribution": "normal", "mu": 5, "sigma": 2}, -10, 20, 5),
     ],
 )
-def test_the_median_and_the_ends_are_those_of_the_distribution(tmp_path, about, low, high, middle):
-    found = draws(tmp_path, **about)
-    assert low * 0.999 <= min(found) <= max(found) <= high * 1.001
-    assert statistics.median(found) == pytest.approx(middle, rel=0.35)
+def test_median_and_range_match_the_distribution(tmp_path, about, low, high, middle):
+    values = draws(tmp_path, **about)
+    assert low * 0.999 <= min(values) <= max(values) <= high * 1.001
+    assert statistics.median(values) == pytest.approx(middle, rel=0.35)
 
 
 @pytest.mark.parametrize(
@@ -78,24 +78,24 @@ def test_the_median_and_the_ends_are_those_of_the_distribution(tmp_path, about, 
     ],
 )
 def test_rounded_distributions_give_multiples(tmp_path, about, step):
-    found = set(draws(tmp_path, **about))
-    assert len(found) > 3
-    assert all(value / step == pytest.approx(round(value / step)) for value in found)
-    assert all(isinstance(value, int) for value in found) == float(step).is_integer()
+    values = set(draws(tmp_path, **about))
+    assert len(values) > 3
+    assert all(value / step == pytest.approx(round(value / step)) for value in values)
+    assert all(isinstance(value, int) for value in values) == float(step).is_integer()
 
 
 def test_nested_parameters_are_dotted(tmp_path):
-    found = spec(
+    sweep = spec(
         tmp_path,
         {"model": {"parameters": {"dropout": {"values": [0, 1]}, "deep": {"parameters": {"a": {"value": 1}}}}}},
     )
-    assert [one.key for one in found.parameters] == ["model.dropout", "model.deep.a"]
+    assert [parameter.key for parameter in sweep.parameters] == ["model.dropout", "model.deep.a"]
 
 
 # Grids and budgets
 
 
-def test_a_grid_is_every_combination_the_last_fastest(tmp_path):
+def test_a_grid_varies_the_last_parameter_fastest(tmp_path):
     grid = {
         "a": {"values": [1, 2]},
         "b": {"min": 0, "max": 1},
@@ -113,26 +113,26 @@ def test_a_grid_is_every_combination_the_last_fastest(tmp_path):
 
 
 def test_every_model_gets_the_whole_budget(tmp_path):
-    found = spec(tmp_path, {"model.class_path": {"values": ["Early", "x.Late"]}, "y": {"min": 0, "max": 9}}, run_cap=7)
-    parts = found.split("model")
-    assert [(one.name, one.cap) for one in parts] == [("sweep-early", 7), ("sweep-late", 7)]
-    assert [one.parameters[0].grid() for one in parts] == [("Early",), ("x.Late",)]
-    assert all(one.parameters[1] == found.parameters[1] for one in parts)
-    with pytest.raises(InputError, match="--per y: name a parameter"):
-        found.split("y")
+    sweep = spec(tmp_path, {"model.class_path": {"values": ["Early", "x.Late"]}, "y": {"min": 0, "max": 9}}, run_cap=7)
+    parts = sweep.split("model")
+    assert [(part.name, part.cap) for part in parts] == [("sweep-early", 7), ("sweep-late", 7)]
+    assert [part.parameters[0].grid() for part in parts] == [("Early",), ("x.Late",)]
+    assert all(part.parameters[1] == sweep.parameters[1] for part in parts)
+    with pytest.raises(InputError, match="--per y must name a parameter"):
+        sweep.split("y")
 
 
 def test_early_termination_by_first_or_by_last_iteration(tmp_path):
     words = {"x": {"value": 1}}
     assert spec(tmp_path, words, early_terminate={"type": "hyperband", "min_iter": 3}).early == (3, 3)
-    found = spec(tmp_path, words, early_terminate={"type": "hyperband", "max_iter": 27, "s": 2, "eta": 3})
-    assert found.early == (3, 3)
+    sweep = spec(tmp_path, words, early_terminate={"type": "hyperband", "max_iter": 27, "s": 2, "eta": 3})
+    assert sweep.early == (3, 3)
 
 
 # Commands
 
 
-def test_macros_are_filled_in_as_wandb_does(tmp_path, monkeypatch):
+def test_macros_are_replaced_as_by_wandb(tmp_path, monkeypatch):
     monkeypatch.setenv("PLACE", "here")
     command = [
         "${env}",
@@ -143,41 +143,41 @@ def test_macros_are_filled_in_as_wandb_does(tmp_path, monkeypatch):
         "${args_json}",
         "${envvar:PLACE}",
     ]
-    found = spec(tmp_path, {"a.b": {"value": 1}}, command=command, program="train.py")
-    words = found.words({"a.b": 1}, Path("f.json"))
+    sweep = spec(tmp_path, {"a.b": {"value": 1}}, command=command, program="train.py")
+    words = sweep.words({"a.b": 1}, Path("f.json"))
     assert words == [sys.executable, "-u", "train.py", "--a.b=1", "a.b=1", '{"a.b": 1}', "here"]
 
 
-def test_velm_is_this_velm(tmp_path):
-    found = spec(tmp_path, {"a": {"value": 1}}, command=["velm", "fit", "--config", "${args_json_file}"])
-    assert found.words({}, Path("f.json")) == [sys.executable, "-m", "velm_lightning", "fit", "--config", "f.json"]
+def test_the_command_velm_runs_this_package(tmp_path):
+    sweep = spec(tmp_path, {"a": {"value": 1}}, command=["velm", "fit", "--config", "${args_json_file}"])
+    assert sweep.words({}, Path("f.json")) == [sys.executable, "-m", "velm_lightning", "fit", "--config", "f.json"]
 
 
-# Refusals
+# Errors
 
 
 @pytest.mark.parametrize(
-    ("parameters", "changes", "told"),
+    ("parameters", "changes", "message"),
     [
         ({"x": {"min": "1e-5", "max": 1}}, {}, r"parameters.x.min: YAML reads '1e-5' as text: write .* 1.0e-5"),
         ({"x": {"min": 2, "max": 1}}, {}, "parameters.x: min 2 and max 1 .* must be min <= max"),
         ({"x": {"min": 0, "max": 1, "distribution": "log_uniform_values"}}, {}, "must be 0 < min <= max"),
         ({"x": {"min": 0, "max": 1000, "distribution": "log_uniform"}}, {}, "1000 is an exponent of e"),
         ({"x": {"distribution": "gamma", "min": 0, "max": 1}}, {}, "distribution: 'gamma' is not one of"),
-        ({"x": {"values": [1, 2], "probabilities": [0.5, 0.6]}}, {}, "one a value and sum to 1"),
+        ({"x": {"values": [1, 2], "probabilities": [0.5, 0.6]}}, {}, "must be one number per value and sum to 1"),
         ({"x": {"values": []}}, {}, "must be a list of one or more"),
         ({"x": 3}, {}, "parameters.x: 3 needs `value`"),
         ({"x": {"min": 0.1, "max": 1}}, {"method": "grid"}, "parameters.x: a grid needs `values`, not a uniform"),
         ({"x": {"value": 1}}, {"method": "guess"}, "method: 'guess' is not one of"),
-        ({"x": {"value": 1}}, {"run_cap": None}, "run_cap: a random sweep without one would never end"),
-        ({"x": {"value": 1}}, {"run_cap": 0}, "run_cap: 0 must be"),
-        ({"x": {"value": 1}}, {"early_terminate": {"type": "median"}}, "not of type hyperband"),
-        ({"x": {"value": 1}}, {"metric": {"goal": "up"}}, "metric: .* needs a name"),
-        ({"x": {"value": 1}}, {"budget": 3}, "budget: is no part of a sweep file"),
+        ({"x": {"value": 1}}, {"run_cap": None}, "run_cap: is missing, and a random sweep would never end"),
+        ({"x": {"value": 1}}, {"run_cap": 0}, "run_cap must be a whole number of at least 1, got 0"),
+        ({"x": {"value": 1}}, {"early_terminate": {"type": "median"}}, "must be of `type: hyperband`"),
+        ({"x": {"value": 1}}, {"metric": {"goal": "up"}}, "metric: .* needs a `name`"),
+        ({"x": {"value": 1}}, {"budget": 3}, "budget: is not a key of a sweep file"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_used_is_named(tmp_path, parameters, changes, told):
-    with pytest.raises(InputError, match=rf"sweep\.yaml: .*{told}"):
+def test_an_unusable_entry_is_named(tmp_path, parameters, changes, message):
+    with pytest.raises(InputError, match=rf"sweep\.yaml: .*{message}"):
         spec(tmp_path, parameters, **changes)
 
 
@@ -185,17 +185,17 @@ def test_what_cannot_be_used_is_named(tmp_path, parameters, changes, told):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_every_sweep_that_is_shipped_fits_the_command_line(path, monkeypatch, tmp_path, capsys):
-    """The first trial of each is parsed as its command would, and its settings arrive."""
-    found = read_spec(path)
-    rehearse(found)
-    assert f"# {path.stem}: {found.method}" in capsys.readouterr().out
-    assert found.name == path.stem
+def test_every_shipped_sweep_fits_the_command_line(path, monkeypatch, tmp_path, capsys):
+    """The command line parses the first trial of each sweep, and the config holds its settings."""
+    sweep = read_spec(path)
+    rehearse(sweep)
+    assert f"# {path.stem}: {sweep.method}" in capsys.readouterr().out
+    assert sweep.name == path.stem
     rng = random.Random(1)
-    config = {one.key: drawn(one, rng) for one in found.parameters}
+    config = {parameter.key: drawn(parameter, rng) for parameter in sweep.parameters}
     args = tmp_path / "args.json"
     args.write_text(json.dumps(config))
-    words = found.words(config, args)
+    words = sweep.words(config, args)
     assert words[:4] == [sys.executable, "-m", "velm_lightning", "fit"]
     monkeypatch.chdir(ROOT)
     parsed = prepared(monkeypatch, *words[3:], build=False).config["fit"]
@@ -204,5 +204,5 @@ def test_every_sweep_that_is_shipped_fits_the_command_line(path, monkeypatch, tm
         assert (arrived.rpartition(".")[2] if key.endswith("class_path") else arrived) == value
 
 
-def test_there_are_sweeps():
+def test_sweeps_are_shipped():
     assert {path.stem for path in FILES} >= {"vqa_fusion", "vqa_bayes", "captioning_fusion"}

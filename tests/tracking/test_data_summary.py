@@ -89,12 +89,12 @@ def test_texts_of_the_data_are_no_markup_in_the_table(run, capsys, text):
 
 
 def test_the_majority_is_computed_again_from_the_rows(run):
-    figures = {one.name: one for one in verify(run.folder)}
+    figures = {figure.name: figure for figure in verify(run.folder)}
     assert figures["majority · score"].agrees
     floors = json.loads((run.folder / "run.json").read_text())["floors"]
     floors["val"]["majority"]["score"] = 0.5
     run.update(floors=floors)
-    assert [one.name for one in verify(run.folder) if not one.agrees] == ["majority · score"]
+    assert [figure.name for figure in verify(run.folder) if not figure.agrees] == ["majority · score"]
 
 
 def test_a_summary_states_sizes_and_floors_of_each_split():

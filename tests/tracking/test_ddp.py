@@ -42,8 +42,8 @@ def run(*words, cwd):
 def fit(folder, world, batch_size, encoder=VIT):
     words = [*WORDS, *encoder, f"--data.batch_size={batch_size}", "--trainer.max_epochs=1"]
     run("fit", *words, *processes(world), cwd=folder)
-    (found,) = (folder / "runs" / "vqa").iterdir()
-    return found
+    (run_folder,) = (folder / "runs" / "vqa").iterdir()
+    return run_folder
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +67,9 @@ def rows(folder, split):
 
 
 def test_two_processes_leave_one_run(by_two):
-    found = record(by_two)
-    assert (found["status"], found["world_size"], found["steps"]) == ("finished", 2, 8)
-    assert found["devices"] == "2 x cpu"
+    result = record(by_two)
+    assert (result["status"], result["world_size"], result["steps"]) == ("finished", 2, 8)
+    assert result["devices"] == "2 x cpu"
     assert {path.name for path in (by_two / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
 
 

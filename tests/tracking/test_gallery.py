@@ -10,10 +10,12 @@ from velm_lightning.tracking.gallery import GalleryEntry, draw_sheet
 from velm_lightning.types import Prediction
 
 
-def shown(said="a $5 {bill} on a_table \\frac", looked=True):
+def entry(prediction="a $5 {bill} on a_table \\frac", attended=True):
     picture = np.full((16, 24, 3), (250, 10, 10), np.uint8)
-    heat = np.full((16, 24, 3), (10, 10, 250), np.uint8) if looked else None
-    return GalleryEntry(picture, heat, Prediction("a", "", "what? " * 60, said, ("x",) * 5, float("nan"), 0.5, 0.1))
+    heat = np.full((16, 24, 3), (10, 10, 250), np.uint8) if attended else None
+    return GalleryEntry(
+        picture, heat, Prediction("a", "", "what? " * 60, prediction, ("x",) * 5, float("nan"), 0.5, 0.1)
+    )
 
 
 def colours(sheet):
@@ -25,18 +27,18 @@ def colours(sheet):
 
 @pytest.mark.parametrize("count", [1, 3, 5])
 def test_a_sheet_shows_every_image_and_heat_map(count):
-    one, many = colours(draw_sheet([shown()])), colours(draw_sheet([shown()] * count))
-    assert min(one) > 1000
-    for alone, together in zip(one, many, strict=True):
-        assert together == pytest.approx(alone * count, rel=0.15)
+    single, several = colours(draw_sheet([entry()])), colours(draw_sheet([entry()] * count))
+    assert min(single) > 1000
+    for pixels, total in zip(single, several, strict=True):
+        assert total == pytest.approx(pixels * count, rel=0.15)
 
 
 @pytest.mark.parametrize("text", ["[/b]", "$\\\\frac$", "$", "a $x_1$ ^ %"])
 def test_any_text_can_be_a_title(text):
-    assert min(colours(draw_sheet([shown(said=text)]))) > 1000
+    assert min(colours(draw_sheet([entry(prediction=text)]))) > 1000
 
 
 def test_images_are_shown_without_maps():
-    picture, heat = colours(draw_sheet([shown(said="", looked=False)]))
+    picture, heat = colours(draw_sheet([entry(prediction="", attended=False)]))
     assert picture > 1000
     assert heat == 0

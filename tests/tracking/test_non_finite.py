@@ -52,9 +52,10 @@ def fit(on_nan, **settings):
 def test_a_step_with_a_nan_gradient_is_skipped(settings, capsys):
     guard, weights = fit("skip", **settings)
     assert guard.skipped == 1
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     step = 0 if "accumulate_grad_batches" in settings else 1
-    assert f"skipped: the loss of step {step} is finite and its gradient is not, in task.head.0.bias: the samp" in told
+    message = f"skipped: the loss of step {step} is finite and its gradient is not, in task.head.0.bias: the samp"
+    assert message in output
     assert all(after.isfinite().all() for after in weights)
     steps = [not torch.equal(before, after) for before, after in zip(weights, weights[1:], strict=False)]
     assert steps == ([False, False, True, False, True] if step == 0 else [False, True, True, True, True])
@@ -68,8 +69,8 @@ def test_a_nan_gradient_stops_the_run():
 def test_clipping_uses_the_norm_that_was_checked():
     model, again = (tiny.fusion() for _ in range(2))
     again.load_state_dict(model.state_dict())
-    for one in (model, again):
-        for i, parameter in enumerate(one.parameters()):
+    for module in (model, again):
+        for i, parameter in enumerate(module.parameters()):
             parameter.grad = torch.full_like(parameter, float(i))
     norm = model.gradient_norm().clone()
     model.configure_gradient_clipping(None, 1.0, "norm")

@@ -33,7 +33,7 @@ def predicted(folder, task, samples):
 
 
 def test_predictions_of_retrieval_hold_ranks(tmp_path):
-    samples = [one._replace(text="", references=(one.target,)) for one in tiny.translations()]
+    samples = [sample._replace(text="", references=(sample.target,)) for sample in tiny.translations()]
     pairs = CaptionPairs(tiny.Samples(train=samples, test=samples))
     rows = predicted(tmp_path, Retrieval(width=6), pairs)
     assert {row["group"] for row in rows} == {"text to image", "image to text"}

@@ -74,15 +74,15 @@ def test_ranks_with_different_ids_agree_on_one(tmp_path):
 
 
 def test_several_processes_can_share_a_lock(tmp_path):
-    one, two, three = (Run(tmp_path) for _ in range(3))
-    assert one.claim(shared=True)
-    assert two.claim(shared=True)
-    assert not three.claim()
-    one.release()
-    two.release()
-    assert three.claim()
-    assert not one.claim(shared=True)
-    three.release()
+    first, second, third = (Run(tmp_path) for _ in range(3))
+    assert first.claim(shared=True)
+    assert second.claim(shared=True)
+    assert not third.claim()
+    first.release()
+    second.release()
+    assert third.claim()
+    assert not first.claim(shared=True)
+    third.release()
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".", "/tmp"])
@@ -94,9 +94,9 @@ def test_an_experiment_is_one_folder_name(tmp_path, name):
 def test_the_run_of_a_checkpoint_is_found(tmp_path):
     run = Run.create(tmp_path, "vqa", "x")
     run.update(seed=3)
-    found = Run.of_checkpoint(run.folder / "checkpoints" / "best.ckpt")
-    assert found is not None
-    assert (found.folder.resolve(), found.record["seed"]) == (run.folder.resolve(), 3)
+    reopened = Run.of_checkpoint(run.folder / "checkpoints" / "best.ckpt")
+    assert reopened is not None
+    assert (reopened.folder.resolve(), reopened.record["seed"]) == (run.folder.resolve(), 3)
     assert Run.of_checkpoint(tmp_path / "elsewhere" / "model.ckpt") is None
 
 

@@ -65,16 +65,16 @@ def rows(folder):
 
 def test_a_row_counts_all_micro_batches_of_its_window(tmp_path, monkeypatch):
     fit(tmp_path, monkeypatch, max_epochs=2, accumulate_grad_batches=2, log_every_n_steps=3)
-    found = rows(tmp_path)
-    assert len(found) == 2, "three steps per epoch, the last with one micro-batch"
+    logged = rows(tmp_path)
+    assert len(logged) == 2, "three steps per epoch, the last with one micro-batch"
     # Per epoch: 5 batches, 10 samples. The first batch takes 10 seconds; the 100 of an evaluation do not count.
-    assert [float(row["train/samples_per_second"]) for row in found] == pytest.approx([10 / 14, 10 / 5])
+    assert [float(row["train/samples_per_second"]) for row in logged] == pytest.approx([10 / 14, 10 / 5])
 
 
 def test_evaluation_within_an_epoch_takes_no_time(tmp_path, monkeypatch):
     fit(tmp_path, monkeypatch, max_epochs=2, val_check_interval=2, log_every_n_steps=5)
-    found = [float(row["train/samples_per_second"]) for row in rows(tmp_path)]
-    assert found[1] == pytest.approx(2, rel=0.5)
+    logged = [float(row["train/samples_per_second"]) for row in rows(tmp_path)]
+    assert logged[1] == pytest.approx(2, rel=0.5)
 
 
 def test_the_record_excludes_the_time_before_the_first_row(tmp_path, monkeypatch):

@@ -20,15 +20,15 @@ FIT = ["fit", "--config", str(CONF / "vqa.yaml"), *WORDS]
 
 @pytest.fixture
 def server():
-    one = WandbServer()
-    yield one
-    one.close()
+    server = WandbServer()
+    yield server
+    server.close()
 
 
 def wandb(*words, cwd, **environment):
     command = [sys.executable, "-m", "wandb", *map(str, words)]
-    found = os.environ | environment
-    return subprocess.run(command, cwd=cwd, env=found, capture_output=True, text=True, timeout=100, check=False)
+    variables = os.environ | environment
+    return subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, timeout=100, check=False)
 
 
 def only(folder):
@@ -99,22 +99,22 @@ def test_a_resumed_run_is_one_run_with_every_step_once(server, tmp_path):
 def test_a_wandb_agent_runs_a_shipped_sweep_file(server, tmp_path):
     """The sweep file is unchanged except for a smaller model; the server sends one trial."""
     shutil.copytree(CONF, tmp_path / "conf")
-    found = yaml.safe_load((CONF.parent / "sweeps" / "vqa_fusion.yaml").read_text())
+    sweep = yaml.safe_load((CONF.parent / "sweeps" / "vqa_fusion.yaml").read_text())
     file = tmp_path / "vqa_fusion.yaml"
     script = Path(sys.executable).parent
-    file.write_text(yaml.safe_dump(found | {"command": [*found["command"], *WORDS]}, sort_keys=False))
+    file.write_text(yaml.safe_dump(sweep | {"command": [*sweep["command"], *WORDS]}, sort_keys=False))
     environment = server.environment | {"PATH": f"{script}{os.pathsep}{os.environ['PATH']}"}
     made = wandb("sweep", "--project", "vqa", file, cwd=tmp_path, **environment)
     assert made.returncode == 0, made.stderr
     ((ident, config),) = server.sweeps.items()
-    assert yaml.safe_load(config)["parameters"] == found["parameters"]
+    assert yaml.safe_load(config)["parameters"] == sweep["parameters"]
     args = {"seed_everything": 3, "model.class_path": "LateFusion", "tracking.experiment": "vqa_fusion"}
     job = {"type": "run", "run_id": "trial1", "program": "velm", "args": {key: {"value": args[key]} for key in args}}
     server.jobs = [job]
     agent = wandb("agent", f"me/p/{ident}", cwd=tmp_path, **environment)
-    found = list((tmp_path / "runs" / "vqa_fusion").glob("*/run.json"))
-    assert len(found) == 1, agent.stderr
-    record = json.loads(found[0].read_text())
+    records = list((tmp_path / "runs" / "vqa_fusion").glob("*/run.json"))
+    assert len(records) == 1, agent.stderr
+    record = json.loads(records[0].read_text())
     assert (record["status"], record["seed"]) == ("finished", 3)
     assert record["model"]["class_path"].endswith("LateFusion")
     assert server.runs["trial1"]["sweep"] == ident

@@ -81,9 +81,9 @@ def test_all_data_is_on_disk_if_the_server_disappears(server, here, capsys, monk
     assert here(*ONLINE, "--trainer.callbacks+=helpers.faults.Happening", "--trainer.callbacks.step=2") == 0
     left = finished(tmp_path, without)
     assert "W&B has not received all data of this run" in capsys.readouterr().out
-    (kept,) = left.folder.glob("wandb/run-*")
+    (offline_run,) = left.folder.glob("wandb/run-*")
     later = WandbServer()
-    synced = wandb("sync", "--include-online", kept, cwd=tmp_path, **later.environment)
+    synced = wandb("sync", "--include-online", offline_run, cwd=tmp_path, **later.environment)
     later.close()
     assert synced.returncode == 0, synced.stderr
     (run,) = later.runs.values()

@@ -55,21 +55,21 @@ def run(options: argparse.Namespace) -> None:
     batch = prompts(options.batch_size, options.prompt, options.words).to(device)
     length = options.length
     sizes = f"{count(model):.1f}M parameters (GPT-2: {count(twin):.1f}M)"
-    table = Table(title=f"{sizes}, {where(device)}, {options.prompt} + {length} words")
+    table = Table(title=f"{sizes}, {device_name(device)}, {options.prompt} + {length} words")
     for name in ("", "words/s", "cached velm / this", "same words"):
         table.add_column(name, justify="right")
     beam = BeamSearch(options.beams, early_stopping=False, max_length=length)
     for name, decoding, beams in (("greedy", Greedy(length), 1), (f"beam {options.beams}", beam, options.beams)):
-        ways = {
+        methods = {
             "velm, cached": partial(ours, model, batch, decoding, CachedSteps),
             "velm, uncached": partial(ours, model, batch, decoding, UncachedSteps),
             "transformers": partial(theirs, twin, batch, length, beams, model.vocabulary),
         }
-        times, outputs = in_turns(list(ways.values()), options.turns)
-        for way, taken, output in zip(ways, times, outputs, strict=True):
+        times, outputs = in_turns(list(methods.values()), options.turns)
+        for method, taken, output in zip(methods, times, outputs, strict=True):
             speed = options.batch_size * length / statistics.median(taken)
             table.add_row(
-                f"{name}, {way}",
+                f"{name}, {method}",
                 f"{speed:,.0f}",
                 in_short(ratios(taken, times[0])),
                 f"{agreement(outputs[0], output):.0%}",
@@ -124,14 +124,14 @@ def gpt2_of(model: TextOnly) -> Any:
         twin.transformer.wpe.weight.copy_(text.position)
         twin.lm_head.weight.copy_(text.embedding.weight.roll(-1, dims=1))  # as ``projection`` does
         twin.transformer.ln_f.load_state_dict(text.norm.state_dict())
-        for theirs_, ours_ in zip(twin.transformer.h, text.layers, strict=True):
-            theirs_.ln_1.load_state_dict(ours_.norm_self.state_dict())
-            theirs_.ln_2.load_state_dict(ours_.norm_out.state_dict())
-            attention, forward = ours_.self_attention, ours_.feed_forward
-            _fill(theirs_.attn.c_attn, attention.query, attention.key_value)
-            _fill(theirs_.attn.c_proj, attention.out)
-            _fill(theirs_.mlp.c_fc, forward[0])
-            _fill(theirs_.mlp.c_proj, forward[2])
+        for gpt2_layer, layer in zip(twin.transformer.h, text.layers, strict=True):
+            gpt2_layer.ln_1.load_state_dict(layer.norm_self.state_dict())
+            gpt2_layer.ln_2.load_state_dict(layer.norm_out.state_dict())
+            attention, forward = layer.self_attention, layer.feed_forward
+            _fill(gpt2_layer.attn.c_attn, attention.query, attention.key_value)
+            _fill(gpt2_layer.attn.c_proj, attention.out)
+            _fill(gpt2_layer.mlp.c_fc, forward[0])
+            _fill(gpt2_layer.mlp.c_proj, forward[2])
     return twin
 
 
@@ -182,6 +182,6 @@ def count(model: nn.Module) -> float:
     return sum(p.numel() for p in text.parameters()) / 1e6
 
 
-def where(device: str) -> str:
+def device_name(device: str) -> str:
     """Return the name of the GPU, or the number of threads."""
     return torch.cuda.get_device_name() if device == "cuda" else f"{torch.get_num_threads()} threads"

@@ -54,12 +54,12 @@ def run(options: argparse.Namespace) -> None:
         splits = variants(data)
         times: dict[str, list[float]] = {name: [] for name in splits}
         for turn in range(options.turns + 1):  # the first turn warms up
-            forth = turn % 2 == 0
-            for name in splits if forth else reversed(splits):
+            forwards = turn % 2 == 0
+            for name in splits if forwards else reversed(splits):
                 seconds = epoch(model, data, splits[name], turn)
                 if turn:
                     times[name].append(seconds)
-    report(model, splits["kept"], times)
+    report(model, splits["cached"], times)
 
 
 class _Questions(ShapeScenes):
@@ -94,12 +94,12 @@ class _InMemory:
 
 def variants(data: MultimodalData) -> dict[str, Split]:
     """Return the training split with cached features, with features in memory, and with images."""
-    kept = data.with_features("train")
-    assert kept.features is not None, "the data module is connected to the encoder"
-    memory, pictures = copy(kept), copy(kept)
-    tokens: Any = _InMemory(kept.features.fetch(range(len(kept))).clone())
+    cached = data.with_features("train")
+    assert cached.features is not None, "the data module is connected to the encoder"
+    memory, pictures = copy(cached), copy(cached)
+    tokens: Any = _InMemory(cached.features.fetch(range(len(cached))).clone())
     memory.features, pictures.features = tokens, None
-    return {"kept": kept, "memory": memory, "encoder": pictures}
+    return {"cached": cached, "memory": memory, "encoder": pictures}
 
 
 def epoch(model: Fusion, data: MultimodalData, split: Split, number: int) -> float:
@@ -120,20 +120,20 @@ def epoch(model: Fusion, data: MultimodalData, split: Split, number: int) -> flo
     return time.perf_counter() - started
 
 
-def report(model: Fusion, kept: Split, times: dict[str, list[float]]) -> None:
+def report(model: Fusion, split: Split, times: dict[str, list[float]]) -> None:
     """Print the time of an epoch in each form and the ratios."""
-    assert kept.features is not None
-    tokens = kept.features.fetch([0])
-    size = tokens.nbytes * len(kept) / 1e6
-    title = f"an epoch of {len(kept)} samples, {tuple(tokens.shape[1:])} tokens, {size:.0f} MB of features"
-    memory, cached, encoder = (times[name] for name in ("memory", "kept", "encoder"))
+    assert split.features is not None
+    tokens = split.features.fetch([0])
+    size = tokens.nbytes * len(split) / 1e6
+    title = f"an epoch of {len(split)} samples, {tuple(tokens.shape[1:])} tokens, {size:.0f} MB of features"
+    memory, cached_times, encoder = (times[name] for name in ("memory", "cached", "encoder"))
     show(
         f"{title}, {model.device}, {torch.get_num_threads()} threads",
         {
             "tensors in memory, s": memory,
-            "features cached on disk, s": cached,
+            "features cached on disk, s": cached_times,
             "encoder in the loop, s": encoder,
-            "cached / in memory": ratios(cached, memory),
-            "encoder in the loop / cached": ratios(encoder, cached),
+            "cached / in memory": ratios(cached_times, memory),
+            "encoder in the loop / cached": ratios(encoder, cached_times),
         },
     )

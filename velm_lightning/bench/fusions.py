@@ -141,8 +141,8 @@ def matmul_speed(device: torch.device, dtype: torch.dtype) -> float:
 
 def report(entries: list[Entry], samples: int, peak: float, device: torch.device) -> None:
     """Print a table with one row per fusion."""
-    where = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads"
-    table = Table(title=f"batches of {samples}; matrix products reach {peak / 1e12:.2f} TFLOP/s on {where}")
+    device_name = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    table = Table(title=f"batches of {samples}; matrix products reach {peak / 1e12:.2f} TFLOP/s on {device_name}")
     names = (
         "",
         "parameters",

@@ -72,12 +72,12 @@ class Rates(NamedTuple):
         false: comparisons with at least one false claim: of a difference that does not exist, or of the wrong sign.
         covered: intervals that contain the true difference, the mean over the pairs that have enough seeds for a claim;
             over all pairs if none has.
-        found: true differences that are claimed, the mean over such pairs; NaN if there are none.
+        power: share of the true differences that are claimed, the mean over the same pairs; NaN if there are none.
     """
 
     false: float
     covered: float
-    found: float
+    power: float
 
 
 def rates(truth: Truth, draws: int, seed: int = 0) -> Rates:
@@ -85,7 +85,7 @@ def rates(truth: Truth, draws: int, seed: int = 0) -> Rates:
     rng = np.random.default_rng(seed)
     pairs = list(combinations(range(len(truth.gaps)), 2))
     real = np.array([truth.gaps[a] - truth.gaps[b] for a, b in pairs])
-    false, covered, found = [], [], []
+    false, covered, claimed = [], [], []
     for count in _portions(draws):
         spreads = _spreads(truth, pairs, count, rng)
         values = np.stack([pair.value for pair in spreads], -1)  # (n, P)
@@ -94,8 +94,8 @@ def rates(truth: Truth, draws: int, seed: int = 0) -> Rates:
         right = np.sign(values) == np.sign(real)
         false.append((clear & ~right).any(-1))
         covered.append((np.abs(values - real) <= halves)[:, judged].mean(-1))
-        found.append((clear & right)[:, real != 0])
-    hits = np.concatenate(found)
+        claimed.append((clear & right)[:, real != 0])
+    hits = np.concatenate(claimed)
     return Rates(
         float(np.concatenate(false).mean()),
         float(np.concatenate(covered).mean()),

@@ -38,7 +38,7 @@ on ShapeScenes, measured on three seeds each."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
+    """Declare the options."""
     parser.add_argument("--draws", type=int, default=20_000, help="comparisons per cell (20000)")
     parser.add_argument("--tables", nargs="*", choices=list(TABLES), default=list(TABLES), help="all by default")
 
@@ -56,9 +56,9 @@ def run(options: argparse.Namespace) -> None:
 Rows = Iterator[Sequence[str]]
 
 
-def _both(found: Rates, claimed: bool = True) -> str:
+def _both(measured: Rates, claimed: bool = True) -> str:
     """Format the rates of false claims and of covered differences, in per cent."""
-    return f"{f'{found.false:.1%}' if claimed else 'no claim'} / {found.covered:.1%}".replace("%", "")
+    return f"{f'{measured.false:.1%}' if claimed else 'no claim'} / {measured.covered:.1%}".replace("%", "")
 
 
 def _by_ratio(draws: int) -> Rows:
@@ -78,8 +78,8 @@ def _of_equal_methods(numbers: Sequence[int], kinds: Sequence[Draw], over_images
         for seeds in SEEDS:
             claimed = seeds >= least_seeds(methods)
             if claimed or methods == 2:  # coverage is per pair and does not depend on the number of methods
-                found = (rates(same(draw, methods, seeds, over_images), draws) for draw in kinds)
-                yield [str(methods), str(seeds), *(_both(rate, claimed) for rate in found)]
+                measured = (rates(same(draw, methods, seeds, over_images), draws) for draw in kinds)
+                yield [str(methods), str(seeds), *(_both(rate, claimed) for rate in measured)]
 
 
 def _unequal(draws: int) -> Rows:
@@ -87,12 +87,12 @@ def _unequal(draws: int) -> Rows:
     kinds = {"normal": normal(1.0), "two modes, 1:1": two_modes(0.5), "exponential": exponential}
     yield ["seeds", *(f"{name}, {how}" for name in kinds for how in ("in common", "none in common"))]
     for seeds in UNEQUAL:
-        found = [
+        measured = [
             rates(Truth([draw] * len(seeds), seeds, [0.0] * len(seeds), 0.5, paired), draws)
             for draw in kinds.values()
             for paired in (True, False)
         ]
-        yield [", ".join(map(str, seeds)), *map(_both, found)]
+        yield [", ".join(map(str, seeds)), *map(_both, measured)]
 
 
 def _with_a_gap(draws: int) -> Rows:
@@ -100,8 +100,8 @@ def _with_a_gap(draws: int) -> Rows:
     yield ["seeds", "normal", *KINDS]
     gaps = [10.0, 0.0, 0.0, 0.0, 0.0]
     for seeds in (5, 6, 8):
-        found = (rates(Truth([draw] * 5, [seeds] * 5, gaps, 0.5), draws) for draw in (normal(1.5), *KINDS.values()))
-        yield [str(seeds), *(f"{rate.false:.1%}" for rate in found)]
+        measured = (rates(Truth([draw] * 5, [seeds] * 5, gaps, 0.5), draws) for draw in (normal(1.5), *KINDS.values()))
+        yield [str(seeds), *(f"{rate.false:.1%}" for rate in measured)]
 
 
 def _power(draws: int) -> Rows:
@@ -110,8 +110,8 @@ def _power(draws: int) -> Rows:
     for gap in (20.0, 10.0, 5.0):
         for name, each in SPREADS.items():
             truth = Truth([normal(deviation) for deviation in each], (), [gap, 0.0, 0.0, 0.0, 0.0])
-            found = (rates(truth._replace(seeds=[seeds] * 5), max(1, draws // 10)).found for seeds in range(2, 9))
-            yield [f"{gap:g}", name, *(f"{power:.0%}" for power in found)]
+            powers = (rates(truth._replace(seeds=[seeds] * 5), max(1, draws // 10)).power for seeds in range(2, 9))
+            yield [f"{gap:g}", name, *(f"{power:.0%}" for power in powers)]
 
 
 def _pair_power(draws: int) -> Rows:
@@ -120,8 +120,8 @@ def _pair_power(draws: int) -> Rows:
     for gap in (10.0, 5.0):
         for each in (1.0, 3.0, 6.0):
             truth = Truth([normal(each)] * 2, (), [gap, 0.0])
-            found = (rates(truth._replace(seeds=[seeds] * 2), max(1, draws // 2)).found for seeds in range(2, 9))
-            yield [f"{gap:g}", f"{each:g}", *(f"{power:.0%}" for power in found)]
+            powers = (rates(truth._replace(seeds=[seeds] * 2), max(1, draws // 2)).power for seeds in range(2, 9))
+            yield [f"{gap:g}", f"{each:g}", *(f"{power:.0%}" for power in powers)]
 
 
 def _not_held(draws: int) -> Rows:
@@ -130,11 +130,11 @@ def _not_held(draws: int) -> Rows:
     for methods in (2, 5):
         for seeds in SEEDS[1:]:
             if seeds >= least_seeds(methods):
-                found = (
+                measured = (
                     rates(Truth([draw, *[normal(1.5)] * (methods - 1)], [seeds] * methods, [0.0] * methods), draws)
                     for draw in list(KINDS.values())[:3]
                 )
-                yield [str(methods), str(seeds), *(f"{rate.false:.1%}" for rate in found)]
+                yield [str(methods), str(seeds), *(f"{rate.false:.1%}" for rate in measured)]
 
 
 TABLES: dict[str, Callable[[int], Rows]] = {

@@ -17,6 +17,7 @@ import torch
 from lightning import LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback
 from torch import nn
+from typing_extensions import override
 
 from velm_lightning.bench.interleaved_timing import ratios, show
 from velm_lightning.data import MultimodalData, ShapeScenes
@@ -95,8 +96,8 @@ class _Clock(Callback):
     def __init__(self) -> None:
         self.marks: list[float] = []
 
+    @override
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
-        """Record the time at the end of a step."""
         self.marks.append(time.perf_counter())
 
     @property

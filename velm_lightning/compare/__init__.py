@@ -1,1 +1,1 @@
-"""From finished runs to statistics, tables and a dashboard; needs no torch, and imports only io and the errors."""
+"""Computes statistics, tables and a dashboard from finished runs; needs no torch and imports only io and the errors."""

@@ -1,4 +1,4 @@
-"""The expected best figure of a search by its number of trials, and the Pareto front of figures and costs."""
+"""Computes the expected best figure of a search by its number of trials, and the Pareto front of figures and costs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compare runs: the numbers that all tables, pages and reports show."""
+"""Compares runs and returns the numbers that all tables, pages and reports show."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Comparison(NamedTuple):
         tested_sign: 1 if higher values of the tested figure are better, -1 if lower values are; the metric may differ.
         results: the methods, best first.
         pairs: the paired tests.
-        family: which pairs are tested together.
+        family: the pairs that are tested together.
         notes: limits and findings of the comparison, one sentence each.
         left: folders that were left out, with the reason.
         budgets: for each fusion, and each data set if there are several, the expected best validation figure of
@@ -79,7 +79,7 @@ class Comparison(NamedTuple):
 
 
 class _Board(NamedTuple):
-    """The figures of all runs on one set of samples."""
+    """The figures of all runs on the same samples."""
 
     table: Table
     groups: dict[str, list[float]]  # figures of the runs by the name of a group of samples
@@ -102,35 +102,39 @@ def compare(
         metric: the figure that is compared; by default the one that the runs monitor.
 
     Raises:
-        InputError: no run can be compared on the split, or a run lacks the metric.
+        InputError: If no run can be compared on the split, or a run lacks the metric.
     """
     split = split or ("test" if all("test" in run.record["scores"] for run in runs) else "val")
     scores, left = _scores(runs, split, list(left))
-    kept = [run for run in runs if id(run) in scores]
-    if not kept:
+    compared = [run for run in runs if id(run) in scores]
+    if not compared:
         reasons = "".join(f"\n{skipped.folder}: {skipped.why}" for skipped in left)
-        raise InputError(f"none of {len(runs) + len(left)} runs can be compared on {split!r}{reasons}")
-    by = metric_of(kept, split, metric)
-    tested = tested_figure(by, [scores[id(run)] for run in kept], [run.figure(split, by.name) for run in kept])
-    alike = {data: [run for run in kept if run.data == data] for data in dict.fromkeys(run.data for run in kept)}
-    boards = {data: _board([scores[id(run)] for run in same], tested) for data, same in alike.items()}
-    rows = {id(run): row for same in alike.values() for row, run in enumerate(same)}
+        raise InputError(f"none of {len(runs) + len(left)} runs can be compared on {split!r}:{reasons}")
+    primary = metric_of(compared, split, metric)
+    tested = tested_figure(
+        primary, [scores[id(run)] for run in compared], [run.figure(split, primary.name) for run in compared]
+    )
+    by_data = {
+        data: [run for run in compared if run.data == data] for data in dict.fromkeys(run.data for run in compared)
+    }
+    boards = {data: _board([scores[id(run)] for run in same], tested) for data, same in by_data.items()}
+    rows = {id(run): row for same in by_data.values() for row, run in enumerate(same)}
     results = [
-        _result(one, split, by, tested.name == by.name, boards[one.runs[0].data], rows)
-        for one in methods(kept, controls)
+        _result(method, split, primary, tested.name == primary.name, boards[method.data], rows)
+        for method in methods(compared, controls)
     ]
-    results.sort(key=lambda one: (math.isnan(one.score.value), -by.sign * one.score.value))
+    results.sort(key=lambda result: (math.isnan(result.score.value), -primary.sign * result.score.value))
     tables = {data: board.table for data, board in boards.items()}
-    pairs, family = all_pairs(chosen(results, by.sign), tables, rows, tested.sign)
-    several = len(alike) > 1
+    pairs, family = all_pairs(chosen(results, primary.sign), tables, rows, tested.sign)
+    several = len(by_data) > 1
     floors = {
         f"{name} · data={data_mark(run)}" if several else name: value
-        for run in kept
-        for name, value in run.floors(split, by.name).items()
+        for run in compared
+        for name, value in run.floors(split, primary.name).items()
     }
-    found = Comparison(
+    comparison = Comparison(
         split=split,
-        metric=by,
+        metric=primary,
         tested=tested.name,
         tested_sign=tested.sign,
         results=results,
@@ -138,56 +142,58 @@ def compare(
         family=family,
         notes=[],
         left=left,
-        budgets=_budgets(results, by.sign),
+        budgets=_budgets(results, primary.sign),
         floors=floors,
     )
-    return found._replace(notes=notes_on(found, scores))
+    return comparison._replace(notes=notes_on(comparison, scores))
 
 
 def _scores(
     runs: Sequence[RunFolder], split: str, left: list[SkippedRun]
 ) -> tuple[dict[int, Scores], list[SkippedRun]]:
     """Read the predictions of all runs; leave out runs without them, or with other samples than most runs."""
-    found: dict[int, Scores] = {}
+    scores: dict[int, Scores] = {}
     for run in runs:
         try:
             if split not in run.record["scores"]:
                 raise InputError(f"it was not evaluated on {split!r}")
-            found[id(run)] = run.scores(split)
+            scores[id(run)] = run.scores(split)
         except InputError as error:
             left.append(SkippedRun(run.folder, str(error)))
     for data in dict.fromkeys(run.data for run in runs):
-        same = [run for run in runs if run.data == data and id(run) in found]
-        times = Counter(found[id(run)].keys for run in same)
-        usual = max(times, key=lambda one: (times[one], len(one)), default=())
+        same = [run for run in runs if run.data == data and id(run) in scores]
+        times = Counter(scores[id(run)].keys for run in same)
+        usual = max(times, key=lambda keys: (times[keys], len(keys)), default=())
         for run in same:
-            if found[id(run)].keys != usual:
-                del found[id(run)]
+            if scores[id(run)].keys != usual:
+                del scores[id(run)]
                 left.append(
                     SkippedRun(run.folder, f"its {split} predictions are of other samples than those of other runs")
                 )
-    return found, left
+    return scores, left
 
 
 def _board(scores: Sequence[Scores], tested: Tested) -> _Board:
     first, measure = scores[0], tested.measure
-    table = Table.of([measure(one) for one in scores], np.unique(np.array(first.images), return_inverse=True)[1])
+    table = Table.of(
+        [measure(samples) for samples in scores], np.unique(np.array(first.images), return_inverse=True)[1]
+    )
     names = sorted({name for name in first.groups if name})
-    return _Board(table, {name: [measure(one.of_group(name)).value for one in scores] for name in names})
+    return _Board(table, {name: [measure(samples.of_group(name)).value for samples in scores] for name in names})
 
 
 def _result(method: Method, split: str, metric: Metric, exact: bool, board: _Board, rows: dict[int, int]) -> Result:
     """Return the result of a method; ``exact`` if the metric itself is tested over images."""
-    own = [rows[id(run)] for run in method.runs]
+    run_rows = [rows[id(run)] for run in method.runs]
     score = seed_interval([run.figure(split, metric.name) for run in method.runs])
     names = dict.fromkeys(name for run in method.runs for name in run.record["scores"][split] if name not in COUNTS)
     return Result(
         method=method,
-        score=image_interval(board.table, own[0]) if exact and len(own) == 1 else score,
-        tested=float(board.table.values[own].mean()),
+        score=image_interval(board.table, run_rows[0]) if exact and len(run_rows) == 1 else score,
+        tested=float(board.table.values[run_rows].mean()),
         validation=mean([run.figure("val", metric.name) for run in method.runs]),
         figures={name: mean([run.figure(split, name) for run in method.runs]) for name in names},
-        groups={name: seed_interval([values[row] for row in own]) for name, values in board.groups.items()},
+        groups={name: seed_interval([values[row] for row in run_rows]) for name, values in board.groups.items()},
         floors=method.runs[0].floors(split, metric.name),
         costs={name: mean([run.cost(name) for run in method.runs]) for name in COSTS},
         probe=modality_reliance(method, split),
@@ -197,10 +203,10 @@ def _result(method: Method, split: str, metric: Metric, exact: bool, board: _Boa
 def _budgets(results: Sequence[Result], sign: int) -> dict[str, list[float]]:
     """Return the expected best figures of the fusions that have several configurations."""
     trials: dict[str, list[float]] = {}
-    several = len({one.method.data for one in results}) > 1
-    for one in results:
-        mark = f" · data={data_mark(one.method.runs[0])}" if several else ""
-        trials.setdefault(one.method.fusion + mark, []).append(sign * one.validation)
+    several = len({result.method.data for result in results}) > 1
+    for result in results:
+        mark = f" · data={data_mark(result.method.runs[0])}" if several else ""
+        trials.setdefault(result.method.fusion + mark, []).append(sign * result.validation)
     return {
         fusion: [sign * value for value in expected_best([value for value in values if value == value])]
         for fusion, values in trials.items()
@@ -209,11 +215,11 @@ def _budgets(results: Sequence[Result], sign: int) -> dict[str, list[float]]:
 
 
 def points(interval: Interval) -> str:
-    """Return a difference with its interval, in words."""
+    """Return a difference with its interval as text."""
     return f"{interval.value:+.4f} [{interval.low:+.4f}, {interval.high:+.4f}]"
 
 
 def settings_of(results: Sequence[Result]) -> dict[str, list[Any]]:
     """Return the settings in which the methods differ, short-named, with the value of each method or None."""
-    keys = list(dict.fromkeys(key for one in results for key in one.method.settings))
-    return {name: [one.method.settings.get(key) for one in results] for key, name in short_names(keys).items()}
+    keys = list(dict.fromkeys(key for result in results for key in result.method.settings))
+    return {name: [result.method.settings.get(key) for result in results] for key, name in short_names(keys).items()}

@@ -1,4 +1,4 @@
-"""Training curves: the mean over seeds by step."""
+"""Plots training curves: the mean over seeds by step."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from velm_lightning.compare.result import Result
 MOST_POINTS = 300
 
 
-def curves(found: Comparison, colours: dict[str, str]) -> Panel:
+def curves(comparison: Comparison, colours: dict[str, str]) -> Panel:
     """Return curves of all logged figures by step, one line per method."""
-    names = dict.fromkeys(name for run in found.runs for name in run.curves if "/group/" not in name)
-    wanted = [name for name in names if name.startswith(("val/", "train/"))]
-    wanted.sort(key=lambda name: (name != f"val/{found.metric.name}", not name.startswith("val/"), name))
-    dashes, legend = dashes_of(found), {"orientation": "h", "y": 1.02, "yanchor": "bottom"}
+    logged = dict.fromkeys(name for run in comparison.runs for name in run.curves if "/group/" not in name)
+    names = [name for name in logged if name.startswith(("val/", "train/"))]
+    names.sort(key=lambda name: (name != f"val/{comparison.metric.name}", not name.startswith("val/"), name))
+    dashes, legend = dashes_of(comparison), {"orientation": "h", "y": 1.02, "yanchor": "bottom"}
     variants = {}
-    for name in wanted:
+    for name in names:
         traces = [
             trace
-            for one in found.results[:MOST_LINES]
-            for trace in _band(one, name, label(one, found), colours[one.method.fusion], dashes[one.method.name])
+            for result in comparison.results[:MOST_LINES]
+            for trace in _band(
+                result, name, label(result, comparison), colours[result.method.fusion], dashes[result.method.name]
+            )
         ]
         if traces:
             layout = layout_of("step", name, height=420, legend=legend)
@@ -31,8 +33,8 @@ def curves(found: Comparison, colours: dict[str, str]) -> Panel:
     return Panel("Curves", "Mean over seeds; the band spans the smallest and the largest seed.", variants)
 
 
-def _band(one: Result, name: str, title: str, colour: str, dash: str) -> list[Figure]:
-    lines = [_in_training(run, name) for run in one.method.runs]
+def _band(result: Result, name: str, title: str, colour: str, dash: str) -> list[Figure]:
+    lines = [_in_training(run, name) for run in result.method.runs]
     common = set.intersection(*(set(curve) for curve in lines))
     if not common:
         return []
@@ -42,7 +44,7 @@ def _band(one: Result, name: str, title: str, colour: str, dash: str) -> list[Fi
     shared = {
         "type": "scatter",
         "mode": "lines" if len(steps) > 30 else "lines+markers",
-        "legendgroup": one.method.name,
+        "legendgroup": result.method.name,
     }
     drawn = {"name": title, "line": {"color": colour, "dash": dash}}
     line = shared | drawn | {"x": steps, "y": values.mean(0).tolist()}

@@ -1,4 +1,4 @@
-"""Group runs that differ only in their seed into methods, and name the methods."""
+"""Groups runs that differ only in their seed into methods, and names the methods."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from velm_lightning.compare.reading import RunFolder, choices, is_place, several, short_class
+from velm_lightning.compare.reading import RunFolder, differ, is_path, short_class, training_settings
 
 Settings = dict[str, Any]
 _SILENT = ("init_args", "class_path", "model", "data", "trainer")
@@ -43,56 +43,56 @@ def methods(runs: Sequence[RunFolder], controls: Sequence[str] = ()) -> list[Met
         runs: the runs.
         controls: further classes that are controls; runs of one modality always are.
     """
-    chosen = _without_shared_folders({id(run): choices(run) for run in runs})
-    differing = [key for key in _keys(chosen.values()) if several(found.get(key) for found in chosen.values())]
-    grouped: dict[str, list[RunFolder]] = {}
+    settings = _without_shared_folders({id(run): training_settings(run) for run in runs})
+    differing = [key for key in _keys(settings.values()) if differ(of_run.get(key) for of_run in settings.values())]
+    groups: dict[str, list[RunFolder]] = {}
     for run in runs:
-        mark = json.dumps([run.data, {key: chosen[id(run)].get(key) for key in differing}], default=str)
-        grouped.setdefault(mark, []).append(run)
-    firsts = [found[0] for found in grouped.values()]
-    names = _names(firsts, chosen, differing)
+        mark = json.dumps([run.data, {key: settings[id(run)].get(key) for key in differing}], default=str)
+        groups.setdefault(mark, []).append(run)
+    firsts = [group[0] for group in groups.values()]
+    names = _names(firsts, settings, differing)
     return [
         Method(
-            names[id(found[0])],
-            found[0].fusion,
-            {key: chosen[id(found[0])][key] for key in differing if key in chosen[id(found[0])]},
-            tuple(sorted(found, key=lambda run: run.seed)),
-            found[0].fusion in controls or len(found[0].record.get("modalities", ("image", "text"))) == 1,
+            name=names[id(first)],
+            fusion=first.fusion,
+            settings={key: settings[id(first)][key] for key in differing if key in settings[id(first)]},
+            runs=tuple(sorted(group, key=lambda run: run.seed)),
+            control=first.fusion in controls or len(first.record.get("modalities", ("image", "text"))) == 1,
         )
-        for found in grouped.values()
+        for first, group in zip(firsts, groups.values(), strict=True)
     ]
 
 
-def confounders(found: Sequence[Method]) -> dict[str, Settings]:
+def confounders(compared: Sequence[Method]) -> dict[str, Settings]:
     """Return the settings that several fusions have with different values: by key, the value of each fusion.
 
     They are not part of the fusion, so they may cause a difference in score. Settings that vary within one fusion were
     searched and are left out.
     """
-    keys = _keys(method.settings for method in found)
+    keys = _keys(method.settings for method in compared)
     mixed: dict[str, Settings] = {}
     for key in keys:
         if key == "model.class_path":
             continue
         values: dict[str, list[Any]] = {}
-        for method in found:
+        for method in compared:
             if key in method.settings:
                 values.setdefault(method.fusion, []).append(method.settings[key])
-        if len(values) > 1 and not any(several(one) for one in values.values()):
-            firsts = {fusion: one[0] for fusion, one in values.items()}
-            if several(firsts.values()):
+        if len(values) > 1 and not any(differ(of_fusion) for of_fusion in values.values()):
+            firsts = {fusion: of_fusion[0] for fusion, of_fusion in values.items()}
+            if differ(firsts.values()):
                 mixed[key] = firsts
     return mixed
 
 
-def _keys(found: Iterable[Mapping[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(key for settings in found for key in settings))
+def _keys(mappings: Iterable[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(key for settings in mappings for key in settings))
 
 
 def _without_shared_folders(chosen: dict[int, Settings]) -> dict[int, Settings]:
     """Shorten each path to the shortest ending that is unique among the values of its key."""
     for key in _keys(chosen.values()):
-        paths = {text for settings in chosen.values() for text in _texts(settings.get(key)) if is_place(text)}
+        paths = {text for settings in chosen.values() for text in _texts(settings.get(key)) if is_path(text)}
         if paths:
             short = _shortest_ends(paths)
             for settings in chosen.values():
@@ -102,31 +102,33 @@ def _without_shared_folders(chosen: dict[int, Settings]) -> dict[int, Settings]:
 
 
 def _texts(value: Any) -> list[str]:
-    return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)]
+    return [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, str)]
 
 
 def _replaced(value: Any, by: Mapping[str, str]) -> Any:
     if isinstance(value, list):
-        return [_replaced(one, by) for one in value]
+        return [_replaced(item, by) for item in value]
     return by.get(value, value) if isinstance(value, str) else value
 
 
 def _shortest_ends(paths: Iterable[str]) -> dict[str, str]:
     parts = {path: [part for part in re.split(r"[\\/]+", path) if part] for path in paths}
     length = 1
-    while len({tuple(one[-length:]) for one in parts.values()}) < len({tuple(one) for one in parts.values()}):
+    while len({tuple(words[-length:]) for words in parts.values()}) < len({tuple(words) for words in parts.values()}):
         length += 1
-    return {path: "/".join(one[-length:]) for path, one in parts.items()}
+    return {path: "/".join(words[-length:]) for path, words in parts.items()}
 
 
 def _names(firsts: Sequence[RunFolder], chosen: Mapping[int, Settings], differing: Sequence[str]) -> dict[int, str]:
     names: dict[int, str] = {}
     for run in firsts:
-        own = chosen[id(run)]
+        settings = chosen[id(run)]
         same = [other for other in firsts if other.fusion == run.fusion]
-        apart = [key for key in differing if several(chosen[id(other)].get(key) for other in same)]
-        words = [f"{name}={shown(own[key])}" for key, name in short_names(apart).items() if key in own]
-        if several(other.data for other in same):
+        apart = [key for key in differing if differ(chosen[id(other)].get(key) for other in same)]
+        words = [
+            f"{name}={format_setting(settings[key])}" for key, name in short_names(apart).items() if key in settings
+        ]
+        if differ(other.data for other in same):
             words.append(f"data={data_mark(run)}")
         names[id(run)] = " · ".join([run.fusion, *words])
     return names
@@ -141,17 +143,17 @@ def data_mark(run: RunFolder) -> str:
 def short_names(keys: Sequence[str]) -> dict[str, str]:
     """Return the shortest unique ending of each dotted key."""
     words = {key: [word for word in key.split(".") if word not in _SILENT] or [key] for key in keys}
-    found = {}
-    for key, own in words.items():
-        lengths = range(1, len(own) + 1)
+    short = {}
+    for key, parts in words.items():
+        lengths = range(1, len(parts) + 1)
         others = [word for other, word in words.items() if other != key]
-        fit = next((n for n in lengths if all(one[-n:] != own[-n:] for one in others)), None)
-        found[key] = ".".join(own[-fit:]) if fit else key
-    return found
+        fit = next((n for n in lengths if all(other_parts[-n:] != parts[-n:] for other_parts in others)), None)
+        short[key] = ".".join(parts[-fit:]) if fit else key
+    return short
 
 
-def shown(value: Any) -> str:
-    """Return a setting in readable form."""
+def format_setting(value: Any) -> str:
+    """Return a setting as text: numbers in short form, classes without their module, ``—`` for None."""
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, str) and value.replace("_", "").replace(".", "").isalnum() and "." in value:

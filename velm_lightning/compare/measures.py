@@ -1,6 +1,6 @@
 """The figure that methods are compared by, and the figures that can be tested over images.
 
-Of the latter, each is its value and the effect that every sample has on it.
+A figure that can be tested consists of its value and the effect of every sample on it.
 """
 
 from __future__ import annotations
@@ -146,23 +146,28 @@ def metric_of(runs: Sequence[RunFolder], split: str, name: str | None = None) ->
             the split, else ``score``.
 
     Raises:
-        InputError: a run does not have the figure.
+        InputError: If a run does not have the figure.
     """
     monitored = {run.monitored for run in runs}
     shared = [figure for figure in runs[0].record["scores"][split] if all(_has(run, split, figure) for run in runs)]
     if name is not None:
         name = name.removeprefix(f"{split}/")
         if name not in shared:
-            raise InputError(f"--metric {name} is not among the figures of every run on {split}: {', '.join(shared)}")
+            raise InputError(
+                f"--metric {name} is not among the figures of every run on {split}: {', '.join(shared)}; choose one"
+            )
         return Metric(name, -1 if (name, True) in monitored or lower_is_better(name) else 1, "chosen by --metric")
     if len(monitored) == 1:
         ((name, lower),) = monitored
         if name in shared:
             return Metric(name, -1 if lower else 1, "the figure by which the runs chose their checkpoints")
     if "score" not in shared:
-        raise InputError(f"not every run has a score on {split}: choose --metric among {', '.join(shared) or 'none'}")
+        raise InputError(
+            f"not every run has a score on {split}; choose one of the figures that all runs have by --metric: "
+            f"{', '.join(shared) or 'there are none'}"
+        )
     names = ", ".join(sorted({monitor for monitor, _ in monitored}))
-    why = f"which not all of them have on {split}" if len(monitored) == 1 else "which is not one figure for all of them"
+    why = f"which some of them lack on {split}" if len(monitored) == 1 else "which is not the same figure for all"
     return Metric("score", 1, f"the runs monitor {names}, {why}; choose another by --metric")
 
 

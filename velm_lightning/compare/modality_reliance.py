@@ -1,4 +1,4 @@
-"""Costs of the runs, and how much the score of a method depends on each modality."""
+"""Computes the costs of the runs, and how much the score of a method depends on each modality."""
 
 from __future__ import annotations
 
@@ -41,19 +41,21 @@ class ModalityReliance(NamedTuple):
 
 
 def modality_reliance(method: Method, split: str) -> dict[str, ModalityReliance]:
-    """Return the reliance on each modality that all runs of a method were probed for, on a split at equal shares."""
+    """Return the reliance on each modality, if all runs of the method were probed on the split at equal shares."""
     probes = [run.probe for run in method.runs if run.probe.get("split") == split]
-    if len(probes) < len(method.runs) or len({tuple(one["shares"]) for one in probes}) > 1:
+    if len(probes) < len(method.runs) or len({tuple(probe["shares"]) for probe in probes}) > 1:
         return {}
     return {
         modality: ModalityReliance(
-            seed_interval([one["shuffled"][modality]["cost"] for one in probes]),
-            _average([one["shuffled"][modality]["perceptual"] for one in probes]),
-            list(probes[0]["shares"]),
-            [_average(scores) for scores in zip(*(one["missing"][modality] for one in probes), strict=True)],
+            cost=seed_interval([probe["shuffled"][modality]["cost"] for probe in probes]),
+            perceptual=_average([probe["shuffled"][modality]["perceptual"] for probe in probes]),
+            shares=list(probes[0]["shares"]),
+            missing=[
+                _average(scores) for scores in zip(*(probe["missing"][modality] for probe in probes), strict=True)
+            ],
         )
         for modality in probes[0]["shuffled"]
-        if all(modality in one["shuffled"] for one in probes)
+        if all(modality in probe["shuffled"] for probe in probes)
     }
 
 
@@ -66,13 +68,13 @@ def estimate(runs: Sequence[RunFolder], watts: float | None, price: float | None
         price: the price of an hour of a device; None adds no price.
 
     Raises:
-        InputError: ``watts`` or ``price`` is not above 0.
+        InputError: If ``watts`` or ``price`` is not above 0.
     """
     for key, option, per_hour in (("kwh", "watts", watts and watts / 1000), ("price", "price", price)):
         if per_hour is None:
             continue
         if per_hour <= 0:
-            raise InputError(f"--{option} must be above 0")
+            raise InputError(f"--{option} must be above 0, got {watts if option == 'watts' else price:g}")
         for run in runs:
             run.record[key] = run.cost("device_minutes") / 60 * per_hour
 

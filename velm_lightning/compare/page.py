@@ -1,4 +1,4 @@
-"""The dashboard: one self-contained HTML file that works without a network."""
+"""Writes the dashboard: one self-contained HTML file that works without a network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from velm_lightning.compare.comparison import Comparison
 from velm_lightning.compare.figures import panels
-from velm_lightning.compare.grouping import short_names, shown
+from velm_lightning.compare.grouping import format_setting, short_names
 from velm_lightning.compare.modality_reliance import COSTS
 from velm_lightning.compare.tables import sheets
 from velm_lightning.errors import InputError
@@ -19,20 +19,20 @@ MOST_METHODS = 12
 """Maximum number of methods in the gallery."""
 
 
-def page(found: Comparison, title: str) -> str:
+def page(comparison: Comparison, title: str) -> str:
     """Return the page as HTML; all texts of runs are shown as plain text.
 
     Raises:
-        InputError: plotly is not installed.
+        InputError: If plotly is not installed.
     """
     data = {
         "title": title,
-        "notes": found.notes,
-        "left": [f"{left.folder}: {left.why}" for left in found.left],
-        "sheets": [sheet._asdict() for sheet in sheets(found)],
-        "runs": _runs(found),
-        "panels": [panel._asdict() for panel in panels(found)],
-        "gallery": gallery(found),
+        "notes": comparison.notes,
+        "left": [f"{left.folder}: {left.why}" for left in comparison.left],
+        "sheets": [sheet._asdict() for sheet in sheets(comparison)],
+        "runs": _runs(comparison),
+        "panels": [panel._asdict() for panel in panels(comparison)],
+        "gallery": gallery(comparison),
     }
     template = files("velm_lightning.compare").joinpath("page.html").read_text("utf-8")
     before, rest = template.split("/*PLOTLY*/")
@@ -45,7 +45,7 @@ def plotly_js() -> str:
     try:
         return files("plotly").joinpath("package_data", "plotly.min.js").read_text("utf-8")
     except ModuleNotFoundError as error:
-        raise InputError("--html needs plotly: pip install plotly") from error
+        raise InputError("--html needs plotly, which is not installed: pip install plotly") from error
 
 
 def for_script(data: Any) -> str:
@@ -62,17 +62,17 @@ def _without_nan(data: Any) -> Any:
     return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
-def _runs(found: Comparison) -> dict[str, Any]:
+def _runs(comparison: Comparison) -> dict[str, Any]:
     """Return the table of runs: differing settings, score and costs."""
-    differing = dict.fromkeys(key for one in found.results for key in one.method.settings)
+    differing = dict.fromkeys(key for result in comparison.results for key in result.method.settings)
     names = short_names([key for key in differing if key != "model.class_path"])  # that is the fusion
-    costs = [name for name in COSTS if any(not math.isnan(run.cost(name)) for run in found.runs)]
+    costs = [name for name in COSTS if any(not math.isnan(run.cost(name)) for run in comparison.runs)]
     head = [
         "run",
         "fusion",
         "seed",
         *names.values(),
-        f"{found.metric.name} on {found.split}",
+        f"{comparison.metric.name} on {comparison.split}",
         *(COSTS[name] for name in costs),
     ]
     rows = [
@@ -80,37 +80,37 @@ def _runs(found: Comparison) -> dict[str, Any]:
             run.ident,
             run.fusion,
             run.seed,
-            *(shown(one.method.settings[key]) if key in one.method.settings else "" for key in names),
-            run.figure(found.split, found.metric.name),
+            *(format_setting(result.method.settings[key]) if key in result.method.settings else "" for key in names),
+            run.figure(comparison.split, comparison.metric.name),
             *(run.cost(name) for name in costs),
         ]
-        for one in found.results
-        for run in one.method.runs
+        for result in comparison.results
+        for run in result.method.runs
     ]
     return {"head": head, "rows": rows}
 
 
-def gallery(found: Comparison) -> dict[str, Any] | None:
+def gallery(comparison: Comparison) -> dict[str, Any] | None:
     """Return the samples with stored images, with the predictions of the first seed of each method."""
-    data = found.results[0].method.runs[0].data
-    chosen = [one for one in found.results if one.method.runs[0].data == data][:MOST_METHODS]
-    runs = [one.method.runs[0] for one in chosen]
-    pictures = next(filter(None, (run.thumbnails(found.split) for run in runs)), None)
+    data = comparison.results[0].method.runs[0].data
+    chosen = [result for result in comparison.results if result.method.runs[0].data == data][:MOST_METHODS]
+    runs = [result.method.runs[0] for result in chosen]
+    pictures = next(filter(None, (run.thumbnails(comparison.split) for run in runs)), None)
     if not pictures:
         return None
     samples: dict[str, dict[str, Any]] = {}
     for run in runs:
-        for row in run.rows(found.split):
+        for row in run.rows(comparison.split):
             if row.get("image") in pictures:
                 shared = {name: row[name] for name in ("prompt", "references", "group", "image")}
-                said = samples.setdefault(row["key"], shared | {"said": []})["said"]
-                said.append([row["prediction"], row["score"], row["confidence"]])
-    scores = [score for sample in samples.values() for _, score, _ in sample["said"] if score is not None]
+                predictions = samples.setdefault(row["key"], shared | {"predictions": []})["predictions"]
+                predictions.append([row["prediction"], row["score"], row["confidence"]])
+    scores = [score for sample in samples.values() for _, score, _ in sample["predictions"] if score is not None]
     graded = max(scores, default=0.0) > 1
     return {
-        "methods": [f"{one.method.name} (seed {run.seed})" for one, run in zip(chosen, runs, strict=True)],
+        "methods": [f"{result.method.name} (seed {run.seed})" for result, run in zip(chosen, runs, strict=True)],
         "pictures": pictures,
-        "samples": [sample for sample in samples.values() if len(sample["said"]) == len(runs)],
+        "samples": [sample for sample in samples.values() if len(sample["predictions"]) == len(runs)],
         "right": median(scores) if graded else 0.5,
         "words": ["above the median", "below it"] if graded else ["right", "wrong"],
     }

@@ -1,4 +1,4 @@
-"""The family of all pairs of methods, with one rule for all claims."""
+"""Tests all pairs of methods as one family, with one rule for all claims."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ MOST = 10
 
 
 class Pair(NamedTuple):
-    """Two methods and their difference; ``a`` is the better by the runs that were compared.
+    """Two methods and their difference; ``a`` is the better according to the runs that were compared.
 
     Attributes:
-        a: the better.
-        b: the other.
-        difference: A less B.
+        a: the better method.
+        b: the other method.
+        difference: A minus B.
         p: the p-value, corrected for the family by Holm; NaN if there are too few seeds for a claim.
         needed: number of seeds with which the pair would be decided; see ``seeds_needed``.
-        least: seeds that a claim about it needs: as many as the family, or, if the pair has fewer, as many as a
-            family of all methods.
+        least: the number of seeds that a claim about the pair needs: that of the family, or, if the pair has fewer
+            seeds, that of a family of all methods.
     """
 
     a: Result
@@ -55,7 +55,7 @@ class Pair(NamedTuple):
         if self.clear:
             return "clear"
         if self.difference.seeds < 2:
-            models = "differ" if self.difference.p < LEVEL else "are not told apart"
+            models = "differ" if self.difference.p < LEVEL else "do not differ significantly"
             return f"one seed, no claim about methods: these two models {models}; {self.need}"
         return f"{'open' if self.difference.seeds >= self.least else 'too few seeds'}: {self.need}"
 
@@ -73,9 +73,9 @@ class Family(NamedTuple):
     """The pairs that are tested together.
 
     Attributes:
-        methods: how many methods could be claimed to be better or worse, by their number of seeds.
-        least: seeds that a claim needs, by the number of these methods.
-        tests: how many pairs have as many; Holm's correction is for these.
+        methods: the number of methods with enough seeds for a claim about them.
+        least: the number of seeds that a claim needs, which depends on the number of these methods.
+        tests: the number of pairs with as many seeds, for which Holm's correction is made.
     """
 
     methods: int
@@ -84,7 +84,7 @@ class Family(NamedTuple):
 
     @staticmethod
     def of(compared: Sequence[tuple[int, int, int]]) -> Family:
-        """Return the family of pairs that are given as the numbers of two methods and of their seeds."""
+        """Return the family of pairs, each given as (method, method, number of seeds)."""
         able = {method for a, b, seeds in compared if seeds >= least_seeds(2) for method in (a, b)}
         least = least_seeds(max(2, len(able)))
         return Family(len(able), least, sum(seeds >= least for _, _, seeds in compared))
@@ -114,36 +114,47 @@ def all_pairs(
         rows: the row of each run in its table, by identity.
         sign: 1 if higher values of the figure in the tables are better, -1 if lower values are.
     """
-    found = [
+    differences = [
         _ordered(a, b, tables[a.method.runs[0].data], rows, sign)
         for a, b in combinations(results, 2)
         if a.method.runs[0].data == b.method.runs[0].data
     ]
-    family = Family.of([(id(a), id(b), gap.seeds) for a, b, gap in found])
-    p = family_p([gap.p for _, _, gap in found], [gap.seeds for _, _, gap in found], family.least)
-    whole = Family(len(results), least_seeds(max(2, len(results))), len(found))
+    family = Family.of([(id(a), id(b), gap.seeds) for a, b, gap in differences])
+    p = family_p([gap.p for _, _, gap in differences], [gap.seeds for _, _, gap in differences], family.least)
+    whole = Family(len(results), least_seeds(max(2, len(results))), len(differences))
     pairs = []
-    for (a, b, gap), corrected in zip(found, p, strict=True):
+    for (a, b, gap), corrected in zip(differences, p, strict=True):
         of = family if gap.seeds >= family.least else whole
-        pairs.append(Pair(a, b, gap, float(corrected), seeds_needed(gap, of.tests, of.least), of.least))
+        pairs.append(
+            Pair(
+                a=a,
+                b=b,
+                difference=gap,
+                p=float(corrected),
+                needed=seeds_needed(gap, of.tests, of.least),
+                least=of.least,
+            )
+        )
     return pairs, family
 
 
 def _ordered(a: Result, b: Result, table: Table, rows: dict[int, int], sign: int) -> tuple[Result, Result, Difference]:
-    """Return the better, the worse and their difference, all by one set of runs."""
+    """Return the better method, the worse one and their difference, all computed from one set of runs."""
     rows_a, rows_b, paired = _compared(a.method.runs, b.method.runs, rows)
-    found = difference(table, rows_a, rows_b, paired)
-    if sign * found.interval.value < 0:
+    gap = difference(table, rows_a, rows_b, paired)
+    if sign * gap.interval.value < 0:
         return b, a, difference(table, rows_b, rows_a, paired)
-    return a, b, found
+    return a, b, gap
 
 
 def _compared(
     a: Sequence[RunFolder], b: Sequence[RunFolder], rows: dict[int, int]
 ) -> tuple[list[int], list[int], bool]:
-    """Return the rows of the runs that are compared: seeds in common if there are two or more, else all runs."""
+    """Return the rows of the compared runs, and whether they are paired: by seeds in common, if there are two."""
     by_seed = [{run.seed: rows[id(run)] for run in runs} for runs in (a, b)]
     common = [seed for seed in by_seed[0] if seed in by_seed[1]]
     paired = len(common) > 1 or (len(common) == 1 and min(len(a), len(b)) == 1)
-    rows_a, rows_b = ([one[seed] for seed in common] if paired else list(one.values()) for one in by_seed)
+    rows_a, rows_b = (
+        [row_by_seed[seed] for seed in common] if paired else list(row_by_seed.values()) for row_by_seed in by_seed
+    )
     return rows_a, rows_b, paired

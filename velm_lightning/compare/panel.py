@@ -1,4 +1,4 @@
-"""Shared parts of the plots of the dashboard: their form for plotly, labels and colours."""
+"""Shared parts of the plots of the dashboard: the layout for plotly, labels and colours."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Figure = dict[str, Any]
 
 
 class Panel(NamedTuple):
-    """One plot, with variants that the reader chooses from.
+    """A plot with variants that the reader chooses from.
 
     Attributes:
         title: the title.
@@ -28,9 +28,9 @@ class Panel(NamedTuple):
     variants: dict[str, Figure]
 
 
-def colours_of(found: Comparison) -> dict[str, str]:
+def colours_of(comparison: Comparison) -> dict[str, str]:
     """Return a colour for each fusion."""
-    fusions = sorted({one.method.fusion for one in found.results})
+    fusions = sorted({result.method.fusion for result in comparison.results})
     return {fusion: COLOURS[place % len(COLOURS)] for place, fusion in enumerate(fusions)}
 
 
@@ -39,11 +39,11 @@ def safe(text: str) -> str:
     return html.escape(text, quote=False)
 
 
-def label(one: Result, found: Comparison) -> str:
-    """Return the label of a method in plots: a long name is cut and gets its place in the table of scores."""
-    name = one.method.name
+def label(result: Result, comparison: Comparison) -> str:
+    """Return the label of a method in plots; a long name is cut and followed by its row in the table of scores."""
+    name = result.method.name
     if len(name) > MOST_LETTERS:
-        place = [other.method.name for other in found.results].index(name) + 1
+        place = [other.method.name for other in comparison.results].index(name) + 1
         name = f"{name[: MOST_LETTERS - 6].rstrip(' ·')} … ({place})"
     return safe(name)
 
@@ -57,13 +57,13 @@ def layout_of(x: str = "", y: str = "", **more: Any) -> Figure:
     return axes | {"margin": {"l": 60, "r": 20, "t": 20, "b": 50}, "hovermode": "closest", **more}
 
 
-def dashes_of(found: Comparison) -> dict[str, str]:
+def dashes_of(comparison: Comparison) -> dict[str, str]:
     """Return a line style for each method, different within one fusion."""
-    styles, seen = ("solid", "dash", "dot", "dashdot", "longdash"), dict[str, int]()
+    styles, last_style = ("solid", "dash", "dot", "dashdot", "longdash"), dict[str, int]()
     dashes = {}
-    for one in found.results:
-        place = seen[one.method.fusion] = seen.get(one.method.fusion, -1) + 1
-        dashes[one.method.name] = styles[place % len(styles)]
+    for result in comparison.results:
+        place = last_style[result.method.fusion] = last_style.get(result.method.fusion, -1) + 1
+        dashes[result.method.name] = styles[place % len(styles)]
     return dashes
 
 

@@ -1,4 +1,4 @@
-"""Parallel coordinates of settings and scores."""
+"""Plots parallel coordinates of settings and scores."""
 
 from __future__ import annotations
 
@@ -7,32 +7,34 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from velm_lightning.compare.comparison import Comparison, settings_of
-from velm_lightning.compare.grouping import shown
+from velm_lightning.compare.grouping import format_setting
 from velm_lightning.compare.modality_reliance import COSTS
 from velm_lightning.compare.panel import Panel, layout_of, safe
 from velm_lightning.compare.tables import short
 
 
-def parallel(found: Comparison) -> Panel:
-    """Return parallel coordinates as plain lines: those of plotly need WebGL, which some browsers lack."""
-    settings = {name: values for name, values in settings_of(found.results).items() if len(set(map(str, values))) > 1}
-    if not settings or len(found.results) < 3:
+def parallel(comparison: Comparison) -> Panel:
+    """Return parallel coordinates as plain lines, because those of plotly need WebGL, which some browsers lack."""
+    settings = {
+        name: values for name, values in settings_of(comparison.results).items() if len(set(map(str, values))) > 1
+    }
+    if not settings or len(comparison.results) < 3:
         return Panel("", "", {})
-    scores = [one.score.value for one in found.results]
+    scores = [result.score.value for result in comparison.results]
     axes = [_axis(name, values) for name, values in settings.items()]
-    axes += [_axis(COSTS["parameters"], [one.costs["parameters"] for one in found.results])]
-    axes += [_axis(f"{found.metric.name} on {found.split}", scores)]
-    shades = [place if found.metric.sign > 0 else 1 - place for place in axes[-1].places]
+    axes += [_axis(COSTS["parameters"], [result.costs["parameters"] for result in comparison.results])]
+    axes += [_axis(f"{comparison.metric.name} on {comparison.split}", scores)]
+    shades = [place if comparison.metric.sign > 0 else 1 - place for place in axes[-1].places]
     lines = [
         {
             "type": "scatter", "mode": "lines", "showlegend": False, "name": "",
-            "x": list(range(len(axes))), "y": [axis.places[row] for axis in axes], "text": safe(one.method.name),
-            "hovertemplate": f"%{{text}}: {one.score.value:.4f}", "line": {"color": _shade(shades[row])},
+            "x": list(range(len(axes))), "y": [axis.places[row] for axis in axes], "text": safe(result.method.name),
+            "hovertemplate": f"%{{text}}: {result.score.value:.4f}", "line": {"color": _shade(shades[row])},
         }
-        for row, one in reversed(list(enumerate(found.results[:200])))
+        for row, result in reversed(list(enumerate(comparison.results[:200])))
     ]  # fmt: skip
-    beside = {"showarrow": False, "xanchor": "left", "xshift": 4, "bgcolor": "rgba(255,255,255,0.7)"}
-    ticks = [beside | {"x": place, "y": y, "text": text} for place, axis in enumerate(axes) for y, text in axis.ticks]
+    style = {"showarrow": False, "xanchor": "left", "xshift": 4, "bgcolor": "rgba(255,255,255,0.7)"}
+    ticks = [style | {"x": place, "y": y, "text": text} for place, axis in enumerate(axes) for y, text in axis.ticks]
     layout = layout_of(height=440, annotations=ticks)
     layout["xaxis"] |= {
         "tickvals": list(range(len(axes))), "ticktext": [axis.name for axis in axes], "side": "top", "showgrid": True,
@@ -44,7 +46,7 @@ def parallel(found: Comparison) -> Panel:
 
 
 class _Axis(NamedTuple):
-    """One of the parallel axes: its ticks, and the position of each method from 0 to 1."""
+    """A parallel axis: its ticks, and the position of each method from 0 to 1."""
 
     name: str
     places: list[float]
@@ -54,9 +56,9 @@ class _Axis(NamedTuple):
 def _axis(name: str, values: Sequence[Any]) -> _Axis:
     numbers = [value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
     if len(numbers) < len(values) or not all(map(math.isfinite, numbers)):
-        kinds = sorted({shown(value) for value in values})
+        kinds = sorted({format_setting(value) for value in values})
         step = 1 / max(1, len(kinds) - 1)
-        places = [kinds.index(shown(value)) * step for value in values]
+        places = [kinds.index(format_setting(value)) * step for value in values]
         return _Axis(safe(name), places, [(place * step, safe(kind)[:24]) for place, kind in enumerate(kinds)])
     low, high = min(numbers), max(numbers)
     logarithmic = low > 0 and high / low >= 50
@@ -69,11 +71,11 @@ def _axis(name: str, values: Sequence[Any]) -> _Axis:
 
 def _apart(marks: Sequence[tuple[float, float]], width: float) -> list[tuple[float, float]]:
     """Return the marks that do not overlap, lowest first; the highest is always kept."""
-    kept = [marks[-1]]
+    spaced = [marks[-1]]
     for mark in marks[:-1]:
-        if all(abs(mark[0] - other[0]) >= 0.06 * width for other in kept):
-            kept.append(mark)
-    return sorted(kept)
+        if all(abs(mark[0] - other[0]) >= 0.06 * width for other in spaced):
+            spaced.append(mark)
+    return sorted(spaced)
 
 
 def _shade(place: float) -> str:

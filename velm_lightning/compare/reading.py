@@ -1,4 +1,4 @@
-"""Read run folders for a comparison: records, configs, curves and predictions, without torch."""
+"""Reads run folders for a comparison: records, configs, curves and predictions, without torch."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _pick(column: Any, places: list[int]) -> Any:
 
 
 class RunFolder:
-    """One finished run.
+    """A finished run.
 
     Attributes:
         folder: its folder.
@@ -60,7 +60,7 @@ class RunFolder:
         config: its ``config.yaml`` with dotted keys.
 
     Raises:
-        InputError: the folder holds no run that can be compared; the message gives the reason.
+        InputError: If the folder holds no run that can be compared; the message gives the reason.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -68,12 +68,12 @@ class RunFolder:
         self.record = read_json(folder / "run.json")
         status = self.record.get("status", "unknown")
         if status != "finished":
-            raise InputError(f"its status is {status!r}")
+            raise InputError(f"its status is {status!r}; only finished runs are compared")
         scores = self.record.get("scores")
         if not scores:
-            raise InputError("it was not evaluated")
+            raise InputError("it was not evaluated: run.json has no scores")
         if not isinstance(scores, dict) or not all(isinstance(figures, dict) for figures in scores.values()):
-            raise InputError("the scores in run.json are not figures by split")
+            raise InputError("`scores` in run.json must be a mapping from splits to figures")
         self.config = dict(flat(read_yaml(folder / "config.yaml")))
         if not self._class_path:
             raise InputError("neither config.yaml nor run.json names the class of its model (model.class_path)")
@@ -85,7 +85,7 @@ class RunFolder:
 
     @property
     def seed(self) -> int:
-        """The seed of the training."""
+        """The seed of training."""
         return int(self.record.get("seed", 0))
 
     @property
@@ -118,10 +118,10 @@ class RunFolder:
 
     def floors(self, split: str, metric: str = "score") -> dict[str, float]:
         """Return a metric of the majority answer and of other answers without a model, by their names in a table."""
-        found = (self.record.get("floors") or {}).get(split) or {}
+        floors_of_split = (self.record.get("floors") or {}).get(split) or {}
         return {
             f"{name} answer {floor['answer'][:40]!r}" if "answer" in floor else name: float(floor[metric])
-            for name, floor in found.items()
+            for name, floor in floors_of_split.items()
             if isinstance(floor, dict) and isinstance(floor.get(metric), (int, float))
         }
 
@@ -133,7 +133,7 @@ class RunFolder:
     @cached_property
     def curves(self) -> dict[str, tuple[list[float], list[float]]]:
         """The steps and values of all logged metrics."""
-        found: dict[str, tuple[list[float], list[float]]] = {}
+        curves: dict[str, tuple[list[float], list[float]]] = {}
         path = self.folder / "metrics.csv"
         if path.is_file():
             with path.open(encoding="utf-8", newline="") as file:
@@ -141,29 +141,29 @@ class RunFolder:
                     step = float(row.pop("step"))
                     for name, value in row.items():
                         if value:
-                            steps, values = found.setdefault(name, ([], []))
+                            steps, values = curves.setdefault(name, ([], []))
                             steps.append(step)
                             values.append(float(value))
-        return found
+        return curves
 
     @cached_property
     def probe(self) -> dict[str, Any]:
-        """The results of ``velm probe``; empty if there are none, or none in the form of this version."""
+        """The results of ``velm probe``; empty if there are none, or another version wrote them."""
         try:
-            found = read_json(self.folder / "probe.json")
+            probe = read_json(self.folder / "probe.json")
         except InputError:
             return {}
-        return found if {"split", "shuffled", "shares", "missing"} <= found.keys() else {}
+        return probe if {"split", "shuffled", "shares", "missing"} <= probe.keys() else {}
 
     def rows(self, split: str) -> list[dict[str, Any]]:
         """Return the prediction rows of a split.
 
         Raises:
-            InputError: the file is missing or cut.
+            InputError: If the file is missing or incomplete.
         """
         path = self.folder / "predictions" / f"{split}.jsonl"
         try:
-            lines = filter(None, path.read_text("utf-8").split("\n"))  # other line ends may stand within a prediction
+            lines = filter(None, path.read_text("utf-8").split("\n"))  # a prediction may contain other line ends
             rows: list[dict[str, Any]] = json.loads(f"[{','.join(lines)}]")
         except FileNotFoundError:
             raise InputError(f"it has no predictions/{split}.jsonl") from None
@@ -175,28 +175,28 @@ class RunFolder:
         """Return the predictions of a split in columns.
 
         Raises:
-            InputError: as ``rows``; or a row lacks a field or has a score that is not finite, or there are fewer rows
-            than evaluated samples.
+            InputError: As ``rows``; or if a row lacks a field or has a score that is not finite, or the number of rows
+                is not that of the evaluated samples.
         """
         rows = self.rows(split)
         expected = self.record["scores"][split].get("samples", len(rows))
         if len(rows) != expected:
             raise InputError(f"predictions/{split}.jsonl has {len(rows)} rows, {expected} samples were evaluated")
         try:
-            kept = [row for row in rows if row["score"] is not None]
-            if not np.all(np.isfinite([row["score"] for row in kept])):
+            scored = [row for row in rows if row["score"] is not None]
+            if not np.all(np.isfinite([row["score"] for row in scored])):
                 raise InputError(f"predictions/{split}.jsonl has scores that are not finite")
             return Scores(
-                tuple(row["key"] for row in kept),
-                tuple(row.get("image") or row["key"] for row in kept),
-                tuple(row.get("group") or "" for row in kept),
-                np.array([row["score"] for row in kept], float),
-                np.array([row.get("loss") for row in kept], float),  # null becomes NaN
-                tuple(str(row.get("prediction", "")) for row in kept),
-                tuple(tuple(map(str, row.get("references") or ())) for row in kept),
+                keys=tuple(row["key"] for row in scored),
+                images=tuple(row.get("image") or row["key"] for row in scored),
+                groups=tuple(row.get("group") or "" for row in scored),
+                values=np.array([row["score"] for row in scored], float),
+                losses=np.array([row.get("loss") for row in scored], float),  # null becomes NaN
+                predictions=tuple(str(row.get("prediction", "")) for row in scored),
+                references=tuple(tuple(map(str, row.get("references") or ())) for row in scored),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"predictions/{split}.jsonl has rows that are no predictions: {error}") from error
+            raise InputError(f"predictions/{split}.jsonl has rows that are not predictions: {error}") from error
 
     def thumbnails(self, split: str) -> dict[str, str]:
         """Return the thumbnails as JPEG in base64, by the name of the image."""
@@ -216,21 +216,21 @@ class SkippedRun(NamedTuple):
 def read_runs(places: Sequence[Path]) -> tuple[list[RunFolder], list[SkippedRun]]:
     """Read the runs in ``places``: run folders, experiments, or folders of experiments.
 
-    Of runs that repeat one configuration with one seed, the latest is kept.
+    If several runs have the same configuration and seed, the latest is kept.
 
     Raises:
-        InputError: a place does not exist or holds no runs.
+        InputError: If a place does not exist or holds no runs.
     """
     runs: list[RunFolder] = []
     left: list[SkippedRun] = []
-    for folder in dict.fromkeys(found for place in places for found in _folders(place)):
+    for folder in dict.fromkeys(run_folder for place in places for run_folder in _folders(place)):
         try:
             runs.append(RunFolder(folder))
         except InputError as error:
             left.append(SkippedRun(folder, str(error)))
     latest: dict[str, RunFolder] = {}
     for run in sorted(runs, key=lambda run: str(run.record.get("started", ""))):
-        settings = {key: value for key, value in choices(run).items() if value is not None}  # as one method holds them
+        settings = {key: value for key, value in training_settings(run).items() if value is not None}  # as if absent
         mark = json.dumps([run.data, run.seed, settings], sort_keys=True, default=str)
         if mark in latest:
             left.append(SkippedRun(latest[mark].folder, f"{run.ident} repeats its configuration and seed"))
@@ -244,15 +244,15 @@ def _folders(place: Path) -> Iterator[Path]:
         yield place
         return
     if not place.is_dir():
-        raise InputError(f"{place} does not exist: name folders of runs")
+        raise InputError(f"{place} does not exist: name a folder of a run or of runs")
     marks = ("run.json", "config.yaml")
-    found = {path.parent for depth in ("*", "*/*") for mark in marks for path in place.glob(f"{depth}/{mark}")}
-    if not found:
+    folders = {path.parent for depth in ("*", "*/*") for mark in marks for path in place.glob(f"{depth}/{mark}")}
+    if not folders:
         raise InputError(f"{place} holds no runs: name a run, or a folder of runs")
-    yield from sorted(found)
+    yield from sorted(folders)
 
 
-# runs/vqa/latefusion-s0-1f2e3d/checkpoints/best.ckpt: what names the method is vqa/latefusion.
+# Of runs/vqa/latefusion-s0-1f2e3d/checkpoints/best.ckpt only vqa/latefusion depends on the method.
 _CHECKPOINT = re.compile(r"^(?:.*/)?([^/]+/[^/]+)-s\d+-[0-9a-f]{6}/checkpoints/[^/]+\.ckpt$")
 
 # Settings that do not change the training; all others distinguish configurations.
@@ -279,8 +279,8 @@ _IRRELEVANT = (
 _PLACES = re.compile(r"data\..*\.root")
 
 
-def choices(run: RunFolder) -> dict[str, Any]:
-    """Return the settings of a run that change its training, without seeds and folders."""
+def training_settings(run: RunFolder) -> dict[str, Any]:
+    """Return the settings of a run that affect its training, without seeds and folders."""
     return {
         key: _without_place(key, value)
         for key, value in run.config.items()
@@ -291,15 +291,15 @@ def choices(run: RunFolder) -> dict[str, Any]:
 def _without_place(key: str, value: Any) -> Any:
     """Return a setting without the folder of the data or the run."""
     if isinstance(value, list):
-        return [_without_place(key, one) for one in value]
+        return [_without_place(key, item) for item in value]
     if not isinstance(value, str):
         return value
-    if key.startswith("data.") and is_place(value):
+    if key.startswith("data.") and is_path(value):
         return PurePath(value).name
     return _CHECKPOINT.sub(r"\1", value)
 
 
-def is_place(text: str) -> bool:
+def is_path(text: str) -> bool:
     """Return whether a setting is a path that starts at a root, the home folder or the working folder."""
     return text.startswith(("/", "~", "../", "./", "\\\\")) or bool(re.match(r"[A-Za-z]:[\\/]", text))
 
@@ -322,24 +322,24 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
-        InputError: it is missing, cut, or something else.
+        InputError: If the file is missing, incomplete, or not a JSON object.
     """
-    found = _parsed(path, json.loads, ValueError)
-    if not isinstance(found, dict):
-        raise InputError(f"{path.name} holds no record")
-    return found
+    record = _parsed(path, json.loads, ValueError)
+    if not isinstance(record, dict):
+        raise InputError(f"{path.name} must hold a JSON object, got {type(record).__name__}")
+    return record
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping.
 
     Raises:
-        InputError: it is missing, malformed, or something else.
+        InputError: If the file is missing, malformed, or not a mapping.
     """
-    found = _parsed(path, lambda text: yaml.load(text, Loader), yaml.YAMLError)
-    if not isinstance(found, dict):
-        raise InputError(f"{path.name} holds no settings")
-    return found
+    settings = _parsed(path, lambda text: yaml.load(text, Loader), yaml.YAMLError)
+    if not isinstance(settings, dict):
+        raise InputError(f"{path.name} must hold a mapping of settings, got {type(settings).__name__}")
+    return settings
 
 
 def _parsed(path: Path, parse: Any, fault: type[Exception]) -> Any:
@@ -351,6 +351,6 @@ def _parsed(path: Path, parse: Any, fault: type[Exception]) -> Any:
         raise InputError(f"{path.name} cannot be read: {' '.join(str(error).split())}") from error
 
 
-def several(values: Iterable[Any]) -> bool:
+def differ(values: Iterable[Any]) -> bool:
     """Return whether values differ."""
     return len({json.dumps(value, sort_keys=True, default=str) for value in values}) > 1

@@ -1,4 +1,4 @@
-"""Fetch runs from W&B: each run uploads the files of its folder, which are downloaded and read as any run folder."""
+"""Fetches runs from W&B: each run uploads the files of its folder, which are downloaded and read like a local run."""
 
 from __future__ import annotations
 
@@ -25,31 +25,33 @@ def fetch(place: str, into: Path) -> Path:
         into: the folder that gets a folder for the project.
 
     Raises:
-        InputError: the place is malformed, W&B does not answer or has no such project, or no run has files.
+        InputError: If the place is malformed, W&B does not answer or has no such project, or no run has files.
     """
     words = place.removeprefix(PREFIX).strip("/").split("/")
     if len(words) not in (2, 3) or not all(words):
-        raise InputError(f"{place}: write wandb:entity/project or wandb:entity/project/run")
+        raise InputError(f"{place} does not name a W&B project: write wandb:entity/project or wandb:entity/project/run")
     import wandb
 
     folder = into / words[0] / words[1]
-    faults = (wandb.errors.Error, ValueError, OSError)  # of the client, of what it is told, of the network
+    faults = (wandb.errors.Error, ValueError, OSError)  # of the client, of its arguments, of the network
     try:
         api: Any = wandb.Api(timeout=SECONDS)
         runs = [api.run("/".join(words))] if len(words) == 3 else api.runs("/".join(words))
-        found = [path for run in runs for path in _files_of(run, folder)]
+        paths = [path for run in runs for path in _files_of(run, folder)]
     except faults as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{place} cannot be read: {reason}: check the name and `wandb login`") from error
     finally:
         end_service()
-    if not found:
-        raise InputError(f"{place}: no run there holds the files of a velm run")
+    if not paths:
+        raise InputError(
+            f"{place}: no run there holds the files of a velm run; runs upload them if they were tracked by W&B"
+        )
     return folder
 
 
 def _files_of(run: Any, folder: Path) -> Iterator[Path]:
-    """Fetch the files of a run's folder; only plain names below it are written."""
+    """Fetch the files of a run's folder; names that lead out of the folder are skipped."""
     for file in run.files():
         parts = Path(file.name).parts
         if parts[0] != run.id or ".." in parts or Path(file.name).is_absolute():

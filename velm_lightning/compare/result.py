@@ -1,4 +1,4 @@
-"""The result of one method."""
+"""Defines the result of one method."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class Result(NamedTuple):
 
     Attributes:
         method: the method with its runs.
-        score: the mean over seeds of the figure that is compared, with its interval over seeds; for one seed, over
-            images.
+        score: the mean over seeds of the figure that is compared, with its interval over seeds, or over images if
+            there is one seed.
         tested: the mean over seeds of the figure whose differences are tested.
-        validation: the mean of this figure on the validation split.
+        validation: the mean over seeds of the figure that is compared, on the validation split.
         figures: the means of all figures of the split.
-        groups: the mean of this figure of every group of samples, over seeds.
-        floors: the figure that is compared, of the majority answer and other answers without a model, by name.
+        groups: the tested figure of each group of samples, its mean over seeds with an interval.
+        floors: the figure that is compared for the majority answer and other answers without a model, by name.
         costs: the mean costs by their names in ``COSTS``.
         probe: the reliance on each modality; empty unless all runs were probed.
     """

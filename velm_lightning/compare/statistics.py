@@ -1,6 +1,6 @@
-"""Intervals and tests of means over few seeds and many samples; see docs/statistics.md for the rule and its limits.
+"""Computes intervals and tests of means over few seeds and many samples; docs/statistics.md has the rule and limits.
 
-A score has two sources of chance: the seed of the training and the images of the evaluation. Every difference includes
+A score has two sources of variance: the seed of training and the images of the evaluation. Every difference includes
 both.
 """
 
@@ -20,7 +20,7 @@ LEVEL = 0.05
 """Chance of a false claim in a family of comparisons, and of an interval that misses."""
 
 MOST_SEEDS = 50
-"""Most seeds that ``seeds_needed`` looks at."""
+"""The largest number of seeds that ``seeds_needed`` considers."""
 
 _POWER = 0.8416  # the normal quantile of a power of 80 %
 
@@ -43,8 +43,8 @@ class Table(NamedTuple):
 
     Attributes:
         values: (R,) the figure.
-        influence: (R, C) by how much C times the share of an image in it is above an average image's; each row sums to
-            0, and the variance of a row by C is the variance of the figure over images.
+        influence: (R, C) the effect of each image on the figure, times C; each row sums to 0, and the variance of a
+            row divided by C is the variance of the figure over images.
     """
 
     values: Array
@@ -54,8 +54,8 @@ class Table(NamedTuple):
     def of(measured: Sequence[Measured], images: NDArray[np.intp]) -> Table:
         """Sum the effects of samples by the number of their image (N,)."""
         clusters = int(images.max()) + 1 if len(images) else 0
-        rows = [clusters * np.bincount(images, one.effects, clusters) for one in measured]
-        return Table(np.array([one.value for one in measured]), np.array(rows))
+        rows = [clusters * np.bincount(images, figure.effects, clusters) for figure in measured]
+        return Table(np.array([figure.value for figure in measured]), np.array(rows))
 
     @property
     def images(self) -> int:
@@ -64,14 +64,14 @@ class Table(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """A difference A - B and its two sources of chance; numbers, or arrays of one shape.
+    """A difference A - B and its two sources of variance; numbers, or arrays of one shape.
 
     Attributes:
         value: the difference of the means.
         over_seeds: its squared standard error over seeds.
         over_images: its squared standard error over images.
-        seeds: the pairs of seeds, or the seeds of the arm that has fewer.
-        images: the images.
+        seeds: the number of pairs of seeds, or the seeds of the arm that has fewer.
+        images: the number of images.
     """
 
     value: Any
@@ -81,29 +81,29 @@ class Spread(NamedTuple):
     images: int
 
     def half_width(self, level: float = LEVEL) -> Any:
-        """Return half of the interval that misses with probability ``level``; infinite if a source is unknown.
+        """Return half the width of the interval that misses with probability ``level``; infinite for one image.
 
-        With one seed the interval is over images only, and is about these two models.
+        With one seed the interval is over images only and holds for these two models only.
         """
         if self.images < 2:
             return np.full(np.shape(self.value), inf)
         return joint_half_width(level, self.over_seeds, self.seeds - 1, self.over_images, self.images - 1)
 
     def p(self) -> Any:
-        """Return the level at which the interval just touches 0: the two-sided p-value of this pair by itself."""
+        """Return the level at which the interval just touches 0: the uncorrected two-sided p-value of this pair."""
         if self.images < 2:
             return np.ones(np.shape(self.value))
         return joint_p(self.value, self.over_seeds, self.seeds - 1, self.over_images, self.images - 1)
 
 
 def spread(a: Array, b: Array, image_effect: Array, paired: bool) -> Spread:
-    """Return a difference and its sources of chance.
+    """Return a difference and its sources of variance.
 
     Args:
         a: (…, Sa) the figure of each run of A.
-        b: (…, Sb) of each run of B.
-        image_effect: (…, C) influence of each image on the mean of A less that on the mean of B.
-        paired: run i of A and run i of B have one seed; else the arms are independent.
+        b: (…, Sb) the figure of each run of B.
+        image_effect: (…, C) influence of each image on the mean of A minus that on the mean of B.
+        paired: run i of A and run i of B have the same seed; else the arms are independent.
     """
     seeds = min(a.shape[-1], b.shape[-1])
     over_seeds: Any = np.zeros(a.shape[:-1])
@@ -116,14 +116,14 @@ def spread(a: Array, b: Array, image_effect: Array, paired: bool) -> Spread:
 
 
 class Difference(NamedTuple):
-    """By how much A is above B.
+    """The difference A - B with its interval and test.
 
     Attributes:
-        interval: the mean difference and its interval, of this pair by itself.
-        p: two-sided p-value of no difference, of this pair by itself.
+        interval: the mean difference and its interval, for this pair separately.
+        p: two-sided p-value of no difference, not corrected for other pairs.
         seeds: pairs of seeds, or the seeds of the arm that has fewer; 1 allows no claim about other seeds.
         paired: whether A and B were compared seed by seed.
-        spread: the sources of chance.
+        spread: the sources of variance.
         noise: the part of the squared standard error over images that shrinks with the number of seeds.
     """
 
@@ -136,7 +136,7 @@ class Difference(NamedTuple):
 
 
 def difference(table: Table, a: Sequence[int], b: Sequence[int], paired: bool) -> Difference:
-    """Compare the runs ``a`` with the runs ``b``, rows of ``table``; one set of runs gives sign, interval and p.
+    """Compare the runs ``a`` with the runs ``b``, rows of ``table``; sign, interval and p are of the same runs.
 
     Args:
         table: the figure of every run.
@@ -145,10 +145,17 @@ def difference(table: Table, a: Sequence[int], b: Sequence[int], paired: bool) -
         paired: row ``a[i]`` has the seed of row ``b[i]``; else the arms are independent.
     """
     of_a, of_b = table.influence[list(a)], table.influence[list(b)]
-    found = spread(table.values[list(a)], table.values[list(b)], of_a.mean(0) - of_b.mean(0), paired)
+    gap = spread(table.values[list(a)], table.values[list(b)], of_a.mean(0) - of_b.mean(0), paired)
     noise = sum(_noise(arm) for arm in ((of_a - of_b,) if paired else (of_a, of_b)))
-    value, half = float(found.value), float(found.half_width())
-    return Difference(Interval(value, value - half, value + half), float(found.p()), found.seeds, paired, found, noise)
+    value, half = float(gap.value), float(gap.half_width())
+    return Difference(
+        interval=Interval(value, value - half, value + half),
+        p=float(gap.p()),
+        seeds=gap.seeds,
+        paired=paired,
+        spread=gap,
+        noise=noise,
+    )
 
 
 def _noise(influence: Array) -> float:
@@ -162,9 +169,9 @@ def least_seeds(methods: int) -> int:
     """Return the number of seeds that a claim needs in a comparison of ``methods`` methods.
 
     A method may learn suddenly, so that each run ends at one of two values. With few seeds, some of several equally
-    good methods then show the upper value only and others the lower only, with no spread that would warn. This returns
-    the smallest number of seeds at which that happens in less than 5 % of comparisons, if both values are equally
-    frequent: 3 for two methods, 4 for up to four, 5 for up to eight, 6 for up to ten.
+    good methods then show the upper value only and others the lower only, without any spread. This returns the smallest
+    number of seeds at which that happens in less than 5 % of comparisons, if both values are equally frequent: 3 for
+    two methods, 4 for up to four, 5 for up to eight, 6 for up to ten.
     """
     seeds = 2
     while 1 - 2 * (1 - 2.0**-seeds) ** methods + (1 - 2.0 ** (1 - seeds)) ** methods > LEVEL:
@@ -172,34 +179,34 @@ def least_seeds(methods: int) -> int:
     return seeds
 
 
-def seeds_needed(found: Difference, tests: int, least: int) -> float:
+def seeds_needed(gap: Difference, tests: int, least: int) -> float:
     """Return the number of seeds that would decide a pair, if the observed difference and spreads are the true ones.
 
     Args:
-        found: the pair.
-        tests: pairs in the family: the first of them is tested at 5 % divided by their number.
-        least: the fewest seeds that any claim needs.
+        gap: the difference of the pair.
+        tests: number of pairs in the family; the first of them is tested at 5 % divided by this number.
+        least: the smallest number of seeds that a claim needs.
 
     Returns:
         The smallest number with a power of 80 %, ``MOST_SEEDS`` + 1 for any above ``MOST_SEEDS``; NaN if there is one
-        seed, whose spread is unknown; infinity if no number of seeds decides it, so that more images are needed.
+        seed, because its spread is unknown; infinity if no number of seeds decides it and more images are needed.
     """
-    if found.seeds < 2:
+    if gap.seeds < 2:
         return nan
-    value, over_seeds, over_images, seeds, images = found.spread
-    fixed, level = max(0.0, over_images - found.noise), LEVEL / max(1, tests)
+    value, over_seeds, over_images, seeds, images = gap.spread
+    fixed, level = max(0.0, over_images - gap.noise), LEVEL / max(1, tests)
     if images < 2 or abs(value) <= _reach(Spread(value, 0.0, fixed, 10**6, images), level):
         return inf
     for count in range(least, MOST_SEEDS + 1):
-        then = Spread(value, over_seeds * seeds / count, fixed + found.noise * seeds / count, count, images)
+        then = Spread(value, over_seeds * seeds / count, fixed + gap.noise * seeds / count, count, images)
         if abs(value) > _reach(then, level):
             return count
     return MOST_SEEDS + 1
 
 
-def _reach(found: Spread, level: float) -> float:
+def _reach(gap: Spread, level: float) -> float:
     """Return the difference that is claimed with a power of 80 %."""
-    return float(found.half_width(level) + _POWER * np.sqrt(found.over_seeds + found.over_images))
+    return float(gap.half_width(level) + _POWER * np.sqrt(gap.over_seeds + gap.over_images))
 
 
 def seed_interval(values: Sequence[float]) -> Interval:
@@ -221,7 +228,7 @@ def image_interval(table: Table, row: int) -> Interval:
 
 
 def holm(p_values: Any) -> Array:
-    """Return p-values (…, P) corrected for their number by Holm (1979): the chance of any false claim is kept."""
+    """Return p-values (…, P) corrected by Holm (1979), which bounds the chance of any false claim in the family."""
     p = np.asarray(p_values, float)
     order = np.argsort(p, -1)
     stepped = np.take_along_axis(p, order, -1) * np.arange(p.shape[-1], 0, -1)
@@ -231,10 +238,10 @@ def holm(p_values: Any) -> Array:
 
 
 def family_p(p: Any, seeds: Sequence[int], least: int) -> Array:
-    """Return the p-values (…, P) of a family as they are claimed by: Holm's, NaN for pairs with too few seeds.
+    """Return the p-values (…, P) of a family, corrected by Holm; NaN for pairs with too few seeds.
 
     Args:
-        p: (…, P) p-values of the pairs, each by itself.
+        p: (…, P) uncorrected p-values of the pairs.
         seeds: the number of seeds of each of the P pairs.
         least: the number of seeds that a claim needs.
     """

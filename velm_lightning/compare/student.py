@@ -1,4 +1,4 @@
-"""Student's t without scipy, and the one statistic that joins two of them: seeds and images."""
+"""Computes Student's t without scipy, and the statistic that combines two of them: over seeds and over images."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def _two_sided(level: Array, freedom: float) -> Array:
 
 
 def joint_half_width(level: float, first: Any, first_freedom: float, second: Any, second_freedom: float) -> Any:
-    """Return half of the interval that joins two sources of chance.
+    """Return half the width of the interval that combines two sources of variance.
 
-    The square of half is (t[f1] e1)² + (t[f2] e2)²: the interval is never narrower than either source gives by itself.
+    Its square is (t[f1] e1)² + (t[f2] e2)², so that the interval is never narrower than that of either source.
 
     Args:
         level: probability that the interval misses, 0.05 for a 95 % interval.
@@ -60,7 +60,7 @@ def joint_half_width(level: float, first: Any, first_freedom: float, second: Any
 
 @lru_cache(maxsize=64)
 def _levels(first_freedom: float, second_freedom: float) -> tuple[Array, Array, Array]:
-    """Return levels from 1 to 0, and the t of either source that is exceeded with each."""
+    """Return levels from 1 to 0, and for each source the t that is exceeded with each probability."""
     angles, tails = _table(max(1.0, first_freedom))
     return tails, sqrt(max(1.0, first_freedom)) * np.tan(angles), _two_sided(tails, second_freedom)
 

@@ -1,4 +1,4 @@
-"""The tables of a comparison for the terminal, Markdown, CSV and LaTeX."""
+"""Writes the tables of a comparison for the terminal, Markdown, CSV and LaTeX."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from velm_lightning.compare.statistics import Interval
 
 
 class Sheet(NamedTuple):
-    """A table of texts.
+    """A table of text cells.
 
     Attributes:
         title: the title.
         head: names of the columns.
-        rows: the texts.
-        words: number of leading columns that are text; the others are numbers.
+        rows: the cells.
+        words: number of leading columns that contain text; the others contain numbers.
         caption: how to read the table: the family of its claims and the kind of its intervals.
     """
 
@@ -38,71 +38,88 @@ class Sheet(NamedTuple):
     caption: str = ""
 
 
-def sheets(found: Comparison) -> list[Sheet]:
+def sheets(comparison: Comparison) -> list[Sheet]:
     """Return the tables of a comparison: scores with costs, other figures, pairs, control, modalities, groups."""
-    controls = [_control(found, control) for control in found.controls]
-    made = [_scores(found), _figures(found), _pairs(found), *controls, _probes(found), _groups(found)]
-    return [one for one in made if one.rows]
+    controls = [_control(comparison, control) for control in comparison.controls]
+    tables = [
+        _scores(comparison),
+        _figures(comparison),
+        _pairs(comparison),
+        *controls,
+        _probes(comparison),
+        _groups(comparison),
+    ]
+    return [sheet for sheet in tables if sheet.rows]
 
 
 SEEDS_ONLY = "95 % intervals over seeds (Student's t, images held fixed) of each mean separately"
 OR_IMAGES = f"{SEEDS_ONLY}; with one seed, over images"
 
 
-def _scores(found: Comparison) -> Sheet:
-    costs = [name for name in COSTS if any(not math.isnan(one.costs[name]) for one in found.results)]
-    head = ["method", "seeds", f"{found.metric.name} ± 95 %", *(COSTS[name] for name in costs)]
-    rows = [_row(one, costs) for one in found.results]
-    rows += [[f"{name} (no model)", "—", f"{value:.4f}", *("—" for _ in costs)] for name, value in found.floors.items()]
-    return Sheet(f"{found.metric.name} on {found.split}", head, rows, 1, f"Means; ± are {OR_IMAGES}.")
+def _scores(comparison: Comparison) -> Sheet:
+    costs = [name for name in COSTS if any(not math.isnan(result.costs[name]) for result in comparison.results)]
+    head = ["method", "seeds", f"{comparison.metric.name} ± 95 %", *(COSTS[name] for name in costs)]
+    rows = [_row(result, costs) for result in comparison.results]
+    rows += [
+        [f"{name} (no model)", "—", f"{value:.4f}", *("—" for _ in costs)] for name, value in comparison.floors.items()
+    ]
+    return Sheet(f"{comparison.metric.name} on {comparison.split}", head, rows, 1, f"Means; ± are {OR_IMAGES}.")
 
 
-def _figures(found: Comparison) -> Sheet:
+def _figures(comparison: Comparison) -> Sheet:
     """Return the table of all other figures."""
-    names = dict.fromkeys(name for one in found.results for name in one.figures if name != found.metric.name)
-    rows = [[_named(one), *(_figure(one, name) for name in names)] for one in found.results] if names else []
-    return Sheet(f"other figures on {found.split}", ["method", *names], rows, 1, "Means over seeds, without intervals.")
+    names = dict.fromkeys(
+        name for result in comparison.results for name in result.figures if name != comparison.metric.name
+    )
+    rows = (
+        [[_named(result), *(_figure(result, name) for name in names)] for result in comparison.results] if names else []
+    )
+    return Sheet(
+        f"other figures on {comparison.split}", ["method", *names], rows, 1, "Means over seeds, without intervals."
+    )
 
 
-def _figure(one: Result, name: str) -> str:
-    return f"{one.figures[name]:.4f}" if name in one.figures else ""
+def _figure(result: Result, name: str) -> str:
+    return f"{result.figures[name]:.4f}" if name in result.figures else ""
 
 
 PAIRED = "Intervals are for each pair separately, over seeds and images together; p is corrected for the family (Holm)."
 
 
-def _pairs(found: Comparison) -> Sheet:
-    family = found.family
+def _pairs(comparison: Comparison) -> Sheet:
+    family = comparison.family
     count = (
-        f"{family.tests} of {len(found.pairs)} pairs" if family.tests < len(found.pairs) else f"{family.tests} pairs"
+        f"{family.tests} of {len(comparison.pairs)} pairs"
+        if family.tests < len(comparison.pairs)
+        else f"{family.tests} pairs"
     )
     caption = (
         f"Family: all pairs of methods, tested together: {count} with at least {family.least} seeds. {PAIRED} A claim "
         f"(clear) needs p below 0.05; pairs with fewer seeds have none. Needed seeds are for "
-        f"a power of 80 %, if the observed differences and spreads are the true ones.{_direction(found)}"
+        f"a power of 80 %, if the observed differences and spreads are the true ones.{_direction(comparison)}"
     )
     head = ["better", "worse", "difference [95 %]", "p (Holm)", "seeds", "verdict"]
-    rows = [[pair.a.method.name, pair.b.method.name, *_tested(pair), pair.verdict] for pair in found.pairs]
-    return Sheet(f"paired differences of {found.tested}", head, rows, 2, caption)
+    rows = [[pair.a.method.name, pair.b.method.name, *_tested(pair), pair.verdict] for pair in comparison.pairs]
+    return Sheet(f"paired differences of {comparison.tested}", head, rows, 2, caption)
 
 
-def _direction(found: Comparison) -> str:
-    return f" Of the {found.tested}, lower values are better." if found.tested_sign < 0 else ""
+def _direction(comparison: Comparison) -> str:
+    return f" Of the {comparison.tested}, lower values are better." if comparison.tested_sign < 0 else ""
 
 
-def _control(found: Comparison, control: Result) -> Sheet:
+def _control(comparison: Comparison, control: Result) -> Sheet:
     rows = [
         [
             (pair.b if pair.a is control else pair.a).method.name,
             *_tested(pair, pair.a is control),
             _beats(pair, control),
         ]
-        for pair in found.against(control)
+        for pair in comparison.against(control)
     ]
     head = ["method", "method less control [95 %]", "p (Holm)", "seeds", "verdict"]
     caption = (
         "Family: all methods against the better control, part of all pairs of methods, with their p. "
-        f"{PAIRED}{_direction(found)}"
+        f"{PAIRED}{_direction(comparison)}"
     )
     return Sheet(f"against the better control, {control.method.name}", head, rows, 1, caption)
 
@@ -113,38 +130,47 @@ def _beats(pair: Pair, control: Result) -> str:
     return pair.verdict
 
 
-def _probes(found: Comparison) -> Sheet:
+def _probes(comparison: Comparison) -> Sheet:
     rows = [
-        [_named(one), name, _spread(owed.cost), f"{owed.perceptual:.1%}", f"{owed.missing[-1]:.4f}"]
-        for one in found.results
-        for name, owed in one.probe.items()
+        [_named(result), name, _spread(owed.cost), f"{owed.perceptual:.1%}", f"{owed.missing[-1]:.4f}"]
+        for result in comparison.results
+        for name, owed in result.probe.items()
     ]
     head = ["method", "shuffled", "loss of score ± 95 %", "share of the score", "all missing"]
     caption = f"Loss of score if the modality is shuffled; ± are {SEEDS_ONLY}."
     return Sheet("reliance on each modality", head, rows, 2, caption)
 
 
-def _groups(found: Comparison) -> Sheet:
-    names = list(dict.fromkeys(name for one in found.results for name in one.groups))
-    rows = [[_named(one), *(_spread(one.groups.get(name)) for name in names)] for one in found.results] if names else []
+def _groups(comparison: Comparison) -> Sheet:
+    names = list(dict.fromkeys(name for result in comparison.results for name in result.groups))
+    rows = (
+        [[_named(result), *(_spread(result.groups.get(name)) for name in names)] for result in comparison.results]
+        if names
+        else []
+    )
     caption = f"Family: groups. ± are {SEEDS_ONLY}: no test, and no claim is made about groups."
-    return Sheet(f"{found.tested} by group of samples", ["method", *names], rows, 1, caption)
+    return Sheet(f"{comparison.tested} by group of samples", ["method", *names], rows, 1, caption)
 
 
-def _named(one: Result) -> str:
-    return f"{one.method.name} (control)" if one.method.control else one.method.name
+def _named(result: Result) -> str:
+    return f"{result.method.name} (control)" if result.method.control else result.method.name
 
 
-def _row(one: Result, costs: Sequence[str]) -> list[str]:
-    return [_named(one), str(len(one.method.runs)), _spread(one.score), *(short(one.costs[name]) for name in costs)]
+def _row(result: Result, costs: Sequence[str]) -> list[str]:
+    return [
+        _named(result),
+        str(len(result.method.runs)),
+        _spread(result.score),
+        *(short(result.costs[name]) for name in costs),
+    ]
 
 
 def _tested(pair: Pair, turned: bool = False) -> list[str]:
-    """Return difference, p and seeds; ``turned`` gives the difference B less A."""
-    found = pair.difference
-    value, low, high = found.interval
-    interval = Interval(-value, -high, -low) if turned else found.interval
-    return [points(interval), p_value(pair.p), f"{found.seeds} {'paired' if found.paired else 'unpaired'}"]
+    """Return the cells of difference, p and seeds; with ``turned`` the difference is B - A."""
+    difference = pair.difference
+    value, low, high = difference.interval
+    interval = Interval(-value, -high, -low) if turned else difference.interval
+    return [points(interval), p_value(pair.p), f"{difference.seeds} {'paired' if difference.paired else 'unpaired'}"]
 
 
 def p_value(p: float) -> str:
@@ -170,9 +196,9 @@ def short(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def print_tables(found: Comparison, console: Console) -> None:
+def print_tables(comparison: Comparison, console: Console) -> None:
     """Print tables, notes and skipped folders to a terminal."""
-    for sheet in sheets(found):
+    for sheet in sheets(comparison):
         table = Table(title=sheet.title, title_justify="left")
         for place, name in enumerate(sheet.head):
             table.add_column(Text(name), justify="left" if place < sheet.words else "right", overflow="fold")
@@ -181,22 +207,22 @@ def print_tables(found: Comparison, console: Console) -> None:
         console.print(table)
         if sheet.caption:
             console.print(Text(sheet.caption, style="dim"))
-    for note in found.notes:
+    for note in comparison.notes:
         console.print(Text(f"note: {note}"))
-    for left in found.left:
+    for left in comparison.left:
         console.print(Text(f"left out: {left.folder}: {left.why}"))
 
 
-def markdown(found: Comparison) -> str:
+def markdown(comparison: Comparison) -> str:
     """Return the tables and notes as Markdown."""
     parts = []
-    for sheet in sheets(found):
+    for sheet in sheets(comparison):
         parts.append(f"**{sheet.title}**\n")
         rule = ["---" if place < sheet.words else "---:" for place in range(len(sheet.head))]
         parts += ["| " + " | ".join(map(_for_markdown, row)) + " |" for row in (sheet.head, rule, *sheet.rows)]
         parts += ["", *([_for_markdown(sheet.caption), ""] if sheet.caption else [])]
-    parts += [f"- {_for_markdown(note)}" for note in found.notes]
-    parts += [f"- left out: {_for_markdown(f'{left.folder}: {left.why}')}" for left in found.left]
+    parts += [f"- {_for_markdown(note)}" for note in comparison.notes]
+    parts += [f"- left out: {_for_markdown(f'{left.folder}: {left.why}')}" for left in comparison.left]
     return "\n".join(parts) + "\n"
 
 
@@ -204,9 +230,9 @@ def _for_markdown(text: str) -> str:
     return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", text).replace("\n", " ") if not re.fullmatch(r"-+:?", text) else text
 
 
-def latex(found: Comparison) -> str:
+def latex(comparison: Comparison) -> str:
     """Return the tables for LaTeX with booktabs."""
-    return "\n".join(line for sheet in sheets(found) for line in _tabular(sheet)) + "\n"
+    return "\n".join(line for sheet in sheets(comparison) for line in _tabular(sheet)) + "\n"
 
 
 def _tabular(sheet: Sheet) -> Iterator[str]:
@@ -234,14 +260,14 @@ def _for_latex(text: str) -> str:
     return "".join(_LATEX.get(sign, sign) for sign in text.replace("\n", " "))
 
 
-def table_of_runs(found: Comparison) -> str:
+def table_of_runs(comparison: Comparison) -> str:
     """Return CSV with one line per run in full precision: method, settings, costs and all figures of all splits."""
-    keys = list(dict.fromkeys(key for one in found.results for key in one.method.settings))
+    keys = list(dict.fromkeys(key for result in comparison.results for key in result.method.settings))
     rows = []
-    for one in found.results:
-        for run in one.method.runs:
-            row = {"run": run.ident, "method": one.method.name, "fusion": run.fusion, "seed": run.seed}
-            row |= {key: one.method.settings.get(key, "") for key in keys}
+    for result in comparison.results:
+        for run in result.method.runs:
+            row = {"run": run.ident, "method": result.method.name, "fusion": run.fusion, "seed": run.seed}
+            row |= {key: result.method.settings.get(key, "") for key in keys}
             row |= {name: run.record.get(name, "") for name in COSTS}
             for split, figures in run.record["scores"].items():
                 row |= {f"{split}/{name}": value for name, value in figures.items()}

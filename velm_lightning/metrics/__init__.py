@@ -1,6 +1,6 @@
 """Scores of answers, captions, translations and rankings: functional forms and torchmetrics classes.
 
-Each equals its field's official definition, which its module names; none needs Java.
+Each equals the official definition of its field, which its module cites; none needs Java.
 """
 
 from velm_lightning.metrics.captions import (

@@ -1,8 +1,8 @@
-"""The word alignment of METEOR: which word of a caption answers which of a reference, in as few runs as possible.
+"""Aligns the words of a caption with those of a reference for METEOR, in as few chunks as possible.
 
 Method: Denkowski and Lavie 2014, "Meteor Universal": every word pair that any module matches is a candidate; a beam
 search from left to right over the reference keeps the alignments with the most exact matches, then the fewest chunks,
-then the shortest distance. As in release 1.5, a stem or synonym that breaks a chunk is given up.
+then the shortest distance. As in release 1.5, a stem or synonym match that breaks a chunk is dropped.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _BEAM = 40
 
 
 class Match(NamedTuple):
-    """One word pair: places in the caption and in the reference, and the number of the module that matched it."""
+    """A word pair: its positions in the caption and in the reference, and the index of the module that matched it."""
 
     place: int
     reference_place: int
@@ -27,7 +27,7 @@ class _Path(NamedTuple):
     exact: int
     chunks: int
     distance: int
-    end: int  # place after the last match in the caption, -1 where the last reference word has none
+    end: int  # place after the last match in the caption, -1 if the last reference word has none
     used: int  # places of the caption that are taken, as bits
     matches: tuple[Match, ...]
 
@@ -55,7 +55,7 @@ def align(candidates: Sequence[Sequence[Match]]) -> tuple[tuple[Match, ...], int
     """Return the best alignment and its number of chunks, runs that are contiguous and in order on both sides.
 
     Args:
-        candidates: for each word of the reference, what it can be matched with, exact matches (module 0) first.
+        candidates: for each word of the reference, its possible matches, exact matches (module 0) first.
     """
     certain = _certain(candidates)
     used = sum(1 << match.place for match in certain.values())
@@ -73,17 +73,17 @@ def align(candidates: Sequence[Sequence[Match]]) -> tuple[tuple[Match, ...], int
 
 
 def _certain(candidates: Sequence[Sequence[Match]]) -> dict[int, Match]:
-    """Return the matches that compete with no other, by their place in the reference."""
+    """Return the matches that exclude no other match, by their place in the reference."""
     claims: dict[int, int] = {}
     for options in candidates:
         for match in options:
             claims[match.place] = claims.get(match.place, 0) + 1
-    alone = (options[0] for options in candidates if len(options) == 1)
-    return {match.reference_place: match for match in alone if claims[match.place] == 1}
+    single = (options[0] for options in candidates if len(options) == 1)
+    return {match.reference_place: match for match in single if claims[match.place] == 1}
 
 
 def _branches(path: _Path, options: Sequence[Match]) -> list[_Path]:
-    """Return the path with each free option, and without any; release 1.5 books the distance on what comes after."""
+    """Return the path with each free option, and without any; release 1.5 adds the distance to the later branches."""
     branches = []
     for match in options:
         if not path.used >> match.place & 1:

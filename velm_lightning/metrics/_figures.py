@@ -1,6 +1,6 @@
-"""Hypotheses counted against the references, and BLEU and CIDEr-D from the counts: array arithmetic, no strings.
+"""Counts n-grams of hypotheses against references, and computes BLEU and CIDEr-D from the counts, on arrays only.
 
-Every constant and every oddity is coco-caption's: see `captions` for the definitions.
+All constants and peculiarities are those of coco-caption; `captions` cites the definitions.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def counted_against(references: References, words: WordArrays) -> list[Counted]:
     result = []
     for grams, order in zip(numbered(words.sentences, len(words.vocabulary)), references.orders, strict=True):
         prefix = known[grams.prefix]
-        seen = (prefix >= 0) & (grams.last < known_words)
-        known = np.where(seen, find(order.table, pack(prefix, grams.last, known_words)), -1)
+        in_references = (prefix >= 0) & (grams.last < known_words)
+        known = np.where(in_references, find(order.table, pack(prefix, grams.last, known_words)), -1)
         key, times = counted(pack(grams.sentence, grams.gram, len(known)))
         sentence, gram = unpack(key, len(known))
         result.append(Counted(sentence, times, known[gram]))
@@ -64,8 +64,8 @@ def counted_against(references: References, words: WordArrays) -> list[Counted]:
 def bleu(grams: list[Counted], length: Ints, references: References) -> tuple[Floats, Floats]:
     """Return BLEU-1…4 of the corpus, (4,), and of each sample, (N, 4).
 
-    Precision is clipped at the most of any reference; brevity is judged by the closest reference length, the shorter
-    of two.
+    Counts are clipped at the largest count in any reference; the brevity penalty uses the closest reference length,
+    the shorter one on a tie.
 
     Args:
         grams: n-grams of the hypotheses for n = 1…4.
@@ -85,8 +85,8 @@ def bleu(grams: list[Counted], length: Ints, references: References) -> tuple[Fl
 def cider_d(grams: list[Counted], length: Ints, references: References, image: Ints) -> Floats:
     """Return (S,) CIDEr-D: the mean over n and over references of the similarity to each, times 10.
 
-    The tf-idf of a hypothesis is clipped at the reference's; a Gaussian of the difference in length, which counts
-    bigrams, punishes the rest.
+    The tf-idf of a hypothesis is clipped at that of the reference, and multiplied by a Gaussian of the difference in
+    length, counted in bigrams.
 
     Args:
         grams: n-grams of the hypotheses for n = 1…4.
@@ -95,7 +95,7 @@ def cider_d(grams: list[Counted], length: Ints, references: References, image: I
         image: (S,) the place in the index of each hypothesis' image.
     """
     each = np.diff(references.start)[image]  # (S,) references of each hypothesis
-    pair = offsets(each)  # (S + 1,) where the pairs of each hypothesis start
+    pair = offsets(each)  # (S + 1,) the first pair of each hypothesis
     hypothesis = np.repeat(np.arange(len(image)), each)  # (P,)
     caption = np.arange(pair[-1]) + (references.start[image] - pair[:-1])[hypothesis]  # (P,)
     similarity = np.zeros(len(caption))
@@ -108,7 +108,7 @@ def cider_d(grams: list[Counted], length: Ints, references: References, image: I
 
 
 def _clipped(grams: Counted, order: Order, samples: int) -> Ints:
-    """Return (N,) how many n-grams of each hypothesis its references have, each at most as often as one of them."""
+    """Return (N,) the number of n-grams of each hypothesis that match, each clipped at its largest reference count."""
     cell, known = _cells(grams, order, grams.sentence)
     matches = np.minimum(grams.times[known], order.most[cell])
     return np.bincount(grams.sentence[known], weights=matches, minlength=samples).astype(np.int64)
@@ -146,7 +146,7 @@ def _cosine(grams: Counted, order: Order, image: Ints, first: Ints, hypothesis: 
 
 
 def _cells(grams: Counted, order: Order, image: Ints) -> tuple[Ints, Ints]:
-    """Return the cells (image, n-gram) that hypotheses share with their references, and which n-grams those are."""
-    seen = np.flatnonzero(grams.gram >= 0)
-    cell = find(order.cell, pack(image[seen], grams.gram[seen], len(order.table)))
-    return cell[cell >= 0], seen[cell >= 0]
+    """Return the cells (image, n-gram) that hypotheses share with their references, and the indices in ``grams``."""
+    known = np.flatnonzero(grams.gram >= 0)
+    cell = find(order.cell, pack(image[known], grams.gram[known], len(order.table)))
+    return cell[cell >= 0], known[cell >= 0]

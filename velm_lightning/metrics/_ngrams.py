@@ -1,7 +1,7 @@
-"""Sentences as flat arrays of word numbers, and their n-grams as numbers: what makes the caption scores fast.
+"""Represents sentences as flat arrays of word numbers, and their n-grams as numbers, so that captions are scored fast.
 
-Nothing is hashed: an n-gram's number is its rank among the distinct pairs (number of its first n - 1 words, last word),
-so equal numbers are equal n-grams.
+Nothing is hashed: the number of an n-gram is its rank among the distinct pairs (number of its first n - 1 words, last
+word), so that equal numbers mean equal n-grams.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 ORDERS = 4
-"""BLEU-1…4 and CIDEr-D look at n-grams of one to four words."""
+"""BLEU-1…4 and CIDEr-D use n-grams of one to four words."""
 
 
 class WordIds(dict[str, int]):
@@ -32,7 +32,7 @@ class Sentences(NamedTuple):
 
     Attributes:
         words: (T,) word numbers.
-        start: (S + 1,) where each sentence starts in ``words``, and the end.
+        start: (S + 1,) the offset of each sentence in ``words``, and the end.
     """
 
     words: Ints
@@ -44,7 +44,7 @@ class Sentences(NamedTuple):
         return np.diff(self.start)
 
     def take(self, index: Ints) -> Sentences:
-        """Return the sentences named by ``index``; repeats are allowed."""
+        """Return the sentences at ``index``, which may contain repetitions."""
         length = self.length[index]
         start = offsets(length)
         return Sentences(self.words[np.repeat(self.start[index] - start[:-1], length) + np.arange(start[-1])], start)
@@ -64,8 +64,8 @@ class WordArrays(NamedTuple):
     def of(lines: Sequence[str], known: WordIds | None = None, *, at_blanks_only: bool = False) -> WordArrays:
         """Number the words of S lines of tokens, continuing a copy of a known vocabulary.
 
-        BLEU and CIDEr split at any white space. ROUGE-L splits at blanks only, which differs at a no-break space and on
-        an empty line: that is one empty word to it.
+        BLEU and CIDEr split at any white space. ROUGE-L splits at blanks only: it keeps words with a no-break space,
+        and an empty line is one empty word.
         """
         vocabulary = WordIds(known or {})
         if at_blanks_only or splits_alike(lines):
@@ -103,7 +103,7 @@ class Numbered(NamedTuple):
 def numbered(sentences: Sentences, vocabulary_size: int) -> Iterator[Numbered]:
     """Number the n-grams for n = 1…4."""
     words, owner = sentences.words, sentences.owner()
-    place = np.arange(len(words))  # where an n-gram starts that ends within its sentence
+    place = np.arange(len(words))  # the starts of n-grams that end within their sentence
     gram = np.zeros(len(words), dtype=np.int64)  # (T,) number of the n-gram that starts at each place
     for n in range(1, ORDERS + 1):
         place = place[: np.searchsorted(place, len(words) - n, side="right")]

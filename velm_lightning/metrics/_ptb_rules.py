@@ -1,9 +1,9 @@
 """The lexical rules of the Penn Treebank tokeniser (Stanford 3.4.1) as regular expressions: data for `ptb`.
 
-At each place the longest match wins and, among equals, the rule named first. A group inside a rule marks the token;
-what a rule matches beyond its group is right context, which counts for the length and is read again. Rules are matched
-against a *shadow* of the text, of the same length, in which every character beyond ASCII of which only the class
-matters is replaced by the representative of that class (`shadow_of`).
+At each position the longest match wins and, among equals, the earlier rule. A group inside a rule marks the token; the
+part of a match after the group is right context, which counts for the length and is matched again. Rules are matched
+against a *shadow* of the text, of the same length, in which each non-ASCII character that no rule names is replaced by
+the representative of its class (`shadow_of`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 import unicodedata
 
 LETTER, DIGIT, MARK, SYMBOL, NOTHING = "é٠\u0301†\0"
-"""Representatives: a letter or a digit beyond ASCII, a combining mark, a symbol, a character that is lost."""
+"""Representatives of a non-ASCII letter, a non-ASCII digit, a combining mark, a symbol, and a dropped character."""
 
 _OWN_RULE = set("\x80\x91\x92\x93\x94\x96\x97\xa0\xa2\xa3\xa4\xab\xad\xbb\xbc\xbd\xbe´") | set(
     "\u058a\u066b\u066c\u2010\u2011\u2013\u2014\u2015\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u2026\u2039\u203a"
@@ -31,7 +31,7 @@ _SYMBOLS = (
 
 
 def shadow_of(text: str) -> str:
-    """Replace each character beyond ASCII, unless a rule names it, by the representative of its class."""
+    """Replace each non-ASCII character that no rule names by the representative of its class."""
     return text if text.isascii() else "".join(char if char < "\x7f" else _class_of(char) for char in text)
 
 

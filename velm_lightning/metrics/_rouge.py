@@ -1,7 +1,7 @@
-"""ROUGE-L by the bit-parallel longest common subsequence, all pairs (caption, reference) at once.
+"""Computes ROUGE-L by the bit-parallel longest common subsequence of all pairs (caption, reference) at once.
 
-Method: Hyyrö 2004, "Bit-parallel LCS-length computation revisited". The caption is a word of 64 bits, one a token, and
-the references advance by one token a step, together.
+Method: Hyyrö 2004, "Bit-parallel LCS-length computation revisited". The caption is a word of 64 bits, one per token,
+and all references advance by one token per step.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _BETA = 1.2  # recall counts more than precision
 
 
 def rouge_l(hypotheses: Sentences, references: Sentences, start: Ints) -> Floats:
-    """Return (N,) ROUGE-L: the F-measure of the best precision and the best recall over the references, each by itself.
+    """Return (N,) ROUGE-L: the F-measure of the best precision and the best recall, each over all references.
 
     Args:
         hypotheses: N sentences of at least one word.
@@ -59,8 +59,8 @@ def _masks(hypotheses: Sentences, references: Sentences, image: Ints) -> NDArray
     order = np.argsort(key)
     first = np.flatnonzero(is_first(key[order]))
     bits = np.bitwise_or.reduceat((np.uint64(1) << np.minimum(place, _BITS - 1))[order], first)
-    found = find(key[order][first], image[references.owner()] * scale + references.words)
-    return np.where(found >= 0, bits[found], np.uint64(0))
+    index = find(key[order][first], image[references.owner()] * scale + references.words)
+    return np.where(index >= 0, bits[index], np.uint64(0))
 
 
 def _words(sentences: Sentences, index: int) -> list[int]:
@@ -69,7 +69,7 @@ def _words(sentences: Sentences, index: int) -> list[int]:
 
 
 def _common_long(hypothesis: list[int], reference: list[int]) -> int:
-    """Do the same for one pair with an integer of any length: captions of more than 64 tokens are rare."""
+    """Return the length for one pair, with an integer of any size; captions of more than 64 tokens are rare."""
     masks: dict[int, int] = {}
     for place, word in enumerate(hypothesis):
         masks[word] = masks.get(word, 0) | 1 << place

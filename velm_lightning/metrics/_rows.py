@@ -1,7 +1,7 @@
-"""A torchmetrics base that keeps one row per sample, including strings, and gathers them from every process.
+"""A torchmetrics base that keeps one row per sample, including strings, and gathers them from all processes.
 
-A corpus score is no average of per-process scores, and torchmetrics synchronises tensors only; so rows are kept as the
-bytes of JSON lines. A process without samples takes part like any other.
+A corpus score is not an average of scores per process, and torchmetrics synchronises tensors only, so rows are kept as
+the bytes of JSON lines. A process without samples contributes no bytes.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
+from typing_extensions import override
 
 
 class RowsMetric(Metric):
-    """Base of the metrics that need every row before they can score: `keep` in ``update``, `kept` in ``compute``."""
+    """Base of the metrics that need all rows at once: ``update`` calls `keep`, ``compute`` calls `kept`."""
 
     full_state_update = False
     is_differentiable = False
@@ -28,7 +29,7 @@ class RowsMetric(Metric):
         self.add_state("kept_bytes", default=[], dist_reduce_fx="cat")
 
     def keep(self, rows: Iterable[Any]) -> None:
-        """Add rows of anything that JSON can hold."""
+        """Add rows of any values that JSON can represent."""
         assert isinstance(self.kept_bytes, list), "update between sync and unsync"
         lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
         self.kept_bytes.append(
@@ -36,13 +37,14 @@ class RowsMetric(Metric):
         )
 
     def kept(self) -> list[Any]:
-        """Return every row that was added, on all processes while synchronised; lists where tuples were given."""
+        """Return all rows that were added, of all processes while synchronised; tuples become lists."""
         if isinstance(self.kept_bytes, list) and not self.kept_bytes:
             return []
         return [json.loads(line) for line in bytes(dim_zero_cat(self.kept_bytes).cpu().numpy()).splitlines()]
 
+    @override
     def sync(self, *args: Any, **kwargs: Any) -> None:
-        """Gather the rows; if a process has none, torchmetrics would send a float, which gloo reads as bytes."""
+        # for a process without rows torchmetrics would send a float, which gloo reads as bytes
         if isinstance(self.kept_bytes, list) and not self.kept_bytes:
             self.kept_bytes.append(self._none())
         super().sync(*args, **kwargs)

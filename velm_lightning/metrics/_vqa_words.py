@@ -1,4 +1,4 @@
-"""The word tables of the official VQA script, as it has them: capital keys that nothing matches are left out."""
+"""The word tables of the official VQA script, without its capitalised keys, which never match."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _RESTORED = """
     they'd they'll they're they've 'twas wasn't we've weren't what'll what're what's what've when's where'd where's
     where've who'd who'll who's who've why'll why're why's won't would've wouldn't y'all you'd you'll you're you've
 """
-"""Contractions restored from their letters alone: "dont" gives "don't"."""
+"""Contractions restored from words without apostrophe: "dont" gives "don't"."""
 
 _RESTORED_PARTLY = {
     "couldn'tve": "couldn't've", "couldnt've": "couldn't've", "hadnt've": "hadn't've", "hadn'tve": "hadn't've",

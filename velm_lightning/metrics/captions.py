@@ -1,7 +1,7 @@
 """BLEU-1…4, ROUGE-L and CIDEr-D of captions, equal to the COCO caption evaluation and many times as fast.
 
 Definitions: BLEU, Papineni et al. 2002; ROUGE-L, Lin 2004; CIDEr-D, Vedantam et al. 2015; all as ``pycocoevalcap`` 1.2
-computes them (Chen et al. 2015, arXiv:1504.00325), its smoothing and its lengths included.
+computes them (Chen et al. 2015, arXiv:1504.00325), including its smoothing and its lengths.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ NAMES = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr-D")
 
 
 class Score(NamedTuple):
-    """A figure for the whole corpus and one a caption.
+    """A figure of the whole corpus, and one per caption.
 
     Attributes:
-        corpus: the figure to report. BLEU's is no mean of the samples'; ROUGE-L's and CIDEr-D's are.
+        corpus: the figure to report; the mean of the samples for ROUGE-L and CIDEr-D, but not for BLEU.
         samples: (N,) in the order of the references.
     """
 
@@ -47,15 +47,15 @@ def score_captions(
         hypotheses: one caption per image; a list is of images 0…N - 1.
         references: captions of the same images, or their index, built once and used in every epoch.
         names: which of `NAMES`.
-        tokenise: pass both sides through the PTB tokeniser; False if they are tokens joined by blanks. An index
-            has its own.
+        tokenise: pass both sides through the PTB tokeniser; False if they are tokens joined by blanks. The references
+            of an index are not tokenised again.
 
     Returns:
-        By name: BLEU and ROUGE-L from 0 to 1, CIDEr-D from 0 to 10. CIDEr-D depends on which images are scored
-        together, for its weights are counted on them: of a single image it is 0.
+        By name: BLEU and ROUGE-L from 0 to 1, CIDEr-D from 0 to 10. CIDEr-D depends on the images that are scored
+        together, because its weights are counted on them; for a single image it is 0.
 
     Raises:
-        InputError: an unknown name; an image without hypothesis or references; a hypothesis that is no string.
+        InputError: If a name is unknown, an image has no hypothesis or no references, or a hypothesis is not a string.
     """
     unknown = [name for name in names if name not in NAMES]
     if unknown:
@@ -66,9 +66,10 @@ def score_captions(
     if any(name != "ROUGE-L" for name in names):
         scores |= _of_grams(lines, index, names)
     if "ROUGE-L" in names:
-        references_said = index.words_at_blanks
-        said = WordArrays.of(lines, references_said.vocabulary, at_blanks_only=True)
-        scores["ROUGE-L"] = _averaged(_rouge.rouge_l(said.sentences, references_said.sentences, index.start))
+        reference_words = index.words_at_blanks
+        hypothesis_words = WordArrays.of(lines, reference_words.vocabulary, at_blanks_only=True)
+        values = _rouge.rouge_l(hypothesis_words.sentences, reference_words.sentences, index.start)
+        scores["ROUGE-L"] = _averaged(values)
     return {name: scores[name] for name in names}
 
 
@@ -90,24 +91,24 @@ def cider_d(hypotheses: Hypotheses, references: References | CaptionsOf, *, toke
 def cider_d_rows(
     captions: Sequence[str], keys: Sequence[Key], references: References, *, tokenise: bool = True
 ) -> Floats:
-    """Return CIDEr-D of B captions, of any images of the index and several an image: a reward to train on.
+    """Return CIDEr-D of B captions of any images of the index, also several per image: a reward for training.
 
-    The weights are those of the whole index, whichever images are asked for (Rennie et al. 2017, arXiv:1612.00563).
+    The weights are always those of the whole index (Rennie et al. 2017, arXiv:1612.00563).
 
     Args:
         captions: B captions.
         keys: B images of ``references``; repeats are allowed.
-        references: the index, commonly of the training split.
+        references: the index, usually of the training split.
         tokenise: False if the captions are tokens joined by blanks.
 
     Returns:
         (B,) from 0 to 10.
 
     Raises:
-        InputError: the lengths differ, a key has no references, or a caption is no string.
+        InputError: If the lengths differ, a key has no references, or a caption is not a string.
     """
     if len(captions) != len(keys):
-        raise InputError(f"{len(captions)} captions for {len(keys)} keys: give one key a caption")
+        raise InputError(f"{len(captions)} captions for {len(keys)} keys: give one key per caption")
     for key, caption in zip(keys, captions, strict=True):
         _check_caption(key, caption)
     lines = ptb_tokenise_all(captions) if tokenise else list(captions)
@@ -120,8 +121,8 @@ class CaptionScores(RowsMetric):
 
     Args:
         references: the index, or the captions of each image. Images that were not seen are left out of it.
-        names: which figures `compute` returns.
-        tokenise: false where hypotheses and references are tokens joined by blanks.
+        names: the figures that `compute` returns.
+        tokenise: False if hypotheses and references are tokens joined by blanks.
     """
 
     higher_is_better = True
@@ -140,10 +141,10 @@ class CaptionScores(RowsMetric):
         """Add a batch: B images and a caption for each.
 
         Raises:
-            InputError: the lengths differ, an image has no references, or a hypothesis is no string.
+            InputError: If the lengths differ, an image has no references, or a hypothesis is not a string.
         """
         if len(keys) != len(hypotheses):
-            raise InputError(f"{len(hypotheses)} hypotheses for {len(keys)} keys: give one hypothesis a key")
+            raise InputError(f"{len(hypotheses)} hypotheses for {len(keys)} keys: give one hypothesis per key")
         self.references.places(keys)
         for key, caption in zip(keys, hypotheses, strict=True):
             _check_caption(key, caption)
@@ -153,19 +154,19 @@ class CaptionScores(RowsMetric):
         """Return the scores of the corpus and of each image seen, in the order of the references.
 
         Raises:
-            InputError: nothing was seen, or an image was seen twice.
+            InputError: If no image was added, or an image was added twice.
         """
         captions: dict[Key, str] = {}
         for key, caption in self.kept():
             if key in captions:
-                raise InputError(f"image {key!r} was given two hypotheses: score each image once")
+                raise InputError(f"image {key!r} has two hypotheses: score each image once")
             captions[key] = caption
-        seen = [key for key in self.references.keys if key in captions]
-        index = self.references if len(seen) == len(self.references) else self.references.only(seen)
+        keys = [key for key in self.references.keys if key in captions]
+        index = self.references if len(keys) == len(self.references) else self.references.only(keys)
         return score_captions(captions, index, self.names, tokenise=self.tokenise)
 
     def compute(self) -> dict[str, Tensor]:
-        """Return the corpus figures by name, float64 scalars; errors as in `rows`."""
+        """Return the corpus figures by name, as float64 scalars; raises as `rows`."""
         return {name: torch.tensor(score.corpus, dtype=torch.float64) for name, score in self.rows().items()}
 
 
@@ -192,9 +193,9 @@ def _averaged(samples: Floats) -> Score:
 
 
 def hypothesis_lines(hypotheses: Hypotheses, index: References, *, tokenise: bool) -> list[str]:
-    """Return the hypotheses' tokens in the order of the references, refusing images that do not match."""
+    """Return the tokens of the hypotheses in the order of the references; raises InputError if images do not match."""
     if isinstance(hypotheses, str):
-        raise InputError(f"hypotheses: expected a caption an image, got {hypotheses!r}; put it into a list")
+        raise InputError(f"hypotheses: expected one caption per image, got {hypotheses!r}; put it into a list")
     by_key: Mapping[Key, str] = hypotheses if isinstance(hypotheses, Mapping) else dict(enumerate(hypotheses))
     index.places(by_key)
     missing = [key for key in index.keys if key not in by_key]

@@ -1,4 +1,4 @@
-"""Accuracy and macro-F1 of predicted labels, from the rows that evaluation writes: plain strings, no tensors."""
+"""Accuracy and macro-F1 of predicted labels, given as strings, as evaluation writes them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def accuracy(predictions: Sequence[str], labels: Sequence[str]) -> float:
 
 
 def macro_f1(predictions: Sequence[str], labels: Sequence[str]) -> float:
-    """Return the plain mean of the classes' F1, which a rare class weighs in like a frequent one, from 0 to 1.
+    """Return the unweighted mean of F1 over classes, from 0 to 1; rare classes count as much as frequent ones.
 
-    The classes are those that occur among labels or predictions; one that was never hit has F1 0 (scikit-learn's
-    ``f1_score(average="macro", zero_division=0)``).
+    The classes are those that occur among labels or predictions; a class without a correct prediction has F1 0
+    (scikit-learn's ``f1_score(average="macro", zero_division=0)``).
 
     Raises:
         InputError: the lengths differ or there are no rows.
@@ -54,6 +54,6 @@ def _count(index: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
 
 def _check(predictions: Sequence[str], labels: Sequence[str]) -> None:
     if len(predictions) != len(labels):
-        raise InputError(f"{len(predictions)} predictions for {len(labels)} labels: give one prediction a label")
+        raise InputError(f"{len(predictions)} predictions for {len(labels)} labels: give one prediction per label")
     if len(labels) == 0:
         raise InputError("no rows to score: the split is empty")

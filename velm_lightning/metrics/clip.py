@@ -1,9 +1,9 @@
-"""CLIPScore and RefCLIPScore (Hessel et al. 2021, arXiv:2104.08718): does a caption fit its picture?
+"""CLIPScore and RefCLIPScore (Hessel et al. 2021, arXiv:2104.08718): how well a caption fits its picture.
 
-The definition is the authors': the cosine of the picture's and the caption's CLIP vectors, clipped at 0, times 2.5; the
-caption stands behind "A photo depicts". RefCLIPScore is the harmonic mean of that and of the caption's largest cosine
-with a reference, clipped at 0 too. Which CLIP it was decides the figure, so its name belongs to the signature: the
-published ones are those of ViT-B/32 (``openai/clip-vit-base-patch32``), on pictures of the size that it reads.
+CLIPScore is the cosine of the CLIP vectors of the picture and of the caption after the prompt "A photo depicts",
+clipped at 0, times 2.5. RefCLIPScore is the harmonic mean of CLIPScore and of the largest cosine of the caption with a
+reference, also clipped at 0. The figures depend on the CLIP model, so its name is part of the signature; published
+figures use ViT-B/32 (``openai/clip-vit-base-patch32``) on pictures of its input size.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ T = TypeVar("T")
 
 
 class Clip:
-    """A CLIP model as what it is needed for: pictures and captions in, unit vectors out.
+    """A CLIP model that maps pictures and captions to unit vectors.
 
     Args:
         name: hub name or folder of a model of the ``clip`` kind, with its tokeniser and image processor.
-        batch_size: pictures or captions at once.
+        batch_size: pictures or captions per batch.
         device: the device of the model.
 
     Attributes:
-        transform: the geometry in which it wants pictures.
+        transform: the preprocessing of pictures.
 
     Raises:
-        InputError: it cannot be loaded, or is of another kind.
+        InputError: If the model cannot be loaded or is not a CLIP model.
     """
 
     def __init__(self, name: str, batch_size: int = 64, device: str = "cpu") -> None:
@@ -59,30 +59,30 @@ class Clip:
         )
         self._words = Tokenizer.from_str(hub.tokenizer(name)["tokenizer"])
         self._words.enable_truncation(int(config.text_config.max_position_embeddings))
-        self._words.enable_padding()  # behind the end, where no token that counts looks
+        self._words.enable_padding()  # after the end token, whose causal attention does not see it
 
     @torch.no_grad()
     def pictures(self, pictures: Iterable[Tensor]) -> Tensor:
-        """Return unit vectors (N, D) of uint8 pictures (3, S, S), as ``transform`` wants them."""
-        found = [
+        """Return unit vectors (N, D) of uint8 pictures (3, S, S), preprocessed by ``transform``."""
+        features = [
             self.model.visual_projection(self.model.vision_model(self._pixels(part)).pooler_output)
             for part in _batches(pictures, self.batch_size)
         ]
-        return _unit(found)
+        return _unit(features)
 
     @torch.no_grad()
     def captions(self, captions: Iterable[str]) -> Tensor:
-        """Return unit vectors (N, D) of captions, each behind the prompt; what exceeds the model's length is cut."""
-        found = []
+        """Return unit vectors (N, D) of captions, each after the prompt and truncated to the length of the model."""
+        features = []
         for part in _batches(captions, self.batch_size):
-            read = self._words.encode_batch([PROMPT + caption for caption in part])
+            encodings = self._words.encode_batch([PROMPT + caption for caption in part])
             ids, valid = (
-                torch.tensor([getattr(one, field) for one in read], device=self._mean.device)
+                torch.tensor([getattr(encoding, field) for encoding in encodings], device=self._mean.device)
                 for field in ("ids", "attention_mask")
             )
             states = self.model.text_model(input_ids=ids, attention_mask=valid)
-            found.append(self.model.text_projection(states.pooler_output))
-        return _unit(found)
+            features.append(self.model.text_projection(states.pooler_output))
+        return _unit(features)
 
     def _pixels(self, pictures: list[Tensor]) -> Tensor:
         return (torch.stack(pictures).to(self._mean) - self._mean) / self._std
@@ -104,29 +104,31 @@ def clip_score(
     """Score N captions against their images and, if given, against references.
 
     Args:
-        pictures: N uint8 pictures (3, S, S) in the geometry of ``clip.transform``; each is asked for once.
+        pictures: N uint8 pictures (3, S, S) in the geometry of ``clip.transform``; iterated over once.
         captions: N captions.
         clip: the model.
         references: the reference captions of each picture.
 
     Raises:
-        InputError: the numbers differ, there are no captions, or a picture has no reference.
+        InputError: If the numbers differ, there are no captions, or a picture has no reference.
     """
     if references is not None and (len(references) != len(captions) or not all(references)):
         raise InputError(f"{len(captions)} captions need as many lists of references, each with at least one caption")
     if not captions:
         raise InputError("no captions to score: the split is empty")
-    said, seen = clip.captions(captions), clip.pictures(pictures)
-    if len(said) != len(seen):
-        raise InputError(f"{len(said)} captions for {len(seen)} pictures: give one picture a caption")
-    scores = WEIGHT * (said * seen).sum(1).clamp(min=0)  # (N,)
+    caption_vectors, picture_vectors = clip.captions(captions), clip.pictures(pictures)
+    if len(caption_vectors) != len(picture_vectors):
+        raise InputError(
+            f"{len(caption_vectors)} captions for {len(picture_vectors)} pictures: give one picture per caption"
+        )
+    scores = WEIGHT * (caption_vectors * picture_vectors).sum(1).clamp(min=0)  # (N,)
     if references is None:
         return ClipScores(_score(scores), None)
-    return ClipScores(_score(scores), _score(_harmonic(scores, _closest(said, references, clip))))
+    return ClipScores(_score(scores), _score(_harmonic(scores, _closest(caption_vectors, references, clip))))
 
 
 class CLIPScore(RowsMetric):
-    """`clip_score` over everything seen, on all processes.
+    """`clip_score` over all batches of all processes.
 
     Args:
         clip: the model, or the name or folder of one.
@@ -141,36 +143,38 @@ class CLIPScore(RowsMetric):
     def update(
         self, pictures: Sequence[Tensor], captions: Sequence[str], references: Sequence[Sequence[str]] | None = None
     ) -> None:
-        """Add a batch; arguments and errors as in `clip_score`, and references are given always or never."""
-        found = clip_score(pictures, captions, self.clip, references)
-        self.keep(zip(*(score.samples.tolist() for score in found if score is not None), strict=True))
+        """Add a batch; arguments and errors as in `clip_score`. Either all batches have references or none has."""
+        scores = clip_score(pictures, captions, self.clip, references)
+        self.keep(zip(*(score.samples.tolist() for score in scores if score is not None), strict=True))
 
     def compute(self) -> dict[str, Tensor]:
         """Return the means by name, float64 scalars: "CLIPScore", and "RefCLIPScore" if there were references.
 
         Raises:
-            InputError: nothing was seen, or some captions had references and some had none.
+            InputError: If no caption was added, or only some captions have references.
         """
-        kept = self.kept()
-        if len({len(row) for row in kept}) != 1:
+        rows = self.kept()
+        if len({len(row) for row in rows}) != 1:
             raise InputError(
-                f"{len(kept)} captions were seen, some of them with references: all must have some, or none"
+                f"{len(rows)} captions were added, some of them with references: give references for all or for none"
             )
         names = ("CLIPScore", "RefCLIPScore")
-        means = (math.fsum(values) / len(kept) for values in zip(*kept, strict=True))
+        means = (math.fsum(values) / len(rows) for values in zip(*rows, strict=True))
         return {name: torch.tensor(mean, dtype=torch.float64) for name, mean in zip(names, means, strict=False)}
 
 
-def _closest(said: Tensor, references: Sequence[Sequence[str]], clip: Clip) -> Tensor:
+def _closest(caption_vectors: Tensor, references: Sequence[Sequence[str]], clip: Clip) -> Tensor:
     """Return (N,) the largest cosine of each caption with one of its references, at least 0."""
-    owner = torch.tensor([place for place, captions in enumerate(references) for _ in captions], device=said.device)
-    similarity = (clip.captions(chain.from_iterable(references)) * said[owner]).sum(1)
-    return similarity.new_zeros(len(said)).scatter_reduce_(0, owner, similarity, "amax")
+    owner = torch.tensor(
+        [place for place, captions in enumerate(references) for _ in captions], device=caption_vectors.device
+    )
+    similarity = (clip.captions(chain.from_iterable(references)) * caption_vectors[owner]).sum(1)
+    return similarity.new_zeros(len(caption_vectors)).scatter_reduce_(0, owner, similarity, "amax")
 
 
 def _batches(things: Iterable[T], size: int) -> Iterator[list[T]]:
-    several = iter(things)
-    while batch := list(islice(several, size)):
+    iterator = iter(things)
+    while batch := list(islice(iterator, size)):
         yield batch
 
 

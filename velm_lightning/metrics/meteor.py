@@ -1,10 +1,10 @@
-"""METEOR without paraphrases: exact, stem and, where WordNet is at hand, synonym matches. Not the jar's figure.
+"""METEOR without paraphrases: exact and stem matches, and synonyms if WordNet is installed. Not the jar's figure.
 
 The parameters, the alignment, the treatment of function words and the choice of the best reference are those of METEOR
-1.5 for English (Denkowski and Lavie 2014); where the jar too is limited to exact and stem matches, the score of every
-caption is equal. What is missing is its table of 61 MB of paraphrases and, without WordNet, the synonyms. The figure is
-therefore lower than the jar's and must not be put next to published METEOR: it is named METEOR-approx, with modules.
-Against the jar as coco-caption calls it, corpus figure and correlation over captions:
+1.5 for English (Denkowski and Lavie 2014); if the jar is also limited to exact and stem matches, the score of every
+caption is equal. The jar's table of paraphrases (61 MB) is missing and, without WordNet, so are synonyms. The figure is
+therefore lower than the jar's and must not be compared with published METEOR: it is named METEOR-approx, with modules.
+Compared with the jar as coco-caption calls it, corpus figure and correlation over captions:
 
 ===============================  ======  ===============  ====================
 data                             jar     exact + stem     exact + stem + synonym
@@ -37,7 +37,7 @@ from velm_lightning.types import InputError
 
 MODULES = ("exact", "stem", "synonym")
 _WEIGHTS = (1.0, 0.6, 0.8)
-_ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.2, 0.6, 0.75  # recall's share, chunk exponent, most penalty, content's share
+_ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.2, 0.6, 0.75  # of recall, chunk exponent, largest penalty, of content words
 _FREQUENT = """
     the , . to of and a in that for " is on 's it with was as said at he by be from have has are his but an this not i
     will ’ they ) -rrb- ( -lrb- who their had we which were been more or s its would about new one after you : also up
@@ -45,14 +45,14 @@ _FREQUENT = """
     years could ? 't — '
 """
 _FUNCTION_WORDS = frozenset(_FREQUENT.split())
-"""Words that count a third of the others: METEOR takes the most frequent ones of a large corpus."""
+"""Function words, the most frequent words of a large corpus; they have a third of the weight of other words."""
 
 
 def meteor_modules() -> tuple[str, ...]:
-    """Return which of `MODULES` this installation can match with.
+    """Return the `MODULES` that this installation can match with.
 
     Raises:
-        InputError: ``snowballstemmer`` is not installed.
+        InputError: If ``snowballstemmer`` is not installed.
     """
     _stem("word")
     return MODULES if _wordnet() is not None else MODULES[:2]
@@ -79,18 +79,18 @@ def meteor_score(
         tokenise: pass both sides through the PTB tokeniser; False if they are tokens joined by blanks.
 
     Returns:
-        From 0 to 1. The corpus figure is computed from summed counts, it is no mean of the samples.
+        From 0 to 1. The corpus figure is computed from summed counts; it is not the mean of the samples.
 
     Raises:
-        InputError: a module is unknown or cannot be had here, or captions do not match as in `captions.score_captions`.
+        InputError: If a module is unknown or not installed, or captions do not match as in `captions.score_captions`.
     """
     chosen = _check(meteor_modules() if modules is None else modules)
     index = references if isinstance(references, References) else References(references, tokenise=tokenise)
     lines = hypothesis_lines(hypotheses, index, tokenise=tokenise)
-    spoken = [_words(line) for line in index.lines]
+    reference_words = [_words(line) for line in index.lines]
     counts = np.stack(
         [
-            _best(_words(line), spoken[index.start[place] : index.start[place + 1]], chosen)
+            _best(_words(line), reference_words[index.start[place] : index.start[place + 1]], chosen)
             for place, line in enumerate(lines)
         ]
     )
@@ -98,12 +98,12 @@ def meteor_score(
 
 
 def _best(hypothesis: list[str], references: Sequence[list[str]], modules: tuple[str, ...]) -> Floats:
-    """Return the counts against the reference that scores best, the first of equals."""
+    """Return the counts against the reference with the best score, the first one on a tie."""
     return max((_counts(hypothesis, reference, modules) for reference in references), key=_score)
 
 
 def _counts(hypothesis: list[str], reference: list[str], modules: tuple[str, ...]) -> Floats:
-    """Return (6,) what the score is made of; the counts of a corpus are the sums of its captions'.
+    """Return (6,) the counts that determine the score; those of a corpus are the sums over its captions.
 
     In order: weighted matches of the caption and of the reference, their weighted lengths, chunks, matches.
     """
@@ -113,7 +113,7 @@ def _counts(hypothesis: list[str], reference: list[str], modules: tuple[str, ...
     matched = sum(w * of_word[0][match.place] for w, match in zip(weights, matches, strict=True))
     answered = sum(w * of_word[1][match.reference_place] for w, match in zip(weights, matches, strict=True))
     if len(hypothesis) == len(reference) == len(matches) and chunks == 1:
-        chunks = 0  # the same words in the same order: nothing is scattered, in the corpus' sum either
+        chunks = 0  # a match of the whole caption has no penalty, in the sum of the corpus either
     return np.array([matched, answered, sum(of_word[0]), sum(of_word[1]), chunks, len(matches)], dtype=float)
 
 
@@ -127,7 +127,7 @@ def _score(counts: Floats) -> float:
 
 
 def _candidates(hypothesis: list[str], reference: list[str], modules: tuple[str, ...]) -> list[list[Match]]:
-    """Return for each word of the reference the words of the caption that a module matches it with."""
+    """Return the possible matches of each word of the reference with words of the caption."""
     tests = [_TESTS[module] for module in modules]
     return [
         [
@@ -149,7 +149,9 @@ def _stemmer() -> Callable[[str], str]:
     try:
         stemmer = importlib.import_module("snowballstemmer").stemmer("english")
     except ImportError:
-        raise InputError("METEOR needs snowballstemmer: pip install velm-lightning[meteor]") from None
+        raise InputError(
+            "METEOR needs snowballstemmer, which is not installed: pip install velm-lightning[meteor]"
+        ) from None
     return stemmer.stemWord  # type: ignore[no-any-return]
 
 

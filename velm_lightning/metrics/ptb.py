@@ -1,25 +1,25 @@
-"""The Penn Treebank tokeniser that the COCO caption evaluation scores on, without Java.
+"""The Penn Treebank tokeniser of the COCO caption evaluation, without Java.
 
 Reproduces ``edu.stanford.nlp.process.PTBTokenizer -preserveLines -lowerCase`` of Stanford CoreNLP 3.4.1, one
-caption a line, then the removal of the 17 punctuation tokens that ``pycocoevalcap`` lists. On all 40,000 captions of
+caption per line, then the removal of the 17 punctuation tokens that ``pycocoevalcap`` lists. On all 40,000 captions of
 Flickr8k every line is identical to the jar's; so were 140,000 other lines, of random words and marks and of English,
 German, French and Czech prose, and 40,000 of HTML entities in any case, abbreviations, numbers and quotes.
 
-Where a line can differ from the jar's:
+A line can differ from the jar's in these cases:
 
 - letters and marks that Unicode gained or renamed after 2010 (the jar drops them), and some combining marks of Indic
   scripts;
 - a caption that ends in an initial, "vitamin A.", when the *next* caption of the file starts with one of 46 words
-  ("The", "A", "He", …): the jar reads over the line end and gives "a ." there and "a." elsewhere. Here each caption
-  stands alone and it is "a.";
-- three captions of COCO val, counted by an independent comparison; which kind of the above they are is not known here;
+  ("The", "A", "He", …): the jar reads over the line end and gives "a ." there and "a." elsewhere. Here captions are
+  independent of each other and it is "a.";
+- three captions of COCO val, counted by an independent comparison; the reason is one of the above or is not known;
 - a tag whose quoted attribute runs over a line end, and the last characters of a file without a final line end;
 - a carriage return, vertical tab, form feed or U+2028/2029 inside a caption: the official code shifts every later
   caption of the file by a line. Here they count as a blank.
 
-What one might not expect and is so in the jar too: "&QUOT;" and "&APOS;" in capitals stay; "?!" is a token and stays;
-"cannot" gives "can not"; "(" gives "-lrb-", which stays, for only the capital "-LRB-" is listed; "22 3/4" is one
-token with a no-break space, at which BLEU and CIDEr split and ROUGE-L does not.
+Some results are unexpected but equal those of the jar: "&QUOT;" and "&APOS;" in capitals stay; "?!" is a token and
+stays; "cannot" gives "can not"; "(" gives "-lrb-", which stays, because only the capital "-LRB-" is listed; "22 3/4" is
+one token with a no-break space, at which BLEU and CIDEr split and ROUGE-L does not.
 
 Definition: Marcus et al. 1993 for the treebank; Chen et al. 2015, arXiv:1504.00325, for its use on captions.
 """
@@ -34,16 +34,16 @@ from velm_lightning.metrics._ptb_rules import BEFORE_NUMBER, RULES, shadow_of
 PUNCTUATION = frozenset(
     ("''", "'", "``", "`", "-LRB-", "-RRB-", "-LCB-", "-RCB-", ".", "?", "!", ",", ":", "-", "--", "...", ";")
 )
-"""The tokens that pycocoevalcap removes after the jar, verbatim: the jar's own brackets are in lower case and stay."""
+"""The tokens that pycocoevalcap removes after the jar, verbatim; the jar's brackets are in lower case and stay."""
 
 _LINE_ENDS = re.compile("[\n\r\v\f\u2028\u2029]")
 _PLAIN = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)*")
 _SPLIT_WORDS = frozenset(("cannot", "gonna", "wanna", "gotta", "lemme", "gimme"))
 _ACROSS_BLANKS = re.compile(rf"<|\d\)?\s\d|\.\s\.+[^\s.]|(?<![A-Za-z])[A-Za-z]\.\s+[A-Z]|{BEFORE_NUMBER}\s\d")
-"""Where a token may reach over a blank: tags, fractions, telephone numbers, dots, initials, abbreviations."""
+"""Matches tokens that may span a blank: tags, fractions, telephone numbers, dots, initials, abbreviations."""
 
 _BESIDE_BLANK = re.compile(rf"<|\d\)?$|^\.+[^.]|(?<![A-Za-z])[A-Za-z]\.$|{BEFORE_NUMBER}$")
-"""What a chunk has that can be part of one of these."""
+"""Matches chunks that can be part of such a token."""
 
 _MOST_CHUNKS = 1 << 20
 
@@ -58,7 +58,7 @@ def ptb_tokenise(caption: str) -> str:
 
 
 def ptb_tokenise_all(captions: Iterable[str]) -> list[str]:
-    """Tokenise each caption; what stands between two blanks is lexed once and remembered."""
+    """Tokenise captions; each distinct chunk between blanks is tokenised once and cached."""
     if len(_closed) + len(_open) > _MOST_CHUNKS:
         _closed.clear()
         _open.clear()
@@ -75,11 +75,11 @@ def _by_context(caption: str) -> str:
     """Tokenise a caption with a chunk whose tokens may depend on the next one."""
     if _ACROSS_BLANKS.search(caption):
         return " ".join(_lex(_LINE_ENDS.sub(" ", caption)))
-    return " ".join(filter(None, map(_alone, caption.split())))
+    return " ".join(filter(None, map(_cached, caption.split())))
 
 
-def _alone(chunk: str) -> str:
-    """Return the tokens of a chunk between blanks whose neighbours do not matter."""
+def _cached(chunk: str) -> str:
+    """Return the tokens of a chunk between blanks that does not depend on its neighbours here."""
     try:
         return _closed[chunk]
     except _OpenChunkError:
@@ -87,11 +87,11 @@ def _alone(chunk: str) -> str:
 
 
 class _OpenChunkError(Exception):
-    """A chunk is not tokenised by itself."""
+    """The tokens of a chunk may depend on its neighbours."""
 
 
 class _Closed(dict[str, str]):
-    """Chunks between blanks, to their tokens, where no neighbour can change them."""
+    """Maps chunks between blanks to their tokens, for chunks that do not depend on their neighbours."""
 
     def __missing__(self, chunk: str) -> str:
         if chunk in _open:
@@ -107,12 +107,12 @@ class _Closed(dict[str, str]):
 
 _closed = _Closed()
 _open: dict[str, str] = {}
-"""Chunks that a neighbour could change, to their tokens where it does not."""
+"""Maps chunks that can depend on a neighbour to their tokens in captions where they do not."""
 
 
 def _lex(text: str) -> list[str]:
     """Tokenise by longest match, place by place, and drop the punctuation tokens."""
-    shadow = shadow_of(text) + "\n\n"  # what follows a caption in a file: a line end and something
+    shadow = shadow_of(text) + "\n\n"  # in a file a caption is followed by a line end and more text
     place, tokens = 0, []
     while place < len(text):
         kind, end = _longest(shadow, place)
@@ -124,7 +124,7 @@ def _lex(text: str) -> list[str]:
 
 
 def _longest(shadow: str, place: int) -> tuple[str, int]:
-    """Return the kind of the token at ``place`` and where it ends; right context counts for the length only."""
+    """Return the kind and the end of the token at ``place``; right context counts for the length only."""
     kind, end, reach = "nothing", place + 1, place
     for name, rule in RULES:
         match = rule.match(shadow, place)
@@ -149,7 +149,7 @@ _ENTITIES = {"&amp;": "&", "&lt;": "<", "&gt;": ">"}
 
 
 def _spell(kind: str, written: str) -> str:
-    """Return a token, lower-cased, as the jar writes it; an empty one is dropped later anyhow."""
+    """Return a token, lower-cased, as the jar writes it; the caller drops empty tokens."""
     if kind in ("dropped", "nothing"):
         return ""
     token = written.lower()

@@ -1,4 +1,4 @@
-"""The reference captions of a split, tokenised and indexed once, scored against in every epoch."""
+"""Indexes the reference captions of a split, tokenised once and used in every epoch."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from velm_lightning.metrics.ptb import ptb_tokenise_all
 from velm_lightning.types import InputError
 
 Key = str | int
-"""What names an image: COCO has numbers, others names."""
+"""The key of an image: a number in COCO, a name in other data sets."""
 
 CaptionsOf = Mapping[Any, Sequence[str]] | Sequence[Sequence[str]]
-"""The captions of each image by its `Key`; of images 0…N - 1 in a list."""
+"""The captions of each image by its `Key`, or a list for images 0…N - 1."""
 
 
 class Order(NamedTuple):
-    """What the references say about the n-grams of one n: G distinct ones, C cells (image, n-gram), E per caption.
+    """The n-grams of the references for one n: G distinct ones, C cells (image, n-gram), E entries (cell, caption).
 
     Attributes:
         table: (G,) sorted pairs (number of the first n - 1 words, last word), packed.
         idf: (G + 1,) log(images) - log(images whose references have it); the last is for any that none has.
         cell: (C,) sorted pairs (image, n-gram), packed.
-        most: (C,) how often the caption of the image that has it most often has it.
-        start: (C + 1,) where the cell's captions start in ``caption``, and the end.
+        most: (C,) the largest count of the n-gram in any caption of the image.
+        start: (C + 1,) the offset of the entries of each cell in ``caption``, and the end.
         caption: (E,) number of the caption.
         weight: (E,) tf-idf.
         norm: (captions,) length of the caption's tf-idf vector.
@@ -62,7 +62,7 @@ class References:
         tokenise: pass the captions through the PTB tokeniser first; False if they are tokens joined by blanks.
 
     Raises:
-        InputError: no images, an image without references, or a reference that is not a string; the image is named.
+        InputError: If there are no images, an image has no references, or a reference is not a string.
     """
 
     def __init__(self, references: CaptionsOf, *, tokenise: bool = True) -> None:
@@ -85,7 +85,7 @@ class References:
         """Return the place among the images of each key.
 
         Raises:
-            InputError: a key has no references.
+            InputError: If a key has no references.
         """
         try:
             return np.array([self._place[key] for key in keys], dtype=np.int64)
@@ -95,10 +95,10 @@ class References:
             ) from None
 
     def only(self, keys: Iterable[Key]) -> References:
-        """Return the references of some images, in the order given; their idf is counted again, as coco-caption does.
+        """Return the references of some images, in the order given; idf is computed again, as by coco-caption.
 
         Raises:
-            InputError: a key has no references, or there are no keys.
+            InputError: If a key has no references, or there are no keys.
         """
         keys = tuple(keys)
         lines = {
@@ -125,7 +125,7 @@ class References:
 
     @cached_property
     def words_at_blanks(self) -> WordArrays:
-        """The captions as ROUGE-L splits them, at blanks only: commonly the same."""
+        """The captions as ROUGE-L splits them, at blanks only; usually the same as ``words``."""
         return self.words if splits_alike(self.lines) else WordArrays.of(self.lines, at_blanks_only=True)
 
     @cached_property
@@ -159,7 +159,7 @@ class References:
 
 
 def _check(references: Mapping[Key, Sequence[str]]) -> None:
-    """Refuse references that cannot be scored against, naming the image and the fix."""
+    """Raise InputError for references that cannot be used; the message names the image and the fix."""
     if not references:
         raise InputError("references: there are none; give at least one image with its captions")
     for key, captions in references.items():

@@ -1,4 +1,4 @@
-"""Sanity checks of generated texts: their diversity, and the share that repeats training captions."""
+"""Sanity checks of generated texts: their diversity, and the share of copied training captions."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from velm_lightning.types import InputError
 
 
 class Diversity(NamedTuple):
-    """How varied N generated captions are; words are PTB tokens in lower case, without punctuation.
+    """The diversity of N generated captions; words are PTB tokens in lower case, without punctuation.
 
     Attributes:
         vocabulary: number of different words.
         distinct_1: different words per word.
         distinct_2: different pairs of neighbours per pair (Li et al. 2016, arXiv:1510.03055).
         different: share of different captions.
-        seen: share of captions that stand word for word among the training captions; None without these.
-        mean_length: words a caption.
+        seen: share of captions that occur word for word among the training captions; None without these.
+        mean_length: mean number of words per caption.
         empty: share of captions without a word.
     """
 
@@ -35,11 +35,11 @@ def diversity(captions: Sequence[str], training: Iterable[str] | None = None) ->
     """Describe generated captions.
 
     Args:
-        captions: N of them.
+        captions: N captions.
         training: the captions that the model was trained on.
 
     Raises:
-        InputError: there are no captions.
+        InputError: If there are no captions.
     """
     if not captions:
         raise InputError("no captions to describe: the split is empty")

@@ -1,4 +1,4 @@
-"""The signature of a figure: one line that states how it was computed, so that only like is compared with like.
+"""The signature of a figure: one line that states how it was computed, so that only equal ones are compared.
 
 After sacrebleu's signatures (Post 2018): ``name|scorer:…|tok:…|…|split:…``, the same fields in the same order.
 """
@@ -39,13 +39,13 @@ def signature_of(figure: str, *, split: str, **settings: str) -> str:
     'VQA accuracy|scorer:vqaEval|protocol:official|split:val:1f2e3d4c|velm:...'
 
     Args:
-        figure: its name: one of `FIELDS`, or of a kind there, as "METEOR-approx(exact+stem)" and "R@5".
-        split: which samples were scored, commonly a name with `split_fingerprint`.
+        figure: its name: one of `FIELDS`, or of such a kind, like "METEOR-approx(exact+stem)" and "R@5".
+        split: the samples that were scored, usually the name of the split with `split_fingerprint`.
         settings: further settings that determine the figure, such as ``protocol``, ``decoding`` or ``tok``; they
             override the defaults.
 
     Raises:
-        InputError: the figure is unknown and no ``scorer`` is given, or a value contains the separator.
+        InputError: If the figure is unknown and no ``scorer`` is given, or a value contains the separator.
     """
     fields = dict(_known(figure)) | settings
     if "scorer" not in fields:

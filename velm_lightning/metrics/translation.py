@@ -21,8 +21,8 @@ class TranslationScore(NamedTuple):
     """A figure of sacrebleu.
 
     Attributes:
-        corpus: from 0 to 100, as sacrebleu gives it.
-        samples: (N,) sentence scores, from 0 to 100; BLEU's with exponential smoothing and the effective order.
+        corpus: from 0 to 100, as computed by sacrebleu.
+        samples: (N,) sentence scores, from 0 to 100; for BLEU with exponential smoothing and the effective order.
         signature: the signature of sacrebleu, to be printed with the figure.
     """
 
@@ -42,7 +42,7 @@ def sacre_bleu(
         tokenise: sacrebleu's tokeniser: ``13a``, ``intl``, ``zh``, ``ja-mecab``, ``flores200``, …
 
     Raises:
-        InputError: sacrebleu is missing, the tokeniser is unknown, or the sentences do not match.
+        InputError: If sacrebleu is missing, the tokeniser is unknown, or the sentences do not match.
     """
     streams = _streams(hypotheses, references)
     metrics = _sacrebleu()
@@ -73,9 +73,9 @@ def _scored(
 
 
 def _streams(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Turn N lists of R references into R lists of N, as sacrebleu wants them."""
+    """Turn N lists of R references into R lists of N, as sacrebleu expects them."""
     if len(hypotheses) != len(references):
-        raise InputError(f"{len(hypotheses)} hypotheses for {len(references)} sentences: give one a sentence")
+        raise InputError(f"{len(hypotheses)} hypotheses for {len(references)} sentences: give one per sentence")
     if not hypotheses:
         raise InputError("no sentences to score: the split is empty")
     each = len(references[0])
@@ -91,4 +91,6 @@ def _sacrebleu() -> Any:
     try:
         return importlib.import_module("sacrebleu.metrics")
     except ImportError:
-        raise InputError("this figure needs sacrebleu: pip install velm-lightning[translation]") from None
+        raise InputError(
+            "this figure needs sacrebleu, which is not installed: pip install velm-lightning[translation]"
+        ) from None

@@ -1,12 +1,12 @@
 """VQA accuracy by the official script, in the three variants that published numbers were computed with.
 
 Definition: Antol et al. 2015, "VQA: Visual Question Answering", and ``vqaEval.py`` of github.com/GT-Vision-Lab/VQA.
-What the script does is kept, its oddities included, for a published number contains them:
+The peculiarities of the script are reproduced, because published numbers include them:
 
-- punctuation is decided a character at a time, on the whole answer: removed if it touches a blank anywhere in the
+- punctuation is decided per character, on the whole answer: removed if it touches a blank anywhere in the
   answer, or if the answer has a comma between two digits anywhere; otherwise it becomes a blank;
 - a period is removed unless a digit follows ("5." gives "5", "a.m." gives "am", ".5" and "3.5" stay), and at most 32 of
-  them, because ``re.UNICODE`` is handed to ``sub`` where it takes the largest number of replacements;
+  them, because ``re.UNICODE`` is passed to ``sub`` as the largest number of replacements;
 - words are lower-cased before the contractions are looked up, so that "im" and "id've" are never restored;
 - an apostrophe, a colon, "&", "%", "$", "#" and "*" are left unchanged.
 """
@@ -29,7 +29,7 @@ from velm_lightning.metrics._vqa_words import ARTICLES, CONTRACTIONS, NUMBERS, P
 from velm_lightning.types import InputError
 
 VQAProtocol = Literal["official", "pre-2021", "always"]
-"""``official``: the script since 2021. ``pre-2021``: the one before. ``always``: normalise whatever the answers are."""
+"""``official``: the script since 2021. ``pre-2021``: the one before. ``always``: normalise all answers."""
 
 _PERIOD = re.compile(r"\.(?!\d)")  # the script's `(?!<=\d)` looks for a literal "<=" and never fails
 _DIGIT_COMMA = re.compile(r"\d,\d")
@@ -61,7 +61,7 @@ def clean_words(answer: str) -> str:
 
 
 def normalise_answer(answer: str) -> str:
-    """Bring an answer to the form in which the official script compares: whitespace, punctuation, words, in that order.
+    """Normalise an answer as the official script does: whitespace, punctuation, words, in that order.
 
     >>> normalise_answer("The  red/blue car, at 5 p.m.")
     'red blue car at 5 pm'
@@ -73,21 +73,21 @@ def vqa_accuracy(prediction: str, answers: Sequence[str], protocol: VQAProtocol 
     """Score one prediction against its annotators: the mean, over leaving each one out, of min(1, matches / 3).
 
     With four annotators or more this is the official formula: of ten, 1, 2, 3 matching give 0.3, 0.6, 0.9, and four
-    give 1. The formula cannot reach 1 with fewer, so there the divisor is the number of the others (an answer that all
-    gave scores 1), and a single annotator is an exact match.
+    give 1. With fewer annotators the formula cannot reach 1, so the divisor is the number of the other annotators (an
+    answer that all gave scores 1); with a single annotator the score is exact match.
 
     Args:
-        prediction: the system's answer, as it was written.
-        answers: one answer an annotator, as written; repeats count.
+        prediction: the answer of the system, as written.
+        answers: one answer per annotator, as written, with repetitions.
         protocol: ``official`` normalises both sides only if the answers, stripped, are not all the same. ``pre-2021``
-            always normalises the prediction, but of the answers the punctuation alone, and that only if they differ.
+            always normalises the prediction, but only the punctuation of the answers, and only if they differ.
             ``always`` normalises both sides.
 
     Returns:
         A score from 0 to 1.
 
     Raises:
-        InputError: no answers, an answer or the prediction is not a string, or the protocol is unknown.
+        InputError: If there are no answers, an answer or the prediction is not a string, or the protocol is unknown.
     """
     _check(prediction, answers, protocol)
     prediction, answers = _prepare(prediction, answers, protocol)
@@ -97,16 +97,18 @@ def vqa_accuracy(prediction: str, answers: Sequence[str], protocol: VQAProtocol 
 def vqa_scores(
     predictions: Sequence[str], answers: Sequence[Sequence[str]], protocol: VQAProtocol = "official"
 ) -> NDArray[np.float64]:
-    """Score N predictions against the annotators of each; ``vqa_accuracy`` for a whole split.
+    """Score N predictions, each against its annotators: ``vqa_accuracy`` for a whole split.
 
     Returns:
         (N,) scores from 0 to 1; their mean is the accuracy, see `vqa_mean`.
 
     Raises:
-        InputError: the two lengths differ, or a row is one that `vqa_accuracy` refuses (the message gives its place).
+        InputError: If the lengths differ, or `vqa_accuracy` raises for a row; the message gives its index.
     """
     if len(predictions) != len(answers):
-        raise InputError(f"{len(predictions)} predictions for {len(answers)} questions: give one prediction a question")
+        raise InputError(
+            f"{len(predictions)} predictions for {len(answers)} questions: give one prediction per question"
+        )
     scores = np.empty(len(predictions))
     for place, (prediction, given) in enumerate(zip(predictions, answers, strict=True)):
         try:
@@ -133,9 +135,9 @@ def vqa_percent(scores: Sequence[float] | NDArray[np.float64]) -> float:
 
 
 class VQAAccuracy(RowsMetric):
-    """VQA accuracy from 0 to 1 over everything seen, the same to the last digit whatever the number of processes.
+    """VQA accuracy from 0 to 1 over all batches, bitwise the same for any number of processes.
 
-    Keeps a score a sample and sums them exactly (``math.fsum``), for a plain sum would depend on the order.
+    Keeps one score per sample and sums them exactly (``math.fsum``), because a plain sum depends on the order.
     """
 
     higher_is_better = True
@@ -145,14 +147,14 @@ class VQAAccuracy(RowsMetric):
         self.protocol = _known(protocol)
 
     def update(self, predictions: Sequence[str], answers: Sequence[Sequence[str]]) -> None:
-        """Add a batch: B predictions and, for each, the annotators' answers; refuses what `vqa_scores` refuses."""
+        """Add a batch: B predictions and the answers of the annotators of each; raises as `vqa_scores`."""
         self.keep(vqa_scores(predictions, answers, self.protocol).tolist())
 
     def compute(self) -> Tensor:
         """Return the accuracy as a float64 scalar.
 
         Raises:
-            InputError: nothing was added.
+            InputError: If no prediction was added.
         """
         return torch.tensor(vqa_mean(self.kept()), dtype=torch.float64)
 
@@ -169,7 +171,7 @@ def _prepare(prediction: str, answers: Sequence[str], protocol: VQAProtocol) -> 
 
 
 def _agreement(matches: int, annotators: int) -> float:
-    """Average min(1, matches among the others / 3) over the annotator left out, in whole numbers until one division."""
+    """Average min(1, matches among the others / 3) over the annotator left out, in integers until the last division."""
     if annotators == 1:
         return float(matches)
     enough = min(3, annotators - 1)
@@ -185,12 +187,12 @@ def _known(protocol: VQAProtocol) -> VQAProtocol:
 
 
 def _check(prediction: object, answers: object, protocol: VQAProtocol) -> None:
-    """Raise for values that cannot be scored, naming the value and the fix."""
+    """Raise InputError for values that cannot be scored; the message names the value and the fix."""
     _known(protocol)
     if not isinstance(prediction, str):
         raise InputError(f"prediction: expected a string, got {prediction!r}; write an empty string for no answer")
     if isinstance(answers, str) or not isinstance(answers, Sequence):
-        raise InputError(f"answers: expected a list with one string an annotator, got {answers!r}")
+        raise InputError(f"answers: expected a list with one string per annotator, got {answers!r}")
     if not answers:
         raise InputError("answers: the list is empty; a question needs the answer of at least one annotator")
     for answer in answers:

@@ -1,4 +1,4 @@
-"""Sweep files run by Optuna on this machine; needs no torch, for trials are processes.
+"""Runs sweep files with Optuna on this machine; needs no torch, because trials are processes of their own.
 
 Imports only io and the errors.
 """

@@ -50,7 +50,7 @@ class Parameter:
         """Return all values, in order.
 
         Raises:
-            InputError: there are infinitely many.
+            InputError: If the number of values is infinite.
         """
         if self.values:
             return self.values
@@ -90,60 +90,60 @@ class Parameter:
         return int(steps) if float(self.q).is_integer() else round(steps, 12)
 
 
-def parameters_of(found: Mapping[str, Any], prefix: str = "") -> Iterator[Parameter]:
+def parameters_of(entries: Mapping[str, Any], prefix: str = "") -> Iterator[Parameter]:
     """Yield the parameters of a sweep file, nested ones under dotted keys.
 
     Raises:
-        InputError: a parameter cannot be used; the message names its key and the fix.
+        InputError: If a parameter cannot be used; the message names its key and the fix.
     """
-    for name, about in found.items():
+    for name, entry in entries.items():
         key = f"{prefix}{name}"
-        if isinstance(about, dict) and isinstance(about.get("parameters"), dict):
-            yield from parameters_of(about["parameters"], f"{key}.")
-        elif isinstance(about, dict):
-            yield _parameter(key, about)
+        if isinstance(entry, dict) and isinstance(entry.get("parameters"), dict):
+            yield from parameters_of(entry["parameters"], f"{key}.")
+        elif isinstance(entry, dict):
+            yield _parameter(key, entry)
         else:
-            raise InputError(f"parameters.{key}: {about!r} needs `value`, `values` or a distribution")
+            raise InputError(f"parameters.{key}: {entry!r} needs `value`, `values` or a distribution")
 
 
-def _parameter(key: str, about: Mapping[str, Any]) -> Parameter:
-    if "value" in about:
-        return Parameter(key, "constant", (about["value"],))
-    if "values" in about:
-        return _choice(key, about)
-    numbers = {name: _number(key, name, about[name]) for name in ("min", "max", "mu", "sigma", "q") if name in about}
-    kind = about.get("distribution") or _implied(key, about)
+def _parameter(key: str, entry: Mapping[str, Any]) -> Parameter:
+    if "value" in entry:
+        return Parameter(key, "constant", (entry["value"],))
+    if "values" in entry:
+        return _choice(key, entry)
+    numbers = {name: _number(key, name, entry[name]) for name in ("min", "max", "mu", "sigma", "q") if name in entry}
+    kind = entry.get("distribution") or _implied(key, entry)
     if kind not in DISTRIBUTIONS:
         raise InputError(f"parameters.{key}.distribution: {kind!r} is not one of {', '.join(sorted(DISTRIBUTIONS))}")
     if kind.startswith("q_") or kind == "q_log_uniform_values":
         numbers.setdefault("q", 1)
     elif "q" in numbers:
-        raise InputError(f"parameters.{key}.q: a {kind} distribution has none: use q_{kind}")
+        raise InputError(f"parameters.{key}.q: a {kind} distribution is not rounded; use q_{kind}, or remove q")
     if kind not in _NORMAL:
         _check_bounds(key, kind, numbers)
     names = {"min": "low", "max": "high"}
     return Parameter(key, kind, **{names.get(name, name): value for name, value in numbers.items()})  # type: ignore[arg-type]
 
 
-def _choice(key: str, about: Mapping[str, Any]) -> Parameter:
-    values, weights = about["values"], about.get("probabilities")
+def _choice(key: str, entry: Mapping[str, Any]) -> Parameter:
+    values, weights = entry["values"], entry.get("probabilities")
     if not isinstance(values, list) or not values:
-        raise InputError(f"parameters.{key}.values: {values!r} must be a list of one or more")
+        raise InputError(f"parameters.{key}.values must be a list of one or more values, got {values!r}")
     if weights is None:
         return Parameter(key, "categorical", tuple(values))
     if len(weights) != len(values) or min(weights) < 0 or not math.isclose(sum(weights), 1, abs_tol=1e-6):
-        raise InputError(f"parameters.{key}.probabilities: {weights!r} must be one a value and sum to 1")
+        raise InputError(f"parameters.{key}.probabilities must be one number per value and sum to 1, got {weights!r}")
     return Parameter(key, "categorical_w_probabilities", tuple(values), tuple(map(float, weights)))
 
 
-def _implied(key: str, about: Mapping[str, Any]) -> str:
-    if "mu" in about or "sigma" in about:
+def _implied(key: str, entry: Mapping[str, Any]) -> str:
+    if "mu" in entry or "sigma" in entry:
         return "normal"
-    if "min" not in about or "max" not in about:
+    if "min" not in entry or "max" not in entry:
         raise InputError(
-            f"parameters.{key}: {dict(about)!r} needs `value`, `values`, `min` and `max`, or a distribution"
+            f"parameters.{key}: {dict(entry)!r} needs `value`, `values`, `min` and `max`, or a distribution"
         )
-    return "int_uniform" if all(isinstance(about[name], int) for name in ("min", "max")) else "uniform"
+    return "int_uniform" if all(isinstance(entry[name], int) for name in ("min", "max")) else "uniform"
 
 
 def _number(key: str, name: str, value: Any) -> float:
@@ -156,13 +156,13 @@ def _number(key: str, name: str, value: Any) -> float:
             raise InputError(f"parameters.{key}.{name}: YAML reads {value!r} as text: write it as {float(value)!r}"
                              + (" with a point: 1.0e-5" if "e" in value.lower() else ""))  # fmt: skip
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise InputError(f"parameters.{key}.{name}: {value!r} must be a number")
+        raise InputError(f"parameters.{key}.{name} must be a number, got {value!r}")
     return value
 
 
 def _check_bounds(key: str, kind: str, numbers: Mapping[str, float]) -> None:
     if "min" not in numbers or "max" not in numbers:
-        raise InputError(f"parameters.{key}: a {kind} distribution needs min and max")
+        raise InputError(f"parameters.{key}: a {kind} distribution needs both `min` and `max`")
     low, high = numbers["min"], numbers["max"]
     if low > high or (kind in _LOGARITHMIC and low <= 0):
         rule = "0 < min <= max" if kind in _LOGARITHMIC else "min <= max"

@@ -1,4 +1,4 @@
-"""The processes of a sweep: the identity of the process of a trial, and killing processes that were left behind."""
+"""Identifies the processes of a sweep, and kills those that a killed sweep left behind."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MARK = "VELM_SWEEP_TRIAL"
 
 
 def identity() -> dict[str, Any]:
-    """Return a string that identifies this process among all processes of all machines."""
+    """Return host, process id and start time, which identify this process among those of all machines."""
     return {"host": socket.gethostname(), "pid": os.getpid(), "born": born(os.getpid())}
 
 
@@ -27,17 +27,17 @@ def born(pid: int) -> str:
         return ""
 
 
-def gone(who: dict[str, Any]) -> bool:
+def gone(process: dict[str, Any]) -> bool:
     """Return whether the process of an identity is gone; False for processes of other machines."""
-    if who["host"] != socket.gethostname():
+    if process["host"] != socket.gethostname():
         return False
     try:
-        os.kill(who["pid"], 0)
+        os.kill(process["pid"], 0)
     except ProcessLookupError:
         return True
     except OSError:
         return False
-    return bool(born(who["pid"]) != who["born"])
+    return bool(born(process["pid"]) != process["born"])
 
 
 def end_processes(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Print the commands of a sweep, and the results of its trials."""
+"""Prints the commands of a sweep, and the results of its trials."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def rehearse(spec: Spec) -> None:
     else:
         rng = random.Random(0)
         points = [
-            {one.key: drawn(one, rng) for one in spec.parameters} for _ in range(min(SAMPLES, spec.cap or SAMPLES))
+            {parameter.key: drawn(parameter, rng) for parameter in spec.parameters}
+            for _ in range(min(SAMPLES, spec.cap or SAMPLES))
         ]
     count = len(points) if spec.method == "grid" else spec.cap
     print(f"# {spec.name}: {spec.method}, {count} trials{'' if count == len(points) else ', for example'}")
@@ -34,16 +35,16 @@ def rehearse(spec: Spec) -> None:
         print(f"#   ARGS.json: {json.dumps(point)}")
 
 
-def drawn(one: Parameter, rng: random.Random) -> Any:
+def drawn(parameter: Parameter, rng: random.Random) -> Any:
     """Return a random value, drawn as in a random sweep."""
-    if one.kind in ("constant", "categorical"):
-        return rng.choice(one.values)
-    if one.kind == "categorical_w_probabilities" or "normal" in one.kind:
-        return one.at(rng.random())
-    if one.kind == "int_uniform":
-        return rng.randint(int(one.low), int(one.high))
-    low, high, logarithmic = one.bounds()
-    return one.rounded(low * (high / low) ** rng.random() if logarithmic else rng.uniform(low, high))
+    if parameter.kind in ("constant", "categorical"):
+        return rng.choice(parameter.values)
+    if parameter.kind == "categorical_w_probabilities" or "normal" in parameter.kind:
+        return parameter.at(rng.random())
+    if parameter.kind == "int_uniform":
+        return rng.randint(int(parameter.low), int(parameter.high))
+    low, high, logarithmic = parameter.bounds()
+    return parameter.rounded(low * (high / low) ** rng.random() if logarithmic else rng.uniform(low, high))
 
 
 def show(study: Any) -> bool:
@@ -54,17 +55,15 @@ def show(study: Any) -> bool:
 
     spec: Spec = study.spec
     trials = best(study.trials(), spec.maximize)
-    searched = [one.key for one in spec.parameters if len(one.values) != 1]
-    names = [
-        key.removeprefix("model.init_args.").replace(".init_args", "").removesuffix(".class_path") for key in searched
-    ]
+    searched = [parameter.key for parameter in spec.parameters if len(parameter.values) != 1]
+    names = [_short(key) for key in searched]
     table = Table("trial", "state", spec.metric, *names, "run", title=spec.name, title_justify="left")
     for trial in trials:
         config: Config = trial.user_attrs.get("config", {})
         value = trial.value if trial.value is not None else next(reversed(trial.intermediate_values.values()), None)
-        cells = [_said(config.get(key, "")) for key in searched]
-        shown = "" if value is None else f"{value:.4f}"
-        row = [str(trial.number), trial.state.name.lower(), shown, *cells, str(trial.user_attrs.get("run", ""))]
+        cells = [_formatted(config.get(key, "")) for key in searched]
+        figure = "" if value is None else f"{value:.4f}"
+        row = [str(trial.number), trial.state.name.lower(), figure, *cells, str(trial.user_attrs.get("run", ""))]
         table.add_row(*map(Text, row))
     console = Console()
     console.print(table)
@@ -89,7 +88,7 @@ def importances(study: Any) -> dict[str, float]:
     if len(done) < 4 or len({trial.value for trial in done}) < 2:
         return {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of its being experimental
+        warnings.simplefilter("ignore")  # Optuna warns that the evaluator is experimental
         return dict(get_param_importances(study.optuna, evaluator=PedAnovaImportanceEvaluator()))
 
 
@@ -97,5 +96,5 @@ def _short(key: str) -> str:
     return key.removeprefix("model.init_args.").replace(".init_args", "").removesuffix(".class_path")
 
 
-def _said(value: Any) -> str:
+def _formatted(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)

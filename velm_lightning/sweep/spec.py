@@ -1,4 +1,4 @@
-"""Read and check a sweep file in the format of W&B: parameters, search method, metric and command."""
+"""Reads and checks a sweep file in the format of W&B: parameters, search method, metric and command."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from velm_lightning.sweep.parameter import Parameter, parameters_of
 Config = dict[str, Any]
 _COMMAND = ("${env}", "${interpreter}", "${program}", "${args}")
 _KEYS = {"name", "description", "program", "command", "method", "metric", "parameters", "run_cap", "early_terminate"}
-_KEYS |= {"project", "entity", "controller", "imageuri", "job"}  # W&B's own, of no meaning here
+_KEYS |= {"project", "entity", "controller", "imageuri", "job"}  # used by W&B, ignored here
 
 
 class Early(NamedTuple):
@@ -75,23 +75,26 @@ class Spec:
             key: the key of the parameter, or its beginning: ``model`` means ``model.class_path``.
 
         Raises:
-            InputError: no parameter, or several, are meant; or it has no values to choose from.
+            InputError: If the key fits no parameter or several, or the parameter has fewer than two values.
         """
-        found = [one for one in self.parameters if one.key == key] or [
-            one for one in self.parameters if one.key in (f"{key}.class_path", f"{key}.value")
+        matches = [parameter for parameter in self.parameters if parameter.key == key] or [
+            parameter for parameter in self.parameters if parameter.key in (f"{key}.class_path", f"{key}.value")
         ]
-        if len(found) != 1 or len(found[0].values) < 2:
-            raise InputError(f"--per {key}: name a parameter of the sweep that has several `values`")
+        if len(matches) != 1 or len(matches[0].values) < 2:
+            choices = ", ".join(parameter.key for parameter in self.parameters if len(parameter.values) > 1)
+            raise InputError(f"--per {key} must name a parameter with several `values`: {choices or 'there is none'}")
         return [
             replace(
                 self,
                 name=f"{self.name}-{str(value).rpartition('.')[2].lower()}",
                 parameters=tuple(
-                    replace(one, kind="constant", values=(value,), weights=()) if one is found[0] else one
-                    for one in self.parameters
+                    replace(parameter, kind="constant", values=(value,), weights=())
+                    if parameter is matches[0]
+                    else parameter
+                    for parameter in self.parameters
                 ),
             )
-            for value in found[0].values
+            for value in matches[0].values
         ]
 
     def words(self, config: Config, args_file: Path) -> list[str]:
@@ -121,60 +124,70 @@ def read_spec(path: Path) -> Spec:
     """Read a sweep file.
 
     Raises:
-        InputError: the file is missing, or a part of it cannot be used; the message names the key and the fix.
+        InputError: If the file is missing or part of it cannot be used; the message names the key and the fix.
     """
     try:
-        found = yaml.safe_load(path.read_text("utf-8"))
+        content = yaml.safe_load(path.read_text("utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}): name a sweep file") from error
     except yaml.YAMLError as error:
-        raise InputError(f"{path}: is no YAML: {' '.join(str(error).split())}") from error
+        raise InputError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from error
     try:
-        return _spec(found, path.stem)
+        return _spec(content, path.stem)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
 
-def _spec(found: Any, name: str) -> Spec:
-    if not isinstance(found, dict) or not isinstance(found.get("parameters"), dict):
-        raise InputError("has no `parameters`: write it in the format of W&B sweeps")
-    unknown = sorted(set(found) - _KEYS)
+def _spec(content: Any, name: str) -> Spec:
+    if not isinstance(content, dict) or not isinstance(content.get("parameters"), dict):
+        raise InputError("has no `parameters`; write the file in the format of W&B sweeps")
+    unknown = sorted(set(content) - _KEYS)
     if unknown:
-        raise InputError(f"{unknown[0]}: is no part of a sweep file: it holds {', '.join(sorted(_KEYS))}")
-    method = found.get("method")
+        raise InputError(f"{unknown[0]}: is not a key of a sweep file; the keys are {', '.join(sorted(_KEYS))}")
+    method = content.get("method")
     if method not in ("grid", "random", "bayes"):
         raise InputError(f"method: {method!r} is not one of grid, random, bayes")
-    metric = found.get("metric", {"name": "val/score", "goal": "maximize"})
+    metric = content.get("metric", {"name": "val/score", "goal": "maximize"})
     if not isinstance(metric, dict) or "name" not in metric or metric.get("goal", "minimize") not in _GOALS:
-        raise InputError(f"metric: {metric!r} needs a name, and a goal of minimize or maximize")
-    parameters = tuple(parameters_of(found["parameters"]))
+        raise InputError(f"metric: {metric!r} needs a `name`, and a `goal` of minimize or maximize")
+    parameters = tuple(parameters_of(content["parameters"]))
     if method == "grid":
         for parameter in parameters:
             parameter.grid()
-    cap = found.get("run_cap")
+    cap = content.get("run_cap")
     if cap is not None and (not isinstance(cap, int) or cap < 1):
-        raise InputError(f"run_cap: {cap!r} must be a whole number from 1")
+        raise InputError(f"run_cap must be a whole number of at least 1, got {cap!r}")
     if cap is None and method != "grid":
-        raise InputError(f"run_cap: a {method} sweep without one would never end: say how many trials there are")
-    command = tuple(str(word) for word in found.get("command", _COMMAND))
-    goal = metric.get("goal", "minimize") == "maximize"
-    early, program = _early(found.get("early_terminate")), str(found.get("program", "velm"))
-    return Spec(str(found.get("name", name)), method, metric["name"], goal, parameters, cap, early, command, program)
+        raise InputError(f"run_cap: is missing, and a {method} sweep would never end; give the number of trials")
+    command = tuple(str(word) for word in content.get("command", _COMMAND))
+    maximize = metric.get("goal", "minimize") == "maximize"
+    early, program = _early(content.get("early_terminate")), str(content.get("program", "velm"))
+    return Spec(
+        name=str(content.get("name", name)),
+        method=method,
+        metric=metric["name"],
+        maximize=maximize,
+        parameters=parameters,
+        cap=cap,
+        early=early,
+        command=command,
+        program=program,
+    )
 
 
 _GOALS = ("minimize", "maximize")
 
 
-def _early(found: Any) -> Early | None:
-    if found is None:
+def _early(settings: Any) -> Early | None:
+    if settings is None:
         return None
-    if not isinstance(found, dict) or found.get("type") != "hyperband":
-        raise InputError(f"early_terminate: {found!r} is not of type hyperband")
-    factor = int(found.get("eta", 3))
+    if not isinstance(settings, dict) or settings.get("type") != "hyperband":
+        raise InputError(f"early_terminate: {settings!r} must be of `type: hyperband`")
+    factor = int(settings.get("eta", 3))
     if factor < 2:
-        raise InputError(f"early_terminate.eta: {factor} must be at least 2")
-    if "min_iter" in found:
-        return Early(max(1, int(found["min_iter"])), factor)
-    if "max_iter" not in found:
-        raise InputError("early_terminate: give min_iter, or max_iter and s")
-    return Early(max(1, int(found["max_iter"] / factor ** int(found.get("s", 1)))), factor)
+        raise InputError(f"early_terminate.eta must be at least 2, got {factor}")
+    if "min_iter" in settings:
+        return Early(max(1, int(settings["min_iter"])), factor)
+    if "max_iter" not in settings:
+        raise InputError("early_terminate: has no evaluation to start at; give `min_iter`, or `max_iter` and `s`")
+    return Early(max(1, int(settings["max_iter"] / factor ** int(settings.get("s", 1)))), factor)

@@ -1,4 +1,4 @@
-"""The trials of a sweep in Optuna's storage: the next point, results, and trials that a killed sweep left behind."""
+"""Keeps the trials of a sweep in Optuna's storage: the next point, results, and trials that a killed sweep left."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Study:
         folder: the folder that holds the folders of the trials.
 
     Raises:
-        InputError: the storage holds another sweep of this name.
+        InputError: If the storage holds another sweep of this name.
     """
 
     def __init__(self, spec: Spec, storage: str, folder: Path) -> None:
@@ -53,7 +53,9 @@ class Study:
 
     def _prepare(self) -> None:
         """Store the search space; all points of a grid are enqueued at the start."""
-        searched = json.dumps([self.spec.method, *(asdict(one) for one in self.spec.parameters)], default=str)
+        searched = json.dumps(
+            [self.spec.method, *(asdict(parameter) for parameter in self.spec.parameters)], default=str
+        )
         known = self.optuna.user_attrs.get("searched")
         if known is None:
             if self.spec.method == "grid":
@@ -61,7 +63,9 @@ class Study:
                     self.optuna.enqueue_trial({key: json.dumps(value) for key, value in point.items()})
             self.optuna.set_user_attr("searched", searched)
         elif known != searched:
-            raise InputError(f"sweep {self.spec.name!r} was begun with other parameters: give it another `name`")
+            raise InputError(
+                f"sweep {self.spec.name!r} was started with other parameters; give it another `name`, or restore them"
+            )
 
     def next(self) -> tuple[Trial, Config] | None:
         """Return the next trial with its values, or None if the budget is spent."""
@@ -70,7 +74,7 @@ class Study:
             trial = self.optuna.ask()
             trial.set_user_attr("worker", identity())
             if not self._too_many(trial):
-                config = {one.key: self._suggest(trial, one) for one in self.spec.parameters}
+                config = {parameter.key: self._suggest(trial, parameter) for parameter in self.spec.parameters}
                 trial.set_user_attr("config", config)
                 return trial, config
             trial.set_user_attr("surplus", True)
@@ -84,27 +88,33 @@ class Study:
         if self.spec.method != "grid":
             return self._place(trial) >= (self.spec.cap or 0)
         wanted = self._wanted(trial)
-        earlier = (one.system_attrs.get("fixed_params") for one in self.trials() if one.number < trial.number)
+        earlier = (other.system_attrs.get("fixed_params") for other in self.trials() if other.number < trial.number)
         return not wanted or wanted in earlier
 
     def _place(self, trial: Trial) -> int:
         """Return the number of earlier trials that count; storages number trials atomically."""
-        uncounted = sum(not counts(one) for one in self.optuna.get_trials(deepcopy=False) if one.number < trial.number)
+        uncounted = sum(
+            not counts(other) for other in self.optuna.get_trials(deepcopy=False) if other.number < trial.number
+        )
         return int(trial.number) - uncounted
 
-    def _suggest(self, trial: Trial, one: Parameter) -> Any:
+    def _suggest(self, trial: Trial, parameter: Parameter) -> Any:
         if self.spec.method == "grid":
-            return json.loads(trial.suggest_categorical(one.key, [json.dumps(value) for value in one.grid()]))
-        if one.kind == "constant":
-            return one.values[0]
-        if one.kind == "categorical":
-            return json.loads(trial.suggest_categorical(one.key, [json.dumps(value) for value in one.values]))
-        if one.kind == "int_uniform":
-            return trial.suggest_int(one.key, int(one.low), int(one.high))
-        if one.kind == "categorical_w_probabilities" or "normal" in one.kind:
-            return one.at(trial.suggest_float(one.key, 0.0, 1.0))
-        low, high, logarithmic = one.bounds()
-        return one.rounded(trial.suggest_float(one.key, low, high, log=logarithmic))
+            return json.loads(
+                trial.suggest_categorical(parameter.key, [json.dumps(value) for value in parameter.grid()])
+            )
+        if parameter.kind == "constant":
+            return parameter.values[0]
+        if parameter.kind == "categorical":
+            return json.loads(
+                trial.suggest_categorical(parameter.key, [json.dumps(value) for value in parameter.values])
+            )
+        if parameter.kind == "int_uniform":
+            return trial.suggest_int(parameter.key, int(parameter.low), int(parameter.high))
+        if parameter.kind == "categorical_w_probabilities" or "normal" in parameter.kind:
+            return parameter.at(trial.suggest_float(parameter.key, 0.0, 1.0))
+        low, high, logarithmic = parameter.bounds()
+        return parameter.rounded(trial.suggest_float(parameter.key, low, high, log=logarithmic))
 
     def folder_of(self, trial: Trial | FrozenTrial) -> Path:
         """Return the folder of a trial."""
@@ -124,12 +134,12 @@ class Study:
         self.optuna.tell(trial, state=TrialState.FAIL)
 
     def lost(self, trial: Trial | FrozenTrial, error: str) -> None:
-        """Enqueue a trial whose processes were killed again, unless it was killed too often."""
+        """Enqueue a trial again after its processes were killed, at most ``ATTEMPTS`` times in all."""
         attempt = int(trial.user_attrs.get("attempt", 1))
         final = attempt >= ATTEMPTS
         self.note(trial, "error" if final else "lost", error)
-        known = (one.user_attrs.get("again") for one in self.optuna.get_trials(deepcopy=False))
-        if not final and trial.number not in known:  # in line before it is done with: a kill in between loses nothing
+        repeated = (other.user_attrs.get("again") for other in self.optuna.get_trials(deepcopy=False))
+        if not final and trial.number not in repeated:  # before the trial is closed: a kill in between loses nothing
             again = {"attempt": attempt + 1, "again": trial.number}
             self.optuna.enqueue_trial(self._wanted(trial) | trial.params, user_attrs=again)
         self.optuna.tell(trial.number, state=TrialState.FAIL)
@@ -140,23 +150,23 @@ class Study:
 
     def _wanted(self, trial: Trial | FrozenTrial) -> dict[str, Any]:
         """Return the values with which a trial was enqueued."""
-        found: dict[str, Any] = self.optuna._storage.get_trial(trial._trial_id).system_attrs.get("fixed_params", {})
-        return dict(found)
+        values: dict[str, Any] = self.optuna._storage.get_trial(trial._trial_id).system_attrs.get("fixed_params", {})
+        return dict(values)
 
     def abandoned(self) -> list[FrozenTrial]:
         """Return the trials whose sweep was killed, without those of a running sweep, on this machine or another."""
         now = datetime.now()
-        found = []
+        lost = []
         for trial in self.trials(TrialState.RUNNING):
-            who = trial.user_attrs.get("worker")
-            if gone(who) if who else now - (trial.datetime_start or now) > UNSIGNED:
-                found.append(trial)
-        return found
+            worker = trial.user_attrs.get("worker")
+            if gone(worker) if worker else now - (trial.datetime_start or now) > UNSIGNED:
+                lost.append(trial)
+        return lost
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
         """Return the trials that count, optionally only those in some states."""
-        found = self.optuna.get_trials(deepcopy=False, states=states or None)
-        return found if states else [one for one in found if counts(one)]
+        trials = self.optuna.get_trials(deepcopy=False, states=states or None)
+        return trials if states else [trial for trial in trials if counts(trial)]
 
 
 def counts(trial: FrozenTrial) -> bool:
@@ -168,7 +178,7 @@ def opened(storage: str) -> Any:
     """Open Optuna's storage.
 
     Raises:
-        InputError: it cannot be opened.
+        InputError: If it cannot be opened.
     """
     try:
         if "://" not in storage:
@@ -182,8 +192,9 @@ def opened(storage: str) -> Any:
             waiting = {"connect_args": {"timeout": 60}}
             return optuna.storages.RDBStorage(storage, engine_kwargs=waiting)
         return optuna.storages.RDBStorage(storage)
-    except Exception as error:  # of whatever driver
-        raise InputError(f"--storage {storage} cannot be opened: {' '.join(str(error).split())}") from error
+    except Exception as error:  # every database driver has its own
+        reason = " ".join(str(error).split())
+        raise InputError(f"--storage {storage} cannot be opened: {reason}: check the address and its driver") from error
 
 
 def _sampler(spec: Spec) -> Any:
@@ -193,8 +204,8 @@ def _sampler(spec: Spec) -> Any:
 
 
 def best(trials: Sequence[FrozenTrial], maximize: bool) -> list[FrozenTrial]:
-    """Return trials, best first, and last those without a figure by their numbers."""
+    """Return trials, best first; those without a figure come last, by their numbers."""
     sign = -1 if maximize else 1
-    done = [one for one in trials if one.state == TrialState.COMPLETE]
-    rest = [one for one in trials if one.state != TrialState.COMPLETE]
-    return sorted(done, key=lambda one: sign * (one.value or 0.0)) + rest
+    done = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    rest = [trial for trial in trials if trial.state != TrialState.COMPLETE]
+    return sorted(done, key=lambda trial: sign * (trial.value or 0.0)) + rest

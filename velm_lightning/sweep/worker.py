@@ -1,4 +1,4 @@
-"""Run trials one after another, each as a separate process that is watched while it runs."""
+"""Runs trials one after another, each as a separate process that is watched while it runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from velm_lightning.sweep.processes import MARK, end_processes
 from velm_lightning.sweep.spec import Config
 from velm_lightning.sweep.study import Study
 
-POLL = 0.1  # seconds between looks at a trial
+POLL = 0.1  # seconds between two checks of a trial
 WAITS = "VELM_SWEEP_WAITS"
 """Environment variable: a trial waits after each evaluation for the decision to continue or stop."""
 
@@ -53,7 +53,7 @@ def recover(study: Study) -> int:
 
 
 def run_trial(study: Study, trial: Trial, config: Config, stop: threading.Event) -> str:
-    """Run one trial, record its result, and return the result in words."""
+    """Run one trial, record its result, and return the result as text."""
     folder = study.folder_of(trial)
     folder.mkdir(parents=True, exist_ok=True)
     args_file = folder / "args.json"
@@ -78,11 +78,11 @@ def run_trial(study: Study, trial: Trial, config: Config, stop: threading.Event)
 
 def watch(study: Study, trial: Trial, process: subprocess.Popen[bytes], folder: Path, stop: threading.Event) -> None:
     """Report each evaluation of a trial and write the decision to continue; kill the trial if the sweep is stopped."""
-    told = 0
+    reported = 0
     while True:
         over = process.poll() is not None
-        for number, value in list(_new_values(folder, study.spec.metric, told)):
-            told = number
+        for number, value in list(_new_values(folder, study.spec.metric, reported)):
+            reported = number
             trial.report(value, number)
             end = study.spec.early is not None and not math.isnan(value) and trial.should_prune()
             (folder / f"verdict-{number}").write_text("stop" if end else "go")
@@ -100,11 +100,11 @@ def watch(study: Study, trial: Trial, process: subprocess.Popen[bytes], folder: 
             process.wait(POLL)
 
 
-def _new_values(folder: Path, metric: str, told: int) -> Iterator[tuple[int, float]]:
+def _new_values(folder: Path, metric: str, start: int) -> Iterator[tuple[int, float]]:
     """Yield the number and value of each new evaluation."""
     path = folder / "values.jsonl"
-    lines = path.read_text("utf-8").split("\n")[:-1] if path.is_file() else []  # the last may be in the making
-    for number, line in enumerate(lines[told:], told + 1):
+    lines = path.read_text("utf-8").split("\n")[:-1] if path.is_file() else []  # the last line may be incomplete
+    for number, line in enumerate(lines[start:], start + 1):
         yield number, float(json.loads(line).get(metric, math.nan))
 
 
@@ -130,8 +130,8 @@ def _ended(study: Study, trial: Trial, code: int, folder: Path) -> str:
 def run_record(folder: Path) -> dict[str, Any]:
     """Return the ``run.json`` of a trial's run, empty if there is none."""
     with suppress(OSError, ValueError):
-        found: dict[str, Any] = json.loads((Path((folder / "run").read_text("utf-8")) / "run.json").read_text("utf-8"))
-        return found
+        record: dict[str, Any] = json.loads((Path((folder / "run").read_text("utf-8")) / "run.json").read_text("utf-8"))
+        return record
     return {}
 
 
