@@ -40,7 +40,8 @@ MAY_IMPORT = {
     "cli": {*WITHOUT_COMMANDS, "tasks.scene_judge", "sweep", "compare", "bench"},
     "__main__": {"cli"},
 }
-FILES = sorted(ROOT.rglob("*.py"))
+TEMPLATES = ROOT / "templates"  # which are written as the code of a user, outside of the package
+FILES = sorted(path for path in ROOT.rglob("*.py") if TEMPLATES not in path.parents)
 
 
 def dotted(path):

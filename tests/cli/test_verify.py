@@ -15,7 +15,7 @@ from velm_lightning.io.configurable import to_config
 from velm_lightning.tasks import Classification, Generation, MaskedLM, Mixture, Retrieval
 from velm_lightning.tasks.rows import group_scores
 from velm_lightning.tracking.run import Run
-from velm_lightning.types import InputError, Prediction
+from velm_lightning.types import InputError, Prediction, Sample
 
 
 def evaluated(folder, task, rows):
@@ -37,6 +37,23 @@ def folder(request, tmp_path):
         for key, sentence in predictions.items()
     ]
     return evaluated(tmp_path, Classification() if request.param == "classification" else Generation(), rows)
+
+
+class ScoresInPredict(Classification):
+    """A task as somebody may write it: rows are scored when they are predicted, and ``score`` changes nothing."""
+
+    def score(self, rows):
+        return list(rows)
+
+
+def test_scores_of_predict_are_kept_if_score_has_none(tmp_path):
+    nan = math.nan
+    rows = [Prediction(key, "", "", "red", ("red",), float(key == "a"), nan, nan, key) for key in "abc"]
+    evaluated(tmp_path, ScoresInPredict(), rows)
+    figures = verify(tmp_path, ["test_verify"])
+    assert all(figure.agrees for figure in figures)
+    assert {figure.name: figure.computed for figure in figures}["score"] == pytest.approx(1 / 3)
+    assert ScoresInPredict().floors(rows, [Sample("t", None, "", "red", ("red",))]) == {}
 
 
 def change(path, old, new):

@@ -36,6 +36,8 @@ class Figure(NamedTuple):
 def verify(folder: Path, allow: Sequence[str] = ()) -> list[Figure]:
     """Recompute the figures of a run: every prediction is scored again against its references.
 
+    A score that the task computes in ``predict`` only, not in ``Task.score``, is taken as it is stored.
+
     Args:
         folder: the run's folder.
         allow: packages, in addition to this one, whose classes the run may name.
@@ -62,7 +64,7 @@ def _task(record: Mapping[str, Any], split: str, allow: Sequence[str]) -> Task:
 
 
 def _figures(record: Mapping[str, Any], split: str, stored: Sequence[Prediction], task: Task) -> Iterator[Figure]:
-    rows = task.score([row._replace(score=math.nan) for row in stored])
+    rows = _scored_again(task, stored)
     reported = dict(record["scores"][split])
     computed = {**task.compute_metrics(rows), **sizes(rows)}
     groups = record.get("groups", {}).get(split, {})
@@ -78,6 +80,15 @@ def _figures(record: Mapping[str, Any], split: str, stored: Sequence[Prediction]
         yield Figure(split, name, reported.get(name, math.nan), computed.get(name, math.nan))
     odd = [new.key for old, new in zip(stored, rows, strict=True) if not _same(old.score, new.score)]
     yield Figure(split, f"samples with another score{f', as {odd[0]}' if odd else ''}", 0, len(odd))
+
+
+def _scored_again(task: Task, stored: Sequence[Prediction]) -> list[Prediction]:
+    """Return the rows with scores computed from predictions and references, or the stored ones if the task has none."""
+    rows = task.score([row._replace(score=math.nan) for row in stored])
+    return [
+        new._replace(score=old.score) if math.isnan(new.score) and new.references else new
+        for old, new in zip(stored, rows, strict=True)
+    ]
 
 
 def _same(a: float, b: float) -> bool:

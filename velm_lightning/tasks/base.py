@@ -51,7 +51,11 @@ class Task(Configurable, Buildable, ABC):
         """Return one scored row per sample."""
 
     def score(self, rows: Sequence[Prediction]) -> list[Prediction]:
-        """Return the rows with the scores that depend on the whole table; unchanged by default."""
+        """Return the rows with a score wherever it is NaN, computed from rows only; unchanged by default.
+
+        ``velm verify`` and the baselines without a model call it with rows whose score is NaN. A task that does not
+        override it must score its rows in ``predict``; its stored scores are then taken as they are.
+        """
         return list(rows)
 
     def aggregate(self, model: FusionProtocol, rows: Sequence[Prediction]) -> list[Prediction]:
@@ -114,8 +118,10 @@ class HeadTask(Task):
     def floors(self, rows: Sequence[Prediction], training: Sequence[Sample]) -> Floors:
         """Return the floor of a model that always answers with the most frequent training target."""
         answers = training_answers(training)
-        scored = any(row.references for row in rows)
-        return {"majority": majority(self, rows, answers)} if answers and scored else {}
+        if not answers or not any(row.references for row in rows):
+            return {}
+        floor = majority(self, rows, answers)
+        return {"majority": floor} if "score" in floor else {}  # it has none if only ``predict`` can score a row
 
     @override
     def loss(self, model: FusionProtocol, batch: Batch) -> Tensor:
