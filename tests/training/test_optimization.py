@@ -7,8 +7,11 @@ import pytest
 import torch
 from helpers import tiny
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
+from velm_lightning.encoders import Resampler, VideoEncoder
 from velm_lightning.fusion import InteractiveFusion, LateFusion
+from velm_lightning.tasks import Drawing, Generation
 from velm_lightning.training import Optimization
 
 
@@ -56,6 +59,57 @@ def test_frozen_parameters_are_left_out(model):
     names = set().union(*(names_of(model, group) for group in Optimization().groups(model)))
     assert not any(name.startswith("image_encoder.") for name in names)
     assert any(name.startswith("connector.") for name in names)
+
+
+def built(part, *arguments):
+    part.build(*arguments)
+    return part
+
+
+EMBEDDINGS = "model.embeddings"
+
+
+@pytest.mark.parametrize(
+    ("make", "vectors"),
+    [
+        (tiny.cnn, {"position"}),
+        (tiny.vit, {"position"}),
+        (lambda: VideoEncoder(tiny.cnn(), frames=2), {"time", "encoder.position"}),
+        (lambda: built(tiny.transformer(), tiny.vocabulary()), {"position", "embedding.weight"}),
+        (lambda: built(Resampler(count=2), 12, tiny.DIM), {"queries"}),
+        (lambda: built(Drawing(judge=None), tiny.vocabulary(), tiny.transformer()), {"position"}),
+        (lambda: tiny.pretrained_image("hf-vit"), {f"{EMBEDDINGS}.cls_token", f"{EMBEDDINGS}.position_embeddings"}),
+        (lambda: tiny.pretrained_image("dinov2"), {f"{EMBEDDINGS}.cls_token", f"{EMBEDDINGS}.position_embeddings"}),
+    ],
+)
+def test_learned_positions_and_query_vectors_are_not_decayed(make, vectors):
+    part = make()
+    groups = Optimization().groups(part)
+    decayed = set().union(*(names_of(part, group) for group in groups if group["weight_decay"]))
+    assert vectors <= {name for name, _ in part.named_parameters()} - decayed
+    assert decayed
+    assert all(name.endswith("weight") for name in decayed)
+
+
+class Holder(nn.Module):
+    """Parameters that a module holds itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.core_weight = nn.Parameter(torch.ones(2, 3))
+        self.experts = nn.Parameter(torch.ones(2, 3, 4))
+        self.prompts = nn.Parameter(torch.ones(5, 3))
+        self.class_token = nn.Parameter(torch.ones(1, 1, 3))
+        self.layer_scale = nn.Parameter(torch.ones(3, 1, 1))
+        self.linear = weight_norm(nn.Linear(3, 3))
+        self.bag = nn.EmbeddingBag(4, 3)
+
+
+def test_a_matrix_of_a_module_is_decayed_if_its_name_says_weight():
+    model = Holder()
+    (decayed,) = (names_of(model, group) for group in Optimization().groups(model) if group["weight_decay"])
+    matrices = {f"linear.parametrizations.weight.original{part}" for part in (0, 1)}
+    assert decayed == {"core_weight", "experts"} | matrices
 
 
 def test_a_parameter_that_two_parts_share_is_given_once():
@@ -157,6 +211,26 @@ def test_lower_pretrained_layers_have_a_lower_rate():
     assert learning_rates[f"{text}.0.output.dense.weight"] == pytest.approx(0.05)
     assert learning_rates["text_encoder.embedding.weight"] == pytest.approx(0.005)
     assert learning_rates["connector.map.0.weight"] == learning_rates["image_encoder.stages.0.0.weight"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "head"),
+    [("gpt2", "pretrained"), ("bert", "tied")],
+)
+def test_a_tied_word_embedding_has_the_rate_of_the_embedding(kind, head):
+    model = tiny.fusion(LateFusion, text_encoder=tiny.pretrained_text(kind), task=Generation(head=head))
+    model.text_encoder.pretrained = model.task.head.pretrained = True
+    assert model.task.head.weight is model.text_encoder.embedding.weight
+    learning_rates = rates(model, Optimization(learning_rate=1.0, pretrained_lr_scale=0.5, layer_decay=0.1))
+    assert learning_rates["text_encoder.embedding.weight"] == pytest.approx(0.005)
+
+
+def test_an_untied_pretrained_head_has_the_rate_of_the_top():
+    model = tiny.fusion(LateFusion, text_encoder=tiny.pretrained_text("llama"), task=Generation(head="pretrained"))
+    model.text_encoder.pretrained = model.task.head.pretrained = True
+    learning_rates = rates(model, Optimization(learning_rate=1.0, pretrained_lr_scale=0.5, layer_decay=0.1))
+    assert learning_rates["text_encoder.embedding.weight"] == pytest.approx(0.005)
+    assert learning_rates["task.head.weight"] == pytest.approx(0.5)
 
 
 def test_layers_have_the_same_rate_by_default():

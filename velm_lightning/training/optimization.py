@@ -11,6 +11,8 @@ from torch import nn
 from velm_lightning.encoders.base import Encoder
 from velm_lightning.io.configurable import Configurable
 
+_EMBEDDINGS = nn.Embedding | nn.EmbeddingBag
+
 
 class Schedule:
     """The factor of the peak learning rate per step: a linear warm-up, then a cosine to zero.
@@ -48,8 +50,10 @@ class Schedule:
 class Optimization(Configurable):
     """AdamW (Loshchilov & Hutter 2019) with a linear warm-up and a cosine decay to zero.
 
-    Embeddings and parameters of fewer than two dimensions (biases, gates, those of norms) are not decayed. Pretrained
-    parts have a lower learning rate, which can be reduced further from each layer to the one below.
+    Only weights are decayed: the matrices by which layers multiply their input. Embeddings, learned positions, class
+    tokens, queries, biases, gates and the parameters of norms are not. A matrix that a module holds itself counts as a
+    weight if ``weight`` is in its name. Pretrained parts have a lower learning rate, which can be reduced further from
+    each layer to the one below.
 
     The schedule counts optimiser steps. With more processes, micro-batches or samples per batch an epoch has fewer
     steps, and the rate rises and falls over the same share of the epochs. The peak rate is not scaled by the number of
@@ -96,11 +100,11 @@ class Optimization(Configurable):
     def groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """Return AdamW's parameter groups: trainable parameters by whether they are decayed and by learning rate."""
         scales = self._lr_scales(model)
-        embeddings = {p for part in model.modules() if isinstance(part, nn.Embedding) for p in part.parameters()}
+        embeddings = {p for part in model.modules() if isinstance(part, _EMBEDDINGS) for p in part.parameters()}
         groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
-        for parameter in model.parameters():
+        for name, parameter in model.named_parameters():
             if parameter.requires_grad:
-                decayed = parameter.ndim > 1 and parameter not in embeddings
+                decayed = _is_weight(name, parameter) and parameter not in embeddings
                 groups.setdefault((decayed, scales.get(parameter, 1.0)), []).append(parameter)
         return [
             {
@@ -112,15 +116,39 @@ class Optimization(Configurable):
         ]
 
     def _lr_scales(self, model: nn.Module) -> dict[nn.Parameter, float]:
-        """Return the factor of the learning rate of each parameter in a module with an attribute ``pretrained``."""
+        """Return the factor of the learning rate of each parameter in a module with an attribute ``pretrained``.
+
+        A parameter that several modules share has the factor of the module that comes first: a vocabulary head that
+        shares the word embedding does not change the embedding's rate.
+        """
+        first_names = {parameter: name for name, parameter in model.named_parameters()}
         scales: dict[nn.Parameter, float] = {}
-        for part in model.modules():  # a module precedes its submodules, whose attribute takes precedence
-            pretrained = getattr(part, "pretrained", None)
-            if pretrained is False:
-                scales |= dict.fromkeys(part.parameters(), 1.0)
-            elif pretrained:
-                groups = part.layer_groups if isinstance(part, Encoder) else [part]
-                for depth, group in enumerate(reversed(groups)):
-                    scale = self.pretrained_lr_scale * self.layer_decay**depth
-                    scales |= dict.fromkeys(group.parameters(), scale)
+        for path, part in model.named_modules():  # a module precedes its submodules, whose attribute takes precedence
+            for parameter, scale in self._part_scales(part).items():
+                if not path or first_names[parameter].startswith(f"{path}."):
+                    scales[parameter] = scale
         return scales
+
+    def _part_scales(self, part: nn.Module) -> dict[nn.Parameter, float]:
+        pretrained = getattr(part, "pretrained", None)
+        if pretrained is None:
+            return {}
+        if not pretrained:
+            return dict.fromkeys(part.parameters(), 1.0)
+        scales: dict[nn.Parameter, float] = {}
+        for depth, group in enumerate(reversed(part.layer_groups if isinstance(part, Encoder) else [part])):
+            scales |= dict.fromkeys(group.parameters(), self.pretrained_lr_scale * self.layer_decay**depth)
+        return scales
+
+
+def _is_weight(name: str, parameter: nn.Parameter) -> bool:
+    """Return whether a layer multiplies its input by the parameter, which PyTorch and transformers then call weight.
+
+    A stack of matrices, such as the experts of a layer, is one under any name. Other parameters take the place of an
+    input (learned positions, class tokens, queries) or scale one.
+    """
+    if parameter.ndim < 2:
+        return False
+    *stack, rows, columns = parameter.shape
+    stacked = math.prod(stack) > 1 and min(rows, columns) > 1
+    return stacked or any("weight" in part for part in name.split(".")[-2:])  # also `weight.original0`, parametrised
