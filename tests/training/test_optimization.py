@@ -1,7 +1,4 @@
-"""AdamW with warm-up and cosine: the decayed parameters, their learning rates and the schedule."""
-
-import itertools
-import math
+"""AdamW: the parameters that are decayed and the learning rate of each."""
 
 import pytest
 import torch
@@ -12,7 +9,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from velm_lightning.encoders import Resampler, VideoEncoder
 from velm_lightning.fusion import InteractiveFusion, LateFusion
 from velm_lightning.tasks import Drawing, Generation
-from velm_lightning.training import Optimization
+from velm_lightning.training import LinearDecay, Optimization
 
 
 @pytest.fixture
@@ -120,51 +117,15 @@ def test_a_parameter_that_two_parts_share_is_given_once():
     assert groups[0]["weight_decay"] == 0
 
 
-# The schedule
-
-
-def test_the_rate_rises_evenly_to_its_peak():
-    schedule = Optimization(warmup_ratio=0.1)
-    assert [schedule.factor(step, 100) for step in range(10)] == pytest.approx([(n + 1) / 10 for n in range(10)])
-    assert schedule.factor(10, 100) == 1
-
-
-def test_the_rate_then_falls_as_a_cosine_to_zero():
-    schedule = Optimization(warmup_ratio=0.1)
-    assert schedule.factor(55, 100) == pytest.approx(0.5)
-    assert schedule.factor(40, 100) == pytest.approx(0.5 * (1 + math.cos(math.pi / 3)))
-    assert schedule.factor(100, 100) == 0
-    rates = [schedule.factor(step, 100) for step in range(10, 101)]
-    assert all(a > b for a, b in itertools.pairwise(rates))
-
-
-def test_no_step_has_the_rate_zero():
-    for steps in (1, 2, 3, 10, 1000):
-        assert all(Optimization().factor(step, steps) > 0 for step in range(steps))
-
-
-def test_after_the_last_step_the_rate_stays_at_zero():
-    assert Optimization().factor(150, 100) == 0
-
-
-def test_without_an_end_the_rate_stays_at_its_peak():
-    schedule = Optimization()
-    assert [schedule.factor(step, math.inf) for step in (0, 1, 10**6)] == [1, 1, 1]
-
-
-def test_no_warm_up_starts_at_the_peak():
-    assert Optimization(warmup_ratio=0.0).factor(0, 100) == 1
-
-
 def test_the_optimiser_follows_the_schedule_step_by_step(model):
-    optimization = Optimization(learning_rate=0.01, warmup_ratio=0.2, pretrained_lr_scale=0.5)
+    optimization = Optimization(learning_rate=0.01, schedule=LinearDecay(warmup_ratio=0.2), pretrained_lr_scale=0.5)
     model.image_encoder.pretrained = True
     configured = optimization.configure(model, 10)
     optimizer, schedule = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
     assert configured["lr_scheduler"]["interval"] == "step"
     assert isinstance(optimizer, torch.optim.AdamW)
     for step in range(10):
-        factor = optimization.factor(step, 10)
+        factor = optimization.schedule.plan(10)(step)
         assert {round(group["lr"], 12) for group in optimizer.param_groups} == {
             round(0.01 * factor, 12),
             round(0.005 * factor, 12),
