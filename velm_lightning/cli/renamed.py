@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 
+_WARMUP = "optimization.schedule: {class_path: Cosine, init_args: {warmup_ratio: …}}"
 # old name: new name; keys are without `init_args`
 _KEYS = {
     "data.workers": "data.num_workers",
     "data.cache": "data.cache_dir",
     "data.answers": "data.num_answers",
     "data.images": "data.image_cache",
-    "optimization.warmup": "optimization.warmup_ratio",
+    "optimization.warmup": _WARMUP,
+    "optimization.warmup_ratio": _WARMUP,
     "optimization.pretrained_factor": "optimization.pretrained_lr_scale",
     "task.blank": "task.caption_dropout",
     "judge.cache": "judge.cache_dir",

@@ -23,7 +23,7 @@ from velm_lightning.metrics.sanity import diversity
 from velm_lightning.metrics.signature import split_fingerprint
 from velm_lightning.tasks.protocol import HasExtraMetrics
 from velm_lightning.tasks.rows import group_scores, sizes
-from velm_lightning.tracking.evaluations import conditions, name_of, own_conditions, whole
+from velm_lightning.tracking.evaluations import conditions, covers_split, name_of, own_conditions
 from velm_lightning.tracking.metrics_file import MetricsFile
 from velm_lightning.tracking.resuming import Resuming
 from velm_lightning.tracking.run import Run, now
@@ -131,9 +131,9 @@ class RunRecord(Callback):
             changed = resuming.changed if resuming else []
             start = {"step": trainer.global_step, "at": now(), "changed": changed}
             self.run.update(starts=[*self.run.record.get("starts", []), start])
-            if taken := getattr(pl_module, "taken", None):
-                print(taken.said())
-                self.run.update(init_from={"path": taken.path, "sha256": taken.sha256, "left": sorted(taken.left)})
+            if report := getattr(pl_module, "init_report", None):
+                print(report.summary())
+                self.run.update(init_from={"path": report.path, "sha256": report.sha256, "left": sorted(report.left)})
             data: Any = getattr(trainer, "datamodule", None)
             if order := getattr(data, "order", None):
                 self.run.update(left_out=order.left_out)
@@ -181,7 +181,7 @@ class RunRecord(Callback):
 
     def on_predict_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Write the predictions of all ranks after the task has aggregated them, as retrieval needs for its ranks."""
-        rows = pl_module.finished(self.predicted)
+        rows = pl_module.gather_predictions(self.predicted)
         if trainer.is_global_zero:
             data: Any = getattr(trainer, "datamodule", None)
             name = self._name(trainer, pl_module, data.predicted, rows)
@@ -222,7 +222,7 @@ class RunRecord(Callback):
         """Return the name that an evaluation is stored under; store its conditions and print how they differ."""
         data: Any = getattr(trainer, "datamodule", None)
         now = conditions(trainer, split, summary_of(pl_module), rows)
-        own = now if self.fitted else own_conditions(self.run, split, now, whole(trainer))
+        own = now if self.fitted else own_conditions(self.run, split, now, covers_split(trainer))
         title = data.title("predict" if trainer.predicting else split)
         name, different = name_of(title, now, own, data.file(split))
         if different:

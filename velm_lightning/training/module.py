@@ -36,7 +36,7 @@ class TrainingModule(Configurable, LightningModule, ABC):
         task: head, loss and metrics; set by the subclass.
         rows: predictions of the current or last evaluation; all processes hold the complete table when it has ended.
         step_mean: losses of the current optimiser step.
-        taken: report of the weights that ``init_from`` supplied; None if it was not used.
+        init_report: report of the weights that ``init_from`` supplied; None if it was not used.
     """
 
     task: Task
@@ -45,7 +45,7 @@ class TrainingModule(Configurable, LightningModule, ABC):
         super().__init__()
         self.optimization = optimization or Optimization()
         self.init_from = None if rebuilding() else init_from  # a rebuilt model gets its weights from its own checkpoint
-        self.taken: InitReport | None = None
+        self.init_report: InitReport | None = None
         self.rows: list[Prediction] = []
         self.step_mean = StepMean()
         self.grad_norm: Tensor | None = None
@@ -111,13 +111,13 @@ class TrainingModule(Configurable, LightningModule, ABC):
         """Compute and log the metrics of the test split."""
         self._log_metrics("test")
 
-    def finished(self, rows: Sequence[Prediction]) -> list[Prediction]:
+    def gather_predictions(self, rows: Sequence[Prediction]) -> list[Prediction]:
         """Gather the predictions of all ranks and complete the table, in the precision of the steps."""
         with self.trainer.precision_plugin.forward_context():
             return self.task.aggregate(self._fusion, gather_rows(rows))
 
     def _log_metrics(self, split: str) -> None:
-        self.rows = self.finished(self.rows)
+        self.rows = self.gather_predictions(self.rows)
         for name, value in self.task.compute_metrics(self.rows).items():
             # For checkpoints, early stopping and the progress bar only; loggers get the metrics in full precision.
             # Every rank holds the same value, and reducing by the maximum does not change it by rounding.
@@ -135,7 +135,7 @@ class TrainingModule(Configurable, LightningModule, ABC):
         if data is not None:
             self.task.prepare(data.samples("train"))
         if self.init_from is not None and not self.trainer.ckpt_path:
-            self.taken = start_from(self, self.init_from)
+            self.init_report = start_from(self, self.init_from)
 
     @override
     def configure_optimizers(self) -> Any:
