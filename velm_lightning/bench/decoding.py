@@ -1,4 +1,4 @@
-"""Measures words per second with and without the cache and packed layers, and of ``transformers.generate``.
+"""Measures words per second with and without the cache, and of ``transformers.generate``.
 
 The latter runs a GPT-2 of the same size. Both models have the same weights and must generate the same words, which
 differ between samples and steps. They take turns within one process, and the ratios are computed per turn.
@@ -70,7 +70,6 @@ def run(options: argparse.Namespace) -> None:
     for name, decoding, beams in (("greedy", Greedy(length), 1), (f"beam {options.beams}", beam, options.beams)):
         methods = {
             "velm, cached": partial(ours, model, batch, decoding, CachedSteps),
-            "velm, cached, plain layers": partial(ours, model, batch, decoding, CachedSteps, packed=False),
             "velm, uncached": partial(ours, model, batch, decoding, UncachedSteps),
             "transformers": partial(theirs, twin, batch, length, beams, model.vocabulary),
         }
@@ -158,12 +157,11 @@ def prompts(size: int, length: int, words: int) -> Batch:
     return Batch(empty, image, ids, valid, torch.zeros_like(ids), answers, empty, ((),) * size, empty, empty)
 
 
-def ours(model: TextOnly, batch: Batch, decoding: Decoding, steps: type[CachedSteps], packed: bool = True) -> Sentences:
-    """Decode with this package, on packed or on plain layers."""
+def ours(model: TextOnly, batch: Batch, decoding: Decoding, steps: type[CachedSteps]) -> Sentences:
+    """Decode with this package."""
     task, words = model.task, model.vocabulary
     assert isinstance(task, Generation)
-    packing = task.packed(model) if packed else None
-    hypotheses = decoding(steps(model, batch, task.logits, decoding.max_length, packing), words.end)
+    hypotheses = decoding(steps(model, batch, task.logits, decoding.max_length), words.end)
     return [sample[0].ids for sample in hypotheses]
 
 

@@ -13,7 +13,6 @@ from typing_extensions import override
 
 from velm_lightning.decoding import Decoding, Greedy, Hypothesis
 from velm_lightning.encoders.base import TextEncoder
-from velm_lightning.nn.packed import Packing
 from velm_lightning.tasks.base import HeadTask
 from velm_lightning.tasks.heads import pretrained_head, tied_head
 from velm_lightning.tasks.protocol import FusionProtocol
@@ -47,7 +46,6 @@ class Generation(HeadTask):
         super().__init__()
         self.kind = head
         self.label_smoothing, self.drop = label_smoothing, nn.Dropout(dropout)
-        self._packing: Packing | None = None
         self.decoding, self.scorer = decoding or Greedy(), scorer or Captions()
 
     @override
@@ -121,20 +119,8 @@ class Generation(HeadTask):
     ) -> list[list[Hypothesis]]:
         """Return the decoded sentences of each sample, best first."""
         decoding = decoding or self.decoding
-        steps = CachedSteps(model, batch, self.logits, decoding.max_length, self.packed(model))
+        steps = CachedSteps(model, batch, self.logits, decoding.max_length)
         return decoding(steps, self.vocabulary.end, banned=self.banned_ids)
-
-    def packed(self, model: FusionProtocol) -> Packing:
-        """Return the model's layers on repacked weights, which are reused in evaluation until the weights change."""
-        if self._packing is None or not self._packing.is_of(model):
-            self._packing = Packing(model)
-        return self._packing
-
-    def train(self, mode: bool = True) -> Generation:
-        """Set the mode and release the repacked weights."""
-        self._packing = None
-        super().train(mode)
-        return self
 
     @property
     def banned_ids(self) -> set[int]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 
 import torch
 from torch import Tensor
 from typing_extensions import override
 
 from velm_lightning.nn.kv_cache import Cache
-from velm_lightning.nn.packed import Packing
 from velm_lightning.tasks.protocol import FusionProtocol
 from velm_lightning.types import Batch, TextInput
 
@@ -30,7 +28,6 @@ class CachedSteps:
         batch: the samples; their targets are ignored.
         logits: maps states (B, N, D) to logits (B, N, V).
         max_new_tokens: the maximum number of generated tokens.
-        packing: the layers that run on repacked weights; by default none.
     """
 
     def __init__(
@@ -39,10 +36,9 @@ class CachedSteps:
         batch: Batch,
         logits: Callable[[Tensor], Tensor],
         max_new_tokens: int,
-        packing: Packing | None = None,
     ) -> None:
         self.model, self.batch, self.logits = model, batch, logits
-        self.cache, self.written, self.packing = Cache(max_new_tokens), 0, packing
+        self.cache, self.written = Cache(max_new_tokens), 0
 
     def start(self) -> Tensor:
         """Return the logits (B, V) of each sample's first token."""
@@ -62,10 +58,8 @@ class CachedSteps:
         self.written += 1
         valid = torch.ones_like(ids, dtype=torch.bool)[:, None]
         words = TextInput(ids[:, None], valid, torch.full_like(ids, self.written)[:, None])
-        with self.packing.running() if self.packing else nullcontext():
-            return self.logits(
-                self.model.fuse(None, self.model.embed_text(words, self.cache), self.cache).embeddings[:, 0]
-            )
+        states = self.model.fuse(None, self.model.embed_text(words, self.cache), self.cache)
+        return self.logits(states.embeddings[:, 0])
 
     def reorder(self, rows: Tensor) -> None:
         """Replace row i by row ``rows[i]`` (R,), which belongs to the same sample."""
