@@ -77,7 +77,11 @@ def test_a_fusion_with_a_cache_uses_it(sentences, caplog, monkeypatch):
 
 @pytest.mark.parametrize("kind", [Prefix, Added])
 def test_such_a_fusion_trains_on_every_kind_of_task(kind, batch, sentences):
-    for model, samples in ((tiny.fusion(kind), batch), (built(kind), sentences), (built(kind, SelfCritical), sentences)):
+    for model, samples in (
+        (tiny.fusion(kind), batch),
+        (built(kind), sentences),
+        (built(kind, SelfCritical), sentences),
+    ):
         model.train().task.prepare(tiny.translations())
         loss = model.task.loss(model, samples)
         assert torch.isfinite(loss)

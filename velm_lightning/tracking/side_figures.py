@@ -19,7 +19,7 @@ def side_figure(name: str, *raised: type[Exception]) -> Iterator[None]:
     """
     try:
         yield
-    except (Interrupted, *raised):
-        raise
     except Exception as error:  # noqa: BLE001 - whatever it is, the run is worth more
+        if isinstance(error, (Interrupted, *raised)):
+            raise
         warnings.warn(f"{name} is left out: {type(error).__name__}: {error}", stacklevel=3)

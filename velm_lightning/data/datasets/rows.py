@@ -108,7 +108,7 @@ def _by_split(rows: Any) -> dict[str, Table]:
     """Return the tables by the names ``train``, ``val`` and ``test``."""
     if not isinstance(rows, Mapping):
         return {"train": rows}
-    tables = {_NAMES.get(name, name): table for name, table in rows.items()}
+    tables: dict[str, Table] = {_NAMES.get(str(name), str(name)): table for name, table in rows.items()}
     if not tables or not set(tables) <= set(SPLITS):
         raise InputError(f"rows by split have the keys {show(list(rows))}: name them train, val and test")
     return tables
@@ -125,8 +125,7 @@ def _records(table: Any) -> Iterator[Mapping[str, Any]]:
     features = getattr(table, "features", None) or {}
     for name, feature in features.items():  # keeps the images of `datasets` as the bytes of their files
         if is_dataclass(feature) and not isinstance(feature, type) and getattr(feature, "decode", False) is True:
-            kept: Any = replace(feature, decode=False)  # type: ignore[call-arg]
-            table = table.cast_column(name, kept)
+            table = table.cast_column(name, replace(feature, decode=False))
     if isinstance(table, str | bytes) or not isinstance(table, Iterable):
         raise InputError(f"rows are of type {type(table).__name__}: give dictionaries, a DataFrame or a table")
     for number, row in enumerate(table):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,7 +46,29 @@ def config_text(model: Any, data: Any, trainer: Trainer, tracking: Mapping[str, 
         "model": written,
         "data": data_section,
     }
-    return ("" if complete else IN_MEMORY) + yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(_with_public_names(config), sort_keys=False, allow_unicode=True)
+    return text if complete else IN_MEMORY + text
+
+
+def _with_public_names(config: Any) -> Any:
+    """Replace the path of every class by the shortest one, as the command line writes it."""
+    if isinstance(config, list):
+        return [_with_public_names(item) for item in config]
+    if not isinstance(config, dict):
+        return config
+    values = {key: _with_public_names(value) for key, value in config.items()}
+    return values | {"class_path": shortest_path(values["class_path"])} if "class_path" in values else values
+
+
+def shortest_path(path: str) -> str:
+    """Return the shortest dotted path under which a class can be imported."""
+    module, _, name = path.rpartition(".")
+    if module not in sys.modules:
+        return path
+    kind = getattr(sys.modules[module], name, None)
+    parts = module.split(".")
+    above = (".".join(parts[:count]) for count in range(1, len(parts)))
+    return next((f"{place}.{name}" for place in above if getattr(sys.modules[place], name, None) is kind), path)
 
 
 def data_config(data: Any) -> tuple[dict[str, Any], bool]:
