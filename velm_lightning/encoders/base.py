@@ -73,6 +73,20 @@ class ImageEncoder(Encoder):
     Attributes:
         grid: rows and columns of tokens per image; their product is the number of tokens per frame.
         transform: image size and resizing, applied by the data module, and normalisation, applied by ``forward``.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> from torch import nn
+        >>> from velm_lightning.types import ImageTransform
+        >>> class Patches(velm.ImageEncoder):
+        ...     def __init__(self, size: int = 16) -> None:
+        ...         super().__init__(ImageTransform(size))
+        ...         self.dim, self.grid = 8, (size // 4, size // 4)
+        ...         self.patches = nn.Conv2d(3, 8, 4, stride=4)
+        ...     def encode(self, pixels):
+        ...         return self.patches(pixels).flatten(2).transpose(1, 2)
+        >>> Patches().grid
+        (4, 4)
     """
 
     grid: tuple[int, int]
@@ -123,6 +137,11 @@ class TextEncoder(Encoder, Buildable):
         embedding: the word embedding, which heads may share.
         tokenizer_argument: name of the constructor argument that locates the encoder's tokeniser; None means that the
             encoder accepts any tokeniser.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> isinstance(velm.TransformerTextEncoder(), velm.TextEncoder)
+        True
     """
 
     causal: bool

@@ -18,6 +18,14 @@ class EarlyFusion(Fusion):
     This is the arrangement of VisualBERT (Li et al. 2019) and ViLT (Kim et al. 2021).
     With a causal trunk the image is a prefix: *inject* captioning (Show and Tell, Vinyals et al. 2015), and, with a
     frozen language model, the visual prefix (Frozen, Tsimpoukelli et al. 2021; ClipCap, Mokady et al. 2021).
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> data = velm.MultimodalData(velm.ShapeScenes(train=8, val=4, test=4, size=16))
+        >>> model = velm.EarlyFusion(image_encoder=velm.SmallCNN(16), text_encoder=velm.TransformerTextEncoder(),
+        ...                          task=velm.Classification(), vocabulary=data.vocabulary)
+        >>> model.modalities
+        ('image', 'text')
     """
 
     @override

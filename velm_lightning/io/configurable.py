@@ -20,11 +20,10 @@ def rebuilding() -> bool:
     return _rebuilding.get()
 
 
-class Configurable:
-    """Base class whose instances store the arguments of their constructor.
+class RecordsArguments:
+    """Base class whose instances store the arguments of their constructor, for ``to_config``.
 
-    Encoders, fusions, tasks, merges and vocabularies derive from it, so that ``to_config`` works for objects from YAML
-    files and from Python.
+    Datasets and the data module derive from it, so that a run that is made from Python has a ``config.yaml``.
     """
 
     _init_args: dict[str, Any]
@@ -49,13 +48,21 @@ class Configurable:
         return self
 
 
+class Configurable(RecordsArguments):
+    """Base class of the parts that a checkpoint may hold and rebuild.
+
+    Encoders, fusions, tasks, merges and vocabularies derive from it, so that ``to_config`` works for objects from YAML
+    files and from Python.
+    """
+
+
 def to_config(value: Any) -> Any:
     """Return ``value`` as numbers, strings, lists and ``{"class_path", "init_args"}`` mappings.
 
     Raises:
         InputError: A part cannot be rebuilt from plain data; the message names its class and the fix.
     """
-    if isinstance(value, Configurable):
+    if isinstance(value, RecordsArguments):
         kind = type(value)
         arguments = {name: to_config(argument) for name, argument in value._init_args.items()}
         return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": arguments}

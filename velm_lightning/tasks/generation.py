@@ -18,7 +18,7 @@ from velm_lightning.tasks.heads import pretrained_head, tied_head
 from velm_lightning.tasks.protocol import FusionProtocol
 from velm_lightning.tasks.rows import mean, prediction_of
 from velm_lightning.tasks.sentences import Captions, SentenceScorer
-from velm_lightning.tasks.stepping import CachedSteps, prompts
+from velm_lightning.tasks.stepping import prompts, steps_of
 from velm_lightning.text.vocabulary import Vocabulary
 from velm_lightning.types import Batch, InputError, Prediction, TextInput, Tokens
 
@@ -33,6 +33,14 @@ class Generation(HeadTask):
         scorer: scores the sentences; by default as captions.
         head: ``tied``: a new layer and a vocabulary head that shares the word embedding (Press & Wolf 2017);
             ``pretrained``: the head of the pretrained causal language model, without a new layer.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> data = velm.MultimodalData(velm.ShapeCaptions(train=8, val=4, test=4, size=16))
+        >>> model = velm.EarlyFusion(image_encoder=velm.SmallCNN(16), text_encoder=velm.TransformerTextEncoder(),
+        ...                          task=velm.Generation(decoding=velm.BeamSearch(2)), vocabulary=data.vocabulary)
+        >>> len(model.predict([None], top_k=2)[0])
+        2
     """
 
     def __init__(
@@ -119,7 +127,7 @@ class Generation(HeadTask):
     ) -> list[list[Hypothesis]]:
         """Return the decoded sentences of each sample, best first."""
         decoding = decoding or self.decoding
-        steps = CachedSteps(model, batch, self.logits, decoding.max_length)
+        steps = steps_of(model, batch, self.logits, decoding.max_length)
         return decoding(steps, self.vocabulary.end, banned=self.banned_ids)
 
     @property

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import logging
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -11,6 +14,8 @@ from typing_extensions import override
 from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.tasks.protocol import FusionProtocol
 from velm_lightning.types import Batch, TextInput
+
+_log = logging.getLogger(__name__)
 
 
 def prompts(batch: Batch) -> TextInput:
@@ -108,3 +113,32 @@ class UncachedSteps(CachedSteps):
 
     def _rows(self, rows: Tensor) -> None:
         self.words, self.image = self.words.rows(rows), self.image.rows(rows)
+
+
+def steps_of(
+    model: FusionProtocol,
+    batch: Batch,
+    logits: Callable[[Tensor], Tensor],
+    max_new_tokens: int,
+) -> CachedSteps:
+    """Return steps with the cache, or without it if the fusion does not take one; arguments as ``CachedSteps``."""
+    if takes_cache(model):
+        return CachedSteps(model, batch, logits, max_new_tokens)
+    _note_uncached(type(model).__name__)
+    return UncachedSteps(model, batch, logits, max_new_tokens)
+
+
+def takes_cache(model: FusionProtocol) -> bool:
+    """Return whether ``fuse``, and the ``fuse_states`` that it may call, accept a cache."""
+    methods = (getattr(model, name, None) for name in ("fuse", "fuse_states"))
+    return all("cache" in inspect.signature(method).parameters for method in methods if method is not None)
+
+
+@cache
+def _note_uncached(name: str) -> None:
+    """Log once per class that decoding is slower than it could be."""
+    _log.warning(
+        "%s.fuse takes no cache: every decoding step computes the whole sentence again. "
+        "Add the argument `cache` to decode faster.",
+        name,
+    )

@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from velm_lightning.data.collate import image_names
 from velm_lightning.tasks.floors import Floors, describe, rows_of, training_answers
 from velm_lightning.tracking.run import Run
+from velm_lightning.tracking.side_figures import side_figure
 from velm_lightning.types import InputError, Sample
 
 
@@ -28,8 +29,8 @@ class DataSummary(Callback):
         """Print the size, the answers and the baseline scores of each split when training starts."""
         data: Any = getattr(trainer, "datamodule", None)
         if trainer.is_global_zero and data is not None:
-            for line in summary(data, pl_module.task):
-                print(line)
+            with side_figure("the summary of the data", InputError):
+                print(*summary(data, pl_module.task), sep="\n")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the floors of the validation split after an evaluation outside of training."""
@@ -44,7 +45,9 @@ class DataSummary(Callback):
         """Write the floors of a split, unless the training split has changed since the run was trained."""
         data: Any = getattr(trainer, "datamodule", None)
         if trainer.is_global_zero and data is not None and (training := self._learned_from(data)):
-            floors: Floors = pl_module.task.floors(pl_module.rows, training)
+            floors: Floors = {}
+            with side_figure(f"the baselines of {split}", InputError):
+                floors = pl_module.task.floors(pl_module.rows, training)
             if floors:
                 self.run.keep(self.run.names.get(split, split), floors=floors)
 

@@ -35,6 +35,8 @@ from velm_lightning.types import InputError, Prediction
 class RunRecord(Callback):
     """Updates ``run.json``, writes the prediction files, and logs all figures and the score of every group."""
 
+    logs_metrics = True  # the model then does not
+
     def __init__(self, run: Run, log: TrainLog) -> None:
         self.run, self.train_log = run, log
         self.started, self.minutes_before = time.monotonic(), 0.0

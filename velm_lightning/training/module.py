@@ -54,7 +54,7 @@ class TrainingModule(Configurable, LightningModule, ABC):
     def _fusion(self) -> FusionProtocol:
         return cast(FusionProtocol, self)
 
-    # Training steps. `training_step` logs nothing: one logging call takes longer than a layer of a small model.
+    # Training steps. They log nothing if a callback logs the loss: `self.log` takes longer than a small model's layer.
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of one micro-batch, weighted by ``StepMean``.
@@ -65,7 +65,16 @@ class TrainingModule(Configurable, LightningModule, ABC):
             zero = torch.stack([p.sum() * 0 for p in self.parameters() if p.requires_grad]).sum()
             return self.step_mean.add(zero, 0, *self._num_parts())
         loss = self.task.loss(self._fusion, batch)
+        self._log_loss(loss, batch.size)
         return self.step_mean.add(loss, self.task.num_items(batch), *self._num_parts())
+
+    def _log_loss(self, loss: Tensor, size: int) -> None:
+        """Log ``train/loss`` every ``log_every_n_steps``, or its mean per epoch if an epoch has fewer steps."""
+        trainer = self._trainer
+        if trainer is None or _logged_by_a_callback(trainer, "logs_train_loss"):
+            return
+        stepwise = trainer.num_training_batches >= trainer.log_every_n_steps  # type: ignore[attr-defined]
+        self.log("train/loss", loss.detach(), on_step=stepwise, on_epoch=not stepwise, prog_bar=True, batch_size=size)
 
     def on_after_backward(self) -> None:
         """Scale the gradients of a complete optimiser step to those of the mean over all its items."""
@@ -119,11 +128,16 @@ class TrainingModule(Configurable, LightningModule, ABC):
     def _log_metrics(self, split: str) -> None:
         self.rows = self.gather_predictions(self.rows)
         for name, value in self.task.compute_metrics(self.rows).items():
-            # For checkpoints, early stopping and the progress bar only; loggers get the metrics in full precision.
-            # Every rank holds the same value, and reducing by the maximum does not change it by rounding.
-            bar = name == "score"
+            # Every rank holds the same value, and reducing by the maximum does not change it by rounding. A callback
+            # may log the metrics itself, in full precision.
             self.log(
-                f"{split}/{name}", value, reduce_fx="max", sync_dist=True, prog_bar=bar, logger=False, batch_size=1
+                f"{split}/{name}",
+                value,
+                reduce_fx="max",
+                sync_dist=True,
+                prog_bar=name == "score",
+                logger=not _logged_by_a_callback(self.trainer, "logs_metrics"),
+                batch_size=1,
             )
 
     # Optimisation.
@@ -189,6 +203,11 @@ class TrainingModule(Configurable, LightningModule, ABC):
             InputError: the file is missing, truncated, not a checkpoint of this package, or holds another class.
         """
         return checkpoint.load(Path(checkpoint_path), cls, map_location, allow)
+
+
+def _logged_by_a_callback(trainer: Any, flag: str) -> bool:
+    """Return whether a callback of the trainer logs the values that ``flag`` stands for."""
+    return any(getattr(callback, flag, False) for callback in trainer.callbacks)
 
 
 def broadcast_buffers(module: nn.Module) -> None:

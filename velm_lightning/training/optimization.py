@@ -35,6 +35,12 @@ class Optimization(Configurable):
         betas: coefficients of AdamW's running averages.
         layer_decay: factor of the learning rate from each layer of a pretrained encoder to the one below
             (discriminative fine-tuning, Howard & Ruder 2018; usually 0.65 to 0.95); 1 gives all layers the same rate.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> optimization = velm.Optimization(learning_rate=2e-3, warmup_ratio=0.1)
+        >>> optimization.factor(step=9, steps=100)  # of the peak learning rate, at the end of the warm-up
+        1.0
     """
 
     def __init__(

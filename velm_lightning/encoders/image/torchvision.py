@@ -41,6 +41,12 @@ class TorchvisionCNN(ImageEncoder):
 
     Raises:
         InputError: the model, its weights or the stage do not exist, or the weights file is missing or damaged.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> encoder = velm.TorchvisionCNN("resnet18", weights=None, size=64, trainable=-1)
+        >>> encoder.grid, encoder.dim
+        ((2, 2), 512)
     """
 
     def __init__(

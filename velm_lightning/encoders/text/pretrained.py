@@ -45,6 +45,14 @@ class HFTextEncoder(TextEncoder):
 
     Raises:
         InputError: the configuration cannot be loaded, or is not of one masked or causal language model.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> config = {"model_type": "bert", "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,
+        ...           "intermediate_size": 16}
+        >>> encoder = velm.HFTextEncoder(config=config)  # HFTextEncoder("gpt2") loads weights and uses their tokeniser
+        >>> encoder.causal, encoder.dim
+        (False, 8)
     """
 
     tokenizer_argument = "name"

@@ -25,6 +25,11 @@ class RNNTextEncoder(TextEncoder):
         depth: number of layers.
         cell: ``lstm`` or ``gru``.
         dropout: dropout on embeddings and between layers.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> velm.RNNTextEncoder(dim=32, cell="gru").causal
+        True
     """
 
     causal = True

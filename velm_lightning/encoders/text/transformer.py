@@ -24,6 +24,12 @@ class TransformerTextEncoder(TextEncoder):
         dropout: dropout on embeddings, in attention and residual branches.
         max_positions: maximum number of word pieces, prompt and target together.
         causal: whether the prompt is also encoded from left to right, as in GPT.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> encoder = velm.TransformerTextEncoder(dim=64, depth=2, heads=4, causal=True)
+        >>> encoder.dim
+        64
     """
 
     def __init__(
