@@ -51,8 +51,8 @@ def parser():
     parser = Parser()
     parser.add_argument("--config", action="config")
     parser.add_subclass_arguments(Fusion, "model", required=False)
-    parser.add_class_arguments(MultimodalData, "data")
-    parser.add_class_arguments(Trainer, "trainer")
+    parser.add_lightning_class_args(MultimodalData, "data")
+    parser.add_lightning_class_args(Trainer, "trainer")
     return parser
 
 
@@ -163,7 +163,7 @@ def test_a_config_that_is_no_config_is_named_with_its_line(here, capsys, tmp_pat
 
 def test_own_and_well_known_classes_need_no_word(parser):
     names = "{class_path: torchvision.transforms.v2.RandomGrayscale}, {class_path: torch.nn.Identity}"
-    config = parser.parse_args([f"--data.augment=[{names}]"])
+    config = parser.parse_args(["--data.dataset=ShapeScenes", f"--data.augment=[{names}]"])
     assert [part.class_path.split(".")[0] for part in config.data.augment] == ["torchvision", "torch"]
 
 
@@ -172,12 +172,12 @@ def test_own_and_well_known_classes_need_no_word(parser):
 
 @pytest.mark.parametrize("address", ["https://example.org/x", "s3://bucket/x", "simplecache::https://example.org/x"])
 def test_addresses_need_the_word_of_the_command_line(harmful, parser, monkeypatch, address):
-    words = [f"--trainer.default_root_dir={address}"]
+    words = ["--data.dataset=ShapeScenes", f"--trainer.default_root_dir={address}"]
     assert parser.parse_args(words).trainer.default_root_dir == address  # from Python
     monkeypatch.setenv("VELM_ALLOW_NETWORK", "0")
     with pytest.raises(InputError, match="trainer.default_root_dir: .* is a network address, and nothing was opened"):
         parser.parse_args(words)
-    assert parser.parse_args(["--trainer.default_root_dir=runs"]).trainer.default_root_dir == "runs"
+    assert parser.parse_args([*words[:1], "--trainer.default_root_dir=runs"]).trainer.default_root_dir == "runs"
 
 
 def test_the_refusal_of_an_address_holds_the_whole_command(here, capsys, tmp_path):

@@ -35,15 +35,17 @@ except (ImportError, AttributeError) as error:
 _ADDRESS = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]*(://|::)\S+")
 _MARK = re.compile(r"\(refusal (\d+)\)")
 _refusals: list[InputError] = []
+_refused_files: dict[str, InputError] = {}  # jsonargparse takes the name of such a file for a class path next
 _depth = 0  # parsers at work, one inside the other
 
 
 class _Denied(_ImportDenied, TypeError):  # type: ignore[misc]
     """An error that jsonargparse reports in any place; only its text arrives at the parser, where ``outermost`` finds it."""
 
-    def __init__(self, cause: InputError) -> None:
+    def __init__(self, cause: InputError, file: str) -> None:
         super().__init__(f"{cause} (refusal {len(_refusals)})")
         _refusals.append(cause)
+        _refused_files.setdefault(file, cause)
 
 
 class _FileText(str):
@@ -72,14 +74,16 @@ def outermost() -> Iterator[None]:
         InputError: A file or a name was refused.
     """
     global _depth
+    if not _depth:
+        _refusals.clear()
+        _refused_files.clear()
     _depth += 1
     try:
         yield
     except InputError as error:
-        number = _MARK.search(str(error))
-        if _depth > 1 or number is None or int(number[1]) >= len(_refusals):
+        if _depth > 1 or (refusal := _refusal(str(error))) is None:
             raise
-        raise _refusals[int(number[1])] from error
+        raise refusal from error
     finally:
         _depth -= 1
 
@@ -87,6 +91,13 @@ def outermost() -> Iterator[None]:
 def is_refusal(message: str) -> bool:
     """Return whether an error message of jsonargparse comes from a refusal."""
     return bool(_MARK.search(message))
+
+
+def _refusal(message: str) -> InputError | None:
+    if number := _MARK.search(message):
+        return _refusals[int(number[1])]
+    loops = (refusal for file, refusal in _refused_files.items() if f"{file} -> {file}" in message)
+    return next(loops, None)  # jsonargparse has opened a refused file a second time
 
 
 def check_addresses(value: Any, key: str = "") -> None:
@@ -116,9 +127,11 @@ def _resolve(name: Any, check_path: bool = True) -> Any:
     if not check_path or not isinstance(name, str) or "." not in name:
         return _import_object(name, check_path=check_path)
     try:
+        if name in _refused_files:
+            raise _refused_files[name]
         return resolve(name)
     except InputError as error:
-        raise _Denied(_in_file(error)) from error
+        raise _denied(error) from error
 
 
 def _is_callable(kind: type) -> bool:
@@ -126,7 +139,7 @@ def _is_callable(kind: type) -> bool:
     accepted = bool(_callable_instances(kind))
     if accepted and not getattr(kind, "_is_protocol", False) and not by_full_name(kind):
         name = full_name(kind)
-        raise _Denied(_in_file(InputError(f"{name} is given as a function: {how_to_allow(name)}")))
+        raise _denied(InputError(f"{name} is given as a function: {how_to_allow(name)}"))
     return accepted
 
 
@@ -137,7 +150,7 @@ def _read(path: Any) -> str:
     try:
         text = _FileText(read_yaml_text(Path(path.absolute), str(path)))
     except InputError as error:
-        raise _Denied(error) from error
+        raise _Denied(error, str(path)) from error
     text.path = str(path)
     return text
 
@@ -148,11 +161,12 @@ def _load(text: str) -> Any:
         try:
             load_yaml(str(text), text.path)
         except InputError as error:
-            raise _Denied(error) from error
+            raise _Denied(error, text.path) from error
     return _yaml_load(str(text))
 
 
-def _in_file(error: InputError) -> InputError:
-    """Return an error with the name of the config file that is being read, if there is one."""
-    files = _open_files.get()
-    return InputError(f"{files[-1][1]}: {error}") if files else error
+def _denied(error: InputError) -> _Denied:
+    """Return an error that starts with the name of the config file that is being read, if there is one."""
+    file = next((name for _, name in reversed(_open_files.get())), "")
+    known = not file or error in _refused_files.values()
+    return _Denied(error if known else InputError(f"{file}: {error}"), file)

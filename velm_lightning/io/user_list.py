@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from functools import lru_cache
 from importlib import invalidate_caches
 from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -130,10 +129,8 @@ def located(name: str, folder: Path) -> Allowed | None:
 
 def find_top(name: str) -> ModuleSpec | None:
     """Return where Python finds the top package of a dotted name, without importing it; None if it does not."""
-    try:
-        return find_spec(name.partition(".")[0])
-    except (ImportError, ValueError):
-        return None
+    specs = (finder.find_spec(name.partition(".")[0], None) for finder in sys.meta_path)
+    return next(filter(None, specs), None)
 
 
 @contextmanager

@@ -48,7 +48,10 @@ def read_yaml_text(path: Path, name: str) -> str:
         raise InputError(f"{name}: is larger than {MAX_BYTES >> 20} MiB, too large for a YAML file: name another file")
     if path.exists() and not path.is_file() and not str(path).startswith("/dev/"):
         raise InputError(f"{name}: is no regular file: name a YAML file")
-    return read_text(path)
+    try:
+        return read_text(path)
+    except InputError as error:
+        raise InputError(str(error).replace(str(path), name, 1)) from error
 
 
 def load_yaml(text: str, name: str = "") -> Any:
