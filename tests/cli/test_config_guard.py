@@ -1,6 +1,7 @@
 """Text never runs code: whatever a config names is refused before its import, unless it is an allowed class."""
 
 import sys
+from contextlib import suppress
 
 import pytest
 from lightning.pytorch import Trainer
@@ -111,8 +112,14 @@ def test_an_allowed_class_of_another_kind_is_refused(harmful, parser):
         ("model: part.txt", "part.txt"),
         ("trainer: {callbacks: part.jsonl}", "part.jsonl"),
         ("trainer: {callbacks: [part.test]}", "part.test"),
-        ("model: {class_path: LateFusion, init_args: {task: {class_path: Mixture, init_args: {tasks: {train: p}}}}}", "p"),
-        ("model: {class_path: LateFusion, init_args: {task: {class_path: Mixture, init_args: {tasks: {test: p}}}}}", "p"),
+        (
+            "model: {class_path: LateFusion, init_args: {task: {class_path: Mixture, init_args: {tasks: {train: p}}}}}",
+            "p",
+        ),
+        (
+            "model: {class_path: LateFusion, init_args: {task: {class_path: Mixture, init_args: {tasks: {test: p}}}}}",
+            "p",
+        ),
     ],
 )
 def test_nested_files_of_any_name_and_size_pass_the_gate(harmful, parser, outer, file):
@@ -130,10 +137,8 @@ def test_values_without_a_type_stay_text(harmful, parser):
     text = f"trainer: {{strategy: {{class_path: lightning.pytorch.strategies.DDPStrategy, init_args: {{x: {inner}}}}}}}"
     with open("theirs.yaml", "w") as config:
         config.write(text)
-    try:
+    with suppress(InputError, ValueError, TypeError):
         parser.instantiate_classes(parser.parse_args(["--config", "theirs.yaml"]))
-    except (InputError, ValueError, TypeError):
-        pass
     assert not harmful.exists()
     assert "harmful" not in sys.modules
 
@@ -145,7 +150,10 @@ def test_values_without_a_type_stay_text(harmful, parser):
     ("content", "told"),
     [
         (b"data: [1\n", "theirs.yaml:2: not YAML at column 1"),
-        (b"trainer:\n  max_epochs: 1\n  max_epochs: 2\n", "theirs.yaml:3: max_epochs is given a second time, after line 2"),
+        (
+            b"trainer:\n  max_epochs: 1\n  max_epochs: 2\n",
+            "theirs.yaml:3: max_epochs is given a second time, after line 2",
+        ),
         (b"a: 1\nb: \xfc\n", "theirs.yaml:2: byte 0xfc is not UTF-8"),
         (b"a: &a [*a]\n", "theirs.yaml:1: *a contains itself"),
         (b"{a: " * 200, "theirs.yaml:1: is nested more than 100 deep"),

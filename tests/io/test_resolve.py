@@ -7,7 +7,7 @@ import pytest
 
 from velm_lightning.errors import InputError
 from velm_lightning.io.allowlist import how_to_allow, network_allowed, permissions, require_network
-from velm_lightning.io.resolve import Refused, resolve
+from velm_lightning.io.resolve import RefusedError, resolve
 from velm_lightning.io.user_list import add, list_file, read_list, remove
 
 CODE = "from pathlib import Path\nPath('mark').touch()\nclass Mine:\n    class Inner: pass\ndef make(): pass\n"
@@ -30,7 +30,7 @@ def forget(project):
 
 @pytest.mark.parametrize("path", ["my_part.Mine", "my_part.nothing.Mine", "my_part.make"])
 def test_nothing_is_imported_without_a_word(project, path):
-    with pytest.raises(Refused, match=f"{path} is code outside the allowed packages, which was not imported"):
+    with pytest.raises(RefusedError, match=f"{path} is code outside the allowed packages, which was not imported"):
         resolve(path)
     assert not (project / "mark").exists()
 
@@ -39,7 +39,7 @@ def test_the_command_line_the_environment_and_the_list_allow(project, monkeypatc
     with permissions(["fit", "--allow=my_part"]):
         assert resolve("my_part.Mine").__name__ == "Mine"
         assert resolve("my_part.Mine.Inner").__name__ == "Inner"
-    with pytest.raises(Refused):
+    with pytest.raises(RefusedError):
         resolve("my_part.Mine")
     monkeypatch.setenv("VELM_ALLOW", "other,my_part")
     assert resolve("my_part.Mine").__name__ == "Mine"
@@ -48,15 +48,15 @@ def test_the_command_line_the_environment_and_the_list_allow(project, monkeypatc
     assert resolve("my_part.Mine").__name__ == "Mine"
     assert resolve("my_part.Mine", ["my_part"]).__name__ == "Mine"
     assert [entry.name for entry in remove("my_part")] == ["my_part"]
-    with pytest.raises(Refused):
+    with pytest.raises(RefusedError):
         resolve("my_part.Mine")
 
 
 def test_functions_are_allowed_by_their_full_name_only(project):
     for names, path in ((["my_part"], "my_part.make"), (["torch"], "torch.nn.functional.relu")):
-        with pytest.raises(Refused, match=f"{path} is the function .*only classes may be named"):
+        with pytest.raises(RefusedError, match=f"{path} is the function .*only classes may be named"):
             resolve(path, names)
-    with pytest.raises(Refused, match="torch.os.system reaches the module os through torch"):
+    with pytest.raises(RefusedError, match="torch.os.system reaches the module os through torch"):
         resolve("torch.os.system", ["torch"])
     assert resolve("my_part.make", ["my_part.make"]).__name__ == "make"
     assert resolve("torch.os.system", ["torch.os.system"]).__name__ == "system"
@@ -66,9 +66,9 @@ def test_functions_are_allowed_by_their_full_name_only(project):
 
 def test_a_class_reached_through_a_package_is_refused(project):
     (project / "my_part.py").write_text("from subprocess import Popen\n")
-    with pytest.raises(Refused, match="my_part.Popen is subprocess.Popen, a class from outside"):
+    with pytest.raises(RefusedError, match="my_part.Popen is subprocess.Popen, a class from outside"):
         resolve("my_part.Popen", ["my_part"])
-    with pytest.raises(Refused, match=r"lightning.pytorch.cli.Namespace is .*, a class from outside"):
+    with pytest.raises(RefusedError, match=r"lightning.pytorch.cli.Namespace is .*, a class from outside"):
         resolve("lightning.pytorch.cli.Namespace")
 
 
@@ -76,14 +76,16 @@ def test_files_of_a_project_allow_nothing(project):
     for name in (".velm", "velm", ".config/velm"):
         (project / name).mkdir(parents=True)
         (project / name / "allowed.json").write_text(json.dumps([{"name": "my_part", "folder": ".", "sha256": ""}]))
-    with pytest.raises(Refused):
+    with pytest.raises(RefusedError):
         resolve("my_part.Mine")
 
 
 def test_a_changed_file_is_asked_for_again(project):
     add("my_part")
     (project / "my_part.py").write_text(CODE + "# changed\n")
-    with pytest.raises(InputError, match="is no longer as you allowed it, and was not imported: .*`velm allow my_part`"):
+    with pytest.raises(
+        InputError, match="is no longer as you allowed it, and was not imported: .*`velm allow my_part`"
+    ):
         resolve("my_part.Mine")
     assert not (project / "mark").exists()
     add("my_part")
@@ -139,7 +141,8 @@ def test_a_name_that_does_not_exist_gets_no_command(project):
     with pytest.raises(InputError) as refused:
         resolve("my_prat.Mine")
     assert str(refused.value) == (
-        "my_prat.Mine does not exist: there is no module my_prat in the working directory or among the installed packages"
+        "my_prat.Mine does not exist: there is no module my_prat in the working directory "
+        "or among the installed packages"
     )
 
 
@@ -171,7 +174,9 @@ def test_the_network_is_closed_on_the_command_line_unless_it_is_allowed():
     assert network_allowed()
     with permissions(["fit", "--config", "a b.yaml"]):
         assert not network_allowed()
-        with pytest.raises(InputError, match="x, and nothing was opened: .*`velm fit --config 'a b.yaml' --allow-network`"):
+        with pytest.raises(
+            InputError, match="x, and nothing was opened: .*`velm fit --config 'a b.yaml' --allow-network`"
+        ):
             require_network("x")
     with permissions(["fit", "--allow-network"]) as rest:
         assert (rest, network_allowed()) == (["fit"], True)

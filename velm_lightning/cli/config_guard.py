@@ -39,8 +39,8 @@ _refused_files: dict[str, InputError] = {}  # jsonargparse takes the name of suc
 _depth = 0  # parsers at work, one inside the other
 
 
-class _Denied(_ImportDenied, TypeError):  # type: ignore[misc]
-    """An error that jsonargparse reports in any place; only its text arrives at the parser, where ``outermost`` finds it."""
+class _DeniedError(_ImportDenied, TypeError):  # type: ignore[misc]
+    """An error that jsonargparse reports in any place; only its text arrives at the parser, in ``outermost``."""
 
     def __init__(self, cause: InputError, file: str) -> None:
         super().__init__(f"{cause} (refusal {len(_refusals)})")
@@ -150,7 +150,7 @@ def _read(path: Any) -> str:
     try:
         text = _FileText(read_yaml_text(Path(path.absolute), str(path)))
     except InputError as error:
-        raise _Denied(error, str(path)) from error
+        raise _DeniedError(error, str(path)) from error
     text.path = str(path)
     return text
 
@@ -161,12 +161,12 @@ def _load(text: str) -> Any:
         try:
             load_yaml(str(text), text.path)
         except InputError as error:
-            raise _Denied(error, text.path) from error
+            raise _DeniedError(error, text.path) from error
     return _yaml_load(str(text))
 
 
-def _denied(error: InputError) -> _Denied:
+def _denied(error: InputError) -> _DeniedError:
     """Return an error that starts with the name of the config file that is being read, if there is one."""
     file = next((name for _, name in reversed(_open_files.get())), "")
     known = not file or error in _refused_files.values()
-    return _Denied(error if known else InputError(f"{file}: {error}"), file)
+    return _DeniedError(error if known else InputError(f"{file}: {error}"), file)

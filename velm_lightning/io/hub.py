@@ -166,7 +166,7 @@ def _source(name: str) -> dict[str, Any]:
     """Return the arguments by which ``from_pretrained`` finds a model.
 
     Raises:
-        InputError: The file or folder does not exist, or holds no model; or the name is one of the hub, its model is not
+        InputError: The file or folder does not exist, or holds no model; or the model is one of the hub, is not
             in the cache, and the command line does not allow the network.
     """
     from huggingface_hub import try_to_load_from_cache

@@ -17,7 +17,7 @@ from velm_lightning.io.allowlist import PACKAGES, covers, how_to_allow, named
 from velm_lightning.io.user_list import appended, entry_for, find_top
 
 
-class Refused(InputError):
+class RefusedError(InputError):
     """A name that is not allowed."""
 
 
@@ -32,7 +32,7 @@ def resolve(path: str, allow: Sequence[str] = ()) -> Any:
         The class; for a path that is allowed by its full name, any object.
 
     Raises:
-        Refused: The path, or the package that defines its class, is not allowed; nothing of it was imported.
+        RefusedError: The path, or the package that defines its class, is not allowed; nothing of it was imported.
         InputError: The path does not exist, or its module cannot be imported.
     """
     names = [*named(), *allow]
@@ -50,9 +50,9 @@ def resolve(path: str, allow: Sequence[str] = ()) -> Any:
     if path in names or by_full_name(value, names):
         return value
     if not isinstance(value, type):
-        raise Refused(f"{path} is {_kind(value)}, and only classes may be named: {how_to_allow(path)}")
+        raise RefusedError(f"{path} is {_kind(value)}, and only classes may be named: {how_to_allow(path)}")
     if not covers([*PACKAGES, *_packages(names)], defined := full_name(value)):
-        raise Refused(f"{path} is {defined}, a class from outside the allowed packages: {how_to_allow(defined)}")
+        raise RefusedError(f"{path} is {defined}, a class from outside the allowed packages: {how_to_allow(defined)}")
     return value
 
 
@@ -67,24 +67,24 @@ def by_full_name(value: Any, names: Sequence[str] | None = None) -> bool:
 
 
 def _packages(names: Sequence[str]) -> set[str]:
-    """Return the top packages of allowed names, whose code runs anyway; parts of allowed packages stay what they are."""
+    """Return allowed names and their top packages, whose code runs anyway; those of ``PACKAGES`` stay as they are."""
     known = {package.partition(".")[0] for package in PACKAGES}
     return {top for name in names if (top := name.partition(".")[0]) not in known} | {*names}
 
 
-def _foreign(path: str) -> Refused:
+def _foreign(path: str) -> RefusedError:
     top = path.partition(".")[0]
     with appended(Path.cwd()):
         exists = find_top(top) is not None
     if not exists:
-        return Refused(
+        return RefusedError(
             f"{path} does not exist: there is no module {top} in the working directory or among the installed packages"
         )
     if covers([package.partition(".")[0] for package in PACKAGES], path):
         ask = how_to_allow(path)
     else:
         ask = f"{how_to_allow(top)} (`velm allow {top}` remembers it)"
-    return Refused(f"{path} is code outside the allowed packages, which was not imported: {ask}")
+    return RefusedError(f"{path} is code outside the allowed packages, which was not imported: {ask}")
 
 
 def _imported(path: str, by_name: bool) -> Any:
@@ -95,7 +95,7 @@ def _imported(path: str, by_name: bool) -> Any:
     if parent is None:
         parent = getattr(_module(outer) if outer else None, inner, None)
         if isinstance(parent, ModuleType) and not by_name:
-            raise Refused(f"{path} reaches the module {parent.__name__} through {outer}: {how_to_allow(path)}")
+            raise RefusedError(f"{path} reaches the module {parent.__name__} through {outer}: {how_to_allow(path)}")
     try:
         return getattr(parent, name)
     except AttributeError as error:

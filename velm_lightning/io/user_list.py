@@ -105,8 +105,8 @@ def entry_for(path: str) -> Allowed | None:
     current = located(name, Path(entries[0].folder))
     if current not in entries:
         raise InputError(
-            f"{path}: {name} in {entries[0].folder} is no longer as you allowed it, and was not imported: read it, then "
-            f"run `velm allow {name}` there; {how_to_allow(name)} once"
+            f"{path}: {name} in {entries[0].folder} is no longer as you allowed it, and was not imported: read "
+            f"it, then run `velm allow {name}` there; {how_to_allow(name)} once"
         )
     return current
 

@@ -71,7 +71,7 @@ def load_yaml(text: str, name: str = "") -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = ":".join(filter(None, (name, str(mark.line + 1) if mark else ""))) or "the text"
-        if isinstance(error, _Fault):
+        if isinstance(error, _FaultError):
             raise InputError(f"{place}: {error.problem}") from error
         column = f" at column {mark.column + 1}" if mark else ""
         reason = " ".join(str(getattr(error, "problem", None) or error).split())
@@ -80,7 +80,7 @@ def load_yaml(text: str, name: str = "") -> Any:
         raise InputError(f"{name or 'the text'}: not YAML ({error}): correct it there") from error
 
 
-class _Fault(yaml.MarkedYAMLError):
+class _FaultError(yaml.MarkedYAMLError):
     """A text that is YAML, but is refused."""
 
 
@@ -92,7 +92,9 @@ def _check(text: str) -> None:
     for event in yaml.parse(text, _Plain):
         if isinstance(event, yaml.AliasEvent):
             if (size := sizes.get(event.anchor, 0)) is None:
-                raise _Fault(problem=f"*{event.anchor} contains itself: write it out", problem_mark=event.start_mark)
+                raise _FaultError(
+                    problem=f"*{event.anchor} contains itself: write it out", problem_mark=event.start_mark
+                )
             total += size
         elif isinstance(event, yaml.CollectionStartEvent):
             open_nodes.append((event.anchor, total))
@@ -108,13 +110,15 @@ def _check(text: str) -> None:
             if event.anchor:
                 sizes[event.anchor] = size
             if _LONG_NUMBER.fullmatch(event.value):
-                raise _Fault(problem="is a number of more than 400 digits: shorten it", problem_mark=event.start_mark)
+                raise _FaultError(
+                    problem="is a number of more than 400 digits: shorten it", problem_mark=event.start_mark
+                )
         if len(open_nodes) > MAX_DEPTH:
             problem = f"is nested more than {MAX_DEPTH} deep: simplify it"
-            raise _Fault(problem=problem, problem_mark=event.start_mark)
+            raise _FaultError(problem=problem, problem_mark=event.start_mark)
         if total > MAX_NODES:
             problem = f"holds more than {MAX_NODES:,} values, with what its aliases repeat: simplify it"
-            raise _Fault(problem=problem, problem_mark=event.start_mark)
+            raise _FaultError(problem=problem, problem_mark=event.start_mark)
 
 
 def _resolvers() -> dict[str, list[tuple[str, Any]]]:
@@ -156,5 +160,5 @@ def _check_keys(node: Any) -> None:
         if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
             if first := lines.get((key.tag, key.value)):
                 problem = f"{key.value} is given a second time, after line {first}: remove one of the two"
-                raise _Fault(problem=problem, problem_mark=key.start_mark)
+                raise _FaultError(problem=problem, problem_mark=key.start_mark)
             lines[key.tag, key.value] = key.start_mark.line + 1
