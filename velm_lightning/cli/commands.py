@@ -24,6 +24,7 @@ COMMANDS = {
     "probe": ("velm_lightning.cli.probe", "measure how much a model relies on the image and on the text"),
     "new": ("velm_lightning.cli.new", "write a fusion, task, dataset or encoder to start from"),
     "verify": ("velm_lightning.cli.verify", "recompute a run's metrics from its predictions"),
+    "allow": ("velm_lightning.cli.allow", "allow a module of your own, so that configs may name its classes"),
     "bench": ("velm_lightning.cli.bench", "measure speed"),
 }
 _RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # set in every process of a distributed run
@@ -48,9 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     module, _ = COMMANDS.get(words[0], COMMANDS["fit"])  # the trainer's own parser names a wrong command
     from velm_lightning.errors import InputError
+    from velm_lightning.io.allowlist import permissions
 
     try:
-        return int(import_module(module).main(_with_packaged_configs(words)) or 0)
+        with permissions(words) as rest:
+            return int(import_module(module).main(_with_packaged_configs(rest)) or 0)
     except InputError as error:
         print(f"velm: error: {error}", file=sys.stderr)
         return 2

@@ -7,15 +7,14 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
 from rich.console import Console
 
-from velm_lightning.cli.config_guard import PACKAGES, check_file
 from velm_lightning.cli.parser import Parser
 from velm_lightning.data import MultimodalData
 from velm_lightning.data.checks.check import check_dataset
 from velm_lightning.data.checks.report import SHOWN
 from velm_lightning.inspection.ceiling import ceiling, thin_targets
+from velm_lightning.io.yaml_files import read_yaml
 from velm_lightning.tasks.base import Task
 from velm_lightning.tasks.classification import Classification
 from velm_lightning.tasks.floors import describe, rows_of
@@ -34,13 +33,7 @@ def data_of(config: Path, options: Sequence[str] = ()) -> MultimodalData:
     Raises:
         InputError: If the file is missing, is not YAML, or has no such section.
     """
-    check_file(config, {*PACKAGES})
-    try:
-        content = yaml.safe_load(config.read_text("utf-8"))
-    except OSError as error:
-        raise InputError(f"config {config} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"config {config} is not valid YAML: {error}") from error
+    content = read_yaml(config)
     section = content.get("data") if isinstance(content, dict) and "dataset" not in content else content
     if not isinstance(section, dict | str):
         raise InputError(

@@ -14,6 +14,7 @@ from rich.table import Table
 from typing_extensions import override
 
 from velm_lightning.cli.fit import VelmCLI
+from velm_lightning.cli.parser import Parser
 from velm_lightning.data import MultimodalData
 from velm_lightning.fusion import Fusion
 from velm_lightning.tracking.quiet import QUIET
@@ -42,6 +43,7 @@ def parts(arguments: Sequence[str]) -> tuple[Fusion, MultimodalData]:
         MultimodalData,
         subclass_mode_model=True,
         save_config_callback=None,
+        parser_class=Parser,
         seed_everything_default=0,
         auto_configure_optimizers=False,
         args=["fit", *arguments],

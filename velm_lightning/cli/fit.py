@@ -22,12 +22,11 @@ import velm_lightning.fusion
 import velm_lightning.tasks
 import velm_lightning.tasks.scene_judge
 import velm_lightning.training  # noqa: F401 - imported, their classes can be named by short names
-from velm_lightning.cli.config_guard import check_configs
 from velm_lightning.cli.parser import Parser
 from velm_lightning.data import MultimodalData, PretrainedTokenizer, TrainedTokenizer
 from velm_lightning.fusion import Fusion
 from velm_lightning.io.atomic import write_atomic
-from velm_lightning.io.configurable import find
+from velm_lightning.io.configurable import find_class
 from velm_lightning.tracking.checkpoint_files import AtomicCheckpointIO, LastCheckpoint, newest_usable
 from velm_lightning.tracking.data_summary import DataSummary
 from velm_lightning.tracking.gallery import Gallery
@@ -108,9 +107,9 @@ class VelmCLI(LightningCLI):
         """Give the data the tokeniser of a pretrained text encoder, the only one whose ids fit its embeddings."""
         config = self.config[self.subcommand] if self.subcommand else self.config
         encoder, chosen = config.model.init_args.get("text_encoder"), config.data.get("tokenizer")
-        if encoder is None or (chosen is not None and find(chosen.class_path) is not TrainedTokenizer):
+        if encoder is None or (chosen is not None and find_class(chosen.class_path) is not TrainedTokenizer):
             return
-        argument = find(encoder.class_path).tokenizer_argument
+        argument = find_class(encoder.class_path).tokenizer_argument
         name = encoder.init_args.get(argument) if argument else None
         if name:
             kind = f"{PretrainedTokenizer.__module__}.{PretrainedTokenizer.__name__}"
@@ -299,7 +298,6 @@ def main(arguments: Sequence[str]) -> int:
     """Run one of Lightning's subcommands; the exit code of a run stopped by a signal is 128 + the signal."""
     quiet()
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
-    check_configs(arguments)
     try:
         _start(arguments)
     except Interrupted as interrupt:

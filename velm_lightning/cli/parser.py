@@ -8,11 +8,15 @@ from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
+from typing_extensions import override
 
+from velm_lightning.cli import config_guard
 from velm_lightning.cli.renamed import renamed
 from velm_lightning.data import Tokenizing
 from velm_lightning.io.configurable import Configurable
 from velm_lightning.types import Dataset, InputError
+
+config_guard.install()
 
 
 class Parser(LightningArgumentParser):
@@ -21,8 +25,24 @@ class Parser(LightningArgumentParser):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False} | kwargs)  # an abbreviated key is an error
 
+    @override
+    def parse_args(self, *args: Any, **kwargs: Any) -> Any:
+        with config_guard.outermost():
+            config = super().parse_args(*args, **kwargs)
+            config_guard.check_addresses(config)
+        return config
+
+    @override
+    def parse_object(self, *args: Any, **kwargs: Any) -> Any:
+        with config_guard.outermost():
+            config = super().parse_object(*args, **kwargs)
+            config_guard.check_addresses(config)
+        return config
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise an ``InputError`` of one line, with the new name of a renamed key or the nearest valid spelling."""
+        if config_guard.is_refusal(message):
+            raise InputError(message) from ex
         text, hints = sentence(message)
         if missing := _MISSING.fullmatch(text):
             names = re.sub(r"\w+\.(\S+)", r"\1", missing[1]).replace(", ", " and ")

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from torch.optim.lr_scheduler import LambdaLR
 
 from velm_lightning.checkpoints.checkpoint import differences
 from velm_lightning.io.configurable import build
-from velm_lightning.io.files import read_text
+from velm_lightning.io.yaml_files import load_yaml, read_yaml
 from velm_lightning.training.schedules import PlannedSchedule
 from velm_lightning.types import InputError
 
@@ -38,7 +37,7 @@ class Resuming(Callback):
     """
 
     def __init__(self, config: str, file: Path, choice: Choice | None = None) -> None:
-        self.config, self.file, self.choice = yaml.safe_load(config), file, choice
+        self.config, self.file, self.choice = load_yaml(config), file, choice
         self.before: dict[str, Any] | None = None
         self.changed: list[str] = []
 
@@ -74,7 +73,7 @@ class Resuming(Callback):
         if not trainer.ckpt_path:
             return
         if self.file.is_file():
-            self.before = yaml.safe_load(read_text(self.file))
+            self.before = read_yaml(self.file)
             changes = (change.removeprefix(".") for change in differences(self.before, self.config, ""))
             self.changed = [
                 f"{change} (without effect)" if change.startswith(WITHOUT_EFFECT) else change for change in changes
