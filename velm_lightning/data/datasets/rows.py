@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 from typing_extensions import override
 
-from velm_lightning.data.datasets.columns import Columns, Parts
+from velm_lightning.data.datasets.columns import Columns, RowConverter
 from velm_lightning.data.datasets.holdout import _contents as contents_of_files
 from velm_lightning.data.images.image_like import to_image
 from velm_lightning.io.digests import digest_of
@@ -65,18 +65,18 @@ class Rows(Dataset):
         rows = [TableRow(f"row {number} of {split}", dict(row)) for number, row in enumerate(_records(table))]
         if not rows:
             raise InputError(f"the rows of {split} are empty: give at least one, or leave {split} out")
-        parts = _PythonParts(self.columns, rows, Path(self.images or "."), split == "test")
-        parts.inside = self.images is not None
+        converter = _PythonRows(self.columns, rows, Path(self.images or "."), split == "test")
+        converter.inside = self.images is not None
         samples: dict[str, Sample] = {}
         for number, row in enumerate(rows):
-            for sample in parts.samples(row, str(number), split == "train"):
+            for sample in converter.samples(row, str(number), split == "train"):
                 if sample.key in samples:
                     raise InputError(f"{row.where}: key {show(sample.key)} occurs twice: keys must be unique")
                 samples[sample.key] = sample
         return list(samples.values())
 
 
-class _PythonParts(Parts):
+class _PythonRows(RowConverter):
     """Converts rows whose images may be in memory."""
 
     inside = True  # whether relative paths must lead into the folder of images

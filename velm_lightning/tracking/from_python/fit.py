@@ -16,7 +16,7 @@ from lightning.pytorch.loggers import Logger
 
 from velm_lightning.data import MultimodalData
 from velm_lightning.fusion import Fusion
-from velm_lightning.tracking.checkpoints import AtomicCheckpointIO, LastCheckpoint
+from velm_lightning.tracking.checkpoint_files import AtomicCheckpointIO, LastCheckpoint
 from velm_lightning.tracking.from_python.recorder import RunRecorder
 from velm_lightning.tracking.non_finite import NonFiniteLossGuard
 from velm_lightning.tracking.quiet import quiet

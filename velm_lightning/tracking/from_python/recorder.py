@@ -12,7 +12,7 @@ from typing_extensions import override
 from velm_lightning.data import MultimodalData
 from velm_lightning.fusion import Fusion
 from velm_lightning.io.atomic import write_atomic
-from velm_lightning.tracking.floors import Floors
+from velm_lightning.tracking.data_summary import DataSummary
 from velm_lightning.tracking.from_python.run_config import config_text
 from velm_lightning.tracking.gallery import Gallery
 from velm_lightning.tracking.limits import Limits
@@ -96,7 +96,7 @@ class RunRecorder(Callback):
         if not self._parts:
             record = RunRecord(self.run, self.train_log)
             record.logs_metrics = False  # the trainer's own log entries stay, so that `trainer.test` returns metrics
-            side = [Floors(self.run), Limits(self.run), Gallery(self.run, self.pictures)]
+            side = [DataSummary(self.run), Limits(self.run), Gallery(self.run, self.pictures)]
             self._parts = [self.train_log, record, *side, Thumbnails(self.run, self.thumbnails)]
         return self.run
 
