@@ -12,11 +12,14 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from math import isnan
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from velm_lightning.errors import InputError
 from velm_lightning.io.atomic import write_atomic
 from velm_lightning.tracking import watcher
-from velm_lightning.types import InputError, Prediction
+
+if TYPE_CHECKING:
+    from velm_lightning.types import Prediction
 
 if sys.platform != "win32":
     import fcntl
