@@ -10,8 +10,8 @@ from helpers import tiny
 from PIL import Image as Pillow
 
 from velm_lightning.cli.commands import main
-from velm_lightning.cli.score import score
 from velm_lightning.data.images.decode import read_image
+from velm_lightning.inspection.caption_scores import score
 from velm_lightning.metrics import Clip, clip_score
 from velm_lightning.types import Prediction
 
@@ -152,7 +152,9 @@ def test_tokens_are_left_as_they_are_where_they_are_tokens_already():
 
 @pytest.mark.skipif(importlib.util.find_spec("snowballstemmer") is None, reason="no snowballstemmer")
 def test_meteor_comes_when_asked_for_and_says_what_it_is(files, capsys, monkeypatch):
-    monkeypatch.setattr("velm_lightning.cli.score.meteor_modules", lambda: ("exact", "stem"))  # whatever is installed
+    monkeypatch.setattr(
+        "velm_lightning.inspection.caption_scores.meteor_modules", lambda: ("exact", "stem")
+    )  # whatever is installed
     found = figures(files[0], "--references", files[1], "--meteor")
     assert 0 < found["METEOR-approx(exact+stem)"] < 1
     assert (

@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from velm_lightning.data.collate import picture_names
 from velm_lightning.tasks.floors import Floors as Scores
 from velm_lightning.tasks.floors import describe, rows_of, training_answers
+from velm_lightning.tracking.picture_sizes import describe_sizes
 from velm_lightning.tracking.run import Run
 from velm_lightning.types import InputError, Sample
 
@@ -74,4 +75,4 @@ def summary(data: Any, task: Any) -> list[str]:
             line += f", {len(answers):,} different targets, the most frequent {share:.1%} of them"
         floors = describe(task.floors(rows_of(samples), training), task.signature(split).partition("|")[0])
         lines.append(f"{line}; {floors}" if floors and split != "train" else line)
-    return lines
+    return [*lines, *filter(None, [describe_sizes(training, getattr(data, "transform", None))])]
