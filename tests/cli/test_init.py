@@ -77,6 +77,7 @@ def test_columns_of_other_names_are_recognised_by_what_they_hold(photos):
     assert proposal.columns == {"image": "a", "text": "b", "answers": "c"}
 
 
+@pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning")
 @pytest.mark.parametrize("name", ["captions", "questions", "labels", "pairs"])
 def test_the_written_config_passes_the_check_and_runs(photos, here, capsys, monkeypatch, name):
     monkeypatch.setattr(recipes, "STEPS", 8)

@@ -9,9 +9,9 @@ from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
 
+from velm_lightning.cli.nulls import NullParser
 from velm_lightning.cli.renamed import rejected, renamed
 from velm_lightning.cli.start.hints import other_name
 from velm_lightning.data import Tokenizing
@@ -19,7 +19,7 @@ from velm_lightning.io.configurable import Configurable
 from velm_lightning.types import Dataset, InputError
 
 
-class Parser(LightningArgumentParser):
+class Parser(NullParser):
     """Lightning's parser with errors of one line instead of the whole usage text."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -17,8 +17,8 @@ QUIET = (
     r".*could not find the monitored key",  # before the first evaluation; after it, an error
 )
 SILENT = re.compile(
-    r"(GPU|TPU|HPU) available|.*litlogger|Restor(ing|ed) (all )?states|Loaded model weights|Seed set to|Loading `\w+` to estimate|"
-    r"`Trainer\.fit` stopped: `max_(epochs|steps)|.*anonymous"
+    r"(GPU|TPU|HPU) available|.*litlogger|Restor(ing|ed) (all )?states|Loaded model weights|Seed set to|"
+    r"Loading `\w+` to estimate|`Trainer\.fit` stopped: `max_(epochs|steps)|.*anonymous"
 )
 """Messages of Lightning's loggers that are not printed."""
 

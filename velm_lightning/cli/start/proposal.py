@@ -31,7 +31,7 @@ class Proposal(NamedTuple):
     """What a table holds, and the task for it.
 
     Attributes:
-        columns: The column of each part of a sample: ``image``, ``text``, ``answers`` or ``target``, ``group``, ``key``.
+        columns: The column of each part: ``image``, ``text``, ``answers`` or ``target``, ``group``, ``key``.
         images: Folder of the pictures.
         task: One of ``TASKS``.
         rows: Number of rows.

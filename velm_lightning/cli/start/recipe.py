@@ -12,7 +12,7 @@ WEIGHTS = "mobilenet_v2-b0353104.pth"
 _ADDRESS = f"https://download.pytorch.org/models/{WEIGHTS}"
 STEPS = 2000
 """Optimiser steps that a run takes unless it is stopped early."""
-_SKEWED = 2.0
+_SKEWED = 1.5
 
 
 def weights_available(timeout: float = 3.0) -> bool:
@@ -97,7 +97,7 @@ def _task(proposal: Proposal) -> tuple[dict[str, Any], list[str]]:
         decoding = {"class_path": "BeamSearch", "init_args": beams}
         arguments = {"label_smoothing": 0.1, "dropout": 0.3, "decoding": decoding}
         return {"class_path": "Generation", "init_args": arguments}, []
-    skewed = len(proposal.answers) <= 50 and proposal.skew > _SKEWED
+    skewed = len(proposal.answers) <= 50 and proposal.skew >= _SKEWED
     arguments = {"dropout": 0.3, **({"balance": 0.5} if skewed else {})}
     answer, count = proposal.answers.most_common(1)[0]
     share = count / proposal.answers.total()

@@ -75,7 +75,7 @@ SCREENS = {
             Option("resume", None, "auto: continue the unfinished run"),
             Option("on_nan", "stop", "skip: leave out steps with a NaN loss"),
             Option("tracking.experiment", "velm", "folder of the run below runs/"),
-            Option("tracking.wandb", "auto", "online, offline or off"),
+            Option("tracking.wandb", "auto", "online, offline or disabled"),
             Option("test_after_fit", True, "evaluate the test split at the end"),
         ),
     ),
