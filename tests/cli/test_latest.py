@@ -13,7 +13,7 @@ def project(tmp_path_factory, here_in):
     project = Project(tmp_path_factory.mktemp("latest"), here_in)
     assert project.here(*FIT) == 0
     (project.folder / "train.jsonl").rename(project.folder / "gone.jsonl")
-    yield project
+    return project
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from velm_lightning.cli.start.faults import one_sentence
 from velm_lightning.cli.start.hints import no_file
 from velm_lightning.errors import InputError
 
@@ -55,7 +56,8 @@ def data_of(config: Path, options: Sequence[str] = ()) -> MultimodalData:
 
 
 def _built(parser: Parser, config: object) -> MultimodalData:
-    module: MultimodalData = parser.instantiate_classes(config).data
+    with one_sentence():
+        module: MultimodalData = parser.instantiate_classes(config).data
     return module
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from velm_lightning.cli.start.faults import one_sentence
 from velm_lightning.cli.start.hints import no_file
 from velm_lightning.errors import InputError
 
@@ -25,7 +26,8 @@ def parts(arguments: Sequence[str]) -> tuple[Fusion, MultimodalData]:
 
     class Parts(VelmCLI):
         def instantiate_classes(self) -> None:
-            self.config_init = self.parser.instantiate_classes(self.config)
+            with one_sentence():
+                self.config_init = self.parser.instantiate_classes(self.config)
             self.datamodule, self.model = (self._get(self.config_init, name) for name in ("data", "model"))
 
         def _run_subcommand(self, subcommand: str) -> None:

@@ -14,7 +14,7 @@ class NullParser(LightningArgumentParser):
     """Lightning's parser that keeps null within a class, and merges dotted keys into a mapping.
 
     A key within a class reaches the class's own parser as one word, in which jsonargparse writes null as ``None``, a
-    string. A dotted key of a config within a mapping arrives as a namespace, which jsonargparse does not accept for one.
+    string. A dotted key within a mapping arrives as a namespace, which jsonargparse does not accept.
     """
 
     @override
