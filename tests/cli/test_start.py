@@ -96,7 +96,8 @@ def test_a_closed_pipe_ends_a_command_without_a_traceback():
     script = "from velm_lightning.cli.commands import main\nimport sys\nsys.exit(main(['configs']))"
     shell = f'"{sys.executable}" -c "{script}" | true; exit ${{PIPESTATUS[0]}}'
     done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode in (0, 141)  # 0 if it was written before the pipe was closed
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize(("word", "meant"), [("fitt", "fit"), ("cmpare", "compare"), ("verfy", "verify")])

@@ -27,6 +27,7 @@ COMMANDS = {
     "verify": ("velm_lightning.cli.verify", "recompute a run's metrics from its predictions"),
     "bench": ("velm_lightning.cli.bench", "measure speed"),
 }
+_CLOSED_PIPE = 141  # 128 + SIGPIPE, as other programs end
 _RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # set in every process of a distributed run
 
 
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command and its arguments; by default those of this process.
 
     Returns:
-        The exit code: 0, 2 if the input is at fault, or the command's own.
+        The exit code: 0, 2 if the input is at fault, 141 if the output was closed, or the command's own.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # here, so that a closed pipe is noticed now
     except BrokenPipeError:  # `velm … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it exits
-        return 0
+        return _CLOSED_PIPE
     return code
 
 

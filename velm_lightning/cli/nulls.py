@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from jsonargparse import Namespace
@@ -18,10 +17,11 @@ class NullParser(LightningArgumentParser):
     """
 
     @override
-    def parse_args(self, args: Sequence[str] | None = None, *rest: Any, **named: Any) -> Any:
-        if args is not None and len(args) == 1 and args[0].startswith("--") and args[0].endswith("=None"):
-            args = [f"{args[0].removesuffix('None')}null"]
-        return super().parse_args(args, *rest, **named)
+    def parse_args(self, *args: Any, **kwargs: Any) -> Any:
+        words = args[0] if args else None
+        if words is not None and len(words) == 1 and words[0].startswith("--") and words[0].endswith("=None"):
+            args = ([f"{words[0].removesuffix('None')}null"], *args[1:])
+        return super().parse_args(*args, **kwargs)
 
     @override
     def parse_object(self, cfg_obj: Any, *rest: Any, namespace: Any = None, **named: Any) -> Any:
