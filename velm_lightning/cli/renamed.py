@@ -64,6 +64,12 @@ def renamed(message: str) -> list[str]:
     return list(dict.fromkeys(hints))
 
 
+def rejected(message: str) -> list[str]:
+    """Return the options, keys and classes that the parser's error message refuses because they do not exist."""
+    words = [*_matches(_REFUSED_KEY, message), *_matches(_REFUSED_CLASS, message)]
+    return list(dict.fromkeys(words))
+
+
 def _hint(old: str, new: str, value: str) -> str:
     return _VALUES.get((old, value), f"{old} is now {new}")
 

@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import Callback
 
 from velm_lightning.data.collate import image_names
 from velm_lightning.tasks.floors import Floors, describe, rows_of, training_answers
+from velm_lightning.tracking.picture_sizes import describe_sizes
 from velm_lightning.tracking.run import Run
 from velm_lightning.tracking.side_figures import side_figure
 from velm_lightning.types import InputError, Sample
@@ -76,4 +77,4 @@ def summary(data: Any, task: Any) -> list[str]:
             line += f", {len(answers):,} different targets, the most frequent {share:.1%} of them"
         floors = describe(task.floors(rows_of(samples), training), task.signature(split).partition("|")[0])
         lines.append(f"{line}; {floors}" if floors and split != "train" else line)
-    return lines
+    return [*lines, *filter(None, [describe_sizes(training, getattr(data, "transform", None))])]

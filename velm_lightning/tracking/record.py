@@ -29,7 +29,7 @@ from velm_lightning.tracking.resuming import Resuming
 from velm_lightning.tracking.run import Run, now
 from velm_lightning.tracking.shutdown import Interrupted
 from velm_lightning.tracking.train_log import TrainLog, logged_step
-from velm_lightning.types import InputError, Prediction
+from velm_lightning.types import InputError, Prediction, Sample
 
 
 class RunRecord(Callback):
@@ -113,13 +113,16 @@ class RunRecord(Callback):
 
     def _sizes(self, pl_module: LightningModule, cost: Flops | None) -> None:
         """Write the number of parameters and the FLOPs per sample."""
+        trained = sum(p.numel() for p in pl_module.parameters() if p.requires_grad)
+        every = sum(p.numel() for p in pl_module.parameters())
+        print(f"model: {type(pl_module).__name__}, {every / 1e6:.2f}M parameters, {trained / 1e6:.2f}M of them trained")
         if cost:
             print(cost.said())
         self.run.update(
             training_flops_per_sample=cost and cost.training,
             inference_flops_per_sample=cost and cost.inference,
-            parameters=sum(p.numel() for p in pl_module.parameters()),
-            trainable=sum(p.numel() for p in pl_module.parameters() if p.requires_grad),
+            parameters=every,
+            trainable=trained,
         )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -187,7 +190,7 @@ class RunRecord(Callback):
         if trainer.is_global_zero:
             data: Any = getattr(trainer, "datamodule", None)
             name = self._name(trainer, pl_module, data.predicted, rows)
-            self.predictions = self.run.write_predictions(name, rows)
+            self.predictions = self.run.write_predictions(name, rows, file_names(data.samples(data.predicted)))
 
     def _evaluated(self, trainer: Trainer, pl_module: Any, split: str, final: bool) -> None:
         if not trainer.is_global_zero:
@@ -271,6 +274,11 @@ class RunRecord(Callback):
             "epoch_loss": self.run.record.get("epoch_loss") if math.isnan(log.epoch_loss) else log.epoch_loss,
             "peak_memory_mib": round(peak_memory() / 2**20),
         }
+
+
+def file_names(samples: Sequence[Sample]) -> dict[str, str]:
+    """Return the file of each sample's picture by the sample's key; samples whose pictures are no files have none."""
+    return {sample.key: str(sample.image) for sample in samples if isinstance(sample.image, Path)}
 
 
 def _sentences(data: Any) -> list[str]:

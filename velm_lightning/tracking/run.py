@@ -7,7 +7,7 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from math import isnan
@@ -197,10 +197,17 @@ class Run:
         if (self.folder / "run.json").is_file():
             self.update(status=status)
 
-    def write_predictions(self, split: str, rows: Iterable[Prediction]) -> Path:
-        """Write one JSON line per sample to ``predictions/<split>.jsonl``."""
+    def write_predictions(self, split: str, rows: Iterable[Prediction], files: Mapping[str, str] | None = None) -> Path:
+        """Write one JSON line per sample to ``predictions/<split>.jsonl``, with the file of its picture if given.
+
+        Args:
+            split: Name of the file.
+            rows: The predictions.
+            files: The picture's file by the key of the sample, which is written as ``file``.
+        """
         path = self.folder / "predictions" / f"{split}.jsonl"
-        lines = (json.dumps(plain(row), ensure_ascii=False) + "\n" for row in rows)
+        given = {key: {"file": file} for key, file in (files or {}).items()}
+        lines = (json.dumps(plain(row) | given.get(row.key, {}), ensure_ascii=False) + "\n" for row in rows)
         write_atomic(path, "".join(lines))
         return path
 
