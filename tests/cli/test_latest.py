@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from helpers.project import FIT, Project
+from helpers.project import FIT, Project, write
 from PIL import Image
 
 
@@ -66,6 +66,13 @@ def test_other_pictures_are_predicted_without_the_training_file(project, out):
         ("a.png", "new/a.png", "what colour ?"),
         ("deep/b.png", "new/deep/b.png", "what colour ?"),
     ]
+
+
+def test_another_file_is_predicted_without_the_training_file(project, out):
+    write(project.folder / "new.jsonl", ("grey", "red"))
+    told = out("predict", "latest", "--data.dataset.init_args.test=new.jsonl", "--tracking.wandb=off")
+    file = project.folder / told.splitlines()[-1].removeprefix("predictions: ")
+    assert [json.loads(line)["file"] for line in file.read_text().splitlines()] == ["grey.png", "red.png"]
 
 
 def test_a_finished_run_says_what_to_do_next(project):
