@@ -258,7 +258,8 @@ class MultimodalData(RecordsArguments, LightningDataModule):
     def setup(self, stage: str) -> None:
         """Take the vocabulary and the image transform from the trainer's model."""
         if self.trainer is not None:
-            self.trainer._accelerator_connector.use_distributed_sampler = False  # the samplers place every rank
+            if (connector := getattr(self.trainer, "_accelerator_connector", None)) is not None:
+                connector.use_distributed_sampler = False  # the samplers of this module place every rank
             self.connect(self.trainer.lightning_module)
 
     def connect(self, model: Any) -> None:
