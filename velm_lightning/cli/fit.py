@@ -26,7 +26,7 @@ from velm_lightning.cli.parser import Parser
 from velm_lightning.data import MultimodalData, PretrainedTokenizer, TrainedTokenizer
 from velm_lightning.fusion import Fusion
 from velm_lightning.io.atomic import write_atomic
-from velm_lightning.io.configurable import find_class
+from velm_lightning.io.resolve import resolve
 from velm_lightning.tracking.checkpoints import AtomicCheckpointIO, LastCheckpoint, newest_usable
 from velm_lightning.tracking.floors import Floors
 from velm_lightning.tracking.gallery import Gallery
@@ -107,9 +107,9 @@ class VelmCLI(LightningCLI):
         """Give the data the tokeniser of a pretrained text encoder, the only one whose ids fit its embeddings."""
         config = self.config[self.subcommand] if self.subcommand else self.config
         encoder, chosen = config.model.init_args.get("text_encoder"), config.data.get("tokenizer")
-        if encoder is None or (chosen is not None and find_class(chosen.class_path) is not TrainedTokenizer):
+        if encoder is None or (chosen is not None and resolve(chosen.class_path) is not TrainedTokenizer):
             return
-        argument = find_class(encoder.class_path).tokenizer_argument
+        argument = resolve(encoder.class_path).tokenizer_argument
         name = encoder.init_args.get(argument) if argument else None
         if name:
             kind = f"{PretrainedTokenizer.__module__}.{PretrainedTokenizer.__name__}"
