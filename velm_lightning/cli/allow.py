@@ -21,7 +21,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--remove", action="store_true", help="remove the names from the list")
     options = parser.parse_args(list(words)[1:])
     for name in options.names:
-        if not all(word.isidentifier() for word in name.split(".")):
+        if name.endswith(".py") or not all(word.isidentifier() for word in name.split(".")):
             raise InputError(f"velm allow {name}: is not the name of a module: write my_fusion for ./my_fusion.py")
         if options.remove:
             gone = remove(name)

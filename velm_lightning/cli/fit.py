@@ -27,7 +27,6 @@ from velm_lightning.cli.start.faults import one_sentence
 from velm_lightning.data import MultimodalData, PretrainedTokenizer, TrainedTokenizer
 from velm_lightning.fusion import Fusion
 from velm_lightning.io.atomic import write_atomic
-from velm_lightning.io.configurable import find_class
 from velm_lightning.tracking.checkpoint_files import AtomicCheckpointIO, LastCheckpoint, newest_usable
 from velm_lightning.tracking.data_summary import DataSummary
 from velm_lightning.tracking.epoch_lines import EpochLines
@@ -109,9 +108,9 @@ class VelmCLI(LightningCLI):
         """Give the data the tokeniser of a pretrained text encoder, the only one whose ids fit its embeddings."""
         config = self.config[self.subcommand] if self.subcommand else self.config
         encoder, chosen = config.model.init_args.get("text_encoder"), config.data.get("tokenizer")
-        if encoder is None or (chosen is not None and find_class(chosen.class_path) is not TrainedTokenizer):
+        if encoder is None or (chosen is not None and resolve(chosen.class_path) is not TrainedTokenizer):
             return
-        argument = find_class(encoder.class_path).tokenizer_argument
+        argument = resolve(encoder.class_path).tokenizer_argument
         name = encoder.init_args.get(argument) if argument else None
         if name:
             kind = f"{PretrainedTokenizer.__module__}.{PretrainedTokenizer.__name__}"

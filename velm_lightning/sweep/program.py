@@ -36,4 +36,4 @@ def _program(spec: Spec) -> str:
         return words[1] if len(words) > 1 else "python"
     if words[:1] != ["velm"]:
         return words[0] if words else ""
-    return "velm" if words[1:2] and words[1] in _TRIALS else " ".join(words[:2])
+    return "velm" if words[1:2] and words[1] in _TRIALS else " ".join([*words, ""][:2])
