@@ -27,6 +27,7 @@ from velm_lightning.cli.start.faults import one_sentence
 from velm_lightning.data import MultimodalData, PretrainedTokenizer, TrainedTokenizer
 from velm_lightning.fusion import Fusion
 from velm_lightning.io.atomic import write_atomic
+from velm_lightning.io.resolve import resolve
 from velm_lightning.tracking.checkpoint_files import AtomicCheckpointIO, LastCheckpoint, newest_usable
 from velm_lightning.tracking.data_summary import DataSummary
 from velm_lightning.tracking.epoch_lines import EpochLines
