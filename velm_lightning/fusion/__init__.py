@@ -7,6 +7,7 @@ from velm_lightning.fusion.base import Fusion, FusionParts
 from velm_lightning.fusion.controls import ImageOnly, TextOnly
 from velm_lightning.fusion.early import EarlyFusion
 from velm_lightning.fusion.interactive import InteractiveFusion
+from velm_lightning.fusion.interleaved import InterleavedFusion
 from velm_lightning.fusion.late import LateFusion
 from velm_lightning.fusion.merges import Concat, GatedMultimodalUnit, LowRankBilinear, Merge, Product, Sum, TensorFusion
 from velm_lightning.fusion.text_first import TextFirstFusion
@@ -19,6 +20,7 @@ __all__ = [
     "GatedMultimodalUnit",
     "ImageOnly",
     "InteractiveFusion",
+    "InterleavedFusion",
     "LateFusion",
     "LowRankBilinear",
     "Merge",
