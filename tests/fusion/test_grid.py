@@ -14,8 +14,11 @@ from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from velm_lightning.checkpoints import checkpoint
 from velm_lightning.fusion import (
+    BlockTerm,
     Concat,
     EarlyFusion,
+    FactorizedBilinear,
+    FiLM,
     Fusion,
     GatedMultimodalUnit,
     ImageOnly,
@@ -23,6 +26,8 @@ from velm_lightning.fusion import (
     InterleavedFusion,
     LateFusion,
     LowRankBilinear,
+    MergedFusion,
+    Mutan,
     Product,
     Sum,
     TensorFusion,
@@ -46,6 +51,11 @@ FUSIONS = {
     "late-gate": lambda **parts: LateFusion(merge=GatedMultimodalUnit(), **parts),
     "late-lowrank": lambda **parts: LateFusion(merge=LowRankBilinear(rank=6), **parts),
     "late-tensor": lambda **parts: LateFusion(merge=TensorFusion(size=3), **parts),
+    "late-mutan": lambda **parts: LateFusion(merge=Mutan(size=4, rank=2), **parts),
+    "late-factorized": lambda **parts: LateFusion(merge=FactorizedBilinear(factors=2), **parts),
+    "late-block": lambda **parts: LateFusion(merge=BlockTerm(size=6, chunks=2, rank=2), **parts),
+    "late-film": lambda **parts: LateFusion(merge=FiLM(), **parts),
+    "merged": lambda **parts: MergedFusion(heads=2, **parts),
     "interactive-co": lambda **parts: InteractiveFusion(**INTERACTIVE, **parts),
     "interactive-text": lambda **parts: InteractiveFusion(co_attention=False, **INTERACTIVE, **parts),
     "interactive-co-gated": lambda **parts: InteractiveFusion(gated=True, **INTERACTIVE, **parts),
@@ -90,9 +100,11 @@ GRID += [  # models of transformers: each with a fusion of every family, and two
 PAIRS = (("siglip", "bert"), ("dinov2", "llama"), ("cnn", "causal"))
 GRID += [(fusion, *pair) for fusion in ("early", "late-sum") for pair in PAIRS]
 GRID += list(itertools.product(sorted(ACTS_IN_LAYERS), ("cnn",), ("causal", "bert", "gpt2", "llama")))
-# Of fusions that differ from others only in where they act, one image encoder and one trunk suffice by default.
+GRID += list(itertools.product(["merged"], ("cnn",), ("causal", "bert", "gpt2", "llama")))
+# Of fusions that differ from another in one place only, one image encoder and one or two trunks suffice by default.
+VARIANTS = {"late-mutan", "late-factorized", "late-block", "late-film", "merged", *ACTS_IN_LAYERS}
 REDUNDANT = [
-    cell for cell in GRID if cell[0] in ACTS_IN_LAYERS and (cell[1] != "cnn" or cell[2] not in ("transformer", "llama"))
+    cell for cell in GRID if cell[0] in VARIANTS and (cell[1] != "cnn" or cell[2] not in ("transformer", "llama"))
 ]
 # Parts for the class token of CLIP, the pooled vector of SigLIP, the masks of DINOv2: our tokens do not depend on them.
 UNREAD = ("image_encoder.model.post_layernorm.", "image_encoder.model.head.", ".mask_token")

@@ -14,6 +14,7 @@ from velm_lightning.fusion import (
     InteractiveFusion,
     InterleavedFusion,
     LateFusion,
+    MergedFusion,
     TextOnly,
 )
 
@@ -34,6 +35,7 @@ def test_the_typed_arguments_are_those_of_fusion():
         (InterleavedFusion, ["first", "every", "last", "gated", "feed_forward", "heads", "dropout"]),
         (InteractiveFusion, ["depth", "heads", "dropout", "co_attention", "gated"]),
         (LateFusion, ["merge"]),
+        (MergedFusion, ["depth", "heads", "dropout"]),
         (TextOnly, []),
         (ImageOnly, ["join", "leave"]),
     ],

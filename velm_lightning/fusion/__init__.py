@@ -9,12 +9,28 @@ from velm_lightning.fusion.early import EarlyFusion
 from velm_lightning.fusion.interactive import InteractiveFusion
 from velm_lightning.fusion.interleaved import InterleavedFusion
 from velm_lightning.fusion.late import LateFusion
-from velm_lightning.fusion.merges import Concat, GatedMultimodalUnit, LowRankBilinear, Merge, Product, Sum, TensorFusion
+from velm_lightning.fusion.merged import MergedFusion
+from velm_lightning.fusion.merges import (
+    BlockTerm,
+    Concat,
+    FactorizedBilinear,
+    FiLM,
+    GatedMultimodalUnit,
+    LowRankBilinear,
+    Merge,
+    Mutan,
+    Product,
+    Sum,
+    TensorFusion,
+)
 from velm_lightning.fusion.text_first import TextFirstFusion
 
 __all__ = [
+    "BlockTerm",
     "Concat",
     "EarlyFusion",
+    "FactorizedBilinear",
+    "FiLM",
     "Fusion",
     "FusionParts",
     "GatedMultimodalUnit",
@@ -24,6 +40,8 @@ __all__ = [
     "LateFusion",
     "LowRankBilinear",
     "Merge",
+    "MergedFusion",
+    "Mutan",
     "Product",
     "Sum",
     "TensorFusion",

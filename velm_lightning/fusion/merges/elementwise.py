@@ -1,27 +1,11 @@
-"""Merges, which combine an image vector and a text vector in late fusion."""
+"""Merges that combine the two vectors entry by entry."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-
-import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from velm_lightning.io.configurable import Configurable
-from velm_lightning.nn.buildable import Buildable
-
-
-class Merge(Configurable, Buildable, ABC):
-    """Combines two vectors of equal width into one of that width; shapes broadcast as in ``torch.add``."""
-
-    @abstractmethod
-    def build(self, dim: int) -> None:
-        """Create the layers for vectors of width ``dim``; called once, by the fusion."""
-
-    @abstractmethod
-    def forward(self, image: Tensor, text: Tensor) -> Tensor:
-        """Merge ``image`` (..., D) and ``text`` (..., D) into (..., D)."""
+from velm_lightning.fusion.merges.base import Merge
 
 
 class _Mapped(Merge):
@@ -74,50 +58,15 @@ class GatedMultimodalUnit(_Mapped):
         return merged
 
 
-class LowRankBilinear(Merge):
-    """A low-rank bilinear form (MLB, Kim et al. 2017).
-
-    Args:
-        rank: number of factors of the bilinear form.
-    """
-
-    def __init__(self, rank: int = 256) -> None:
-        super().__init__()
-        self.rank = rank
+class FiLM(Merge):
+    """A scale and a shift of every entry of the image, computed from the text (Perez et al. 2018)."""
 
     @override
     def build(self, dim: int) -> None:
-        self.image, self.text = nn.Linear(dim, self.rank), nn.Linear(dim, self.rank)
-        self.out = nn.Linear(self.rank, dim)
+        self.image, self.film = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim)
 
     @override
     def forward(self, image: Tensor, text: Tensor) -> Tensor:
-        merged: Tensor = self.out(self.image(image).tanh() * self.text(text).tanh())
+        scale, shift = self.film(text).chunk(2, dim=-1)
+        merged: Tensor = nn.functional.relu((1 + scale) * self.image(image) + shift)
         return merged
-
-
-class TensorFusion(Merge):
-    """The outer product of two reduced vectors, each with a constant 1 appended (Zadeh et al. 2017).
-
-    Args:
-        size: width to which each vector is reduced; their outer product has (size + 1)² entries.
-    """
-
-    def __init__(self, size: int = 32) -> None:
-        super().__init__()
-        self.size = size
-
-    @override
-    def build(self, dim: int) -> None:
-        self.image, self.text = nn.Linear(dim, self.size), nn.Linear(dim, self.size)
-        self.out = nn.Linear((self.size + 1) ** 2, dim)
-
-    @override
-    def forward(self, image: Tensor, text: Tensor) -> Tensor:
-        a, b = _with_one(self.image(image).tanh()), _with_one(self.text(text).tanh())
-        merged: Tensor = self.out((a[..., :, None] * b[..., None, :]).flatten(-2))
-        return merged
-
-
-def _with_one(x: Tensor) -> Tensor:
-    return torch.cat([x, torch.ones_like(x[..., :1])], dim=-1)
