@@ -13,8 +13,10 @@ from helpers import tiny
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from velm_lightning.checkpoints import checkpoint
+from velm_lightning.encoders import PatchEmbedding
 from velm_lightning.fusion import (
     BlockTerm,
+    BottleneckFusion,
     Concat,
     EarlyFusion,
     FactorizedBilinear,
@@ -56,6 +58,7 @@ FUSIONS = {
     "late-block": lambda **parts: LateFusion(merge=BlockTerm(size=6, chunks=2, rank=2), **parts),
     "late-film": lambda **parts: LateFusion(merge=FiLM(), **parts),
     "merged": lambda **parts: MergedFusion(heads=2, **parts),
+    "bottleneck": lambda **parts: BottleneckFusion(count=2, heads=2, **parts),
     "interactive-co": lambda **parts: InteractiveFusion(**INTERACTIVE, **parts),
     "interactive-text": lambda **parts: InteractiveFusion(co_attention=False, **INTERACTIVE, **parts),
     "interactive-co-gated": lambda **parts: InteractiveFusion(gated=True, **INTERACTIVE, **parts),
@@ -66,6 +69,7 @@ FUSIONS = {
 IMAGE_ENCODERS = {
     "cnn": tiny.cnn,
     "vit": tiny.vit,
+    "patches": lambda: PatchEmbedding(size=tiny.SIZE, patch=8, dim=12),
     **{kind: partial(tiny.pretrained_image, kind) for kind in ("hf-vit", "clip", "siglip", "dinov2", "resnet")},
 }
 TEXT_ENCODERS = {
@@ -99,10 +103,11 @@ GRID += [  # models of transformers: each with a fusion of every family, and two
 ]
 PAIRS = (("siglip", "bert"), ("dinov2", "llama"), ("cnn", "causal"))
 GRID += [(fusion, *pair) for fusion in ("early", "late-sum") for pair in PAIRS]
+GRID += [("early", "patches", "transformer")]
 GRID += list(itertools.product(sorted(ACTS_IN_LAYERS), ("cnn",), ("causal", "bert", "gpt2", "llama")))
-GRID += list(itertools.product(["merged"], ("cnn",), ("causal", "bert", "gpt2", "llama")))
+GRID += list(itertools.product(["merged", "bottleneck"], ("cnn",), ("causal", "bert", "gpt2", "llama")))
 # Of fusions that differ from another in one place only, one image encoder and one or two trunks suffice by default.
-VARIANTS = {"late-mutan", "late-factorized", "late-block", "late-film", "merged", *ACTS_IN_LAYERS}
+VARIANTS = {"late-mutan", "late-factorized", "late-block", "late-film", "merged", "bottleneck", *ACTS_IN_LAYERS}
 REDUNDANT = [
     cell for cell in GRID if cell[0] in VARIANTS and (cell[1] != "cnn" or cell[2] not in ("transformer", "llama"))
 ]

@@ -7,6 +7,7 @@ import pytest
 from helpers import tiny
 
 from velm_lightning.fusion import (
+    BottleneckFusion,
     EarlyFusion,
     Fusion,
     FusionParts,
@@ -36,6 +37,7 @@ def test_the_typed_arguments_are_those_of_fusion():
         (InteractiveFusion, ["depth", "heads", "dropout", "co_attention", "gated"]),
         (LateFusion, ["merge"]),
         (MergedFusion, ["depth", "heads", "dropout"]),
+        (BottleneckFusion, ["count", "depth", "heads", "dropout"]),
         (TextOnly, []),
         (ImageOnly, ["join", "leave"]),
     ],

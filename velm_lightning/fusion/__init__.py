@@ -4,6 +4,7 @@ They may import everything that a model consists of, ``training`` included, and 
 """
 
 from velm_lightning.fusion.base import Fusion, FusionParts
+from velm_lightning.fusion.bottleneck import BottleneckFusion
 from velm_lightning.fusion.controls import ImageOnly, TextOnly
 from velm_lightning.fusion.early import EarlyFusion
 from velm_lightning.fusion.interactive import InteractiveFusion
@@ -27,6 +28,7 @@ from velm_lightning.fusion.text_first import TextFirstFusion
 
 __all__ = [
     "BlockTerm",
+    "BottleneckFusion",
     "Concat",
     "EarlyFusion",
     "FactorizedBilinear",
