@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from velm_lightning.encoders.layer_control import LayerControl, no_layers
 from velm_lightning.io.configurable import Configurable
 from velm_lightning.nn.buildable import Buildable
 from velm_lightning.nn.kv_cache import Cache
@@ -167,8 +168,21 @@ class TextEncoder(Encoder, Buildable):
         """Embed word pieces (B, N) as tokens (B, N, dim)."""
 
     @abstractmethod
-    def trunk(self, tokens: Tokens, cache: Cache | None = None) -> Tokens:
-        """Encode embedded tokens (B, N, dim), which attend to each other and to cached tokens by the block rule."""
+    def trunk(self, tokens: Tokens, cache: Cache | None = None, control: LayerControl | None = None) -> Tokens:
+        """Encode embedded tokens (B, N, dim), which attend to each other and to cached tokens by the block rule.
+
+        A fusion passes ``control`` only if ``open_layers`` returned layers, so that a trunk without can omit it.
+        """
+
+    def open_layers(self) -> Sequence[nn.Module]:
+        """Return the layers of the trunk from input to output and prepare them for a ``LayerControl``.
+
+        Fusions that act inside the trunk call this once, after ``build``.
+
+        Raises:
+            InputError: the trunk has no layers that run one after the other on hidden states (B, N, dim).
+        """
+        raise no_layers(type(self).__name__)
 
     def pool(self, tokens: Tokens) -> Tensor:
         """Return one vector per prompt, (B, dim)."""
