@@ -35,10 +35,13 @@ if TYPE_CHECKING:
     from velm_lightning.encoders.text.transformer import TransformerTextEncoder
     from velm_lightning.errors import InputError
     from velm_lightning.fusion.base import Fusion
+    from velm_lightning.fusion.bottleneck import BottleneckFusion
     from velm_lightning.fusion.controls import ImageOnly, TextOnly
     from velm_lightning.fusion.early import EarlyFusion
     from velm_lightning.fusion.interactive import InteractiveFusion
+    from velm_lightning.fusion.interleaved import InterleavedFusion
     from velm_lightning.fusion.late import LateFusion
+    from velm_lightning.fusion.merged import MergedFusion
     from velm_lightning.tasks.classification import Classification
     from velm_lightning.tasks.generation import Generation
     from velm_lightning.tasks.retrieval import Retrieval
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "BeamSearch": "decoding.beam",
+    "BottleneckFusion": "fusion.bottleneck",
     "Classification": "tasks.classification",
     "Comparison": "compare.comparison",
     "EarlyFusion": "fusion.early",
@@ -64,8 +68,10 @@ _MODULES = {
     "ImageOnly": "fusion.controls",
     "InputError": "errors",
     "InteractiveFusion": "fusion.interactive",
+    "InterleavedFusion": "fusion.interleaved",
     "JSONLines": "data.datasets.jsonlines",
     "LateFusion": "fusion.late",
+    "MergedFusion": "fusion.merged",
     "MultimodalData": "data.module",
     "Optimization": "training.optimization",
     "RNNTextEncoder": "encoders.text.rnn",
@@ -91,6 +97,7 @@ _MODULES = {
 
 __all__ = [
     "BeamSearch",
+    "BottleneckFusion",
     "Classification",
     "Comparison",
     "EarlyFusion",
@@ -102,8 +109,10 @@ __all__ = [
     "ImageOnly",
     "InputError",
     "InteractiveFusion",
+    "InterleavedFusion",
     "JSONLines",
     "LateFusion",
+    "MergedFusion",
     "MultimodalData",
     "Optimization",
     "RNNTextEncoder",

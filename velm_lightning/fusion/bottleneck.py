@@ -31,6 +31,14 @@ class BottleneckFusion(TextFirstFusion):
 
     Raises:
         InputError: ``count`` is less than 1, or ``depth`` less than 2.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> data = velm.MultimodalData(velm.ShapeScenes(train=8, val=4, test=4, size=16))
+        >>> model = velm.BottleneckFusion(image_encoder=velm.SmallCNN(16), text_encoder=velm.TransformerTextEncoder(),
+        ...     task=velm.Classification(), vocabulary=data.vocabulary)
+        >>> model.bottleneck.shape[0]
+        4
     """
 
     def __init__(

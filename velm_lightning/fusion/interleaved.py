@@ -35,6 +35,14 @@ class InterleavedFusion(Fusion):
 
     Raises:
         InputError: the trunk has no layers, or not those that ``first``, ``every`` and ``last`` name.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> data = velm.MultimodalData(velm.ShapeScenes(train=8, val=4, test=4, size=16))
+        >>> model = velm.InterleavedFusion(image_encoder=velm.SmallCNN(16), text_encoder=velm.TransformerTextEncoder(),
+        ...     task=velm.Classification(), vocabulary=data.vocabulary)
+        >>> list(model.positions)
+        [0, 1]
     """
 
     def __init__(

@@ -27,6 +27,14 @@ class MergedFusion(TextFirstFusion):
         heads: attention heads; must divide the text width.
         dropout: dropout in these layers.
         parts: the arguments of ``Fusion``.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> data = velm.MultimodalData(velm.ShapeScenes(train=8, val=4, test=4, size=16))
+        >>> model = velm.MergedFusion(image_encoder=velm.SmallCNN(16), text_encoder=velm.TransformerTextEncoder(),
+        ...     task=velm.Classification(), vocabulary=data.vocabulary)
+        >>> model.modality.shape[0]
+        2
     """
 
     def __init__(self, depth: int = 2, heads: int = 4, dropout: float = 0.1, **parts: Unpack[FusionParts]) -> None:
