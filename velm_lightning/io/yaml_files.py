@@ -89,6 +89,7 @@ def _check(text: str) -> None:
     sizes: dict[str, int | None] = {}  # nodes of each anchor, None while it is open
     open_nodes: list[tuple[str | None, int]] = []  # the anchor, and the number of nodes before it
     total = 0
+    event: Any
     for event in yaml.parse(text, _Plain):
         if isinstance(event, yaml.AliasEvent):
             if (size := sizes.get(event.anchor, 0)) is None:
@@ -132,7 +133,7 @@ def _resolvers() -> dict[str, list[tuple[str, Any]]]:
     return kept
 
 
-class Loader(_Plain):  # type: ignore[misc]
+class Loader(_Plain):
     """PyYAML's safe loader within limits; it refuses a key that is given twice.
 
     Args:
