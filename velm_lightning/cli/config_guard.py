@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,18 @@ from jsonargparse import Namespace, set_loader, set_parsing_settings
 
 from velm_lightning.errors import InputError
 from velm_lightning.io.allowlist import how_to_allow, require_network
-from velm_lightning.io.resolve import by_full_name, full_name, resolve
+from velm_lightning.io.resolve import MissingError, by_full_name, full_name, resolve
 from velm_lightning.io.yaml_files import Loader, load_yaml, read_yaml_text
 
 try:
-    from jsonargparse import _common, _loaders_dumpers, _paths, _typehints, _util
-
+    _common: Any = import_module("jsonargparse._common")
+    _loaders_dumpers: Any = import_module("jsonargparse._loaders_dumpers")
+    _paths: Any = import_module("jsonargparse._paths")
+    _typehints: Any = import_module("jsonargparse._typehints")
+    _util: Any = import_module("jsonargparse._util")
     _import_object, _callable_instances = _util.import_object, _typehints.callable_instances
     _read_text, _yaml_load = _paths.Path.read_text, _loaders_dumpers.yaml_load
-    _open_files, _ImportDenied = _util.config_load_stack, _common.ImportDenied
+    _open_files, _ = _util.config_load_stack, _common.ImportDenied
     _loaders_dumpers.get_yaml_default_loader()
 except (ImportError, AttributeError) as error:
     raise InputError(f"this version of jsonargparse cannot be used safely ({error}): install 4.53") from error
@@ -39,7 +43,7 @@ _refused_files: dict[str, InputError] = {}  # jsonargparse takes the name of suc
 _depth = 0  # parsers at work, one inside the other
 
 
-class _DeniedError(_ImportDenied, TypeError):  # type: ignore[misc]
+class _DeniedError(_common.ImportDenied, TypeError):
     """An error that jsonargparse reports in any place; only its text arrives at the parser, in ``outermost``."""
 
     def __init__(self, cause: InputError, file: str) -> None:
@@ -63,7 +67,7 @@ def install() -> None:
     _typehints.callable_instances = _is_callable
     for name, module in list(sys.modules.items()):
         if name.startswith("jsonargparse") and vars(module).get("import_object") is _import_object:
-            module.import_object = _resolve  # type: ignore[attr-defined]
+            vars(module)["import_object"] = _resolve
 
 
 @contextmanager
@@ -130,6 +134,8 @@ def _resolve(name: Any, check_path: bool = True) -> Any:
         if name in _refused_files:
             raise _refused_files[name]
         return resolve(name)
+    except MissingError as error:  # the parser has better hints
+        raise ImportError(str(error)) from error
     except InputError as error:
         raise _denied(error) from error
 

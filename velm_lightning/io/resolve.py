@@ -21,6 +21,10 @@ class RefusedError(InputError):
     """A name that is not allowed."""
 
 
+class MissingError(InputError):
+    """A path in an allowed package that does not exist."""
+
+
 def resolve(path: str, allow: Sequence[str] = ()) -> Any:
     """Return the class of a dotted path.
 
@@ -33,7 +37,8 @@ def resolve(path: str, allow: Sequence[str] = ()) -> Any:
 
     Raises:
         RefusedError: The path, or the package that defines its class, is not allowed; nothing of it was imported.
-        InputError: The path does not exist, or its module cannot be imported.
+        MissingError: The path does not exist.
+        InputError: Its module cannot be imported, or the user's list does not fit the files.
     """
     names = [*named(), *allow]
     folder: Path | None = None
@@ -99,7 +104,9 @@ def _imported(path: str, by_name: bool) -> Any:
     try:
         return getattr(parent, name)
     except AttributeError as error:
-        raise InputError(f"class_path {path!r} does not exist: {parent and error or f'no module {module}'}") from error
+        raise MissingError(
+            f"class_path {path!r} does not exist: {parent and error or f'no module {module}'}"
+        ) from error
 
 
 def _module(name: str) -> ModuleType | None:

@@ -84,6 +84,10 @@ class _FaultError(yaml.MarkedYAMLError):
     """A text that is YAML, but is refused."""
 
 
+def _fault(problem: str, place: Any) -> _FaultError:
+    return _FaultError(problem=problem, problem_mark=place)
+
+
 def _check(text: str) -> None:
     """Count the nodes and the depth of a text from its events, without building anything."""
     sizes: dict[str, int | None] = {}  # nodes of each anchor, None while it is open
@@ -91,10 +95,8 @@ def _check(text: str) -> None:
     total = 0
     for event in yaml.parse(text, _Plain):
         if isinstance(event, yaml.AliasEvent):
-            if (size := sizes.get(event.anchor, 0)) is None:
-                raise _FaultError(
-                    problem=f"*{event.anchor} contains itself: write it out", problem_mark=event.start_mark
-                )
+            if (size := sizes.get(str(event.anchor), 0)) is None:
+                raise _fault(f"*{event.anchor} contains itself: write it out", event.start_mark)
             total += size
         elif isinstance(event, yaml.CollectionStartEvent):
             open_nodes.append((event.anchor, total))
@@ -110,15 +112,12 @@ def _check(text: str) -> None:
             if event.anchor:
                 sizes[event.anchor] = size
             if _LONG_NUMBER.fullmatch(event.value):
-                raise _FaultError(
-                    problem="is a number of more than 400 digits: shorten it", problem_mark=event.start_mark
-                )
+                raise _fault("is a number of more than 400 digits: shorten it", event.start_mark)
         if len(open_nodes) > MAX_DEPTH:
-            problem = f"is nested more than {MAX_DEPTH} deep: simplify it"
-            raise _FaultError(problem=problem, problem_mark=event.start_mark)
+            raise _fault(f"is nested more than {MAX_DEPTH} deep: simplify it", event.start_mark)
         if total > MAX_NODES:
             problem = f"holds more than {MAX_NODES:,} values, with what its aliases repeat: simplify it"
-            raise _FaultError(problem=problem, problem_mark=event.start_mark)
+            raise _fault(problem, event.start_mark)
 
 
 def _resolvers() -> dict[str, list[tuple[str, Any]]]:
@@ -132,7 +131,7 @@ def _resolvers() -> dict[str, list[tuple[str, Any]]]:
     return kept
 
 
-class Loader(_Plain):  # type: ignore[misc]
+class Loader(_Plain):
     """PyYAML's safe loader within limits; it refuses a key that is given twice.
 
     Args:
@@ -160,5 +159,5 @@ def _check_keys(node: Any) -> None:
         if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
             if first := lines.get((key.tag, key.value)):
                 problem = f"{key.value} is given a second time, after line {first}: remove one of the two"
-                raise _FaultError(problem=problem, problem_mark=key.start_mark)
+                raise _fault(problem, key.start_mark)
             lines[key.tag, key.value] = key.start_mark.line + 1
