@@ -109,11 +109,23 @@ def test_a_folder_without_the_right_to_write_is_named(tmp_path):
 # The choice of a checkpoint
 
 
-def test_the_newest_checkpoint_that_can_be_read_is_taken(tmp_path):
+def at(step, epochs=0, batches=0, pending=0):
+    """The part of a checkpoint that says how far the run has come."""
+    evaluation = {"total": {"started": pending, "processed": 0}}
+    loops = {
+        "epoch_progress": {"current": {"processed": epochs}},
+        "epoch_loop.batch_progress": {"current": {"processed": batches}},
+        "epoch_loop.val_loop.batch_progress": evaluation,
+    }
+    return {"global_step": step, "loops": {"fit_loop": loops}}
+
+
+def test_the_furthest_checkpoint_that_can_be_read_is_taken(tmp_path):
+    """Whatever the times of the files are, which copying changes."""
     files, folder = AtomicCheckpointIO(), tmp_path / "checkpoints"
     names = ("oldest.ckpt", "older.ckpt", "weights_only.ckpt", "cut.ckpt")
-    for age, name in zip((4, 3, 2, 1), names, strict=True):
-        newest = content(10)
+    for age, name in zip((1, 2, 3, 4), names, strict=True):
+        newest = content(10) | at(step=9 + age)
         if name == "weights_only.ckpt":
             del newest["optimizer_states"]
         files.save_checkpoint(newest, folder / name)
@@ -122,6 +134,15 @@ def test_the_newest_checkpoint_that_can_be_read_is_taken(tmp_path):
         os.utime(folder / name, (time.time() - age, time.time() - age))
     assert newest_usable(tmp_path) == folder / "older.ckpt"
     assert newest_usable(tmp_path / "nowhere") is None
+
+
+def test_at_the_same_step_an_evaluated_checkpoint_is_taken(tmp_path):
+    files, folder = AtomicCheckpointIO(), tmp_path / "checkpoints"
+    order = {"last": at(6, 0, 6, pending=1), "best": at(6, 0, 6), "ended": at(6, 1)}
+    for name, position in order.items():
+        files.save_checkpoint(content(1) | position, folder / f"{name}.ckpt")
+        os.utime(folder / f"{name}.ckpt", (0, 0) if name != "last" else None)
+        assert newest_usable(tmp_path) == folder / f"{name}.ckpt"
 
 
 def test_random_states_survive_a_checkpoint(tmp_path):

@@ -12,6 +12,8 @@ import torch
 from helpers.command_line import ROOT
 from helpers.resuming import WORDS, fault, only_run, same, wait_for_the_mark
 
+from velm_lightning.tracking.run import Run
+
 pytestmark = pytest.mark.slow
 
 TWO = [*map(str, WORDS), "--trainer.devices=2", "--trainer.strategy=ddp", "--save_every_n_steps=2"]
@@ -34,9 +36,9 @@ class Started:
                 start_new_session=True,
             )
 
-    def pids(self):
-        """Return the processes of the run by rank as soon as both train."""
-        while len(found := re.findall(r"pid (\d+) rank (\d)", self.log.read_text())) < 2:
+    def pids(self, count=2):
+        """Return the processes of the run by rank as soon as all train."""
+        while len(found := re.findall(r"pid (\d+) rank (\d)", self.log.read_text())) < count:
             assert self.process.poll() is None, self.log.read_text()
             time.sleep(0.1)
         time.sleep(1)
@@ -99,7 +101,7 @@ def test_a_signal_to_one_process_stops_both_after_the_batch(tmp_path, rank, name
     started = Started(tmp_path, *TWO, *SLOW)
     os.kill(started.pids()[rank], signal.Signals[f"SIG{name}"])
     code, status = started.end(within=60)
-    assert (code in (128 + 15, 128 + 2), status) == (True, "interrupted")
+    assert (code, status) == (128 + signal.Signals[f"SIG{name}"], "interrupted")
     left = only_run(tmp_path)
     assert last(tmp_path) == left.record["steps"] > 0
 
@@ -127,6 +129,35 @@ def test_a_run_resumes_after_both_processes_were_killed(whole, tmp_path):
     (found,) = re.findall(r"going on after step (\d+) ", resumed.log.read_text())
     assert int(found) >= step  # best.ckpt is newer if the signal came between the two writes
     same(only_run(tmp_path), whole)
+
+
+# Loader processes
+
+WORKERS = [*map(str, WORDS), "--data.num_workers=2", "--save_every_n_steps=1", "--resume=auto", *SLOW]
+
+
+@pytest.mark.parametrize("to", ["all", "one"])
+def test_sigterm_to_a_run_with_loader_processes_interrupts_it(tmp_path, to):
+    started = Started(tmp_path, *WORKERS)
+    started.pids(1)
+    (os.killpg if to == "all" else os.kill)(started.process.pid, signal.SIGTERM)
+    assert started.end(within=60) == (128 + 15, "interrupted")
+    assert last(tmp_path) == only_run(tmp_path).record["steps"] > 0
+
+
+def test_a_killed_run_with_loader_processes_resumes_at_once(tmp_path):
+    started = Started(tmp_path, *WORKERS)
+    started.pids(1)
+    os.kill(started.process.pid, signal.SIGKILL)
+    started.process.wait()
+    left = only_run(tmp_path)
+    other = Run(left.folder)
+    assert other.claim(), "the loader processes, which end within 5 seconds, do not hold the lock"
+    other.release()
+    resumed = Started(tmp_path, *WORKERS)
+    assert resumed.process.wait(300) == 0, resumed.log.read_text()
+    assert "going on after step" in resumed.log.read_text()
+    assert only_run(tmp_path).record["id"] == left.record["id"]
 
 
 def test_a_nan_loss_in_one_process_stops_both(tmp_path):

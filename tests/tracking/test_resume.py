@@ -119,6 +119,20 @@ def test_a_killed_run_resumes_with_the_same_command(whole, tmp_path, step, worke
     assert only_run(tmp_path).record["id"] == left.record["id"]
 
 
+@pytest.mark.slow
+def test_a_killed_run_with_max_steps_resumes_after_an_epoch(here_in, tmp_path):
+    words = [*WORDS, "--trainer.max_epochs=-1", "--trainer.max_steps=8", "--resume=auto"]
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+    assert here_in(tmp_path / "whole", *words) == 0
+    words += fault("Signal", step=7, once="happened")
+    here = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    assert velm(*words, cwd=tmp_path / "killed", **here).returncode == -signal.SIGKILL
+    done = velm(*words, cwd=tmp_path / "killed", **here)
+    assert "going on after step 6" in done.stdout, done.stderr
+    same(only_run(tmp_path / "killed"), only_run(tmp_path / "whole"))
+
+
 # --resume auto
 
 

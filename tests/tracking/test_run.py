@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -175,3 +176,52 @@ def test_a_path_that_cannot_be_written_is_named(tmp_path):
 def test_a_time_is_utc_to_the_second():
     assert len(now()) == len("2026-01-31T12:00:00+00:00")
     assert now().endswith("+00:00")
+
+
+# Forked children, as loader processes are
+
+
+@pytest.fixture
+def forked():
+    """A function that forks a child which outlives the test's steps, and returns its id."""
+    children = []
+
+    def fork():
+        child = os.fork()
+        if not child:
+            signal.pause()
+        children.append(child)
+        return child
+
+    yield fork
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_forked_child_holds_neither_lock_nor_watcher(tmp_path, forked, monkeypatch):
+    monkeypatch.setattr("velm_lightning.tracking.run.PATIENCE", 60)
+    run = Run.create(tmp_path, "vqa", "x")
+    run.update(status="running")
+    assert run.claim()
+    run.watch()
+    watcher = run._watcher
+    forked()
+    run.release()
+    assert watcher.returncode == 0
+    assert Run(run.folder).record["status"] == "failed"
+    other = Run(run.folder)
+    assert other.claim()
+    other.release()
+
+
+def test_a_watcher_that_does_not_end_is_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("velm_lightning.tracking.run.PATIENCE", 0.1)
+    run = Run.create(tmp_path, "vqa", "x")
+    run.update(status="finished")
+    run.watch()
+    watcher = run._watcher
+    os.kill(watcher.pid, signal.SIGSTOP)
+    run.release()
+    assert watcher.returncode == -signal.SIGKILL

@@ -1,5 +1,7 @@
 """If W&B fails, hangs or disappears, a run does not wait for it, computes the same and loses no data."""
 
+import os
+import subprocess
 import sys
 import time
 
@@ -66,10 +68,7 @@ def test_a_run_does_not_wait_for_a_dead_server(server, here, capsys, tmp_path, w
     left = finished(tmp_path, without)
     printed = capsys.readouterr().out
     assert "W&B cannot be reached: " in printed
-    assert (
-        f"W&B is recorded offline; later: wandb sync --include-online {left.folder.relative_to(tmp_path)}/wandb/*run-*"
-        in printed
-    )
+    assert f"W&B is recorded offline; later: for run in {left.folder.relative_to(tmp_path)}/wandb/*run-*; do" in printed
     assert list(left.folder.glob("wandb/offline-run-*/*.wandb"))
 
 
@@ -88,6 +87,39 @@ def test_all_data_is_on_disk_if_the_server_disappears(server, here, capsys, monk
     assert synced.returncode == 0, synced.stderr
     (run,) = later.runs.values()
     assert values(run, "test/score") == [left.record["scores"]["test"]["score"]]
+
+
+KILLED = """
+import os, sys, time
+from pathlib import Path
+from velm_lightning.tracking.run import Run
+from velm_lightning.tracking.settings import Tracking, later
+run = Run(Path("some runs/vqa/x"))._named()
+logger = Tracking(wandb="offline").wandb_logger(run, {})
+logger.log_metrics({"train/loss": 0.5}, 3)
+time.sleep(float(sys.argv[1]))
+print(later(run.folder), flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.slow
+def test_the_printed_command_sends_what_a_killed_run_has_written(tmp_path):
+    """The folder has a space in its name, and an earlier start was killed before W&B wrote anything."""
+    for seconds in (0, 5):
+        words = [sys.executable, "-c", KILLED, str(seconds)]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    command = done.stdout.strip().removeprefix("later: ")
+    sizes = sorted(path.stat().st_size for path in tmp_path.glob("some runs/vqa/x/wandb/*/*.wandb"))
+    assert sizes[0] == 7 < sizes[1]
+    (tmp_path / "wandb").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m wandb "$@"\n')
+    (tmp_path / "wandb").chmod(0o755)
+    server = WandbServer()
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | server.environment | {"PATH": path}
+    subprocess.run(command, shell=True, cwd=tmp_path, env=environment, timeout=120, check=False)
+    server.close()
+    assert values(server.runs["x"], "train/loss") == [0.5]
 
 
 def test_the_timeouts_are_short():

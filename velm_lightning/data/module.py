@@ -26,6 +26,7 @@ from velm_lightning.data.images.store import MAX_PIXELS, ImageStore
 from velm_lightning.data.incongruent import with_other_images
 from velm_lightning.data.samplers import EvaluationSampler, TrainSampler
 from velm_lightning.data.split import Loader, Split
+from velm_lightning.data.workers import leave_signals_to_parent
 from velm_lightning.io.configurable import RecordsArguments
 from velm_lightning.io.digests import ImageMarks
 from velm_lightning.text.tokenizers import PretrainedTokenizer, Tokenizing, TrainedTokenizer
@@ -419,6 +420,7 @@ class MultimodalData(RecordsArguments, LightningDataModule):
             collate_fn=_as_is,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
+            worker_init_fn=leave_signals_to_parent,
             # so that reading data does not change the random state of the model
             generator=torch.Generator().manual_seed(self.seed),
         )

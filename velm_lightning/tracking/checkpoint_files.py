@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import random
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, Timer
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from velm_lightning.checkpoints import checkpoint as safe
 from velm_lightning.io.atomic import replacing
 from velm_lightning.tasks.rows import all_gather_objects
+from velm_lightning.tracking.loops import resumable, set_position
 from velm_lightning.types import InputError
 
 
@@ -59,10 +61,17 @@ class LastCheckpoint(Checkpoint):
         self.path, self.every_n_steps = path, every_n_steps
         self.saved = -1
         self._states: list[dict[str, Any]] = []
+        self._before_step: tuple[dict[str, Any], dict[str, torch.Tensor]] = ({}, {})
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Use the path of rank 0 on all ranks."""
+        """Use the path of rank 0 on all ranks, and loops that can be restored."""
         self.path = Path(trainer.strategy.broadcast(str(self.path)))
+        resumable(trainer)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Keep what micro-batches change before the end of an optimiser step: random states and buffers."""
+        if trainer.accumulate_grad_batches > 1 and batch_idx % trainer.accumulate_grad_batches == 0:
+            self._before_step = random_state(), {name: value.clone() for name, value in pl_module.named_buffers()}
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """Write ``last.ckpt`` every N steps if another training batch follows."""
@@ -90,10 +99,28 @@ class LastCheckpoint(Checkpoint):
     # The following hooks act on every checkpoint, not only on last.ckpt.
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Add the random states of all processes, and mark an evaluation in progress to be repeated from its start."""
-        checkpoint["velm_random"] = all_gather_objects(random_state())
+        """Add the position of the run, the random states of all processes, and whether early stopping has ended it.
+
+        Within an optimiser step of several micro-batches, position, random states and buffers are those at its start.
+        """
+        loop = resumable(trainer)
+        epochs, progress = trainer.fit_loop.epoch_progress.current, loop.batch_progress.current
+        batches = progress.processed if epochs.processed < epochs.started else 0  # type: ignore[attr-defined]
+        within_step = bool(batches) and loop.within_step
+        batches -= batches % trainer.accumulate_grad_batches if within_step else 0
+        evaluation: Any = loop.val_loop.batch_progress
         if trainer.validating:
-            repeat_validation(checkpoint["loops"]["fit_loop"])
+            pending = not (evaluation.is_last_batch and evaluation.current.completed == evaluation.current.ready)
+        else:
+            pending = bool(batches) and progress.processed == progress.ready and loop.evaluation_due  # type: ignore[attr-defined]
+        set_position(checkpoint["loops"]["fit_loop"], epochs.processed, batches, pending)  # type: ignore[attr-defined]
+        data: Any = checkpoint.get(type(getattr(trainer, "datamodule", None)).__qualname__, {})
+        data.update({"epoch": epochs.processed, "batches": batches} if data else {})  # type: ignore[attr-defined]
+        random, buffers = self._before_step if within_step else (random_state(), {})
+        weights = checkpoint["state_dict"]
+        weights.update({name: value for name, value in buffers.items() if name in weights})
+        checkpoint["velm_random"] = all_gather_objects(random)
+        checkpoint["velm_should_stop"] = bool(trainer.should_stop) and not _out_of_time(trainer)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Keep the random states for the start of training, and update the paths of checkpoints if the run moved."""
@@ -113,12 +140,20 @@ class LastCheckpoint(Checkpoint):
 
 
 def more_follow(trainer: Trainer) -> bool:
-    """Return whether a training batch comes next, rather than an evaluation or the end of the epoch.
+    """Return whether another optimiser step comes next, rather than an evaluation or the end of the epoch.
 
-    A run may stop after a batch only then: if Lightning resumed from elsewhere, it would skip the evaluation.
+    Within an optimiser step of several micro-batches, the rest of the step comes next.
     """
     loop, fetcher = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
-    return not loop.batch_progress.is_last_batch and not (fetcher and loop._should_check_val_fx(fetcher))
+    if loop._should_accumulate() or loop.batch_progress.is_last_batch or loop.done:
+        return False
+    return not (fetcher and loop._should_check_val_fx(fetcher))
+
+
+def _out_of_time(trainer: Trainer) -> bool:
+    """Return whether ``max_time`` has ended the training; a resumed run may have another limit."""
+    timers = [callback for callback in trainer.callbacks if isinstance(callback, Timer)]  # type: ignore[attr-defined]
+    return any((timer.time_remaining() or 1) <= 0 for timer in timers)
 
 
 def random_state() -> dict[str, Any]:
@@ -143,13 +178,6 @@ def restore_random_state(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state(state["cuda"])
 
 
-def repeat_validation(loops: dict[str, Any]) -> None:
-    """Mark an evaluation as begun in the state of Lightning's loops, so that it is repeated from its start."""
-    progress = loops["epoch_loop.val_loop.batch_progress"]
-    for part, begun in (("total", 1), ("current", 0)):
-        progress[part] = {"ready": begun, "started": begun, "processed": 0, "completed": 0}
-
-
 def move(state: dict[str, Any], folder: str) -> None:
     """Point the state of a ``ModelCheckpoint`` to files in ``folder``, because the run may have been moved or renamed.
 
@@ -166,12 +194,26 @@ def move(state: dict[str, Any], folder: str) -> None:
 
 
 def newest_usable(folder: Path) -> Path | None:
-    """Return the newest checkpoint in a run's folder that is complete, or None."""
+    """Return the checkpoint in a run's folder that is complete and has come furthest, or None.
+
+    The times of files do not matter: copying a folder changes them.
+    """
     paths = [*folder.glob("checkpoints/*.ckpt"), *folder.glob("hpc_ckpt_*.ckpt")]
-    for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True):
-        try:
+    for path in sorted(paths, key=lambda path: (_progress(path), path.name), reverse=True):
+        with suppress(InputError):
             if "optimizer_states" in safe.read(path):
                 return path
-        except InputError:
-            continue
     return None
+
+
+def _progress(path: Path) -> tuple[int, ...]:
+    """Return how many steps, epochs and batches a checkpoint has completed, and whether it has been evaluated."""
+    try:
+        content = safe.read(path, mmap=True)
+        loops = content["loops"]["fit_loop"]
+        epochs, batches = (loops[f"{name}_progress"]["current"] for name in ("epoch", "epoch_loop.batch"))
+        evaluation = loops["epoch_loop.val_loop.batch_progress"]["total"]
+        evaluated = evaluation["started"] == evaluation["processed"]
+        return content["global_step"], epochs["processed"], batches["processed"], evaluated
+    except (InputError, KeyError, TypeError):  # unusable
+        return ()

@@ -42,7 +42,7 @@ class Resuming(Callback):
         self.changed: list[str] = []
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Apply the current patience of early stopping, and check the parameter groups of the optimiser.
+        """Apply early stopping, with its current patience, and check the parameter groups of the optimiser.
 
         Raises:
             InputError: the settings give other parameter groups than those of the checkpoint's optimiser.
@@ -51,7 +51,10 @@ class Resuming(Callback):
             return
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, EarlyStopping) and callback.state_key in checkpoint.get("callbacks", {}):
-                checkpoint["callbacks"][callback.state_key]["patience"] = callback.patience
+                state = checkpoint["callbacks"][callback.state_key]
+                unchanged = state["patience"] == callback.patience
+                trainer.should_stop |= unchanged and checkpoint.get("velm_should_stop", False)
+                state["patience"] = callback.patience
         states, optimization = checkpoint.get("optimizer_states", []), getattr(pl_module, "optimization", None)
         if not states or optimization is None:
             return

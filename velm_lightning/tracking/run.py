@@ -7,6 +7,7 @@ import os
 import secrets
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 if sys.platform != "win32":
     import fcntl
+
+PATIENCE = 5.0
+"""Seconds to wait for the watcher at the end of a run."""
 
 LAUNCHED = "VELM_RUN_ID"
 """Environment variable with the id of the process that launched this rank, and the folder of its run."""
@@ -53,6 +57,7 @@ class Run:
         self.names: dict[str, str] = {}
         self._claim: int | None = None
         self._watcher: subprocess.Popen[bytes] | None = None
+        _RUNS.add(self)
 
     @classmethod
     def create(cls, runs: Path, experiment: str, name: str) -> Run:
@@ -155,9 +160,23 @@ class Run:
 
     def release(self) -> None:
         """Release the lock after the run has ended, and wait for the watcher to exit."""
+        self.close()
         if self._watcher is not None:
-            self._watcher.communicate()
+            try:
+                self._watcher.wait(PATIENCE)
+            except subprocess.TimeoutExpired:  # it has nothing left to do, as the run has set its own status
+                self._watcher.kill()
+                self._watcher.wait()
             self._watcher = None
+
+    def close(self) -> None:
+        """Close the descriptors of the lock and of the watcher's pipe.
+
+        A forked child does so at once: a loader process that outlives a killed run would hold the lock, and the watcher
+        would wait for it.
+        """
+        if self._watcher is not None and self._watcher.stdin is not None:
+            self._watcher.stdin.close()
         if self._claim is not None:
             os.close(self._claim)
             self._claim = None
@@ -210,6 +229,18 @@ class Run:
         lines = (json.dumps(plain(row) | given.get(row.key, {}), ensure_ascii=False) + "\n" for row in rows)
         write_atomic(path, "".join(lines))
         return path
+
+
+_RUNS: weakref.WeakSet[Run] = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    for run in _RUNS:
+        run.close()
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_close_all)
 
 
 def _record(path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,9 @@ from lightning.pytorch.utilities import rank_zero_only
 from velm_lightning.io.atomic import make_folder
 from velm_lightning.io.wandb_service import end_service, logged_in
 from velm_lightning.tracking.run import Run
+
+FLUSH = 1.0
+"""Seconds between two writes of W&B's own file; ``kill -9`` loses what was logged since the last one."""
 
 START, END = 8, 30
 """Seconds to wait for the W&B server at the start of a run, and for the last upload at its end."""
@@ -101,6 +105,8 @@ class Tracking:
 def _settings() -> Any:
     import wandb
 
+    # W&B writes every 15 seconds by default, and a file without records stops `wandb sync`. Older versions lack this.
+    flush = {name: FLUSH for name in ("x_transaction_log_flush_interval",) if name in wandb.Settings.model_fields}
     # Git diffs and code are not uploaded unless a user asks for it.
     return wandb.Settings(
         init_timeout=START,
@@ -109,6 +115,7 @@ def _settings() -> Any:
         silent=True,
         disable_git=True,
         save_code=False,
+        **flush,
     )
 
 
@@ -143,5 +150,6 @@ def say_offline(run: Run) -> None:
 
 
 def later(folder: Path) -> str:
-    """Return the command that uploads an offline run."""
-    return f"later: wandb sync --include-online {folder}/wandb/*run-*"
+    """Return the command that uploads an offline run, one start after another, as one may be unreadable."""
+    runs = f"{shlex.quote(str(folder))}/wandb/*run-*"
+    return f'later: for run in {runs}; do wandb sync --include-online "$run"; done'

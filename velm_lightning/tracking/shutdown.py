@@ -146,7 +146,7 @@ class Signals(Callback):
     on_validation_batch_end = on_test_batch_end = on_predict_batch_end = _stop_within
 
     def _stop_together(self, trainer: Trainer) -> None:
-        signum = agreed(self.received or 0, trainer)
+        signum = agreed_signal(self.received, trainer)
         if signum:
             self.received = signum
             self.last.save(trainer)
@@ -202,6 +202,12 @@ def agreed(value: int, trainer: Trainer) -> int:
     maximum = torch.tensor(value)
     dist.all_reduce(maximum, dist.ReduceOp.MAX, group=_hosts())
     return int(maximum)
+
+
+def agreed_signal(received: int | None, trainer: Trainer) -> int:
+    """Return the signal that stops all processes, or 0; SIGTERM, by which a process stops the others, counts least."""
+    ranked = (received or 0) + (64 if received and received != signal.SIGTERM else 0)
+    return agreed(ranked, trainer) % 64
 
 
 @cache

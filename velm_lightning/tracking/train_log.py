@@ -13,6 +13,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from velm_lightning.nn.distributed import summed
+from velm_lightning.tasks.rows import all_gather_objects
 from velm_lightning.types import Batch
 
 
@@ -46,6 +47,17 @@ class TrainLog(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start counting at the step that the run starts or resumes from."""
         self._step = trainer.global_step
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Add the sums of the current epoch and the count of unreadable samples, of every process."""
+        sums = (float(self._sum), float(self._items), self.epoch_loss, self.unreadable, self._lost)
+        checkpoint["velm_train_log"] = all_gather_objects(sums)
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Continue the sums, unless the number of processes has changed."""
+        sums = checkpoint.get("velm_train_log", [])
+        if trainer.state.fn == "fit" and len(sums) == trainer.world_size:
+            self._sum, self._items, self.epoch_loss, self.unreadable, self._lost = sums[trainer.global_rank]
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock and reset the mean loss at the start of an epoch."""

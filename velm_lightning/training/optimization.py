@@ -38,9 +38,9 @@ class Optimization(Configurable):
 
     Example:
         >>> import velm_lightning as velm
-        >>> optimization = velm.Optimization(learning_rate=2e-3, warmup_ratio=0.1)
-        >>> optimization.factor(step=9, steps=100)  # of the peak learning rate, at the end of the warm-up
-        1.0
+        >>> optimization = velm.Optimization(learning_rate=2e-3, weight_decay=0.1)
+        >>> optimization.learning_rate, type(optimization.schedule).__name__
+        (0.002, 'Cosine')
     """
 
     def __init__(
