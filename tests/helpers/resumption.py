@@ -15,14 +15,14 @@ from helpers import tiny
 from lightning import Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping, ModelCheckpoint, Timer
 from lightning.pytorch.callbacks import timer as timer_module
-from velm_lightning.tracking.checkpoints import AtomicCheckpointIO, LastCheckpoint, _progress
 
 from velm_lightning.data import MultimodalData
 from velm_lightning.tasks import Classification
+from velm_lightning.tracking.callbacks.train_log import TrainLog, logged_step
+from velm_lightning.tracking.checkpoint_files import AtomicCheckpointIO, LastCheckpoint, _progress
 from velm_lightning.tracking.metrics_file import MetricsFile
 from velm_lightning.tracking.resuming import Resuming
 from velm_lightning.tracking.shutdown import Signals
-from velm_lightning.tracking.train_log import TrainLog, logged_step
 
 BATCHES = 5
 """Batches of an epoch."""

@@ -9,9 +9,9 @@ from lightning import Trainer
 
 from velm_lightning.data import CaptionPairs, MultimodalData
 from velm_lightning.tasks import Generation, Retrieval
+from velm_lightning.tracking.callbacks.train_log import TrainLog
 from velm_lightning.tracking.record import RunRecord
 from velm_lightning.tracking.run import Run
-from velm_lightning.tracking.train_log import TrainLog
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(isinstance.treespec|many workers|eval mode)")
 

@@ -10,7 +10,7 @@ from velm_lightning.data import MultimodalData, TrainedTokenizer
 from velm_lightning.data.split import Split
 from velm_lightning.fusion import EarlyFusion
 from velm_lightning.tasks import Classification, Generation, MaskedLM, SelfCritical
-from velm_lightning.tracking.train_log import TrainLog
+from velm_lightning.tracking.callbacks.train_log import TrainLog
 from velm_lightning.training import Optimization
 from velm_lightning.types import Sample
 

@@ -25,13 +25,13 @@ from velm_lightning.encoders import SmallCNN, TransformerTextEncoder
 from velm_lightning.fusion import Fusion, InteractiveFusion
 from velm_lightning.tasks import Classification
 from velm_lightning.tracking import Run, Tracking
+from velm_lightning.tracking.callbacks.non_finite import NonFiniteLossGuard
+from velm_lightning.tracking.callbacks.train_log import Progress, TrainLog
 from velm_lightning.tracking.checkpoint_files import LastCheckpoint
 from velm_lightning.tracking.metrics_file import MetricsFile
-from velm_lightning.tracking.non_finite import NonFiniteLossGuard
 from velm_lightning.tracking.quiet import quiet
 from velm_lightning.tracking.settings import close_wandb
 from velm_lightning.tracking.shutdown import Signals
-from velm_lightning.tracking.train_log import Progress, TrainLog
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -28,13 +28,15 @@ from velm_lightning.data import MultimodalData, PretrainedTokenizer, TrainedToke
 from velm_lightning.fusion import Fusion
 from velm_lightning.io.atomic import write_atomic
 from velm_lightning.io.resolve import resolve
+from velm_lightning.tracking.callbacks.data_summary import DataSummary
+from velm_lightning.tracking.callbacks.epoch_lines import EpochLines
+from velm_lightning.tracking.callbacks.gallery import Gallery
+from velm_lightning.tracking.callbacks.limits import Limits
+from velm_lightning.tracking.callbacks.non_finite import NonFiniteLossGuard
+from velm_lightning.tracking.callbacks.thumbnails import Thumbnails
+from velm_lightning.tracking.callbacks.train_log import Progress, TrainLog
 from velm_lightning.tracking.checkpoint_files import AtomicCheckpointIO, LastCheckpoint, newest_usable
-from velm_lightning.tracking.data_summary import DataSummary
-from velm_lightning.tracking.epoch_lines import EpochLines
-from velm_lightning.tracking.gallery import Gallery
-from velm_lightning.tracking.limits import Limits
 from velm_lightning.tracking.metrics_file import MetricsFile
-from velm_lightning.tracking.non_finite import NonFiniteLossGuard
 from velm_lightning.tracking.quiet import quiet
 from velm_lightning.tracking.record import RunRecord
 from velm_lightning.tracking.resuming import Resuming
@@ -43,8 +45,6 @@ from velm_lightning.tracking.scores import print_scores
 from velm_lightning.tracking.settings import Tracking, close_wandb, say_offline
 from velm_lightning.tracking.shutdown import Interrupted, PeerWatchdog, Signals, leave, said
 from velm_lightning.tracking.sweep_trial import SweepTrial
-from velm_lightning.tracking.thumbnails import Thumbnails
-from velm_lightning.tracking.train_log import Progress, TrainLog
 from velm_lightning.types import InputError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from lightning import Trainer
-from lightning.pytorch.loops import _FitLoop, _TrainingEpochLoop
+from lightning.pytorch.loops import _FitLoop, _TrainingEpochLoop  # type: ignore[attr-defined]
 from lightning.pytorch.loops.fetchers import _DataFetcher
 from typing_extensions import override
 

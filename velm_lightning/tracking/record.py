@@ -23,12 +23,12 @@ from velm_lightning.metrics.sanity import diversity
 from velm_lightning.metrics.signature import split_fingerprint
 from velm_lightning.tasks.protocol import HasExtraMetrics
 from velm_lightning.tasks.rows import group_scores, sizes
+from velm_lightning.tracking.callbacks.train_log import TrainLog, logged_step
 from velm_lightning.tracking.evaluations import conditions, covers_split, name_of, own_conditions
 from velm_lightning.tracking.metrics_file import MetricsFile
 from velm_lightning.tracking.resuming import Resuming
 from velm_lightning.tracking.run import Run, now
 from velm_lightning.tracking.shutdown import Interrupted
-from velm_lightning.tracking.train_log import TrainLog, logged_step
 from velm_lightning.types import InputError, Prediction, Sample
 
 

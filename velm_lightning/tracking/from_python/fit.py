@@ -16,13 +16,13 @@ from lightning.pytorch.loggers import Logger
 
 from velm_lightning.data import MultimodalData
 from velm_lightning.fusion import Fusion
+from velm_lightning.tracking.callbacks.non_finite import NonFiniteLossGuard
+from velm_lightning.tracking.callbacks.train_log import Progress
 from velm_lightning.tracking.checkpoint_files import AtomicCheckpointIO, LastCheckpoint
 from velm_lightning.tracking.from_python.recorder import RunRecorder
-from velm_lightning.tracking.non_finite import NonFiniteLossGuard
 from velm_lightning.tracking.quiet import quiet
 from velm_lightning.tracking.run import Run, now
 from velm_lightning.tracking.scores import print_scores
-from velm_lightning.tracking.train_log import Progress
 
 
 class TrainerArguments(TypedDict, total=False):

@@ -12,15 +12,15 @@ from typing_extensions import override
 from velm_lightning.data import MultimodalData
 from velm_lightning.fusion import Fusion
 from velm_lightning.io.atomic import write_atomic
-from velm_lightning.tracking.data_summary import DataSummary
+from velm_lightning.tracking.callbacks.data_summary import DataSummary
+from velm_lightning.tracking.callbacks.gallery import Gallery
+from velm_lightning.tracking.callbacks.limits import Limits
+from velm_lightning.tracking.callbacks.thumbnails import Thumbnails
+from velm_lightning.tracking.callbacks.train_log import TrainLog
 from velm_lightning.tracking.from_python.run_config import config_text
-from velm_lightning.tracking.gallery import Gallery
-from velm_lightning.tracking.limits import Limits
 from velm_lightning.tracking.metrics_file import MetricsFile
 from velm_lightning.tracking.record import RunRecord
 from velm_lightning.tracking.run import Run, now
-from velm_lightning.tracking.thumbnails import Thumbnails
-from velm_lightning.tracking.train_log import TrainLog
 from velm_lightning.types import InputError
 
 

@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from velm_lightning.io.atomic import write_atomic
+from velm_lightning.tracking.callbacks.side_figures import side_figure
 from velm_lightning.tracking.run import Run
-from velm_lightning.tracking.side_figures import side_figure
 
 SIDE = 96
 """Longest side of a thumbnail in pixels."""

@@ -6,7 +6,7 @@ import io
 from helpers import tiny
 from PIL import Image
 
-from velm_lightning.tracking.thumbnails import SIDE, jpeg, spread
+from velm_lightning.tracking.callbacks.thumbnails import SIDE, jpeg, spread
 
 
 def opened(text):

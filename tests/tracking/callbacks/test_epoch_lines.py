@@ -7,10 +7,10 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
 
-from velm_lightning.tracking.epoch_lines import EpochLines, span
-from velm_lightning.tracking.picture_sizes import describe_sizes
+from velm_lightning.tracking.callbacks.epoch_lines import EpochLines, span
+from velm_lightning.tracking.callbacks.image_sizes import describe_sizes
+from velm_lightning.tracking.callbacks.train_log import TrainLog
 from velm_lightning.tracking.quiet import _wanted
-from velm_lightning.tracking.train_log import TrainLog
 from velm_lightning.types import ImageTransform, Sample
 
 

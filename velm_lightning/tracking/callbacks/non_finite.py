@@ -12,8 +12,8 @@ from torch import Tensor
 from typing_extensions import override
 
 from velm_lightning.tasks.rows import all_gather_objects
+from velm_lightning.tracking.callbacks.train_log import logged_step
 from velm_lightning.tracking.shutdown import agreed
-from velm_lightning.tracking.train_log import logged_step
 from velm_lightning.types import Batch, InputError
 
 NAMED = 3

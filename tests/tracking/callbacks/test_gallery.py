@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from velm_lightning.tracking.gallery import GalleryEntry, draw_sheet
+from velm_lightning.tracking.callbacks.gallery import GalleryEntry, draw_sheet
 from velm_lightning.types import Prediction
 
 

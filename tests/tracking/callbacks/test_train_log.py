@@ -9,10 +9,10 @@ from lightning.pytorch.callbacks import Callback
 
 from velm_lightning.data import MultimodalData
 from velm_lightning.tracking import train_log
+from velm_lightning.tracking.callbacks.train_log import TrainLog
 from velm_lightning.tracking.metrics_file import MetricsFile
 from velm_lightning.tracking.record import RunRecord
 from velm_lightning.tracking.run import Run
-from velm_lightning.tracking.train_log import TrainLog
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(isinstance.treespec|many workers|logging interval)")
 

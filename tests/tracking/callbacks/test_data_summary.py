@@ -11,11 +11,11 @@ from rich.console import Console
 from velm_lightning.data import MultimodalData
 from velm_lightning.inspection.verify import verify
 from velm_lightning.tasks import Classification
-from velm_lightning.tracking.data_summary import DataSummary, summary
+from velm_lightning.tracking.callbacks.data_summary import DataSummary, summary
+from velm_lightning.tracking.callbacks.train_log import TrainLog
 from velm_lightning.tracking.record import RunRecord, summary_of
 from velm_lightning.tracking.run import Run
 from velm_lightning.tracking.scores import print_scores
-from velm_lightning.tracking.train_log import TrainLog
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(isinstance.treespec|many workers|eval mode)")
 

@@ -8,8 +8,8 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from velm_lightning.inspection.ceiling import ceiling, thin_targets
+from velm_lightning.tracking.callbacks.side_figures import side_figure
 from velm_lightning.tracking.run import Run
-from velm_lightning.tracking.side_figures import side_figure
 from velm_lightning.types import InputError
 
 

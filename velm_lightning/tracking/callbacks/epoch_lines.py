@@ -9,7 +9,7 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
-from velm_lightning.tracking.train_log import TrainLog
+from velm_lightning.tracking.callbacks.train_log import TrainLog
 
 
 class EpochLines(Callback):

@@ -19,8 +19,8 @@ from velm_lightning.fusion import Fusion
 from velm_lightning.inspection.explain import explain, heat_picture
 from velm_lightning.io.atomic import write_atomic
 from velm_lightning.tasks.protocol import ImageProducer
+from velm_lightning.tracking.callbacks.side_figures import side_figure
 from velm_lightning.tracking.run import Run
-from velm_lightning.tracking.side_figures import side_figure
 from velm_lightning.types import Batch, Prediction
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]

@@ -9,7 +9,7 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
 
 from velm_lightning.data import MultimodalData
-from velm_lightning.tracking.non_finite import NonFiniteLossGuard
+from velm_lightning.tracking.callbacks.non_finite import NonFiniteLossGuard
 from velm_lightning.types import InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(isinstance.treespec|many workers)")

@@ -7,8 +7,8 @@ from helpers import python_runs
 
 import velm_lightning as velm
 from velm_lightning.fusion import LateFusion
+from velm_lightning.tracking.callbacks.side_figures import side_figure
 from velm_lightning.tracking.shutdown import Interrupted
-from velm_lightning.tracking.side_figures import side_figure
 
 
 def test_an_error_becomes_a_warning_with_its_reason():
@@ -34,8 +34,8 @@ class Unexplained(LateFusion):
 def test_a_run_finishes_without_its_side_figures(tmp_path, monkeypatch):
     data = python_runs.data()
     model = python_runs.model(data, Unexplained)
-    monkeypatch.setattr("velm_lightning.tracking.thumbnails.jpeg", lambda *_: 1 / 0)
-    monkeypatch.setattr("velm_lightning.tracking.limits.ceiling", lambda *_: 1 / 0)
+    monkeypatch.setattr("velm_lightning.tracking.callbacks.thumbnails.jpeg", lambda *_: 1 / 0)
+    monkeypatch.setattr("velm_lightning.tracking.callbacks.limits.ceiling", lambda *_: 1 / 0)
     monkeypatch.setattr("velm_lightning.inspection.cost.flops", lambda *_: 1 / 0)
     monkeypatch.setattr(model.task, "floors", lambda *_: 1 / 0)
     with warnings.catch_warnings(record=True) as seen:

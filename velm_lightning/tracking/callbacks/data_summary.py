@@ -10,9 +10,9 @@ from lightning.pytorch.callbacks import Callback
 
 from velm_lightning.data.collate import image_names
 from velm_lightning.tasks.floors import Floors, describe, rows_of, training_answers
-from velm_lightning.tracking.picture_sizes import describe_sizes
+from velm_lightning.tracking.callbacks.image_sizes import describe_sizes
+from velm_lightning.tracking.callbacks.side_figures import side_figure
 from velm_lightning.tracking.run import Run
-from velm_lightning.tracking.side_figures import side_figure
 from velm_lightning.types import InputError, Sample
 
 

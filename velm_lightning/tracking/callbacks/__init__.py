@@ -1,0 +1,1 @@
+"""Callbacks that print and write a run's figures while it trains: data, limits, losses, epochs, examples."""
