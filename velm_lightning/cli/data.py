@@ -14,7 +14,7 @@ from velm_lightning.errors import InputError
 from velm_lightning.io.yaml_files import read_yaml
 
 if TYPE_CHECKING:
-    from velm_lightning.cli.parser import Parser
+    from velm_lightning.cli.parsing.parser import Parser
     from velm_lightning.data import MultimodalData
     from velm_lightning.tasks.base import Task
 
@@ -29,7 +29,7 @@ def data_of(config: Path, options: Sequence[str] = ()) -> MultimodalData:
     Raises:
         InputError: If the file is missing, is not YAML, or has no such section.
     """
-    from velm_lightning.cli.parser import Parser
+    from velm_lightning.cli.parsing.parser import Parser
     from velm_lightning.data import MultimodalData
 
     content = read_yaml(config)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def parts(arguments: Sequence[str]) -> tuple[Fusion, MultimodalData]:
     """Build model and data from the arguments of ``velm fit``, without trainer and run folder."""
     from velm_lightning.cli.fit import VelmCLI
-    from velm_lightning.cli.parser import Parser
+    from velm_lightning.cli.parsing.parser import Parser
     from velm_lightning.data import MultimodalData
     from velm_lightning.fusion import Fusion
     from velm_lightning.tracking.quiet import QUIET

@@ -22,7 +22,7 @@ import velm_lightning.fusion
 import velm_lightning.tasks
 import velm_lightning.tasks.scene_judge
 import velm_lightning.training  # noqa: F401 - imported, their classes can be named by short names
-from velm_lightning.cli.parser import Parser
+from velm_lightning.cli.parsing.parser import Parser
 from velm_lightning.cli.start.faults import one_sentence
 from velm_lightning.data import MultimodalData, PretrainedTokenizer, TrainedTokenizer
 from velm_lightning.fusion import Fusion

@@ -8,7 +8,7 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
 
 from velm_lightning.data import MultimodalData
-from velm_lightning.tracking import train_log
+from velm_lightning.tracking.callbacks import train_log
 from velm_lightning.tracking.callbacks.train_log import TrainLog
 from velm_lightning.tracking.metrics_file import MetricsFile
 from velm_lightning.tracking.record import RunRecord

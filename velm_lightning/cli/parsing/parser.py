@@ -12,9 +12,9 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 from typing_extensions import override
 
-from velm_lightning.cli import config_guard
-from velm_lightning.cli.nulls import NullParser
-from velm_lightning.cli.renamed import rejected, renamed
+from velm_lightning.cli.parsing import config_guard
+from velm_lightning.cli.parsing.nulls import NullParser
+from velm_lightning.cli.parsing.renamed import rejected, renamed
 from velm_lightning.cli.start.hints import other_name
 from velm_lightning.data import Tokenizing
 from velm_lightning.io.configurable import Configurable

@@ -6,7 +6,7 @@ import pytest
 from helpers.command_line import CONF
 
 from velm_lightning import decoding, encoders, fusion, training
-from velm_lightning.cli.renamed import _CLASSES, _KEYS, renamed
+from velm_lightning.cli.parsing.renamed import _CLASSES, _KEYS, renamed
 
 WARMUP = "optimization.schedule: {class_path: Cosine, init_args: {warmup_ratio: …}}"
 RATE = {"learning_rate": 0.1}

@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 from lightning.pytorch import Trainer
 
-from velm_lightning.cli.parser import Parser
+from velm_lightning.cli.parsing.parser import Parser
 from velm_lightning.data import MultimodalData
 from velm_lightning.fusion import Fusion
 from velm_lightning.types import InputError
