@@ -156,6 +156,19 @@ def test_a_damaged_list_is_named(project):
 # The command line
 
 
+def test_the_folder_of_a_config_is_not_searched(project, monkeypatch):
+    theirs = project / "run"
+    theirs.mkdir()
+    (project / "my_part.py").rename(theirs / "my_part.py")
+    with permissions(["fit", "--allow=my_part"]):
+        monkeypatch.chdir(theirs)  # as the parser does while it reads a config of this folder
+        with pytest.raises(InputError, match="class_path 'my_part.Mine' does not exist"):
+            resolve("my_part.Mine")
+    with permissions(["fit", "--allow=my_part"]):
+        monkeypatch.chdir(project)
+        assert resolve("my_part.Mine").__name__ == "Mine"
+
+
 def test_options_are_taken_out_wherever_they_stand():
     with permissions(["ask", "--allow", "a,b", "x.ckpt", "--allow=c.d", "--text=--allow"]) as rest:
         assert rest == ["ask", "x.ckpt", "--text=--allow"]

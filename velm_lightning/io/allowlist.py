@@ -11,6 +11,7 @@ import os
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from velm_lightning.errors import InputError
 
@@ -19,6 +20,7 @@ PACKAGES = ("velm_lightning", "lightning", "torch.nn", "torch.optim", "torchvisi
 NAMES, NETWORK = "VELM_ALLOW", "VELM_ALLOW_NETWORK"
 """Environment variables, which processes that a command starts inherit."""
 _command: list[str] = []
+_folders: list[Path] = []
 
 
 @contextmanager
@@ -37,12 +39,14 @@ def permissions(words: Sequence[str]) -> Iterator[list[str]]:
     rest, names, network = _split(words)
     before = {name: os.environ.get(name) for name in (NAMES, NETWORK)}
     started, _command[:] = list(_command), words
+    _folders.append(Path.cwd())
     os.environ[NAMES] = ",".join([*named(), *names])
     os.environ[NETWORK] = "1" if network or before[NETWORK] == "1" else "0"
     try:
         yield rest
     finally:
         _command[:] = started
+        _folders.pop()
         for name, value in before.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
@@ -64,6 +68,11 @@ def _split(words: Sequence[str]) -> tuple[list[str], list[str], bool]:
 def named() -> list[str]:
     """Return the names that the command line or the environment allows."""
     return [name for name in os.environ.get(NAMES, "").split(",") if name]
+
+
+def start_folder() -> Path:
+    """Return the folder from which the command was called; the parser works in the folder of each config."""
+    return _folders[-1] if _folders else Path.cwd()
 
 
 def covers(names: Iterable[str], path: str) -> bool:

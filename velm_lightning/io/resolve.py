@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from velm_lightning.errors import InputError
-from velm_lightning.io.allowlist import PACKAGES, covers, how_to_allow, named
+from velm_lightning.io.allowlist import PACKAGES, covers, how_to_allow, named, start_folder
 from velm_lightning.io.user_list import appended, entry_for, find_top
 
 
@@ -45,7 +45,7 @@ def resolve(path: str, allow: Sequence[str] = ()) -> Any:
     if "." not in path or not all(word.isidentifier() for word in path.split(".")):
         raise InputError(f"class_path {path!r} is not the path of a class, such as my_module.MyClass")
     if covers(names, path):
-        folder = Path.cwd()
+        folder = start_folder()
     elif not covers(PACKAGES, path) or entry_for(path):
         if (entry := entry_for(path)) is None:
             raise _foreign(path)
@@ -79,7 +79,7 @@ def _packages(names: Sequence[str]) -> set[str]:
 
 def _foreign(path: str) -> RefusedError:
     top = path.partition(".")[0]
-    with appended(Path.cwd()):
+    with appended(start_folder()):
         exists = find_top(top) is not None
     if not exists:
         return RefusedError(

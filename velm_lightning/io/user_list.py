@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from velm_lightning.errors import InputError
-from velm_lightning.io.allowlist import covers, how_to_allow
+from velm_lightning.io.allowlist import covers, how_to_allow, start_folder
 from velm_lightning.io.atomic import write_atomic
 
 Files = tuple[tuple[str, int, int], ...]
@@ -71,10 +71,10 @@ def add(name: str) -> Allowed:
     Raises:
         InputError: There is no such module, or it holds no Python file.
     """
-    here = located(name, Path.cwd())
+    here = located(name, start_folder())
     if here is None:
         raise InputError(
-            f"velm allow {name}: there is no Python module {name.partition('.')[0]} in {Path.cwd()} or among the "
+            f"velm allow {name}: there is no Python module {name.partition('.')[0]} in {start_folder()} or among the "
             "installed packages: call it from the folder that holds the file"
         )
     write_list([entry for entry in read_list() if (entry.name, entry.folder) != here[:2]] + [here])
@@ -95,7 +95,7 @@ def entry_for(path: str) -> Allowed | None:
         InputError: The files have changed since they were allowed, or lie in several folders.
     """
     entries = [entry for entry in read_list() if covers([entry.name], path)]
-    entries = [entry for entry in entries if entry.folder == str(Path.cwd().resolve())] or entries
+    entries = [entry for entry in entries if entry.folder == str(start_folder().resolve())] or entries
     if not entries:
         return None
     name = entries[0].name
