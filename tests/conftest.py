@@ -12,6 +12,9 @@ import torch
 from helpers import tiny
 from hypothesis import settings
 
+from velm_lightning.io.console import log_to_console
+
+log_to_console()
 torch.set_num_threads(1)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # shells ignore SIGINT in background jobs
     signal.signal(signal.SIGINT, signal.default_int_handler)

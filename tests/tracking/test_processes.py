@@ -126,7 +126,7 @@ def test_a_run_resumes_after_both_processes_were_killed(whole, tmp_path):
     step = last(tmp_path)
     resumed = Started(tmp_path, *words)
     assert resumed.process.wait(300) == 0, resumed.log.read_text()
-    (found,) = re.findall(r"going on after step (\d+) ", resumed.log.read_text())
+    (found,) = re.findall(r"continuing after step (\d+) ", resumed.log.read_text())
     assert int(found) >= step  # best.ckpt is newer if the signal came between the two writes
     same(only_run(tmp_path), whole)
 
@@ -156,7 +156,7 @@ def test_a_killed_run_with_loader_processes_resumes_at_once(tmp_path):
     other.release()
     resumed = Started(tmp_path, *WORKERS)
     assert resumed.process.wait(300) == 0, resumed.log.read_text()
-    assert "going on after step" in resumed.log.read_text()
+    assert "continuing after step" in resumed.log.read_text()
     assert only_run(tmp_path).record["id"] == left.record["id"]
 
 

@@ -70,7 +70,7 @@ def test_a_run_stopped_by_a_signal_resumes_at_the_next_batch(whole, here, capsys
     assert (left.record["status"], left.record["steps"]) == ("interrupted", stopped_at)
     assert torch.load(left.folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == stopped_at
     assert here(*going_on(left), "--ckpt_path=last") == 0
-    assert f"going on after step {stopped_at}" in capsys.readouterr().out
+    assert f"continuing after step {stopped_at}" in capsys.readouterr().out
     same(left, whole)
 
 
@@ -114,7 +114,7 @@ def test_a_killed_run_resumes_with_the_same_command(whole, tmp_path, step, worke
     wait_for_the_mark(tmp_path)
     done = velm(*words, cwd=tmp_path, **here)
     assert done.returncode == 0, done.stderr
-    assert f"going on after step {step // 2 * 2}" in done.stdout
+    assert f"continuing after step {step // 2 * 2}" in done.stdout
     same(only_run(tmp_path), whole)
     assert only_run(tmp_path).record["id"] == left.record["id"]
 
@@ -129,7 +129,7 @@ def test_a_killed_run_with_max_steps_resumes_after_an_epoch(here_in, tmp_path):
     here = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
     assert velm(*words, cwd=tmp_path / "killed", **here).returncode == -signal.SIGKILL
     done = velm(*words, cwd=tmp_path / "killed", **here)
-    assert "going on after step 6" in done.stdout, done.stderr
+    assert "continuing after step 6" in done.stdout, done.stderr
     same(only_run(tmp_path / "killed"), only_run(tmp_path / "whole"))
 
 
@@ -148,7 +148,7 @@ def test_auto_starts_a_run_or_resumes_an_unfinished_one(whole, here, capsys, tmp
     newest.write_bytes(newest.read_bytes()[:1000])
     capsys.readouterr()
     assert here(*words) == 0
-    assert f"going on after step 10 from {left.folder.relative_to(tmp_path)}/checkpoints/older-last.ckpt" in (
+    assert f"continuing after step 10 from {left.folder.relative_to(tmp_path)}/checkpoints/older-last.ckpt" in (
         capsys.readouterr().out
     )
     same(left, whole)

@@ -65,6 +65,9 @@ def _run(words: list[str]) -> int:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     from velm_lightning.errors import InputError
     from velm_lightning.io.allowlist import permissions
+    from velm_lightning.io.console import log_to_console
+
+    log_to_console()
 
     try:
         with permissions(words) as rest:

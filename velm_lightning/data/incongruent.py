@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Hashable, Sequence
 
 import torch
@@ -10,6 +10,8 @@ import torch
 from velm_lightning.io.digests import contents_of
 from velm_lightning.io.seeding import stable_generator
 from velm_lightning.types import InputError, Sample
+
+_log = logging.getLogger(__name__)
 
 
 def with_other_images(samples: Sequence[Sample], seed: int) -> list[Sample]:
@@ -26,10 +28,8 @@ def with_other_images(samples: Sequence[Sample], seed: int) -> list[Sample]:
         raise InputError("data.incongruent=true needs at least two different images in a split, got one")
     places = permuted(contents, seed, "incongruent")
     if same := unchanged(contents, places):
-        print(
-            f"data.incongruent: {same} of {len(samples)} samples keep their image, because most have the same one",
-            file=sys.stderr,
-        )
+        total = len(samples)
+        _log.warning("data.incongruent: %d of %d samples keep their image, because most have the same one", same, total)
     return [sample._replace(image=samples[place].image) for sample, place in zip(samples, places, strict=True)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -32,6 +33,8 @@ from velm_lightning.io.digests import ImageMarks
 from velm_lightning.text.tokenizers import PretrainedTokenizer, Tokenizing, TrainedTokenizer
 from velm_lightning.text.vocabulary import Vocabulary
 from velm_lightning.types import Batch, Dataset, ImageTransform, InputError, Sample
+
+_log = logging.getLogger(__name__)
 
 
 class DataSettings(TypedDict, total=False):
@@ -349,7 +352,7 @@ class MultimodalData(RecordsArguments, LightningDataModule):
             solution = balance(split.texts.answers, self.balance)
             weights = solution.weights
             if not solution.solved and self._rank_and_world()[0] == 0:
-                print(solution.describe(self.balance))
+                _log.info(solution.describe(self.balance))
         repeated = bool(getattr(self.trainer, "overfit_batches", 0))  # repeats the same batches
         return TrainSampler(len(split), self.batch_size, self.seed, *self._rank_and_world(), weights, repeated)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -16,6 +16,8 @@ from velm_lightning.data.images.store import ImageStore
 from velm_lightning.data.samplers import Place
 from velm_lightning.io.seeding import stable_number
 from velm_lightning.types import Batch, InputError
+
+_log = logging.getLogger(__name__)
 
 
 class Loader(DataLoader[Batch]):
@@ -103,7 +105,7 @@ class Split(TorchDataset[Batch]):
                 raise InputError(f"sample {key!r}: {error}")
             if key not in self._reported:
                 self._reported.add(key)
-                print(f"skipped: sample {key!r}: {error}", file=sys.stderr, flush=True)
+                _log.warning("skipped: sample %r: %s", key, error)
         return self.texts.batch([indices[place] for place in positions], images)
 
     def _augmented(self, batch: Batch, epoch: int) -> Tensor:

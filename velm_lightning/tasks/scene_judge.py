@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 import re
 from collections import Counter
@@ -23,6 +24,8 @@ from velm_lightning.data.synthetic.shape_scenes import ShapeScenes
 from velm_lightning.data.synthetic.shapes.scene import COLOURS, DIRECTIONS, GRID, PLACES, SHAPES, Scene, Thing
 from velm_lightning.tasks.judges import Descriptions, Judge
 from velm_lightning.types import InputError
+
+_log = logging.getLogger(__name__)
 
 KINDS = [f"{colour} {shape}" for colour in COLOURS for shape in SHAPES]
 _THING = re.compile("(" + "|".join(KINDS) + ")(?: (" + "|".join(PLACES) + "))?")
@@ -117,7 +120,7 @@ class SceneJudge(Judge):
     @torch.enable_grad()
     def _train(self, path: Path) -> None:
         """Train the network and save it to ``path``, without changing the global random state."""
-        print(f"training the judge of drawings on {self.scenes} images", flush=True)
+        _log.info("training the judge of drawings on %s images", self.scenes)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             real = _real_images(self.scenes, self.size, self.seed)
@@ -128,7 +131,7 @@ class SceneJudge(Judge):
         part = path.with_suffix(".part")
         save_file({**network.state_dict(), "accuracy": right}, part)
         part.replace(path)
-        print(f"the judge describes {float(right):.1%} of {len(kinds)} real test images without an error", flush=True)
+        _log.info("the judge describes %.1f%% of %d real test images without an error", 100 * float(right), len(kinds))
 
 
 class _Network(nn.Module):

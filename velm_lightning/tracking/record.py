@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import platform
 import subprocess
@@ -30,6 +31,8 @@ from velm_lightning.tracking.resuming import Resuming
 from velm_lightning.tracking.run import Run, now
 from velm_lightning.tracking.shutdown import Interrupted
 from velm_lightning.types import InputError, Prediction, Sample
+
+_log = logging.getLogger(__name__)
 
 
 class RunRecord(Callback):
@@ -115,9 +118,11 @@ class RunRecord(Callback):
         """Write the number of parameters and the FLOPs per sample."""
         trained = sum(p.numel() for p in pl_module.parameters() if p.requires_grad)
         every = sum(p.numel() for p in pl_module.parameters())
-        print(f"model: {type(pl_module).__name__}, {every / 1e6:.2f}M parameters, {trained / 1e6:.2f}M of them trained")
+        _log.info(
+            "model: %s, %.2fM parameters, %.2fM of them trained", type(pl_module).__name__, every / 1e6, trained / 1e6
+        )
         if cost:
-            print(cost.said())
+            _log.info(cost.said())
         self.run.update(
             training_flops_per_sample=cost and cost.training,
             inference_flops_per_sample=cost and cost.inference,
@@ -131,19 +136,19 @@ class RunRecord(Callback):
             self._begin(trainer, pl_module)
         if trainer.is_global_zero:
             if trainer.ckpt_path:
-                print(f"going on after step {trainer.global_step} from {trainer.ckpt_path}")
+                _log.info("continuing after step %d from %s", trainer.global_step, trainer.ckpt_path)
             resuming = next((item for item in trainer.callbacks if isinstance(item, Resuming)), None)  # type: ignore[attr-defined]
             changed = resuming.changed if resuming else []
             start = {"step": trainer.global_step, "at": now(), "changed": changed}
             self.run.update(starts=[*self.run.record.get("starts", []), start])
             if report := getattr(pl_module, "init_report", None):
-                print(report.summary())
+                _log.info(report.summary())
                 self.run.update(init_from={"path": report.path, "sha256": report.sha256, "left": sorted(report.left)})
             data: Any = getattr(trainer, "datamodule", None)
             if order := getattr(data, "order", None):
                 self.run.update(left_out=order.left_out)
                 if order.left_out:
-                    print(order.describe())
+                    _log.info(order.describe())
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Load the metrics before the step that the run resumes from."""
@@ -231,7 +236,7 @@ class RunRecord(Callback):
         title = data.title("predict" if trainer.predicting else split)
         name, different = name_of(title, now, own, data.file(split))
         if different:
-            print(f"stored as {name}, separate from the run's own figures: {'; '.join(different)}")
+            _log.info("stored as %s, separate from the run's own figures: %s", name, "; ".join(different))
         self.run.names[split] = name
         if not trainer.predicting:
             self.run.keep(name, evaluations=now._asdict())

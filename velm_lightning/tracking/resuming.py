@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,8 @@ from velm_lightning.io.configurable import build
 from velm_lightning.io.yaml_files import load_yaml, read_yaml
 from velm_lightning.training.schedules import PlannedSchedule
 from velm_lightning.types import InputError
+
+_log = logging.getLogger(__name__)
 
 Choice = Literal["continue", "stretch"]
 WITHOUT_EFFECT = ("model.init_args.init_from", "tracking.experiment", "tracking.runs")
@@ -89,7 +92,7 @@ class Resuming(Callback):
         if optimizer.param_groups[0]["lr"] != rate:
             self.changed.append(f"learning rate was {rate:.3g}, is {optimizer.param_groups[0]['lr']:.3g}")
         if self.changed and trainer.is_global_zero:
-            print(f"changed since the last start: {'; '.join(self.changed)}")
+            _log.info("changed since the last start: %s", "; ".join(self.changed))
 
     def _follow(self, trainer: Trainer, model: Any, scheduler: LambdaLR) -> None:
         schedule: Any = scheduler.lr_lambdas[0]  # shared by all groups

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import sys
@@ -16,6 +17,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from velm_lightning.io.atomic import make_folder
 from velm_lightning.io.wandb_service import end_service, logged_in
 from velm_lightning.tracking.run import Run
+
+_log = logging.getLogger(__name__)
 
 FLUSH = 1.0
 """Seconds between two writes of W&B's own file; ``kill -9`` loses what was logged since the last one."""
@@ -39,8 +42,8 @@ class Wandb(WandbLogger):
             except (wandb.errors.CommError, wandb.errors.AuthenticationError, wandb.errors.UsageError) as error:
                 end_service()
                 self._wandb_init["mode"] = "offline"
-                print(f"W&B cannot be reached: {str(error).splitlines()[0]}")
-                print("W&B is recorded offline;", later(Path(str(self.save_dir))))
+                _log.info("W&B cannot be reached: %s", str(error).splitlines()[0])
+                _log.info("W&B is recorded offline; %s", later(Path(str(self.save_dir))))
         return super().experiment
 
 
@@ -128,7 +131,7 @@ def close_wandb(run: Run) -> None:
         _send_folder(wandb.run, run.folder)
         wandb.finish()
     except Exception as error:
-        print(f"W&B has not received all data of this run ({error});", later(run.folder))
+        _log.info("W&B has not received all data of this run (%s); %s", error, later(run.folder))
     end_service(END)
 
 
@@ -146,7 +149,7 @@ def _send_folder(wandb_run: Any, folder: Path) -> None:
 @rank_zero_only
 def say_offline(run: Run) -> None:
     """Print how to upload an offline run."""
-    print("W&B is recorded offline;", later(run.folder))
+    _log.info("W&B is recorded offline; %s", later(run.folder))
 
 
 def later(folder: Path) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
-import sys
 
 from lightning import Trainer
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+
+_log = logging.getLogger(__name__)
 
 
 def requeue_signal(trainer: Trainer) -> int | None:
@@ -29,4 +31,4 @@ def requeue() -> None:
     except OSError as error:
         code = error.errno or 1
     result = "back in the queue" if not code else f"not put back into the queue (scontrol: {code}); queue it again"
-    print(f"velm: job {job} is {result}", file=sys.stderr, flush=True)
+    _log.warning("velm: job %s is %s", job, result)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from filelock import FileLock
-from rich.console import Console
 from torch import Tensor
 
 from velm_lightning.data.features.extraction import Extraction, Sources
@@ -19,6 +19,8 @@ from velm_lightning.data.images.store import distinct
 from velm_lightning.io.digests import digests_of
 from velm_lightning.io.threads import threads
 from velm_lightning.types import Image, InputError
+
+_log = logging.getLogger(__name__)
 
 _CHECKED = 2  # cached images that are encoded again to detect changed code
 _NEAR = 0.05  # relative difference allowed between devices and library versions
@@ -117,7 +119,7 @@ class FeatureStore:
         """Remove a damaged shard, unless another process has just replaced it."""
         with FileLock(file.with_suffix(".lock")):
             if file.exists() and not is_intact(open_shard(file), self.key):
-                Console(stderr=True).print(f"{file}: damaged; its features are computed again", soft_wrap=True)
+                _log.warning("%s: damaged; its features are computed again", file)
                 file.unlink()
 
     def _check(self, places: Sequence[tuple[bytes, tuple[int, int]]], extraction: Extraction, sources: Sources) -> None:

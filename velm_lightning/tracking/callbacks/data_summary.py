@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from velm_lightning.tracking.callbacks.image_sizes import describe_sizes
 from velm_lightning.tracking.callbacks.side_figures import side_figure
 from velm_lightning.tracking.run import Run
 from velm_lightning.types import InputError, Sample
+
+_log = logging.getLogger(__name__)
 
 
 class DataSummary(Callback):
@@ -31,7 +34,7 @@ class DataSummary(Callback):
         data: Any = getattr(trainer, "datamodule", None)
         if trainer.is_global_zero and data is not None:
             with side_figure("the summary of the data", InputError):
-                print(*summary(data, pl_module.task), sep="\n")
+                _log.info("\n".join(summary(data, pl_module.task)))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the floors of the validation split after an evaluation outside of training."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from typing import Any
@@ -10,6 +11,8 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from velm_lightning.tracking.callbacks.train_log import TrainLog
+
+_log = logging.getLogger(__name__)
 
 
 class EpochLines(Callback):
@@ -39,9 +42,8 @@ class EpochLines(Callback):
             return
         self._estimated = True
         if trainer.is_global_zero and (left := self._left(trainer)) is not None:
-            print(
-                f"about {span(time.monotonic() - self._started + left)} for {trainer.estimated_stepping_batches} steps"
-            )
+            whole = span(time.monotonic() - self._started + left)
+            _log.info("about %s for %s steps", whole, trainer.estimated_stepping_batches)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note that the epoch has a score."""
@@ -50,7 +52,7 @@ class EpochLines(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the line of the epoch."""
         if trainer.is_global_zero:
-            print(self._line(trainer), flush=True)
+            _log.info(self._line(trainer))
         self._evaluated = False
 
     def _line(self, trainer: Trainer) -> str:

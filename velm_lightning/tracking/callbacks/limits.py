@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from lightning import LightningModule, Trainer
@@ -11,6 +12,8 @@ from velm_lightning.inspection.ceiling import ceiling, thin_targets
 from velm_lightning.tracking.callbacks.side_figures import side_figure
 from velm_lightning.tracking.run import Run
 from velm_lightning.types import InputError
+
+_log = logging.getLogger(__name__)
 
 
 class Limits(Callback):
@@ -42,4 +45,4 @@ class Limits(Callback):
             limits=limits,
         )
         for line in (f"tokeniser: {reason}, {words.size} pieces", *limits):
-            print(line)
+            _log.info(line)

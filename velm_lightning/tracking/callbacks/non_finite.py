@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from math import isfinite
 from typing import Any, Literal
 
@@ -15,6 +16,8 @@ from velm_lightning.tasks.rows import all_gather_objects
 from velm_lightning.tracking.callbacks.train_log import logged_step
 from velm_lightning.tracking.shutdown import agreed
 from velm_lightning.types import Batch, InputError
+
+_log = logging.getLogger(__name__)
 
 NAMED = 3
 """Largest number of parameters that a message names."""
@@ -66,7 +69,7 @@ class NonFiniteLossGuard(Callback):
         optimizer.zero_grad(set_to_none=True)  # an optimiser does not update parameters without gradients
         self.skipped += 1
         if trainer.is_global_zero:
-            print(f"skipped: {message}", flush=True)
+            _log.info("skipped: %s", message)
         for logger in trainer.loggers:
             logger.log_metrics({"train/skipped_steps": self.skipped}, logged_step(trainer))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import warnings
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from lightning.pytorch.loggers import Logger
 
 from velm_lightning.data import MultimodalData
 from velm_lightning.fusion import Fusion
+from velm_lightning.io.console import log_to_console
 from velm_lightning.tracking.callbacks.non_finite import NonFiniteLossGuard
 from velm_lightning.tracking.callbacks.train_log import Progress
 from velm_lightning.tracking.checkpoint_files import AtomicCheckpointIO, LastCheckpoint
@@ -23,6 +25,8 @@ from velm_lightning.tracking.from_python.recorder import RunRecorder
 from velm_lightning.tracking.quiet import quiet
 from velm_lightning.tracking.run import Run, now
 from velm_lightning.tracking.scores import print_scores
+
+_log = logging.getLogger(__name__)
 
 
 class TrainerArguments(TypedDict, total=False):
@@ -117,6 +121,7 @@ def fit(
         >>> run.best.name
         'best.ckpt'
     """
+    log_to_console()
     if seed is not None:
         data.seed = seed
     seed_all(data.seed)
@@ -189,4 +194,4 @@ def _evaluate(trainer: Trainer, data: MultimodalData, run: Run, last: LastCheckp
         trainer.test(ckpt_path=path, datamodule=data, verbose=False)
     if trainer.is_global_zero and run.record.get("scores"):
         print_scores(run, run.names.values())
-        print(f"run: {run.folder}")
+        _log.info("run: %s", run.folder)
