@@ -12,6 +12,7 @@ from velm_lightning.data.collate import Texts
 from velm_lightning.data.images.store import read_image
 from velm_lightning.fusion import Fusion
 from velm_lightning.inspection.explain import draw, explain
+from velm_lightning.io.paths import user_path
 from velm_lightning.types import Batch, InputError, Sample
 
 
@@ -29,11 +30,11 @@ def batch_of(model: Fusion, image: Path, text: str) -> Batch:
 def main(words: Sequence[str]) -> int:
     """Print the best answers of a checkpoint with their probabilities."""
     parser = argparse.ArgumentParser("velm ask", description="Ask a checkpoint a question about an image.")
-    parser.add_argument("checkpoint", type=Path, help="a .ckpt file of a run")
-    parser.add_argument("--image", type=Path, required=True, help="an image file")
+    parser.add_argument("checkpoint", type=user_path, help="a .ckpt file of a run")
+    parser.add_argument("--image", type=user_path, required=True, help="an image file")
     parser.add_argument("--text", default="", help="the question, source sentence or prompt")
     parser.add_argument("--best", type=int, default=5, help="number of answers to print (default 5)")
-    parser.add_argument("--explain", type=Path, help="write an attention and evidence map to this file")
+    parser.add_argument("--explain", type=user_path, help="write an attention and evidence map to this file")
     parser.add_argument("--allow", nargs="*", default=[], help="packages whose classes the checkpoint may name")
     options = parser.parse_args(list(words)[1:])
     if options.best < 1:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
-from rich.console import Console
 
 from velm_lightning.cli.config_guard import PACKAGES, check_file
 from velm_lightning.cli.parser import Parser
@@ -16,6 +15,8 @@ from velm_lightning.data import MultimodalData
 from velm_lightning.data.checks.check import check_dataset
 from velm_lightning.data.checks.report import SHOWN
 from velm_lightning.inspection.ceiling import ceiling, thin_targets
+from velm_lightning.io.paths import expand_home, user_path
+from velm_lightning.io.terminal import Console
 from velm_lightning.tasks.base import Task
 from velm_lightning.tasks.classification import Classification
 from velm_lightning.tasks.floors import describe, rows_of
@@ -46,6 +47,7 @@ def data_of(config: Path, options: Sequence[str] = ()) -> MultimodalData:
         raise InputError(
             f"config {config} has no `data` section: name a config as for `velm fit`, or a file of conf/data"
         )
+    expand_home()
     parser = Parser()
     parser.add_class_arguments(MultimodalData, "data")
     if isinstance(section, str):  # a file, relative to the config
@@ -97,7 +99,7 @@ def main(words: Sequence[str]) -> int:
     """Print a summary of the data and its problems; the exit code is 1 if there are any."""
     parser = argparse.ArgumentParser("velm data", description="Check the data that a config names.")
     parser.add_argument("action", choices=["check"])
-    parser.add_argument("config", type=Path, help="a config, or a file of its data section")
+    parser.add_argument("config", type=user_path, help="a config, or a file of its data section")
     parser.add_argument(
         "--all", action="store_true", help="print every problem and every shared image, not only the first of each kind"
     )

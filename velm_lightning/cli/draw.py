@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import io
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from PIL import Image
@@ -15,6 +14,7 @@ from velm_lightning.data.collate import Texts
 from velm_lightning.decoding import Flow
 from velm_lightning.fusion import Fusion
 from velm_lightning.io.atomic import write_atomic
+from velm_lightning.io.paths import user_path
 from velm_lightning.tasks import Drawing
 from velm_lightning.types import InputError, Sample
 
@@ -51,9 +51,9 @@ def png(images: Tensor) -> bytes:
 def main(words: Sequence[str]) -> int:
     """Write images of a caption side by side into one file."""
     parser = argparse.ArgumentParser("velm draw", description="Generate images from a caption.")
-    parser.add_argument("checkpoint", type=Path, help="a .ckpt file of a run whose task is Drawing")
+    parser.add_argument("checkpoint", type=user_path, help="a .ckpt file of a run whose task is Drawing")
     parser.add_argument("--text", required=True, help="the caption; an empty one generates without a condition")
-    parser.add_argument("--out", type=Path, required=True, help="a .png file")
+    parser.add_argument("--out", type=user_path, required=True, help="a .png file")
     parser.add_argument("--count", type=int, default=1, help="number of images (default 1)")
     parser.add_argument("--guidance", type=float, help="scale of classifier-free guidance; by default as in evaluation")
     parser.add_argument("--steps", type=int, help="steps from noise to image; by default as in evaluation")

@@ -5,17 +5,16 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.table import Table
 from typing_extensions import override
 
 from velm_lightning.cli.fit import VelmCLI
 from velm_lightning.data import MultimodalData
 from velm_lightning.fusion import Fusion
+from velm_lightning.io.paths import user_path
+from velm_lightning.io.terminal import Console, Table
 from velm_lightning.tracking.quiet import QUIET
 from velm_lightning.types import SPLITS, InputError
 
@@ -58,11 +57,11 @@ def main(words: Sequence[str]) -> int:
         "data.cache_features: true then trains from the cached features. "
         "Processes that share a cache folder share the work.",
     )
-    parser.add_argument("config", help="a YAML file as for velm fit --config")
+    parser.add_argument("config", type=user_path, help="a YAML file as for velm fit --config")
     options, others = parser.parse_known_args(list(words)[1:])
-    if not Path(options.config).is_file():
+    if not options.config.is_file():
         raise InputError(f"velm features {options.config}: there is no such config file")
-    model, data = parts(["--config", options.config, *others, "--data.cache_features", "true"])
+    model, data = parts(["--config", str(options.config), *others, "--data.cache_features", "true"])
     data.connect(model.to("cuda" if torch.cuda.is_available() else "cpu"))
     if data.encoder is None:
         raise InputError(f"model.class_path={type(model).__name__} has no image encoder: name another fusion")

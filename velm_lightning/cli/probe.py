@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from velm_lightning.cli.data import data_of
 from velm_lightning.fusion import Fusion
 from velm_lightning.inspection.probe import Probe, probe
 from velm_lightning.io.atomic import write_atomic
+from velm_lightning.io.paths import user_path
+from velm_lightning.io.terminal import Console, Table
 from velm_lightning.tracking.run import Run
 from velm_lightning.types import InputError
 
@@ -30,9 +29,9 @@ def save(result: Probe, folder: Path) -> None:
 
 
 def show(result: Probe, console: Console) -> None:
-    """Print a table with one row per modality; the name of the split is never read as rich markup."""
+    """Print a table with one row per modality."""
     title = f"score on {result.samples} samples of {result.split}: {result.score:.4f}"
-    table = Table(title=Text(title), title_justify="left")
+    table = Table(title=title, title_justify="left")
     shares = (f"{share:.0%} missing" for share in result.shares[1:])
     for name in ("", "shuffled", "costs", "share of the score", *shares):
         table.add_column(name, justify="right" if name else "left")
@@ -64,7 +63,7 @@ def main(words: Sequence[str]) -> int:
         "with either permuted among the samples, and with a growing share of either missing. The result is written to "
         "probe.json in the run's folder.",
     )
-    parser.add_argument("run", nargs="+", type=Path, help="a run's folder, or a checkpoint in one")
+    parser.add_argument("run", nargs="+", type=user_path, help="a run's folder, or a checkpoint in one")
     parser.add_argument("--split", choices=["val", "test"], default="test")
     parser.add_argument("--shuffles", type=int, default=3, help="permutations per modality (3)")
     parser.add_argument(

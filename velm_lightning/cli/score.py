@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rich.console import Console
-from rich.table import Table
-
 from velm_lightning.data.images.decode import read_image
 from velm_lightning.data.images.folder import pictures_in
 from velm_lightning.data.result_files import is_text, read_references, read_results, write, write_results
 from velm_lightning.io.files import show
+from velm_lightning.io.paths import user_path
+from velm_lightning.io.terminal import Console, Table
 from velm_lightning.metrics.captions import NAMES, score_captions
 from velm_lightning.metrics.clip import Clip, clip_score
 from velm_lightning.metrics.meteor import meteor_modules, meteor_name, meteor_score
@@ -190,8 +189,8 @@ def _parser() -> argparse.ArgumentParser:
         'are COCO results ([{"image_id": 42, "caption": "…"}]), predictions/<split>.jsonl of a run with '
         "their references, or plain text with one caption per line; then the references are such files, too.",
     )
-    parser.add_argument("results", type=Path, metavar="RESULTS")
-    files: dict[str, Any] = {"type": Path, "metavar": "FILE"}
+    parser.add_argument("results", type=user_path, metavar="RESULTS")
+    files: dict[str, Any] = {"type": user_path, "metavar": "FILE"}
     several: dict[str, Any] = {**files, "action": "append"}
     parser.add_argument("--references", **several, help="captions of COCO or Karpathy, or text; may be repeated")
     parser.add_argument("--training", **several, help="training captions, to count how many are repeated verbatim")
@@ -200,7 +199,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--clip", metavar="NAME", help="also compute CLIPScore and RefCLIPScore: hub name or folder of a CLIP model"
     )
-    parser.add_argument("--images", type=Path, metavar="DIR", help="folder of the images for --clip")
+    parser.add_argument("--images", type=user_path, metavar="DIR", help="folder of the images for --clip")
     parser.add_argument("--json", **files, help="write the scores")
     parser.add_argument("--coco", **files, help="write RESULTS as COCO results, for an evaluation server")
     return parser

@@ -15,6 +15,7 @@ from velm_lightning.data.images.store import read_image
 from velm_lightning.fusion import Fusion
 from velm_lightning.inspection.nearest import Nearest, NearestByCells
 from velm_lightning.inspection.search import Hit, PictureIndex, readable
+from velm_lightning.io.paths import user_path
 from velm_lightning.types import ImageTransform, InputError
 
 _SIDE = 256  # pixels of an image on a contact sheet
@@ -51,12 +52,12 @@ def main(words: Sequence[str]) -> int:
         description="Find the images of a folder that match a text best. The first search encodes the whole folder; "
         "later searches, with any text, read the vectors from disk and encode only new and changed images.",
     )
-    parser.add_argument("checkpoint", type=Path, help="a .ckpt file of a run that was trained on retrieval")
-    parser.add_argument("--images", type=Path, required=True, help="a folder of images, searched recursively")
+    parser.add_argument("checkpoint", type=user_path, help="a .ckpt file of a run that was trained on retrieval")
+    parser.add_argument("--images", type=user_path, required=True, help="a folder of images, searched recursively")
     parser.add_argument("--text", required=True, help="the text to search for")
     parser.add_argument("--top", type=int, default=5, help="number of images to print (5)")
-    parser.add_argument("--sheet", type=Path, help="also draw the images into this file")
-    parser.add_argument("--cache", type=Path, help="folder of the cached vectors")
+    parser.add_argument("--sheet", type=user_path, help="also draw the images into this file")
+    parser.add_argument("--cache", type=user_path, help="folder of the cached vectors")
     parser.add_argument(
         "--approximate",
         action="store_true",

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from velm_lightning.inspection.verify import Figure, verify
+from velm_lightning.io.paths import user_path
+from velm_lightning.io.terminal import Console, Table, Text
 
 
 def show(title: str, figures: Sequence[Figure], console: Console) -> None:
-    """Print a table with one row per figure; names are printed as they are, never read as rich markup."""
-    table = Table("split", "figure", "reported", "computed", "", title=Text(title), title_justify="left")
+    """Print a table with one row per figure."""
+    table = Table("split", "figure", "reported", "computed", "", title=title, title_justify="left")
     for figure in figures:
-        verdict = Text("agrees") if figure.agrees else Text("differs", style="bold red")
+        verdict = "agrees" if figure.agrees else Text("differs", style="bold red")
         numbers = (f"{value:.10g}" for value in (figure.reported, figure.computed))
-        table.add_row(Text(figure.split), Text(figure.name), *numbers, verdict)
+        table.add_row(figure.split, figure.name, *numbers, verdict)
     console.print(table)
 
 
@@ -33,7 +30,7 @@ def main(words: Sequence[str]) -> int:
         The exit code: 0 if all figures agree, 1 otherwise.
     """
     parser = argparse.ArgumentParser("velm verify", description="Recompute a run's figures from its predictions.")
-    parser.add_argument("run", type=Path, nargs="+", help="folders of runs")
+    parser.add_argument("run", type=user_path, nargs="+", help="folders of runs")
     parser.add_argument("--allow", nargs="*", default=[], help="further packages whose classes a run may name")
     options = parser.parse_args(list(words)[1:])
     wrong = 0

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from filelock import FileLock
-from rich.console import Console
 from torch import Tensor
 
 from velm_lightning.data.features.extraction import Extraction, Sources
@@ -17,6 +16,7 @@ from velm_lightning.data.features.shards import SUFFIX, is_intact, open_shard
 from velm_lightning.data.images.cache import default_folder
 from velm_lightning.data.images.store import distinct
 from velm_lightning.io.digests import digests_of
+from velm_lightning.io.terminal import Console
 from velm_lightning.io.threads import threads
 from velm_lightning.types import Image, InputError
 
