@@ -1,6 +1,7 @@
 """A checkpoint is self-contained, executes no code when it is read, and is refused by name if it cannot be read."""
 
 import pickle
+import sys
 import zipfile
 
 import pytest
@@ -170,6 +171,69 @@ def test_damaged_files_are_either_read_or_refused(tmp_path, data):
     except InputError as error:
         assert "model.ckpt" in str(error)  # noqa: PT017
         assert "\n" not in str(error)  # noqa: PT017
+
+
+def nested(depth):
+    value = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def repeated(depth):
+    """A few objects that stand for 2 to the power of ``depth`` values."""
+    value = [1, 2]
+    for _ in range(depth):
+        value = [value, value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("spoil", "named"),
+    [
+        (lambda part: part["text_encoder"]["init_args"].update(dim=-8), "its model cannot be built"),
+        (lambda part: part["text_encoder"]["init_args"].update(dim=2**62), "its model cannot be built"),
+        (lambda part: part["text_encoder"]["init_args"].update(dim="8"), "its model cannot be built"),
+        (lambda part: part["text_encoder"]["init_args"].update(dim=nested(3_000)), "is nested more than 100 deep"),
+        (lambda part: part["text_encoder"]["init_args"].update(dim=repeated(30)), "holds more than 2,000,000 values"),
+        (lambda part: part["text_encoder"]["init_args"].update(dim=torch.zeros(2)), "not described by plain values"),
+        (lambda part: part["text_encoder"].update(init_args=3), "its model cannot be built"),
+        (lambda part: part["vocabulary"]["init_args"].update(tokenizer="{}"), "the tokeniser cannot be read"),
+        (lambda part: part["vocabulary"]["init_args"].update(tokenizer=7), "the tokeniser cannot be read"),
+        (lambda part: part["vocabulary"]["init_args"].update(answers=3), "its model cannot be built"),
+    ],
+    ids=["negative", "huge", "text", "nested", "repeated", "tensor", "arguments", "tokeniser", "number", "answers"],
+)
+def test_a_description_that_builds_nothing_is_refused(content, tmp_path, spoil, named):
+    spoil(content["velm"]["model"]["init_args"])
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(50_000)  # to write the nested one
+    try:
+        path = saved(content, tmp_path)
+    finally:
+        sys.setrecursionlimit(limit)
+    with pytest.raises(InputError, match=named) as refused:
+        Fusion.load_from_checkpoint(path)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("convert", "named"),
+    [
+        (lambda weight: weight.bool(), "holds truth values, that of the model holds real numbers"),
+        (lambda weight: weight.to(torch.complex64), "holds complex numbers, that of the model holds real numbers"),
+        (lambda weight: weight.long(), "holds integers, that of the model holds real numbers"),
+        (lambda weight: weight.tolist(), "is not a dense tensor"),
+    ],
+    ids=["bool", "complex", "integer", "list"],
+)
+def test_weights_of_another_kind_are_refused(model, content, tmp_path, convert, named):
+    name, weight = next((name, weight) for name, weight in content["state_dict"].items() if weight.is_floating_point())
+    content["state_dict"] = {**content["state_dict"], name: convert(weight)}
+    with pytest.raises(InputError, match=named):
+        Fusion.load_from_checkpoint(saved(content, tmp_path))
+    with pytest.raises(InputError, match=named):
+        model.on_load_checkpoint(content)
 
 
 def test_a_foreign_class_is_refused_unless_allowed(content, tmp_path, monkeypatch):

@@ -244,6 +244,8 @@ def test_the_latest_of_repeated_runs_counts(tmp_path):
 def test_nothing_to_compare_is_an_error_with_the_reason(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         read_runs([tmp_path / "none"])
+    with pytest.raises(InputError, match="cannot be read .*too long"):
+        read_runs([tmp_path / ("x" * 300)])
     with pytest.raises(InputError, match="holds no runs"):
         read_runs([tmp_path])
     run(tmp_path, record={"status": "failed"})
@@ -344,6 +346,48 @@ def test_names_cannot_break_the_tables(tmp_path):
     assert r"note=a\|b\_c & 50%" in markdown(comparison)
     assert r"note=a|b\_c \& 50\%" in latex(comparison)
     assert "note=a|b_c & 50%" in table_of_runs(comparison)
+
+
+def test_a_spreadsheet_evaluates_no_cell(tmp_path):
+    """Texts that begin like a formula get an apostrophe, numbers stay numbers."""
+    for value in ("=HYPERLINK(1)", "+1+1", "@SUM(1)", "-cmd", -0.5, "-0.5", "+1e5"):
+        run(tmp_path, note=value)
+    rows = list(csv.DictReader(table_of_runs(compared(tmp_path)).splitlines()))
+    assert {row["note"] for row in rows} == {
+        *("'=HYPERLINK(1)", "'+1+1", "'@SUM(1)", "'-cmd"),
+        *("-0.5", "+1e5"),
+    }
+
+
+def test_markdown_holds_no_links_mentions_or_extra_lines(tmp_path):
+    for value in (
+        "see https://evil.example",
+        "or www.evil.example now",
+        "ask me@evil.example",
+        "a\r\rb\u2028c",
+        "&lt;b&gt;",
+    ):
+        run(tmp_path, note=value)
+    text = markdown(compared(tmp_path))
+    assert "https&#58;//evil" in text
+    assert "www&#46;evil" in text
+    assert "me&#64;evil" in text
+    assert "a  b c" in text
+    assert "&amp;lt;b&amp;gt;" in text
+    assert not {"\r", "\u2028"} & set(text)
+
+
+def test_the_title_of_an_axis_is_plain_text(tmp_path):
+    folder = run(tmp_path)
+    name = 'val/<a href="https://evil.example">x</a>'
+    (folder / "metrics.csv").write_text(f"step,{csv_cell(name)}\n1,0.5\n2,0.5\n")
+    titles = json.dumps([panel.variants for panel in panels(compared(tmp_path))])
+    assert "&lt;a href=" in titles
+    assert '"text": "val/<a' not in titles
+
+
+def csv_cell(text):
+    return '"' + text.replace('"', '""') + '"'
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,15 @@
 
 import subprocess
 import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from velm_lightning.cli import sweep
-from velm_lightning.io.wandb_service import logged_in
+from velm_lightning.io.wandb_service import end_service, logged_in
 
 KEY = "0" * 40
 
@@ -52,3 +56,33 @@ def test_options_decide_before_the_login(monkeypatch):
 def test_the_login_is_found_without_torch():
     code = "import sys; import velm_lightning.io.wandb_service; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """The temporary folders of a client that is not imported."""
+    folders = [tempfile.TemporaryDirectory(dir=tmp_path) for _ in range(2)]
+    modules = {
+        "wandb": SimpleNamespace(teardown=lambda exit_code: None),
+        "wandb.sdk.data_types._private": SimpleNamespace(MEDIA_TMP=folders[0]),
+        "wandb.sdk.artifacts.artifact": SimpleNamespace(Artifact=SimpleNamespace(_TMP_DIR=folders[1])),
+    }
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    yield [Path(folder.name) for folder in folders]
+    for folder in folders:
+        folder.cleanup()
+
+
+def test_a_process_that_ends_at_once_leaves_no_folders(temporary):
+    end_service()
+    assert all(folder.is_dir() for folder in temporary)  # the process goes on and may track another run
+    end_service(code=0)
+    assert not any(folder.exists() for folder in temporary)
+
+
+def test_the_temporary_folders_of_the_client_have_these_names():
+    package = Path(find_spec("wandb").origin).parent
+    media, artifacts = "sdk/data_types/_private.py", "sdk/artifacts/artifact.py"
+    assert "MEDIA_TMP = tempfile.TemporaryDirectory(" in (package / media).read_text("utf-8")
+    assert "_TMP_DIR = tempfile.TemporaryDirectory(" in (package / artifacts).read_text("utf-8")

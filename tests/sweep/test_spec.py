@@ -132,6 +132,18 @@ def test_early_termination_by_first_or_by_last_iteration(tmp_path):
 # Commands
 
 
+@pytest.mark.parametrize("name", ["../outside", "/tmp/x", "a/b", "..", ".", "", "a\\b", "a\nb", "a\0b"])
+def test_the_name_of_a_sweep_is_one_folder(tmp_path, name):
+    with pytest.raises(InputError, match=r"name is .*: give one folder name"):
+        spec(tmp_path, {"x": {"value": 1}}, name=name)
+    assert spec(tmp_path, {"x": {"value": 1}}, name="Sweep of März: 1").name == "Sweep of März: 1"
+
+
+def test_a_sweep_per_value_has_a_folder_beside_the_others(tmp_path):
+    whole = spec(tmp_path, {"x": {"values": ["a.Late", "org/name", "../up"]}}, name="s")
+    assert [part.name for part in whole.split("x")] == ["s-late", "s-org-name", "s--up"]
+
+
 def test_macros_are_replaced_as_by_wandb(tmp_path, monkeypatch):
     monkeypatch.setenv("PLACE", "here")
     command = [

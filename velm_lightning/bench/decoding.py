@@ -13,8 +13,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -22,6 +20,7 @@ from velm_lightning.bench.interleaved_timing import in_short, in_turns, ratios
 from velm_lightning.decoding import BeamSearch, Decoding, Greedy
 from velm_lightning.encoders import SmallCNN, TransformerTextEncoder
 from velm_lightning.fusion import TextOnly
+from velm_lightning.io.terminal import Console, Table
 from velm_lightning.tasks import Generation
 from velm_lightning.tasks.stepping import CachedSteps, UncachedSteps
 from velm_lightning.text.vocabulary import SPECIALS, Vocabulary, train_tokenizer

@@ -17,13 +17,12 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-from rich.console import Console
-from rich.table import Table
 
 from velm_lightning.data import MultimodalData, ShapeScenes
 from velm_lightning.encoders import SmallViT, TransformerTextEncoder
 from velm_lightning.fusion import EarlyFusion, Fusion, ImageOnly, InteractiveFusion, LateFusion, TextOnly
 from velm_lightning.inspection.cost import Flops, flops
+from velm_lightning.io.terminal import Console, Table
 from velm_lightning.tasks import Classification
 from velm_lightning.training.compiling import compile_layers
 from velm_lightning.types import Batch

@@ -7,8 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from rich.console import Console
-from rich.table import Table
+from velm_lightning.io.terminal import Console, Table
 
 T = TypeVar("T")
 

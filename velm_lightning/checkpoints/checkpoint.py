@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -12,13 +11,17 @@ from typing import Any, TypeVar
 
 import torch
 from tokenizers import Tokenizer
-from torch import nn
+from torch import Tensor, nn
 
+from velm_lightning.checkpoints.archive import check_archive
 from velm_lightning.io.configurable import Configurable, build, to_config
-from velm_lightning.text.vocabulary import Vocabulary
+from velm_lightning.io.files import show
+from velm_lightning.io.plain import scalars
+from velm_lightning.text.vocabulary import Vocabulary, parse_tokenizer
 from velm_lightning.types import InputError
 
 FORMAT = 2
+_MOST_VALUES = 2_000_000  # in the description of a model, most of them answers
 _READERS = {1: "0.1"}  # the version of velm_lightning that reads an older format
 Part = TypeVar("Part", bound=nn.Module)
 
@@ -29,21 +32,19 @@ def pack(model: Configurable, checkpoint: dict[str, Any]) -> None:
 
 
 def read(path: Path, map_location: Any = "cpu", mmap: bool = False) -> dict[str, Any]:
-    """Read a checkpoint file without executing code from it.
+    """Read a checkpoint file without executing code from it, after comparing its checksums.
 
     Args:
         path: the file.
         map_location: device of the weights.
-        mmap: whether the weights stay on disk until they are used; for callers that need only the metadata.
+        mmap: whether the weights stay on disk until they are used, unverified; for callers that need only the
+            metadata.
 
     Raises:
-        InputError: the file is missing or truncated, holds other objects than weights and plain values, has another
-            format, or was not written by ``velm_lightning``.
+        InputError: the file is missing, truncated or damaged, holds other objects than weights and plain values, has
+            another format, or was not written by ``velm_lightning``.
     """
-    if not path.is_file():
-        raise InputError(f"checkpoint {path} does not exist")
-    if not zipfile.is_zipfile(path):  # torch would read it as a legacy file and report its contents
-        raise InputError(f"checkpoint {path} is cut off or not a checkpoint")
+    check_archive(path, weights=not mmap)  # torch would also read another file as a legacy one and report its contents
     try:
         content = torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
@@ -59,6 +60,9 @@ def read(path: Path, map_location: Any = "cpu", mmap: bool = False) -> dict[str,
         raise InputError(f"checkpoint {path} has format {written}, but this version reads format {FORMAT}: {fix}")
     if not isinstance(header.get("model"), dict) or not isinstance(content.get("state_dict"), dict):
         raise InputError(f"checkpoint {path} lacks its model or its weights: use a file written by velm_lightning")
+    for value in scalars(header["model"], f"checkpoint {path}: the description of its model", _MOST_VALUES):
+        if value is not None and type(value) not in (bool, int, float, str):
+            raise InputError(f"checkpoint {path}: its model is not described by plain values: {show(value)}")
     return content
 
 
@@ -71,37 +75,85 @@ def match(model: Configurable, content: Mapping[str, Any]) -> None:
     if "velm" not in content:
         raise InputError("the checkpoint was not written by velm_lightning")
     before, now = content["velm"]["model"], to_config(model)
+    if not isinstance(before.get("class_path"), str):
+        raise InputError("the checkpoint does not name the class of its model: use another checkpoint")
     if before["class_path"] != now["class_path"]:
         names = (part["class_path"].rpartition(".")[2] for part in (before, now))
         raise InputError("the checkpoint holds a {}, the config names a {}: name the same fusion".format(*names))
-    words = (part["init_args"]["vocabulary"]["init_args"] for part in (before, now))
+    words = (vocabulary_args(part) for part in (before, now))
     if (changed := vocabulary_difference(*words)) is not None:
         raise InputError(
             f"the checkpoint was trained with another vocabulary: {changed}: give the data that it was trained on, or "
             "start a new run from its weights with --model.init_from"
         )
     assert isinstance(model, nn.Module)
+    check_dtypes(model.state_dict(), content["state_dict"])
     sizes = {name: weight.shape for name, weight in model.state_dict().items()}
     if any(name in sizes and weight.shape != sizes[name] for name, weight in content["state_dict"].items()):
         changes = "; ".join(differences(before, now)) or "the data"
         raise InputError(f"the checkpoint was trained with other sizes than the config has: {changes}")
 
 
+def check_dtypes(here: Mapping[str, Tensor], there: Mapping[str, Any]) -> None:
+    """Check that the weights of a checkpoint hold the same kind of numbers as those of the model.
+
+    Copying would otherwise convert them silently: complex numbers lose a part, and truth values become 0 and 1.
+
+    Raises:
+        InputError: an entry is not a dense tensor, or is of another kind; the message names it.
+    """
+    for name, weight in there.items():
+        if not isinstance(weight, Tensor) or weight.layout != torch.strided:
+            raise InputError(f"weight {name!r} of the checkpoint is not a dense tensor: use another checkpoint")
+        if name in here and (kind := _kind(weight)) != (expected := _kind(here[name])):
+            raise InputError(f"weight {name!r} of the checkpoint holds {kind}, that of the model holds {expected}")
+
+
+def _kind(weight: Tensor) -> str:
+    if weight.dtype == torch.bool:
+        return "truth values"
+    return "complex numbers" if weight.is_complex() else "real numbers" if weight.is_floating_point() else "integers"
+
+
 def vocabulary_of(path: Path) -> Vocabulary:
     """Return the vocabulary that the model of a checkpoint was trained with.
 
     Raises:
-        InputError: as for ``read``.
+        InputError: as for ``read``; or its vocabulary cannot be built.
     """
-    vocabulary: Vocabulary = build(read(path, mmap=True)["velm"]["model"]["init_args"]["vocabulary"])
-    return vocabulary
+    plain = read(path, mmap=True)["velm"]["model"]
+    try:
+        vocabulary_args(plain)
+        vocabulary: Vocabulary = build(plain["init_args"]["vocabulary"])
+        return vocabulary
+    except Exception as error:  # the values may be of any type
+        raise InputError(f"checkpoint {path}: its vocabulary cannot be built ({_first_line(error)})") from error
+
+
+def vocabulary_args(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of the vocabulary in the configuration of a model.
+
+    Raises:
+        InputError: the configuration has none, or they are not those of a vocabulary.
+    """
+    try:
+        args = model["init_args"]["vocabulary"]["init_args"]
+        complete = isinstance(args["tokenizer"], str) and all(isinstance(args[key], list) for key in _LISTS)
+    except (KeyError, TypeError):
+        complete = False
+    if not complete:
+        raise InputError("the checkpoint holds no vocabulary (tokenizer, answers, counts): use another checkpoint")
+    return dict(args)
+
+
+_LISTS = ("answers", "counts")
 
 
 def vocabulary_difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     """Return the first difference between two vocabularies, given as their arguments; None if they are equal."""
     if before == now:
         return None
-    pieces = tuple(word_pieces(Tokenizer.from_str(words["tokenizer"])) for words in (before, now))
+    pieces = tuple(word_pieces(parse_tokenizer(words["tokenizer"])) for words in (before, now))
     lists = {"word piece": pieces, "answer": (before["answers"], now["answers"])}
     for name, (old, new) in lists.items():
         for index, (was, is_) in enumerate(zip_longest(old, new)):
@@ -150,15 +202,17 @@ def load(path: Path, kind: type[Part], map_location: Any = "cpu", allow: Sequenc
         model = build(content["velm"]["model"], allow)
     except InputError as error:
         raise InputError(f"checkpoint {path}: {error}") from error
-    except (TypeError, AttributeError) as error:  # arguments that the class does not accept, or no longer accepts
+    except Exception as error:  # arguments of any type and size, or arguments that the class no longer accepts
+        reason = f"{type(error).__name__}: {_first_line(error)}"
         raise InputError(
-            f"checkpoint {path}: its model cannot be built ({error}): use the version of velm_lightning that wrote it"
+            f"checkpoint {path}: its model cannot be built ({reason}): use the version of velm_lightning that wrote it"
         ) from error
     if not isinstance(model, kind):
         raise InputError(f"checkpoint {path} holds a {type(model).__name__}, not a {kind.__name__}")
     try:
+        check_dtypes(model.state_dict(), content["state_dict"])
         model.load_state_dict(content["state_dict"])
-    except (RuntimeError, TypeError) as error:  # names or shapes differ
+    except (InputError, RuntimeError, TypeError, AttributeError) as error:  # names, shapes or types differ
         raise InputError(f"checkpoint {path}: its weights do not fit its model ({_first_line(error)})") from error
     return model.eval()
 

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from velm_lightning.checkpoints import checkpoint
 from velm_lightning.io.configurable import to_config
-from velm_lightning.text.vocabulary import Vocabulary
+from velm_lightning.text.vocabulary import Vocabulary, parse_tokenizer
 from velm_lightning.types import InputError
 
 
@@ -85,6 +84,7 @@ def start_from(model: Any, path: Path) -> InitReport:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     report = InitReport(path=str(path), sha256=digest, copied=[], rows={}, left={})
     weights: dict[str, Tensor] = model.state_dict()
+    checkpoint.check_dtypes(weights, source)
     for name, weight in weights.items():
         given = source.get(name)
         if given is None:
@@ -105,9 +105,12 @@ def start_from(model: Any, path: Path) -> InitReport:
 
 def _renamed(state: Mapping[str, Tensor], there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, Tensor]:
     """Rename the weights of the matching subtask of a mixture to the names that they have without the mixture."""
-    before, wanted = (config["init_args"]["task"] for config in (there, here))
-    parts = before["init_args"].get("tasks", {})
-    name = next((name for name, part in parts.items() if part["class_path"] == wanted["class_path"]), None)
+    wanted = here["init_args"]["task"]["class_path"]
+    try:
+        parts = there["init_args"]["task"]["init_args"].get("tasks", {})
+        name = next((name for name, part in parts.items() if part["class_path"] == wanted), None)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError("init_from: the checkpoint does not describe its task: use another checkpoint") from error
     if name is None:
         return dict(state)
     prefix = f"task.parts.{name}."
@@ -117,8 +120,8 @@ def _renamed(state: Mapping[str, Tensor], there: Mapping[str, Any], here: Mappin
 
 
 def _names(there: Mapping[str, Any]) -> _Named:
-    given = there["init_args"]["vocabulary"]["init_args"]
-    return _Named(checkpoint.word_pieces(Tokenizer.from_str(given["tokenizer"])), given["answers"])
+    given = checkpoint.vocabulary_args(there)
+    return _Named(checkpoint.word_pieces(parse_tokenizer(given["tokenizer"])), given["answers"])
 
 
 def _model_names(vocabulary: Vocabulary) -> _Named:

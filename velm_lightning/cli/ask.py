@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from velm_lightning.errors import InputError
+from velm_lightning.io.paths import user_path
 from velm_lightning.tracking.run_names import find_checkpoint, find_run
 
 if TYPE_CHECKING:
@@ -102,14 +103,14 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("run", help="a run's folder or id, a .ckpt file, or `latest`")
     shown = parser.add_mutually_exclusive_group(required=True)
-    shown.add_argument("--image", type=Path, help="an image file")
+    shown.add_argument("--image", type=user_path, help="an image file")
     shown.add_argument("--sample", metavar="KEY", help="a sample of the run's own data, by its key")
     shown.add_argument("--random", action="store_true", help="a random sample of the run's own data")
     parser.add_argument("--text", default="", help="the question, source sentence or prompt that goes with --image")
     parser.add_argument("--split", choices=["train", "val", "test"], default="test", help="split of --sample (test)")
     parser.add_argument("--best", type=int, default=5, help="number of answers to print (5)")
-    parser.add_argument("--explain", type=Path, help="write an attention and evidence map to this file")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (runs)")
+    parser.add_argument("--explain", type=user_path, help="write an attention and evidence map to this file")
+    parser.add_argument("--runs", type=user_path, default=Path("runs"), help="folder of all runs (runs)")
     parser.add_argument("--allow", nargs="*", default=[], help="packages whose classes the checkpoint may name")
     options = parser.parse_args(list(words)[1:])
     if options.best < 1:

@@ -8,19 +8,20 @@ from glob import glob
 from pathlib import Path
 
 from velm_lightning.errors import InputError
+from velm_lightning.io.paths import user_path
 
 
 def main(words: Sequence[str]) -> int:
     """Compare runs, print the comparison, and write it to the files that the options name; returns exit code 0."""
     options = _parser().parse_args(list(words)[1:])
-    from rich.console import Console
 
     from velm_lightning.compare.comparison import compare
     from velm_lightning.compare.modality_reliance import estimate
     from velm_lightning.compare.reading import read_runs
     from velm_lightning.compare.tables import latex, markdown, print_tables, table_of_runs
+    from velm_lightning.io.terminal import Console
 
-    runs, skipped = read_runs(_places(options.runs, options.fetched))
+    runs, skipped = read_runs(_places(options.runs, options.fetched), drawn=bool(options.html))
     estimate(runs, options.watts, options.price)
     comparison = compare(runs, skipped, options.split, options.controls, options.metric)
     print_tables(comparison, Console())
@@ -48,7 +49,8 @@ def _places(names: Sequence[str], fetched: Path) -> list[Path]:
         if name.startswith(PREFIX):
             places.append(fetch(name, fetched))
         else:
-            places += [Path(match) for match in sorted(glob(name))] or [_run(name)]
+            path = str(user_path(name))
+            places += [Path(match) for match in sorted(glob(path))] or [_run(path)]
     return places
 
 
@@ -90,7 +92,11 @@ def _parser() -> argparse.ArgumentParser:
         help="folders or ids of runs, `latest`, experiments, patterns; wandb:entity/project",
     )
     parser.add_argument(
-        "--fetched", type=Path, default=Path("runs") / "wandb", metavar="DIR", help="folder for runs fetched from W&B"
+        "--fetched",
+        type=user_path,
+        default=Path("runs") / "wandb",
+        metavar="DIR",
+        help="folder for runs fetched from W&B",
     )
     parser.add_argument(
         "--split", metavar="NAME", help="split or evaluation to compare; by default test if all runs have it, else val"
@@ -101,10 +107,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--controls", nargs="*", default=[], metavar="CLASS", help="further classes that are controls")
     parser.add_argument("--watts", type=float, help="mean power per device with its share of the machine: adds kWh")
     parser.add_argument("--price", type=float, help="price per device hour: adds the cost of a run")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write a dashboard that works without a network")
+    parser.add_argument("--html", type=user_path, metavar="FILE", help="write a dashboard that works without a network")
     parser.add_argument("--title", default="Comparison of fusions", help="title of dashboard and report")
     parser.add_argument("--report", metavar="ENTITY/PROJECT", help="save a W&B report there (extra `reports`)")
-    parser.add_argument("--markdown", type=Path, metavar="FILE")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="one line per run, every metric at full precision")
-    parser.add_argument("--latex", type=Path, metavar="FILE", help="tables for booktabs")
+    parser.add_argument("--markdown", type=user_path, metavar="FILE")
+    parser.add_argument(
+        "--csv", type=user_path, metavar="FILE", help="one line per run, every metric at full precision"
+    )
+    parser.add_argument("--latex", type=user_path, metavar="FILE", help="tables for booktabs")
     return parser

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from velm_lightning.cli.start.faults import one_sentence
 from velm_lightning.cli.start.hints import no_file
 from velm_lightning.errors import InputError
+from velm_lightning.io.paths import expand_home, user_path
 from velm_lightning.io.yaml_files import read_yaml
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def data_of(config: Path, options: Sequence[str] = ()) -> MultimodalData:
         raise InputError(
             f"config {config} has no `data` section: name a config as for `velm fit`, or a file of conf/data"
         )
+    expand_home()
     parser = Parser()
     parser.add_class_arguments(MultimodalData, "data")
     if isinstance(section, str):  # a file, relative to the config
@@ -100,17 +102,16 @@ def main(words: Sequence[str]) -> int:
     """Print a summary of the data and its problems; the exit code is 1 if there are any."""
     parser = argparse.ArgumentParser("velm data", description="Check the data that a config names.")
     parser.add_argument("action", choices=["check"])
-    parser.add_argument("config", type=Path, help="a config, or a file of its data section")
+    parser.add_argument("config", type=user_path, help="a config, or a file of its data section")
     parser.add_argument(
         "--all", action="store_true", help="print every problem and every shared image, not only the first of each kind"
     )
     options, others = parser.parse_known_args(list(words)[1:])
     if not options.config.is_file():
         raise InputError(f"velm data check {options.config}: {no_file(options.config)}")
-    from rich.console import Console
-
     from velm_lightning.data.checks.check import check_dataset
     from velm_lightning.data.checks.report import SHOWN
+    from velm_lightning.io.terminal import Console
 
     data = data_of(options.config, others)
     examples = 10**9 if options.all else 2

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from velm_lightning.errors import InputError
+from velm_lightning.io.paths import user_path
 from velm_lightning.tracking.run_names import find_checkpoint
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def main(words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser("velm draw", description="Generate images from a caption.")
     parser.add_argument("run", help="a run whose task is Drawing: its folder or id, a .ckpt file, or `latest`")
     parser.add_argument("--text", required=True, help="the caption; an empty one generates without a condition")
-    parser.add_argument("--out", type=Path, required=True, help="a .png file")
+    parser.add_argument("--out", type=user_path, required=True, help="a .png file")
     parser.add_argument("--count", type=int, default=1, help="number of images (default 1)")
     parser.add_argument("--guidance", type=float, help="scale of classifier-free guidance; by default as in evaluation")
     parser.add_argument("--steps", type=int, help="steps from noise to image; by default as in evaluation")

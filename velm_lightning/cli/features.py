@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from velm_lightning.cli.start.faults import one_sentence
 from velm_lightning.cli.start.hints import no_file
 from velm_lightning.errors import InputError
+from velm_lightning.io.paths import user_path
 
 if TYPE_CHECKING:
     from velm_lightning.data import MultimodalData
@@ -58,17 +58,16 @@ def main(words: Sequence[str]) -> int:
         "data.cache_features: true then trains from the cached features. "
         "Processes that share a cache folder share the work.",
     )
-    parser.add_argument("config", help="a YAML file as for velm fit --config")
+    parser.add_argument("config", type=user_path, help="a YAML file as for velm fit --config")
     options, others = parser.parse_known_args(list(words)[1:])
-    if not Path(options.config).is_file():
-        raise InputError(f"velm features {options.config}: {no_file(options.config)}")
+    if not options.config.is_file():
+        raise InputError(f"velm features {options.config}: {no_file(str(options.config))}")
     import torch
-    from rich.console import Console
-    from rich.table import Table
 
+    from velm_lightning.io.terminal import Console, Table
     from velm_lightning.types import SPLITS
 
-    model, data = parts(["--config", options.config, *others, "--data.cache_features", "true"])
+    model, data = parts(["--config", str(options.config), *others, "--data.cache_features", "true"])
     data.connect(model.to("cuda" if torch.cuda.is_available() else "cpu"))
     if data.encoder is None:
         raise InputError(f"model.class_path={type(model).__name__} has no image encoder: name another fusion")

@@ -27,6 +27,7 @@ from velm_lightning.cli.start.faults import one_sentence
 from velm_lightning.data import MultimodalData, PretrainedTokenizer, TrainedTokenizer
 from velm_lightning.fusion import Fusion
 from velm_lightning.io.atomic import write_atomic
+from velm_lightning.io.paths import expand_home, user_path
 from velm_lightning.io.resolve import resolve
 from velm_lightning.tracking.callbacks.data_summary import DataSummary
 from velm_lightning.tracking.callbacks.epoch_lines import EpochLines
@@ -55,6 +56,7 @@ class VelmCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add tracking, checkpoints and early stopping, and link data, model and seed."""
+        expand_home()
         parser.add_class_arguments(Tracking, "tracking", instantiate=True)
         parser.add_argument(
             "--test_after_fit", type=bool, default=True, help="evaluate the best checkpoint after training"
@@ -164,6 +166,8 @@ class VelmCLI(LightningCLI):
         Raises:
             InputError: If there is no such checkpoint.
         """
+        if config.ckpt_path:
+            config.ckpt_path = str(user_path(str(config.ckpt_path)))
         launched = Run.of_launcher()
         configs = [Path(str(path)) for path in config.get("config") or []]
         configured = next((run for path in reversed(configs) if (run := Run.of_config(path))), None)

@@ -9,6 +9,7 @@ from pathlib import Path
 from velm_lightning.cli.start.proposal import TASKS, propose
 from velm_lightning.cli.start.recipe import recipe, weights_available
 from velm_lightning.errors import InputError
+from velm_lightning.io.paths import user_path
 
 
 def main(words: Sequence[str]) -> int:
@@ -53,11 +54,13 @@ def _parser() -> argparse.ArgumentParser:
         "settings, and write them as a config.",
         epilog="example: velm init posts.csv --images photos/",
     )
-    parser.add_argument("file", type=Path, help="the training samples, one per row")
-    parser.add_argument("--images", type=Path, metavar="DIR", help="folder of the pictures; by default searched")
-    parser.add_argument("--val", type=Path, metavar="FILE", help="validation samples; by default some are held out")
-    parser.add_argument("--test", type=Path, metavar="FILE", help="test samples")
+    parser.add_argument("file", type=user_path, help="the training samples, one per row")
+    parser.add_argument("--images", type=user_path, metavar="DIR", help="folder of the pictures; by default searched")
+    parser.add_argument(
+        "--val", type=user_path, metavar="FILE", help="validation samples; by default some are held out"
+    )
+    parser.add_argument("--test", type=user_path, metavar="FILE", help="test samples")
     parser.add_argument("--task", choices=TASKS, help="by default what the columns propose")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="config to write; by default named as the table")
+    parser.add_argument("--out", type=user_path, metavar="FILE", help="config to write; by default named as the table")
     parser.add_argument("--force", action="store_true", help="replace an existing config")
     return parser

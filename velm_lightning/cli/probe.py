@@ -14,9 +14,8 @@ from velm_lightning.io.atomic import write_atomic
 from velm_lightning.tracking.run_names import find_checkpoint, find_run
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from velm_lightning.inspection.probe import Probe
+    from velm_lightning.io.terminal import Console
 
 
 def save(result: Probe, folder: Path) -> None:
@@ -28,11 +27,10 @@ def save(result: Probe, folder: Path) -> None:
 
 def show(result: Probe, console: Console) -> None:
     """Print a table with one row per modality; the name of the split is never read as rich markup."""
-    from rich.table import Table
-    from rich.text import Text
+    from velm_lightning.io.terminal import Table
 
     title = f"score on {result.samples} samples of {result.split}: {result.score:.4f}"
-    table = Table(title=Text(title), title_justify="left")
+    table = Table(title=title, title_justify="left")
     shares = (f"{share:.0%} missing" for share in result.shares[1:])
     for name in ("", "shuffled", "costs", "share of the score", *shares):
         table.add_column(name, justify="right" if name else "left", no_wrap=name == "shuffled")
@@ -79,11 +77,11 @@ def main(words: Sequence[str]) -> int:
     checkpoints = [find_checkpoint(name) for name in options.run]
     folders = [find_run(checkpoint) for checkpoint in checkpoints]  # whose config.yaml names the data
     import torch
-    from rich.console import Console
 
     from velm_lightning.cli.data import data_of
     from velm_lightning.fusion import Fusion
     from velm_lightning.inspection.probe import probe
+    from velm_lightning.io.terminal import Console
 
     for checkpoint, folder in zip(checkpoints, folders, strict=True):
         model = Fusion.load_from_checkpoint(checkpoint, allow=options.allow)

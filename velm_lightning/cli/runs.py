@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from velm_lightning.errors import InputError
+from velm_lightning.io.paths import user_path
 from velm_lightning.tracking.run import Run
 from velm_lightning.tracking.run_names import read_record, run_folders
 
@@ -127,7 +128,7 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
         "says running, but no process uses the run.",
     )
     parser.add_argument("experiment", nargs="?", help="list only the runs of this experiment")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of all runs (runs)")
+    parser.add_argument("--runs", type=user_path, default=Path("runs"), metavar="DIR", help="folder of all runs (runs)")
     parser.add_argument("--prune", action="store_true", help="remove unfinished runs, after a confirmation")
     parser.add_argument("--yes", action="store_true", help="with --prune: remove them without asking")
     options = parser.parse_args(list(words)[1:])

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from velm_lightning.cli.start.hints import no_file
 from velm_lightning.errors import InputError
+from velm_lightning.io.paths import user_path
 
 if TYPE_CHECKING:
     from velm_lightning.inspection.caption_scores import Scored
@@ -22,10 +22,9 @@ def main(words: Sequence[str]) -> int:
         raise InputError(f"velm score: {no_file(missing)}")
     if (options.clip is None) != (options.images is None):
         raise InputError("--clip and --images must be given together: the model, and the folder of its images")
-    from rich.console import Console
-
     from velm_lightning.data.result_files import is_text, read_references, read_results, write, write_results
     from velm_lightning.inspection.caption_scores import score
+    from velm_lightning.io.terminal import Console
     from velm_lightning.metrics.clip import Clip
 
     results = read_results(options.results)
@@ -64,8 +63,8 @@ def _parser() -> argparse.ArgumentParser:
         'are COCO results ([{"image_id": 42, "caption": "…"}]), predictions/<split>.jsonl of a run with '
         "their references, or plain text with one caption per line; then the references are such files, too.",
     )
-    parser.add_argument("results", type=Path, metavar="RESULTS")
-    files: dict[str, Any] = {"type": Path, "metavar": "FILE"}
+    parser.add_argument("results", type=user_path, metavar="RESULTS")
+    files: dict[str, Any] = {"type": user_path, "metavar": "FILE"}
     several: dict[str, Any] = {**files, "action": "append"}
     parser.add_argument("--references", **several, help="captions of COCO or Karpathy, or text; may be repeated")
     parser.add_argument("--training", **several, help="training captions, to count how many are repeated verbatim")
@@ -74,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--clip", metavar="NAME", help="also compute CLIPScore and RefCLIPScore: hub name or folder of a CLIP model"
     )
-    parser.add_argument("--images", type=Path, metavar="DIR", help="folder of the images for --clip")
+    parser.add_argument("--images", type=user_path, metavar="DIR", help="folder of the images for --clip")
     parser.add_argument("--json", **files, help="write the scores")
     parser.add_argument("--coco", **files, help="write RESULTS as COCO results, for an evaluation server")
     return parser

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from velm_lightning.errors import InputError
+from velm_lightning.io.paths import user_path
 from velm_lightning.tracking.run_names import find_checkpoint
 
 if TYPE_CHECKING:
@@ -54,11 +55,11 @@ def main(words: Sequence[str]) -> int:
         "later searches, with any text, read the vectors from disk and encode only new and changed images.",
     )
     parser.add_argument("run", help="a run that was trained on retrieval: its folder or id, a .ckpt file, or `latest`")
-    parser.add_argument("--images", type=Path, required=True, help="a folder of images, searched recursively")
+    parser.add_argument("--images", type=user_path, required=True, help="a folder of images, searched recursively")
     parser.add_argument("--text", required=True, help="the text to search for")
     parser.add_argument("--top", type=int, default=5, help="number of images to print (5)")
-    parser.add_argument("--sheet", type=Path, help="also draw the images into this file")
-    parser.add_argument("--cache", type=Path, help="folder of the cached vectors")
+    parser.add_argument("--sheet", type=user_path, help="also draw the images into this file")
+    parser.add_argument("--cache", type=user_path, help="folder of the cached vectors")
     parser.add_argument(
         "--approximate",
         action="store_true",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from velm_lightning.errors import InputError
+from velm_lightning.io.paths import user_path
 
 
 def main(words: Sequence[str]) -> int:
@@ -98,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Run a sweep file in W&B's format: with a W&B login on W&B's server, else with Optuna and SQLite. "
         "The same command continues a sweep that was stopped or killed.",
     )
-    parser.add_argument("file", type=Path, metavar="FILE", help="a sweep file, e.g. sweeps/vqa_fusion.yaml")
+    parser.add_argument("file", type=user_path, metavar="FILE", help="a sweep file, e.g. sweeps/vqa_fusion.yaml")
     parser.add_argument(
         "--engine", choices=["auto", "optuna", "wandb"], default="auto", help="optimiser that chooses the trials"
     )
@@ -109,6 +110,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--dry", action="store_true", help="print the commands; run nothing")
     parser.add_argument("--storage", help="Optuna's storage for several machines: a database URL, or a journal file")
-    parser.add_argument("--folder", type=Path, default=Path("runs") / "sweeps", help="folder of the sweeps")
+    parser.add_argument("--folder", type=user_path, default=Path("runs") / "sweeps", help="folder of the sweeps")
     parser.add_argument("--project", help="W&B project")
     return parser

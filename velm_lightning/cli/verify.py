@@ -9,21 +9,19 @@ from typing import TYPE_CHECKING
 from velm_lightning.tracking.run_names import find_run
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from velm_lightning.inspection.verify import Figure
+    from velm_lightning.io.terminal import Console
 
 
 def show(title: str, figures: Sequence[Figure], console: Console) -> None:
-    """Print a table with one row per figure; names are printed as they are, never read as rich markup."""
-    from rich.table import Table
-    from rich.text import Text
+    """Print a table with one row per figure."""
+    from velm_lightning.io.terminal import Table, Text
 
-    table = Table("split", "figure", "reported", "computed", "", title=Text(title), title_justify="left")
+    table = Table("split", "figure", "reported", "computed", "", title=title, title_justify="left")
     for figure in figures:
-        verdict = Text("agrees") if figure.agrees else Text("differs", style="bold red")
+        verdict = "agrees" if figure.agrees else Text("differs", style="bold red")
         numbers = (f"{value:.10g}" for value in (figure.reported, figure.computed))
-        table.add_row(Text(figure.split), Text(figure.name), *numbers, verdict)
+        table.add_row(figure.split, figure.name, *numbers, verdict)
     console.print(table)
 
 
@@ -41,9 +39,8 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--allow", nargs="*", default=[], help="further packages whose classes a run may name")
     options = parser.parse_args(list(words)[1:])
     folders = [find_run(name) for name in options.run]
-    from rich.console import Console
-
     from velm_lightning.inspection.verify import verify
+    from velm_lightning.io.terminal import Console
 
     wrong = 0
     for folder in folders:

@@ -12,10 +12,10 @@ import numpy as np
 from velm_lightning.compare.budgets import expected_best
 from velm_lightning.compare.grouping import Method, data_mark, methods, short_names
 from velm_lightning.compare.measures import COUNTS, Metric, Tested, metric_of, tested_figure
-from velm_lightning.compare.modality_reliance import COSTS, modality_reliance
+from velm_lightning.compare.modality_reliance import modality_reliance
 from velm_lightning.compare.notes import notes_on
 from velm_lightning.compare.pairs import Family, Pair, all_pairs, chosen
-from velm_lightning.compare.reading import RunFolder, Scores, SkippedRun
+from velm_lightning.compare.reading import COSTS, RunFolder, Scores, SkippedRun
 from velm_lightning.compare.result import Result, mean
 from velm_lightning.compare.statistics import Interval, Table, image_interval, seed_interval
 from velm_lightning.errors import InputError

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from velm_lightning.compare.budgets import pareto
 from velm_lightning.compare.comparison import Comparison
 from velm_lightning.compare.curves import curves
-from velm_lightning.compare.modality_reliance import COSTS
 from velm_lightning.compare.panel import MOST_LINES, Panel, colours_of, dashes_of, finite, label, layout_of, safe
 from velm_lightning.compare.parallel import parallel
+from velm_lightning.compare.reading import COSTS
 from velm_lightning.compare.tables import OR_IMAGES
 
 

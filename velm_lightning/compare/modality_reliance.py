@@ -12,17 +12,6 @@ from velm_lightning.compare.reading import RunFolder
 from velm_lightning.compare.statistics import Interval, seed_interval
 from velm_lightning.errors import InputError
 
-COSTS = {
-    "parameters": "parameters",
-    "training_flops_per_sample": "training FLOPs",
-    "inference_flops_per_sample": "inference FLOPs",
-    "samples_per_second": "samples/s",
-    "peak_memory_mib": "peak MiB",
-    "device_minutes": "minutes",
-    "kwh": "kWh",
-    "price": "price",
-}
-
 
 class ModalityReliance(NamedTuple):
     """How much the score of a method depends on a modality.

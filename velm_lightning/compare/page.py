@@ -11,7 +11,7 @@ from typing import Any
 from velm_lightning.compare.comparison import Comparison
 from velm_lightning.compare.figures import panels
 from velm_lightning.compare.grouping import format_setting, short_names
-from velm_lightning.compare.modality_reliance import COSTS
+from velm_lightning.compare.reading import COSTS
 from velm_lightning.compare.tables import sheets
 from velm_lightning.errors import InputError
 
@@ -101,10 +101,11 @@ def gallery(comparison: Comparison) -> dict[str, Any] | None:
     samples: dict[str, dict[str, Any]] = {}
     for run in runs:
         for row in run.rows(comparison.split):
-            if row.get("image") in pictures:
-                shared = {name: row[name] for name in ("prompt", "references", "group", "image")}
+            if (row.get("image") or "") in pictures:
+                shared = {name: row.get(name) or "" for name in ("prompt", "group", "image")}
+                shared["references"] = list(row.get("references") or ())
                 predictions = samples.setdefault(row["key"], shared | {"predictions": []})["predictions"]
-                predictions.append([row["prediction"], row["score"], row["confidence"]])
+                predictions.append([row.get("prediction", ""), row["score"], row.get("confidence")])
     scores = [score for sample in samples.values() for _, score, _ in sample["predictions"] if score is not None]
     graded = max(scores, default=0.0) > 1
     return {

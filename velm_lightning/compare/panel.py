@@ -49,10 +49,10 @@ def label(result: Result, comparison: Comparison) -> str:
 
 
 def layout_of(x: str = "", y: str = "", **more: Any) -> Figure:
-    """Return a layout with titles of the axes and further entries."""
+    """Return a layout with titles of the axes, which are shown as plain text, and further entries."""
     axes: Figure = {
-        "xaxis": {"title": {"text": x}, "automargin": True},
-        "yaxis": {"title": {"text": y}, "automargin": True, "ticklabelstandoff": 6},
+        "xaxis": {"title": {"text": safe(x)}, "automargin": True},
+        "yaxis": {"title": {"text": safe(y)}, "automargin": True, "ticklabelstandoff": 6},
     }
     return axes | {"margin": {"l": 60, "r": 20, "t": 20, "b": 50}, "hovermode": "closest", **more}
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from velm_lightning.compare.comparison import Comparison, settings_of
 from velm_lightning.compare.grouping import format_setting
-from velm_lightning.compare.modality_reliance import COSTS
 from velm_lightning.compare.panel import Panel, layout_of, safe
+from velm_lightning.compare.reading import COSTS
 from velm_lightning.compare.tables import short
 
 

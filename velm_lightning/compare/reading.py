@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,9 +15,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from velm_lightning.errors import InputError
+from velm_lightning.io.files import show
+from velm_lightning.io.plain import LARGEST, check_plain, number_of, text_of
 from velm_lightning.io.yaml_files import load_yaml
 
 MISSING = float("nan")
+COSTS = {
+    "parameters": "parameters",
+    "training_flops_per_sample": "training FLOPs",
+    "inference_flops_per_sample": "inference FLOPs",
+    "samples_per_second": "samples/s",
+    "peak_memory_mib": "peak MiB",
+    "device_minutes": "minutes",
+    "kwh": "kWh",
+    "price": "price",
+}
+"""Costs of a run: their names in ``run.json`` and in tables."""
 
 
 class Scores(NamedTuple):
@@ -27,7 +41,7 @@ class Scores(NamedTuple):
         images: N names of images; the key of the sample if the file names none.
         groups: N names of groups.
         values: (N,) scores.
-        losses: (N,) losses, NaN for samples without one.
+        losses: (N,) losses, NaN for samples without a finite one.
         predictions: N predictions.
         references: N tuples of references.
     """
@@ -73,7 +87,10 @@ class RunFolder:
             raise InputError("it was not evaluated: run.json has no scores")
         if not isinstance(scores, dict) or not all(isinstance(figures, dict) for figures in scores.values()):
             raise InputError("`scores` in run.json must be a mapping from splits to figures")
-        self.config = dict(flat(read_yaml(folder / "config.yaml")))
+        _check_record(self.record)
+        settings = read_yaml(folder / "config.yaml")
+        check_plain(settings, "config.yaml")
+        self.config = dict(flat(settings))
         if not self._class_path:
             raise InputError("neither config.yaml nor run.json names the class of its model (model.class_path)")
 
@@ -105,8 +122,7 @@ class RunFolder:
 
     def figure(self, split: str, name: str = "score") -> float:
         """Return a figure of a split, or NaN if there is none."""
-        value = (self.record["scores"].get(split) or {}).get(name)
-        return float(value) if isinstance(value, (int, float)) else MISSING
+        return number_of((self.record["scores"].get(split) or {}).get(name))
 
     @property
     def monitored(self) -> tuple[str, bool]:
@@ -126,33 +142,35 @@ class RunFolder:
 
     def cost(self, name: str) -> float:
         """Return a number of the record, or NaN if there is none."""
-        value = self.record.get(name)
-        return float(value) if isinstance(value, (int, float)) else MISSING
+        return number_of(self.record.get(name))
 
     @cached_property
     def curves(self) -> dict[str, tuple[list[float], list[float]]]:
-        """The steps and values of all logged metrics."""
-        curves: dict[str, tuple[list[float], list[float]]] = {}
-        path = self.folder / "metrics.csv"
-        if path.is_file():
-            with path.open(encoding="utf-8", newline="") as file:
-                for row in csv.DictReader(file):
-                    step = float(row.pop("step"))
-                    for name, value in row.items():
-                        if value:
-                            steps, values = curves.setdefault(name, ([], []))
-                            steps.append(step)
-                            values.append(float(value))
-        return curves
+        """The steps and values of all logged metrics; empty if there is no ``metrics.csv``.
+
+        Raises:
+            InputError: If the file cannot be read.
+        """
+        try:
+            return _curves(text_of(self.folder / "metrics.csv"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
+            raise InputError(f"metrics.csv cannot be read: {error}") from error
 
     @cached_property
     def probe(self) -> dict[str, Any]:
-        """The results of ``velm probe``; empty if there are none, or another version wrote them."""
+        """The results of ``velm probe``; empty if there are none, or they are incomplete."""
         try:
             probe = read_json(self.folder / "probe.json")
-        except InputError:
+            shares = [float(share) for share in probe["shares"]]
+            for modality, shuffled in probe["shuffled"].items():
+                numbers = [shuffled["cost"], shuffled["perceptual"], *probe["missing"][modality]]
+                if len(numbers) != 2 + len(shares) or not all(abs(float(number)) < LARGEST for number in numbers):
+                    return {}
+            return probe | {"shares": shares, "split": str(probe["split"])}
+        except (InputError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
             return {}
-        return probe if {"split", "shuffled", "shares", "missing"} <= probe.keys() else {}
 
     def rows(self, split: str) -> list[dict[str, Any]]:
         """Return the prediction rows of a split.
@@ -160,14 +178,23 @@ class RunFolder:
         Raises:
             InputError: If the file is missing or incomplete.
         """
-        path = self.folder / "predictions" / f"{split}.jsonl"
         try:
-            lines = filter(None, path.read_text("utf-8").split("\n"))  # a prediction may contain other line ends
-            rows: list[dict[str, Any]] = json.loads(f"[{','.join(lines)}]")
+            return self._lines(f"{split}.jsonl")
         except FileNotFoundError:
             raise InputError(f"it has no predictions/{split}.jsonl") from None
-        except (OSError, ValueError) as error:
-            raise InputError(f"predictions/{split}.jsonl cannot be read: {error}") from error
+
+    def _lines(self, name: str) -> list[dict[str, Any]]:
+        """Return the objects of a file of JSON lines in ``predictions``."""
+        try:
+            text = text_of(self.folder / "predictions" / name)
+            lines = filter(None, text.split("\n"))  # a prediction may contain other line ends
+            rows: list[dict[str, Any]] = json.loads(f"[{','.join(lines)}]")
+        except FileNotFoundError:
+            raise
+        except (OSError, ValueError, RecursionError) as error:
+            raise InputError(f"predictions/{name} cannot be read: {error}") from error
+        if not all(isinstance(row, dict) for row in rows):
+            raise InputError(f"predictions/{name} cannot be read: it has lines that are not JSON objects")
         return rows
 
     def scores(self, split: str) -> Scores:
@@ -182,27 +209,100 @@ class RunFolder:
         if len(rows) != expected:
             raise InputError(f"predictions/{split}.jsonl has {len(rows)} rows, {expected} samples were evaluated")
         try:
+            for row in rows:
+                _text(row["key"])
+                _text(row.get("image") or "")
             scored = [row for row in rows if row["score"] is not None]
-            if not np.all(np.isfinite([row["score"] for row in scored])):
+            if not np.all(np.abs([row["score"] for row in scored]) <= LARGEST):
                 raise InputError(f"predictions/{split}.jsonl has scores that are not finite")
             return Scores(
-                keys=tuple(row["key"] for row in scored),
-                images=tuple(row.get("image") or row["key"] for row in scored),
-                groups=tuple(row.get("group") or "" for row in scored),
+                keys=tuple(_text(row["key"]) for row in scored),
+                images=tuple(_text(row.get("image") or row["key"]) for row in scored),
+                groups=tuple(_text(row.get("group") or "") for row in scored),
                 values=np.array([row["score"] for row in scored], float),
-                losses=np.array([row.get("loss") for row in scored], float),  # null becomes NaN
-                predictions=tuple(str(row.get("prediction", "")) for row in scored),
-                references=tuple(tuple(map(str, row.get("references") or ())) for row in scored),
+                losses=np.array([number_of(row.get("loss")) for row in scored], float),
+                predictions=tuple(_text(str(row.get("prediction", ""))) for row in scored),
+                references=tuple(tuple(_text(str(text)) for text in row.get("references") or ()) for row in scored),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise InputError(f"predictions/{split}.jsonl has rows that are not predictions: {error}") from error
 
     def thumbnails(self, split: str) -> dict[str, str]:
-        """Return the thumbnails as JPEG in base64, by the name of the image."""
-        path = self.folder / "predictions" / f"{split}.pictures.jsonl"
-        if not path.is_file():
+        """Return the thumbnails as JPEG in base64, by the name of the image; empty if there are none.
+
+        Raises:
+            InputError: If the file cannot be read.
+        """
+        name = f"{split}.pictures.jsonl"
+        try:
+            return {_text(row["image"]): _text(row["jpeg"]) for row in self._lines(name)}
+        except FileNotFoundError:
             return {}
-        return {row["image"]: row["jpeg"] for row in map(json.loads, path.read_text("utf-8").splitlines())}
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"predictions/{name} has rows that are not thumbnails: {error}") from error
+
+    def check_drawn(self) -> None:
+        """Check the files that only a dashboard shows: curves and thumbnails.
+
+        Raises:
+            InputError: If one of them cannot be read.
+        """
+        _ = self.curves
+        for split in self.record["scores"]:
+            self.thumbnails(split)
+
+
+def _curves(text: str) -> dict[str, tuple[list[float], list[float]]]:
+    """Return the steps and values of the columns of ``metrics.csv``."""
+    curves: dict[str, tuple[list[float], list[float]]] = {}
+    for row in csv.DictReader(io.StringIO(text, newline=""), strict=True):
+        step = number_of(row.pop("step"))
+        for name, value in row.items():
+            if value:
+                steps, values = curves.setdefault(_text(name), ([], []))
+                steps.append(step)
+                values.append(number_of(value))
+    return curves
+
+
+def _text(value: Any) -> str:
+    """Return a value that must be a text that can be printed."""
+    if not isinstance(value, str):
+        raise TypeError(f"{show(value)} is not a text")
+    value.encode()  # raises a ValueError for half of a pair of surrogates
+    return value
+
+
+def _check_record(record: Mapping[str, Any]) -> None:
+    """Check the types of the entries of ``run.json`` that a comparison uses; entries may be missing."""
+    check_plain(record, "run.json")
+    for split, figures in _mapping(record, "scores").items():
+        for name, value in _mapping({split: figures}, split).items():
+            _expect(value is None or _is_number(value), f"scores.{split}.{name}", value, "a number")
+    for name in (*COSTS, "steps"):
+        value = record.get(name)
+        _expect(value is None or _is_number(value), name, value, "a number")
+    _expect(isinstance(record.get("seed", 0), int), "seed", record.get("seed"), "a whole number")
+    _expect(isinstance(record.get("modalities", []), list), "modalities", record.get("modalities"), "a list")
+    for split, floors in _mapping(record, "floors").items():
+        for name, floor in _mapping({split: floors}, split).items():
+            answer = floor.get("answer", "") if isinstance(floor, Mapping) else ""
+            _expect(isinstance(answer, str), f"floors.{split}.{name}.answer", answer, "a text")
+
+
+def _mapping(entries: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = entries.get(name)
+    _expect(value is None or isinstance(value, Mapping), name, value, "a mapping")
+    return value or {}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float))
+
+
+def _expect(valid: bool, name: str, value: Any, expected: str) -> None:
+    if not valid:
+        raise InputError(f"`{name}` in run.json is {show(value)}, expected {expected}")
 
 
 class SkippedRun(NamedTuple):
@@ -212,10 +312,14 @@ class SkippedRun(NamedTuple):
     why: str
 
 
-def read_runs(places: Sequence[Path]) -> tuple[list[RunFolder], list[SkippedRun]]:
+def read_runs(places: Sequence[Path], drawn: bool = False) -> tuple[list[RunFolder], list[SkippedRun]]:
     """Read the runs in ``places``: run folders, experiments, or folders of experiments.
 
     If several runs have the same configuration and seed, the latest is kept.
+
+    Args:
+        places: the folders.
+        drawn: whether the files that only a dashboard shows must be readable, too.
 
     Raises:
         InputError: If a place does not exist or holds no runs.
@@ -224,7 +328,10 @@ def read_runs(places: Sequence[Path]) -> tuple[list[RunFolder], list[SkippedRun]
     left: list[SkippedRun] = []
     for folder in dict.fromkeys(run_folder for place in places for run_folder in _folders(place)):
         try:
-            runs.append(RunFolder(folder))
+            run = RunFolder(folder)
+            if drawn:
+                run.check_drawn()
+            runs.append(run)
         except InputError as error:
             left.append(SkippedRun(folder, str(error)))
     latest: dict[str, RunFolder] = {}
@@ -239,7 +346,11 @@ def read_runs(places: Sequence[Path]) -> tuple[list[RunFolder], list[SkippedRun]
 
 
 def _folders(place: Path) -> Iterator[Path]:
-    if (place / "run.json").exists() or (place / "config.yaml").exists():
+    try:
+        is_run = (place / "run.json").exists() or (place / "config.yaml").exists()
+    except OSError as error:  # no permission, or a name that is too long
+        raise InputError(f"{place} cannot be read ({error.strerror}): name a folder of a run or of runs") from error
+    if is_run:
         yield place
         return
     if not place.is_dir():
@@ -343,10 +454,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def _parsed(path: Path, parse: Any, fault: type[Exception]) -> Any:
     try:
-        return parse(path.read_text("utf-8"))
+        return parse(text_of(path))
     except FileNotFoundError:
         raise InputError(f"it has no {path.name}") from None
-    except (OSError, UnicodeDecodeError, fault) as error:
+    except (OSError, ValueError, RecursionError, fault) as error:
         raise InputError(f"{path.name} cannot be read: {' '.join(str(error).split())}") from error
 
 

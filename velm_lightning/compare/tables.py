@@ -7,17 +7,14 @@ import io
 import math
 import re
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from typing import Any, NamedTuple
 
 from velm_lightning.compare.comparison import Comparison, points
-from velm_lightning.compare.modality_reliance import COSTS
 from velm_lightning.compare.pairs import Pair
+from velm_lightning.compare.reading import COSTS
 from velm_lightning.compare.result import Result
 from velm_lightning.compare.statistics import Interval
+from velm_lightning.io.terminal import Console, Table, Text
 
 
 class Sheet(NamedTuple):
@@ -201,9 +198,9 @@ def print_tables(comparison: Comparison, console: Console) -> None:
     for sheet in (part for whole in sheets(comparison) for part in narrow(whole, console.width)):
         table = Table(title=sheet.title, title_justify="left")
         for place, name in enumerate(sheet.head):
-            table.add_column(Text(name), justify="left" if place < sheet.words else "right", overflow="fold")
+            table.add_column(name, justify="left" if place < sheet.words else "right", overflow="fold")
         for row in sheet.rows:
-            table.add_row(*map(Text, row))
+            table.add_row(*row)
         console.print(table)
         if sheet.caption:
             console.print(Text(sheet.caption, style="dim"))
@@ -244,7 +241,7 @@ def markdown(comparison: Comparison) -> str:
     """Return the tables and notes as Markdown."""
     parts = []
     for sheet in sheets(comparison):
-        parts.append(f"**{sheet.title}**\n")
+        parts.append(f"**{_for_markdown(sheet.title)}**\n")
         rule = ["---" if place < sheet.words else "---:" for place in range(len(sheet.head))]
         parts += ["| " + " | ".join(map(_for_markdown, row)) + " |" for row in (sheet.head, rule, *sheet.rows)]
         parts += ["", *([_for_markdown(sheet.caption), ""] if sheet.caption else [])]
@@ -254,7 +251,16 @@ def markdown(comparison: Comparison) -> str:
 
 
 def _for_markdown(text: str) -> str:
-    return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", text).replace("\n", " ") if not re.fullmatch(r"-+:?", text) else text
+    """Return a text without markup, on one line; addresses and ``@names`` do not become links or mentions."""
+    if re.fullmatch(r"-+:?", text):
+        return text
+    text = re.sub(r"&(?=#?\w+;)", "&amp;", _one_line(text))
+    escaped = re.sub(r"([\\|`*_<>\[\]])", r"\\\1", text)
+    return re.sub(r"(?i):(?=//)|(?<=www)\.|@", lambda sign: f"&#{ord(sign[0])};", escaped)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.splitlines())
 
 
 def latex(comparison: Comparison) -> str:
@@ -264,9 +270,9 @@ def latex(comparison: Comparison) -> str:
 
 def _tabular(sheet: Sheet) -> Iterator[str]:
     columns = "".join("l" if place < sheet.words else "r" for place in range(len(sheet.head)))
-    yield f"% {sheet.title}"
+    yield f"% {_one_line(sheet.title)}"
     if sheet.caption:
-        yield f"% {sheet.caption}"
+        yield f"% {_one_line(sheet.caption)}"
     yield rf"\begin{{tabular}}{{{columns}}}"
     yield r"\toprule"
     yield " & ".join(map(_for_latex, sheet.head)) + r" \\"
@@ -284,11 +290,14 @@ _LATEX = {
 
 
 def _for_latex(text: str) -> str:
-    return "".join(_LATEX.get(sign, sign) for sign in text.replace("\n", " "))
+    return "".join(_LATEX.get(sign, sign) for sign in _one_line(text))
 
 
 def table_of_runs(comparison: Comparison) -> str:
-    """Return CSV with one line per run in full precision: method, settings, costs and all figures of all splits."""
+    """Return CSV with one line per run in full precision: method, settings, costs and all figures of all splits.
+
+    A text that a spreadsheet would evaluate as a formula begins with an apostrophe.
+    """
     keys = list(dict.fromkeys(key for result in comparison.results for key in result.method.settings))
     rows = []
     for result in comparison.results:
@@ -300,7 +309,19 @@ def table_of_runs(comparison: Comparison) -> str:
                 row |= {f"{split}/{name}": value for name, value in figures.items()}
             rows.append(row)
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(_for_csv, names))
+    writer.writerows([_for_csv(row.get(name, "")) for name in names] for row in rows)
     return text.getvalue()
+
+
+def _for_csv(value: Any) -> Any:
+    """Return a cell that no spreadsheet evaluates; numbers stay numbers."""
+    text = str(value)
+    if not text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) or isinstance(value, int | float) or _NUMBER(text):
+        return value
+    return f"'{text}"
+
+
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:inf|nan)").fullmatch

@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.console import Console
-from rich.table import Table
-
 from velm_lightning.data.images.decode import read_image
 from velm_lightning.data.images.folder import pictures_in
 from velm_lightning.io.files import show
+from velm_lightning.io.terminal import Console, Table
 from velm_lightning.metrics.captions import NAMES, score_captions
 from velm_lightning.metrics.clip import Clip, clip_score
 from velm_lightning.metrics.meteor import meteor_modules, meteor_name, meteor_score

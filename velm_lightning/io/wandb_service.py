@@ -5,8 +5,10 @@ from __future__ import annotations
 import netrc
 import os
 import sys
+import tempfile
 import threading
 from contextlib import suppress
+from typing import Any
 from urllib.parse import urlparse
 
 SECONDS = 5
@@ -32,7 +34,7 @@ def _has_key_in_netrc() -> bool:
         return False
 
 
-def end_service(seconds: float = SECONDS, code: int = 0) -> None:
+def end_service(seconds: float = SECONDS, code: int | None = None) -> None:
     """End W&B's service; if it does not end in time, it ends with this process.
 
     The client waits for its service without a limit. A service (wandb 0.31) that answers an abandoned request while
@@ -40,7 +42,8 @@ def end_service(seconds: float = SECONDS, code: int = 0) -> None:
 
     Args:
         seconds: Time limit.
-        code: Exit code of this process.
+        code: Exit code of this process if it is about to end by ``os._exit``; then W&B's temporary folders are
+            removed, too, which a normal exit does. None if the process goes on.
     """
     wandb = sys.modules.get("wandb")
     if wandb is None:
@@ -48,8 +51,23 @@ def end_service(seconds: float = SECONDS, code: int = 0) -> None:
 
     def end() -> None:
         with suppress(SystemExit):  # with the service's own exit code
-            wandb.teardown(exit_code=code)
+            wandb.teardown(exit_code=code or 0)
 
     ending = threading.Thread(target=end, daemon=True)
     ending.start()
     ending.join(seconds)
+    if code is not None:
+        _remove_temporary_folders()
+
+
+def _remove_temporary_folders() -> None:
+    for module, *names in (("wandb.sdk.data_types._private", "MEDIA_TMP"), (_ARTIFACTS, "Artifact", "_TMP_DIR")):
+        folder: Any = sys.modules.get(module)
+        for name in names:
+            folder = getattr(folder, name, None)
+        if isinstance(folder, tempfile.TemporaryDirectory):
+            with suppress(OSError):
+                folder.cleanup()
+
+
+_ARTIFACTS = "wandb.sdk.artifacts.artifact"

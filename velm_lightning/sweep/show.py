@@ -8,10 +8,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Column, Table
-from rich.text import Text
-
+from velm_lightning.io.terminal import Console, Table
 from velm_lightning.sweep.parameter import Parameter
 from velm_lightning.sweep.spec import Config, Spec
 
@@ -57,24 +54,25 @@ def show(study: Any) -> bool:
     trials = best(study.trials(), spec.maximize)
     searched = [parameter.key for parameter in spec.parameters if len(parameter.values) != 1]
     heads = ["trial", "state", spec.metric, *map(_short, searched), "run"]
-    columns = [Column(head, overflow="fold") for head in heads]  # in 80 columns nothing is cut off
-    table = Table(*columns, title=spec.name, title_justify="left")
+    table = Table(title=spec.name, title_justify="left")
+    for head in heads:
+        table.add_column(head, overflow="fold")  # in 80 columns nothing is cut off
     for trial in trials:
         config: Config = trial.user_attrs.get("config", {})
         value = trial.value if trial.value is not None else next(reversed(trial.intermediate_values.values()), None)
         cells = [_formatted(config.get(key, "")) for key in searched]
         figure = "" if value is None else f"{value:.4f}"
         row = [str(trial.number), trial.state.name.lower(), figure, *cells, str(trial.user_attrs.get("run", ""))]
-        table.add_row(*map(Text, row))
+        table.add_row(*row)
     console = Console()
     console.print(table)
     for trial in trials:
         if "error" in trial.user_attrs:
             last = (trial.user_attrs["error"].splitlines() or [""])[-1]
-            console.print(Text(f"trial {trial.number} failed: {last} (see {study.folder_of(trial) / 'log.txt'})"))
+            console.print(f"trial {trial.number} failed: {last} (see {study.folder_of(trial) / 'log.txt'})")
     for name, share in importances(study).items():
         if name in searched:
-            console.print(Text(f"importance {share:6.1%}  {name}"))
+            console.print(f"importance {share:6.1%}  {name}")
     return any(trial.state == TrialState.COMPLETE for trial in trials)
 
 

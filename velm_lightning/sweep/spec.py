@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -85,7 +86,7 @@ class Spec:
         return [
             replace(
                 self,
-                name=f"{self.name}-{str(value).rpartition('.')[2].lower()}",
+                name=f"{self.name}-{re.sub('[^a-z0-9_-]+', '-', str(value).rpartition('.')[2].lower())}",
                 parameters=tuple(
                     replace(parameter, kind="constant", values=(value,), weights=())
                     if parameter is matches[0]
@@ -157,7 +158,7 @@ def _spec(content: Any, name: str) -> Spec:
     maximize = metric.get("goal", "minimize") == "maximize"
     early, program = _early(content.get("early_terminate")), str(content.get("program", "velm"))
     return Spec(
-        name=str(content.get("name", name)),
+        name=_folder_name(content.get("name", name)),
         method=method,
         metric=metric["name"],
         maximize=maximize,
@@ -170,6 +171,14 @@ def _spec(content: Any, name: str) -> Spec:
 
 
 _GOALS = ("minimize", "maximize")
+
+
+def _folder_name(name: Any) -> str:
+    """Return the name of a sweep, which is that of its folder, if it names one folder."""
+    text = str(name)
+    if text in ("", ".", "..") or Path(text).name != text or not text.isprintable() or "\\" in text:
+        raise InputError(f"name is {text!r}: give one folder name, without / and control characters")
+    return text
 
 
 def _early(settings: Any) -> Early | None:

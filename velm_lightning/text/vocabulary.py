@@ -48,7 +48,7 @@ class Vocabulary(Configurable):
         max_length: int = 64,
         add_eos: bool = True,
     ) -> None:
-        self.tokenizer = Tokenizer.from_str(tokenizer)
+        self.tokenizer = parse_tokenizer(tokenizer)
         self.tokenizer.no_padding()  # which the file of a pretrained model may enable
         self.tokenizer.no_truncation()
         self.tokenizer.encode_special_tokens = (
@@ -110,6 +110,21 @@ class Vocabulary(Configurable):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the arguments, so that loader workers with any start method receive the vocabulary."""
         return type(self), tuple(self._init_args.values())
+
+
+def parse_tokenizer(text: str) -> Tokenizer:
+    """Return the tokeniser of a JSON text.
+
+    Raises:
+        InputError: The text is not that of a Hugging Face ``tokenizers`` tokeniser.
+    """
+    try:
+        return Tokenizer.from_str(text)
+    except Exception as error:  # the library raises `Exception`
+        raise InputError(
+            f"the text of the tokeniser cannot be read ({' '.join(str(error).split())[:200]}): "
+            "give the JSON that Hugging Face `tokenizers` writes"
+        ) from error
 
 
 def train_tokenizer(

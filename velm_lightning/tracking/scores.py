@@ -6,10 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
+from velm_lightning.io.terminal import Console, Table, Text
 from velm_lightning.tasks.floors import label, not_beaten
 from velm_lightning.tasks.rows import WITHOUT_REFERENCES
 from velm_lightning.tracking.run import Run
@@ -17,8 +14,6 @@ from velm_lightning.tracking.run import Run
 
 def print_scores(run: Run, names: Iterable[str] = (), console: Console | None = None) -> None:
     """Print the figures of a run and the score of every group as a table, then notes and warnings.
-
-    Names of figures, groups and answers come from the data and are printed as they are, never read as rich markup.
 
     Args:
         run: the run.
@@ -40,11 +35,11 @@ def _table(run: Run, splits: list[str]) -> Table:
     table = Table()
     table.add_column("figure", overflow="fold")
     for split in splits:
-        table.add_column(Text(f"{split} ({scores[split]['samples']})"), justify="right")
+        table.add_column(f"{split} ({scores[split]['samples']})", justify="right")
 
     def add(name: str, values: Mapping[str, Mapping[str, float]], title: str, style: str | None = None) -> None:
         cells = (values.get(split, {}).get(name) for split in splits)
-        table.add_row(Text(title), *("" if value is None else f"{value:.4f}" for value in cells), style=style)
+        table.add_row(title, *("" if value is None else f"{value:.4f}" for value in cells), style=style)
 
     for name in _names(scores, splits):
         if name not in ("samples", WITHOUT_REFERENCES):

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 
 from velm_lightning.data import Clips, MultimodalData
 from velm_lightning.data.datasets.clips import frames_in, middle_indices
+from velm_lightning.data.images.frames import images_of
 from velm_lightning.types import ImageTransform, InputError
 
 SIDE = 32
@@ -133,6 +135,40 @@ def test_a_cut_video_is_refused(tmp_path):
     whole = (tmp_path / "ball.mkv").read_bytes()
     (tmp_path / "ball.mkv").write_bytes(whole[:200])
     assert "ball.mkv" in refused(tmp_path, row("ball.mkv"))
+
+
+@pytest.mark.parametrize("share", [0.5, 0.8])
+def test_a_video_without_its_last_part_is_refused(tmp_path, share):
+    video_of(tmp_path / "ball.mkv", 60)
+    whole = (tmp_path / "ball.mkv").read_bytes()
+    (tmp_path / "ball.mkv").write_bytes(whole[: int(share * len(whole))])
+    assert "ball.mkv: is cut off after " in refused(tmp_path, row("ball.mkv"))
+
+
+@pytest.mark.parametrize("name", ["list.ffconcat", "list.mp4", "list.m3u8"])
+def test_a_playlist_opens_no_other_file(tmp_path, name):
+    video_of(tmp_path / "ball.mkv", 3)
+    playlist = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nball.mkv\n#EXT-X-ENDLIST\n"
+    (tmp_path / name).write_text(playlist if name.endswith("m3u8") else "ffconcat version 1.0\nfile ball.mkv\n")
+    assert f"{name}: cannot be read as a video (" in refused(tmp_path, row(name))
+
+
+def test_a_name_is_not_a_command_of_ffmpeg(tmp_path, monkeypatch):
+    video_of(tmp_path / "ball.mkv", 3)
+    (tmp_path / "concat:ball.mkv").write_text("no video")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"concat:ball\.mkv: cannot be read as a video"):
+        list(images_of(Path("concat:ball.mkv"), 1))
+
+
+def test_the_size_and_the_length_of_a_video_are_bounded(tmp_path):
+    path = tmp_path / "ball.mkv"
+    video_of(path, 12)
+    with pytest.raises(InputError, match=rf"ball\.mkv: has frames of {SIDE} x {SIDE} pixels, more than 100: reduce it"):
+        list(images_of(path, 1, max_pixels=100))
+    with pytest.raises(InputError, match=r"ball\.mkv: has more than 10 frames"):
+        list(images_of(path, 1, max_frames=10))
+    assert len(list(images_of(path, 2, max_frames=12))) == 2
 
 
 def test_a_check_goes_on_after_a_fault(tmp_path):

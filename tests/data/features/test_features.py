@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import pickle
+import resource
 import shutil
 import signal
 import time
@@ -17,6 +18,7 @@ from PIL import Image
 
 from velm_lightning.cli.commands import main
 from velm_lightning.data import MultimodalData
+from velm_lightning.data.features import extraction
 from velm_lightning.data.features import store as features
 from velm_lightning.data.features.frozen import encoder_key
 from velm_lightning.data.features.shards import open_shard, write_shard
@@ -363,6 +365,31 @@ def test_a_full_disk_is_reported_before_it_is_full(folder, encoder, monkeypatch)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
     with pytest.raises(InputError, match="GB more and 0.0 GB are free.*data.cache"):
         store(folder, files(folder), encoder)
+
+
+@pytest.fixture
+def small_files():
+    """The largest size of a file that this process may write, as on a disk that is almost full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_disk_that_fills_is_one_sentence_and_work_is_kept(folder, encoder, small_files, monkeypatch):
+    write, written = extraction.write_shard, []
+
+    def limited(path, *rest):
+        small_files(10**6 if not written else 100)
+        written.append(path)
+        write(path, *rest)
+
+    monkeypatch.setattr(extraction, "write_shard", limited)
+    with pytest.raises(InputError, match=r"safetensors cannot be written: File too large: free some space"):
+        store(folder, files(folder), encoder)
+    small_files(10**6)
+    monkeypatch.undo()
+    assert not list(folder.rglob("*.part"))
+    assert store(folder, files(folder), encoder).num_computed == COUNT - 4
 
 
 def test_a_folder_that_cannot_be_written_is_named(folder, encoder):

@@ -21,6 +21,16 @@ def test_the_images_of_a_folder_are_its_image_files_in_order(folder):
     assert picture_files(folder) == [folder / name for name in names]
 
 
+def test_virtual_file_systems_are_not_searched(folder, monkeypatch):
+    """As ``/proc`` below ``/``, which holds endless numbers of files, and ones that block."""
+    (folder / "proc" / "1").mkdir(parents=True)
+    (folder / "proc" / "1" / "a.png").touch()
+    (folder / "mounts").write_text(f"/dev/sda {folder} ext4 rw 0 0\nproc {folder}/proc proc rw 0 0\n")
+    assert len(picture_files(folder)) == 4
+    monkeypatch.setattr("velm_lightning.data.images.folder._MOUNTS", folder / "mounts")
+    assert len(picture_files(folder)) == 3
+
+
 @pytest.mark.parametrize(
     ("key", "name"),
     [

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from PIL import Image, ImageOps
 from torch.utils.data import DataLoader
 from torchvision.transforms._presets import ImageClassification
 
+from velm_lightning.data.images import decode
 from velm_lightning.data.images.store import ImageStore, read_image
 from velm_lightning.types import ImageTransform, InputError
 
@@ -348,6 +350,33 @@ def test_it_can_be_sent_to_another_process(folder, mode):
         assert len(state) < 6 * 3 * SIZE * SIZE  # the file is mapped again, not sent
 
 
+# Memory
+
+
+def test_threads_decode_a_bounded_number_of_pixels_at_once(folder, monkeypatch):
+    """Eight threads, each with an image of half the budget or more than it."""
+    monkeypatch.setattr(decode, "_BUDGET", decode.PixelBudget(2 * 40 * 30))
+    lock, now, most, real = threading.Lock(), [0], [0], decode._rgb
+
+    def counted(image):
+        with lock:
+            now[0] += image.width * image.height
+            most[0] = max(most[0], now[0])
+        time.sleep(0.01)
+        with lock:
+            now[0] -= image.width * image.height
+        return real(image)
+
+    monkeypatch.setattr(decode, "_rgb", counted)
+    left_right(size=(100, 90)).save(folder / "large.png")
+    paths = [folder / f"{number}.png" for number in range(6)] * 2 + [folder / "large.png"]
+    with ThreadPoolExecutor(8) as pool:
+        images = list(pool.map(lambda path: read_image(path, SQUASH), paths))
+    assert len(images) == 13
+    assert most[0] <= 100 * 90
+    assert now[0] == 0
+
+
 # The cache on disk
 
 
@@ -372,6 +401,32 @@ def test_a_changed_file_or_geometry_has_another_cache(folder):
     assert len(cached(folder)) == 2
     ImageStore(images, SQUASH._replace(resize="crop"), "disk", folder / "cache", progress=False)
     assert len(cached(folder)) == 3
+
+
+def test_damaged_pixels_are_decoded_again_with_a_message(folder, capsys):
+    images = [folder / f"{number}.png" for number in range(6)]
+    expected = store(folder, images, "disk").fetch(range(6))
+    (cache,) = cached(folder)
+    content = bytearray(cache.read_bytes())
+    content[3 * SIZE * SIZE * 2 + 5] ^= 1  # in the third image
+    cache.write_bytes(content)
+    again = store(folder, images, "disk")
+    assert torch.equal(again.fetch([0, 1]), expected[:2])
+    assert capsys.readouterr().err == ""
+    assert torch.equal(again.fetch(range(6)), expected)
+    assert "the image of " in (told := capsys.readouterr().err)
+    assert "2.png is damaged and decoded again" in told
+    assert torch.equal(pickle.loads(pickle.dumps(again)).fetch([2, 2]), expected[[2, 2]])
+
+
+def test_a_damaged_index_is_built_again(folder):
+    images = [folder / f"{number}.png" for number in range(6)]
+    expected = store(folder, images, "disk").fetch(range(6))
+    (cache,) = cached(folder)
+    whole = cache.read_bytes()
+    cache.write_bytes(whole[:-20] + bytes([whole[-20] ^ 255]) + whole[-19:])
+    assert torch.equal(store(folder, images, "disk").fetch(range(6)), expected)
+    assert cache.read_bytes() == whole
 
 
 def test_a_half_written_cache_is_never_taken_for_a_whole_one(folder):

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
 from velm_lightning.data.checks.report import Problem, Report, SplitStatistics
 from velm_lightning.data.datasets.located import FileDataset, Located
 from velm_lightning.data.images.decode import MAX_PIXELS, read_image
-from velm_lightning.data.images.folder import SUFFIXES
+from velm_lightning.data.images.folder import picture_files
+from velm_lightning.io.terminal import Console
 from velm_lightning.io.threads import threads
 from velm_lightning.types import SPLITS, Dataset, ImageTransform, InputError, Sample
 
@@ -222,6 +222,9 @@ def _unused(dataset: Dataset, users: Iterable[tuple[str, object]]) -> Iterator[s
     if not isinstance(dataset, FileDataset) or not dataset.images.is_dir():
         return
     used = {image for _, image in users}
-    unused = sorted(p for p in dataset.images.rglob("*") if p.suffix.lower() in SUFFIXES and p not in used)
+    folder = dataset.images.resolve()
+    if folder == Path(folder.anchor):
+        return  # the whole disk
+    unused = [path for path in picture_files(dataset.images) if path not in used]
     if unused:
         yield f"{len(unused)} images below {dataset.images} are in no row that can be used; the first is {unused[0]}"

@@ -6,9 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from velm_lightning.io.terminal import Console, Table, Text
 
 SHOWN = 20
 """Default number of printed messages per kind."""
@@ -56,14 +54,14 @@ class Report:
             table = Table("group", *self.splits, title="Samples by group")
             for group, _ in groups.most_common(SHOWN):
                 cells = [f"{figures.groups[group]:,}" for figures in self.splits.values()]
-                table.add_row(Text(group or "(none)"), *cells)
+                table.add_row(group or "(none)", *cells)
             console.print(table)
         for note in self.notes:
-            console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+            console.print(Text(f"note: {note}"), soft_wrap=True)
         for kind, count in Counter(problem.kind for problem in self.problems).items():
             console.print(f"{count} {'problem' if count == 1 else 'problems'} with {kind}:", style="bold red")
             for problem in [item for item in self.problems if item.kind == kind][:shown]:
-                console.print(f"  {problem.message}", markup=False, highlight=False, soft_wrap=True)
+                console.print(Text(f"  {problem.message}"), soft_wrap=True)
             if count > shown:
                 console.print(f"  … and {count - shown} more: --all prints them")
         if self.ok:

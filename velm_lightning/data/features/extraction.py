@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 from filelock import FileLock, Timeout
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
@@ -18,6 +17,7 @@ from velm_lightning.data.features.frozen import FrozenEncoder, device_of, evalua
 from velm_lightning.data.features.shards import is_intact, open_shard, shard_path, write_shard
 from velm_lightning.data.images.decode import read_image
 from velm_lightning.io.digests import digest_of
+from velm_lightning.io.terminal import Console
 from velm_lightning.io.threads import threads
 from velm_lightning.types import InputError
 
@@ -121,6 +121,6 @@ def _bar(progress: bool, message: str) -> Iterator[Progress]:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     if progress and not console.is_terminal:
-        console.print(message, soft_wrap=True, highlight=False)
+        console.print(message, soft_wrap=True)
     with Progress(*columns, console=console, transient=True, disable=not (progress and console.is_terminal)) as bar:
         yield bar

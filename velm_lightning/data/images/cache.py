@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from filelock import FileLock
 from torch import Tensor
 
 from velm_lightning.io.atomic import make_folder, refusal, remove_parts_of, replacing
+from velm_lightning.io.digests import raw
 from velm_lightning.types import ImageTransform
 
-_VERSION = 2  # of the file's layout and the decoding; a new number ignores files on disk
+_VERSION = 3  # of the file's layout and the decoding; a new number ignores files on disk
 
 
 def default_folder() -> Path:
@@ -35,19 +39,43 @@ def cache_key(paths: Sequence[Path], transform: ImageTransform) -> str:
     return digest.hexdigest()[:32]
 
 
-def open_cache(path: Path, count: int, size: int) -> tuple[Tensor, Tensor] | None:
-    """Map a cache: pixels (count, 3, size, size) uint8 and which images could be read (count,) bool.
+class PixelCache(NamedTuple):
+    """The images of a cache file, which processes share.
 
-    Processes share its pages. Returns None if the file is missing or has the wrong length.
+    Attributes:
+        pixels: (count, 3, size, size) uint8, mapped from the file.
+        good: (count,) bool, which images could be read.
+        checksums: (count,) int64, the ``checksum`` of each image when it was written.
     """
-    pixels = count * 3 * size * size
-    if not path.is_file() or path.stat().st_size != pixels + count:
+
+    pixels: Tensor
+    good: Tensor
+    checksums: Tensor
+
+
+def checksum(image: Tensor) -> int:
+    """Return the CRC-32 of the values of an image."""
+    return zlib.crc32(raw(image))
+
+
+def open_cache(path: Path, count: int, size: int) -> PixelCache | None:
+    """Map a cache without reading its pixels.
+
+    Returns None if the file is missing, has the wrong length or a damaged index.
+    """
+    pixels, index = count * 3 * size * size, 5 * count
+    if not path.is_file() or path.stat().st_size != pixels + index + 4:
         return None
-    whole = torch.from_file(str(path), shared=False, size=pixels + count, dtype=torch.uint8)
-    return whole[:pixels].view(count, 3, size, size), whole[pixels:].bool()
+    whole = torch.from_file(str(path), shared=False, size=pixels + index + 4, dtype=torch.uint8)
+    entries = whole[pixels:-4].numpy().tobytes()
+    if zlib.crc32(entries).to_bytes(4, "little") != whole[-4:].numpy().tobytes():
+        return None
+    sums = np.frombuffer(entries, "<u4", offset=count).astype(np.int64)
+    good = torch.tensor(list(entries[:count]), dtype=torch.bool)
+    return PixelCache(whole[:pixels].view(count, 3, size, size), good, torch.from_numpy(sums))
 
 
-def build_cache(path: Path, count: int, size: int, images: Iterable[Tensor | None]) -> tuple[Tensor, Tensor]:
+def build_cache(path: Path, count: int, size: int, images: Iterable[Tensor | None]) -> PixelCache:
     """Return the cache at ``path``, built from ``images`` if it does not exist; a second process waits.
 
     Raises:
@@ -71,14 +99,20 @@ def build_cache(path: Path, count: int, size: int, images: Iterable[Tensor | Non
 
 
 def _write(path: Path, images: Iterable[Tensor | None], blank: bytes) -> None:
-    """Write the pixels, then one byte per image: 1 if it could be read, else 0."""
+    """Write the pixels, the index and the checksum of the index.
+
+    The index has a byte per image, 1 if it could be read, else 0, then four bytes per image, its checksum.
+    """
 
     def rows() -> Iterator[bytes]:
         for image in images:
+            row = blank if image is None else image.contiguous().numpy().tobytes()
             good.append(image is not None)
-            yield blank if image is None else image.contiguous().numpy().tobytes()
+            sums.append(zlib.crc32(row))
+            yield row
 
-    good: list[bool] = []
+    good, sums = list[bool](), list[int]()
     with replacing(path) as file:
         file.writelines(rows())
-        file.write(bytes(good))
+        index = bytes(good) + np.array(sums, "<u4").tobytes()
+        file.write(index + zlib.crc32(index).to_bytes(4, "little"))

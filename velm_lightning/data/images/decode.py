@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -31,6 +35,42 @@ _TURNS = {
     8: Pillow.Transpose.ROTATE_90,
 }  # EXIF orientation -> transposition that undoes it
 _SIDEWAYS = (5, 6, 7, 8)  # those that exchange width and height
+
+
+class PixelBudget:
+    """Bounds the number of pixels that the threads of a process decode at the same time, and so their memory.
+
+    Args:
+        pixels: The bound. An image with more pixels is decoded while no other is.
+    """
+
+    def __init__(self, pixels: int) -> None:
+        self.pixels = pixels
+        self._reset()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._reset)  # the threads of the parent do not exist there
+
+    def _reset(self) -> None:
+        self._free, self._changed = self.pixels, threading.Condition()
+
+    @contextmanager
+    def reserve(self, pixels: int) -> Iterator[None]:
+        """Wait until ``pixels`` may be decoded, and reserve them while the block runs."""
+        pixels = min(pixels, self.pixels)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= pixels)
+            self._free -= pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += pixels
+                self._changed.notify_all()
+
+
+_BUDGET = PixelBudget(MAX_PIXELS)
+# Blocks above 32 MiB are returned to the system when an image is freed; each thread would keep smaller ones.
+Pillow.core.set_block_size(2**26)  # type: ignore[attr-defined]
 
 
 def read_image(image: Path | Tensor, transform: ImageTransform, max_pixels: int = MAX_PIXELS) -> Tensor:
@@ -133,12 +173,14 @@ def _decode(file: BinaryIO, path: Path, transform: ImageTransform, max_pixels: i
             )
         twice = int(2 * transform.size / (transform.crop_ratio if transform.resize == "crop" else 1))
         image.draft("RGB", (twice, twice))  # decodes a large JPEG at 1/2, 1/4 or 1/8, but not below 2 S
-        if not isinstance(image, JpegImageFile):
-            image.load()  # because EXIF data may follow the pixels
-        orientation = _orientation(image)
-        turn = _TURNS.get(orientation)
-        upright = _rgb(image) if turn is None else _rgb(image).transpose(turn)
-        return _fit(upright, transform, (height, width) if orientation in _SIDEWAYS else (width, height))
+        whole = "progressive" in image.info or "progression" in image.info  # holds all coefficients in memory
+        with _BUDGET.reserve(width * height if whole else image.width * image.height):
+            if not isinstance(image, JpegImageFile):
+                image.load()  # because EXIF data may follow the pixels
+            orientation = _orientation(image)
+            turn = _TURNS.get(orientation)
+            upright = _rgb(image) if turn is None else _rgb(image).transpose(turn)
+            return _fit(upright, transform, (height, width) if orientation in _SIDEWAYS else (width, height))
 
 
 def _orientation(image: Pillow.Image) -> int:

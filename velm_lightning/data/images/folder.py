@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -33,12 +34,29 @@ def pictures_in(folder: Path, ids: Iterable[str]) -> dict[str, Path]:
 def picture_files(folder: Path) -> list[Path]:
     """Return the image files of a folder and its subfolders, sorted by name.
 
+    Virtual file systems, such as ``/proc`` below ``/``, are not searched.
+
     Raises:
         InputError: The folder does not exist.
     """
     if not folder.is_dir():
         raise InputError(f"--images {folder}: no such folder")
-    return [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file()]
+    return sorted(path for path in _files(folder) if path.suffix.lower() in SUFFIXES and path.is_file())
+
+
+_MOUNTS = Path("/proc/self/mounts")
+_VIRTUAL = {"proc", "sysfs", "devtmpfs", "devpts", "cgroup", "cgroup2", "debugfs", "tracefs", "securityfs", "autofs"}
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    try:
+        mounts = [line.split() for line in _MOUNTS.read_text("utf-8", "replace").splitlines()]
+    except OSError:  # not Linux
+        mounts = []
+    virtual = {words[1] for words in mounts if len(words) > 2 and words[2] in _VIRTUAL}
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if os.path.abspath(os.path.join(place, name)) not in virtual]
+        yield from (Path(place, name) for name in names)
 
 
 def _names(path: Path) -> Iterator[str]:

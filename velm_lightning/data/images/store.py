@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from velm_lightning.data.images.cache import build_cache, cache_key, default_folder
+from velm_lightning.data.images.cache import build_cache, cache_key, checksum, default_folder
 from velm_lightning.data.images.decode import MAX_PIXELS, is_ready, read_image
 from velm_lightning.io.digests import image_key
+from velm_lightning.io.terminal import Console
 from velm_lightning.io.threads import threads
 from velm_lightning.types import Image, ImageTransform, InputError
 
@@ -23,7 +23,8 @@ __all__ = ["MAX_PIXELS", "ImageStore", "read_image"]
 class ImageStore:
     """The images of a split by sample number: decoded per fetch, once per run, or once for all runs.
 
-    An image that several samples use is kept once. Loader workers share the memory and the file.
+    An image that several samples use is kept once. Loader workers share the memory and the file. A process verifies an
+    image of the file when it reads it for the first time; a damaged one is decoded again from its source.
 
     Args:
         images: Image of every sample: a file, a tensor, or a tuple of frames (all of one length).
@@ -52,6 +53,8 @@ class ImageStore:
         self._sources, self._rows = distinct(images)
         self._pixels, self._good = _one_block(self._sources, transform), torch.empty(0, dtype=torch.bool)
         self._cache: Path | None = None
+        self._checksums = torch.empty(0, dtype=torch.long)
+        self._unchecked = torch.empty(0, dtype=torch.bool)
         if self._pixels is not None:
             self._rows = _places(self._sources, self._pixels)[self._rows]
             self._sources = []
@@ -69,6 +72,7 @@ class ImageStore:
         """
         rows = self._rows[torch.as_tensor(indices, dtype=torch.long)]  # (B,) or (B, T)
         flat = rows.flatten()
+        self._verify(flat)
         if self._pixels is not None and (not len(self._good) or bool(self._good[flat].all())):
             return self._pixels.index_select(0, flat).view(*rows.shape, *self._pixels.shape[1:])
         if not len(flat):
@@ -95,13 +99,26 @@ class ImageStore:
             return self._pixels[row]
         return read_image(self._sources[row], self.transform, self.max_pixels)
 
+    def _verify(self, rows: Tensor) -> None:
+        """Compare the checksums of the rows of the file that this process has not read before."""
+        if self._pixels is None or not len(self._unchecked):
+            return
+        for row in set(rows[self._unchecked[rows]].tolist()):
+            self._unchecked[row] = False
+            if checksum(self._pixels[row]) != self._checksums[row]:
+                self._good[row] = False  # `_read` decodes it
+                Console(stderr=True).print(
+                    f"{self._cache}: the image of {self._sources[row]} is damaged and decoded again: remove the file",
+                    soft_wrap=True,
+                )
+
     def _load(self, mode: str, folder: Path, strict: bool, progress: bool) -> None:
         """Decode every image into memory or into the cache file; unreadable ones are marked."""
         count, size = len(self._sources), self.transform.size
         paths = [source for source in self._sources if isinstance(source, Path)]
         if mode == "disk" and len(paths) == count:
             self._cache = folder / f"{cache_key(paths, self.transform)}.uint8"
-            self._pixels, self._good = build_cache(self._cache, count, size, self._decode_all(progress))
+            self._map(self._decode_all(progress))
         else:
             self._pixels, self._good = torch.empty(count, 3, size, size, dtype=torch.uint8), torch.zeros(count).bool()
             for row, image in enumerate(self._decode_all(progress)):
@@ -114,6 +131,12 @@ class ImageStore:
             except InputError as error:
                 more = f" ({len(bad)} such images; `velm data check` lists them)" if len(bad) > 1 else ""
                 raise InputError(f"{error}{more}") from error
+
+    def _map(self, images: Iterable[Tensor | None]) -> None:
+        assert self._cache is not None, "only a store on disk is mapped"
+        cache = build_cache(self._cache, len(self._sources), self.transform.size, images)
+        self._pixels, self._good, self._checksums = cache
+        self._unchecked = torch.ones(len(self._sources), dtype=torch.bool)
 
     def _decode_all(self, progress: bool) -> Iterator[Tensor | None]:
         """Yield every image in order, decoded by several threads; None for an unreadable one."""
@@ -138,8 +161,7 @@ class ImageStore:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         if self._cache:
-            count, size = len(self._sources), self.transform.size
-            self._pixels, self._good = build_cache(self._cache, count, size, self._decode_all(progress=False))
+            self._map(self._decode_all(progress=False))
 
 
 def distinct(images: Sequence[Image]) -> tuple[list[Path | Tensor], Tensor]:
