@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from rich.console import Console
-from rich.table import Table
+from velm_lightning.bench.interval import Interval
+from velm_lightning.bench.result import Result
 
 T = TypeVar("T")
 
 
-def in_turns(ways: Sequence[Callable[[], T]], turns: int) -> tuple[list[list[float]], list[T]]:
+def in_turns(
+    ways: Sequence[Callable[[], T]], turns: int, clock: Callable[[], float] = time.perf_counter
+) -> tuple[list[list[float]], list[T]]:
     """Time functions in turns, after one turn that warms up.
 
     Args:
         ways: the functions.
         turns: number of timed turns.
+        clock: returns the current time in seconds; by default elapsed time.
 
     Returns:
         The seconds of each function per turn, and the last result of each function.
@@ -28,10 +30,10 @@ def in_turns(ways: Sequence[Callable[[], T]], turns: int) -> tuple[list[list[flo
     for turn in range(turns + 1):
         results = []
         for way, taken in zip(ways, times, strict=True):
-            started = time.perf_counter()
+            started = clock()
             results.append(way())
             if turn:
-                taken.append(time.perf_counter() - started)
+                taken.append(clock() - started)
     return times, results
 
 
@@ -40,17 +42,17 @@ def ratios(slow: Sequence[float], fast: Sequence[float]) -> list[float]:
     return [a / b for a, b in zip(slow, fast, strict=True)]
 
 
-def in_short(values: Sequence[float], digits: int = 2) -> str:
-    """Format the median and the range of values."""
-    middle, least, most = (f"{f(values):.{digits}f}" for f in (statistics.median, min, max))
-    return f"{middle} ({least}-{most})"
+def in_short(values: Sequence[float]) -> Interval:
+    """Return the median of values with its interval."""
+    return Interval.of(values)
 
 
-def show(title: str, rows: Mapping[str, Sequence[float]]) -> None:
-    """Print a table with median, minimum and maximum of each row."""
-    table = Table(title=title)
-    for name in ("", "median", "min", "max"):
-        table.add_column(name, justify="right")
+def summary(title: str, rows: Mapping[str, Sequence[float]]) -> Result:
+    """Return a table with the median of each row, its interval and the number of turns."""
+    result = Result(title, ("", "median", "interval", "turns"))
     for name, values in rows.items():
-        table.add_row(name, *(f"{f(values):.3f}" for f in (statistics.median, min, max)))
-    Console().print(table)
+        middle = Interval.of(values)
+        result.add_row(
+            name, middle, f"{100 * middle.half_width:.1f} %" if middle.half_width < 10 else "range", middle.turns
+        )
+    return result
