@@ -23,11 +23,12 @@ settings.load_profile("repeatable")
 def alone(monkeypatch, tmp_path_factory):
     """Isolate the random state, run id and cache of each test, and hide the user's logins."""
     torch.manual_seed(0)
-    for name in ("VELM_RUN_ID", "WANDB_API_KEY", "WANDB_MODE"):
+    for name in ("VELM_RUN_ID", "VELM_ALLOW", "VELM_ALLOW_NETWORK", "WANDB_API_KEY", "WANDB_MODE"):
         monkeypatch.setenv(name, "")  # recorded, so that monkeypatch removes values that the test sets
         monkeypatch.delenv(name)
     monkeypatch.setenv("NETRC", os.devnull)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "config"))
 
 
 @pytest.fixture

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from velm_lightning.errors import InputError as InputError
+from velm_lightning.io.configurable import RecordsArguments
 
 Image = Path | Tensor | tuple[Path | Tensor, ...]
-"""A file, a uint8 image (3, H, W), or the frames of a clip."""
+"""A file, a uint8 image (3, H, W), the bytes of a file as a uint8 tensor (N,), or the frames of a clip."""
 
 SPLITS = ("train", "val", "test")
 
@@ -27,12 +28,18 @@ class Sample(NamedTuple):
 
     Attributes:
         key: unique and stable within its split; predictions and paired tests are joined by it.
-        image: a file, a uint8 tensor (3, H, W), or the frames of a clip.
+        image: a file, a uint8 tensor (3, H, W), the bytes of a file as a uint8 tensor (N,), or the frames of a clip.
         text: the prompt: a question, a source sentence, a document; empty for captioning.
         target: a sentence to produce, answers with their weights, or None.
         references: answers of annotators, or reference sentences, which predictions are scored against. A sample
             with ``()`` or None is predicted and counted, but has no score.
         group: name of the sample's group, such as its question type, for scores per group; may be empty.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> from pathlib import Path
+        >>> velm.Sample("1", Path("cat.jpg"), "what is it?", {"a cat": 1.0}, ("a cat",)).group
+        ''
     """
 
     key: str
@@ -43,7 +50,7 @@ class Sample(NamedTuple):
     group: str = ""
 
 
-class Dataset(ABC):
+class Dataset(RecordsArguments, ABC):
     """The base of datasets, which the data module reads; one class per file."""
 
     @abstractmethod
@@ -65,6 +72,13 @@ class Tokens(NamedTuple):
         embeddings: (B, N, D) vectors.
         mask: (B, N) bool, False on padding.
         block_ids: (B, N) int64.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> import torch
+        >>> image = velm.Tokens.of_image(torch.zeros(2, 9, 8))
+        >>> image.mask.all().item(), image.block_ids.max().item()
+        (True, 0)
     """
 
     embeddings: Tensor

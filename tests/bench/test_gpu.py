@@ -9,7 +9,7 @@ from velm_lightning.bench.gpu.cases import Case, Table, run_cases, tabulate
 from velm_lightning.bench.gpu.flops import training_flops
 from velm_lightning.bench.gpu.models import models
 from velm_lightning.bench.gpu.peaks import published_peak
-from velm_lightning.fusion import EarlyFusion, InteractiveFusion, LateFusion
+from velm_lightning.bench.gpu.training import FUSIONS
 from velm_lightning.inspection.cost import flops
 
 
@@ -34,7 +34,7 @@ def test_an_unknown_card_or_a_slice_has_no_published_peak(name):
     assert published_peak(name) is None
 
 
-@pytest.mark.parametrize("kind", [EarlyFusion, InteractiveFusion, LateFusion])
+@pytest.mark.parametrize("kind", FUSIONS)
 @pytest.mark.parametrize("pair", [models(small=True).plain, models(small=True).hugging_face], ids=["plain", "hf"])
 def test_the_formula_gives_the_counted_flops(kind, pair):
     counted = flops(pair.build(kind), [pair.batch(2)]).training
@@ -98,6 +98,6 @@ def test_the_whole_command_runs_on_tiny_models(here, tmp_path):
     record = json.loads((tmp_path / "tiny.json").read_text())
     assert len(record["tables"]) == 5
     rows = [row for table in record["tables"] for row in table["rows"]]
-    assert len(rows) == 12 + 3 + 1 + 4 + 3
+    assert len(rows) == 4 * len(FUSIONS) + 3 + 1 + 4 + 3
     assert not [row for row in rows if any(str(cell).startswith(("failed", "not run")) for cell in row.values())]
     assert "NOT A GPU" in (tmp_path / "tiny.md").read_text()

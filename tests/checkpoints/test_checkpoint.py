@@ -178,7 +178,7 @@ def test_a_foreign_class_is_refused_unless_allowed(content, tmp_path, monkeypatc
     monkeypatch.syspath_prepend(tmp_path)
     content["velm"]["model"]["class_path"] = "my_fusions.Mine"
     path = saved(content, tmp_path)
-    with pytest.raises(InputError, match=r"model\.ckpt: .*'my_fusions\.Mine' is outside.*allow 'my_fusions'"):
+    with pytest.raises(InputError, match=r"model\.ckpt: my_fusions\.Mine is code outside .*VELM_ALLOW=my_fusions"):
         Fusion.load_from_checkpoint(path)
     assert type(Fusion.load_from_checkpoint(path, allow=["my_fusions"])).__name__ == "Mine"
 

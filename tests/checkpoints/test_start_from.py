@@ -45,11 +45,11 @@ def test_another_fusion_gets_the_encoders(saved):
     source, model = tiny.fusion(LateFusion), tiny.fusion(EarlyFusion)
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
     report = start_from(model, saved(source))
-    assert set(report.whole) == set(before)
+    assert set(report.copied) == set(before)
     layered = tiny.fusion(InteractiveFusion, depth=1, heads=2)
     report = start_from(layered, saved(source))
     assert {name.split(".")[0] for name in report.left} == {"text_layers", "norm"}
-    assert "the checkpoint has none" in report.said()
+    assert "the checkpoint has none" in report.summary()
 
 
 def test_rows_of_words_and_answers_are_matched_by_name(saved):
@@ -105,12 +105,12 @@ def test_further_training_keeps_the_weights_of_a_reloaded_model(saved, tmp_path)
     source.rename(tmp_path / "elsewhere.ckpt")
     model = tiny.fusion(init_from=tmp_path / "elsewhere.ckpt")
     start_training(model)
-    assert model.taken.path == str(tmp_path / "elsewhere.ckpt")
+    assert model.init_report.path == str(tmp_path / "elsewhere.ckpt")
     with torch.no_grad():
         model.text_encoder.embedding.weight += 1
     again = checkpoint.load(saved(model), LateFusion)
     start_training(again)
-    assert again.taken is None
+    assert again.init_report is None
     assert torch.equal(again.text_encoder.embedding.weight, model.text_encoder.embedding.weight)
 
 
@@ -135,7 +135,7 @@ def test_hidden_layers_as_wide_as_the_vocabulary_are_copied(saved):
     source, model = (tiny.fusion(vocabulary=words, text_encoder=tiny.transformer(dim=16)) for words in lists)
     report = start_from(model, saved(source))
     assert set(report.rows) == {"text_encoder.embedding.weight", "task.head.4.weight", "task.head.4.bias"}
-    for name in report.whole:
+    for name in report.copied:
         assert torch.equal(model.state_dict()[name], source.state_dict()[name]), name
     assert not report.left
     assert torch.equal(model.task.head[4].weight, source.task.head[4].weight.flip(0))

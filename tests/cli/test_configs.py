@@ -154,12 +154,29 @@ def test_optimization_needs_no_class_path(fusion_name, words, tmp_path):
         f'{{"model.class_path": "{fusion_name}", "model.init_args.optimization.weight_decay": 0.125}}'
     )
     files = ["--config", tmp_path / "first.yaml", "--config", tmp_path / "trial.json"]
-    made = words("--config", VQA, *files, "--model.init_args.optimization.warmup_ratio=0.75", build=False)
+    made = words("--config", VQA, *files, "--model.init_args.optimization.learning_rate=1e-3", build=False)
     settings = made.config["fit"]["model"]["init_args"]["optimization"]
     assert made.config["fit"]["model"]["class_path"].endswith(f".{fusion_name}")
     assert settings["class_path"] == "velm_lightning.training.Optimization"
-    given = {"learning_rate": 0.25, "layer_decay": 0.5, "weight_decay": 0.125, "warmup_ratio": 0.75}
+    given = {"learning_rate": 1e-3, "layer_decay": 0.5, "weight_decay": 0.125}
     assert {key: settings["init_args"][key] for key in given} == given
+
+
+def test_class_path_names_the_schedule(words, tmp_path):
+    """A class of the package by its name, one outside of it by its path; on the command line, too."""
+    schedule = "{class_path: helpers.restarts.CosineRestarts, init_args: {warmup_ratio: 0.1, cycles: 3}}"
+    (tmp_path / "restarts.yaml").write_text(f"model: {{init_args: {{optimization: {{schedule: {schedule}}}}}}}\n")
+    allowed = "--allow=helpers", "--config", VQA, "--config", tmp_path / "restarts.yaml"
+    made = words(*allowed, "--model.init_args.optimization.learning_rate=1e-3").model.optimization
+    assert (type(made.schedule).__name__, made.schedule.warmup_ratio, made.schedule.cycles) == (
+        "CosineRestarts",
+        0.1,
+        3,
+    )
+    assert made.learning_rate == 1e-3
+    key = "--model.init_args.optimization.schedule"
+    made = words("--config", VQA, f"{key}=LinearDecay", f"{key}.init_args.warmup_ratio=0.2").model.optimization
+    assert (type(made.schedule).__name__, made.schedule.warmup_ratio) == ("LinearDecay", 0.2)
 
 
 def test_no_config_names_the_class_of_its_optimization():

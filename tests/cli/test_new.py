@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+
 from velm_lightning.cli.commands import main
 from velm_lightning.cli.new import KINDS, names
 from velm_lightning.types import InputError

@@ -8,6 +8,7 @@ from helpers.command_line import CONF
 from velm_lightning import decoding, encoders, fusion, training
 from velm_lightning.cli.renamed import _CLASSES, _KEYS, renamed
 
+WARMUP = "optimization.schedule: {class_path: Cosine, init_args: {warmup_ratio: …}}"
 RATE = {"learning_rate": 0.1}
 
 
@@ -21,11 +22,15 @@ def task(kind, **arguments):
         ({"data": {"workers": 3}}, "data.workers is now data.num_workers"),
         (
             {"model": {"init_args": {"optimization": RATE | {"warmup": 0.1}}}},
-            "optimization.warmup is now optimization.warmup_ratio",
+            f"optimization.warmup is now {WARMUP}",
         ),
         (
             {"model": {"init_args": {"optimization": {"class_path": "Optimization", "init_args": {"warmup": 0.1}}}}},
-            "optimization.warmup is now optimization.warmup_ratio",
+            f"optimization.warmup is now {WARMUP}",
+        ),
+        (
+            {"model": {"init_args": {"optimization": RATE | {"warmup_ratio": 0.1}}}},
+            f"optimization.warmup_ratio is now {WARMUP}",
         ),
         (
             {"model": {"init_args": {"optimization": RATE | {"pretrained_factor": 0.1}}}},
@@ -56,7 +61,7 @@ def test_an_old_name_in_a_config_is_refused_by_its_new_one(here, tmp_path, capsy
     ("words", "hint"),
     [
         (["--data.workers", "3"], "data.workers is now data.num_workers"),
-        (["--model.init_args.optimization.warmup=0.1"], "optimization.warmup is now optimization.warmup_ratio"),
+        (["--model.init_args.optimization.warmup=0.1"], f"optimization.warmup is now {WARMUP}"),
         (["--model.init_args.text_encoder", "RecurrentText"], "RecurrentText is now RNNTextEncoder"),
     ],
 )

@@ -10,8 +10,8 @@ from helpers import tiny
 from PIL import Image as Pillow
 
 from velm_lightning.cli.commands import main
-from velm_lightning.cli.score import score
 from velm_lightning.data.images.decode import read_image
+from velm_lightning.inspection.caption_scores import score
 from velm_lightning.metrics import Clip, clip_score
 from velm_lightning.types import Prediction
 
@@ -152,7 +152,8 @@ def test_tokenised_text_is_not_tokenised_again():
 
 @pytest.mark.skipif(importlib.util.find_spec("snowballstemmer") is None, reason="no snowballstemmer")
 def test_meteor_is_optional_and_named_by_its_modules(files, capsys, monkeypatch):
-    monkeypatch.setattr("velm_lightning.cli.score.meteor_modules", lambda: ("exact", "stem"))  # whatever is installed
+    place = "velm_lightning.inspection.caption_scores.meteor_modules"
+    monkeypatch.setattr(place, lambda: ("exact", "stem"))  # whatever is installed
     scores = figures(files[0], "--references", files[1], "--meteor")
     assert 0 < scores["METEOR-approx(exact+stem)"] < 1
     assert (

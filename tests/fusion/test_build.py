@@ -8,7 +8,18 @@ import torch
 from helpers import tiny
 
 from velm_lightning.encoders import LinearConnector, MLPConnector, Resampler
-from velm_lightning.fusion import Concat, GatedMultimodalUnit, LowRankBilinear, Product, Sum, TensorFusion
+from velm_lightning.fusion import (
+    BlockTerm,
+    Concat,
+    FactorizedBilinear,
+    FiLM,
+    GatedMultimodalUnit,
+    LowRankBilinear,
+    Mutan,
+    Product,
+    Sum,
+    TensorFusion,
+)
 from velm_lightning.nn.buildable import NotBuiltError
 from velm_lightning.tasks import Classification, Generation, MaskedLM, Retrieval
 from velm_lightning.types import Tokens
@@ -23,7 +34,10 @@ ENCODERS = (
     lambda: tiny.pretrained_text("gpt2"),
 )
 CONNECTORS = (LinearConnector, MLPConnector, Resampler)
-MERGES = (Concat, Sum, Product, GatedMultimodalUnit, LowRankBilinear, TensorFusion)
+MERGES = (
+    Concat, Sum, Product, GatedMultimodalUnit, FiLM,
+    LowRankBilinear, TensorFusion, Mutan, FactorizedBilinear, BlockTerm,
+)  # fmt: skip
 USES = [
     *((make, lambda part: part.embed(tiny.words(torch.zeros(1, 2, dtype=torch.long))), TEXT) for make in ENCODERS),
     *((make, lambda part: part(TOKENS), "build(image_dim, dim)") for make in CONNECTORS),

@@ -13,15 +13,23 @@ from helpers import tiny
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from velm_lightning.checkpoints import checkpoint
+from velm_lightning.encoders import PatchEmbedding
 from velm_lightning.fusion import (
+    BlockTerm,
+    BottleneckFusion,
     Concat,
     EarlyFusion,
+    FactorizedBilinear,
+    FiLM,
     Fusion,
     GatedMultimodalUnit,
     ImageOnly,
     InteractiveFusion,
+    InterleavedFusion,
     LateFusion,
     LowRankBilinear,
+    MergedFusion,
+    Mutan,
     Product,
     Sum,
     TensorFusion,
@@ -35,12 +43,22 @@ from velm_lightning.types import TextInput, Tokens
 INTERACTIVE = {"depth": 2, "heads": 2}
 FUSIONS = {
     "early": lambda **parts: EarlyFusion(**parts),
+    "early-join": lambda **parts: EarlyFusion(join=1, **parts),
+    "early-leave": lambda **parts: EarlyFusion(leave=1, **parts),
+    "interleaved": lambda **parts: InterleavedFusion(heads=2, **parts),
+    "interleaved-plain": lambda **parts: InterleavedFusion(1, heads=2, gated=False, feed_forward=False, **parts),
     "late-concat": lambda **parts: LateFusion(merge=Concat(), **parts),
     "late-sum": lambda **parts: LateFusion(merge=Sum(), **parts),
     "late-product": lambda **parts: LateFusion(merge=Product(), **parts),
     "late-gate": lambda **parts: LateFusion(merge=GatedMultimodalUnit(), **parts),
     "late-lowrank": lambda **parts: LateFusion(merge=LowRankBilinear(rank=6), **parts),
     "late-tensor": lambda **parts: LateFusion(merge=TensorFusion(size=3), **parts),
+    "late-mutan": lambda **parts: LateFusion(merge=Mutan(size=4, rank=2), **parts),
+    "late-factorized": lambda **parts: LateFusion(merge=FactorizedBilinear(factors=2), **parts),
+    "late-block": lambda **parts: LateFusion(merge=BlockTerm(size=6, chunks=2, rank=2), **parts),
+    "late-film": lambda **parts: LateFusion(merge=FiLM(), **parts),
+    "merged": lambda **parts: MergedFusion(heads=2, **parts),
+    "bottleneck": lambda **parts: BottleneckFusion(count=2, heads=2, **parts),
     "interactive-co": lambda **parts: InteractiveFusion(**INTERACTIVE, **parts),
     "interactive-text": lambda **parts: InteractiveFusion(co_attention=False, **INTERACTIVE, **parts),
     "interactive-co-gated": lambda **parts: InteractiveFusion(gated=True, **INTERACTIVE, **parts),
@@ -51,6 +69,7 @@ FUSIONS = {
 IMAGE_ENCODERS = {
     "cnn": tiny.cnn,
     "vit": tiny.vit,
+    "patches": lambda: PatchEmbedding(size=tiny.SIZE, patch=8, dim=12),
     **{kind: partial(tiny.pretrained_image, kind) for kind in ("hf-vit", "clip", "siglip", "dinov2", "resnet")},
 }
 TEXT_ENCODERS = {
@@ -68,9 +87,15 @@ TASKS = {  # a task, and samples that suit it
     "masked": (MaskedLM, tiny.described),
     "mixture": (lambda: Mixture({"words": MaskedLM(), "pairs": Retrieval(width=6)}, {"pairs": 0.5}), tiny.described),
 }
+ACTS_IN_LAYERS = {"early-join", "early-leave", "interleaved", "interleaved-plain"}
+HAS_NO_LAYERS = {"lstm", "gru"}
 READS_BOTH_WAYS = {"transformer", "bert"}
 NEEDS_BOTH_WAYS = {"masked", "mixture"}
-GRID = list(itertools.product(FUSIONS, ("cnn", "vit"), ("transformer", "lstm", "gru")))
+GRID = [
+    cell
+    for cell in itertools.product(FUSIONS, ("cnn", "vit"), ("transformer", "lstm", "gru"))
+    if cell[0] not in ACTS_IN_LAYERS or cell[2] not in HAS_NO_LAYERS
+]
 GRID += [  # models of transformers: each with a fusion of every family, and two at a time
     (fusion, image, text)
     for fusion in ("early", "late-gate", "interactive-co", "text-only", "image-only")
@@ -78,6 +103,14 @@ GRID += [  # models of transformers: each with a fusion of every family, and two
 ]
 PAIRS = (("siglip", "bert"), ("dinov2", "llama"), ("cnn", "causal"))
 GRID += [(fusion, *pair) for fusion in ("early", "late-sum") for pair in PAIRS]
+GRID += [("early", "patches", "transformer")]
+GRID += list(itertools.product(sorted(ACTS_IN_LAYERS), ("cnn",), ("causal", "bert", "gpt2", "llama")))
+GRID += list(itertools.product(["merged", "bottleneck"], ("cnn",), ("causal", "bert", "gpt2", "llama")))
+# Of fusions that differ from another in one place only, one image encoder and one or two trunks suffice by default.
+VARIANTS = {"late-mutan", "late-factorized", "late-block", "late-film", "merged", "bottleneck", *ACTS_IN_LAYERS}
+REDUNDANT = [
+    cell for cell in GRID if cell[0] in VARIANTS and (cell[1] != "cnn" or cell[2] not in ("transformer", "llama"))
+]
 # Parts for the class token of CLIP, the pooled vector of SigLIP, the masks of DINOv2: our tokens do not depend on them.
 UNREAD = ("image_encoder.model.post_layernorm.", "image_encoder.model.head.", ".mask_token")
 CLOSE = {"atol": 1e-10, "rtol": 0.0}  # the models below compute in double precision
@@ -89,7 +122,7 @@ def build(fusion, image, text, task="softmax"):
     parts = {"vocabulary": tiny.vocabulary(), "task": TASKS[task][0]()}
     model = FUSIONS[fusion](image_encoder=IMAGE_ENCODERS[image](), text_encoder=TEXT_ENCODERS[text](), **parts)
     for name, parameter in model.named_parameters():
-        if name.endswith(".gate"):
+        if name.endswith("gate"):
             torch.nn.init.constant_(parameter, 0.5)
     return model
 
@@ -103,7 +136,12 @@ def double_precision():
         yield
 
 
-@pytest.fixture(params=GRID, ids="-".join, scope="module")
+def case(*values):
+    """Return a case of a test, which runs by default unless its cell, the first value, is redundant."""
+    return pytest.param(*values, marks=pytest.mark.slow if values[0] in REDUNDANT else ())
+
+
+@pytest.fixture(params=[case(cell) for cell in GRID], ids="-".join, scope="module")
 def model(request):
     """Shared by the tests below, which must not change it."""
     return build(*request.param).double().eval()
@@ -294,8 +332,8 @@ def silent(model, name):
 
 @pytest.mark.parametrize(
     ("cell", "task"),
-    [(cell, task) for cell in GRID for task in TASKS if cell[2] in READS_BOTH_WAYS or task not in NEEDS_BOTH_WAYS],
-    ids=lambda case: case if isinstance(case, str) else "-".join(case),
+    [case(cell, task) for cell in GRID for task in TASKS if cell[2] in READS_BOTH_WAYS or task not in NEEDS_BOTH_WAYS],
+    ids=lambda name: name if isinstance(name, str) else "-".join(name),
 )
 def test_every_parameter_gets_a_gradient(cell, task):
     model = build(*cell, task).train()

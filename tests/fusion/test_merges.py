@@ -5,7 +5,20 @@ import torch
 from torch import nn
 from torch.nn.functional import gelu, linear
 
-from velm_lightning.fusion import Concat, GatedMultimodalUnit, LowRankBilinear, Merge, Product, Sum, TensorFusion
+from velm_lightning.fusion import (
+    BlockTerm,
+    Concat,
+    FactorizedBilinear,
+    FiLM,
+    GatedMultimodalUnit,
+    LowRankBilinear,
+    Merge,
+    Mutan,
+    Product,
+    Sum,
+    TensorFusion,
+)
+from velm_lightning.types import InputError
 
 DIM = 6
 CLOSE = {"atol": 1e-12, "rtol": 0.0}
@@ -16,12 +29,16 @@ MERGES = {
     "gate": GatedMultimodalUnit,
     "low rank": lambda: LowRankBilinear(rank=4),
     "tensor": lambda: TensorFusion(size=3),
+    "mutan": lambda: Mutan(size=4, rank=3),
+    "factorized": lambda: FactorizedBilinear(factors=3),
+    "block": lambda: BlockTerm(size=6, chunks=3, rank=2),
+    "film": FiLM,
 }
 
 
 def built(merge: Merge) -> Merge:
     merge.build(DIM)
-    return merge.double()
+    return merge.double().eval()
 
 
 @pytest.fixture(params=MERGES)
@@ -64,13 +81,13 @@ def test_every_image_is_merged_with_every_text(merge, image):
 def test_both_sides_get_a_gradient(merge, image, text):
     image.requires_grad_()
     text.requires_grad_()
-    merge(image, text).square().sum().backward()
+    merge(image, text).pow(3).sum().backward()  # the sum of squares of a normalised vector is constant
     assert image.grad.abs().min() > 0
     assert text.grad.abs().min() > 0
 
 
 def test_every_parameter_gets_a_gradient(merge, image, text):
-    merge(image, text).square().sum().backward()
+    merge(image, text).pow(3).sum().backward()
     assert list(merge.parameters())
     assert all(p.grad is not None and p.grad.any() for p in merge.parameters())
 
@@ -137,3 +154,49 @@ def test_the_tensor_product_also_keeps_each_side(image, text):
     expected = torch.einsum("bi,bj,dij->bd", a, b, weight[:, :3, :3])
     expected += a @ weight[:, :3, 3].T + b @ weight[:, 3, :3].T + weight[:, 3, 3] + merge.out.bias
     torch.testing.assert_close(merge(image, text), expected, **CLOSE)
+
+
+@torch.no_grad()
+def test_mutan_is_a_tucker_decomposition_with_a_core_of_low_rank(image, text):
+    merge = built(Mutan(size=4, rank=3))
+    for core in (merge.core_image, merge.core_text):
+        nn.init.zeros_(core.bias)
+    core = torch.einsum(
+        "ori,orj->ijo", merge.core_image.weight.view(4, 3, 4), merge.core_text.weight.view(4, 3, 4)
+    )  # (size, size, size)
+    a, b = merge.image(image).tanh(), merge.text(text).tanh()
+    expected = merge.out(torch.einsum("bi,bj,ijo->bo", a, b, core))
+    torch.testing.assert_close(merge(image, text), expected, **CLOSE)
+
+
+@torch.no_grad()
+def test_factorized_products_are_summed_in_groups_and_normalised(image, text):
+    merge = built(FactorizedBilinear(factors=3))
+    sums = (merge.image(image) * merge.text(text)).view(2, DIM, 3).sum(2)
+    roots = sums.sign() * sums.abs().sqrt()
+    expected = roots / roots.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(merge(image, text), expected, atol=1e-9, rtol=0.0)
+
+
+@torch.no_grad()
+def test_block_term_chunks_do_not_mix_before_the_last_map(image, text):
+    merge = built(BlockTerm(size=6, chunks=3, rank=2))
+    nn.init.eye_(merge.out.weight)
+    nn.init.zeros_(merge.out.bias)
+    before = merge(image, text)
+    torch.testing.assert_close(before.view(2, 3, 2).norm(dim=2), torch.ones(2, 3).double(), atol=1e-9, rtol=0.0)
+    merge.image.bias[:2] += 1.0
+    change = (merge(image, text) - before).abs().view(2, 3, 2).amax((0, 2)) > 1e-9
+    assert change.tolist() == [True, False, False]
+    with pytest.raises(InputError, match=r"merge.chunks must divide merge.size \(160\), got 7"):
+        BlockTerm(chunks=7)
+
+
+@torch.no_grad()
+def test_film_scales_and_shifts_the_image_by_the_text(image, text):
+    merge = built(FiLM())
+    expected = ((1 + merge.film(text)[:, :DIM]) * merge.image(image) + merge.film(text)[:, DIM:]).clamp(min=0)
+    torch.testing.assert_close(merge(image, text), expected, **CLOSE)
+    nn.init.zeros_(merge.film.weight)
+    nn.init.zeros_(merge.film.bias)
+    torch.testing.assert_close(merge(image, text), merge.image(image).relu(), **CLOSE)

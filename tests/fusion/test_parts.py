@@ -6,7 +6,18 @@ import typing
 import pytest
 from helpers import tiny
 
-from velm_lightning.fusion import EarlyFusion, Fusion, FusionParts, ImageOnly, InteractiveFusion, LateFusion, TextOnly
+from velm_lightning.fusion import (
+    BottleneckFusion,
+    EarlyFusion,
+    Fusion,
+    FusionParts,
+    ImageOnly,
+    InteractiveFusion,
+    InterleavedFusion,
+    LateFusion,
+    MergedFusion,
+    TextOnly,
+)
 
 PARTS = list(inspect.signature(Fusion).parameters)
 
@@ -21,11 +32,14 @@ def test_the_typed_arguments_are_those_of_fusion():
 @pytest.mark.parametrize(
     ("kind", "extra"),
     [
-        (EarlyFusion, []),
+        (EarlyFusion, ["join", "leave"]),
+        (InterleavedFusion, ["first", "every", "last", "gated", "feed_forward", "heads", "dropout"]),
         (InteractiveFusion, ["depth", "heads", "dropout", "co_attention", "gated"]),
         (LateFusion, ["merge"]),
+        (MergedFusion, ["depth", "heads", "dropout"]),
+        (BottleneckFusion, ["count", "depth", "heads", "dropout"]),
         (TextOnly, []),
-        (ImageOnly, []),
+        (ImageOnly, ["join", "leave"]),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )

@@ -10,7 +10,7 @@ from helpers import tiny
 from velm_lightning.checkpoints import checkpoint
 from velm_lightning.decoding import BeamSearch, Greedy
 from velm_lightning.encoders import LinearConnector, LoRA, MLPConnector, Resampler
-from velm_lightning.fusion import EarlyFusion, Fusion, InteractiveFusion, LateFusion
+from velm_lightning.fusion import EarlyFusion, Fusion, InteractiveFusion, LateFusion, MergedFusion
 from velm_lightning.inspection.explain import explain
 from velm_lightning.tasks import Classification, Generation
 from velm_lightning.tasks.stepping import CachedSteps, UncachedSteps
@@ -113,7 +113,7 @@ def test_adapters_have_the_full_learning_rate():
 
 
 @pytest.mark.parametrize("kind", [*CAUSAL, "bert", "roberta"])
-@pytest.mark.parametrize("fusion", [EarlyFusion, InteractiveFusion, LateFusion])
+@pytest.mark.parametrize("fusion", [EarlyFusion, InteractiveFusion, MergedFusion, LateFusion])
 @pytest.mark.parametrize("decoding", [Greedy(max_length=6), BeamSearch(beams=3, max_length=6)], ids=["greedy", "beam"])
 def test_cached_decoding_equals_uncached_decoding(kind, fusion, decoding, sentences):
     head = "pretrained" if kind in CAUSAL else "tied"

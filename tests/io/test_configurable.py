@@ -135,7 +135,7 @@ def test_code_of_foreign_packages_does_not_run(tmp_path, monkeypatch):
     mark = tmp_path / "it_ran"
     (tmp_path / "evil_package.py").write_text(f"open({str(mark)!r}, 'w')\n")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(InputError, match="outside the allowed packages: allow 'evil_package' if you trust it"):
+    with pytest.raises(InputError, match="outside the allowed packages, .*variable VELM_ALLOW=evil_package"):
         build({"class_path": "evil_package.Anything", "init_args": {}})
     assert not mark.exists()
 
@@ -152,7 +152,7 @@ def test_a_package_that_is_allowed_is_imported(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("path", ["os.system", "builtins.eval", "builtins.dict", "torch.nn.Linear", f"{__name__}.Path"])
 def test_nothing_but_recorded_classes_is_called(path):
-    with pytest.raises(InputError, match="is not a part that a checkpoint may hold"):
+    with pytest.raises(InputError, match="is not a part that a checkpoint may hold|is code outside the allowed"):
         build({"class_path": path, "init_args": {}})
 
 
@@ -164,7 +164,7 @@ def test_a_class_that_does_not_exist_is_named(path):
 
 @pytest.mark.parametrize("path", ["", "LateFusion"])
 def test_a_class_without_a_module_is_refused(path):
-    with pytest.raises(InputError, match="outside the allowed packages"):
+    with pytest.raises(InputError, match="is not the path of a class, such as my_module.MyClass"):
         find_class(path)
 
 

@@ -65,6 +65,7 @@ def sweep(tmp_path, monkeypatch):
     def make(parameters, **changes):
         made = Sweep(tmp_path, parameters, **changes)
         monkeypatch.setenv("SWEEP_LOG", str(made.log))
+        monkeypatch.setenv("VELM_ALLOW", f"{TRIAL},no-such-program")
         return made
 
     return make

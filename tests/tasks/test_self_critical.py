@@ -168,6 +168,6 @@ def test_fit_prepares_references_and_starts_from_a_captioner(tmp_path):
         max_steps=1, default_root_dir=tmp_path, accelerator="cpu", logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False, limit_val_batches=0,
     ).fit(model, datamodule=data)  # fmt: skip
-    assert not model.taken.left
+    assert not model.init_report.left
     drawn = model.task.sentences(model.eval(), batch_of(model), model.task.draws)
     assert model.task.rewards(batch_of(model), drawn, 5).shape == (3, 3)

@@ -10,7 +10,7 @@ import torch
 import yaml
 from helpers.project import FIT, Project
 
-from velm_lightning.training.optimization import Optimization, Schedule
+from velm_lightning.training import Cosine
 
 RATE = "--model.init_args.optimization.init_args.learning_rate"
 
@@ -47,7 +47,7 @@ def left(broken, tmp_path, here_in):
 
 
 def peak(step, steps=8, rate=1e-3):
-    return rate * Optimization(learning_rate=rate).factor(step, steps)
+    return rate * Cosine().plan(steps)(step)
 
 
 def test_a_changed_rate_and_decay_take_effect_and_are_printed(left, capsys):
@@ -72,7 +72,9 @@ def test_another_length_is_refused_with_numbers(left, capsys):
     record, config = left.record, (left.run / "config.yaml").read_text()
     assert left.go_on("--trainer.max_epochs=8") == 2
     told = capsys.readouterr().err
-    assert "planned for 8 steps, 1 of them warm-up, now for 16 and 1" in told
+    assert (
+        "was Cosine(warmup_ratio=0.05) over 8 steps, 1 of them warm-up, now Cosine(warmup_ratio=0.05) over 16" in told
+    )
     assert f"from {peak(5):.3g} to {peak(5, 16):.3g} at step 5, --resume_schedule=continue" in told
     assert (left.record, (left.run / "config.yaml").read_text()) == (record, config)
 
@@ -95,6 +97,15 @@ def test_a_continued_schedule_has_no_jump_and_resumes_again(left):
     rates = left.rates()
     expected = {step: peak(5) * 0.5 * (1 + math.cos(math.pi * (step - 5) / 11)) for step in (6, 10, 16)}
     assert {step: rates[step] for step in expected} == pytest.approx(expected)
+
+
+def test_another_class_of_schedule_is_refused_or_continues(left, capsys):
+    schedule = "--model.init_args.optimization.schedule=LinearDecay"
+    assert left.go_on(schedule) == 2
+    assert "was Cosine(warmup_ratio=0.05) over 8 steps" in (told := capsys.readouterr().err)
+    assert "now LinearDecay(warmup_ratio=0.05) over 8 steps" in told
+    assert left.go_on(schedule, "--resume_schedule=continue") == 0
+    assert left.rates()[7] == pytest.approx(peak(5) / 3)
 
 
 def test_a_schedule_that_has_ended_cannot_be_continued(left, capsys):
@@ -150,19 +161,19 @@ def test_unchanged_settings_are_not_reported(left, capsys):
 @pytest.mark.parametrize("step", [0, 1, 4, 30, 99])
 @pytest.mark.parametrize("steps", [40, 100, 400])
 def test_a_continued_schedule_meets_the_old_and_ends_at_0(step, steps):
-    old = Schedule(5, 100)
-    new = old.continued(step, Schedule(20, steps))
+    old, planned = Cosine().plan(100), Cosine(warmup_ratio=0.5).plan(steps)
+    new = old.continued(step, planned)
     assert new(step) == old(step)
     assert all(a >= b for a, b in pairwise(map(new, range(max(step, 5), steps))))
     assert new(max(steps, step)) == pytest.approx(0, abs=1e-12) or step > steps
-    assert new.plan == [20, steps]
+    assert new.plan == planned.plan
 
 
 def test_a_checkpoint_restores_its_schedule():
     def scheduler(steps):
         optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 1.0)
-        return torch.optim.lr_scheduler.LambdaLR(optimizer, Optimization().schedule(steps))
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, Cosine().plan(steps))
 
     short, long = scheduler(10), scheduler(1000)
     long.load_state_dict(short.state_dict())
-    assert long.lr_lambdas[0](5) == short.lr_lambdas[0](5) != Optimization().schedule(1000)(5)
+    assert long.lr_lambdas[0](5) == short.lr_lambdas[0](5) != Cosine().plan(1000)(5)

@@ -39,7 +39,7 @@ def test_the_environment_can_ask_for_offline_runs(monkeypatch, mode):
 
 
 def test_wandb_can_be_turned_off(run, monkeypatch):
-    assert Tracking(wandb="off").wandb_logger(run, {}) is None
+    assert Tracking(wandb="disabled").wandb_logger(run, {}) is None
     monkeypatch.setenv("WANDB_MODE", "disabled")
     assert Tracking(wandb="online").wandb_logger(run, {}) is None
     assert not run.folder.exists()

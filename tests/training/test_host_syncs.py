@@ -6,7 +6,16 @@ from helpers import tiny
 from helpers.syncs import Syncs
 
 from velm_lightning.encoders import HFTextEncoder, SmallViT, TransformerTextEncoder
-from velm_lightning.fusion import EarlyFusion, ImageOnly, InteractiveFusion, LateFusion, TextOnly
+from velm_lightning.fusion import (
+    BottleneckFusion,
+    EarlyFusion,
+    ImageOnly,
+    InteractiveFusion,
+    InterleavedFusion,
+    LateFusion,
+    MergedFusion,
+    TextOnly,
+)
 from velm_lightning.tasks import Classification, Generation, MaskedLM, Retrieval
 from velm_lightning.training.step_mean import StepMean
 
@@ -18,6 +27,18 @@ LLAMA = {
     "num_attention_heads": 2,
     "num_key_value_heads": 1,
 }
+
+
+FUSIONS = [
+    EarlyFusion,
+    InterleavedFusion,
+    InteractiveFusion,
+    MergedFusion,
+    BottleneckFusion,
+    LateFusion,
+    ImageOnly,
+    TextOnly,
+]
 
 
 def seen(kind, task, text=None, samples=None):
@@ -36,7 +57,7 @@ def seen(kind, task, text=None, samples=None):
     return syncs.seen
 
 
-@pytest.mark.parametrize("kind", [EarlyFusion, InteractiveFusion, LateFusion, ImageOnly, TextOnly])
+@pytest.mark.parametrize("kind", FUSIONS)
 @pytest.mark.parametrize("task", [Classification, Retrieval])
 def test_a_step_never_lets_the_host_wait(kind, task):
     assert seen(kind, task()) == []

@@ -1,15 +1,15 @@
-"""AdamW with warm-up and cosine: the decayed parameters, their learning rates and the schedule."""
-
-import itertools
-import math
+"""AdamW: the parameters that are decayed and the learning rate of each."""
 
 import pytest
 import torch
 from helpers import tiny
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
+from velm_lightning.encoders import Resampler, VideoEncoder
 from velm_lightning.fusion import InteractiveFusion, LateFusion
-from velm_lightning.training import Optimization
+from velm_lightning.tasks import Drawing, Generation
+from velm_lightning.training import LinearDecay, Optimization
 
 
 @pytest.fixture
@@ -58,6 +58,57 @@ def test_frozen_parameters_are_left_out(model):
     assert any(name.startswith("connector.") for name in names)
 
 
+def built(part, *arguments):
+    part.build(*arguments)
+    return part
+
+
+EMBEDDINGS = "model.embeddings"
+
+
+@pytest.mark.parametrize(
+    ("make", "vectors"),
+    [
+        (tiny.cnn, {"position"}),
+        (tiny.vit, {"position"}),
+        (lambda: VideoEncoder(tiny.cnn(), frames=2), {"time", "encoder.position"}),
+        (lambda: built(tiny.transformer(), tiny.vocabulary()), {"position", "embedding.weight"}),
+        (lambda: built(Resampler(count=2), 12, tiny.DIM), {"queries"}),
+        (lambda: built(Drawing(judge=None), tiny.vocabulary(), tiny.transformer()), {"position"}),
+        (lambda: tiny.pretrained_image("hf-vit"), {f"{EMBEDDINGS}.cls_token", f"{EMBEDDINGS}.position_embeddings"}),
+        (lambda: tiny.pretrained_image("dinov2"), {f"{EMBEDDINGS}.cls_token", f"{EMBEDDINGS}.position_embeddings"}),
+    ],
+)
+def test_learned_positions_and_query_vectors_are_not_decayed(make, vectors):
+    part = make()
+    groups = Optimization().groups(part)
+    decayed = set().union(*(names_of(part, group) for group in groups if group["weight_decay"]))
+    assert vectors <= {name for name, _ in part.named_parameters()} - decayed
+    assert decayed
+    assert all(name.endswith("weight") for name in decayed)
+
+
+class Holder(nn.Module):
+    """Parameters that a module holds itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.core_weight = nn.Parameter(torch.ones(2, 3))
+        self.experts = nn.Parameter(torch.ones(2, 3, 4))
+        self.prompts = nn.Parameter(torch.ones(5, 3))
+        self.class_token = nn.Parameter(torch.ones(1, 1, 3))
+        self.layer_scale = nn.Parameter(torch.ones(3, 1, 1))
+        self.linear = weight_norm(nn.Linear(3, 3))
+        self.bag = nn.EmbeddingBag(4, 3)
+
+
+def test_a_matrix_of_a_module_is_decayed_if_its_name_says_weight():
+    model = Holder()
+    (decayed,) = (names_of(model, group) for group in Optimization().groups(model) if group["weight_decay"])
+    matrices = {f"linear.parametrizations.weight.original{part}" for part in (0, 1)}
+    assert decayed == {"core_weight", "experts"} | matrices
+
+
 def test_a_parameter_that_two_parts_share_is_given_once():
     model = nn.Sequential(nn.Embedding(4, 3), nn.Linear(3, 4, bias=False))
     model[1].weight = model[0].weight
@@ -66,51 +117,15 @@ def test_a_parameter_that_two_parts_share_is_given_once():
     assert groups[0]["weight_decay"] == 0
 
 
-# The schedule
-
-
-def test_the_rate_rises_evenly_to_its_peak():
-    schedule = Optimization(warmup_ratio=0.1)
-    assert [schedule.factor(step, 100) for step in range(10)] == pytest.approx([(n + 1) / 10 for n in range(10)])
-    assert schedule.factor(10, 100) == 1
-
-
-def test_the_rate_then_falls_as_a_cosine_to_zero():
-    schedule = Optimization(warmup_ratio=0.1)
-    assert schedule.factor(55, 100) == pytest.approx(0.5)
-    assert schedule.factor(40, 100) == pytest.approx(0.5 * (1 + math.cos(math.pi / 3)))
-    assert schedule.factor(100, 100) == 0
-    rates = [schedule.factor(step, 100) for step in range(10, 101)]
-    assert all(a > b for a, b in itertools.pairwise(rates))
-
-
-def test_no_step_has_the_rate_zero():
-    for steps in (1, 2, 3, 10, 1000):
-        assert all(Optimization().factor(step, steps) > 0 for step in range(steps))
-
-
-def test_after_the_last_step_the_rate_stays_at_zero():
-    assert Optimization().factor(150, 100) == 0
-
-
-def test_without_an_end_the_rate_stays_at_its_peak():
-    schedule = Optimization()
-    assert [schedule.factor(step, math.inf) for step in (0, 1, 10**6)] == [1, 1, 1]
-
-
-def test_no_warm_up_starts_at_the_peak():
-    assert Optimization(warmup_ratio=0.0).factor(0, 100) == 1
-
-
 def test_the_optimiser_follows_the_schedule_step_by_step(model):
-    optimization = Optimization(learning_rate=0.01, warmup_ratio=0.2, pretrained_lr_scale=0.5)
+    optimization = Optimization(learning_rate=0.01, schedule=LinearDecay(warmup_ratio=0.2), pretrained_lr_scale=0.5)
     model.image_encoder.pretrained = True
     configured = optimization.configure(model, 10)
     optimizer, schedule = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
     assert configured["lr_scheduler"]["interval"] == "step"
     assert isinstance(optimizer, torch.optim.AdamW)
     for step in range(10):
-        factor = optimization.factor(step, 10)
+        factor = optimization.schedule.plan(10)(step)
         assert {round(group["lr"], 12) for group in optimizer.param_groups} == {
             round(0.01 * factor, 12),
             round(0.005 * factor, 12),
@@ -157,6 +172,26 @@ def test_lower_pretrained_layers_have_a_lower_rate():
     assert learning_rates[f"{text}.0.output.dense.weight"] == pytest.approx(0.05)
     assert learning_rates["text_encoder.embedding.weight"] == pytest.approx(0.005)
     assert learning_rates["connector.map.0.weight"] == learning_rates["image_encoder.stages.0.0.weight"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "head"),
+    [("gpt2", "pretrained"), ("bert", "tied")],
+)
+def test_a_tied_word_embedding_has_the_rate_of_the_embedding(kind, head):
+    model = tiny.fusion(LateFusion, text_encoder=tiny.pretrained_text(kind), task=Generation(head=head))
+    model.text_encoder.pretrained = model.task.head.pretrained = True
+    assert model.task.head.weight is model.text_encoder.embedding.weight
+    learning_rates = rates(model, Optimization(learning_rate=1.0, pretrained_lr_scale=0.5, layer_decay=0.1))
+    assert learning_rates["text_encoder.embedding.weight"] == pytest.approx(0.005)
+
+
+def test_an_untied_pretrained_head_has_the_rate_of_the_top():
+    model = tiny.fusion(LateFusion, text_encoder=tiny.pretrained_text("llama"), task=Generation(head="pretrained"))
+    model.text_encoder.pretrained = model.task.head.pretrained = True
+    learning_rates = rates(model, Optimization(learning_rate=1.0, pretrained_lr_scale=0.5, layer_decay=0.1))
+    assert learning_rates["text_encoder.embedding.weight"] == pytest.approx(0.005)
+    assert learning_rates["task.head.weight"] == pytest.approx(0.5)
 
 
 def test_layers_have_the_same_rate_by_default():

@@ -24,20 +24,20 @@ class InitReport(NamedTuple):
     Attributes:
         path: the checkpoint file.
         sha256: SHA-256 digest of the file.
-        whole: names of the weights that were copied completely.
+        copied: names of the weights that were copied completely.
         rows: weights of which only the rows of shared words or answers were copied: (number copied, total number).
         left: weights that keep their initial values, with the reason.
     """
 
     path: str
     sha256: str
-    whole: list[str]
+    copied: list[str]
     rows: dict[str, tuple[int, int]]
     left: dict[str, str]
 
-    def said(self) -> str:
+    def summary(self) -> str:
         """Return a summary of a few lines."""
-        lines = [f"started from {self.path}: {len(self.whole)} weights copied, {len(self.left)} not copied"]
+        lines = [f"started from {self.path}: {len(self.copied)} weights copied, {len(self.left)} not copied"]
         lines += [f"  {name}: {count} of {total} rows" for name, (count, total) in self.rows.items()]
         reasons = Counter((".".join(name.split(".")[:2]), reason) for name, reason in self.left.items())
         lines += [f"  not copied: {part} ({count}): {reason}" for (part, reason), count in reasons.items()]
@@ -83,7 +83,7 @@ def start_from(model: Any, path: Path) -> InitReport:
     source: Mapping[str, Tensor] = _renamed(content["state_dict"], content["velm"]["model"], to_config(model))
     listed = _listed(model, _names(content["velm"]["model"]), _model_names(model.vocabulary))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    report = InitReport(path=str(path), sha256=digest, whole=[], rows={}, left={})
+    report = InitReport(path=str(path), sha256=digest, copied=[], rows={}, left={})
     weights: dict[str, Tensor] = model.state_dict()
     for name, weight in weights.items():
         given = source.get(name)
@@ -95,8 +95,8 @@ def start_from(model: Any, path: Path) -> InitReport:
             report.left[name] = f"is {tuple(weight.shape)} here, {tuple(given.shape)} there"
         else:
             weight.copy_(given)
-            report.whole.append(name)
-    if not report.whole and not report.rows:
+            report.copied.append(name)
+    if not report.copied and not report.rows:
         raise InputError(
             f"init_from {path}: none of its weights fits the model: use encoders of the same classes and sizes"
         )

@@ -1,18 +1,18 @@
-"""``velm ask``: asks a checkpoint a question about an image."""
+"""``velm ask``: asks a model a question about an image, or shows it a sample of its own data."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+from velm_lightning.errors import InputError
+from velm_lightning.tracking.run_names import find_checkpoint, find_run
 
-from velm_lightning.data.collate import Texts
-from velm_lightning.data.images.store import read_image
-from velm_lightning.fusion import Fusion
-from velm_lightning.inspection.explain import draw, explain
-from velm_lightning.types import Batch, InputError, Sample
+if TYPE_CHECKING:
+    from velm_lightning.fusion import Fusion
+    from velm_lightning.types import Batch
 
 
 def batch_of(model: Fusion, image: Path, text: str) -> Batch:
@@ -21,31 +21,101 @@ def batch_of(model: Fusion, image: Path, text: str) -> Batch:
     Raises:
         InputError: If the image cannot be read.
     """
+    from velm_lightning.data.collate import Texts
+    from velm_lightning.data.images.store import read_image
+    from velm_lightning.types import Sample
+
     pixels = read_image(image, model.transform)
     sample = Sample(key=image.name, image=image, text=text, target=None, references=())
     return Texts([sample], model.vocabulary).batch([0], pixels[None])
 
 
+def batch_of_sample(model: Fusion, run: Path, split: str, key: str | None) -> Batch:
+    """Return a batch of one sample of the data that a run was trained on.
+
+    Args:
+        model: The model of the run.
+        run: The run's folder.
+        split: ``train``, ``val`` or ``test``.
+        key: The sample's key, as in the prediction files; None draws one at random.
+
+    Raises:
+        InputError: If the data cannot be read, or the split has no such sample.
+    """
+    import random
+    from difflib import get_close_matches
+
+    from velm_lightning.cli.data import data_of
+
+    data = data_of(run / "config.yaml")
+    data.connect(model)
+    view = data.split(split)
+    keys = [sample.key for sample in view.texts.samples]
+    if key is None:
+        return view.pictured([random.SystemRandom().randrange(len(keys))])
+    if key not in keys:
+        near = get_close_matches(key, keys, 3, 0.0)
+        raise InputError(f"--sample {key}: no sample of {split} has that key; others are {', '.join(near)}")
+    return view.pictured([keys.index(key)])
+
+
 def main(words: Sequence[str]) -> int:
-    """Print the best answers of a checkpoint with their probabilities."""
-    parser = argparse.ArgumentParser("velm ask", description="Ask a checkpoint a question about an image.")
-    parser.add_argument("checkpoint", type=Path, help="a .ckpt file of a run")
-    parser.add_argument("--image", type=Path, required=True, help="an image file")
-    parser.add_argument("--text", default="", help="the question, source sentence or prompt")
-    parser.add_argument("--best", type=int, default=5, help="number of answers to print (default 5)")
+    """Print the best answers of a model with their probabilities."""
+    options = _options(words)
+    checkpoint = find_checkpoint(options.run, options.runs)
+    own = options.image is None
+    folder = find_run(checkpoint) if own else None
+    import torch
+
+    from velm_lightning.fusion import Fusion
+    from velm_lightning.inspection.explain import draw, explain
+
+    model = Fusion.load_from_checkpoint(checkpoint, allow=options.allow)
+    if folder is not None:
+        batch = batch_of_sample(model, folder, options.split, options.sample)
+        print(f"sample {batch.keys[0]} of {options.split}: {batch.prompts[0]}".rstrip(": "))
+    else:
+        batch = batch_of(model, options.image, options.text)
+    with torch.inference_mode():
+        answers = model.task.top_answers(model, batch.first(1), options.best)[0]
+    for answer, probability in answers:
+        print(f"{probability:7.2%}  {answer}")
+    if own and batch.references[0]:
+        print(f"expected: {' | '.join(dict.fromkeys(batch.references[0]))}")
+    if options.explain is not None:
+        title = f"{batch.prompts[0]}  {answers[0][0]}".strip()
+        draw(options.explain, batch.image[0], title, explain(model, batch, [answers[0][0]]))
+        print(f"explanation: {options.explain}")
+    return 0
+
+
+def _options(words: Sequence[str]) -> argparse.Namespace:
+    """Return the options of a command line.
+
+    Raises:
+        InputError: An option is out of range, or the picture does not exist.
+    """
+    parser = argparse.ArgumentParser(
+        "velm ask",
+        description="Ask a model a question about an image, or show it a sample of the data that it was trained on.",
+        epilog="examples: velm ask latest --image photo.jpg --text 'what is on the table?'; velm ask latest --random",
+    )
+    parser.add_argument("run", help="a run's folder or id, a .ckpt file, or `latest`")
+    shown = parser.add_mutually_exclusive_group(required=True)
+    shown.add_argument("--image", type=Path, help="an image file")
+    shown.add_argument("--sample", metavar="KEY", help="a sample of the run's own data, by its key")
+    shown.add_argument("--random", action="store_true", help="a random sample of the run's own data")
+    parser.add_argument("--text", default="", help="the question, source sentence or prompt that goes with --image")
+    parser.add_argument("--split", choices=["train", "val", "test"], default="test", help="split of --sample (test)")
+    parser.add_argument("--best", type=int, default=5, help="number of answers to print (5)")
     parser.add_argument("--explain", type=Path, help="write an attention and evidence map to this file")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (runs)")
     parser.add_argument("--allow", nargs="*", default=[], help="packages whose classes the checkpoint may name")
     options = parser.parse_args(list(words)[1:])
     if options.best < 1:
         raise InputError(f"--best must be at least 1, got {options.best}")
-    model = Fusion.load_from_checkpoint(options.checkpoint, allow=options.allow)
-    batch = batch_of(model, options.image, options.text)
-    with torch.inference_mode():
-        answers = model.task.top_answers(model, batch, options.best)[0]
-    for answer, probability in answers:
-        print(f"{probability:7.2%}  {answer}")
-    if options.explain is not None:
-        title = f"{options.text}  {answers[0][0]}".strip()
-        draw(options.explain, batch.image[0], title, explain(model, batch, [answers[0][0]]))
-        print(f"explanation: {options.explain}")
-    return 0
+    if options.image is None and options.text:
+        raise InputError("--text goes with --image: a sample has its own text")
+    if options.image is not None and not options.image.is_file():
+        raise InputError(f"--image {options.image}: there is no such file")
+    return options

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from importlib import import_module
 
 COMMANDS = {
+    "init": ("velm_lightning.cli.init", "look at your data file and write a config for it"),
     "fit": ("velm_lightning.cli.fit", "train a model, then evaluate its best checkpoint"),
     "validate": ("velm_lightning.cli.fit", "evaluate on the validation split"),
     "test": ("velm_lightning.cli.fit", "evaluate on the test split"),
     "predict": ("velm_lightning.cli.fit", "write predictions"),
+    "runs": ("velm_lightning.cli.runs", "list the runs, or remove unfinished ones"),
     "configs": ("velm_lightning.cli.configs", "list the experiments that come with the package, or copy one"),
-    "ask": ("velm_lightning.cli.ask", "ask a checkpoint a question about an image"),
+    "ask": ("velm_lightning.cli.ask", "ask a model a question about an image"),
     "draw": ("velm_lightning.cli.draw", "generate images from a caption"),
     "search": ("velm_lightning.cli.search", "find the images in a folder that match a text"),
     "data": ("velm_lightning.cli.data", "check the data that a config names"),
@@ -24,8 +26,10 @@ COMMANDS = {
     "probe": ("velm_lightning.cli.probe", "measure how much a model relies on the image and on the text"),
     "new": ("velm_lightning.cli.new", "write a fusion, task, dataset or encoder to start from"),
     "verify": ("velm_lightning.cli.verify", "recompute a run's metrics from its predictions"),
+    "allow": ("velm_lightning.cli.allow", "allow a module of your own, so that configs may name its classes"),
     "bench": ("velm_lightning.cli.bench", "measure speed"),
 }
+_CLOSED_PIPE = 141  # 128 + SIGPIPE, as other programs end
 _RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # set in every process of a distributed run
 
 
@@ -36,24 +40,76 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command and its arguments; by default those of this process.
 
     Returns:
-        The exit code: 0, 2 if the input is at fault, or the command's own.
+        The exit code: 0, 2 if the input is at fault, 141 if the output was closed, or the command's own.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = _run(words)
+        sys.stdout.flush()  # here, so that a closed pipe is noticed now
+    except BrokenPipeError:  # `velm … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it exits
+        return _CLOSED_PIPE
+    return code
+
+
+def _run(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(usage())
         return 0 if words else 2
+    if words[0] in ("-V", "--version"):
+        print(f"velm_lightning {_version()}")
+        return 0
     # Threads that wait spin for some microseconds, then sleep: without spinning, small layers run at half speed on two
     # cores; with the runtime's own spinning, anything else on the machine costs several times the speed.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    module, _ = COMMANDS.get(words[0], COMMANDS["fit"])  # the trainer's own parser names a wrong command
     from velm_lightning.errors import InputError
+    from velm_lightning.io.allowlist import permissions
 
     try:
-        return int(import_module(module).main(_with_packaged_configs(words)) or 0)
+        with permissions(words) as rest:
+            completed = _started(rest)
+            if completed is None:
+                return 0
+            module, _ = COMMANDS.get(completed[0], COMMANDS["fit"])  # options may stand before the trainer's command
+            return int(import_module(module).main(_with_packaged_configs(completed)) or 0)
     except InputError as error:
-        print(f"velm: error: {error}", file=sys.stderr)
+        from velm_lightning.cli.start.hints import readable
+
+        print(f"velm: error: {readable(str(error))}", file=sys.stderr)
         return 2
+
+
+def _started(words: list[str]) -> list[str] | None:
+    """Return the completed words of a command, or None if its help was printed; imports nothing heavy.
+
+    Raises:
+        InputError: There is no such command, file or run.
+    """
+    command = words[0]
+    if command not in COMMANDS and not command.startswith("-"):
+        from velm_lightning.cli.start.hints import similar
+        from velm_lightning.errors import InputError
+
+        raise InputError(f"there is no command {command!r}{similar(command, COMMANDS)}; `velm --help` lists them")
+    from velm_lightning.cli.start.words import FIT_COMMANDS, complete
+
+    if command not in FIT_COMMANDS:
+        return words
+    if "-h" in words or "--help" in words:
+        from velm_lightning.cli.start.screens import SCREENS
+
+        print(SCREENS[command].text(command))
+        return None
+    if "--help-all" in words:
+        return [command, "--help"]
+    return complete(words)
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("velm_lightning")
 
 
 def _with_packaged_configs(words: Sequence[str]) -> list[str]:

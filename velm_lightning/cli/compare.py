@@ -48,8 +48,20 @@ def _places(names: Sequence[str], fetched: Path) -> list[Path]:
         if name.startswith(PREFIX):
             places.append(fetch(name, fetched))
         else:
-            places += [Path(match) for match in sorted(glob(name)) or [name]]
+            places += [Path(match) for match in sorted(glob(name))] or [_run(name)]
     return places
+
+
+def _run(name: str) -> Path:
+    """Return the folder of a run that is named by its id or ``latest``, or the name as a path."""
+    from velm_lightning.tracking.run_names import find_run
+
+    try:
+        return find_run(name)
+    except InputError:
+        if Path(name).name == "latest":
+            raise
+        return Path(name)  # the reader says that there is no such place
 
 
 def write(path: Path, text: str) -> None:
@@ -72,7 +84,10 @@ def _parser() -> argparse.ArgumentParser:
         "with Holm's correction, scores by group, costs. Runs that differ only in their seed are one method.",
     )
     parser.add_argument(
-        "runs", nargs="+", metavar="RUN", help="folders of runs, of experiments, or patterns; wandb:entity/project"
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        help="folders or ids of runs, `latest`, experiments, patterns; wandb:entity/project",
     )
     parser.add_argument(
         "--fetched", type=Path, default=Path("runs") / "wandb", metavar="DIR", help="folder for runs fetched from W&B"

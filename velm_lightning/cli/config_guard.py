@@ -1,109 +1,172 @@
-"""Refuses configs that name code outside the allowed packages, before any of it is imported."""
+"""The gate between text and objects: whatever the config parser opens, imports or builds passes it.
+
+jsonargparse imports what a config names before it compares it with the argument's type, and accepts functions.
+``install`` replaces the functions of jsonargparse through which it opens a file, resolves a name and accepts a
+callable; a version that lacks one of them is refused, and other ways to a name are denied by its own settings.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonargparse import Namespace, set_loader, set_parsing_settings
 
-from velm_lightning.io.files import read_text
-from velm_lightning.types import SPLITS, InputError
+from velm_lightning.errors import InputError
+from velm_lightning.io.allowlist import how_to_allow, require_network
+from velm_lightning.io.resolve import by_full_name, full_name, resolve
+from velm_lightning.io.yaml_files import Loader, load_yaml, read_yaml_text
 
-PACKAGES = ("velm_lightning", "lightning", "torch", "torchvision", "torchmetrics", "transformers")
-_SUFFIXES = (".yaml", ".yml")
-_LARGEST = 2**16  # bytes; a larger file without a config's suffix is not scanned
-_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+try:
+    from jsonargparse import _common, _loaders_dumpers, _paths, _typehints, _util
+
+    _import_object, _callable_instances = _util.import_object, _typehints.callable_instances
+    _read_text, _yaml_load = _paths.Path.read_text, _loaders_dumpers.yaml_load
+    _open_files, _ImportDenied = _util.config_load_stack, _common.ImportDenied
+    _loaders_dumpers.get_yaml_default_loader()
+except (ImportError, AttributeError) as error:
+    raise InputError(f"this version of jsonargparse cannot be used safely ({error}): install 4.53") from error
+
+_ADDRESS = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]*(://|::)\S+")
+_MARK = re.compile(r"\(refusal (\d+)\)")
+_refusals: list[InputError] = []
+_refused_files: dict[str, InputError] = {}  # jsonargparse takes the name of such a file for a class path next
+_depth = 0  # parsers at work, one inside the other
 
 
-def check_configs(words: Sequence[str]) -> None:
-    """Refuse configs among the words of a command line that name code outside the allowed packages.
+class _DeniedError(_ImportDenied, TypeError):  # type: ignore[misc]
+    """An error that jsonargparse reports in any place; only its text arrives at the parser, in ``outermost``."""
 
-    A class named on the command line itself is not checked. ``--allow NAME,NAME`` on the
-    command line (in a config it means nothing) allows more packages.
+    def __init__(self, cause: InputError, file: str) -> None:
+        super().__init__(f"{cause} (refusal {len(_refusals)})")
+        _refusals.append(cause)
+        _refused_files.setdefault(file, cause)
+
+
+class _FileText(str):
+    """The text of a file that jsonargparse has opened."""
+
+    path: str
+
+
+def install() -> None:
+    """Put the gate into jsonargparse, for all parsers of this process."""
+    set_parsing_settings(import_path_denylist=["*"], instantiate_subclass_spec_in_any=False)
+    set_loader("yaml", _load, (yaml.YAMLError,))
+    _loaders_dumpers.yaml_default_loader = Loader
+    _paths.Path.read_text = _read
+    _typehints.callable_instances = _is_callable
+    for name, module in list(sys.modules.items()):
+        if name.startswith("jsonargparse") and vars(module).get("import_object") is _import_object:
+            module.import_object = _resolve  # type: ignore[attr-defined]
+
+
+@contextmanager
+def outermost() -> Iterator[None]:
+    """Raise the refusal itself from the outermost parser; inner ones pass on its text.
 
     Raises:
-        InputError: If a config names such a class; nothing of its package has been imported.
+        InputError: A file or a name was refused.
     """
-    allowed = {*PACKAGES, *(name for value in _values(words, "--allow") for name in value.split(","))}
-    for config in (*_values(words, "--config"), *_values(words, "-c")):
-        check_file(Path(config), allowed)
-    here = frozenset([Path().resolve()])
-    for value in (word.rpartition("=")[2] for word in words):  # --data mine.yaml, --model=mine.yaml
-        if _may_be_config(Path(value)):
-            check_file(Path(value), allowed, here)
+    global _depth
+    if not _depth:
+        _refusals.clear()
+        _refused_files.clear()
+    _depth += 1
+    try:
+        yield
+    except InputError as error:
+        if _depth > 1 or (refusal := _refusal(str(error))) is None:
+            raise
+        raise refusal from error
+    finally:
+        _depth -= 1
 
 
-def check_file(path: Path, allowed: set[str], seen: frozenset[Path] = frozenset()) -> None:
-    """Check one file and those that it names; see ``check_configs``.
+def is_refusal(message: str) -> bool:
+    """Return whether an error message of jsonargparse comes from a refusal."""
+    return bool(_MARK.search(message))
+
+
+def _refusal(message: str) -> InputError | None:
+    if number := _MARK.search(message):
+        return _refusals[int(number[1])]
+    loops = (refusal for file, refusal in _refused_files.items() if f"{file} -> {file}" in message)
+    return next(loops, None)  # jsonargparse has opened a refused file a second time
+
+
+def check_addresses(value: Any, key: str = "") -> None:
+    """Refuse values that are network addresses, unless the command line allows the network.
+
+    Args:
+        value: A parsed config.
+        key: Its key.
 
     Raises:
-        InputError: As ``check_configs``, or if the file is not YAML.
+        InputError: A value is an address, such as ``https://…``, ``s3://…`` or ``registry`` as a checkpoint.
     """
-    if not path.is_file():
-        return  # the parser reports a missing file
-    try:
-        content = yaml.safe_load(read_text(path))
-    except InputError:
-        if path.suffix not in _SUFFIXES and seen:
-            return
-        raise
-    except (RecursionError, ValueError) as error:  # nested too deep; a date that does not exist
-        raise InputError(f"{path}: cannot be read as a config ({error}): simplify it") from error
-    except yaml.YAMLError as error:
-        if path.suffix not in _SUFFIXES and seen:
-            return  # a file of another kind
-        mark = getattr(error, "problem_mark", None)
-        place = f"{path}:{mark.line + 1}: not YAML at column {mark.column + 1}" if mark else f"{path}: not YAML"
-        raise InputError(f"{place} ({getattr(error, 'problem', None) or 'unreadable'}): correct it there") from error
-    seen |= {path.resolve()}
-    for key, value in _strings(content):
-        nested = path.parent / value
-        if key not in SPLITS and _may_be_config(nested) and nested.resolve() not in seen:
-            check_file(nested, allowed, seen)
-        package = value.split(".")[0]
-        if _DOTTED.fullmatch(value) and package not in allowed and (key == "class_path" or _is_code(key, package)):
-            raise InputError(
-                f"{path}: {key}: {value} names code outside the allowed packages, which was not imported: "
-                f"add --allow {package} if you trust it"
-            )
-
-
-def _may_be_config(path: Path) -> bool:
-    """Return whether a value names a file that the parser would read as a part of the config, whatever its suffix."""
-    try:
-        return path.is_file() and (path.suffix in _SUFFIXES or path.stat().st_size <= _LARGEST)
-    except (OSError, ValueError):
-        return False
-
-
-def _values(words: Sequence[str], option: str) -> Iterator[str]:
-    for word, following in zip(words, [*words[1:], ""], strict=True):
-        if word == option:
-            yield following
-        elif word.startswith(f"{option}="):
-            yield word.removeprefix(f"{option}=")
-
-
-def _strings(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Yield every string with its key, for an item of a list the key of the list."""
-    if isinstance(value, dict):
-        for name, item in value.items():
-            yield from _strings(item, str(name))
-    elif isinstance(value, list):
+    if isinstance(value, Namespace | dict):
+        for name, item in (vars(value) if isinstance(value, Namespace) else value).items():
+            check_addresses(item, f"{key}.{name}".lstrip("."))
+    elif isinstance(value, list | tuple | set):
         for item in value:
-            yield from _strings(item, key)
-    elif isinstance(value, str):
-        yield key, value
+            check_addresses(item, key)
+    elif isinstance(value, str | Path) and (
+        _ADDRESS.fullmatch(str(value)) or (key.endswith("ckpt_path") and str(value).startswith("registry"))
+    ):
+        require_network(f"{key}: {value} is a network address")
 
 
-def _is_code(key: str, package: str) -> bool:
-    """Return whether a value such as ``a.b`` could be a class: the package exists, and the key takes no file."""
+def _resolve(name: Any, check_path: bool = True) -> Any:
+    """Replace ``import_object``: the class of a path in a config or on the command line; names in code pass."""
+    if not check_path or not isinstance(name, str) or "." not in name:
+        return _import_object(name, check_path=check_path)
     try:
-        spec = None if key in SPLITS else find_spec(package)
-    except (ImportError, ValueError):
-        return False
-    return spec is not None and spec.origin is not None  # a folder without Python files has none
+        if name in _refused_files:
+            raise _refused_files[name]
+        return resolve(name)
+    except InputError as error:
+        raise _denied(error) from error
+
+
+def _is_callable(kind: type) -> bool:
+    """Replace ``callable_instances``: instances are accepted as callables only if their class is allowed by name."""
+    accepted = bool(_callable_instances(kind))
+    if accepted and not getattr(kind, "_is_protocol", False) and not by_full_name(kind):
+        name = full_name(kind)
+        raise _denied(InputError(f"{name} is given as a function: {how_to_allow(name)}"))
+    return accepted
+
+
+def _read(path: Any) -> str:
+    """Replace ``Path.read_text``: files are read as UTF-8 within the limits of ``io.yaml_files``."""
+    if path._std_io or path.is_url or path.is_fsspec:
+        return str(_read_text(path))
+    try:
+        text = _FileText(read_yaml_text(Path(path.absolute), str(path)))
+    except InputError as error:
+        raise _DeniedError(error, str(path)) from error
+    text.path = str(path)
+    return text
+
+
+def _load(text: str) -> Any:
+    """Replace the YAML loader, whose errors in a file become one sentence with its line."""
+    if isinstance(text, _FileText):
+        try:
+            load_yaml(str(text), text.path)
+        except InputError as error:
+            raise _DeniedError(error, text.path) from error
+    return _yaml_load(str(text))
+
+
+def _denied(error: InputError) -> _DeniedError:
+    """Return an error that starts with the name of the config file that is being read, if there is one."""
+    file = next((name for _, name in reversed(_open_files.get())), "")
+    known = not file or error in _refused_files.values()
+    return _DeniedError(error if known else InputError(f"{file}: {error}"), file)

@@ -6,22 +6,17 @@ import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import yaml
-from rich.console import Console
+from velm_lightning.cli.start.faults import one_sentence
+from velm_lightning.cli.start.hints import no_file
+from velm_lightning.errors import InputError
+from velm_lightning.io.yaml_files import read_yaml
 
-from velm_lightning.cli.config_guard import PACKAGES, check_file
-from velm_lightning.cli.parser import Parser
-from velm_lightning.data import MultimodalData
-from velm_lightning.data.checks.check import check_dataset
-from velm_lightning.data.checks.report import SHOWN
-from velm_lightning.inspection.ceiling import ceiling, thin_targets
-from velm_lightning.tasks.base import Task
-from velm_lightning.tasks.classification import Classification
-from velm_lightning.tasks.floors import describe, rows_of
-from velm_lightning.tasks.generation import Generation
-from velm_lightning.tasks.sentences import Answers, Captions
-from velm_lightning.types import SPLITS, InputError
+if TYPE_CHECKING:
+    from velm_lightning.cli.parser import Parser
+    from velm_lightning.data import MultimodalData
+    from velm_lightning.tasks.base import Task
 
 
 def data_of(config: Path, options: Sequence[str] = ()) -> MultimodalData:
@@ -34,13 +29,10 @@ def data_of(config: Path, options: Sequence[str] = ()) -> MultimodalData:
     Raises:
         InputError: If the file is missing, is not YAML, or has no such section.
     """
-    check_file(config, {*PACKAGES})
-    try:
-        content = yaml.safe_load(config.read_text("utf-8"))
-    except OSError as error:
-        raise InputError(f"config {config} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"config {config} is not valid YAML: {error}") from error
+    from velm_lightning.cli.parser import Parser
+    from velm_lightning.data import MultimodalData
+
+    content = read_yaml(config)
     section = content.get("data") if isinstance(content, dict) and "dataset" not in content else content
     if not isinstance(section, dict | str):
         raise InputError(
@@ -56,12 +48,18 @@ def data_of(config: Path, options: Sequence[str] = ()) -> MultimodalData:
 
 
 def _built(parser: Parser, config: object) -> MultimodalData:
-    module: MultimodalData = parser.instantiate_classes(config).data
+    with one_sentence():
+        module: MultimodalData = parser.instantiate_classes(config).data
     return module
 
 
 def _floors(data: MultimodalData) -> list[str]:
     """Return the score of trivial baselines on each evaluation split, by the default metric of its kind of target."""
+    from velm_lightning.tasks.classification import Classification
+    from velm_lightning.tasks.floors import describe, rows_of
+    from velm_lightning.tasks.generation import Generation
+    from velm_lightning.types import SPLITS
+
     try:
         splits = {name: data.samples(name) for name in SPLITS if data.has(name)}
     except InputError:  # the report lists it
@@ -75,6 +73,11 @@ def _floors(data: MultimodalData) -> list[str]:
 
 def _limits(data: MultimodalData) -> list[str]:
     """Return the highest scores that tokeniser and answer list allow: exact match, and CIDEr-D for sentences."""
+    from velm_lightning.inspection.ceiling import ceiling, thin_targets
+    from velm_lightning.tasks.classification import Classification
+    from velm_lightning.tasks.generation import Generation
+    from velm_lightning.tasks.sentences import Answers, Captions
+
     try:
         words, train = data.vocabulary, data.samples("train")
         split = next((name for name in ("val", "test") if data.has(name)), "train")
@@ -102,6 +105,13 @@ def main(words: Sequence[str]) -> int:
         "--all", action="store_true", help="print every problem and every shared image, not only the first of each kind"
     )
     options, others = parser.parse_known_args(list(words)[1:])
+    if not options.config.is_file():
+        raise InputError(f"velm data check {options.config}: {no_file(options.config)}")
+    from rich.console import Console
+
+    from velm_lightning.data.checks.check import check_dataset
+    from velm_lightning.data.checks.report import SHOWN
+
     data = data_of(options.config, others)
     examples = 10**9 if options.all else 2
     report = check_dataset(data.dataset, data.num_answers, max_pixels=data.max_pixels, examples=examples)

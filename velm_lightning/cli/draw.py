@@ -6,17 +6,16 @@ import argparse
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from PIL import Image
-from torch import Tensor
+from velm_lightning.errors import InputError
+from velm_lightning.tracking.run_names import find_checkpoint
 
-from velm_lightning.data.collate import Texts
-from velm_lightning.decoding import Flow
-from velm_lightning.fusion import Fusion
-from velm_lightning.io.atomic import write_atomic
-from velm_lightning.tasks import Drawing
-from velm_lightning.types import InputError, Sample
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from velm_lightning.decoding import Flow
+    from velm_lightning.fusion import Fusion
 
 SIDE = 128
 """Minimum side of an image in the file, in pixels."""
@@ -28,6 +27,12 @@ def drawings(model: Fusion, text: str, count: int, seed: int, flow: Flow) -> Ten
     Raises:
         InputError: If the model's task is not ``Drawing``.
     """
+    import torch
+
+    from velm_lightning.data.collate import Texts
+    from velm_lightning.tasks import Drawing
+    from velm_lightning.types import Sample
+
     if not isinstance(model.task, Drawing):
         raise InputError(
             f"the checkpoint's task is {type(model.task).__name__}, expected Drawing: name a checkpoint of such a run"
@@ -40,6 +45,9 @@ def drawings(model: Fusion, text: str, count: int, seed: int, flow: Flow) -> Ten
 
 def png(images: Tensor) -> bytes:
     """Return images (B, 3, H, W) uint8 side by side as PNG, magnified without smoothing."""
+    import torch
+    from PIL import Image
+
     row = torch.cat(list(images), dim=-1).permute(1, 2, 0).numpy()  # (H, B * W, 3)
     factor = -(-SIDE // row.shape[0])
     image = Image.fromarray(row).resize((row.shape[1] * factor, row.shape[0] * factor), Image.Resampling.NEAREST)
@@ -51,7 +59,7 @@ def png(images: Tensor) -> bytes:
 def main(words: Sequence[str]) -> int:
     """Write images of a caption side by side into one file."""
     parser = argparse.ArgumentParser("velm draw", description="Generate images from a caption.")
-    parser.add_argument("checkpoint", type=Path, help="a .ckpt file of a run whose task is Drawing")
+    parser.add_argument("run", help="a run whose task is Drawing: its folder or id, a .ckpt file, or `latest`")
     parser.add_argument("--text", required=True, help="the caption; an empty one generates without a condition")
     parser.add_argument("--out", type=Path, required=True, help="a .png file")
     parser.add_argument("--count", type=int, default=1, help="number of images (default 1)")
@@ -62,7 +70,12 @@ def main(words: Sequence[str]) -> int:
     options = parser.parse_args(list(words)[1:])
     if options.count < 1:
         raise InputError(f"--count must be at least 1, got {options.count}")
-    model = Fusion.load_from_checkpoint(options.checkpoint, allow=options.allow)
+    checkpoint = find_checkpoint(options.run)
+    from velm_lightning.decoding import Flow
+    from velm_lightning.fusion import Fusion
+    from velm_lightning.io.atomic import write_atomic
+
+    model = Fusion.load_from_checkpoint(checkpoint, allow=options.allow)
     trained = getattr(model.task, "flow", Flow())
     steps = trained.steps if options.steps is None else options.steps
     guidance = trained.guidance if options.guidance is None else options.guidance

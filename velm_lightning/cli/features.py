@@ -6,42 +6,42 @@ import argparse
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from rich.console import Console
-from rich.table import Table
-from typing_extensions import override
+from velm_lightning.cli.start.faults import one_sentence
+from velm_lightning.cli.start.hints import no_file
+from velm_lightning.errors import InputError
 
-from velm_lightning.cli.fit import VelmCLI
-from velm_lightning.data import MultimodalData
-from velm_lightning.fusion import Fusion
-from velm_lightning.tracking.quiet import QUIET
-from velm_lightning.types import SPLITS, InputError
-
-
-class _Parts(VelmCLI):
-    """Builds model and data of a config, without trainer and run folder."""
-
-    @override
-    def instantiate_classes(self) -> None:
-        self.config_init = self.parser.instantiate_classes(self.config)
-        self.datamodule, self.model = (self._get(self.config_init, name) for name in ("data", "model"))
-
-    @override
-    def _run_subcommand(self, subcommand: str) -> None:
-        pass
+if TYPE_CHECKING:
+    from velm_lightning.data import MultimodalData
+    from velm_lightning.fusion import Fusion
 
 
 def parts(arguments: Sequence[str]) -> tuple[Fusion, MultimodalData]:
-    """Build model and data from the arguments of ``velm fit``."""
+    """Build model and data from the arguments of ``velm fit``, without trainer and run folder."""
+    from velm_lightning.cli.fit import VelmCLI
+    from velm_lightning.cli.parser import Parser
+    from velm_lightning.data import MultimodalData
+    from velm_lightning.fusion import Fusion
+    from velm_lightning.tracking.quiet import QUIET
+
+    class Parts(VelmCLI):
+        def instantiate_classes(self) -> None:
+            with one_sentence():
+                self.config_init = self.parser.instantiate_classes(self.config)
+            self.datamodule, self.model = (self._get(self.config_init, name) for name in ("data", "model"))
+
+        def _run_subcommand(self, subcommand: str) -> None:
+            pass
+
     for message in (*QUIET, "LightningCLI's args parameter"):
         warnings.filterwarnings("ignore", message=message)
-    built: Any = _Parts(
+    built: Any = Parts(
         Fusion,
         MultimodalData,
         subclass_mode_model=True,
         save_config_callback=None,
+        parser_class=Parser,
         seed_everything_default=0,
         auto_configure_optimizers=False,
         args=["fit", *arguments],
@@ -61,7 +61,13 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("config", help="a YAML file as for velm fit --config")
     options, others = parser.parse_known_args(list(words)[1:])
     if not Path(options.config).is_file():
-        raise InputError(f"velm features {options.config}: there is no such config file")
+        raise InputError(f"velm features {options.config}: {no_file(options.config)}")
+    import torch
+    from rich.console import Console
+    from rich.table import Table
+
+    from velm_lightning.types import SPLITS
+
     model, data = parts(["--config", options.config, *others, "--data.cache_features", "true"])
     data.connect(model.to("cuda" if torch.cuda.is_available() else "cpu"))
     if data.encoder is None:

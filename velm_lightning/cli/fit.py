@@ -22,14 +22,15 @@ import velm_lightning.fusion
 import velm_lightning.tasks
 import velm_lightning.tasks.scene_judge
 import velm_lightning.training  # noqa: F401 - imported, their classes can be named by short names
-from velm_lightning.cli.config_guard import check_configs
 from velm_lightning.cli.parser import Parser
+from velm_lightning.cli.start.faults import one_sentence
 from velm_lightning.data import MultimodalData, PretrainedTokenizer, TrainedTokenizer
 from velm_lightning.fusion import Fusion
 from velm_lightning.io.atomic import write_atomic
-from velm_lightning.io.configurable import find
+from velm_lightning.io.resolve import resolve
 from velm_lightning.tracking.checkpoint_files import AtomicCheckpointIO, LastCheckpoint, newest_usable
 from velm_lightning.tracking.data_summary import DataSummary
+from velm_lightning.tracking.epoch_lines import EpochLines
 from velm_lightning.tracking.gallery import Gallery
 from velm_lightning.tracking.limits import Limits
 from velm_lightning.tracking.metrics_file import MetricsFile
@@ -108,9 +109,9 @@ class VelmCLI(LightningCLI):
         """Give the data the tokeniser of a pretrained text encoder, the only one whose ids fit its embeddings."""
         config = self.config[self.subcommand] if self.subcommand else self.config
         encoder, chosen = config.model.init_args.get("text_encoder"), config.data.get("tokenizer")
-        if encoder is None or (chosen is not None and find(chosen.class_path) is not TrainedTokenizer):
+        if encoder is None or (chosen is not None and resolve(chosen.class_path) is not TrainedTokenizer):
             return
-        argument = find(encoder.class_path).tokenizer_argument
+        argument = resolve(encoder.class_path).tokenizer_argument
         name = encoder.init_args.get(argument) if argument else None
         if name:
             kind = f"{PretrainedTokenizer.__module__}.{PretrainedTokenizer.__name__}"
@@ -132,9 +133,10 @@ class VelmCLI(LightningCLI):
         callbacks += [Gallery(self.run, settings.pictures), Thumbnails(self.run, settings.thumbnails)]
         callbacks += SweepTrial.of_environment(self.run)
         callbacks += [self.signals, self.companions, NonFiniteLossGuard(self._get(self.config, "on_nan"))]
-        if given.enable_progress_bar is not False:
-            callbacks.append(Progress(log))
-        kwargs |= {"callbacks": callbacks, "logger": self._loggers(settings)}
+        callbacks.append(EpochLines(log))
+        bar = given.enable_progress_bar is not False and sys.stdout.isatty()  # in a file it would leave fragments
+        callbacks += [Progress(log)] if bar else []
+        kwargs |= {"callbacks": callbacks, "logger": self._loggers(settings), "enable_progress_bar": bar}
         kwargs["plugins"] = [*_listed(given.plugins), AtomicCheckpointIO()]
         kwargs["default_root_dir"] = given.default_root_dir or self.run.folder  # where SLURM's checkpoints go
         trainer = super().instantiate_trainer(**kwargs)
@@ -153,7 +155,8 @@ class VelmCLI(LightningCLI):
         self.run = self._open_run(config)
         if self.subcommand != "fit" and config.ckpt_path and Path(config.ckpt_path).is_file():
             config.data.vocabulary_from = Path(config.ckpt_path)
-        super().instantiate_classes()
+        with one_sentence():
+            super().instantiate_classes()
 
     def _open_run(self, config: Any) -> Run:
         """Return the run to evaluate or resume, or a new one, and set its checkpoint in ``config``.
@@ -260,6 +263,18 @@ class VelmCLI(LightningCLI):
         if self.trainer.is_global_zero and self.run.record.get("scores"):
             print_scores(self.run, self.run.names.values())
             print(f"run: {self.run.folder}")
+            if self.subcommand == "fit":
+                print("\n".join(next_steps(self.run)))
+
+
+def next_steps(run: Run) -> list[str]:
+    """Return lines with the files that a finished run has left, and three commands to go on with."""
+    kept = {"best checkpoint": "checkpoints/best.ckpt", "gallery": "gallery/test.png"}
+    lines = [f"{name}: {run.folder / file}" for name, file in kept.items() if (run.folder / file).is_file()]
+    split = "test" if "test" in run.record.get("scores", {}) else "val"
+    sample = "--random" if split == "test" else f"--random --split {split}"
+    commands = [f"velm ask {run.folder} {sample}", f"velm probe {run.folder}", f"velm compare {run.folder.parent}"]
+    return [*lines, "next:", *(f"  {command}" for command in commands)]
 
 
 class SaveConfig(SaveConfigCallback):
@@ -299,7 +314,6 @@ def main(arguments: Sequence[str]) -> int:
     """Run one of Lightning's subcommands; the exit code of a run stopped by a signal is 128 + the signal."""
     quiet()
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
-    check_configs(arguments)
     try:
         _start(arguments)
     except Interrupted as interrupt:
@@ -310,18 +324,7 @@ def main(arguments: Sequence[str]) -> int:
         return 130
     except MisconfigurationException as error:
         raise InputError(" ".join(str(error).split())) from error
-    except ValueError as error:  # jsonargparse wraps what the constructor of a nested part raises
-        if (cause := _input_error(error)) is None:
-            raise
-        raise cause from error
     return 0
-
-
-def _input_error(error: BaseException | None) -> InputError | None:
-    """Return the ``InputError`` that an exception was raised from, or during the handling of, if there is one."""
-    while error is not None and not isinstance(error, InputError):
-        error = error.__cause__ or error.__context__
-    return error
 
 
 def _start(arguments: Sequence[str]) -> None:
@@ -335,6 +338,7 @@ def _start(arguments: Sequence[str]) -> None:
             "num_sanity_val_steps": 0,
             "gradient_clip_val": 1.0,
             "enable_autolog_hparams": False,  # the config goes to W&B once, as it was written
+            "enable_model_summary": False,  # RunRecord prints a line; the table needs more than 80 columns
         },
         seed_everything_default=0,
         auto_configure_optimizers=False,

@@ -7,19 +7,16 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from velm_lightning.cli.data import data_of
-from velm_lightning.fusion import Fusion
-from velm_lightning.inspection.probe import Probe, probe
+from velm_lightning.errors import InputError
 from velm_lightning.io.atomic import write_atomic
-from velm_lightning.tracking.run import Run
-from velm_lightning.types import InputError
+from velm_lightning.tracking.run_names import find_checkpoint, find_run
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from velm_lightning.inspection.probe import Probe
 
 
 def save(result: Probe, folder: Path) -> None:
@@ -31,11 +28,14 @@ def save(result: Probe, folder: Path) -> None:
 
 def show(result: Probe, console: Console) -> None:
     """Print a table with one row per modality; the name of the split is never read as rich markup."""
+    from rich.table import Table
+    from rich.text import Text
+
     title = f"score on {result.samples} samples of {result.split}: {result.score:.4f}"
     table = Table(title=Text(title), title_justify="left")
     shares = (f"{share:.0%} missing" for share in result.shares[1:])
     for name in ("", "shuffled", "costs", "share of the score", *shares):
-        table.add_column(name, justify="right" if name else "left")
+        table.add_column(name, justify="right" if name else "left", no_wrap=name == "shuffled")
     for modality, shuffled in result.shuffled.items():
         mean = math.fsum(shuffled.scores) / len(shuffled.scores)
         values = [f"{mean:.4f}", f"{shuffled.cost:.4f}", f"{shuffled.perceptual:.1%}"]
@@ -64,7 +64,7 @@ def main(words: Sequence[str]) -> int:
         "with either permuted among the samples, and with a growing share of either missing. The result is written to "
         "probe.json in the run's folder.",
     )
-    parser.add_argument("run", nargs="+", type=Path, help="a run's folder, or a checkpoint in one")
+    parser.add_argument("run", nargs="+", help="runs: folders, ids, checkpoints in them, or `latest`")
     parser.add_argument("--split", choices=["val", "test"], default="test")
     parser.add_argument("--shuffles", type=int, default=3, help="permutations per modality (3)")
     parser.add_argument(
@@ -76,16 +76,21 @@ def main(words: Sequence[str]) -> int:
     for name, least in (("shuffles", 1), ("limit", 0)):
         if (value := getattr(options, name)) < least:
             raise InputError(f"--{name} must be at least {least}, got {value}")
-    for place in options.run:
-        path = place / "checkpoints" / "best.ckpt" if place.is_dir() else place
-        model = Fusion.load_from_checkpoint(path, allow=options.allow)
-        run = Run.of_checkpoint(path)
-        if run is None:
-            raise InputError(f"{path} is not in the folder of a run, whose config.yaml names the data: probe a run")
-        data = data_of(run.folder / "config.yaml")
+    checkpoints = [find_checkpoint(name) for name in options.run]
+    folders = [find_run(checkpoint) for checkpoint in checkpoints]  # whose config.yaml names the data
+    import torch
+    from rich.console import Console
+
+    from velm_lightning.cli.data import data_of
+    from velm_lightning.fusion import Fusion
+    from velm_lightning.inspection.probe import probe
+
+    for checkpoint, folder in zip(checkpoints, folders, strict=True):
+        model = Fusion.load_from_checkpoint(checkpoint, allow=options.allow)
+        data = data_of(folder / "config.yaml")
         model.to("cuda" if torch.cuda.is_available() else "cpu")
         result = probe(model, data, options.split, options.shuffles, options.limit or None, options.seed)
-        save(result, run.folder)
+        save(result, folder)
         show(result, Console())
-        print(f"probe: {run.folder / 'probe.json'}")
+        print(f"probe: {folder / 'probe.json'}")
     return 0

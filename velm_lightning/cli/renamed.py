@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 
+_WARMUP = "optimization.schedule: {class_path: Cosine, init_args: {warmup_ratio: …}}"
 # old name: new name; keys are without `init_args`
 _KEYS = {
     "data.workers": "data.num_workers",
     "data.cache": "data.cache_dir",
     "data.answers": "data.num_answers",
     "data.images": "data.image_cache",
-    "optimization.warmup": "optimization.warmup_ratio",
+    "optimization.warmup": _WARMUP,
+    "optimization.warmup_ratio": _WARMUP,
     "optimization.pretrained_factor": "optimization.pretrained_lr_scale",
     "task.blank": "task.caption_dropout",
     "judge.cache": "judge.cache_dir",
@@ -60,6 +62,12 @@ def renamed(message: str) -> list[str]:
         name = path.rpartition(".")[2]
         hints += [f"{name} is now {_CLASSES[name]}"] if name in _CLASSES else []
     return list(dict.fromkeys(hints))
+
+
+def rejected(message: str) -> list[str]:
+    """Return the options, keys and classes that the parser's error message refuses because they do not exist."""
+    words = [*_matches(_REFUSED_KEY, message), *_matches(_REFUSED_CLASS, message)]
+    return list(dict.fromkeys(words))
 
 
 def _hint(old: str, new: str, value: str) -> str:

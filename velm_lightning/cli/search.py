@@ -5,23 +5,25 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from velm_lightning.errors import InputError
+from velm_lightning.tracking.run_names import find_checkpoint
 
-from velm_lightning.data.images.folder import picture_files
-from velm_lightning.data.images.store import read_image
-from velm_lightning.fusion import Fusion
-from velm_lightning.inspection.nearest import Nearest, NearestByCells
-from velm_lightning.inspection.search import Hit, PictureIndex, readable
-from velm_lightning.types import ImageTransform, InputError
+if TYPE_CHECKING:
+    from velm_lightning.inspection.search import Hit
+    from velm_lightning.types import ImageTransform
 
 _SIDE = 256  # pixels of an image on a contact sheet
 
 
 def draw(path: Path, text: str, hits: Sequence[Hit], transform: ImageTransform, columns: int = 5) -> None:
     """Write a contact sheet of the images, best first, as a ``.png``, ``.pdf`` or ``.svg`` file."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from velm_lightning.data.images.store import read_image
+
     columns = min(columns, len(hits))
     rows = -(-len(hits) // columns)
     figure = Figure(figsize=(2.4 * columns, 2.8 * rows + 0.4), layout="constrained")
@@ -51,7 +53,7 @@ def main(words: Sequence[str]) -> int:
         description="Find the images of a folder that match a text best. The first search encodes the whole folder; "
         "later searches, with any text, read the vectors from disk and encode only new and changed images.",
     )
-    parser.add_argument("checkpoint", type=Path, help="a .ckpt file of a run that was trained on retrieval")
+    parser.add_argument("run", help="a run that was trained on retrieval: its folder or id, a .ckpt file, or `latest`")
     parser.add_argument("--images", type=Path, required=True, help="a folder of images, searched recursively")
     parser.add_argument("--text", required=True, help="the text to search for")
     parser.add_argument("--top", type=int, default=5, help="number of images to print (5)")
@@ -71,7 +73,17 @@ def main(words: Sequence[str]) -> int:
         raise InputError(f"--top must be at least 1, got {options.top}")
     if not options.text.strip():
         raise InputError("--text is empty: give the text to search for")
-    model = Fusion.load_from_checkpoint(options.checkpoint, allow=options.allow)
+    checkpoint = find_checkpoint(options.run)
+    if not options.images.is_dir():
+        raise InputError(f"--images {options.images}: there is no such folder")
+    import torch
+
+    from velm_lightning.data.images.folder import picture_files
+    from velm_lightning.fusion import Fusion
+    from velm_lightning.inspection.nearest import Nearest, NearestByCells
+    from velm_lightning.inspection.search import PictureIndex, readable
+
+    model = Fusion.load_from_checkpoint(checkpoint, allow=options.allow)
     pictures = files = picture_files(options.images)
     if options.on_bad_image == "skip":
         pictures = list(readable(files, model.transform))

@@ -19,6 +19,7 @@ def main(words: Sequence[str]) -> int:
     options = _parser().parse_args(list(words)[1:])
     if options.workers < 1:
         raise InputError(f"--workers must be at least 1, got {options.workers}")
+    from velm_lightning.sweep.program import check_program
     from velm_lightning.sweep.spec import read_spec
 
     spec = read_spec(options.file)
@@ -29,6 +30,8 @@ def main(words: Sequence[str]) -> int:
         for part in specs:
             rehearse(part)
         return 0
+    if not options.show:
+        check_program(spec)
     if not options.show and _by_wandb(options):
         return _wandb(options)
     from velm_lightning.sweep.show import show
@@ -75,11 +78,12 @@ def _by_wandb(options: argparse.Namespace) -> bool:
 def _wandb(options: argparse.Namespace) -> int:
     """Create the sweep on W&B's server and run W&B's own agents."""
     import wandb
-    import yaml
+
+    from velm_lightning.io.yaml_files import read_yaml
 
     if options.per or options.storage:
         raise InputError("--engine wandb does not take --per and --storage, which are Optuna's: remove them")
-    content = yaml.safe_load(options.file.read_text("utf-8"))
+    content = read_yaml(options.file)
     project = options.project or content.get("project") or str(content.get("name", options.file.stem))
     ident = wandb.sweep(content, project=project)
     path = "/".join(filter(None, (content.get("entity"), project, ident)))

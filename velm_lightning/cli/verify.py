@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from velm_lightning.tracking.run_names import find_run
 
-from velm_lightning.inspection.verify import Figure, verify
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from velm_lightning.inspection.verify import Figure
 
 
 def show(title: str, figures: Sequence[Figure], console: Console) -> None:
     """Print a table with one row per figure; names are printed as they are, never read as rich markup."""
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table("split", "figure", "reported", "computed", "", title=Text(title), title_justify="left")
     for figure in figures:
         verdict = Text("agrees") if figure.agrees else Text("differs", style="bold red")
@@ -33,11 +37,16 @@ def main(words: Sequence[str]) -> int:
         The exit code: 0 if all figures agree, 1 otherwise.
     """
     parser = argparse.ArgumentParser("velm verify", description="Recompute a run's figures from its predictions.")
-    parser.add_argument("run", type=Path, nargs="+", help="folders of runs")
+    parser.add_argument("run", nargs="+", help="runs: folders, ids, checkpoints, or `latest`")
     parser.add_argument("--allow", nargs="*", default=[], help="further packages whose classes a run may name")
     options = parser.parse_args(list(words)[1:])
+    folders = [find_run(name) for name in options.run]
+    from rich.console import Console
+
+    from velm_lightning.inspection.verify import verify
+
     wrong = 0
-    for folder in options.run:
+    for folder in folders:
         figures = verify(folder, options.allow)
         show(str(folder), figures, Console())
         differ = sum(not figure.agrees for figure in figures)

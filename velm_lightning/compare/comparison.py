@@ -21,6 +21,16 @@ from velm_lightning.compare.statistics import Interval, Table, image_interval, s
 from velm_lightning.errors import InputError
 
 
+class TableText(str):
+    """A text in Markdown that an interpreter shows as it is and a notebook renders."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
+
+
 class Comparison(NamedTuple):
     """The result of a comparison.
 
@@ -38,6 +48,11 @@ class Comparison(NamedTuple):
         budgets: for each fusion, and each data set if there are several, the expected best validation figure of
             1, 2, … trials.
         floors: scores without a model, such as that of the majority answer; they are not methods and not tested.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> isinstance(velm.Comparison, type)  # `velm.compare_runs` returns a comparison
+        True
     """
 
     split: str
@@ -68,6 +83,12 @@ class Comparison(NamedTuple):
             ):
                 best[result.method.data] = result
         return list(best.values())
+
+    def table(self) -> TableText:
+        """Return all tables and notes as Markdown, which a notebook renders."""
+        from velm_lightning.compare.tables import markdown  # which imports this module
+
+        return TableText(markdown(self))
 
     def against(self, control: Result) -> list[Pair]:
         """Return the pairs of a control with every method that is not one; they belong to the family of all pairs."""

@@ -11,12 +11,11 @@ from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from velm_lightning.errors import InputError
+from velm_lightning.io.yaml_files import load_yaml
 
-Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MISSING = float("nan")
 
 
@@ -336,7 +335,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         InputError: If the file is missing, malformed, or not a mapping.
     """
-    settings = _parsed(path, lambda text: yaml.load(text, Loader), yaml.YAMLError)
+    settings = _parsed(path, load_yaml, InputError)
     if not isinstance(settings, dict):
         raise InputError(f"{path.name} must hold a mapping of settings, got {type(settings).__name__}")
     return settings

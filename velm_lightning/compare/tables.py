@@ -198,7 +198,7 @@ def short(value: float) -> str:
 
 def print_tables(comparison: Comparison, console: Console) -> None:
     """Print tables, notes and skipped folders to a terminal."""
-    for sheet in sheets(comparison):
+    for sheet in (part for whole in sheets(comparison) for part in narrow(whole, console.width)):
         table = Table(title=sheet.title, title_justify="left")
         for place, name in enumerate(sheet.head):
             table.add_column(Text(name), justify="left" if place < sheet.words else "right", overflow="fold")
@@ -211,6 +211,33 @@ def print_tables(comparison: Comparison, console: Console) -> None:
         console.print(Text(f"note: {note}"))
     for left in comparison.left:
         console.print(Text(f"left out: {left.folder}: {left.why}"))
+
+
+WORDS = 26
+"""Width from which the text of a leading column is folded if a table is too wide."""
+
+
+def narrow(sheet: Sheet, width: int) -> list[Sheet]:
+    """Return a sheet as sheets that fit a terminal: each holds the leading columns and some of the others.
+
+    Example:
+        >>> sheet = Sheet("t", ["method", "a", "b"], [["late", "0.1234", "0.5678"]])
+        >>> [part.head for part in narrow(sheet, 22)]
+        [['method', 'a'], ['method', 'b']]
+    """
+    sizes = [max(map(len, column)) + 3 for column in zip(sheet.head, *sheet.rows, strict=True)]
+    leading = [min(size, WORDS + 3) for size in sizes[: sheet.words]]
+    groups: list[list[int]] = [[]]
+    for place in range(sheet.words, len(sizes)):
+        if groups[-1] and 1 + sum(leading) + sum(sizes[other] for other in [*groups[-1], place]) > width:
+            groups.append([])
+        groups[-1].append(place)
+    parts = []
+    for group in groups:
+        columns = [*range(sheet.words), *group]
+        rows = [[row[place] for place in columns] for row in sheet.rows]
+        parts.append(sheet._replace(head=[sheet.head[place] for place in columns], rows=rows, caption=""))
+    return [*parts[:-1], parts[-1]._replace(caption=sheet.caption)]
 
 
 def markdown(comparison: Comparison) -> str:

@@ -9,6 +9,7 @@ from velm_lightning.data.datasets.jsonlines import JSONLines
 from velm_lightning.data.datasets.karpathy import Karpathy
 from velm_lightning.data.datasets.multi30k import Multi30k
 from velm_lightning.data.datasets.nlvr import NLVR
+from velm_lightning.data.datasets.picture_folder import PictureFolder
 from velm_lightning.data.datasets.vqav2 import VQAv2
 from velm_lightning.data.module import MultimodalData
 from velm_lightning.data.synthetic.face_posts import FacePosts
@@ -31,6 +32,7 @@ __all__ = [
     "Karpathy",
     "Multi30k",
     "MultimodalData",
+    "PictureFolder",
     "PretrainedTokenizer",
     "ShapeCaptions",
     "ShapeClipCaptions",

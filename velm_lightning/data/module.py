@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 import torch
 from lightning import LightningDataModule
@@ -18,19 +18,43 @@ from typing_extensions import override
 from velm_lightning.checkpoints.checkpoint import vocabulary_of
 from velm_lightning.data.balance import balance
 from velm_lightning.data.collate import Texts
+from velm_lightning.data.datasets.columns import Columns
+from velm_lightning.data.datasets.rows import Rows, Table
 from velm_lightning.data.features.frozen import FrozenEncoder, check_frozen, encoder_key
 from velm_lightning.data.features.store import FeatureStore
 from velm_lightning.data.images.store import MAX_PIXELS, ImageStore
 from velm_lightning.data.incongruent import with_other_images
 from velm_lightning.data.samplers import EvaluationSampler, TrainSampler
 from velm_lightning.data.split import Loader, Split
+from velm_lightning.io.configurable import RecordsArguments
 from velm_lightning.io.digests import ImageMarks
-from velm_lightning.text.tokenizers import Tokenizing, TrainedTokenizer
+from velm_lightning.text.tokenizers import PretrainedTokenizer, Tokenizing, TrainedTokenizer
 from velm_lightning.text.vocabulary import Vocabulary
 from velm_lightning.types import Batch, Dataset, ImageTransform, InputError, Sample
 
 
-class MultimodalData(LightningDataModule):
+class DataSettings(TypedDict, total=False):
+    """The arguments of ``MultimodalData`` except the dataset."""
+
+    tokenizer: Tokenizing | None
+    batch_size: int
+    num_workers: int
+    image_cache: Literal["memory", "disk", "disabled"]
+    cache_dir: Path | None
+    cache_features: bool
+    augment: Sequence[nn.Module]
+    num_answers: int
+    balance: float
+    max_length: int
+    vocabulary_from: Path | None
+    target_lengths: Sequence[int]
+    on_bad_image: Literal["error", "skip"]
+    max_pixels: int
+    incongruent: bool
+    seed: int
+
+
+class MultimodalData(RecordsArguments, LightningDataModule):
     """Images with texts, for any fusion and task.
 
     Args:
@@ -58,6 +82,15 @@ class MultimodalData(LightningDataModule):
         incongruent: Whether evaluation gives every sample the image of another sample (Elliott 2018): a model that
             ignores the image scores the same. The split is then named "test-incongruent".
         seed: Seed of the training order and of augmentation; set by ``seed_everything`` on the command line.
+
+    Raises:
+        InputError: An argument is out of its range, or ``dataset`` is not a dataset.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> data = velm.MultimodalData(velm.ShapeScenes(train=8, val=4, test=4, size=16), batch_size=4)
+        >>> "yes" in data.vocabulary.answers
+        True
     """
 
     def __init__(
@@ -81,6 +114,11 @@ class MultimodalData(LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if not isinstance(dataset, Dataset):
+            raise InputError(
+                f"the dataset is of type {type(dataset).__name__}: give a Dataset, such as ShapeScenes(), or use "
+                "MultimodalData.from_rows for dictionaries, a DataFrame or a table"
+            )
         if batch_size < 1 or num_workers < 0:
             raise InputError(
                 f"data.batch_size={batch_size} must be at least 1, data.num_workers={num_workers} at least 0"
@@ -111,6 +149,40 @@ class MultimodalData(LightningDataModule):
         self._position: dict[str, int] = {}
         self._fingerprints: dict[str, str] = {}
 
+    @classmethod
+    def from_rows(
+        cls,
+        rows: Table | Mapping[str, Table],
+        images: str | Path | None = None,
+        columns: Columns | None = None,
+        holdout: float = 0.1,
+        **settings: Unpack[DataSettings],
+    ) -> MultimodalData:
+        """Return data from rows in memory: dictionaries, a pandas DataFrame, or a table of ``datasets``.
+
+        Args:
+            rows: One table, or a table per split: ``{"train": …, "val": …, "test": …}``. The columns are those of
+                ``JSONLines``; an image is a path, a PIL image, an array (H, W, 3) uint8, a tensor (3, H, W) uint8, or
+                the bytes of a file.
+            images: Folder of images that are given by a relative path. None means the working directory.
+            columns: Names of columns that differ, or None to ignore one: ``{"text": "question"}``.
+            holdout: Share of the images held out for validation, and from one table also for testing.
+            settings: The other arguments of ``MultimodalData``.
+
+        Raises:
+            InputError: As ``Rows`` and ``MultimodalData``.
+
+        Example:
+            >>> import numpy as np
+            >>> import velm_lightning as velm
+            >>> shades = [np.full((16, 16, 3), shade, np.uint8) for shade in range(0, 240, 10)]
+            >>> rows = [{"image": shade, "text": "dark?", "answers": "yes"} for shade in shades]
+            >>> data = velm.MultimodalData.from_rows(rows)
+            >>> [len(data.samples(split)) for split in ("train", "val", "test")]
+            [20, 2, 2]
+        """
+        return cls(Rows(rows, images, columns, holdout), **settings)
+
     # The vocabulary and the splits
 
     @cached_property
@@ -130,7 +202,9 @@ class MultimodalData(LightningDataModule):
                 weights.update(sample.target)
         ranked = sorted(weights.items(), key=lambda item: (-item[1], item[0]))[: self.num_answers]
         answers, counts = [answer for answer, _ in ranked], [float(count) for _, count in ranked]
-        return Vocabulary(answers=answers, counts=counts, max_length=self.max_length, **tokenizer)
+        vocabulary = Vocabulary(answers=answers, counts=counts, max_length=self.max_length, **tokenizer)
+        vocabulary.replaceable = isinstance(self.tokenizing, TrainedTokenizer)
+        return vocabulary
 
     def samples(self, name: str) -> Sequence[Sample]:
         """Return the samples of a split as the dataset yields them.
@@ -184,6 +258,8 @@ class MultimodalData(LightningDataModule):
     def setup(self, stage: str) -> None:
         """Take the vocabulary and the image transform from the trainer's model."""
         if self.trainer is not None:
+            if (connector := getattr(self.trainer, "_accelerator_connector", None)) is not None:
+                connector.use_distributed_sampler = False  # the samplers of this module place every rank
             self.connect(self.trainer.lightning_module)
 
     def connect(self, model: Any) -> None:
@@ -196,12 +272,22 @@ class MultimodalData(LightningDataModule):
         if self.transform != model.transform or self.__dict__.get("vocabulary") is not vocabulary:
             self._splits = {}  # their image size or token ids no longer fit
         self.transform, self.vocabulary = model.transform, vocabulary
+        self._describe_tokenizer(model)
         encoder: Any = model.image_encoder
         if not self.cache_features or isinstance(encoder, nn.Identity):  # a control model without image
             self.encoder = None
             return
         self.encoder = encoder.of_frames
         check_frozen(self.encoder)
+
+    def _describe_tokenizer(self, model: Any) -> None:
+        """Take the name of the tokeniser from a text encoder that has replaced the default one by its own."""
+        encoder = getattr(model, "text_encoder", None)
+        argument = getattr(encoder, "tokenizer_argument", None)
+        name = encoder._init_args.get(argument) if encoder is not None and argument else None
+        if name and isinstance(self.tokenizing, TrainedTokenizer):
+            self.tokenizing = PretrainedTokenizer(str(name))
+            self.tokenizing.reason = f"that of {name}"
 
     def split(self, name: str) -> Split:
         """Return a split that yields batches; its images are decoded on the first call. See ``with_features``.

@@ -32,6 +32,12 @@ class BeamSearch(Decoding):
 
     Raises:
         InputError: a value is out of its range.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> task = velm.Generation(decoding=velm.BeamSearch(beams=3, max_length=20))
+        >>> task.decoding.beams
+        3
     """
 
     def __init__(

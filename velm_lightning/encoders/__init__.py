@@ -4,6 +4,7 @@ from velm_lightning.encoders.base import ImageEncoder, TextEncoder
 from velm_lightning.encoders.connectors import Connector, LinearConnector, MLPConnector, Resampler
 from velm_lightning.encoders.image.cnn import SmallCNN
 from velm_lightning.encoders.image.frame_stack import FrameStack
+from velm_lightning.encoders.image.patch_embedding import PatchEmbedding
 from velm_lightning.encoders.image.patches import Patches
 from velm_lightning.encoders.image.pretrained import HFImageEncoder
 from velm_lightning.encoders.image.torchvision import TorchvisionCNN
@@ -21,6 +22,7 @@ __all__ = [
     "ImageEncoder",
     "LinearConnector",
     "LoRA",
+    "PatchEmbedding",
     "Patches",
     "HFImageEncoder",
     "HFTextEncoder",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from velm_lightning.encoders.layer_control import LayerControl, no_layers
 from velm_lightning.io.configurable import Configurable
 from velm_lightning.nn.buildable import Buildable
 from velm_lightning.nn.kv_cache import Cache
@@ -73,6 +74,20 @@ class ImageEncoder(Encoder):
     Attributes:
         grid: rows and columns of tokens per image; their product is the number of tokens per frame.
         transform: image size and resizing, applied by the data module, and normalisation, applied by ``forward``.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> from torch import nn
+        >>> from velm_lightning.types import ImageTransform
+        >>> class Patches(velm.ImageEncoder):
+        ...     def __init__(self, size: int = 16) -> None:
+        ...         super().__init__(ImageTransform(size))
+        ...         self.dim, self.grid = 8, (size // 4, size // 4)
+        ...         self.patches = nn.Conv2d(3, 8, 4, stride=4)
+        ...     def encode(self, pixels):
+        ...         return self.patches(pixels).flatten(2).transpose(1, 2)
+        >>> Patches().grid
+        (4, 4)
     """
 
     grid: tuple[int, int]
@@ -123,6 +138,11 @@ class TextEncoder(Encoder, Buildable):
         embedding: the word embedding, which heads may share.
         tokenizer_argument: name of the constructor argument that locates the encoder's tokeniser; None means that the
             encoder accepts any tokeniser.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> isinstance(velm.TransformerTextEncoder(), velm.TextEncoder)
+        True
     """
 
     causal: bool
@@ -148,8 +168,21 @@ class TextEncoder(Encoder, Buildable):
         """Embed word pieces (B, N) as tokens (B, N, dim)."""
 
     @abstractmethod
-    def trunk(self, tokens: Tokens, cache: Cache | None = None) -> Tokens:
-        """Encode embedded tokens (B, N, dim), which attend to each other and to cached tokens by the block rule."""
+    def trunk(self, tokens: Tokens, cache: Cache | None = None, control: LayerControl | None = None) -> Tokens:
+        """Encode embedded tokens (B, N, dim), which attend to each other and to cached tokens by the block rule.
+
+        A fusion passes ``control`` only if ``open_layers`` returned layers, so that a trunk without can omit it.
+        """
+
+    def open_layers(self) -> Sequence[nn.Module]:
+        """Return the layers of the trunk from input to output and prepare them for a ``LayerControl``.
+
+        Fusions that act inside the trunk call this once, after ``build``.
+
+        Raises:
+            InputError: the trunk has no layers that run one after the other on hidden states (B, N, dim).
+        """
+        raise no_layers(type(self).__name__)
 
     def pool(self, tokens: Tokens) -> Tensor:
         """Return one vector per prompt, (B, dim)."""

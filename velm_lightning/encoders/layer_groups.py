@@ -5,6 +5,12 @@ from __future__ import annotations
 from torch import nn
 
 
+def layers_of(network: nn.Module, depth: int) -> nn.ModuleList | None:
+    """Return the layers of a network, its first ``ModuleList`` of length ``depth``, or None if there is none."""
+    lists = (part for part in network.modules() if isinstance(part, nn.ModuleList) and len(part) == depth)
+    return next(lists, None) if depth else None
+
+
 def layer_groups_of(network: nn.Module, depth: int) -> list[nn.Module]:
     """Split a network into layer groups: the modules before its layers, then each layer.
 
@@ -15,9 +21,8 @@ def layer_groups_of(network: nn.Module, depth: int) -> list[nn.Module]:
         network: the network to split.
         depth: number of its layers.
     """
-    lists = (part for part in network.modules() if isinstance(part, nn.ModuleList) and len(part) == depth)
-    layers = next(lists, None)
-    if layers is None or not depth:
+    layers = layers_of(network, depth)
+    if layers is None:
         return [network]
     inner, before, after = set(layers.modules()), list[nn.Module](), list[nn.Module]()
     side = before

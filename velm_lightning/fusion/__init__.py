@@ -4,24 +4,46 @@ They may import everything that a model consists of, ``training`` included, and 
 """
 
 from velm_lightning.fusion.base import Fusion, FusionParts
+from velm_lightning.fusion.bottleneck import BottleneckFusion
 from velm_lightning.fusion.controls import ImageOnly, TextOnly
 from velm_lightning.fusion.early import EarlyFusion
 from velm_lightning.fusion.interactive import InteractiveFusion
+from velm_lightning.fusion.interleaved import InterleavedFusion
 from velm_lightning.fusion.late import LateFusion
-from velm_lightning.fusion.merges import Concat, GatedMultimodalUnit, LowRankBilinear, Merge, Product, Sum, TensorFusion
+from velm_lightning.fusion.merged import MergedFusion
+from velm_lightning.fusion.merges import (
+    BlockTerm,
+    Concat,
+    FactorizedBilinear,
+    FiLM,
+    GatedMultimodalUnit,
+    LowRankBilinear,
+    Merge,
+    Mutan,
+    Product,
+    Sum,
+    TensorFusion,
+)
 from velm_lightning.fusion.text_first import TextFirstFusion
 
 __all__ = [
+    "BlockTerm",
+    "BottleneckFusion",
     "Concat",
     "EarlyFusion",
+    "FactorizedBilinear",
+    "FiLM",
     "Fusion",
     "FusionParts",
     "GatedMultimodalUnit",
     "ImageOnly",
     "InteractiveFusion",
+    "InterleavedFusion",
     "LateFusion",
     "LowRankBilinear",
     "Merge",
+    "MergedFusion",
+    "Mutan",
     "Product",
     "Sum",
     "TensorFusion",

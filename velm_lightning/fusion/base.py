@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from velm_lightning.encoders import ImageEncoder, TextEncoder
 from velm_lightning.encoders.connectors import Connector, LinearConnector
+from velm_lightning.encoders.own_tokenizer import with_own_tokenizer
+from velm_lightning.fusion.inference import Inference
 from velm_lightning.nn.attention import AttentionMaps
 from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.tasks.base import Task
@@ -43,13 +45,24 @@ class FusionParts(TypedDict):
     init_from: NotRequired[Path | None]
 
 
-class Fusion(TrainingModule):
+class Fusion(Inference, TrainingModule):
     """A visually-enhanced language model; a subclass implements ``fuse``, where image and text are combined.
 
     The arguments are those of ``FusionParts``.
 
     Attributes:
         modalities: the inputs that the model uses; comparisons set fusions against the controls, which use only one.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> class AddMean(velm.Fusion):
+        ...     def fuse(self, image, text):
+        ...         return self.text_encoder.trunk(text.with_embeddings(text.embeddings + image.mean()[:, None]))
+        >>> data = velm.MultimodalData(velm.ShapeScenes(train=8, val=4, test=4, size=16))
+        >>> model = AddMean(image_encoder=velm.SmallCNN(16), text_encoder=velm.TransformerTextEncoder(),
+        ...                 task=velm.Classification(), vocabulary=data.vocabulary)
+        >>> len(model.predict([None], "what colour is it?", top_k=3)[0])
+        3
     """
 
     modalities: ClassVar[tuple[str, ...]] = ("image", "text")
@@ -65,7 +78,8 @@ class Fusion(TrainingModule):
         init_from: Path | None = None,
     ) -> None:
         super().__init__(optimization, init_from)
-        self.vocabulary = vocabulary
+        vocabulary = with_own_tokenizer(vocabulary, text_encoder)
+        self.vocabulary = self._init_args["vocabulary"] = vocabulary
         self.transform: ImageTransform = image_encoder.transform
         self.grid = image_encoder.grid
         self.image_encoder: nn.Module = image_encoder
@@ -115,7 +129,7 @@ class Fusion(TrainingModule):
         """Apply the layers that do not depend on the image to embedded text (B, N, D); by default none."""
         return text
 
-    def text_features(self, text: Tokens) -> Tensor:
+    def pool_text(self, text: Tokens) -> Tensor:
         """Return pooled text features (B, D), without an image, from the output (B, N, D) of ``encode_text``."""
         return self.pool(self.text_encoder.trunk(text))
 

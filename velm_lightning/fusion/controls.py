@@ -20,6 +20,14 @@ class TextOnly(TextFirstFusion):
 
     Args:
         parts: the arguments of ``Fusion``.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> data = velm.MultimodalData(velm.ShapeScenes(train=8, val=4, test=4, size=16))
+        >>> model = velm.TextOnly(image_encoder=velm.SmallCNN(16), text_encoder=velm.TransformerTextEncoder(),
+        ...                       task=velm.Classification(), vocabulary=data.vocabulary)
+        >>> model.modalities
+        ('text',)
     """
 
     modalities = ("text",)
@@ -47,6 +55,14 @@ class ImageOnly(EarlyFusion):
 
     Args:
         parts: the arguments of ``Fusion``.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> data = velm.MultimodalData(velm.ShapeScenes(train=8, val=4, test=4, size=16))
+        >>> model = velm.ImageOnly(image_encoder=velm.SmallCNN(16), text_encoder=velm.TransformerTextEncoder(),
+        ...                        task=velm.Classification(), vocabulary=data.vocabulary)
+        >>> model.modalities
+        ('image',)
     """
 
     modalities = ("image",)
@@ -61,8 +77,8 @@ class ImageOnly(EarlyFusion):
         return text.with_embeddings(states.embeddings)
 
     @override
-    def text_features(self, text: Tokens) -> Tensor:
-        return super().text_features(self._hide(text))
+    def pool_text(self, text: Tokens) -> Tensor:
+        return super().pool_text(self._hide(text))
 
     @override
     def fuse_pairs(self, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import override
 
-from velm_lightning.fusion.base import Fusion
+from velm_lightning.encoders.layer_control import LayerControl
+from velm_lightning.fusion.base import Fusion, FusionParts
 from velm_lightning.nn.attention import AttentionMaps
-from velm_lightning.nn.kv_cache import Cache
-from velm_lightning.types import Tokens
+from velm_lightning.nn.kv_cache import Cache, cached
+from velm_lightning.types import InputError, Tokens
 
 
 class EarlyFusion(Fusion):
@@ -18,14 +21,51 @@ class EarlyFusion(Fusion):
     This is the arrangement of VisualBERT (Li et al. 2019) and ViLT (Kim et al. 2021).
     With a causal trunk the image is a prefix: *inject* captioning (Show and Tell, Vinyals et al. 2015), and, with a
     frozen language model, the visual prefix (Frozen, Tsimpoukelli et al. 2021; ClipCap, Mokady et al. 2021).
+
+    ``join`` and ``leave`` limit where image and words attend to each other: in the layers ``join`` to ``leave - 1`` of
+    the trunk. In all others attention between them is masked in both directions, so that each passes through them by
+    itself. Words keep the positions that they have after the image. The masked form computes every layer on all
+    tokens, i.e. it has the FLOPs of ``join=0``.
+
+    Args:
+        join: the first layer of the trunk, from 0, in which image and words attend to each other.
+        leave: the first layer after ``join`` in which they no longer do; None means that they do until the last.
+        parts: the arguments of ``Fusion``.
+
+    Raises:
+        InputError: the layers do not exist, or the trunk has no layers (only if ``join`` or ``leave`` is set).
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> data = velm.MultimodalData(velm.ShapeScenes(train=8, val=4, test=4, size=16))
+        >>> model = velm.EarlyFusion(image_encoder=velm.SmallCNN(16), text_encoder=velm.TransformerTextEncoder(),
+        ...                          task=velm.Classification(), vocabulary=data.vocabulary)
+        >>> model.modalities
+        ('image', 'text')
     """
+
+    def __init__(self, join: int = 0, leave: int | None = None, **parts: Unpack[FusionParts]) -> None:
+        super().__init__(**parts)
+        self.joint_layers: range | None = None  # None: all, also in trunks without layers
+        self._last_joint: list[nn.Module] = []  # in a list, so that it is no submodule
+        if join or leave is not None:
+            layers = self.text_encoder.open_layers()
+            depth = len(layers)
+            end = depth if leave is None else leave
+            if not 0 <= join < end <= depth:
+                raise InputError(
+                    f"model.join and model.leave must satisfy 0 <= join < leave <= {depth}, the number of layers of "
+                    f"the trunk, got {join} and {leave}"
+                )
+            self.joint_layers, self._last_joint = range(join, end), [layers[end - 1]]
 
     @override
     def fuse(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
         if image is None:
-            return self.text_encoder.trunk(text, cache)
-        states = self.text_encoder.trunk(Tokens.cat([self._scaled(image), text]), cache)
-        return text.with_embeddings(states.embeddings[:, image.embeddings.shape[1] :])
+            return self._encode(text, None, cache)
+        count = image.embeddings.shape[1]
+        states = self._encode(Tokens.cat([self._scaled(image), text]), count, cache)
+        return text.with_embeddings(states.embeddings[:, count:])
 
     def fuse_pairs(self, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
         """Fuse given pairs; a causal trunk encodes each image once and reuses it for all texts paired with it."""
@@ -33,16 +73,53 @@ class EarlyFusion(Fusion):
             return super().fuse_pairs(image, text, images, texts)
         distinct, rows = torch.unique(images, return_inverse=True)
         cache = Cache(max_new_tokens=1)
-        self.text_encoder.trunk(self._scaled(image.rows(distinct)), cache)
+        self._encode(self._scaled(image.rows(distinct)), image.embeddings.shape[1], cache)
         cache.take(rows)
-        return self.pool(self.text_encoder.trunk(text.rows(texts), cache))
+        return self.pool(self._encode(text.rows(texts), None, cache))
+
+    def _encode(self, tokens: Tokens, count: int | None, cache: Cache | None) -> Tokens:
+        """Apply the trunk to tokens, the first ``count`` of them of the image; None means that the image is cached."""
+        if self.joint_layers is None:
+            return self.text_encoder.trunk(tokens, cache)
+        (counts,) = cached(cache, self, lambda: (torch.full_like(tokens.block_ids[:, 0], count or 0),))
+        return self.text_encoder.trunk(tokens, cache, _JointLayers(self.joint_layers, counts, count is not None))
 
     def _scaled(self, image: Tokens) -> Tokens:
         return image.with_embeddings(image.embeddings * self.text_encoder.scale)
 
     def image_attention(self, maps: AttentionMaps, image: Tokens, text: Tokens) -> Tensor | None:
-        """Select the last self-attention of the trunk, from words to image tokens: (B, N, M)."""
+        """Select the last self-attention of the trunk, from words to image tokens, that is not masked: (B, N, M)."""
+        if self._last_joint:
+            inside = set(self._last_joint[0].modules())
+            maps = [(owner, weights) for owner, weights in maps if owner in inside]
         return joint_attention(maps, image, text)
+
+
+class _JointLayers(LayerControl):
+    """Masks attention between image and words outside of some layers.
+
+    Args:
+        layers: layers without this mask.
+        counts: (B,) number of image tokens, which occupy the first places.
+        with_image: whether this pass contains them; otherwise they are cached.
+    """
+
+    def __init__(self, layers: range, counts: Tensor, with_image: bool) -> None:
+        self.layers, self.counts, self.with_image = layers, counts, with_image
+        self.mask: Tensor | None = None
+
+    @override
+    def visible(self, index: int, queries: Tokens, keys: Tokens) -> Tensor | None:
+        if index in self.layers:
+            return None
+        if self.mask is None:
+            # A generated word may be cached in the place of an invalid image token; its block is not 0.
+            place = torch.arange(keys.mask.shape[1], device=keys.mask.device)
+            image = (place < self.counts[:, None]) & (keys.block_ids == 0)  # (B, M)
+            own = image if self.with_image else torch.zeros_like(queries.mask)  # (B, N)
+            # Padding may attend to anything, so that none of its rows is empty.
+            self.mask = (own[:, :, None] == image[:, None, :]) | ~queries.mask[:, :, None]
+        return self.mask
 
 
 def joint_attention(maps: AttentionMaps, image: Tokens, text: Tokens) -> Tensor | None:

@@ -27,6 +27,14 @@ class InteractiveFusion(TextFirstFusion):
         co_attention: whether the image also attends to the text.
         gated: whether cross-attention passes through a tanh gate that starts at 0.
         parts: the arguments of ``Fusion``.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> data = velm.MultimodalData(velm.ShapeScenes(train=8, val=4, test=4, size=16))
+        >>> model = velm.InteractiveFusion(image_encoder=velm.SmallCNN(16), text_encoder=velm.TransformerTextEncoder(),
+        ...                                task=velm.Classification(), vocabulary=data.vocabulary, depth=1)
+        >>> len(model.text_layers)
+        1
     """
 
     def __init__(

@@ -22,6 +22,14 @@ class LateFusion(TextFirstFusion):
     Args:
         merge: how the two vectors are combined; by default ``Concat()``.
         parts: the arguments of ``Fusion``.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> data = velm.MultimodalData(velm.ShapeScenes(train=8, val=4, test=4, size=16))
+        >>> model = velm.LateFusion(image_encoder=velm.SmallCNN(16), text_encoder=velm.TransformerTextEncoder(),
+        ...                         task=velm.Classification(), vocabulary=data.vocabulary)
+        >>> type(model.merge).__name__
+        'Concat'
     """
 
     def __init__(self, merge: Merge | None = None, **parts: Unpack[FusionParts]) -> None:

@@ -24,6 +24,8 @@ class TextFirstFusion(Fusion):
 
     @override
     def fuse(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
+        if cache is None:  # a subclass without cached decoding has no such argument
+            return self.fuse_states(image, self.text_encoder.trunk(text))
         return self.fuse_states(image, self.text_encoder.trunk(text, cache), cache)
 
     def encode_text(self, text: Tokens) -> Tokens:
@@ -31,7 +33,7 @@ class TextFirstFusion(Fusion):
         return self.text_encoder.trunk(text)
 
     @override
-    def text_features(self, text: Tokens) -> Tensor:
+    def pool_text(self, text: Tokens) -> Tensor:
         return self.pool(text)
 
     @override

@@ -109,6 +109,7 @@ def read_rows(path: Path) -> list[Prediction]:
             continue
         try:
             values = json.loads(line)
+            values.pop("file", None)  # of the picture, which `velm predict` writes
             numbers = {name: math.nan if values[name] is None else values[name] for name in _NUMBERS}
             rows.append(Prediction(**values | numbers | {"references": tuple(values["references"] or ())}))
         except (ValueError, TypeError, KeyError, RecursionError) as error:

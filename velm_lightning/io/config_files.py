@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
-import yaml
-
-from velm_lightning.errors import InputError
+from velm_lightning.io.yaml_files import read_yaml
 
 PACKAGE = Path(__file__).resolve().parents[1]
 WHEEL_FOLDERS = {"conf": "configs", "sweeps": "sweep_files"}  # folder in the repository: folder in the package
@@ -69,11 +67,7 @@ def named_files(path: Path) -> Iterator[Path]:
     waiting, seen = [path], {path.resolve()}
     while waiting:
         current = waiting.pop(0)
-        try:
-            content = yaml.safe_load(current.read_text("utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InputError(f"{current} is not valid YAML: {' '.join(str(error).split())}") from error
-        for value in _strings(content):
+        for value in _strings(read_yaml(current)):
             named = current.parent / value
             if value.endswith(SUFFIXES) and _exists(named) and named.resolve() not in seen:
                 seen.add(named.resolve())

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import sys
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from velm_lightning.errors import InputError
+from velm_lightning.io.resolve import resolve
 
 _rebuilding: ContextVar[bool] = ContextVar("rebuilding", default=False)
 
@@ -20,11 +20,10 @@ def rebuilding() -> bool:
     return _rebuilding.get()
 
 
-class Configurable:
-    """Base class whose instances store the arguments of their constructor.
+class RecordsArguments:
+    """Base class whose instances store the arguments of their constructor, for ``to_config``.
 
-    Encoders, fusions, tasks, merges and vocabularies derive from it, so that ``to_config`` works for objects from YAML
-    files and from Python.
+    Datasets and the data module derive from it, so that a run that is made from Python has a ``config.yaml``.
     """
 
     _init_args: dict[str, Any]
@@ -49,13 +48,21 @@ class Configurable:
         return self
 
 
+class Configurable(RecordsArguments):
+    """Base class of the parts that a checkpoint may hold and rebuild.
+
+    Encoders, fusions, tasks, merges and vocabularies derive from it, so that ``to_config`` works for objects from YAML
+    files and from Python.
+    """
+
+
 def to_config(value: Any) -> Any:
     """Return ``value`` as numbers, strings, lists and ``{"class_path", "init_args"}`` mappings.
 
     Raises:
         InputError: A part cannot be rebuilt from plain data; the message names its class and the fix.
     """
-    if isinstance(value, Configurable):
+    if isinstance(value, RecordsArguments):
         kind = type(value)
         arguments = {name: to_config(argument) for name, argument in value._init_args.items()}
         return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": arguments}
@@ -78,7 +85,7 @@ def build(plain: Any, allow: Sequence[str] = ()) -> Any:
 
     Args:
         plain: The plain data.
-        allow: Packages that may be imported in addition to ``velm_lightning``; imported modules are always allowed.
+        allow: Names of packages or modules that are allowed in addition; see ``find_class``.
 
     Raises:
         InputError: A class is outside the allowed packages, does not exist, or is not a ``Configurable``.
@@ -102,20 +109,24 @@ def _build(plain: Any, allow: Sequence[str]) -> Any:
 
 
 def find_class(path: str, allow: Sequence[str] = ()) -> type[Configurable]:
-    """Import the class with a dotted ``path``; other packages are refused before any of their code runs."""
-    value = find(path, allow)
-    if not (isinstance(value, type) and issubclass(value, Configurable)):
-        raise InputError(f"class_path {path!r} is not a part that a checkpoint may hold")
-    return value
+    """Return the class with a dotted ``path``.
 
+    Args:
+        path: The path.
+        allow: Names that are allowed in addition; a class whose module the program has imported is always allowed.
 
-def find(path: str, allow: Sequence[str] = ()) -> Any:
-    """Import the object with a dotted ``path``; other packages are refused before any of their code runs."""
+    Raises:
+        InputError: The class is outside the allowed packages, of which nothing is imported, does not exist, or is not a
+            ``Configurable``.
+    """
     module, _, name = path.rpartition(".")
-    package = module.split(".")[0]
-    if module not in sys.modules and package not in ("velm_lightning", *allow):
-        raise InputError(f"class_path {path!r} is outside the allowed packages: allow {package!r} if you trust it")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"class_path {path!r} does not exist: {error}") from error
+    value = getattr(sys.modules.get(module), name, None)
+    if not _is_part(value):
+        value = resolve(path, allow)
+    if not _is_part(value):
+        raise InputError(f"class_path {path!r} is not a part that a checkpoint may hold")
+    return cast(type[Configurable], value)
+
+
+def _is_part(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, Configurable)

@@ -1,7 +1,7 @@
 """Pretrained models of Hugging Face from the hub, a folder or a GGUF file, loaded safely.
 
 No code that comes with a model is run; weights are safetensors, GGUF, or pickles of plain tensors. With
-``HF_HUB_OFFLINE=1``, nothing is downloaded.
+``HF_HUB_OFFLINE=1``, and on the command line without ``--allow-network``, nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from velm_lightning.io.allowlist import network_allowed, require_network
 from velm_lightning.types import ImageTransform, InputError
 
 _BOOKKEEPING = ("_name_or_path", "_model_name_or_path", "transformers_version", "architectures", "dtype")
@@ -165,8 +166,11 @@ def _source(name: str) -> dict[str, Any]:
     """Return the arguments by which ``from_pretrained`` finds a model.
 
     Raises:
-        InputError: The file or folder does not exist, or holds no model.
+        InputError: The file or folder does not exist, or holds no model; or the model is one of the hub, is not
+            in the cache, and the command line does not allow the network.
     """
+    from huggingface_hub import try_to_load_from_cache
+
     path = Path(name).expanduser()
     if path.is_dir():
         files = sorted(path.glob("*.gguf"))
@@ -179,6 +183,10 @@ def _source(name: str) -> dict[str, Any]:
         return {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or path.suffix == ".gguf":
         raise InputError(f"name={name!r}: no such file or folder")
+    if not network_allowed():
+        if not isinstance(try_to_load_from_cache(name, "config.json"), str):
+            require_network(f"name={name!r} is a model of the hub that is not on this machine")
+        return {"pretrained_model_name_or_path": name, "local_files_only": True}
     return {"pretrained_model_name_or_path": name}
 
 

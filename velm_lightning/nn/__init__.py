@@ -1,1 +1,1 @@
-"""Attention, the key-value cache, packed layers and gathering over processes; imports only the types."""
+"""Attention, the key-value cache and gathering over processes; imports only the types."""

@@ -61,6 +61,23 @@ def attention_mask(query: Tokens, key: Tokens, causal: bool = False) -> Tensor |
     return torch.zeros_like(visible, dtype=query.embeddings.dtype).masked_fill_(~visible, float("-inf"))[:, None]
 
 
+def narrowed(mask: Tensor | None, visible: Tensor | None, states: Tensor) -> Tensor | None:
+    """Return an attention mask within a restriction.
+
+    Args:
+        mask: (B, 1, N, M), boolean or added to the logits; None if all keys are visible.
+        visible: (B, N, M) bool; None means no restriction.
+        states: the queries (B, N, D), whose data type a mask that did not exist gets.
+    """
+    if visible is None:
+        return mask
+    if mask is None:
+        mask = torch.zeros_like(visible, dtype=states.dtype)[:, None]
+    if mask.dtype == torch.bool:
+        return mask & visible[:, None]
+    return mask.masked_fill(~visible[:, None], float("-inf"))
+
+
 class Attention(nn.Module):
     """Multi-head scaled dot-product attention (Vaswani et al. 2017), as self-attention or cross-attention.
 

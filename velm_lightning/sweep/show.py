@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from velm_lightning.sweep.parameter import Parameter
@@ -56,8 +56,9 @@ def show(study: Any) -> bool:
     spec: Spec = study.spec
     trials = best(study.trials(), spec.maximize)
     searched = [parameter.key for parameter in spec.parameters if len(parameter.values) != 1]
-    names = [_short(key) for key in searched]
-    table = Table("trial", "state", spec.metric, *names, "run", title=spec.name, title_justify="left")
+    heads = ["trial", "state", spec.metric, *map(_short, searched), "run"]
+    columns = [Column(head, overflow="fold") for head in heads]  # in 80 columns nothing is cut off
+    table = Table(*columns, title=spec.name, title_justify="left")
     for trial in trials:
         config: Config = trial.user_attrs.get("config", {})
         value = trial.value if trial.value is not None else next(reversed(trial.intermediate_values.values()), None)

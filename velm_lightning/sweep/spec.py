@@ -11,9 +11,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from velm_lightning.errors import InputError
+from velm_lightning.io.yaml_files import read_yaml
 from velm_lightning.sweep.parameter import Parameter, parameters_of
 
 Config = dict[str, Any]
@@ -126,12 +125,7 @@ def read_spec(path: Path) -> Spec:
     Raises:
         InputError: If the file is missing or part of it cannot be used; the message names the key and the fix.
     """
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}): name a sweep file") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(path)
     try:
         return _spec(content, path.stem)
     except InputError as error:

@@ -41,6 +41,14 @@ class Classification(HeadTask):
 
     Raises:
         InputError: ``focal`` is negative.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> data = velm.MultimodalData(velm.ShapeScenes(train=8, val=4, test=4, size=16))
+        >>> model = velm.LateFusion(image_encoder=velm.SmallCNN(16), text_encoder=velm.TransformerTextEncoder(),
+        ...                         task=velm.Classification(loss="sigmoid"), vocabulary=data.vocabulary)
+        >>> model.task.answers == data.vocabulary.answers
+        True
     """
 
     answer_weight: Tensor

@@ -13,13 +13,12 @@ from typing_extensions import override
 
 from velm_lightning.decoding import Decoding, Greedy, Hypothesis
 from velm_lightning.encoders.base import TextEncoder
-from velm_lightning.nn.packed import Packing
 from velm_lightning.tasks.base import HeadTask
 from velm_lightning.tasks.heads import pretrained_head, tied_head
 from velm_lightning.tasks.protocol import FusionProtocol
 from velm_lightning.tasks.rows import mean, prediction_of
 from velm_lightning.tasks.sentences import Captions, SentenceScorer
-from velm_lightning.tasks.stepping import CachedSteps, prompts
+from velm_lightning.tasks.stepping import prompts, steps_of
 from velm_lightning.text.vocabulary import Vocabulary
 from velm_lightning.types import Batch, InputError, Prediction, TextInput, Tokens
 
@@ -34,6 +33,14 @@ class Generation(HeadTask):
         scorer: scores the sentences; by default as captions.
         head: ``tied``: a new layer and a vocabulary head that shares the word embedding (Press & Wolf 2017);
             ``pretrained``: the head of the pretrained causal language model, without a new layer.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> data = velm.MultimodalData(velm.ShapeCaptions(train=8, val=4, test=4, size=16))
+        >>> model = velm.EarlyFusion(image_encoder=velm.SmallCNN(16), text_encoder=velm.TransformerTextEncoder(),
+        ...                          task=velm.Generation(decoding=velm.BeamSearch(2)), vocabulary=data.vocabulary)
+        >>> len(model.predict([None], top_k=2)[0])
+        2
     """
 
     def __init__(
@@ -47,7 +54,6 @@ class Generation(HeadTask):
         super().__init__()
         self.kind = head
         self.label_smoothing, self.drop = label_smoothing, nn.Dropout(dropout)
-        self._packing: Packing | None = None
         self.decoding, self.scorer = decoding or Greedy(), scorer or Captions()
 
     @override
@@ -123,20 +129,8 @@ class Generation(HeadTask):
     ) -> list[list[Hypothesis]]:
         """Return the decoded sentences of each sample, best first."""
         decoding = decoding or self.decoding
-        steps = CachedSteps(model, batch, self.logits, decoding.max_length, self.packed(model))
+        steps = steps_of(model, batch, self.logits, decoding.max_length)
         return decoding(steps, self.vocabulary.end, banned=self.banned_ids)
-
-    def packed(self, model: FusionProtocol) -> Packing:
-        """Return the model's layers on repacked weights, which are reused in evaluation until the weights change."""
-        if self._packing is None or not self._packing.is_of(model):
-            self._packing = Packing(model)
-        return self._packing
-
-    def train(self, mode: bool = True) -> Generation:
-        """Set the mode and release the repacked weights."""
-        self._packing = None
-        super().train(mode)
-        return self
 
     @property
     def banned_ids(self) -> set[int]:

@@ -46,7 +46,7 @@ class FusionProtocol(Protocol):
         """Return the states of embedded texts before the first layer that reads an image."""
         ...
 
-    def text_features(self, text: Tokens) -> Tensor:
+    def pool_text(self, text: Tokens) -> Tensor:
         """Return the pooled vectors (B, D) of the output of ``encode_text``, without an image."""
         ...
 

@@ -55,6 +55,14 @@ class Retrieval(Task):
 
     Raises:
         InputError: an argument is out of its range.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> data = velm.MultimodalData(velm.ShapeScenes(train=8, val=4, test=4, size=16))
+        >>> model = velm.LateFusion(image_encoder=velm.SmallCNN(16), text_encoder=velm.TransformerTextEncoder(),
+        ...                         task=velm.Retrieval(width=32), vocabulary=data.vocabulary)
+        >>> model.text_features(["a red circle", "a blue square"]).shape
+        torch.Size([2, 32])
     """
 
     def __init__(
@@ -100,7 +108,7 @@ class Retrieval(Task):
 
     def text_vectors(self, model: FusionProtocol, text: Tokens) -> Tensor:
         """Return the unit vectors (T, W) of the output of ``encode_text``."""
-        return F.normalize(self.text(model.text_features(text)), dim=-1)
+        return F.normalize(self.text(model.pool_text(text)), dim=-1)
 
     def similarity(self, images: Tensor, texts: Tensor) -> Tensor:
         """Return the similarity logits (I, T) of unit vectors."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
+import logging
 from collections.abc import Callable
-from contextlib import nullcontext
+from functools import cache
 
 import torch
 from torch import Tensor
 from typing_extensions import override
 
 from velm_lightning.nn.kv_cache import Cache
-from velm_lightning.nn.packed import Packing
 from velm_lightning.tasks.protocol import FusionProtocol
 from velm_lightning.types import Batch, TextInput
+
+_log = logging.getLogger(__name__)
 
 
 def prompts(batch: Batch) -> TextInput:
@@ -30,7 +33,6 @@ class CachedSteps:
         batch: the samples; their targets are ignored.
         logits: maps states (B, N, D) to logits (B, N, V).
         max_new_tokens: the maximum number of generated tokens.
-        packing: the layers that run on repacked weights; by default none.
     """
 
     def __init__(
@@ -39,10 +41,9 @@ class CachedSteps:
         batch: Batch,
         logits: Callable[[Tensor], Tensor],
         max_new_tokens: int,
-        packing: Packing | None = None,
     ) -> None:
         self.model, self.batch, self.logits = model, batch, logits
-        self.cache, self.written, self.packing = Cache(max_new_tokens), 0, packing
+        self.cache, self.written = Cache(max_new_tokens), 0
 
     def start(self) -> Tensor:
         """Return the logits (B, V) of each sample's first token."""
@@ -62,10 +63,8 @@ class CachedSteps:
         self.written += 1
         valid = torch.ones_like(ids, dtype=torch.bool)[:, None]
         words = TextInput(ids[:, None], valid, torch.full_like(ids, self.written)[:, None])
-        with self.packing.running() if self.packing else nullcontext():
-            return self.logits(
-                self.model.fuse(None, self.model.embed_text(words, self.cache), self.cache).embeddings[:, 0]
-            )
+        states = self.model.fuse(None, self.model.embed_text(words, self.cache), self.cache)
+        return self.logits(states.embeddings[:, 0])
 
     def reorder(self, rows: Tensor) -> None:
         """Replace row i by row ``rows[i]`` (R,), which belongs to the same sample."""
@@ -114,3 +113,32 @@ class UncachedSteps(CachedSteps):
 
     def _rows(self, rows: Tensor) -> None:
         self.words, self.image = self.words.rows(rows), self.image.rows(rows)
+
+
+def steps_of(
+    model: FusionProtocol,
+    batch: Batch,
+    logits: Callable[[Tensor], Tensor],
+    max_new_tokens: int,
+) -> CachedSteps:
+    """Return steps with the cache, or without it if the fusion does not take one; arguments as ``CachedSteps``."""
+    if takes_cache(model):
+        return CachedSteps(model, batch, logits, max_new_tokens)
+    _note_uncached(type(model).__name__)
+    return UncachedSteps(model, batch, logits, max_new_tokens)
+
+
+def takes_cache(model: FusionProtocol) -> bool:
+    """Return whether ``fuse``, and the ``fuse_states`` that it may call, accept a cache."""
+    methods = (getattr(model, name, None) for name in ("fuse", "fuse_states"))
+    return all("cache" in inspect.signature(method).parameters for method in methods if method is not None)
+
+
+@cache
+def _note_uncached(name: str) -> None:
+    """Log once per class that decoding is slower than it could be."""
+    _log.warning(
+        "%s.fuse takes no cache: every decoding step computes the whole sentence again. "
+        "Add the argument `cache` to decode faster.",
+        name,
+    )

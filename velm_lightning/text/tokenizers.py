@@ -9,6 +9,7 @@ from typing import Any, Literal
 from typing_extensions import override
 
 from velm_lightning.io import hub
+from velm_lightning.io.configurable import RecordsArguments
 from velm_lightning.text.vocabulary import SPECIALS, coverage, train_tokenizer
 
 COVERED = 0.995
@@ -18,7 +19,7 @@ texts, 99.4 % for DAQUAR, 99.0 % for Flickr8k, and 97.2, 95.3, 97.4, 92.4 % for 
 _NAMES = {"word": "whole words", "bpe": "byte-pair encoding"}
 
 
-class Tokenizing(ABC):
+class Tokenizing(RecordsArguments, ABC):
     """Source of the tokeniser of a run.
 
     Attributes:

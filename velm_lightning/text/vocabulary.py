@@ -36,6 +36,9 @@ class Vocabulary(Configurable):
             causal language models, for which that token ends the text.
     """
 
+    replaceable = False
+    """Whether the tokeniser is the default of the data, which a text encoder replaces by its own."""
+
     def __init__(
         self,
         tokenizer: str,

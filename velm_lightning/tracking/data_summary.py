@@ -10,7 +10,9 @@ from lightning.pytorch.callbacks import Callback
 
 from velm_lightning.data.collate import image_names
 from velm_lightning.tasks.floors import Floors, describe, rows_of, training_answers
+from velm_lightning.tracking.picture_sizes import describe_sizes
 from velm_lightning.tracking.run import Run
+from velm_lightning.tracking.side_figures import side_figure
 from velm_lightning.types import InputError, Sample
 
 
@@ -28,8 +30,8 @@ class DataSummary(Callback):
         """Print the size, the answers and the baseline scores of each split when training starts."""
         data: Any = getattr(trainer, "datamodule", None)
         if trainer.is_global_zero and data is not None:
-            for line in summary(data, pl_module.task):
-                print(line)
+            with side_figure("the summary of the data", InputError):
+                print(*summary(data, pl_module.task), sep="\n")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the floors of the validation split after an evaluation outside of training."""
@@ -44,7 +46,9 @@ class DataSummary(Callback):
         """Write the floors of a split, unless the training split has changed since the run was trained."""
         data: Any = getattr(trainer, "datamodule", None)
         if trainer.is_global_zero and data is not None and (training := self._learned_from(data)):
-            floors: Floors = pl_module.task.floors(pl_module.rows, training)
+            floors: Floors = {}
+            with side_figure(f"the baselines of {split}", InputError):
+                floors = pl_module.task.floors(pl_module.rows, training)
             if floors:
                 self.run.keep(self.run.names.get(split, split), floors=floors)
 
@@ -73,4 +77,4 @@ def summary(data: Any, task: Any) -> list[str]:
             line += f", {len(answers):,} different targets, the most frequent {share:.1%} of them"
         floors = describe(task.floors(rows_of(samples), training), task.signature(split).partition("|")[0])
         lines.append(f"{line}; {floors}" if floors and split != "train" else line)
-    return lines
+    return [*lines, *filter(None, [describe_sizes(training, getattr(data, "transform", None))])]

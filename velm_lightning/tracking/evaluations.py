@@ -56,26 +56,26 @@ def conditions(trainer: Trainer, split: str, model: dict[str, Any], rows: Sequen
         data=data.fingerprint(split),
         samples=split_fingerprint((row.key, row.references) for row in rows),
         checkpoint=Path(trainer.ckpt_path).name if trainer.ckpt_path else "",
-        model=lasting(model),
+        model=evaluation_config(model),
         seed=data.seed if data.incongruent else None,
     )
 
 
-def whole(trainer: Trainer) -> bool:
-    """Return whether the trainer evaluates a whole split rather than its first batches."""
+def covers_split(trainer: Trainer) -> bool:
+    """Return whether the trainer evaluates a complete split rather than its first batches."""
     limits = trainer.limit_val_batches, trainer.limit_test_batches, trainer.limit_predict_batches
     limit = limits[(trainer.validating, trainer.testing, trainer.predicting).index(True)]
     return isinstance(limit, float) and limit == 1.0  # 1 is one batch
 
 
-def own_conditions(run: Run, split: str, now: Conditions, whole: bool = True) -> Conditions:
+def own_conditions(run: Run, split: str, now: Conditions, complete: bool = True) -> Conditions:
     """Return the conditions of a run's own figures of a split: those stored, or else those of training.
 
     Args:
         run: the run.
         split: ``val`` or ``test``.
         now: the conditions of the evaluation that has just ended.
-        whole: whether that evaluation covered the whole split.
+        complete: whether that evaluation covered the complete split.
     """
     record = run.record
     seed = record.get("seed", now.seed)
@@ -84,7 +84,7 @@ def own_conditions(run: Run, split: str, now: Conditions, whole: bool = True) ->
     if "data" not in record:  # nothing was trained here: the first evaluation is the run's own
         return now
     data, checkpoint = record["data"].get(split, ""), record.get("checkpoint", "best.ckpt")
-    return Conditions(data, now.samples if whole else "", checkpoint, lasting(record["model"]), seed)
+    return Conditions(data, now.samples if complete else "", checkpoint, evaluation_config(record["model"]), seed)
 
 
 def name_of(title: str, now: Conditions, own: Conditions, file: Path | None = None) -> tuple[str, list[str]]:
@@ -116,7 +116,7 @@ def _labels(now: Conditions, own: Conditions, file: Path | None) -> Iterator[tup
         yield f"seed-{now.seed}", f"seed {now.seed}"
 
 
-def lasting(model: dict[str, Any]) -> dict[str, Any]:
+def evaluation_config(model: dict[str, Any]) -> dict[str, Any]:
     """Return classes and arguments of a model without those that only training uses, converted by JSON."""
     arguments = {name: value for name, value in model["init_args"].items() if name not in _TRAINING_ONLY}
     converted: dict[str, Any] = json.loads(json.dumps(model | {"init_args": arguments}, default=str))

@@ -20,6 +20,7 @@ from velm_lightning.inspection.explain import explain, heat_picture
 from velm_lightning.io.atomic import write_atomic
 from velm_lightning.tasks.protocol import ImageProducer
 from velm_lightning.tracking.run import Run
+from velm_lightning.tracking.side_figures import side_figure
 from velm_lightning.types import Batch, Prediction
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
@@ -65,6 +66,10 @@ class Gallery(Callback):
     def _show(self, trainer: Trainer, pl_module: LightningModule, split: str) -> None:
         if not trainer.is_global_zero or not self.count:
             return
+        with side_figure(f"the gallery of {split}"):
+            self._draw(trainer, pl_module, split)
+
+    def _draw(self, trainer: Trainer, pl_module: LightningModule, split: str) -> None:
         assert isinstance(pl_module, Fusion)
         with torch.inference_mode(False):  # evidence needs gradients, which inference tensors cannot have
             entries = self._rows(trainer, pl_module, split)
@@ -85,7 +90,10 @@ class Gallery(Callback):
         batch: Batch = view.pictured(range(min(self.count, len(view))))
         rows = {row.key: row for row in model.rows}
         drawn = self._drawn(model, batch)
-        heats = self._looked(model, batch, rows) if drawn is None else torch.empty(0)
+        heats = torch.empty(0)
+        if drawn is None:
+            with side_figure("the attention and evidence in the gallery"):
+                heats = self._looked(model, batch, rows)
         entries = []
         for index, key in enumerate(batch.keys):
             if key in rows:

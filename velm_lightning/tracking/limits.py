@@ -9,6 +9,8 @@ from lightning.pytorch.callbacks import Callback
 
 from velm_lightning.inspection.ceiling import ceiling, thin_targets
 from velm_lightning.tracking.run import Run
+from velm_lightning.tracking.side_figures import side_figure
+from velm_lightning.types import InputError
 
 
 class Limits(Callback):
@@ -22,6 +24,10 @@ class Limits(Callback):
         data: Any = getattr(trainer, "datamodule", None)
         if data is None or not trainer.is_global_zero:
             return
+        with side_figure("the highest score that the tokeniser allows", InputError):
+            self._measure(data, pl_module)
+
+    def _measure(self, data: Any, pl_module: LightningModule) -> None:
         task: Any = pl_module.task
         words: Any = pl_module.vocabulary
         split = next((name for name in ("val", "test") if data.has(name)), "train")

@@ -1,7 +1,9 @@
-"""Filters warnings of libraries that a user cannot act on."""
+"""Filters warnings and messages of libraries that a user cannot act on."""
 
 from __future__ import annotations
 
+import logging
+import re
 import warnings
 
 # Meant for other libraries, or about intended behaviour.
@@ -14,9 +16,22 @@ QUIET = (
     r".*your dataloader is not resumable",
     r".*could not find the monitored key",  # before the first evaluation; after it, an error
 )
+SILENT = re.compile(
+    r"(GPU|TPU|HPU) available|.*litlogger|Restor(ing|ed) (all )?states|Loaded model weights|Seed set to|"
+    r"Loading `\w+` to estimate|`Trainer\.fit` stopped: `max_(epochs|steps)|.*anonymous"
+)
+"""Messages of Lightning's loggers that are not printed."""
 
 
 def quiet() -> None:
-    """Ignore the warnings that match ``QUIET``."""
+    """Ignore the warnings that match ``QUIET`` and the messages that match ``SILENT``."""
     for message in QUIET:
         warnings.filterwarnings("ignore", message=message)
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        for handler in logging.getLogger(name).handlers:
+            if _wanted not in handler.filters:
+                handler.addFilter(_wanted)
+
+
+def _wanted(record: logging.LogRecord) -> bool:
+    return not SILENT.match(record.getMessage())

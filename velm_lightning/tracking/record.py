@@ -23,17 +23,19 @@ from velm_lightning.metrics.sanity import diversity
 from velm_lightning.metrics.signature import split_fingerprint
 from velm_lightning.tasks.protocol import HasExtraMetrics
 from velm_lightning.tasks.rows import group_scores, sizes
-from velm_lightning.tracking.evaluations import conditions, name_of, own_conditions, whole
+from velm_lightning.tracking.evaluations import conditions, covers_split, name_of, own_conditions
 from velm_lightning.tracking.metrics_file import MetricsFile
 from velm_lightning.tracking.resuming import Resuming
 from velm_lightning.tracking.run import Run, now
 from velm_lightning.tracking.shutdown import Interrupted
 from velm_lightning.tracking.train_log import TrainLog, logged_step
-from velm_lightning.types import InputError, Prediction
+from velm_lightning.types import InputError, Prediction, Sample
 
 
 class RunRecord(Callback):
     """Updates ``run.json``, writes the prediction files, and logs all figures and the score of every group."""
+
+    logs_metrics = True  # the model then does not
 
     def __init__(self, run: Run, log: TrainLog) -> None:
         self.run, self.train_log = run, log
@@ -111,13 +113,16 @@ class RunRecord(Callback):
 
     def _sizes(self, pl_module: LightningModule, cost: Flops | None) -> None:
         """Write the number of parameters and the FLOPs per sample."""
+        trained = sum(p.numel() for p in pl_module.parameters() if p.requires_grad)
+        every = sum(p.numel() for p in pl_module.parameters())
+        print(f"model: {type(pl_module).__name__}, {every / 1e6:.2f}M parameters, {trained / 1e6:.2f}M of them trained")
         if cost:
             print(cost.said())
         self.run.update(
             training_flops_per_sample=cost and cost.training,
             inference_flops_per_sample=cost and cost.inference,
-            parameters=sum(p.numel() for p in pl_module.parameters()),
-            trainable=sum(p.numel() for p in pl_module.parameters() if p.requires_grad),
+            parameters=every,
+            trainable=trained,
         )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -131,9 +136,9 @@ class RunRecord(Callback):
             changed = resuming.changed if resuming else []
             start = {"step": trainer.global_step, "at": now(), "changed": changed}
             self.run.update(starts=[*self.run.record.get("starts", []), start])
-            if taken := getattr(pl_module, "taken", None):
-                print(taken.said())
-                self.run.update(init_from={"path": taken.path, "sha256": taken.sha256, "left": sorted(taken.left)})
+            if report := getattr(pl_module, "init_report", None):
+                print(report.summary())
+                self.run.update(init_from={"path": report.path, "sha256": report.sha256, "left": sorted(report.left)})
             data: Any = getattr(trainer, "datamodule", None)
             if order := getattr(data, "order", None):
                 self.run.update(left_out=order.left_out)
@@ -181,11 +186,11 @@ class RunRecord(Callback):
 
     def on_predict_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Write the predictions of all ranks after the task has aggregated them, as retrieval needs for its ranks."""
-        rows = pl_module.finished(self.predicted)
+        rows = pl_module.gather_predictions(self.predicted)
         if trainer.is_global_zero:
             data: Any = getattr(trainer, "datamodule", None)
             name = self._name(trainer, pl_module, data.predicted, rows)
-            self.predictions = self.run.write_predictions(name, rows)
+            self.predictions = self.run.write_predictions(name, rows, file_names(data.samples(data.predicted)))
 
     def _evaluated(self, trainer: Trainer, pl_module: Any, split: str, final: bool) -> None:
         if not trainer.is_global_zero:
@@ -222,7 +227,7 @@ class RunRecord(Callback):
         """Return the name that an evaluation is stored under; store its conditions and print how they differ."""
         data: Any = getattr(trainer, "datamodule", None)
         now = conditions(trainer, split, summary_of(pl_module), rows)
-        own = now if self.fitted else own_conditions(self.run, split, now, whole(trainer))
+        own = now if self.fitted else own_conditions(self.run, split, now, covers_split(trainer))
         title = data.title("predict" if trainer.predicting else split)
         name, different = name_of(title, now, own, data.file(split))
         if different:
@@ -269,6 +274,11 @@ class RunRecord(Callback):
             "epoch_loss": self.run.record.get("epoch_loss") if math.isnan(log.epoch_loss) else log.epoch_loss,
             "peak_memory_mib": round(peak_memory() / 2**20),
         }
+
+
+def file_names(samples: Sequence[Sample]) -> dict[str, str]:
+    """Return the file of each sample's picture by the sample's key; samples whose pictures are no files have none."""
+    return {sample.key: str(sample.image) for sample in samples if isinstance(sample.image, Path)}
 
 
 def _sentences(data: Any) -> list[str]:

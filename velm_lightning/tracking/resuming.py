@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from torch.optim.lr_scheduler import LambdaLR
 
 from velm_lightning.checkpoints.checkpoint import differences
-from velm_lightning.io.files import read_text
-from velm_lightning.training.optimization import Schedule
+from velm_lightning.io.configurable import build
+from velm_lightning.io.yaml_files import load_yaml, read_yaml
+from velm_lightning.training.schedules import PlannedSchedule
 from velm_lightning.types import InputError
 
 Choice = Literal["continue", "stretch"]
@@ -37,7 +37,7 @@ class Resuming(Callback):
     """
 
     def __init__(self, config: str, file: Path, choice: Choice | None = None) -> None:
-        self.config, self.file, self.choice = yaml.safe_load(config), file, choice
+        self.config, self.file, self.choice = load_yaml(config), file, choice
         self.before: dict[str, Any] | None = None
         self.changed: list[str] = []
 
@@ -73,7 +73,7 @@ class Resuming(Callback):
         if not trainer.ckpt_path:
             return
         if self.file.is_file():
-            self.before = yaml.safe_load(read_text(self.file))
+            self.before = read_yaml(self.file)
             changes = (change.removeprefix(".") for change in differences(self.before, self.config, ""))
             self.changed = [
                 f"{change} (without effect)" if change.startswith(WITHOUT_EFFECT) else change for change in changes
@@ -81,7 +81,7 @@ class Resuming(Callback):
         optimizer = trainer.optimizers[0]
         rate = optimizer.param_groups[0]["lr"]
         scheduler = next((config.scheduler for config in trainer.lr_scheduler_configs), None)
-        if isinstance(scheduler, LambdaLR) and isinstance(scheduler.lr_lambdas[0], Schedule):
+        if isinstance(scheduler, LambdaLR) and isinstance(scheduler.lr_lambdas[0], PlannedSchedule):
             self._follow(trainer, pl_module, scheduler)
         if optimizer.param_groups[0]["lr"] != rate:
             self.changed.append(f"learning rate was {rate:.3g}, is {optimizer.param_groups[0]['lr']:.3g}")
@@ -90,15 +90,16 @@ class Resuming(Callback):
 
     def _follow(self, trainer: Trainer, model: Any, scheduler: LambdaLR) -> None:
         schedule: Any = scheduler.lr_lambdas[0]  # shared by all groups
-        planned, step = model.optimization.schedule(trainer.estimated_stepping_batches), scheduler.last_epoch
+        planned = model.optimization.schedule.plan(trainer.estimated_stepping_batches)
+        step = scheduler.last_epoch
         if schedule.plan != planned.plan:
+            schedule.decay = build(schedule.plan[2]).decay  # of the class that the run was started with
             now = scheduler.optimizer.param_groups[0]["lr"]
             then = model.optimization.learning_rate * planned(step)
             left = planned.steps - step
             if self.choice is None:
                 raise InputError(
-                    f"the schedule was planned for {schedule.plan[1]:g} steps, {schedule.plan[0]} of them warm-up, now "
-                    f"for {planned.steps:g} and {planned.warmup}: --resume_schedule=stretch takes the learning rate "
+                    f"the schedule was {schedule}, now {planned}: --resume_schedule=stretch takes the learning rate "
                     f"from {now:.3g} to {then:.3g} at step {step}, --resume_schedule=continue lets it fall from "
                     f"{now:.3g} to 0 over the {left:g} steps that are left"
                 )
@@ -109,6 +110,7 @@ class Resuming(Callback):
                 )
             chosen = planned if self.choice == "stretch" else schedule.continued(step, planned)
             vars(schedule).update(vars(chosen))
+            schedule.decay = planned.decay
         for group, fresh in zip(scheduler.optimizer.param_groups, model.optimization.groups(model), strict=True):
             group.update(weight_decay=fresh["weight_decay"], initial_lr=fresh["lr"], betas=model.optimization.betas)
             group["lr"] = fresh["lr"] * schedule(step)

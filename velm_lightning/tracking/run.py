@@ -7,16 +7,19 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from math import isnan
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from velm_lightning.errors import InputError
 from velm_lightning.io.atomic import write_atomic
 from velm_lightning.tracking import watcher
-from velm_lightning.types import InputError, Prediction
+
+if TYPE_CHECKING:
+    from velm_lightning.types import Prediction
 
 if sys.platform != "win32":
     import fcntl
@@ -35,6 +38,13 @@ class Run:
 
     Raises:
         InputError: ``run.json`` exists and cannot be read.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> from pathlib import Path
+        >>> run = velm.Run(Path("runs/example/late-s0"))  # `velm.fit` returns a run
+        >>> run.scores, run.best.name
+        ({}, 'best.ckpt')
     """
 
     def __init__(self, folder: Path) -> None:
@@ -157,6 +167,20 @@ class Run:
         """The id of the run, on disk and in W&B."""
         return str(self.record["id"])
 
+    @property
+    def scores(self) -> dict[str, dict[str, float]]:
+        """The metrics of every evaluation by its split: ``run.scores["test"]["score"]``."""
+        return dict(self.record.get("scores", {}))
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint that was evaluated: the one with the best validation score, or else the last."""
+        return self.folder / "checkpoints" / str(self.record.get("checkpoint", "best.ckpt"))
+
+    def __repr__(self) -> str:
+        scores = ", ".join(f"{split} {values['score']:.4f}" for split, values in self.scores.items())
+        return f"<Run {self.folder} ({self.record.get('status', 'new')}){': ' + scores if scores else ''}>"
+
     def update(self, **fields: Any) -> None:
         """Write ``fields`` to ``run.json``; other fields that another process wrote in the meantime are kept."""
         self.record |= _record(self.folder / "run.json")
@@ -173,10 +197,17 @@ class Run:
         if (self.folder / "run.json").is_file():
             self.update(status=status)
 
-    def write_predictions(self, split: str, rows: Iterable[Prediction]) -> Path:
-        """Write one JSON line per sample to ``predictions/<split>.jsonl``."""
+    def write_predictions(self, split: str, rows: Iterable[Prediction], files: Mapping[str, str] | None = None) -> Path:
+        """Write one JSON line per sample to ``predictions/<split>.jsonl``, with the file of its picture if given.
+
+        Args:
+            split: Name of the file.
+            rows: The predictions.
+            files: The picture's file by the key of the sample, which is written as ``file``.
+        """
         path = self.folder / "predictions" / f"{split}.jsonl"
-        lines = (json.dumps(plain(row), ensure_ascii=False) + "\n" for row in rows)
+        given = {key: {"file": file} for key, file in (files or {}).items()}
+        lines = (json.dumps(plain(row) | given.get(row.key, {}), ensure_ascii=False) + "\n" for row in rows)
         write_atomic(path, "".join(lines))
         return path
 

@@ -28,6 +28,7 @@ def print_scores(run: Run, names: Iterable[str] = (), console: Console | None = 
     record, names = run.record, {"val", "test", *names}
     splits = sorted(names & record.get("scores", {}).keys(), key=lambda split: (not split.startswith("val"), split))
     console = console or Console()
+    console.print(Text(f"{run.ident} · {record.get('signature') or ''}"), soft_wrap=True)
     console.print(_table(run, splits))
     for line in (*_notes(record, splits), *record.get("limits", ())):
         console.print(Text(line), soft_wrap=True)
@@ -36,8 +37,8 @@ def print_scores(run: Run, names: Iterable[str] = (), console: Console | None = 
 def _table(run: Run, splits: list[str]) -> Table:
     record = run.record
     scores, extra, floors = record.get("scores", {}), record.get("beside", {}), record.get("floors", {})
-    table = Table(title=Text(f"{run.ident} · {record.get('signature') or ''}"), title_justify="left")
-    table.add_column("figure")
+    table = Table()
+    table.add_column("figure", overflow="fold")
     for split in splits:
         table.add_column(Text(f"{split} ({scores[split]['samples']})"), justify="right")
 

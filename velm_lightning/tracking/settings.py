@@ -46,7 +46,8 @@ class Tracking:
     Args:
         experiment: name of the experiment, which is the folder under ``runs``.
         runs: folder of all runs.
-        wandb: ``auto`` is online with a W&B login and offline without one; ``off`` does not use W&B.
+        wandb: ``auto`` is online with a W&B login and offline without one; ``disabled`` or false does not use W&B.
+            YAML reads ``off`` as false.
         project: W&B project; by default ``experiment``.
         entity: W&B user or team.
         tags: W&B tags.
@@ -59,7 +60,7 @@ class Tracking:
         self,
         experiment: str = "velm",
         runs: Path = Path("runs"),
-        wandb: Literal["auto", "online", "offline", "off"] = "auto",
+        wandb: Literal["auto", "online", "offline", "disabled"] | bool = "auto",
         project: str | None = None,
         entity: str | None = None,
         tags: Sequence[str] = (),
@@ -67,13 +68,14 @@ class Tracking:
         pictures: int = 32,
         thumbnails: int = 200,
     ) -> None:
-        self.experiment, self.runs, self.wandb = experiment, runs, wandb
+        self.experiment, self.runs = experiment, runs
+        self.wandb = {True: "auto", False: "disabled"}[wandb] if isinstance(wandb, bool) else wandb
         self.project, self.entity, self.tags, self.group = project, entity, tags, group
         self.pictures, self.thumbnails = pictures, thumbnails
 
     def wandb_logger(self, run: Run, config: dict[str, Any]) -> Wandb | None:
         """Return the W&B logger of a run, or None if W&B is off or disabled."""
-        if self.wandb == "off" or os.environ.get("WANDB_MODE") == "disabled":
+        if self.wandb == "disabled" or os.environ.get("WANDB_MODE") == "disabled":
             return None
         rank_zero_only(make_folder)(run.folder)  # other ranks may have another folder at this point
         os.environ.setdefault("WANDB_SILENT", "true")  # read when its service starts, before any settings are

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from velm_lightning.io.atomic import write_atomic
 from velm_lightning.tracking.run import Run
+from velm_lightning.tracking.side_figures import side_figure
 
 SIDE = 96
 """Longest side of a thumbnail in pixels."""
@@ -35,11 +36,12 @@ class Thumbnails(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the thumbnails of the validation split after an evaluation outside of training."""
         if trainer.state.fn != "fit":
-            self._write(trainer, "val")
+            self.on_test_end(trainer, pl_module, "val")
 
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule, split: str = "test") -> None:
         """Write the thumbnails of the test split after its evaluation."""
-        self._write(trainer, "test")
+        with side_figure(f"the thumbnails of {split}"):
+            self._write(trainer, split)
 
     def _write(self, trainer: Trainer, split: str) -> None:
         data: Any = getattr(trainer, "datamodule", None)

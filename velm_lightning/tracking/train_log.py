@@ -33,6 +33,8 @@ class TrainLog(Callback):
         timed_seconds: the training time of ``timed_samples``.
     """
 
+    logs_train_loss = True  # the model then does not
+
     def __init__(self) -> None:
         self.loss = self.epoch_loss = math.nan
         self.timed_samples = self.timed_seconds = self.unreadable = 0.0

@@ -36,7 +36,7 @@ class TrainingModule(Configurable, LightningModule, ABC):
         task: head, loss and metrics; set by the subclass.
         rows: predictions of the current or last evaluation; all processes hold the complete table when it has ended.
         step_mean: losses of the current optimiser step.
-        taken: report of the weights that ``init_from`` supplied; None if it was not used.
+        init_report: report of the weights that ``init_from`` supplied; None if it was not used.
     """
 
     task: Task
@@ -45,7 +45,7 @@ class TrainingModule(Configurable, LightningModule, ABC):
         super().__init__()
         self.optimization = optimization or Optimization()
         self.init_from = None if rebuilding() else init_from  # a rebuilt model gets its weights from its own checkpoint
-        self.taken: InitReport | None = None
+        self.init_report: InitReport | None = None
         self.rows: list[Prediction] = []
         self.step_mean = StepMean()
         self.grad_norm: Tensor | None = None
@@ -54,7 +54,7 @@ class TrainingModule(Configurable, LightningModule, ABC):
     def _fusion(self) -> FusionProtocol:
         return cast(FusionProtocol, self)
 
-    # Training steps. `training_step` logs nothing: one logging call takes longer than a layer of a small model.
+    # Training steps. They log nothing if a callback logs the loss: `self.log` takes longer than a small model's layer.
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of one micro-batch, weighted by ``StepMean``.
@@ -65,7 +65,16 @@ class TrainingModule(Configurable, LightningModule, ABC):
             zero = torch.stack([p.sum() * 0 for p in self.parameters() if p.requires_grad]).sum()
             return self.step_mean.add(zero, 0, *self._num_parts())
         loss = self.task.loss(self._fusion, batch)
+        self._log_loss(loss, batch.size)
         return self.step_mean.add(loss, self.task.num_items(batch), *self._num_parts())
+
+    def _log_loss(self, loss: Tensor, size: int) -> None:
+        """Log ``train/loss`` every ``log_every_n_steps``, or its mean per epoch if an epoch has fewer steps."""
+        trainer = self._trainer
+        if trainer is None or _logged_by_a_callback(trainer, "logs_train_loss"):
+            return
+        stepwise = trainer.num_training_batches >= trainer.log_every_n_steps  # type: ignore[attr-defined]
+        self.log("train/loss", loss.detach(), on_step=stepwise, on_epoch=not stepwise, prog_bar=True, batch_size=size)
 
     def on_after_backward(self) -> None:
         """Scale the gradients of a complete optimiser step to those of the mean over all its items."""
@@ -111,19 +120,24 @@ class TrainingModule(Configurable, LightningModule, ABC):
         """Compute and log the metrics of the test split."""
         self._log_metrics("test")
 
-    def finished(self, rows: Sequence[Prediction]) -> list[Prediction]:
+    def gather_predictions(self, rows: Sequence[Prediction]) -> list[Prediction]:
         """Gather the predictions of all ranks and complete the table, in the precision of the steps."""
         with self.trainer.precision_plugin.forward_context():
             return self.task.aggregate(self._fusion, gather_rows(rows))
 
     def _log_metrics(self, split: str) -> None:
-        self.rows = self.finished(self.rows)
+        self.rows = self.gather_predictions(self.rows)
         for name, value in self.task.compute_metrics(self.rows).items():
-            # For checkpoints, early stopping and the progress bar only; loggers get the metrics in full precision.
-            # Every rank holds the same value, and reducing by the maximum does not change it by rounding.
-            bar = name == "score"
+            # Every rank holds the same value, and reducing by the maximum does not change it by rounding. A callback
+            # may log the metrics itself, in full precision.
             self.log(
-                f"{split}/{name}", value, reduce_fx="max", sync_dist=True, prog_bar=bar, logger=False, batch_size=1
+                f"{split}/{name}",
+                value,
+                reduce_fx="max",
+                sync_dist=True,
+                prog_bar=name == "score",
+                logger=not _logged_by_a_callback(self.trainer, "logs_metrics"),
+                batch_size=1,
             )
 
     # Optimisation.
@@ -135,7 +149,7 @@ class TrainingModule(Configurable, LightningModule, ABC):
         if data is not None:
             self.task.prepare(data.samples("train"))
         if self.init_from is not None and not self.trainer.ckpt_path:
-            self.taken = start_from(self, self.init_from)
+            self.init_report = start_from(self, self.init_from)
 
     @override
     def configure_optimizers(self) -> Any:
@@ -189,6 +203,11 @@ class TrainingModule(Configurable, LightningModule, ABC):
             InputError: the file is missing, truncated, not a checkpoint of this package, or holds another class.
         """
         return checkpoint.load(Path(checkpoint_path), cls, map_location, allow)
+
+
+def _logged_by_a_callback(trainer: Any, flag: str) -> bool:
+    """Return whether a callback of the trainer logs the values that ``flag`` stands for."""
+    return any(getattr(callback, flag, False) for callback in trainer.callbacks)
 
 
 def broadcast_buffers(module: nn.Module) -> None:

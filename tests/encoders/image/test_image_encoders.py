@@ -4,13 +4,14 @@ import pytest
 import torch
 from helpers import tiny
 
-from velm_lightning.encoders import SmallCNN, SmallViT, TorchvisionCNN
+from velm_lightning.encoders import PatchEmbedding, SmallCNN, SmallViT, TorchvisionCNN
 from velm_lightning.types import InputError
 
 CLOSE = {"atol": 1e-9, "rtol": 1e-9}
 ENCODERS = {
     "SmallCNN": lambda: tiny.cnn(size=32),
     "SmallViT": lambda: tiny.vit(size=32),
+    "PatchEmbedding": lambda: PatchEmbedding(size=32, patch=8, dim=12),
     "TorchvisionCNN": lambda: TorchvisionCNN("squeezenet1_1", weights=None, trainable=-1, size=64),
 }
 

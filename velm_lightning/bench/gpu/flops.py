@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from velm_lightning.fusion import EarlyFusion, Fusion, InteractiveFusion, LateFusion
+from velm_lightning.fusion import (
+    BottleneckFusion,
+    EarlyFusion,
+    Fusion,
+    InteractiveFusion,
+    InterleavedFusion,
+    LateFusion,
+    MergedFusion,
+)
 
 BACKWARD = 2
 """FLOPs of the backward pass as a multiple of the forward pass: gradients of weights and of inputs."""
+
+
+DEPTH, SHARED = 2, 4
+"""Layers of a fusion on top of the trunk, and bottleneck tokens, by default."""
 
 
 class Tower(NamedTuple):
@@ -63,12 +75,15 @@ def attention(queries: int, keys: int, dim: int) -> int:
 
 def cross_layer(queries: int, keys: int, dim: int) -> int:
     """Return the FLOPs of a layer of self-attention, cross-attention and feed-forward."""
-    own = 2 * queries * dim**2 * (4 + 8) + attention(queries, queries, dim)
-    other = 2 * dim**2 * (2 * queries + 2 * keys) + attention(queries, keys, dim)
-    return own + other
+    return Tower.plain(dim, 1).layers(queries) + cross_attention(queries, keys, dim)
 
 
-def training_flops(kind: type[Fusion], image: Tower, text: Tower, shapes: Shapes, depth: int = 2) -> int:
+def cross_attention(queries: int, keys: int, dim: int) -> int:
+    """Return the FLOPs of cross-attention with its linear maps."""
+    return 2 * dim**2 * (2 * queries + 2 * keys) + attention(queries, keys, dim)
+
+
+def training_flops(kind: type[Fusion], image: Tower, text: Tower, shapes: Shapes) -> int:
     """Return the FLOPs of a training step of ``Generation`` per sample.
 
     Args:
@@ -76,22 +91,29 @@ def training_flops(kind: type[Fusion], image: Tower, text: Tower, shapes: Shapes
         image: the image encoder.
         text: the text trunk.
         shapes: numbers of tokens.
-        depth: cross-attention layers of ``InteractiveFusion``.
     """
     patches = 2 * shapes.patches * shapes.pixels * image.dim  # pixels need no gradient
     encoder = image.layers(shapes.patches) + 2 * shapes.patches * image.dim * text.dim  # with the connector
     head = 2 * shapes.targets * text.dim * (text.dim + shapes.vocabulary)
-    rest = encoder + fusion_flops(kind, text, shapes, depth) + head
+    rest = encoder + fusion_flops(kind, text, shapes) + head
     return BACKWARD * patches + (1 + BACKWARD) * rest
 
 
-def fusion_flops(kind: type[Fusion], text: Tower, shapes: Shapes, depth: int) -> int:
-    """Return the FLOPs of the trunk and of a fusion in the forward pass."""
+def fusion_flops(kind: type[Fusion], text: Tower, shapes: Shapes) -> int:
+    """Return the FLOPs of the trunk and of a fusion with its default arguments in the forward pass."""
     words, patches, dim = shapes.words, shapes.patches, text.dim
+    top = Tower.plain(dim, DEPTH)
     if issubclass(kind, EarlyFusion):
         return text.layers(patches + words)
+    trunk = text.layers(words)
     if issubclass(kind, LateFusion):
-        return text.layers(words) + 2 * dim**2 * (1 + words)
+        return trunk + 2 * dim**2 * (1 + words)
+    if issubclass(kind, MergedFusion):
+        return trunk + top.layers(patches + words)
+    if issubclass(kind, BottleneckFusion):
+        return trunk + top.layers(words + SHARED) + top._replace(depth=DEPTH - 1).layers(patches + SHARED)
+    if issubclass(kind, InterleavedFusion):
+        feed_forward = 2 * words * 8 * dim**2
+        return trunk + text.depth * (cross_attention(words, patches, dim) + feed_forward)
     assert issubclass(kind, InteractiveFusion), f"no formula for {kind.__name__}"
-    to_image = depth * cross_layer(words, patches, dim)
-    return text.layers(words) + to_image + (depth - 1) * cross_layer(patches, words, dim)
+    return trunk + DEPTH * cross_layer(words, patches, dim) + (DEPTH - 1) * cross_layer(patches, words, dim)

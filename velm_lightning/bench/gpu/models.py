@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any, NamedTuple
 
 import torch
@@ -16,7 +17,7 @@ from velm_lightning.encoders import (
     TextEncoder,
     TransformerTextEncoder,
 )
-from velm_lightning.fusion import Fusion, InteractiveFusion
+from velm_lightning.fusion import Fusion
 from velm_lightning.tasks import Generation
 from velm_lightning.text.vocabulary import SPECIALS, Vocabulary, train_tokenizer
 from velm_lightning.types import Batch
@@ -57,9 +58,8 @@ class Pair(NamedTuple):
 
     def build(self, kind: type[Fusion]) -> Fusion:
         """Return a fusion of the two encoders."""
-        more: dict[str, Any] = {}
-        if issubclass(kind, InteractiveFusion):
-            more = {"heads": max(1, self.text_tower.dim // 64), "dropout": 0.0}
+        known: dict[str, Any] = {"heads": max(1, self.text_tower.dim // 64), "dropout": 0.0}
+        more = {name: known[name] for name in known if name in signature(kind).parameters}
         return kind(
             vocabulary=vocabulary(self.words),
             image_encoder=self.image(),

@@ -15,12 +15,29 @@ from velm_lightning.bench.gpu.setting import Setting, count_syncs
 from velm_lightning.bench.interval import Interval
 from velm_lightning.bench.machine import seconds, wait
 from velm_lightning.bench.result import Cell
-from velm_lightning.fusion import EarlyFusion, Fusion, InteractiveFusion, LateFusion
+from velm_lightning.fusion import (
+    BottleneckFusion,
+    EarlyFusion,
+    Fusion,
+    InteractiveFusion,
+    InterleavedFusion,
+    LateFusion,
+    MergedFusion,
+)
 from velm_lightning.inspection.cost import flops
 from velm_lightning.training.compiling import compile_layers
 from velm_lightning.types import Batch
 
-FUSIONS: tuple[type[Fusion], ...] = (EarlyFusion, InteractiveFusion, LateFusion)
+FUSIONS: tuple[type[Fusion], ...] = (
+    EarlyFusion,
+    InteractiveFusion,
+    LateFusion,
+    InterleavedFusion,
+    MergedFusion,
+    BottleneckFusion,
+)
+"""The fusions in the order of their worth."""
+
 COLUMNS = (
     "samples/s",
     "MFU of published peak, %",
@@ -47,9 +64,9 @@ def cases(setting: Setting) -> list[Case]:
     result = []
     for pair_worth, pair in ((0, setting.models.plain), (4, setting.models.hugging_face)):
         for compiled in (False, True):
-            for fusion_worth, kind in ((0, EarlyFusion), (8, InteractiveFusion), (9, LateFusion)):
+            for rank, kind in enumerate(FUSIONS):
                 name = f"{pair.name}, {kind.__name__}{', compiled' if compiled else ''}"
-                worth = pair_worth + fusion_worth + (1 if kind is EarlyFusion else 12) * compiled
+                worth = pair_worth + compiled if not rank else pair_worth + 7 + rank + 12 * compiled
                 measured = partial(measure, setting, pair, kind, compiled)
                 result.append(Case("train", name, worth, 75.0 if compiled else 20.0, measured))
     for pair in setting.models.growing:

@@ -37,6 +37,14 @@ class JSONLines(FileDataset):
         columns: Names of columns that differ.
         holdout: Share of the training *images*, chosen by content and name, that become the validation split;
             copies of an image are in the same split.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> from pathlib import Path
+        >>> row = '{"image": "cat.jpg", "text": "what is it?", "answers": "a cat"}'
+        >>> _ = Path("train.jsonl").write_text(row)
+        >>> velm.JSONLines(train="train.jsonl").split("train")[0].target
+        {'a cat': 1.0}
     """
 
     def __init__(

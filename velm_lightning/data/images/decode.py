@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -39,13 +40,15 @@ def read_image(image: Path | Tensor, transform: ImageTransform, max_pixels: int 
     into white. A tensor of S x S is returned unchanged.
 
     Args:
-        image: A file, or a uint8 tensor (3, H, W).
+        image: A file, a uint8 tensor (3, H, W), or the bytes of a file as a uint8 tensor (N,).
         transform: The geometry.
         max_pixels: Limit on the pixels that the header claims, checked before decoding.
 
     Raises:
         InputError: The file is missing, empty, truncated, too large or not an image; the message names it.
     """
+    if isinstance(image, Tensor) and image.ndim == 1:
+        return _tensor_of_bytes(image, transform, max_pixels)
     if isinstance(image, Tensor):
         if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3 or not image.numel():
             raise InputError(f"an image tensor must be uint8 (3, H, W), got {image.dtype} {tuple(image.shape)}")
@@ -62,6 +65,23 @@ def read_image(image: Path | Tensor, transform: ImageTransform, max_pixels: int 
     except Exception as error:  # Pillow's plugins raise many types on damaged files
         empty = isinstance(error, UnidentifiedImageError) and not image.stat().st_size
         raise InputError(f"{image}: {_reason(error, empty)}: replace the file or remove its rows") from error
+
+
+def _tensor_of_bytes(content: Tensor, transform: ImageTransform, max_pixels: int) -> Tensor:
+    """Return the image in the bytes (N,) of a file as uint8 (3, S, S)."""
+    try:
+        return _tensor(_decode(BytesIO(content.numpy().tobytes()), Path("image bytes"), transform, max_pixels))
+    except InputError:
+        raise
+    except Exception as error:  # Pillow's plugins raise many types on damaged files
+        reason = _reason(error, not len(content))
+        raise InputError(f"{len(content)} image bytes: {reason}: replace the image or remove its rows") from error
+
+
+def upright_rgb(image: Pillow.Image) -> Pillow.Image:
+    """Return an image in RGB, turned upright as its EXIF data say, with transparency as white."""
+    turn = _TURNS.get(_orientation(image))
+    return _rgb(image) if turn is None else _rgb(image).transpose(turn)
 
 
 def is_ready(image: Path | Tensor, transform: ImageTransform) -> bool:

@@ -97,6 +97,12 @@ class ShapeScenes(Scenes):
 
     Raises:
         InputError: A number is too small.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> sample = velm.ShapeScenes(train=1, size=16).split("train")[0]
+        >>> sample.image.shape, sample.key
+        (torch.Size([3, 16, 16]), 'train-000000-0')
     """
 
     def __init__(
@@ -124,6 +130,12 @@ class ShapeCaptions(Scenes):
 
     ``train`` has one sample per caption, ``val`` and ``test`` have one per scene; all have the five as references.
     The groups are the numbers of things in the scene.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> sample = velm.ShapeCaptions(train=1, size=16).split("train")[0]
+        >>> sample.text, isinstance(sample.target, str)
+        ('', True)
     """
 
     def _samples_of(

@@ -36,6 +36,11 @@ class SmallCNN(ImageEncoder):
 
     Raises:
         InputError: ``size`` is not a multiple of ``2 ** len(widths)``.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> velm.SmallCNN(48, widths=(16, 32, 64), dim=64).grid
+        (6, 6)
     """
 
     def __init__(self, size: int = 64, widths: Sequence[int] = (32, 64, 128), dim: int = 128) -> None:

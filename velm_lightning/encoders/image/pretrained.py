@@ -35,6 +35,13 @@ class HFImageEncoder(ImageEncoder):
     Raises:
         InputError: the model or its processor cannot be loaded, does not suit ``size`` or is not a plain vision model;
             or a field of ``transform`` does not exist.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> config = {"model_type": "vit", "image_size": 32, "patch_size": 8, "hidden_size": 8, "num_hidden_layers": 1,
+        ...           "num_attention_heads": 2, "intermediate_size": 16}
+        >>> velm.HFImageEncoder(config=config, size=32).grid  # HFImageEncoder("facebook/dinov2-small") loads weights
+        (4, 4)
     """
 
     def __init__(

@@ -18,6 +18,7 @@ from typing_extensions import override
 
 from velm_lightning.encoders.base import ImageEncoder
 from velm_lightning.io import hub
+from velm_lightning.io.allowlist import require_network
 from velm_lightning.io.configurable import rebuilding
 from velm_lightning.types import ImageTransform, InputError
 
@@ -41,6 +42,12 @@ class TorchvisionCNN(ImageEncoder):
 
     Raises:
         InputError: the model, its weights or the stage do not exist, or the weights file is missing or damaged.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> encoder = velm.TorchvisionCNN("resnet18", weights=None, size=64, trainable=-1)
+        >>> encoder.grid, encoder.dim
+        ((2, 2), 512)
     """
 
     def __init__(
@@ -119,12 +126,14 @@ def check_file(file: Path) -> None:
     """Check that a weights file is the published one, whose name contains the start of its SHA-256.
 
     Raises:
-        InputError: the file is truncated or changed.
+        InputError: the file is truncated or changed; or it does not exist, and the command line does not allow the
+            network.
         OSError: the file does not exist and downloads are disabled.
     """
     if not file.is_file():
         if hub.offline():
             raise OSError("the file does not exist, and HF_HUB_OFFLINE=1 disables downloads")
+        require_network(f"the weights {file.name} of torchvision are not on this machine")
         return
     with file.open("rb") as content:
         digest = file_digest(content, "sha256").hexdigest()

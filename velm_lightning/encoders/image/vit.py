@@ -24,6 +24,11 @@ class SmallViT(ImageEncoder):
 
     Raises:
         InputError: ``patch`` does not divide ``size``, or ``heads`` does not divide ``dim``.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> velm.SmallViT(48, patch=8, dim=64).grid
+        (6, 6)
     """
 
     def __init__(

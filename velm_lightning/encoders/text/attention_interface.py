@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from velm_lightning.encoders.text.layer_hooks import current_pass
 from velm_lightning.nn.attention import Logits, read_heads
 from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.types import InputError, Tokens
@@ -153,6 +154,9 @@ def attend_heads(
     for name, argument in others.items():
         if argument is not None and argument is not False and name not in _IN_THE_MASK:
             raise InputError(f"its {type(owner).__name__} passes {name!r}, which the attention here does not implement")
+    controlled = current_pass()
+    if controlled is not None:
+        attention_mask = controlled.narrow(attention_mask)
     cache = _decoding.get()
     if cache is not None:
         key, value = cache.grow(owner, key, value)

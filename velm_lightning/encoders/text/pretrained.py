@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from velm_lightning.encoders.base import TextEncoder
-from velm_lightning.encoders.layer_groups import layer_groups_of
+from velm_lightning.encoders.layer_control import LayerControl, no_layers
+from velm_lightning.encoders.layer_groups import layer_groups_of, layers_of
 from velm_lightning.encoders.lora import LoRA
 from velm_lightning.encoders.text.attention_interface import LayerMasks, reading, register
-from velm_lightning.encoders.text.trunk_check import check_trunk
+from velm_lightning.encoders.text.layer_hooks import controlling, hook
+from velm_lightning.encoders.text.trunk_check import check_layers, check_trunk
 from velm_lightning.io import hub
 from velm_lightning.io.configurable import rebuilding
 from velm_lightning.nn.kv_cache import Cache
@@ -45,6 +47,14 @@ class HFTextEncoder(TextEncoder):
 
     Raises:
         InputError: the configuration cannot be loaded, or is not of one masked or causal language model.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> config = {"model_type": "bert", "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,
+        ...           "intermediate_size": 16}
+        >>> encoder = velm.HFTextEncoder(config=config)  # HFTextEncoder("gpt2") loads weights and uses their tokeniser
+        >>> encoder.causal, encoder.dim
+        (False, 8)
     """
 
     tokenizer_argument = "name"
@@ -121,7 +131,7 @@ class HFTextEncoder(TextEncoder):
         return Tokens(self.embedding(words.ids), words.mask, words.block_ids)
 
     @override
-    def trunk(self, tokens: Tokens, cache: Cache | None = None) -> Tokens:
+    def trunk(self, tokens: Tokens, cache: Cache | None = None, control: LayerControl | None = None) -> Tokens:
         """Encode tokens as ``TextEncoder.trunk`` does.
 
         Raises:
@@ -129,7 +139,8 @@ class HFTextEncoder(TextEncoder):
         """
         seen = tokens if cache is None else cache.places(self, tokens)
         positions = self._positions(tokens, seen)
-        with reading(LayerMasks(tokens, seen, positions), cache):
+        layers = int(self.config.num_hidden_layers)
+        with reading(LayerMasks(tokens, seen, positions), cache), controlling(control, tokens, seen, layers):
             states = self.model(
                 inputs_embeds=tokens.embeddings,
                 attention_mask=torch.ones_like(tokens.mask),  # the layers use the masks of `layer_mask`
@@ -137,6 +148,15 @@ class HFTextEncoder(TextEncoder):
                 use_cache=False,
             )
         return tokens.with_embeddings(states.last_hidden_state)
+
+    @override
+    def open_layers(self) -> Sequence[nn.Module]:
+        layers = layers_of(self.model, int(self.config.num_hidden_layers))
+        if layers is None:
+            raise no_layers(self.config.model_type)
+        hook(layers)
+        check_layers(self)
+        return list(layers)
 
     def _positions(self, tokens: Tokens, seen: Tokens) -> Tensor:
         """Return the positions (B, N) of the tokens, which padding does not advance."""

@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from typing_extensions import override
 
 from velm_lightning.encoders.base import TextEncoder
+from velm_lightning.encoders.layer_control import LayerControl
 from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.text.vocabulary import Vocabulary
 from velm_lightning.types import TextInput, Tokens
@@ -25,6 +26,11 @@ class RNNTextEncoder(TextEncoder):
         depth: number of layers.
         cell: ``lstm`` or ``gru``.
         dropout: dropout on embeddings and between layers.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> velm.RNNTextEncoder(dim=32, cell="gru").causal
+        True
     """
 
     causal = True
@@ -49,7 +55,7 @@ class RNNTextEncoder(TextEncoder):
         return Tokens(self.drop(self.embedding(words.ids) * self.dim**0.5), words.mask, words.block_ids)
 
     @override
-    def trunk(self, tokens: Tokens, cache: Cache | None = None) -> Tokens:
+    def trunk(self, tokens: Tokens, cache: Cache | None = None, control: LayerControl | None = None) -> Tokens:
         order = (~tokens.mask).to(torch.uint8).argsort(dim=1, stable=True)[..., None]  # valid tokens first
         order = order.expand_as(tokens.embeddings)
         lengths = tokens.mask.sum(1).cpu()

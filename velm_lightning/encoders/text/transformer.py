@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
 from velm_lightning.encoders.base import TextEncoder
-from velm_lightning.nn.attention import Block, attention_mask
+from velm_lightning.encoders.layer_control import LayerControl
+from velm_lightning.nn.attention import Block, attention_mask, narrowed
 from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.text.vocabulary import Vocabulary
 from velm_lightning.types import InputError, TextInput, Tokens
@@ -24,6 +27,12 @@ class TransformerTextEncoder(TextEncoder):
         dropout: dropout on embeddings, in attention and residual branches.
         max_positions: maximum number of word pieces, prompt and target together.
         causal: whether the prompt is also encoded from left to right, as in GPT.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> encoder = velm.TransformerTextEncoder(dim=64, depth=2, heads=4, causal=True)
+        >>> encoder.dim
+        64
     """
 
     def __init__(
@@ -78,9 +87,14 @@ class TransformerTextEncoder(TextEncoder):
         return (end - 1).clamp(min=0)
 
     @override
-    def trunk(self, tokens: Tokens, cache: Cache | None = None) -> Tokens:
+    def trunk(self, tokens: Tokens, cache: Cache | None = None, control: LayerControl | None = None) -> Tokens:
         seen = tokens if cache is None else cache.places(self, tokens)
-        x, mask = tokens.embeddings, attention_mask(tokens, seen, self.causal)
-        for layer in self.layers:
-            x = layer(x, mask, cache=cache)
+        x, mask, control = tokens.embeddings, attention_mask(tokens, seen, self.causal), control or LayerControl()
+        for index, layer in enumerate(self.layers):
+            x = control.before(index, x)
+            x = layer(x, narrowed(mask, control.visible(index, tokens, seen), x), cache=cache)
         return tokens.with_embeddings(self.norm(x))
+
+    @override
+    def open_layers(self) -> Sequence[nn.Module]:
+        return list(self.layers)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
+from velm_lightning.encoders.layer_control import LayerControl, no_layers
 from velm_lightning.encoders.text.attention_interface import CHECKED
 from velm_lightning.io import hub
 from velm_lightning.nn.attention import record_attention
@@ -122,6 +124,48 @@ def _decoded(encoder: HFTextEncoder, ids: Tensor) -> Tensor:
     steps = [(0, PROMPT), *((place, place + 1) for place in range(PROMPT, TOKENS))]
     parts = (Tokens(*(field[:, start:end] for field in words)) for start, end in steps)
     return torch.cat([encoder.trunk(part, cache).embeddings for part in parts], 1)
+
+
+class _Apart(LayerControl):
+    """Restricts every token to itself in all layers."""
+
+    @override
+    def before(self, index: int, states: Tensor) -> Tensor:
+        if states.ndim != 3 or states.shape[1] != TOKENS:
+            raise InputError(f"layer {index} takes a tensor of shape {tuple(states.shape)} first")
+        return states
+
+    @override
+    def visible(self, index: int, queries: Tokens, keys: Tokens) -> Tensor:
+        return torch.eye(TOKENS, device=keys.mask.device).bool()[None]
+
+
+@torch.no_grad()
+def check_layers(encoder: HFTextEncoder) -> None:
+    """Check that a control acts on every layer of a model and on its attention.
+
+    Raises:
+        InputError: it does not.
+    """
+    training = encoder.training
+    encoder.eval()
+    ids = torch.arange(TOKENS, device=encoder.embedding.weight.device)[None] % encoder.embedding.weight.shape[0]
+    words = _words(encoder, ids)
+    others = words.embeddings.clone()
+    others[:, 0] = -others[:, 0]
+    problem = ""
+    try:
+        states, changed = (
+            encoder.trunk(words.with_embeddings(x), control=_Apart()).embeddings[:, 1:]
+            for x in (words.embeddings, others)
+        )
+        if not _close(changed, states):
+            problem = "tokens reach each other outside of the attention of the layers"
+    except InputError as error:
+        problem = str(error)
+    encoder.train(training)
+    if problem:
+        raise no_layers(encoder.config.model_type, problem)
 
 
 def _close(actual: Tensor, expected: Tensor, tolerance: float = EQUAL) -> bool:

@@ -65,7 +65,7 @@ class MyTask(HeadTask):
                 score=math.nan,
                 confidence=answers[0][1],
                 loss=math.nan,
-                image=batch.pictures[i],
+                image=batch.image_names[i],
             )
             for i, answers in enumerate(best)
         ]

@@ -1,0 +1,122 @@
+"""A refusal names what was probably meant, and only if the name does not exist."""
+
+import pytest
+from helpers.command_line import CONF, SMALL
+
+from velm_lightning.cli.start.hints import readable
+from velm_lightning.cli.start.words import complete
+from velm_lightning.errors import InputError
+
+VQA = ["fit", "--config", str(CONF / "vqa.yaml"), *SMALL, "--tracking.wandb=off"]
+
+
+@pytest.fixture
+def refused(here, capsys):
+    """A function that returns the one line with which a command ends."""
+
+    def run(*words):
+        assert here(*words) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        return line.removeprefix("velm: error: ")
+
+    return run
+
+
+# Files and experiments
+
+
+def test_a_config_may_be_named_without_its_option(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("data: {}\n")
+    assert complete(["fit", "mine.yaml", "--trainer.max_epochs", "3"]) == [
+        *("fit", "--config", "mine.yaml", "--trainer.max_epochs", "3")
+    ]
+    assert complete(["fit", "vqa", "--model=LateFusion"]) == ["fit", "--config", "conf/vqa.yaml", "--model=LateFusion"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["fit", "conf/vqa.yml"], "velm fit conf/vqa.yml: cannot be read: .*; did you mean conf/vqa.yaml?"),
+        (
+            ["fit", "--config", "conf/vqq.yaml"],
+            "--config conf/vqq.yaml: cannot be read.*; did you mean conf/vqa.yaml?",
+        ),
+        (["fit", "--config=mine.yml"], "--config mine.yml: cannot be read: .*; did you mean mine.yaml?"),
+        (["fit", "vqaa"], "velm fit vqaa: there is no config file and no experiment of that name; did you mean 'vqa'?"),
+        (
+            ["fit", "mine.yaml", "--lr=3"],
+            "there is no option --lr: use --model.init_args.optimization.learning_rate 3",
+        ),
+        (["fit", "mine.yaml", "--epochs=3"], "there is no option --epochs: use --trainer.max_epochs 3"),
+        (["fit", "mine.yaml", "--batch_size", "8"], "there is no option --batch_size: use --data.batch_size 8"),
+        (["predict", "latest", "--text", "what?"], "latest: runs holds no runs"),
+    ],
+)
+def test_a_wrong_file_or_option_is_named_with_the_right_one(tmp_path, monkeypatch, words, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("data: {}\n")
+    with pytest.raises(InputError, match=said.replace("?", r"\?").replace("(", r"\(")):
+        complete(words)
+
+
+def test_an_overlay_of_comments_only_changes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.yaml").write_text("# trainer:\n#   max_epochs: 3\n")
+    assert complete(["fit", "vqa", "--config", "empty.yaml"]) == ["fit", "--config", "conf/vqa.yaml"]
+
+
+# Keys, classes and values
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--data.batch_size=abc"], "data.batch_size: expected int, got abc"),
+        (["--tracking.wandb=onlin"], "tracking.wandb: expected auto, online, offline"),
+        (["--model.init_args.text_encoder.init_args.heads=two"], "model.text_encoder.heads: expected int, got two"),
+    ],
+)
+def test_a_wrong_value_is_no_reason_for_a_hint(refused, words, said):
+    line = refused(*VQA, *words)
+    assert line.startswith(said)
+    assert "did you mean" not in line
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--model.init_args.image_encoder=SmalCNN"], "there is no class SmalCNN; did you mean 'SmallCNN'"),
+        (["--model.init_args.lr=3"], "use model.init_args.optimization.learning_rate instead of 'lr'"),
+        (["--trainer.callbacks+=Compilng"], "did you mean 'Compiling' instead of 'Compilng'?"),
+    ],
+)
+def test_what_does_not_exist_is_hinted_at_once_and_only_there(refused, words, said):
+    line = refused(*VQA, *words)
+    assert line.count(said) == 1
+    assert line.count("instead of") == 1
+
+
+def test_a_message_of_the_parser_is_read_with_its_whole_key():
+    text = 'Parser key "model": Parser key "depth": Expected a <class \'int\'> (given: x)'
+    assert readable(text) == "model.depth: expected int, got x"
+
+
+# Parts that cannot be built
+
+
+def test_a_missing_package_is_one_line_with_its_command(refused, monkeypatch):
+    logger = "{class_path: MLFlowLogger, init_args: {tracking_uri: x}}"
+    line = refused(*VQA, f"--trainer.logger={logger}")
+    assert line == "MLFlowLogger needs the package mlflow, which is not installed: pip install mlflow"
+
+
+def test_whatever_a_part_raises_is_one_sentence(refused):
+    line = refused(*VQA, "--trainer.accelerator=tpuu")
+    assert "cannot be built: ValueError: You selected an invalid accelerator name" in line
+    assert line.endswith("(set VELM_DEBUG=1 for the traceback)")
+
+
+def test_distillation_without_a_teacher_is_one_sentence(refused):
+    line = refused("fit", "--config", CONF / "distill.yaml", "--tracking.wandb=off")
+    assert line == "task.teacher is not set: name the checkpoint of a trained model"

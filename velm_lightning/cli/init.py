@@ -1,0 +1,63 @@
+"""``velm init``: looks at a data file and writes a config for it; imports no torch."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from velm_lightning.cli.start.proposal import TASKS, propose
+from velm_lightning.cli.start.recipe import recipe, weights_available
+from velm_lightning.errors import InputError
+
+
+def main(words: Sequence[str]) -> int:
+    """Write a config for a table, and print what it holds and the next commands; the exit code is 0."""
+    options = _parser().parse_args(list(words)[1:])
+    target: Path = options.out or Path(f"{options.file.stem}.yaml")
+    if target.exists() and not options.force:
+        raise InputError(f"{target} exists: add --force to replace it, or name another file with --out")
+    proposal = propose(options.file, options.images, options.task)
+    for extra in (options.val, options.test):
+        if extra is not None:
+            propose(extra, options.images, options.task)  # raises if it has other columns
+    files = {"train": options.file, "val": options.val, "test": options.test}
+    config, notes = recipe(proposal, target.stem, files, weights_available())
+    columns = ", ".join(f"{part}: {name}" for part, name in proposal.columns.items())
+    print(f"{options.file}: {proposal.rows:,} rows, {proposal.pictures:,} pictures, columns {columns}")
+    print(f"task: {proposal.task}")
+    for note in notes:
+        print(note)
+    _write(target, config, notes, proposal.task)
+    print(f"wrote {target}; next:\n  velm data check {target}\n  velm fit {target}")
+    return 0
+
+
+def _write(target: Path, config: dict[str, object], notes: Sequence[str], task: str) -> None:
+    import yaml
+
+    from velm_lightning.io.atomic import write_atomic
+
+    head = [
+        f"# {task.capitalize()}, proposed by `velm init`.",
+        f"#   velm fit {target}",
+        *(f"# {note}" for note in notes),
+    ]
+    write_atomic(target, "\n".join(head) + "\n" + yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "velm init",
+        description="Look at a table of samples (CSV, TSV, JSON lines or a JSON list), propose task, encoders and "
+        "settings, and write them as a config.",
+        epilog="example: velm init posts.csv --images photos/",
+    )
+    parser.add_argument("file", type=Path, help="the training samples, one per row")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="folder of the pictures; by default searched")
+    parser.add_argument("--val", type=Path, metavar="FILE", help="validation samples; by default some are held out")
+    parser.add_argument("--test", type=Path, metavar="FILE", help="test samples")
+    parser.add_argument("--task", choices=TASKS, help="by default what the columns propose")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="config to write; by default named as the table")
+    parser.add_argument("--force", action="store_true", help="replace an existing config")
+    return parser

@@ -1,0 +1,196 @@
+"""What a table of a user holds: its columns, the task that they propose, and the sizes of its pictures."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from velm_lightning.cli.start.hints import no_file
+from velm_lightning.errors import InputError
+from velm_lightning.io.files import read_rows
+
+TASKS = ("classification", "generation", "captioning", "retrieval")
+LOOKED_AT = 200
+"""Largest number of rows or pictures that are looked at, spread over the file."""
+_NAMES = {
+    "image": r"(image|img|photo|picture|file|filename)(_?(file|name|path|file_name))?s?|path",
+    "text": r"question|text|prompt|sentence|post|tweet|statement|source|src|dialogue|document|en",
+    "answers": r"answers?|label|labels|class|category|sentiment|gold_?label|multiple_choice_answer",
+    "target": r"target|caption|captions|description|summary|translation|tgt|report",
+    "group": r"group|(question|answer)_?type|topic",
+    "key": r"key|id|question_?id|sample_?id|uid",
+}
+
+
+class Proposal(NamedTuple):
+    """What a table holds, and the task for it.
+
+    Attributes:
+        columns: The column of each part: ``image``, ``text``, ``answers`` or ``target``, ``group``, ``key``.
+        images: Folder of the pictures.
+        task: One of ``TASKS``.
+        rows: Number of rows.
+        pictures: Number of different pictures.
+        side: Shorter side of the middle picture in pixels.
+        answers: How often each answer occurs; empty for sentences.
+    """
+
+    columns: dict[str, str]
+    images: Path
+    task: str
+    rows: int
+    pictures: int
+    side: int
+    answers: Counter[str]
+
+    @property
+    def skew(self) -> float:
+        """How much more often the most frequent answer occurs than an answer does on average."""
+        return max(self.answers.values()) * len(self.answers) / self.answers.total() if self.answers else 1.0
+
+
+def propose(file: Path, images: Path | None = None, task: str | None = None) -> Proposal:
+    """Look at a table and propose columns and a task.
+
+    Args:
+        file: CSV, TSV, JSON lines or a JSON list with a row per sample.
+        images: Folder of the pictures; by default the table's folder or one in it.
+        task: The task; by default what the columns propose.
+
+    Raises:
+        InputError: The file cannot be read, no column names pictures, or the columns do not fit the task.
+    """
+    if not file.is_file():
+        raise InputError(no_file(file))
+    rows = [row.values for row in read_rows(file)]
+    if not rows:
+        raise InputError(f"{file}: holds no rows: give a file with one row per sample")
+    image, folder = _image_column(file, rows, images)
+    columns = {"image": image} | _other_columns(rows, image)
+    labelled = next((part for part in ("answers", "target") if part in columns), None)
+    if labelled is None and task != "retrieval":
+        raise InputError(
+            f"{file}: no column of {', '.join(rows[0])} looks like answers or sentences: rename one 'answer'"
+        )
+    proposed = task or ("classification" if labelled == "answers" else _generated(columns))
+    _check(proposed, columns, file)
+    names = [name for row in rows if isinstance(name := _first(row.get(image)), str)]
+    answers = Counter(
+        str(answer)
+        for row in rows
+        for answer in _listed(row.get(columns.get("answers", "")))
+        if answer not in (None, "")
+    )
+    return Proposal(
+        columns=columns,
+        images=folder,
+        task=proposed,
+        rows=len(rows),
+        pictures=len(set(names)),
+        side=_side([folder / name for name in dict.fromkeys(names)]),
+        answers=answers if proposed == "classification" else Counter(),
+    )
+
+
+def _generated(columns: Mapping[str, str]) -> str:
+    return "generation" if "text" in columns else "captioning"
+
+
+def _check(task: str, columns: Mapping[str, str], file: Path) -> None:
+    """Raise ``InputError`` if the columns do not fit the task."""
+    wanted = {"classification": "answers", "generation": "target", "captioning": "target", "retrieval": "target"}[task]
+    if task not in TASKS or wanted not in columns:
+        found = ", ".join(f"{part}: {name}" for part, name in columns.items())
+        raise InputError(f"{file}: --task {task} needs a column for {wanted}, found {found}: name it {wanted!r}")
+
+
+def _image_column(file: Path, rows: Sequence[Mapping[str, Any]], images: Path | None) -> tuple[str, Path]:
+    """Return the column whose values are files below a folder, and the folder."""
+    if images is not None and not images.is_dir():
+        raise InputError(f"--images {images}: there is no such folder")
+    folders = [images] if images else [file.parent, *sorted(path for path in file.parent.iterdir() if path.is_dir())]
+    some = rows[:: -(-len(rows) // LOOKED_AT)]
+    best: tuple[float, bool, str, Path] | None = None
+    for folder in folders:
+        for name in rows[0]:
+            values = [_first(row.get(name)) for row in some]
+            share = sum(isinstance(value, str) and _is_file(folder / value) for value in values) / len(some)
+            if share and (best is None or (share, _named("image", name)) > best[:2]):
+                best = share, _named("image", name), name, folder
+    if best is None:
+        where = images or f"{file.parent} and its folders"
+        column = next((name for name in rows[0] if _named("image", name)), next(iter(rows[0])))
+        example = str(rows[0].get(column))[:60]
+        raise InputError(
+            f"{file}: no column names files in {where} ({column!r} begins with {example!r}): give --images"
+        )
+    return best[2], best[3]
+
+
+def _other_columns(rows: Sequence[Mapping[str, Any]], image: str) -> dict[str, str]:
+    """Return the columns of text, answers or target, group and key, by their names, else by what they hold."""
+    free = [name for name in rows[0] if name and name != image]
+    parts: dict[str, str] = {}
+    for part in ("text", "answers", "target", "group", "key"):
+        match = next((name for name in free if _named(part, name)), None)
+        if match is not None and (part != "key" or _unique(rows, match)):
+            parts[part] = match
+            free.remove(match)
+    values = {name: [str(row.get(name) or "") for row in rows] for name in free}
+    for name in sorted(free, key=lambda name: not _few(values[name])):  # labels first: sentences next to them are texts
+        part = "answers" if _few(values[name]) else "text" if parts.keys() & {"answers", "target"} else "target"
+        if part not in parts and not (part == "answers" and "target" in parts) and len(set(values[name])) > 1:
+            parts[part] = name
+    if "target" in parts and "answers" in parts:  # one of them is what is learned
+        del parts["group" if "group" in parts and parts["group"] == parts["answers"] else "answers"]
+    return parts
+
+
+def _few(values: Sequence[str]) -> bool:
+    """Return whether values are labels: short, and few of them different."""
+    few = len(set(values)) <= max(20, len(values) // 5) and len(set(values)) < len(values)
+    return few and sum(len(value.split()) for value in values) <= 3 * len(values)
+
+
+def _named(part: str, name: str) -> bool:
+    return re.fullmatch(_NAMES[part], name.strip().lower()) is not None
+
+
+def _unique(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
+    values = [str(row.get(name)) for row in rows]
+    return len(set(values)) == len(values) and "" not in values
+
+
+def _listed(value: Any) -> list[Any]:
+    """Return the items of a list, also of one that is written in a cell."""
+    if isinstance(value, str) and value.startswith("["):
+        with suppress(ValueError):
+            value = json.loads(value)
+    return list(value) if isinstance(value, list | dict) else [value]
+
+
+def _first(value: Any) -> Any:
+    return next(iter(_listed(value)), None)
+
+
+def _side(files: Sequence[Path]) -> int:
+    """Return the shorter side of the middle picture."""
+    from PIL import Image
+
+    sides = []
+    for path in files[:: -(-len(files) // LOOKED_AT) or 1]:
+        with suppress(OSError, ValueError, Image.DecompressionBombError), Image.open(path) as picture:
+            sides.append(min(picture.size))
+    return sorted(sides)[len(sides) // 2] if sides else 0
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,166 @@
+"""Samples from rows in memory: dictionaries, a pandas DataFrame, or a table of ``datasets``."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from typing_extensions import override
+
+from velm_lightning.data.datasets.columns import Columns, RowConverter
+from velm_lightning.data.datasets.holdout import _contents as contents_of_files
+from velm_lightning.data.images.image_like import to_image
+from velm_lightning.io.digests import digest_of
+from velm_lightning.io.files import TableRow, show
+from velm_lightning.types import SPLITS, Dataset, InputError, Sample
+
+Table = Iterable[Mapping[str, Any]]
+"""Rows: an iterable of dictionaries, or a pandas DataFrame, or a table of ``datasets``."""
+
+_NAMES = {"validation": "val", "valid": "val", "dev": "val"}  # names of the hub
+
+
+class Rows(Dataset):
+    """Samples from rows in memory, with the columns of ``JSONLines``.
+
+    A cell of the column ``image`` is any form of image that ``to_image`` accepts, or a list of them, which is a clip.
+
+    Args:
+        rows: One table, or a table per split: ``{"train": …, "val": …, "test": …}``.
+        images: Folder of images that are given by a relative path. None means the working directory.
+        columns: Names of columns that differ, or None to ignore one.
+        holdout: Share of the images of the training rows that is held out for validation, if no rows are given for it;
+            from one table the same share is held out for testing. At least one image each; copies of an image stay
+            together. 0 holds out none.
+
+    Raises:
+        InputError: The rows are neither a table nor tables by split, or a share is not in [0, 0.5).
+    """
+
+    def __init__(
+        self,
+        rows: Table | Mapping[str, Table],
+        images: str | Path | None = None,
+        columns: Columns | None = None,
+        holdout: float = 0.1,
+    ) -> None:
+        if not 0 <= holdout < 0.5:
+            raise InputError(f"holdout must be at least 0 and below 0.5, got {holdout}")
+        self.images, self.columns = images, dict(columns or {})
+        tables = _by_split(rows)
+        self._splits = {name: self._samples(name, table) for name, table in tables.items()}
+        missing = [name for name in ("val", "test")[: 1 if isinstance(rows, Mapping) else 2] if name not in tables]
+        if holdout and missing and self._splits.get("train"):
+            self._splits |= held_out(self._splits["train"], missing, holdout)
+
+    @override
+    def split(self, name: str) -> Sequence[Sample]:
+        return self._splits.get(name, [])
+
+    def _samples(self, split: str, table: Table) -> list[Sample]:
+        rows = [TableRow(f"row {number} of {split}", dict(row)) for number, row in enumerate(_records(table))]
+        if not rows:
+            raise InputError(f"the rows of {split} are empty: give at least one, or leave {split} out")
+        converter = _PythonRows(self.columns, rows, Path(self.images or "."), split == "test")
+        converter.inside = self.images is not None
+        samples: dict[str, Sample] = {}
+        for number, row in enumerate(rows):
+            for sample in converter.samples(row, str(number), split == "train"):
+                if sample.key in samples:
+                    raise InputError(f"{row.where}: key {show(sample.key)} occurs twice: keys must be unique")
+                samples[sample.key] = sample
+        return list(samples.values())
+
+
+class _PythonRows(RowConverter):
+    """Converts rows whose images may be in memory."""
+
+    inside = True  # whether relative paths must lead into the folder of images
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._tensors: dict[bytes, Tensor] = {}  # so that rows with equal images share one
+
+    @override
+    def value(self, row: TableRow, part: str) -> Any:
+        name = self.names[part]
+        value = None if name is None else row.values.get(name)
+        if part == "image" and value is not None and not isinstance(value, str | float):
+            return list(value) if isinstance(value, tuple) else value  # an array has no truth value
+        return super().value(row, part)
+
+    @override
+    def path(self, row: TableRow, name: Any) -> Any:
+        if isinstance(name, str) and self.inside:
+            return super().path(row, name)
+        try:
+            image = to_image(self.images / name if isinstance(name, Path) else name)
+        except InputError as error:
+            raise InputError(f"{row.where}: {error}") from error
+        return self._tensors.setdefault(digest_of(image), image) if isinstance(image, Tensor) else image
+
+
+def _by_split(rows: Any) -> dict[str, Table]:
+    """Return the tables by the names ``train``, ``val`` and ``test``."""
+    if not isinstance(rows, Mapping):
+        return {"train": rows}
+    tables: dict[str, Table] = {_NAMES.get(str(name), str(name)): table for name, table in rows.items()}
+    if not tables or not set(tables) <= set(SPLITS):
+        raise InputError(f"rows by split have the keys {show(list(rows))}: name them train, val and test")
+    return tables
+
+
+def _records(table: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of a table as dictionaries.
+
+    Raises:
+        InputError: It is not a table.
+    """
+    if hasattr(table, "iloc"):  # pandas
+        table = table.to_dict("records")
+    features = getattr(table, "features", None) or {}
+    for name, feature in features.items():  # keeps the images of `datasets` as the bytes of their files
+        if is_dataclass(feature) and not isinstance(feature, type) and getattr(feature, "decode", False) is True:
+            table = table.cast_column(name, replace(feature, decode=False))
+    if isinstance(table, str | bytes) or not isinstance(table, Iterable):
+        raise InputError(f"rows are of type {type(table).__name__}: give dictionaries, a DataFrame or a table")
+    for number, row in enumerate(table):
+        if not isinstance(row, Mapping):
+            raise InputError(f"row {number} is of type {type(row).__name__}: give a dictionary of columns")
+        yield row
+
+
+def held_out(samples: Sequence[Sample], names: Sequence[str], share: float) -> dict[str, list[Sample]]:
+    """Return the training split without its held-out images, and these by the names of their splits.
+
+    The choice depends on the names or contents of the images, and not on the order of the rows.
+
+    Raises:
+        InputError: There are fewer images than splits.
+    """
+    frames = [sample.image[0] if isinstance(sample.image, tuple) else sample.image for sample in samples]
+    contents = contents_of_files(list(dict.fromkeys(frame for frame in frames if isinstance(frame, Path))))
+    images = [contents[frame] if isinstance(frame, Path) else digest_of(frame).hex() for frame in frames]
+    order = sorted(dict.fromkeys(images), key=_draw)
+    if len(order) <= len(names):
+        raise InputError(
+            f"{len(order)} images are too few to hold out some for {' and '.join(names)}: give rows by split, "
+            '{"train": …, "val": …}, or set holdout to 0'
+        )
+    count = max(1, round(share * len(order)))
+    chosen = {image: name for place, name in enumerate(names) for image in order[place * count : (place + 1) * count]}
+    splits: dict[str, list[Sample]] = {name: [] for name in ("train", *names)}
+    for sample, image in zip(samples, images, strict=True):
+        splits[chosen.get(image, "train")].append(sample)
+    if not splits["train"]:
+        raise InputError(f"no image of {len(order)} is left for training: lower holdout={share}, or give rows by split")
+    return splits
+
+
+def _draw(image: Hashable) -> str:
+    text = image.name if isinstance(image, Path) else image.hex() if isinstance(image, bytes) else str(image)
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,0 +1,46 @@
+"""A patch embedding, for trunks that process pixels themselves."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+
+from velm_lightning.encoders.base import ImageEncoder
+from velm_lightning.encoders.image.patches import cut
+from velm_lightning.types import ImageTransform, InputError
+
+
+class PatchEmbedding(ImageEncoder):
+    """A linear map of every patch plus embeddings of its row and its column, without any layer.
+
+    With early fusion the text trunk is then the only encoder of the image: ViLT (Kim et al. 2021), Fuyu (Bavishi et
+    al. 2023).
+
+    Args:
+        size: side of the image in pixels.
+        patch: side of a patch in pixels; divides ``size``.
+        dim: width of a token.
+
+    Raises:
+        InputError: ``patch`` does not divide ``size``.
+
+    Example:
+        >>> PatchEmbedding(size=32, patch=8, dim=16)(torch.zeros(2, 3, 32, 32).byte()).embeddings.shape
+        torch.Size([2, 16, 16])
+    """
+
+    def __init__(self, size: int = 64, patch: int = 8, dim: int = 128) -> None:
+        super().__init__(ImageTransform(size))
+        side, rest = divmod(size, patch)
+        if rest or not side:
+            raise InputError(f"image_encoder.patch must divide image_encoder.size ({size}), got {patch}")
+        self.dim, self.grid, self.patch = dim, (side, side), patch
+        self.map = nn.Linear(3 * patch**2, dim)
+        self.row, self.column = nn.Parameter(torch.randn(side, dim) * 0.5), nn.Parameter(torch.randn(side, dim) * 0.5)
+
+    @override
+    def encode(self, pixels: Tensor) -> Tensor:
+        positions = (self.row[:, None] + self.column[None]).flatten(0, 1)  # (M, D)
+        tokens: Tensor = self.map(cut(pixels, self.patch)) + positions
+        return tokens

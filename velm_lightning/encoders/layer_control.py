@@ -1,0 +1,48 @@
+"""The way in which a fusion acts on the layers of a text trunk."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from velm_lightning.types import InputError, Tokens
+
+
+class LayerControl:
+    """Changes to the layers of a trunk during one forward pass; by default none.
+
+    A fusion passes an instance to ``TextEncoder.trunk``. Layers are numbered from 0, from input to output.
+
+    Example:
+        >>> import torch
+        >>> class Doubled(LayerControl):
+        ...     def before(self, index, states):
+        ...         return 2 * states if index == 1 else states
+        >>> Doubled().before(1, torch.ones(1, 2, 3)).mean()
+        tensor(2.)
+    """
+
+    def before(self, index: int, states: Tensor) -> Tensor:
+        """Return the input (B, N, D) of layer ``index`` instead of ``states`` (B, N, D)."""
+        return states
+
+    def visible(self, index: int, queries: Tokens, keys: Tokens) -> Tensor | None:
+        """Return which keys the attention of layer ``index`` may use, within the mask that it has anyway.
+
+        Args:
+            index: number of the layer.
+            queries: the tokens (B, N) of this pass.
+            keys: mask and block ids (B, M) of these tokens and those of earlier decoding steps.
+
+        Returns:
+            a mask (B, N, M) bool; None, the default, means no restriction.
+        """
+        return None
+
+
+def no_layers(kind: str, problem: str = "") -> InputError:
+    """Return the error for a trunk, of class or model type ``kind``, on whose layers no control can act."""
+    reason = f" ({problem})" if problem else ""
+    return InputError(
+        f"text_encoder: a {kind} has no layers on which a fusion can act{reason}: choose a Transformer, or a fusion "
+        "that acts before or after the trunk"
+    )

@@ -1,0 +1,25 @@
+"""Merges, which combine an image vector and a text vector in late fusion; they import no fusion."""
+
+from velm_lightning.fusion.merges.base import Merge
+from velm_lightning.fusion.merges.bilinear import (
+    BlockTerm,
+    FactorizedBilinear,
+    LowRankBilinear,
+    Mutan,
+    TensorFusion,
+)
+from velm_lightning.fusion.merges.elementwise import Concat, FiLM, GatedMultimodalUnit, Product, Sum
+
+__all__ = [
+    "BlockTerm",
+    "Concat",
+    "FactorizedBilinear",
+    "FiLM",
+    "GatedMultimodalUnit",
+    "LowRankBilinear",
+    "Merge",
+    "Mutan",
+    "Product",
+    "Sum",
+    "TensorFusion",
+]

@@ -1,0 +1,165 @@
+"""The user's own list of allowed modules, outside of any project; an entry holds for unchanged files only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from importlib import invalidate_caches
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from typing import NamedTuple
+
+from velm_lightning.errors import InputError
+from velm_lightning.io.allowlist import covers, how_to_allow
+from velm_lightning.io.atomic import write_atomic
+
+Files = tuple[tuple[str, int, int], ...]
+
+
+class Allowed(NamedTuple):
+    """A module that the user allows.
+
+    Attributes:
+        name: Its name, or that of a class or function in it.
+        folder: The folder that holds the top module or package.
+        sha256: Digest of its file, or of all Python files of the package.
+    """
+
+    name: str
+    folder: str
+    sha256: str
+
+
+def list_file() -> Path:
+    """Return the file of the list, in the user's configuration folder; a relative ``XDG_CONFIG_HOME`` is ignored."""
+    folder = Path(os.environ.get("XDG_CONFIG_HOME", ""))
+    return (folder if folder.is_absolute() else Path.home() / ".config") / "velm" / "allowed.json"
+
+
+def read_list() -> list[Allowed]:
+    """Return the entries of the list.
+
+    Raises:
+        InputError: The file is damaged.
+    """
+    path = list_file()
+    if not path.is_file():
+        return []
+    try:
+        return [Allowed(**{key: str(entry[key]) for key in Allowed._fields}) for entry in json.loads(path.read_bytes())]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise InputError(f"{path}: is damaged ({error}): remove it, and allow your modules again") from error
+
+
+def write_list(entries: list[Allowed]) -> None:
+    """Replace the list."""
+    list_file().parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(list_file(), json.dumps([entry._asdict() for entry in entries], indent=2) + "\n")
+
+
+def add(name: str) -> Allowed:
+    """Allow a module as it is now, as found from the working directory; nothing of it is imported.
+
+    Args:
+        name: The module, or a class or function in it.
+
+    Raises:
+        InputError: There is no such module, or it holds no Python file.
+    """
+    here = located(name, Path.cwd())
+    if here is None:
+        raise InputError(
+            f"velm allow {name}: there is no Python module {name.partition('.')[0]} in {Path.cwd()} or among the "
+            "installed packages: call it from the folder that holds the file"
+        )
+    write_list([entry for entry in read_list() if (entry.name, entry.folder) != here[:2]] + [here])
+    return here
+
+
+def remove(name: str) -> list[Allowed]:
+    """Remove all entries of a name from the list, and return them."""
+    gone = [entry for entry in read_list() if entry.name == name]
+    write_list([entry for entry in read_list() if entry.name != name])
+    return gone
+
+
+def entry_for(path: str) -> Allowed | None:
+    """Return the entry that allows a dotted path, that of the working directory first; None if there is none.
+
+    Raises:
+        InputError: The files have changed since they were allowed, or lie in several folders.
+    """
+    entries = [entry for entry in read_list() if covers([entry.name], path)]
+    entries = [entry for entry in entries if entry.folder == str(Path.cwd().resolve())] or entries
+    if not entries:
+        return None
+    name = entries[0].name
+    if len({entry.folder for entry in entries}) > 1:
+        folders = " and ".join(sorted({entry.folder for entry in entries}))
+        raise InputError(f"{path}: you allowed {name} in {folders}: call velm from the folder that you mean")
+    current = located(name, Path(entries[0].folder))
+    if current not in entries:
+        raise InputError(
+            f"{path}: {name} in {entries[0].folder} is no longer as you allowed it, and was not imported: read "
+            f"it, then run `velm allow {name}` there; {how_to_allow(name)} once"
+        )
+    return current
+
+
+def located(name: str, folder: Path) -> Allowed | None:
+    """Return where a module is and its digest, without importing it; None if there is none.
+
+    Args:
+        name: The dotted name of a module, or of a class or function in it.
+        folder: The folder that is searched last.
+    """
+    with appended(folder):
+        spec = find_top(name)
+    files = _files(spec) if spec else ()
+    if spec is None or not files:
+        return None
+    place = Path(spec.submodule_search_locations[0] if spec.submodule_search_locations else files[0][0])
+    return Allowed(name=name, folder=str(place.parent.resolve()), sha256=_digest(files))
+
+
+def find_top(name: str) -> ModuleSpec | None:
+    """Return where Python finds the top package of a dotted name, without importing it; None if it does not."""
+    specs = (finder.find_spec(name.partition(".")[0], None) for finder in sys.meta_path)
+    return next(filter(None, specs), None)
+
+
+@contextmanager
+def appended(folder: Path | None) -> Iterator[None]:
+    """Search ``folder`` last while a module is imported, so that no file in it hides a library."""
+    added = None if folder is None or str(folder) in sys.path else str(folder)
+    if added is not None:
+        sys.path.append(added)
+        invalidate_caches()
+    try:
+        yield
+    finally:
+        if added in sys.path:
+            sys.path.remove(added)
+
+
+def _files(spec: ModuleSpec) -> Files:
+    """Return the Python files of a module or package, with their sizes and times."""
+    folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
+    paths = sorted(path for folder in folders for path in folder.rglob("*.py"))
+    if not folders and spec.origin and spec.has_location:
+        paths = [Path(spec.origin)]
+    return tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths if path.is_file())
+
+
+@lru_cache(maxsize=32)
+def _digest(files: Files) -> str:
+    digest = hashlib.sha256()
+    for name, size, _ in files:
+        digest.update(f"{Path(name).name}\0{size}\0".encode())
+        digest.update(Path(name).read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,164 @@
+"""The YAML loader of the package: bounded in size, depth and aliases; a key that is given twice is an error."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from typing_extensions import override
+
+from velm_lightning.errors import InputError
+from velm_lightning.io.files import read_text
+
+MAX_BYTES, MAX_NODES, MAX_DEPTH = 2**24, 100_000, 100
+"""Limits on a file; an alias counts as all the nodes that it repeats, and 1,000 characters count as a node."""
+_LONG_NUMBER = re.compile(r"[-+]?[0-9][0-9_:.]{400,}")  # takes minutes in base 60
+_Plain: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_FLOAT = re.compile(
+    r"""^(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?
+    |[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+
+    |\.[0-9_]+(?:[eE][-+][0-9]+)?
+    |[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$""",
+    re.X,
+)
+
+
+def read_yaml(path: Path) -> Any:
+    """Return the content of a YAML file.
+
+    Raises:
+        InputError: As ``read_yaml_text`` and ``load_yaml``.
+    """
+    return load_yaml(read_yaml_text(path, str(path)), str(path))
+
+
+def read_yaml_text(path: Path, name: str) -> str:
+    """Return the text of a YAML file.
+
+    Args:
+        path: The file; pipes of the own process, such as ``/dev/stdin``, are allowed.
+        name: Its name in error messages.
+
+    Raises:
+        InputError: The file is missing, too large, no regular file, or not UTF-8.
+    """
+    if path.is_file() and path.stat().st_size > MAX_BYTES:
+        raise InputError(f"{name}: is larger than {MAX_BYTES >> 20} MiB, too large for a YAML file: name another file")
+    if path.exists() and not path.is_file() and not str(path).startswith("/dev/"):
+        raise InputError(f"{name}: is no regular file: name a YAML file")
+    try:
+        return read_text(path)
+    except InputError as error:
+        raise InputError(str(error).replace(str(path), name, 1)) from error
+
+
+def load_yaml(text: str, name: str = "") -> Any:
+    """Return the content of a YAML text.
+
+    ``1e-5`` is a number, as in YAML 1.2, and a date is a string.
+
+    Args:
+        text: The text.
+        name: The name of its file, for error messages.
+
+    Raises:
+        InputError: The text is not YAML, a key is given twice, or a limit is exceeded; the message names the line.
+    """
+    try:
+        return yaml.load(text, Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = ":".join(filter(None, (name, str(mark.line + 1) if mark else ""))) or "the text"
+        if isinstance(error, _FaultError):
+            raise InputError(f"{place}: {error.problem}") from error
+        column = f" at column {mark.column + 1}" if mark else ""
+        reason = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise InputError(f"{place}: not YAML{column} ({reason}): correct it there") from error
+    except (ValueError, RecursionError) as error:  # a tagged date that does not exist
+        raise InputError(f"{name or 'the text'}: not YAML ({error}): correct it there") from error
+
+
+class _FaultError(yaml.MarkedYAMLError):
+    """A text that is YAML, but is refused."""
+
+
+def _check(text: str) -> None:
+    """Count the nodes and the depth of a text from its events, without building anything."""
+    sizes: dict[str, int | None] = {}  # nodes of each anchor, None while it is open
+    open_nodes: list[tuple[str | None, int]] = []  # the anchor, and the number of nodes before it
+    total = 0
+    for event in yaml.parse(text, _Plain):
+        if isinstance(event, yaml.AliasEvent):
+            if (size := sizes.get(event.anchor, 0)) is None:
+                raise _FaultError(
+                    problem=f"*{event.anchor} contains itself: write it out", problem_mark=event.start_mark
+                )
+            total += size
+        elif isinstance(event, yaml.CollectionStartEvent):
+            open_nodes.append((event.anchor, total))
+            total += 1
+            if event.anchor:
+                sizes[event.anchor] = None
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = open_nodes.pop()
+            if anchor:
+                sizes[anchor] = total - before
+        elif isinstance(event, yaml.ScalarEvent):
+            total += (size := 1 + len(event.value) // 1000)
+            if event.anchor:
+                sizes[event.anchor] = size
+            if _LONG_NUMBER.fullmatch(event.value):
+                raise _FaultError(
+                    problem="is a number of more than 400 digits: shorten it", problem_mark=event.start_mark
+                )
+        if len(open_nodes) > MAX_DEPTH:
+            problem = f"is nested more than {MAX_DEPTH} deep: simplify it"
+            raise _FaultError(problem=problem, problem_mark=event.start_mark)
+        if total > MAX_NODES:
+            problem = f"holds more than {MAX_NODES:,} values, with what its aliases repeat: simplify it"
+            raise _FaultError(problem=problem, problem_mark=event.start_mark)
+
+
+def _resolvers() -> dict[str, list[tuple[str, Any]]]:
+    """Return the patterns of plain values: as PyYAML's, but without dates, and with YAML 1.2's floats."""
+    kept = {
+        first: [(tag, pattern) for tag, pattern in patterns if tag.rpartition(":")[2] not in ("timestamp", "float")]
+        for first, patterns in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    for first in "-+0123456789.":
+        kept.setdefault(first, []).append(("tag:yaml.org,2002:float", _FLOAT))
+    return kept
+
+
+class Loader(_Plain):  # type: ignore[misc]
+    """PyYAML's safe loader within limits; it refuses a key that is given twice.
+
+    Args:
+        stream: The text.
+    """
+
+    yaml_implicit_resolvers = _resolvers()
+
+    def __init__(self, stream: str) -> None:
+        _check(stream)
+        super().__init__(stream)
+        self._checked: set[int] = set()
+
+    @override
+    def flatten_mapping(self, node: Any) -> None:
+        if id(node) not in self._checked:  # a mapping that others merge holds their keys, too, when it is seen again
+            self._checked.add(id(node))
+            _check_keys(node)
+        super().flatten_mapping(node)
+
+
+def _check_keys(node: Any) -> None:
+    lines: dict[Any, int] = {}
+    for key, _ in node.value:
+        if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+            if first := lines.get((key.tag, key.value)):
+                problem = f"{key.value} is given a second time, after line {first}: remove one of the two"
+                raise _FaultError(problem=problem, problem_mark=key.start_mark)
+            lines[key.tag, key.value] = key.start_mark.line + 1

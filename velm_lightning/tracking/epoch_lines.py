@@ -1,0 +1,88 @@
+"""One line per epoch, also in a log file: loss, score, whether it is the best, and the time that is left."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+
+from velm_lightning.tracking.train_log import TrainLog
+
+
+class EpochLines(Callback):
+    """Prints a line after every epoch of training, and once an estimate of the time of the whole run.
+
+    The times assume that the run is not stopped early.
+
+    Args:
+        log: the callback that measures the loss.
+        first: seconds of training after which the estimate is printed.
+    """
+
+    def __init__(self, log: TrainLog, first: float = 10.0) -> None:
+        self.train_log, self.first = log, first
+        self._started, self._step, self._estimated, self._evaluated = 0.0, 0, False, False
+        self._best: float | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock; a resumed run continues from its best score."""
+        self._started, self._step = time.monotonic(), trainer.global_step
+        best = getattr(trainer.checkpoint_callback, "best_model_score", None)
+        self._best = None if best is None else float(best)
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """Print the estimate once, after ``first`` seconds."""
+        if self._estimated or time.monotonic() - self._started < self.first:
+            return
+        self._estimated = True
+        if trainer.is_global_zero and (left := self._left(trainer)) is not None:
+            print(
+                f"about {span(time.monotonic() - self._started + left)} for {trainer.estimated_stepping_batches} steps"
+            )
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note that the epoch has a score."""
+        self._evaluated = True
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print the line of the epoch."""
+        if trainer.is_global_zero:
+            print(self._line(trainer), flush=True)
+        self._evaluated = False
+
+    def _line(self, trainer: Trainer) -> str:
+        of = f"/{trainer.max_epochs}" if trainer.max_epochs and trainer.max_epochs > 0 else ""
+        parts = [f"epoch {trainer.current_epoch + 1}{of}", f"step {trainer.global_step}"]
+        if not math.isnan(self.train_log.epoch_loss):
+            parts.append(f"loss {self.train_log.epoch_loss:.4f}")
+        saved = trainer.checkpoint_callback
+        if self._evaluated and isinstance(saved, ModelCheckpoint) and saved.monitor in trainer.callback_metrics:
+            value = float(trainer.callback_metrics[saved.monitor])
+            best = self._best is None or (value > self._best if saved.mode == "max" else value < self._best)
+            self._best = value if best else self._best
+            parts.append(f"{saved.monitor} {value:.4f}{' (best)' if best else ''}")
+        parts.append(span(time.monotonic() - self._started))
+        left = self._left(trainer)
+        return "  ".join([*parts, f"about {span(left)} left"] if left else parts)
+
+    def _left(self, trainer: Trainer) -> float | None:
+        """Return the seconds until the last step at the mean speed so far; None if it cannot be known."""
+        done, steps = trainer.global_step - self._step, trainer.estimated_stepping_batches
+        if not done or not math.isfinite(steps):
+            return None
+        return max(0.0, (time.monotonic() - self._started) / done * (steps - trainer.global_step))
+
+
+def span(seconds: float) -> str:
+    """Return a time span to the second, minute or tenth of an hour.
+
+    Example:
+        >>> span(59), span(150), span(5400)
+        ('59 s', '2.5 min', '1.5 h')
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
