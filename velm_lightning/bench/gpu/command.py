@@ -22,7 +22,7 @@ PARTS = {"train": training, "step": loop, "decode": generating, "input": reading
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--small", action="store_true", help="tiny models, also on a CPU, in about a minute")
+    parser.add_argument("--small", action="store_true", help="tiny models, also on a CPU, in one to two minutes")
     parser.add_argument("--only", type=_parts, default=list(PARTS), metavar="PARTS", help=f"of {','.join(PARTS)} (all)")
     parser.add_argument("--minutes", type=float, default=9.0, help="time limit (9); what does not fit is not run")
     parser.set_defaults(json=Path("velm_bench_gpu.json"))

@@ -19,7 +19,7 @@ class Setting:
     """The models and repetitions of a run.
 
     Args:
-        small: whether models and repetitions are tiny, so that a CPU runs everything in about a minute.
+        small: whether models and repetitions are tiny, so that a CPU runs everything in one to two minutes.
         folder: an empty folder for files of the run.
 
     Attributes:
