@@ -183,8 +183,11 @@ class Batch(NamedTuple):
         return Batch._make(field[:count] for field in self)
 
     def to(self, device: torch.device | str) -> Batch:
-        """Return the batch with its tensors on ``device``."""
-        return Batch._make(field.to(device) if isinstance(field, Tensor) else field for field in self)
+        """Return the batch with its tensors on ``device``; the host does not wait for a copy to a GPU."""
+        ahead = torch.device(device).type != "cpu"  # a copy to the host would be read before it is complete
+        return Batch._make(
+            field.to(device, non_blocking=ahead) if isinstance(field, Tensor) else field for field in self
+        )
 
 
 class TextInput(NamedTuple):

@@ -12,16 +12,18 @@ SMALL = {
     "fusions": ["--dim=16", "--depth=1", "--size=16", "--batch-size=8", "--steps=1", "--turns=1"],
     "decoding": ["--dim=64", "--depth=1", "--words=50", "--batch-size=2", "--length=4", "--beams=2", "--turns=1"],
     "features": ["--encoder=mobilenet_v3_small", "--size=32", "--dim=16", "--samples=8", "--batch-size=4", "--turns=1"],
+    "gpu": ["--small", "--only", "growth"],
     "scoring": ["--images", "40", "20", "--turns=1"],
-    "step": ["--dim=16", "--batch-size=4", "--steps=5", "--turns=1"],
+    "step": ["--dim=16", "--batch-size=4", "--steps=5", "--turns=1", "--minutes=0"],
     "statistics": ["--draws=4", "--tables", "gap"],
 }
 ROWS = {
     "fusions": ["LateFusion", "EarlyFusion", "InteractiveFusion", "TextOnly", "ImageOnly"],
     "decoding": ["greedy, velm, cached", "greedy, transformers", "beam 2, velm, cached", "beam 2, transformers"],
     "features": ["cached / in memory", "encoder in the loop / cached"],
+    "gpu": ["NOT A GPU", "64 wide", "128 wide", "192 wide"],
     "scoring": [" 20 ", " 40 ", "200"],
-    "step": ["velm / bare"],
+    "step": ["velm / bare, elapsed", "velm / bare, CPU time", "NOT RESOLVED within +-2.0%"],
     "statistics": ["| seeds | normal | two modes, 1:1 |", "| 8 | "],
 }
 
@@ -33,6 +35,9 @@ def test_a_benchmark_prints_its_table(name, here, capsys, monkeypatch):
     assert here("bench", name, *SMALL[name]) == 0
     output = capsys.readouterr().out
     assert all(row in output for row in ROWS[name])
+    assert "failed" not in output
+    if name != "statistics":
+        assert output.splitlines()[-1] == f"repeat with: velm bench {name} {' '.join(SMALL[name])}"
 
 
 def test_every_benchmark_is_tested():

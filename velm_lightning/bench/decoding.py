@@ -17,10 +17,11 @@ from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from velm_lightning.bench.interleaved_timing import in_short, in_turns, ratios
+from velm_lightning.bench.machine import device_name
+from velm_lightning.bench.result import Result
 from velm_lightning.decoding import BeamSearch, Decoding, Greedy
 from velm_lightning.encoders import SmallCNN, TransformerTextEncoder
 from velm_lightning.fusion import TextOnly
-from velm_lightning.io.terminal import Console, Table
 from velm_lightning.tasks import Generation
 from velm_lightning.tasks.stepping import CachedSteps, UncachedSteps
 from velm_lightning.text.vocabulary import SPECIALS, Vocabulary, train_tokenizer
@@ -53,8 +54,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(options: argparse.Namespace) -> None:
-    """Run the benchmark and print its table."""
+def run(options: argparse.Namespace) -> list[Result]:
+    """Return the table of the benchmark."""
     torch.manual_seed(0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = build(options).to(device).eval()
@@ -62,7 +63,7 @@ def run(options: argparse.Namespace) -> None:
     batch = prompts(options.batch_size, options.prompt, options.words).to(device)
     length = options.length
     sizes = f"{count(model):.1f}M parameters (GPT-2: {count(twin):.1f}M)"
-    table = Table(title=f"{sizes}, {device_name(device)}, {options.prompt} + {length} words")
+    table = Result(f"{sizes}, {device_name()}, {options.prompt} + {length} words")
     for name in ("", "words/s" if options.clock == "wall" else "words/CPU s", "cached velm / this", "same words"):
         table.add_column(name, justify="right")
     beam = BeamSearch(options.beams, early_stopping=False, max_length=length)
@@ -77,12 +78,12 @@ def run(options: argparse.Namespace) -> None:
             speed = options.batch_size * length / statistics.median(taken)
             table.add_row(
                 f"{name}, {method}",
-                f"{speed:,.0f}",
+                speed,
                 in_short(ratios(taken, times[0])),
                 f"{agreement(outputs[0], output):.0%}",
             )
         table.add_section()
-    Console().print(table)
+    return [table]
 
 
 def build(options: argparse.Namespace) -> TextOnly:
@@ -187,8 +188,3 @@ def count(model: nn.Module) -> float:
     """Return the parameters in millions; a tied head counts once."""
     text = getattr(model, "text_encoder", getattr(model, "transformer", model))
     return sum(p.numel() for p in text.parameters()) / 1e6
-
-
-def device_name(device: str) -> str:
-    """Return the name of the GPU, or the number of threads."""
-    return torch.cuda.get_device_name() if device == "cuda" else f"{torch.get_num_threads()} threads"

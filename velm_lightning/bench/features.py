@@ -21,7 +21,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from typing_extensions import override
 
-from velm_lightning.bench.interleaved_timing import ratios, show
+from velm_lightning.bench.interleaved_timing import ratios, summary
+from velm_lightning.bench.machine import device, device_name
+from velm_lightning.bench.result import Result
 from velm_lightning.data import MultimodalData, ShapeScenes
 from velm_lightning.data.split import Split
 from velm_lightning.encoders import TorchvisionCNN, TransformerTextEncoder
@@ -43,8 +45,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--turns", type=int, default=5, help="number of turns (5)")
 
 
-def run(options: argparse.Namespace) -> None:
-    """Run the benchmark and print its table."""
+def run(options: argparse.Namespace) -> list[Result]:
+    """Return the table of the benchmark."""
     seed_everything(0, verbose=False)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         scenes = _Questions(train=options.samples, val=1, test=1, size=options.size)
@@ -59,7 +61,7 @@ def run(options: argparse.Namespace) -> None:
                 seconds = epoch(model, data, splits[name], turn)
                 if turn:
                     times[name].append(seconds)
-    report(model, splits["cached"], times)
+    return [report(model, splits["cached"], times)]
 
 
 class _Questions(ShapeScenes):
@@ -78,7 +80,7 @@ def build(data: MultimodalData, options: argparse.Namespace) -> Fusion:
         text_encoder=TransformerTextEncoder(dim=options.dim, depth=2, dropout=0.0),
         task=Classification(dropout=0.0),
     )
-    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return model.to(device())
 
 
 class _InMemory:
@@ -120,15 +122,15 @@ def epoch(model: Fusion, data: MultimodalData, split: Split, number: int) -> flo
     return time.perf_counter() - started
 
 
-def report(model: Fusion, split: Split, times: dict[str, list[float]]) -> None:
-    """Print the time of an epoch in each form and the ratios."""
+def report(model: Fusion, split: Split, times: dict[str, list[float]]) -> Result:
+    """Return the time of an epoch in each form and the ratios."""
     assert split.features is not None
     tokens = split.features.fetch([0])
     size = tokens.nbytes * len(split) / 1e6
     title = f"an epoch of {len(split)} samples, {tuple(tokens.shape[1:])} tokens, {size:.0f} MB of features"
     memory, cached_times, encoder = (times[name] for name in ("memory", "cached", "encoder"))
-    show(
-        f"{title}, {model.device}, {torch.get_num_threads()} threads",
+    return summary(
+        f"{title}, {device_name()}",
         {
             "tensors in memory, s": memory,
             "features cached on disk, s": cached_times,

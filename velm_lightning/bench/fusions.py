@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
@@ -18,17 +17,18 @@ from typing import NamedTuple
 
 import torch
 
+from velm_lightning.bench.interleaved_timing import in_short, ratios
+from velm_lightning.bench.machine import device, device_name, matmul_speed, seconds
+from velm_lightning.bench.result import Result
 from velm_lightning.data import MultimodalData, ShapeScenes
 from velm_lightning.encoders import SmallViT, TransformerTextEncoder
 from velm_lightning.fusion import EarlyFusion, Fusion, ImageOnly, InteractiveFusion, LateFusion, TextOnly
 from velm_lightning.inspection.cost import Flops, flops
-from velm_lightning.io.terminal import Console, Table
 from velm_lightning.tasks import Classification
 from velm_lightning.training.compiling import compile_layers
 from velm_lightning.types import Batch
 
 FUSIONS: tuple[type[Fusion], ...] = (LateFusion, EarlyFusion, InteractiveFusion, TextOnly, ImageOnly)
-WARM_UP = 2
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,32 +52,32 @@ class Entry(NamedTuple):
     inference: list[float]
 
 
-def run(options: argparse.Namespace) -> None:
-    """Run the benchmark and print its table."""
+def run(options: argparse.Namespace) -> list[Result]:
+    """Return the table of the benchmark."""
     torch.manual_seed(0)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    where = device()
     data = MultimodalData(ShapeScenes(train=options.batch_size, val=1, test=1, size=options.size))
-    autocast = partial(torch.autocast, device.type, torch.bfloat16, enabled=options.bf16)
+    autocast = partial(torch.autocast, where.type, torch.bfloat16, enabled=options.bf16)
     entries, batch = [], None
     for kind in FUSIONS:
         model = build(kind, data, options)
         if batch is None:
             data.connect(model)
-            batch = data.split("train").pictured(range(options.batch_size)).to(device)
-        entries.append(Entry(model.to(device), flops(model.to(device), [batch]), [], []))
+            batch = data.split("train").pictured(range(options.batch_size)).to(where)
+        entries.append(Entry(model.to(where), flops(model.to(where), [batch]), [], []))
         if options.compile:
             compile_layers(model)
     assert batch is not None
     peak = []
     for turn in range(options.turns + 1):  # the first turn warms up
-        speed = matmul_speed(device, torch.bfloat16 if options.bf16 else torch.float32)
+        speed = matmul_speed(torch.bfloat16 if options.bf16 else torch.float32)
         taken = [measure(entry.model, batch, options.steps, autocast) for entry in entries]
         if turn:
             peak.append(speed)
             for entry, (training, inference) in zip(entries, taken, strict=True):
                 entry.training.append(training)
                 entry.inference.append(inference)
-    report(entries, batch.size, statistics.median(peak), device)
+    return [report(entries, batch.size, statistics.median(peak))]
 
 
 def build(kind: type[Fusion], data: MultimodalData, options: argparse.Namespace) -> Fusion:
@@ -114,58 +114,30 @@ def measure(
     return training, seconds(infer, steps)
 
 
-def seconds(call: Callable[[], object], count: int) -> float:
-    """Return the mean seconds of ``count`` calls after ``WARM_UP`` calls that are not counted."""
-    for _ in range(WARM_UP):
-        call()
-    _wait()
-    started = time.perf_counter()
-    for _ in range(count):
-        call()
-    _wait()
-    return (time.perf_counter() - started) / count
-
-
-def _wait() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-
-
-def matmul_speed(device: torch.device, dtype: torch.dtype) -> float:
-    """Return the floating-point operations per second of large matrix products."""
-    side = 8192 if device.type == "cuda" else 1024
-    a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
-    return 2 * side**3 / seconds(lambda: a @ b, 5)
-
-
-def report(entries: list[Entry], samples: int, peak: float, device: torch.device) -> None:
-    """Print a table with one row per fusion."""
-    device_name = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads"
-    table = Table(title=f"batches of {samples}; matrix products reach {peak / 1e12:.2f} TFLOP/s on {device_name}")
-    names = (
-        "",
-        "parameters",
-        "training FLOPs",
-        "inference FLOPs",
-        "training/s",
-        "inference/s",
-        "step / late",
-        "utilisation",
+def report(entries: list[Entry], samples: int, peak: float) -> Result:
+    """Return a table with one row per fusion."""
+    table = Result(
+        f"batches of {samples}; matrix products reach {peak / 1e12:.2f} TFLOP/s on {device_name()}",
+        (
+            "",
+            "parameters, M",
+            "training MFLOPs",
+            "inference MFLOPs",
+            "training/s",
+            "inference/s",
+            "step / late",
+            "utilisation",
+        ),
     )
-    for name in names:
-        table.add_column(name, justify="right" if name else "left")
-    late = entries[0]
     for entry in entries:
-        step = statistics.median(entry.training)
-        ratios = [a / b for a, b in zip(entry.training, late.training, strict=True)]
         table.add_row(
             type(entry.model).__name__,
-            f"{sum(p.numel() for p in entry.model.parameters()) / 1e6:.2f}M",
-            f"{entry.flops.training / 1e6:,.0f}M",
-            f"{entry.flops.inference / 1e6:,.0f}M",
-            f"{samples / step:,.0f}",
-            f"{samples / statistics.median(entry.inference):,.0f}",
-            f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
-            f"{entry.flops.training * samples / step / peak:.0%}",
+            sum(p.numel() for p in entry.model.parameters()) / 1e6,
+            entry.flops.training / 1e6,
+            entry.flops.inference / 1e6,
+            in_short([samples / step for step in entry.training]),
+            in_short([samples / step for step in entry.inference]),
+            in_short(ratios(entry.training, entries[0].training)),
+            f"{entry.flops.training * samples / statistics.median(entry.training) / peak:.0%}",
         )
-    Console().print(table)
+    return table

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from velm_lightning.io.terminal import Console, Table
+from velm_lightning.bench.interval import Interval
+from velm_lightning.bench.result import Result
 
 T = TypeVar("T")
 
@@ -42,17 +42,17 @@ def ratios(slow: Sequence[float], fast: Sequence[float]) -> list[float]:
     return [a / b for a, b in zip(slow, fast, strict=True)]
 
 
-def in_short(values: Sequence[float], digits: int = 2) -> str:
-    """Format the median and the range of values."""
-    middle, least, most = (f"{f(values):.{digits}f}" for f in (statistics.median, min, max))
-    return f"{middle} ({least}-{most})"
+def in_short(values: Sequence[float]) -> Interval:
+    """Return the median of values with its interval."""
+    return Interval.of(values)
 
 
-def show(title: str, rows: Mapping[str, Sequence[float]]) -> None:
-    """Print a table with median, minimum and maximum of each row."""
-    table = Table(title=title)
-    for name in ("", "median", "min", "max"):
-        table.add_column(name, justify="right")
+def summary(title: str, rows: Mapping[str, Sequence[float]]) -> Result:
+    """Return a table with the median of each row, its interval and the number of turns."""
+    result = Result(title, ("", "median", "interval", "turns"))
     for name, values in rows.items():
-        table.add_row(name, *(f"{f(values):.3f}" for f in (statistics.median, min, max)))
-    Console().print(table)
+        middle = Interval.of(values)
+        result.add_row(
+            name, middle, f"{100 * middle.half_width:.1f} %" if middle.half_width < 10 else "range", middle.turns
+        )
+    return result

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
-import statistics
 from collections.abc import Callable
 from itertools import islice, product
 from typing import Any
@@ -18,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from velm_lightning.bench.interleaved_timing import in_short, in_turns, ratios
+from velm_lightning.bench.result import Cell, Result
 from velm_lightning.data.result_files import read_references
 from velm_lightning.io.paths import user_path
-from velm_lightning.io.terminal import Console, Table
 from velm_lightning.metrics.captions import score_captions
 from velm_lightning.metrics.references import References
 
@@ -36,13 +35,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--turns", type=int, default=3, help="number of turns (3)")
 
 
-def run(options: argparse.Namespace) -> None:
-    """Run the benchmark and print its table."""
-    table = Table(
-        title="BLEU-1…4, ROUGE-L and CIDEr-D of one caption per image against its other captions, one process"
+def run(options: argparse.Namespace) -> list[Result]:
+    """Return the table of the benchmark."""
+    table = Result(
+        "BLEU-1…4, ROUGE-L and CIDEr-D of one caption per image against its other captions, one process",
+        ("images", "references", "cold, s", "indexed, s", "pycocoevalcap, s", "/ cold", "/ indexed"),
     )
-    for name in ("images", "references", "cold, s", "indexed, s", "pycocoevalcap, s", "/ cold", "/ indexed"):
-        table.add_column(name, justify="right")
     sizes = sorted(options.images)
     everything = read_references([options.captions]) if options.captions else drawn(sizes[-1])
     for size in sizes:
@@ -51,7 +49,7 @@ def run(options: argparse.Namespace) -> None:
         references = {key: captions[1:] for key, captions in chosen.items()}
         compared = size == sizes[0] and importlib.util.find_spec("pycocoevalcap") is not None
         table.add_row(*measured(candidates, references, options.turns, compared))
-    Console().print(table)
+    return [table]
 
 
 def drawn(images: int, captions: int = 6, vocabulary: int = 10_000) -> Captions:
@@ -73,7 +71,7 @@ def drawn(images: int, captions: int = 6, vocabulary: int = 10_000) -> Captions:
     }
 
 
-def measured(candidates: dict[str, str], references: Captions, turns: int, compared: bool) -> list[str]:
+def measured(candidates: dict[str, str], references: Captions, turns: int, compared: bool) -> list[Cell]:
     """Return the row of the table for one set of captions."""
     index = References(references)
     ways: list[Callable[[], Figures]] = [
@@ -85,12 +83,8 @@ def measured(candidates: dict[str, str], references: Captions, turns: int, compa
     times, figures = in_turns(ways, turns)
     for other in figures[1:]:
         assert all(abs(other[name] - value) < 1e-9 for name, value in figures[0].items()), "figures differ"
-    row = [
-        f"{len(candidates):,}",
-        f"{sum(map(len, references.values())):,}",
-        *(f"{statistics.median(t):.2f}" for t in times),
-    ]
-    return [*row, *(in_short(ratios(times[2], ours), 1) for ours in times[:2])] if compared else row
+    row: list[Cell] = [len(candidates), sum(map(len, references.values())), *map(in_short, times)]
+    return [*row, *(in_short(ratios(times[2], ours)) for ours in times[:2])] if compared else row
 
 
 def theirs(candidates: dict[str, str], references: Captions) -> Figures:

@@ -50,13 +50,14 @@ PLAIN = Logits()
 
 
 def attention_mask(query: Tokens, key: Tokens, causal: bool = False) -> Tensor | None:
-    """Return the mask (B, 1, N, M), 0 for visible keys and -inf for all others; None if all keys are visible.
+    """Return the mask (B, 1, N, M), 0 for visible keys and -inf for all others; None if no mask is needed.
 
     The mask is added to the logits. A boolean mask would be converted to these numbers again in every layer.
     """
     visible = query.can_attend_to(key, causal)
-    if not torch.compiler.is_compiling() and bool(visible.all()):
-        return None  # the unmasked kernels are faster
+    # On a CPU the unmasked kernels are faster; on a GPU the host would have to wait for the answer.
+    if visible.device.type == "cpu" and not torch.compiler.is_compiling() and bool(visible.all()):
+        return None
     return torch.zeros_like(visible, dtype=query.embeddings.dtype).masked_fill_(~visible, float("-inf"))[:, None]
 
 

@@ -80,7 +80,7 @@ class Generation(HeadTask):
         Raises:
             InputError: no sample has a target.
         """
-        return states.embeddings[:, :-1][_wanted(batch)]
+        return states.embeddings[:, :-1][_places(batch)]
 
     @override
     def head_logits(self, vectors: Tensor) -> Tensor:
@@ -90,7 +90,9 @@ class Generation(HeadTask):
     def losses(self, logits: Tensor, batch: Batch) -> Tensor:
         """Return the loss (W,) of each target token, given logits (W, V)."""
         smoothing = self.label_smoothing if self.training else 0.0
-        targets = batch.ids[:, 1:][_wanted(batch)]
+        # Their number is known here: counting them again would let the host wait for a GPU.
+        wanted = (batch.block_ids[:, 1:] > 0).flatten()
+        targets = batch.ids[:, 1:].flatten()[wanted.int().argsort(descending=True, stable=True)[: len(logits)]]
         return F.cross_entropy(logits, targets, reduction="none", label_smoothing=smoothing)
 
     @override
@@ -117,7 +119,7 @@ class Generation(HeadTask):
         if not bool((batch.block_ids > 0).any()):
             return [math.nan] * batch.size
         losses = self.losses(self.head_logits(self.vectors(model, model(batch), batch)), batch)
-        owner = _wanted(batch).nonzero()[:, 0]
+        owner = _places(batch)[0]
         total = torch.zeros(batch.size, dtype=losses.dtype, device=losses.device).index_add_(0, owner, losses)
         means: list[float] = (total / owner.bincount(minlength=batch.size)).tolist()
         return means
@@ -191,9 +193,9 @@ class Generation(HeadTask):
         return self.scorer.signature(split)
 
 
-def _wanted(batch: Batch) -> Tensor:
-    """Return (B, N - 1) bool: whether the next position is a target token."""
-    wanted = batch.block_ids[:, 1:] > 0
-    if not bool(wanted.any()):
+def _places(batch: Batch) -> tuple[Tensor, ...]:
+    """Return the row (W,) and the position (W,) before each target token; the host waits for the GPU once."""
+    places = (batch.block_ids[:, 1:] > 0).nonzero(as_tuple=True)
+    if not len(places[0]):
         raise InputError("generation needs sentences to produce, and the samples have none: check `target`")
-    return wanted
+    return places

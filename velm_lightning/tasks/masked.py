@@ -89,16 +89,17 @@ class MaskedLM(Task):
     def _masked(self, model: FusionProtocol, batch: Batch) -> MaskedTokens:
         chances = self._chances(batch)  # (B, N, 3)
         places = self._places(batch, chances[..., 0])
-        if not bool(places.any()):
+        index = places.nonzero(as_tuple=True)  # the only time that the host waits for a GPU
+        if not len(index[0]):
             raise InputError("masked words need texts with words in them, and the samples have none: check `text`")
         hidden = places & (chances[..., 1] < HIDDEN)
         changed = places & (chances[..., 1] >= 1 - CHANGED)
         other = (chances[..., 2] * self.vocabulary.size).long().clamp(max=self.vocabulary.size - 1)
         ids = batch.ids.masked_fill(hidden, self.vocabulary.mask).where(~changed, other)
-        return MaskedTokens(places, self._logits(model, batch._replace(ids=ids), places), batch.ids[places])
+        return MaskedTokens(places, self._logits(model, batch._replace(ids=ids), index), batch.ids[index])
 
-    def _logits(self, model: FusionProtocol, batch: Batch, places: Tensor) -> Tensor:
-        """Return the logits (W, V) at positions (B, N) of a batch."""
+    def _logits(self, model: FusionProtocol, batch: Batch, places: Tensor | tuple[Tensor, ...]) -> Tensor:
+        """Return the logits (W, V) at positions of a batch, a mask (B, N) or rows and columns (W,)."""
         logits: Tensor = self.head(self.drop(self.projection(model(batch).embeddings[places])))
         return logits
 
@@ -119,7 +120,8 @@ class MaskedLM(Task):
     def _places(self, batch: Batch, chances: Tensor) -> Tensor:
         """Return the target positions (B, N), given random numbers (B, N); never special tokens."""
         words = self.vocabulary
-        special = torch.tensor([words.pad, words.start, words.end, words.mask], device=batch.ids.device)
+        special = torch.tensor([words.pad, words.start, words.end, words.mask])
+        special = special.to(batch.ids.device, non_blocking=True)
         eligible = batch.mask & (batch.block_ids == 0) & ~torch.isin(batch.ids, special)
         chances = chances.masked_fill(~eligible, 2.0)
         return eligible & ((chances < self.share) | (chances == chances.min(1, keepdim=True).values))

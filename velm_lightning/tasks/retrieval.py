@@ -125,7 +125,8 @@ class Retrieval(Task):
         """Return the sum of the contrastive loss over all processes and the weighted matching loss."""
         image, text = model.encode_image(batch.image), model.encode_text(model.embed_text(batch.words))
         images, texts = self.vectors(model, image, text)
-        names = torch.tensor([stable_number(name) for name in batch.image_names], device=images.device)
+        names = torch.tensor([stable_number(name) for name in batch.image_names])
+        names = names.to(images.device, non_blocking=True)
         contrast = self._contrast(images, texts, names)
         return contrast + self.matching * self._matching(model, (image, text), self.similarity(images, texts), names)
 

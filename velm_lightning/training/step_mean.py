@@ -48,7 +48,8 @@ class StepMean:
         self._complete = True
         if batches * processes == 1:
             return
-        items = torch.as_tensor(sum(self.items), dtype=torch.float32, device=self.losses[0].device)
+        # a new tensor on the device: copying a number to it would let the host wait for a GPU
+        items = torch.zeros((), device=self.losses[0].device) + sum(self.items)
         factor = processes / summed(items).clamp(min=1)
         for parameter in parameters:
             if parameter.grad is not None:
