@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, cast
 
 from lightning import Trainer
-from lightning.pytorch.loops import _FitLoop, _TrainingEpochLoop  # type: ignore[attr-defined]
 from lightning.pytorch.loops.fetchers import _DataFetcher
+from lightning.pytorch.loops.fit_loop import _FitLoop
+from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from typing_extensions import override
 
 

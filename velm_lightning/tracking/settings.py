@@ -109,7 +109,8 @@ def _settings() -> Any:
     import wandb
 
     # W&B writes every 15 seconds by default, and a file without records stops `wandb sync`. Older versions lack this.
-    flush: Any = {name: FLUSH for name in ("x_transaction_log_flush_interval",) if name in wandb.Settings.model_fields}
+    name = "x_transaction_log_flush_interval"
+    flush: dict[str, Any] = {name: FLUSH} if name in wandb.Settings.model_fields else {}
     # Git diffs and code are not uploaded unless a user asks for it.
     return wandb.Settings(
         init_timeout=START,
