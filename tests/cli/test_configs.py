@@ -157,7 +157,7 @@ def test_optimization_needs_no_class_path(fusion_name, words, tmp_path):
     made = words("--config", VQA, *files, "--model.init_args.optimization.learning_rate=1e-3", build=False)
     settings = made.config["fit"]["model"]["init_args"]["optimization"]
     assert made.config["fit"]["model"]["class_path"].endswith(f".{fusion_name}")
-    assert settings["class_path"] == "velm_lightning.training.Optimization"
+    assert settings["class_path"].endswith(".Optimization")
     given = {"learning_rate": 1e-3, "layer_decay": 0.5, "weight_decay": 0.125}
     assert {key: settings["init_args"][key] for key in given} == given
 

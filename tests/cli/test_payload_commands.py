@@ -8,7 +8,7 @@ from helpers.command_line import velm
 
 from velm_lightning.checkpoints.checkpoint import FORMAT
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.exhaustive  # a process per command
 PAYLOAD = "{class_path: torch.os.system, init_args: {command: touch mark}}"
 DATA = "data: {dataset: {class_path: ShapeScenes}, augment: [" + PAYLOAD + "]}\n"
 MODEL = {"class_path": "harmful.Fusion", "init_args": {}}

@@ -355,7 +355,7 @@ def test_a_spreadsheet_evaluates_no_cell(tmp_path):
     rows = list(csv.DictReader(table_of_runs(compared(tmp_path)).splitlines()))
     assert {row["note"] for row in rows} == {
         *("'=HYPERLINK(1)", "'+1+1", "'@SUM(1)", "'-cmd"),
-        *("-0.5", "+1e5"),
+        *("-0.5", "100000.0"),
     }
 
 
