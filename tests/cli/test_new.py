@@ -55,4 +55,4 @@ def test_every_template_passes_its_own_test(tmp_path, monkeypatch):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore", str(tmp_path)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "9 passed" in result.stdout
+    assert "11 passed" in result.stdout

@@ -330,7 +330,7 @@ def test_cached_features_depend_on_the_weights(tmp_path):
     with torch.no_grad():
         encoder.model.layernorm.bias[0] += 1e-3
     assert encoder_key(encoder) != key
-    assert FeatureStore(images, encoder, tmp_path, progress=False).made == 2
+    assert FeatureStore(images, encoder, tmp_path, progress=False).num_computed == 2
 
 
 def test_text_models_and_too_small_images_are_refused():

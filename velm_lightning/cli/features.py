@@ -61,7 +61,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("config", type=user_path, help="a YAML file as for velm fit --config")
     options, others = parser.parse_known_args(list(words)[1:])
     if not options.config.is_file():
-        raise InputError(f"velm features {options.config}: {no_file(str(options.config))}")
+        raise InputError(no_file(options.config))
     import torch
 
     from velm_lightning.io.terminal import Console, Table

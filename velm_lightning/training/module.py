@@ -136,7 +136,7 @@ class TrainingModule(Configurable, LightningModule, ABC):
                 reduce_fx="max",
                 sync_dist=True,
                 prog_bar=name == "score",
-                logger=not _logged_by_a_callback(self.trainer, "logs_metrics"),
+                logger=bool(self.trainer.loggers) and not _logged_by_a_callback(self.trainer, "logs_metrics"),
                 batch_size=1,
             )
 

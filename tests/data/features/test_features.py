@@ -513,5 +513,5 @@ def test_the_command_computes_and_prints_them(tmp_path, capsys):
     assert main(["features", str(tmp_path / "none.yaml")]) == 2
     assert main(["features", str(tmp_path / "run.yaml"), "--model", "TextOnly"]) == 2
     printed = capsys.readouterr().err
-    assert "none.yaml: there is no such config file" in printed
+    assert "none.yaml: cannot be read" in printed
     assert "TextOnly has no image encoder" in printed

@@ -95,7 +95,7 @@ class MyTask(HeadTask):
 
     def signature(self, split: str) -> str:
         """Return the definition of the headline metric on ``split``."""
-        return signature_of("reciprocal rank among 3", split=split)
+        return signature_of("reciprocal rank", scorer="among-3", split=split)
 
 
 def _reciprocal_rank(row: Prediction) -> float:
