@@ -302,7 +302,7 @@ def config_text(parser: LightningArgumentParser, config: Any) -> str:
     """Return the complete config as YAML, without the options of a single start such as ``--resume``."""
     config = config.clone()
     config.ckpt_path = config.resume = config.resume_schedule = config.allow = None
-    return str(parser.dump(config, skip_none=False, skip_validation=True))
+    return str(parser.dump(config, skip_unset=False, skip_validation=True))
 
 
 def _listed(value: Any) -> list[Any]:

@@ -24,11 +24,11 @@ _RESOLVED = {  # what the trainer makes of an argument that is not given
     "every_n_train_steps": 0,
     "every_n_epochs": 1,
 }
-_GIVEN = {
+_GIVEN = {  # as on the command line
     "use_distributed_sampler": False,
     "enable_autolog_hparams": False,
     "enable_model_summary": False,
-}  # as on the command line
+}
 IN_MEMORY = "# The data were given from Python, so that this file cannot build them again.\n"
 
 
