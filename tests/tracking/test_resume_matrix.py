@@ -57,7 +57,7 @@ def test_two_processes_resume_from_every_checkpoint(tmp_path):
     words = [sys.executable, resumption.__file__, tmp_path]
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     done = subprocess.run(
-        words, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, timeout=580, check=False
+        words, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, timeout=900, check=False
     )
     assert done.returncode == 0, done.stderr
     told = [line for line in done.stdout.splitlines() if "checkpoints" in line]

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -90,15 +91,11 @@ def test_all_data_is_on_disk_if_the_server_disappears(server, here, capsys, monk
 
 
 KILLED = """
-import os, sys, time
-from pathlib import Path
-from velm_lightning.tracking.run import Run
-from velm_lightning.tracking.settings import Tracking, later
-run = Run(Path("some runs/vqa/x"))._named()
-logger = Tracking(wandb="offline").wandb_logger(run, {})
-logger.log_metrics({"train/loss": 0.5}, 3)
+import os, sys, time, wandb
+settings = wandb.Settings(x_transaction_log_flush_interval=float(sys.argv[2]), silent=True, disable_git=True)
+run = wandb.init(mode="offline", dir="some runs/x", id="x", project="vqa", settings=settings)
+run.log({"train/loss": 0.5})
 time.sleep(float(sys.argv[1]))
-print(later(run.folder), flush=True)
 os.kill(os.getpid(), 9)
 """
 
@@ -106,18 +103,21 @@ os.kill(os.getpid(), 9)
 @pytest.mark.slow
 def test_the_printed_command_sends_what_a_killed_run_has_written(tmp_path):
     """The folder has a space in its name, and an earlier start was killed before W&B wrote anything."""
-    for seconds in (0, 5):
-        words = [sys.executable, "-c", KILLED, str(seconds)]
-        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
-    command = done.stdout.strip().removeprefix("later: ")
-    sizes = sorted(path.stat().st_size for path in tmp_path.glob("some runs/vqa/x/wandb/*/*.wandb"))
+    (tmp_path / "some runs" / "x").mkdir(parents=True)
+    interval = settings._settings().x_transaction_log_flush_interval
+    for seconds, every in ((0, 0), (5 * interval, interval)):  # 0 writes only a full buffer
+        words = [sys.executable, "-c", KILLED, str(seconds), str(every)]
+        subprocess.run(words, cwd=tmp_path, stdout=subprocess.DEVNULL, timeout=300, check=False)
+    sizes = sorted(path.stat().st_size for path in tmp_path.glob("some runs/x/wandb/*/*.wandb"))
     assert sizes[0] == 7 < sizes[1]
-    (tmp_path / "wandb").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m wandb "$@"\n')
-    (tmp_path / "wandb").chmod(0o755)
+    command = settings.later(Path("some runs/x")).removeprefix("later: ")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "wandb").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m wandb "$@"\n')
+    (tmp_path / "bin" / "wandb").chmod(0o755)
     server = WandbServer()
-    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | server.environment | {"PATH": path}
-    subprocess.run(command, shell=True, cwd=tmp_path, env=environment, timeout=120, check=False)
+    subprocess.run(command, shell=True, cwd=tmp_path, env=environment, timeout=300, check=False)
     server.close()
     assert values(server.runs["x"], "train/loss") == [0.5]
 
