@@ -84,7 +84,7 @@ def test_an_error_in_one_process_ends_both_and_is_printed(tmp_path, rank):
     started = Started(tmp_path, *TWO, *fault("Crash", step=5, rank=rank))
     assert started.process.wait(300) == 1
     assert started.end(within=60) == (1, "failed")
-    assert "ArithmeticError: a mistake in somebody's code" in started.log.read_text()
+    assert "ArithmeticError: a mistake in user code" in started.log.read_text()
     assert last(tmp_path) == 4
 
 
