@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +89,14 @@ def test_imports_run_one_way(path):
     for name in imports(path):
         target = part_of(name)
         assert target == part or target in MAY_IMPORT[part], f"{dotted(path)} imports {name}"
+
+
+def test_no_test_module_imports_another():
+    """What several need lies in helpers or conftest."""
+    tests = Path(__file__).parent
+    assert not [
+        path for path in tests.rglob("*.py") if re.search(r"^(from|import) .*\btest_", path.read_text("utf-8"), re.M)
+    ]
 
 
 def test_the_table_itself_has_no_circle():

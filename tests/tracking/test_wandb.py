@@ -3,14 +3,13 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
 from helpers.command_line import CONF, FEW, SMALL, velm
-from helpers.wandb_server import WandbServer
+from helpers.wandb_server import WandbServer, values, wandb
 
 pytestmark = pytest.mark.slow
 WORDS = [*FEW, *SMALL, "--data.batch_size=2", "--trainer.enable_progress_bar=false", "--trainer.max_epochs=2"]
@@ -25,19 +24,9 @@ def server():
     server.close()
 
 
-def wandb(*words, cwd, **environment):
-    command = [sys.executable, "-m", "wandb", *map(str, words)]
-    variables = os.environ | environment
-    return subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, timeout=100, check=False)
-
-
 def only(folder):
     (run,) = (folder / "runs" / "vqa").iterdir()
     return run, json.loads((run / "run.json").read_text())
-
-
-def values(run, name):
-    return [row[name] for row in run["history"] if name in row]
 
 
 def arrived(server, folder):

@@ -11,8 +11,7 @@ import torch
 from helpers import faults
 from helpers.resuming import WORDS, only_run
 from helpers.stub_server import KEY, Stub
-from helpers.wandb_server import WandbServer
-from tracking.test_wandb import values, wandb
+from helpers.wandb_server import WandbServer, values, wandb
 
 from velm_lightning.tracking import settings
 
