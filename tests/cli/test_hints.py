@@ -1,9 +1,9 @@
 """A refusal names what was probably meant, and only if the name does not exist."""
 
 import pytest
-from helpers.command_line import CONF, SMALL
+from helpers.command_line import CONF, SMALL, prepared
 
-from velm_lightning.cli.start.hints import readable
+from velm_lightning.cli.start.hints import OPTIMIZATION, OTHER_NAMES, SCHEDULE, readable
 from velm_lightning.cli.start.words import complete
 from velm_lightning.errors import InputError
 
@@ -58,6 +58,37 @@ def test_a_wrong_file_or_option_is_named_with_the_right_one(tmp_path, monkeypatc
     (tmp_path / "mine.yaml").write_text("data: {}\n")
     with pytest.raises(InputError, match=said.replace("?", r"\?").replace("(", r"\(")):
         complete(words)
+
+
+VALUES = {
+    f"{OPTIMIZATION}.learning_rate": 0.002,
+    f"{OPTIMIZATION}.weight_decay": 0.02,
+    f"{SCHEDULE} Cosine --{SCHEDULE}.init_args.warmup_ratio": 0.2,
+    "model": "EarlyFusion",
+    "data.dataset": "ShapeScenes",
+    "data.batch_size": 8,
+    "data.num_workers": 1,
+    "trainer.max_epochs": 3,
+    "trainer.max_steps": 5,
+    "trainer.devices": 1,
+    "trainer.precision": "bf16-mixed",
+    "trainer.accelerator": "cpu",
+    "trainer.accumulate_grad_batches": 2,
+    "trainer.gradient_clip_val": 0.5,
+    "trainer.fast_dev_run": True,
+    "seed_everything": 4,
+    "tracking.runs": "elsewhere",
+    "tracking.project": "shapes",
+    "tracking.experiment": "mine",
+    "ckpt_path": "best.ckpt",
+    "early_stopping.patience": 2,
+}
+
+
+def test_every_key_that_a_hint_names_exists(monkeypatch):
+    assert set(OTHER_NAMES.values()) == set(VALUES)
+    options = [word for key, value in VALUES.items() for word in f"--{key} {value}".split()]
+    prepared(monkeypatch, *VQA, *options, build=False)
 
 
 def test_an_overlay_of_comments_only_changes_nothing(tmp_path, monkeypatch):

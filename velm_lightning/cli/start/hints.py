@@ -8,10 +8,12 @@ from difflib import get_close_matches
 from pathlib import Path
 
 OPTIMIZATION = "model.init_args.optimization"
+SCHEDULE = f"{OPTIMIZATION}.schedule"
 OTHER_NAMES = {
     **dict.fromkeys(("lr", "learning_rate", "learning-rate"), f"{OPTIMIZATION}.learning_rate"),
     **dict.fromkeys(("wd", "weight_decay", "weight-decay"), f"{OPTIMIZATION}.weight_decay"),
-    **dict.fromkeys(("warmup", "warmup_ratio"), f"{OPTIMIZATION}.warmup_ratio"),
+    # A schedule needs its class before the arguments of the class.
+    **dict.fromkeys(("warmup", "warmup_ratio"), f"{SCHEDULE} Cosine --{SCHEDULE}.init_args.warmup_ratio"),
     **dict.fromkeys(("epochs", "max_epochs", "num_epochs", "num_train_epochs", "n_epochs"), "trainer.max_epochs"),
     **dict.fromkeys(("steps", "max_steps", "num_steps"), "trainer.max_steps"),
     **dict.fromkeys(("batch_size", "batch-size", "bs", "per_device_train_batch_size"), "data.batch_size"),
@@ -31,7 +33,7 @@ OTHER_NAMES = {
     **dict.fromkeys(("dataset", "dataset_name"), "data.dataset"),
     "fast_dev_run": "trainer.fast_dev_run",
 }
-"""Names of options in other tools, and without their section, by the key that means the same here."""
+"""Names of options in other tools, and without their section, by the words for `--` that mean the same here."""
 
 
 def no_file(name: str | Path) -> str:
