@@ -2,6 +2,7 @@
 
 import csv
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,22 @@ def test_settings_follow_from_the_data(photos, monkeypatch):
     assert config["model"]["init_args"]["task"]["init_args"]["balance"] == 0.5
     assert config["trainer"]["max_epochs"] == 100
     assert config["early_stopping"] == {"monitor": "val/score", "mode": "max", "patience": 10}
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_weights_are_looked_for_on_the_network_only_if_allowed(photos, monkeypatch, capsys, allowed):
+    """A config that needs a download is run with the option that allows it."""
+    labels(photos / "mine.csv")
+    opened = []
+    monkeypatch.setenv("TORCH_HOME", str(photos / "torch"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: opened.append(1) or nullcontext())
+    assert main(["init", "mine.csv", *(["--allow-network"] if allowed else [])]) == 0
+    assert len(opened) == allowed
+    command = "velm fit mine.yaml --allow-network" if allowed else "velm fit mine.yaml"
+    assert capsys.readouterr().out.splitlines()[-1].strip() == command
+    assert f"#   {command}\n" in (photos / "mine.yaml").read_text()
+    assert ("TorchvisionCNN" in (photos / "mine.yaml").read_text()) == allowed
 
 
 def test_an_existing_config_is_not_replaced(photos, capsys):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from velm_lightning.cli.start.proposal import TASKS, propose
-from velm_lightning.cli.start.recipe import recipe, weights_available
+from velm_lightning.cli.start.recipe import recipe, weights_available, weights_reachable
 from velm_lightning.errors import InputError
 from velm_lightning.io.paths import user_path
 
@@ -23,25 +23,28 @@ def main(words: Sequence[str]) -> int:
         if extra is not None:
             propose(extra, options.images, options.task)  # raises if it has other columns
     files = {"train": options.file, "val": options.val, "test": options.test}
-    config, notes = recipe(proposal, target.stem, files, weights_available())
+    stored = weights_available()
+    download = not stored and weights_reachable()
+    config, notes = recipe(proposal, target.stem, files, stored or download)
     columns = ", ".join(f"{part}: {name}" for part, name in proposal.columns.items())
     print(f"{options.file}: {proposal.rows:,} rows, {proposal.pictures:,} pictures, columns {columns}")
     print(f"task: {proposal.task}")
     for note in notes:
         print(note)
-    _write(target, config, notes, proposal.task)
-    print(f"wrote {target}; next:\n  velm data check {target}\n  velm fit {target}")
+    fit = f"velm fit {target}{' --allow-network' if download else ''}"
+    _write(target, config, notes, proposal.task, fit)
+    print(f"wrote {target}; next:\n  velm data check {target}\n  {fit}")
     return 0
 
 
-def _write(target: Path, config: dict[str, object], notes: Sequence[str], task: str) -> None:
+def _write(target: Path, config: dict[str, object], notes: Sequence[str], task: str, fit: str) -> None:
     import yaml
 
     from velm_lightning.io.atomic import write_atomic
 
     head = [
         f"# {task.capitalize()}, proposed by `velm init`.",
-        f"#   velm fit {target}",
+        f"#   {fit}",
         *(f"# {note}" for note in notes),
     ]
     write_atomic(target, "\n".join(head) + "\n" + yaml.safe_dump(config, sort_keys=False, allow_unicode=True))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from velm_lightning.cli.start.proposal import Proposal
+from velm_lightning.io.allowlist import network_allowed
 
 WEIGHTS = "mobilenet_v2-b0353104.pth"
 _ADDRESS = f"https://download.pytorch.org/models/{WEIGHTS}"
@@ -15,13 +16,16 @@ STEPS = 2000
 _SKEWED = 1.5
 
 
-def weights_available(timeout: float = 3.0) -> bool:
-    """Return whether torchvision's weights are on this machine, or can be downloaded."""
+def weights_available() -> bool:
+    """Return whether torchvision's weights are on this machine."""
     cache = os.environ.get("XDG_CACHE_HOME", os.path.join("~", ".cache"))
     home = os.environ.get("TORCH_HOME", os.path.join(cache, "torch"))
-    if (Path(home).expanduser() / "hub" / "checkpoints" / WEIGHTS).is_file():
-        return True
-    if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
+    return (Path(home).expanduser() / "hub" / "checkpoints" / WEIGHTS).is_file()
+
+
+def weights_reachable(timeout: float = 3.0) -> bool:
+    """Return whether torchvision's weights can be downloaded, and the command line allows the network."""
+    if not network_allowed() or os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
         return False
     from urllib.error import URLError
     from urllib.request import Request, urlopen
@@ -83,8 +87,8 @@ def _image_encoder(proposal: Proposal, pretrained: bool) -> tuple[dict[str, Any]
         return {"class_path": "TorchvisionCNN", "init_args": encoder}, note
     size = min(128, max(32, proposal.side // 32 * 32))
     widths = [32, 64, 128, 128, 128][: 5 if size > 96 else 4 if size > 48 else 3]
-    note = f"pictures: a small CNN from scratch at {size} px, because torchvision's weights cannot be had here; with a "
-    note += f"network, or with {WEIGHTS} in torch's cache, `velm init` proposes a pretrained encoder, which learns more"
+    note = f"pictures: a small CNN from scratch at {size} px, because torchvision's weights cannot be had here; "
+    note += f"with --allow-network, or with {WEIGHTS} in torch's cache, `velm init` proposes a pretrained encoder"
     return {"class_path": "SmallCNN", "init_args": {"size": size, "widths": widths}}, note
 
 
