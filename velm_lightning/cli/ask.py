@@ -71,7 +71,7 @@ def main(words: Sequence[str]) -> int:
     from velm_lightning.fusion import Fusion
     from velm_lightning.inspection.explain import draw, explain
 
-    model = Fusion.load_from_checkpoint(checkpoint, allow=options.allow)
+    model = Fusion.load_from_checkpoint(checkpoint)
     if folder is not None:
         batch = batch_of_sample(model, folder, options.split, options.sample)
         print(f"sample {batch.keys[0]} of {options.split}: {batch.prompts[0]}".rstrip(": "))
@@ -111,7 +111,6 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--best", type=int, default=5, help="number of answers to print (5)")
     parser.add_argument("--explain", type=user_path, help="write an attention and evidence map to this file")
     parser.add_argument("--runs", type=user_path, default=Path("runs"), help="folder of all runs (runs)")
-    parser.add_argument("--allow", nargs="*", default=[], help="packages whose classes the checkpoint may name")
     options = parser.parse_args(list(words)[1:])
     if options.best < 1:
         raise InputError(f"--best must be at least 1, got {options.best}")

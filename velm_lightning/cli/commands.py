@@ -68,7 +68,6 @@ def _run(words: list[str]) -> int:
     from velm_lightning.io.console import log_to_console
 
     log_to_console()
-
     try:
         with permissions(words) as rest:
             completed = _started(rest)
@@ -129,4 +128,8 @@ def _with_packaged_configs(words: Sequence[str]) -> list[str]:
 def usage() -> str:
     """Return the list of commands."""
     lines = [f"  {name:<10}{description}" for name, (_, description) in COMMANDS.items()]
-    return "\n".join(["usage: velm COMMAND …", "", *lines, "", "Run `velm COMMAND --help` for the options."])
+    notes = [
+        "Run `velm COMMAND --help` for the options. Every command takes --allow NAME, a module whose classes its files",
+        "may name, and --allow-network.",
+    ]
+    return "\n".join(["usage: velm COMMAND …", "", *lines, "", *notes])

@@ -66,7 +66,6 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--guidance", type=float, help="scale of classifier-free guidance; by default as in evaluation")
     parser.add_argument("--steps", type=int, help="steps from noise to image; by default as in evaluation")
     parser.add_argument("--seed", type=int, default=0, help="seed of the noise (default 0)")
-    parser.add_argument("--allow", nargs="*", default=[], help="packages whose classes the checkpoint may name")
     options = parser.parse_args(list(words)[1:])
     if options.count < 1:
         raise InputError(f"--count must be at least 1, got {options.count}")
@@ -75,7 +74,7 @@ def main(words: Sequence[str]) -> int:
     from velm_lightning.fusion import Fusion
     from velm_lightning.io.atomic import write_atomic
 
-    model = Fusion.load_from_checkpoint(checkpoint, allow=options.allow)
+    model = Fusion.load_from_checkpoint(checkpoint)
     trained = getattr(model.task, "flow", Flow())
     steps = trained.steps if options.steps is None else options.steps
     guidance = trained.guidance if options.guidance is None else options.guidance

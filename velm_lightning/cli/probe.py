@@ -69,7 +69,6 @@ def main(words: Sequence[str]) -> int:
         "--limit", type=int, default=1000, help="largest number of samples, spread over the split; 0: all (1000)"
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--allow", nargs="*", default=[], help="further packages whose classes the checkpoint may name")
     options = parser.parse_args(list(words)[1:])
     for name, least in (("shuffles", 1), ("limit", 0)):
         if (value := getattr(options, name)) < least:
@@ -84,7 +83,7 @@ def main(words: Sequence[str]) -> int:
     from velm_lightning.io.terminal import Console
 
     for checkpoint, folder in zip(checkpoints, folders, strict=True):
-        model = Fusion.load_from_checkpoint(checkpoint, allow=options.allow)
+        model = Fusion.load_from_checkpoint(checkpoint)
         data = data_of(folder / "config.yaml")
         model.to("cuda" if torch.cuda.is_available() else "cpu")
         result = probe(model, data, options.split, options.shuffles, options.limit or None, options.seed)

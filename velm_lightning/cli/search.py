@@ -68,7 +68,6 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument(
         "--on_bad_image", choices=["error", "skip"], default="error", help="skip: leave out images that cannot be read"
     )
-    parser.add_argument("--allow", nargs="*", default=[], help="further packages whose classes the checkpoint may name")
     options = parser.parse_args(list(words)[1:])
     if options.top < 1:
         raise InputError(f"--top must be at least 1, got {options.top}")
@@ -84,7 +83,7 @@ def main(words: Sequence[str]) -> int:
     from velm_lightning.inspection.nearest import Nearest, NearestByCells
     from velm_lightning.inspection.search import PictureIndex, readable
 
-    model = Fusion.load_from_checkpoint(checkpoint, allow=options.allow)
+    model = Fusion.load_from_checkpoint(checkpoint)
     pictures = files = picture_files(options.images)
     if options.on_bad_image == "skip":
         pictures = list(readable(files, model.transform))

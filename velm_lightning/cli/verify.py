@@ -36,7 +36,6 @@ def main(words: Sequence[str]) -> int:
     """
     parser = argparse.ArgumentParser("velm verify", description="Recompute a run's figures from its predictions.")
     parser.add_argument("run", nargs="+", help="runs: folders, ids, checkpoints, or `latest`")
-    parser.add_argument("--allow", nargs="*", default=[], help="further packages whose classes a run may name")
     options = parser.parse_args(list(words)[1:])
     folders = [find_run(name) for name in options.run]
     from velm_lightning.inspection.verify import verify
@@ -44,7 +43,7 @@ def main(words: Sequence[str]) -> int:
 
     wrong = 0
     for folder in folders:
-        figures = verify(folder, options.allow)
+        figures = verify(folder)
         show(str(folder), figures, Console())
         differ = sum(not figure.agrees for figure in figures)
         print(f"{folder}: {len(figures) - differ} of {len(figures)} figures agree with the stored predictions")
