@@ -165,8 +165,8 @@ def ours(model: TextOnly, batch: Batch, decoding: Decoding, steps: type[CachedSt
     return [sample[0].ids for sample in hypotheses]
 
 
-def theirs(twin: Any, batch: Batch, length: int, beams: int, words: Vocabulary) -> Sentences:
-    """Decode with transformers."""
+def theirs(twin: Any, batch: Batch, length: int, beams: int, words: Vocabulary, **more: Any) -> Sentences:
+    """Decode with transformers; ``more`` are further arguments of ``generate``."""
     output = twin.generate(
         batch.ids,
         attention_mask=torch.ones_like(batch.ids),
@@ -174,6 +174,7 @@ def theirs(twin: Any, batch: Batch, length: int, beams: int, words: Vocabulary) 
         num_beams=beams,
         do_sample=False,
         early_stopping=False,
+        **more,
     )
     sentences = output[:, batch.ids.shape[1] :].tolist()
     return [[word for word in row if word not in (words.end, words.pad)] for row in sentences]

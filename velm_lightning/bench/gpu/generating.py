@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from velm_lightning.bench import decoding
-from velm_lightning.bench.decoding import Sentences, agreement, ours
+from velm_lightning.bench.decoding import Sentences, agreement, ours, theirs
 from velm_lightning.bench.gpu.cases import Case, Table
 from velm_lightning.bench.gpu.setting import Setting
 from velm_lightning.bench.interleaved_timing import in_turns, ratios
@@ -18,7 +18,6 @@ from velm_lightning.bench.interval import Interval
 from velm_lightning.bench.result import Cell
 from velm_lightning.decoding import BeamSearch, Greedy
 from velm_lightning.tasks.stepping import CachedSteps
-from velm_lightning.types import Batch
 
 COLUMNS = (
     "velm, tokens/s",
@@ -79,9 +78,9 @@ def measure(models: Models, size: int, beams: int) -> Mapping[str, Cell]:
     search = Greedy(length) if beams == 1 else BeamSearch(beams, early_stopping=False, max_length=length)
     ways: list[Callable[[], Sentences]] = [
         partial(ours, model, batch, search, CachedSteps),
-        partial(generate, twin, batch, length, beams, model.vocabulary),
+        partial(theirs, twin, batch, length, beams, model.vocabulary),
     ]
-    static = partial(generate, twin, batch, length, beams, model.vocabulary, cache_implementation="static")
+    static = partial(theirs, twin, batch, length, beams, model.vocabulary, cache_implementation="static")
     try:
         static()  # compiles, and fails where transformers has no static form
         ways.append(static)
@@ -99,18 +98,3 @@ def measure(models: Models, size: int, beams: int) -> Mapping[str, Cell]:
         "same sentences, %": 100 * agreement(outputs[0], outputs[1]),
         "peak memory, GB": torch.cuda.max_memory_allocated() / 1e9 if setting.cuda else None,
     }
-
-
-def generate(twin: Any, batch: Batch, length: int, beams: int, words: Any, **more: Any) -> Sentences:
-    """Decode with transformers; ``more`` are further arguments of ``generate``."""
-    output = twin.generate(
-        batch.ids,
-        attention_mask=torch.ones_like(batch.ids),
-        max_new_tokens=length,
-        num_beams=beams,
-        do_sample=False,
-        early_stopping=False,
-        **more,
-    )
-    rows = output[:, batch.ids.shape[1] :].tolist()
-    return [[word for word in row if word not in (words.end, words.pad)] for row in rows]
