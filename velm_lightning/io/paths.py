@@ -21,6 +21,11 @@ def user_path(text: str) -> Path:
         return path
 
 
+def is_folder_name(text: str) -> bool:
+    """Return whether a text names one folder, and not one elsewhere."""
+    return text not in ("", ".", "..") and Path(text).name == text
+
+
 def expand_home() -> None:
     """Let every parser of jsonargparse read arguments of type ``Path`` by ``user_path``; calls may repeat."""
     from jsonargparse.typing import register_type

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from velm_lightning.errors import InputError
+from velm_lightning.io.paths import is_folder_name
 from velm_lightning.io.yaml_files import read_yaml
 from velm_lightning.sweep.parameter import Parameter, parameters_of
 
@@ -176,7 +177,7 @@ _GOALS = ("minimize", "maximize")
 def _folder_name(name: Any) -> str:
     """Return the name of a sweep, which is that of its folder, if it names one folder."""
     text = str(name)
-    if text in ("", ".", "..") or Path(text).name != text or not text.isprintable() or "\\" in text:
+    if not is_folder_name(text) or not text.isprintable() or "\\" in text:
         raise InputError(f"name is {text!r}: give one folder name, without / and control characters")
     return text
 

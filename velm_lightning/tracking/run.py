@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from velm_lightning.errors import InputError
 from velm_lightning.io.atomic import write_atomic
+from velm_lightning.io.paths import is_folder_name
 from velm_lightning.tracking import watcher
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Run:
         Raises:
             InputError: ``experiment`` is not the name of one folder.
         """
-        if experiment in ("", ".", "..") or Path(experiment).name != experiment:
+        if not is_folder_name(experiment):
             raise InputError(f"tracking.experiment is {experiment!r}: give one folder name")
         folder = runs / experiment / f"{name}-{secrets.token_hex(3)}"
         while folder.exists():
