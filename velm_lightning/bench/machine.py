@@ -27,20 +27,21 @@ def device_name() -> str:
 
 def machine() -> dict[str, str]:
     """Return device, driver and versions."""
-    found = {"device": device_name(), "processor": _processor(), "cores": str(os.cpu_count())}
+    properties = {"device": device_name(), "processor": _processor(), "cores": str(os.cpu_count())}
     if torch.cuda.is_available():
         memory = torch.cuda.get_device_properties(0).total_memory
-        found |= {"memory": f"{memory / 2**30:.0f} GiB", "driver": _driver(), "cuda": str(torch.version.cuda)}
-    found |= {"system": platform.system(), "python": platform.python_version()}
-    return found | {name: _version(name) for name in PACKAGES}
+        properties |= {"memory": f"{memory / 2**30:.0f} GiB", "driver": _driver(), "cuda": str(torch.version.cuda)}
+    properties |= {"system": platform.system(), "python": platform.python_version()}
+    return properties | {name: _version(name) for name in PACKAGES}
 
 
-def describe(found: dict[str, str]) -> str:
+def describe(properties: dict[str, str]) -> str:
     """Return the machine in words."""
-    where = f"{found['device']} of {found['cores']} cores ({found['processor']})"
-    if "driver" in found:
-        where = f"{found['device']} with {found['memory']}, driver {found['driver']}, CUDA {found['cuda']}"
-    return f"{where}, Python {found['python']}, {', '.join(f'{name} {found[name]}' for name in PACKAGES)}"
+    device = f"{properties['device']} of {properties['cores']} cores ({properties['processor']})"
+    if "driver" in properties:
+        card = f"{properties['device']} with {properties['memory']}"
+        device = f"{card}, driver {properties['driver']}, CUDA {properties['cuda']}"
+    return f"{device}, Python {properties['python']}, {', '.join(f'{name} {properties[name]}' for name in PACKAGES)}"
 
 
 def wait() -> None:

@@ -108,7 +108,7 @@ def main(words: Sequence[str]) -> int:
     )
     options, others = parser.parse_known_args(list(words)[1:])
     if not options.config.is_file():
-        raise InputError(f"velm data check {options.config}: {no_file(options.config)}")
+        raise InputError(f"velm data check {no_file(options.config)}")
     from velm_lightning.data.checks.check import check_dataset
     from velm_lightning.data.checks.report import SHOWN
     from velm_lightning.io.terminal import Console

@@ -101,7 +101,7 @@ def _prune(rows: Sequence[Row], confirmed: bool) -> int:
     """Remove runs after a confirmation.
 
     Raises:
-        InputError: Nobody can be asked.
+        InputError: Standard input is not a terminal, and ``--yes`` is missing.
     """
     if not rows:
         print("no unfinished runs")

@@ -53,9 +53,9 @@ def _run(options: argparse.Namespace, setting: Setting) -> list[Result]:
 
     def results(outcomes: Outcomes) -> list[Result]:
         tables = {part: table for module in modules for part, table in module.tables(setting).items()}
-        found = tabulate(outcomes, tables, title(setting))
-        found[0].notes.append(setting.describe_peaks())
-        return found
+        tabulated = tabulate(outcomes, tables, title(setting))
+        tabulated[0].notes.append(setting.describe_peaks())
+        return tabulated
 
     return results(
         run_cases(cases, options.minutes, lambda outcomes: write(options.json, options.command, results(outcomes)))

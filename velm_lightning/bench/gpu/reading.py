@@ -34,7 +34,7 @@ class Photos(Dataset):
     """A folder of JPEG files of smooth noise, one caption each.
 
     Args:
-        folder: where the files are written.
+        folder: folder to write the files to.
         count: number of files.
     """
 
