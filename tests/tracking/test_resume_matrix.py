@@ -38,6 +38,11 @@ def test_max_steps_resumes_before_at_and_after_an_epochs_end(tmp_path):
     assert check(tmp_path, f"*-often-[{BATCHES}{BATCHES + 1}].ckpt", max_steps=BATCHES + 3) == ({}, 3)
 
 
+def test_the_batches_of_all_epochs_are_counted_on(tmp_path):
+    settings = {"val_check_interval": 3, "check_val_every_n_epoch": None}
+    assert check(tmp_path, "*-often-5.ckpt", max_steps=7, **settings) == ({}, 2)
+
+
 def test_an_optimiser_step_is_repeated_from_its_start(tmp_path):
     assert check(tmp_path, "*-often-1.ckpt", max_steps=3, accumulate_grad_batches=3) == ({}, 1)
 

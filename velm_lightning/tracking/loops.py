@@ -79,8 +79,8 @@ class FitLoop(_FitLoop):
     """Lightning's outer loop, which resumes a run with ``max_steps`` like one with ``max_epochs``.
 
     With ``max_steps``, Lightning restores every checkpoint as one from within an epoch; it enters a completed epoch
-    again and counts it twice. It also skips what the last step of a run still needs: its evaluation, and the end of its
-    epoch.
+    again and counts it twice. With any limit, it skips what the last step of a run still needs: its evaluation, and the
+    end of its epoch.
     """
 
     @override
@@ -91,7 +91,7 @@ class FitLoop(_FitLoop):
     @override
     def done(self) -> bool:
         epoch: Any = self.epoch_loop
-        return not (self.restarting and (epoch.evaluation_pending or epoch._is_training_done)) and super().done
+        return not (self.restarting and (epoch.evaluation_pending or epoch.done)) and super().done
 
 
 def resumable(trainer: Trainer) -> EpochLoop:
@@ -112,15 +112,20 @@ def set_position(loops: dict[str, Any], epochs: int, batches: int, evaluation_pe
         batches: number of batches that the next epoch has completed; 0 if it has not begun.
         evaluation_pending: whether the evaluation after the last of these batches has not been completed.
     """
-    total = loops["epoch_loop.batch_progress"]["total"]
-    total_batches = total["processed"] - loops["epoch_loop.batch_progress"]["current"]["processed"] + batches
+    progress = loops["epoch_loop.batch_progress"]
+    repeated = progress["current"]["processed"] - batches if _within_epoch(loops["epoch_progress"]["current"]) else 0
+    total_batches = progress["total"]["processed"] - repeated
     begun = epochs + (batches > 0)
     for part in ("total", "current"):
         loops["epoch_progress"][part] = {"ready": begun, "started": begun, "processed": epochs, "completed": epochs}
         loops["epoch_loop.val_loop.batch_progress"][part] = _counts(0)
-    loops["epoch_loop.batch_progress"] |= {"total": _counts(total_batches), "current": _counts(batches)}
+    progress |= {"total": _counts(total_batches), "current": _counts(batches)}
     if evaluation_pending:
         loops["epoch_loop.val_loop.batch_progress"]["total"] |= {"ready": 1, "started": 1}
+
+
+def _within_epoch(epochs: dict[str, int]) -> bool:
+    return epochs["processed"] < epochs["started"]
 
 
 def _counts(number: int) -> dict[str, int]:
