@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from velm_lightning.errors import InputError
+from velm_lightning.io.atomic import write_atomic
 
 KINDS = ("fusion", "task", "dataset", "encoder")
 
@@ -53,7 +54,7 @@ def write(kind: str, name: str, folder: Path) -> list[Path]:
         if path.exists():
             raise InputError(f"{path} exists: choose another name, or remove it")
     for path, text in texts.items():
-        path.write_text(text.replace(old_module, module).replace(old_class, class_name), encoding="utf-8")
+        write_atomic(path, text.replace(old_module, module).replace(old_class, class_name))
     return sorted(texts)
 
 

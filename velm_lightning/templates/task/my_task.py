@@ -13,7 +13,7 @@ from velm_lightning.encoders import TextEncoder
 from velm_lightning.metrics.signature import signature_of
 from velm_lightning.tasks.base import HeadTask
 from velm_lightning.tasks.protocol import FusionProtocol
-from velm_lightning.tasks.rows import mean
+from velm_lightning.tasks.rows import mean, prediction_of
 from velm_lightning.text.vocabulary import Vocabulary
 from velm_lightning.types import Batch, Prediction, Tokens
 
@@ -56,17 +56,7 @@ class MyTask(HeadTask):
         """Return one row per sample; ``score`` fills in the scores."""
         best = self.top_answers(model, batch, 3)
         return [
-            Prediction(
-                key=batch.keys[i],
-                group=batch.groups[i],
-                prompt=batch.prompts[i],
-                prediction=BETWEEN.join(answer for answer, _ in answers),
-                references=batch.references[i],
-                score=math.nan,
-                confidence=answers[0][1],
-                loss=math.nan,
-                image=batch.image_names[i],
-            )
+            prediction_of(batch, i, BETWEEN.join(answer for answer, _ in answers), confidence=answers[0][1])
             for i, answers in enumerate(best)
         ]
 
