@@ -14,7 +14,7 @@ SMALL = {
     "features": ["--encoder=mobilenet_v3_small", "--size=32", "--dim=16", "--samples=8", "--batch-size=4", "--turns=1"],
     "gpu": ["--small", "--only", "growth"],
     "scoring": ["--images", "40", "20", "--turns=1"],
-    "step": ["--dim=16", "--batch-size=4", "--steps=5", "--turns=1", "--minutes=0"],
+    "step": ["--dim=16", "--batch-size=4", "--steps=2", "--turns=1", "--minutes=0"],
     "statistics": ["--draws=4", "--tables", "gap"],
 }
 ROWS = {

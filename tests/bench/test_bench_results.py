@@ -5,10 +5,10 @@ import math
 
 import pytest
 
-from velm_lightning.bench import step
 from velm_lightning.bench.interval import Interval, number
 from velm_lightning.bench.result import Result, write
-from velm_lightning.bench.step import Taken, Turns
+from velm_lightning.bench.step import verdict
+from velm_lightning.bench.step_turns import Alternation, Limits, Taken, Turns
 
 
 @pytest.mark.parametrize(("count", "low", "high"), [(6, 1, 6), (8, 1, 8), (9, 2, 8), (20, 6, 15), (100, 40, 61)])
@@ -43,37 +43,46 @@ def test_a_result_is_written_with_date_machine_and_command(tmp_path):
     assert page.rstrip().endswith("repeat with: `velm bench x`")
 
 
-@pytest.fixture
-def turns(monkeypatch):
-    """A function that measures given CPU ratios of velm to the bare loop; elapsed times are useless."""
-
-    def measured(ratios, **options):
-        sequence = iter([99.0, *ratios])  # the first turn warms up
-        monkeypatch.setattr(step, "bare_turn", lambda *_: Taken(clock=5.0, cpu=1.0))
-        monkeypatch.setattr(step, "velm_turn", lambda *_: Taken(clock=50.0, cpu=next(sequence)))
-        model = type("Model", (), {"transform": None})
-        return step.measure(model, type("Data", (), {}), 5, **{"least": 6, "within": 0.02, "minutes": 1.0} | options)
-
-    return measured
+def turns(ratios):
+    """Turns with the given CPU ratios of velm to the bare loop; the ratio of elapsed times is useless."""
+    return Turns(bare=[Taken(5.0, 1.0)] * len(ratios), velm=[Taken(50.0, ratio) for ratio in ratios])
 
 
-def test_turns_end_when_the_ratio_is_resolved(turns):
-    taken = turns([1.01, 1.02] * 10)
-    assert len(taken.bare) == 6
-    assert step.verdict(taken, 0.02).startswith("RESOLVED within +-2.0%: the ratio of CPU time is 1.015 (1.01 to 1.02)")
+NOISY, QUIET = [0.8, 1.0, 1.3, 1.0, 0.9, 1.2], [1.0] * 30
+LIMITS = Limits(turns=6, within=0.02, minutes=1.0)
 
 
-def test_turns_go_on_while_the_ratio_is_not_resolved(turns):
-    noisy, quiet = [0.8, 1.0, 1.3, 1.0, 0.9, 1.2], [1.0] * 30
-    assert 6 < len(turns(noisy + quiet).bare) < 36
+def test_turns_end_when_the_ratio_is_resolved():
+    assert not LIMITS.reached(turns([1.01, 1.02] * 2), seconds=100.0)
+    assert LIMITS.reached(turns([1.01, 1.02] * 3), seconds=0.0)
+    sentence = "RESOLVED within +-2.0%: the ratio of CPU time is 1.015 (1.01 to 1.02)"
+    assert verdict(turns([1.01, 1.02] * 3), 0.02).startswith(sentence)
 
 
-def test_a_ratio_that_time_did_not_resolve_is_said_to_be_so(turns):
-    taken = turns([0.8, 1.0, 1.3] * 4, minutes=0.0)
-    assert len(taken.bare) == 6
-    verdict = step.verdict(taken, 0.02)
-    assert verdict.startswith("NOT RESOLVED within +-2.0%")
-    assert "repeat on an idle machine" in verdict
+def test_turns_go_on_while_the_ratio_is_not_resolved():
+    assert not LIMITS.reached(turns(NOISY), seconds=59.0)
+    assert LIMITS.reached(turns(NOISY + QUIET), seconds=59.0)
+
+
+def test_a_ratio_that_time_did_not_resolve_is_said_to_be_so():
+    assert LIMITS.reached(turns(NOISY), seconds=60.0)
+    sentence = verdict(turns(NOISY), 0.02)
+    assert sentence.startswith("NOT RESOLVED within +-2.0%")
+    assert "repeat on an idle machine" in sentence
+
+
+def test_the_loop_takes_turns_within_the_fit():
+    """Every third step of the fit is followed by three of the loop; the first turns, which warm up, do not count."""
+    done = []
+    loop = type("Loop", (), {"run": lambda _, steps: done.append(steps)})()
+    trainer = type("Trainer", (), {"should_stop": False})()
+    alternation = Alternation(loop, 3, Limits(turns=2, within=0.02, minutes=0.0))
+    steps = 0
+    while not trainer.should_stop:
+        steps = trainer.global_step = steps + 1
+        alternation.on_train_batch_end(trainer, None)
+    assert (steps, done) == (12, [3] * 4)
+    assert len(alternation.turns.bare) == len(alternation.turns.velm) == 2
 
 
 def test_the_ratio_is_that_of_each_turn():

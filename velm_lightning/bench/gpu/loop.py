@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
-from velm_lightning.bench import step
 from velm_lightning.bench.gpu.cases import Case, Table
 from velm_lightning.bench.gpu.models import Pair
 from velm_lightning.bench.gpu.setting import Setting
 from velm_lightning.bench.interval import Interval
 from velm_lightning.bench.result import Cell
+from velm_lightning.bench.step import verdict
+from velm_lightning.bench.step_turns import Limits, alternate
 from velm_lightning.data import MultimodalData, ShapeScenes
 from velm_lightning.fusion import EarlyFusion
 from velm_lightning.tasks import Classification
@@ -40,12 +41,12 @@ def measure(setting: Setting, pair: Pair) -> Mapping[str, Cell]:
         text_encoder=pair.text(),
         task=Classification(dropout=0.0),
     )
-    steps, least, minutes = (4, 1, 0.0) if setting.small else (20, 8, 0.75)
-    turns = step.measure(model, data, steps, least, WITHIN, minutes, bf16=True)
+    steps, limits = (2, Limits(1, WITHIN, 0.0)) if setting.small else (20, Limits(8, WITHIN, 0.75))
+    turns = alternate(model, data, steps, limits, bf16=True)
     return {
         "bare loop, ms/step": Interval.of([1e3 * taken.clock for taken in turns.bare]),
         "velm fit, ms/step": Interval.of([1e3 * taken.clock for taken in turns.velm]),
         "velm / bare, elapsed": Interval.of(turns.ratios("clock")),
         "velm / bare, CPU time": Interval.of(turns.ratios("cpu")),
-        "verdict": step.verdict(turns, WITHIN).partition(":")[0],
+        "verdict": verdict(turns, WITHIN).partition(":")[0],
     }
