@@ -22,7 +22,10 @@ def device() -> torch.device:
 
 def device_name() -> str:
     """Return the name of the GPU, or the number of threads."""
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} threads"
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    count = torch.get_num_threads()
+    return f"{count} thread{'s' * (count > 1)}"
 
 
 def machine() -> dict[str, str]:

@@ -94,5 +94,6 @@ def write(path: Path, command: str, results: Sequence[Result]) -> None:
     tables = [result.to_record() for result in results]
     record = {"command": command, "date": date, "machine": where, "tables": tables}
     write_atomic(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-    parts = [f"{date}, {describe(where)}.", *(result.markdown() for result in results), repeat_line(f"`{command}`")]
+    day = date.partition("T")[0]
+    parts = [*(result.markdown() for result in results), repeat_line(f"`{command}`"), f"{day}, {describe(where)}."]
     write_atomic(path.with_suffix(".md"), "\n\n".join(parts) + "\n")
