@@ -85,6 +85,23 @@ def test_a_grid_runs_every_point_once_and_ends(sweep, capsys):
     assert "importance" in output
 
 
+def test_no_connection_to_the_database_stays_open(sweep):
+    sweep_run = sweep({"x": {"values": [0.5]}})
+    assert sweep_run.run("--workers", "2") == 0
+    study = sweep_run.study()
+    assert [trial.value for trial in study.trials()] == [0.5]
+    assert not [target for target in map(os.path.realpath, Path("/proc/self/fd").iterdir()) if "sweep.db" in target]
+
+
+@pytest.mark.parametrize("storage", ["sqlite:///~/state/sweep.db", "~/state/journal"])
+def test_the_storage_may_be_named_by_the_home_folder(sweep, monkeypatch, tmp_path, storage):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert sweep({"x": {"values": [0.5]}}).run("--storage", storage) == 0
+    assert (tmp_path / "state" / storage.rpartition("/")[2]).is_file()
+    assert not (tmp_path / "~").exists()
+
+
 def test_several_workers_run_as_many_trials_as_the_cap(sweep):
     sweep_run = sweep({"x": {"min": 0.0, "max": 1.0}}, method="random", run_cap=5)
     assert sweep_run.run("--workers", "3") == 0

@@ -14,6 +14,8 @@ from typing import Any
 from velm_lightning.errors import InputError
 from velm_lightning.io.paths import user_path
 
+_SQLITE = "sqlite:///"
+
 
 def main(words: Sequence[str]) -> int:
     """Run, show or preview a sweep; the exit code is 1 if no trial has a score."""
@@ -109,7 +111,14 @@ def _parser() -> argparse.ArgumentParser:
         "--show", action="store_true", help="show the trials and the importance of the parameters; run nothing"
     )
     parser.add_argument("--dry", action="store_true", help="print the commands; run nothing")
-    parser.add_argument("--storage", help="Optuna's storage for several machines: a database URL, or a journal file")
+    parser.add_argument("--storage", type=_storage, help="Optuna's storage for several machines: a database URL, or a journal file")
     parser.add_argument("--folder", type=user_path, default=Path("runs") / "sweeps", help="folder of the sweeps")
     parser.add_argument("--project", help="W&B project")
     return parser
+
+
+def _storage(text: str) -> str:
+    """Return a database URL or the path of a journal, with ``~`` expanded in the path of a file."""
+    if text.startswith(_SQLITE):
+        return f"{_SQLITE}{user_path(text.removeprefix(_SQLITE))}"
+    return text if "://" in text else str(user_path(text))

@@ -11,6 +11,7 @@ from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.pool import NullPool
 
 from velm_lightning.errors import InputError
 from velm_lightning.sweep.parameter import Parameter
@@ -189,8 +190,9 @@ def opened(storage: str) -> Any:
             return JournalStorage(JournalFileBackend(storage))
         if storage.startswith("sqlite:///"):
             Path(storage.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-            waiting = {"connect_args": {"timeout": 60}}
-            return optuna.storages.RDBStorage(storage, engine_kwargs=waiting)
+            # A pool would keep connections of ended threads open until they are collected.
+            settings = {"connect_args": {"timeout": 60}, "poolclass": NullPool}
+            return optuna.storages.RDBStorage(storage, engine_kwargs=settings)
         return optuna.storages.RDBStorage(storage)
     except Exception as error:  # every database driver has its own
         reason = " ".join(str(error).split())
