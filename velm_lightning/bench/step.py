@@ -42,16 +42,6 @@ WARM_UP = 3
 """Steps at the start of a turn that are not timed."""
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.add_argument("--dim", type=int, default=256, help="width of the model (256: about 5M parameters)")
-    parser.add_argument("--batch-size", type=int, default=32, help="samples per batch (32)")
-    parser.add_argument("--steps", type=int, default=30, help="steps per turn (30)")
-    parser.add_argument("--turns", type=int, default=10, help="least number of turns (10)")
-    parser.add_argument("--within", type=float, default=2.0, help="limit on the interval of the ratio, in +- %% (2)")
-    parser.add_argument("--minutes", type=float, default=15.0, help="time after which no turn starts (15)")
-
-
 class Taken(NamedTuple):
     """Elapsed seconds and CPU seconds of this process per step."""
 
