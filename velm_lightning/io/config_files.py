@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
-from velm_lightning.io.yaml_files import read_yaml
-
 PACKAGE = Path(__file__).resolve().parents[1]
 WHEEL_FOLDERS = {"conf": "configs", "sweeps": "sweep_files"}  # folder in the repository: folder in the package
 SUFFIXES = (".yaml", ".yml")
@@ -64,6 +62,8 @@ def named_files(path: Path) -> Iterator[Path]:
     Raises:
         InputError: If one of the files is not YAML.
     """
+    from velm_lightning.io.yaml_files import read_yaml  # here, because help does without YAML
+
     waiting, seen = [path], {path.resolve()}
     while waiting:
         current = waiting.pop(0)
