@@ -4,7 +4,8 @@ import importlib.util
 
 import pytest
 
-from velm_lightning.bench import scoring
+from velm_lightning.bench import decoding, features, options, scoring, statistics
+from velm_lightning.bench.gpu import command as gpu
 from velm_lightning.cli.bench import BENCHES
 from velm_lightning.metrics import score_captions
 
@@ -42,6 +43,13 @@ def test_a_benchmark_prints_its_table(name, here, capsys, monkeypatch):
 
 def test_every_benchmark_is_tested():
     assert set(SMALL) == set(BENCHES)
+
+
+def test_the_choices_of_the_options_are_those_of_the_code():
+    assert tuple(decoding.CLOCKS) == options.CLOCKS
+    assert tuple(features.FUSIONS) == options.FEATURE_FUSIONS
+    assert tuple(statistics.TABLES) == options.TABLES
+    assert tuple(gpu.PARTS) == options.GPU_PARTS
 
 
 def test_drawn_captions_resemble_captions():

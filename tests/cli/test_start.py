@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from velm_lightning.bench.options import OPTIONS
 from velm_lightning.cli.commands import COMMANDS, main
 from velm_lightning.cli.start.screens import SCREENS
 from velm_lightning.training import Optimization
@@ -31,6 +32,7 @@ LINES = [
     ["--help"],
     ["--version"],
     *([name, "--help"] for name in COMMANDS),
+    *(["bench", name, "--help"] for name in OPTIONS),
     ["fitt"],
     ["fit", "conf/vqa.yml"],
     ["fit", "--config", "nowhere.yaml"],

@@ -31,29 +31,6 @@ Sentences = list[list[int]]
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.add_argument("--dim", type=int, default=384, help="width of the model (384: 14.5M parameters)")
-    parser.add_argument("--depth", type=int, default=6, help="layers (6)")
-    parser.add_argument("--words", type=int, default=10_000, help="size of the vocabulary (10,000)")
-    parser.add_argument("--batch-size", type=int, default=32, help="sentences per batch (32)")
-    parser.add_argument(
-        "--prompt",
-        type=int,
-        default=10,
-        help="words before the sentence (10: the visual prefix of conf/visual_prefix.yaml)",
-    )
-    parser.add_argument("--length", type=int, default=32, help="words per sentence (32)")
-    parser.add_argument("--beams", type=int, default=5, help="beams of the beam search (5)")
-    parser.add_argument("--turns", type=int, default=5, help="number of turns (5)")
-    parser.add_argument(
-        "--clock",
-        choices=CLOCKS,
-        default="wall",
-        help="wall: elapsed time; cpu: the CPU time of the process, for a machine with other load (wall)",
-    )
-
-
 def run(options: argparse.Namespace) -> list[Result]:
     """Return the table of the benchmark."""
     torch.manual_seed(0)

@@ -34,17 +34,6 @@ from velm_lightning.types import Sample
 FUSIONS: dict[str, type[Fusion]] = {"early": EarlyFusion, "interactive": InteractiveFusion, "late": LateFusion}
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.add_argument("--encoder", default="mobilenet_v2", help="a torchvision model, with random weights")
-    parser.add_argument("--size", type=int, default=160, help="side of an image in pixels (160)")
-    parser.add_argument("--fusion", choices=FUSIONS, default="late", help="fusion to train (late)")
-    parser.add_argument("--dim", type=int, default=128, help="width of the model (128)")
-    parser.add_argument("--samples", type=int, default=512, help="samples per epoch, each with its own image (512)")
-    parser.add_argument("--batch-size", type=int, default=64, help="samples per batch (64)")
-    parser.add_argument("--turns", type=int, default=5, help="number of turns (5)")
-
-
 def run(options: argparse.Namespace) -> list[Result]:
     """Return the table of the benchmark."""
     seed_everything(0, verbose=False)

@@ -31,18 +31,6 @@ from velm_lightning.types import Batch
 FUSIONS: tuple[type[Fusion], ...] = (LateFusion, EarlyFusion, InteractiveFusion, TextOnly, ImageOnly)
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.add_argument("--dim", type=int, default=256, help="width of all layers (256)")
-    parser.add_argument("--depth", type=int, default=4, help="layers of each encoder (4)")
-    parser.add_argument("--size", type=int, default=64, help="side of an image in pixels (64: 64 image tokens)")
-    parser.add_argument("--batch-size", type=int, default=64, help="samples per batch (64)")
-    parser.add_argument("--steps", type=int, default=5, help="steps per turn (5)")
-    parser.add_argument("--turns", type=int, default=5, help="number of turns (5)")
-    parser.add_argument("--bf16", action="store_true", help="train and infer under bf16 autocast")
-    parser.add_argument("--compile", action="store_true", help="compile the layers of encoders and fusions")
-
-
 class Entry(NamedTuple):
     """A fusion with its FLOPs and the seconds of a training step and of a forward pass, per turn."""
 

@@ -19,20 +19,11 @@ import numpy as np
 from velm_lightning.bench.interleaved_timing import in_short, in_turns, ratios
 from velm_lightning.bench.result import Cell, Result
 from velm_lightning.data.result_files import read_references
-from velm_lightning.io.paths import user_path
 from velm_lightning.metrics.captions import score_captions
 from velm_lightning.metrics.references import References
 
 Captions = dict[str, tuple[str, ...]]
 Figures = dict[str, float]
-
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    sizes: dict[str, Any] = {"type": int, "nargs": "+", "default": [1_000, 5_000, 40_000], "metavar": "N"}
-    parser.add_argument("--images", **sizes, help="numbers of images (1000 5000 40000)")
-    parser.add_argument("--captions", type=user_path, metavar="FILE", help="file of real captions, of COCO or Karpathy")
-    parser.add_argument("--turns", type=int, default=3, help="number of turns (3)")
 
 
 def run(options: argparse.Namespace) -> list[Result]:

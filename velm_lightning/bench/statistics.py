@@ -37,12 +37,6 @@ SPREADS = {"1": (1.0,) * 5, "3": (3.0,) * 5, "6": (6.0,) * 5, "6.1, 9.4, 0.3, 0.
 on ShapeScenes, measured on three seeds each."""
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.add_argument("--draws", type=int, default=20_000, help="comparisons per cell (20000)")
-    parser.add_argument("--tables", nargs="*", choices=list(TABLES), default=list(TABLES), help="all by default")
-
-
 def run(options: argparse.Namespace) -> None:
     """Print the tables."""
     for name in options.tables:

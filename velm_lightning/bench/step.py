@@ -24,16 +24,6 @@ from velm_lightning.fusion import Fusion, InteractiveFusion
 from velm_lightning.tasks import Classification
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.add_argument("--dim", type=int, default=256, help="width of the model (256: about 5M parameters)")
-    parser.add_argument("--batch-size", type=int, default=32, help="samples per batch (32)")
-    parser.add_argument("--steps", type=int, default=3, help="steps of each side per turn (3)")
-    parser.add_argument("--turns", type=int, default=20, help="least number of turns (20)")
-    parser.add_argument("--within", type=float, default=2.0, help="limit on the interval of the ratio, in +- %% (2)")
-    parser.add_argument("--minutes", type=float, default=15.0, help="time after which no turn starts (15)")
-
-
 def run(options: argparse.Namespace) -> list[Result]:
     """Return the table of the benchmark."""
     seed_everything(0, verbose=False)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import shlex
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+
+from velm_lightning.bench.options import OPTIONS
 
 BENCHES = {
     "gpu": "the speed of training, decoding and reading data on a GPU, in one command of 9 minutes",
@@ -21,24 +25,9 @@ BENCHES = {
 
 def main(words: Sequence[str]) -> int:
     """Run one benchmark, print its tables and the command that repeats them; only its module is imported."""
-    parser = argparse.ArgumentParser(
-        "velm bench", description="Measure speed, as ratios within one run, and error rates."
-    )
-    benches = parser.add_subparsers(dest="bench", required=True)
-    for name, summary in BENCHES.items():
-        bench = benches.add_parser(name, help=summary)
-        if name in words[1:2]:
-            module = import_module(f"velm_lightning.bench.{name}")
-            bench.description = module.__doc__
-            module.arguments(bench)
-            if name != "statistics":  # which prints Markdown, and runs for an hour
-                bench.add_argument(
-                    "--json", type=Path, metavar="FILE", help="also write JSON to FILE, and Markdown next to it"
-                )
-            bench.set_defaults(run=module.run)
-    options = parser.parse_args(list(words)[1:])
+    options = _parser(words[1:2]).parse_args(list(words)[1:])
     options.command = shlex.join(["velm", "bench", *list(words)[1:]])
-    results = options.run(options)
+    results = import_module(f"velm_lightning.bench.{options.bench}").run(options)
     if results:
         from velm_lightning.bench.result import repeat_line, write
 
@@ -48,3 +37,28 @@ def main(words: Sequence[str]) -> int:
             write(options.json, options.command, results)
         print(repeat_line(options.command))
     return 0
+
+
+def _parser(named: Sequence[str]) -> argparse.ArgumentParser:
+    """Return the parser, with the options only of the benchmarks that are named."""
+    parser = argparse.ArgumentParser(
+        "velm bench", description="Measure speed, as ratios within one run, and error rates."
+    )
+    benches = parser.add_subparsers(dest="bench", required=True)
+    for name, summary in BENCHES.items():
+        description = _docstring(name) if name in named else None
+        bench = benches.add_parser(name, help=summary, description=description)
+        if name in named:
+            declare = OPTIONS.get(name) or import_module(f"velm_lightning.bench.{name}").arguments
+            declare(bench)
+            if name != "statistics":  # which prints Markdown, and runs for an hour
+                bench.add_argument(
+                    "--json", type=Path, metavar="FILE", help="also write JSON to FILE, and Markdown next to it"
+                )
+    return parser
+
+
+def _docstring(name: str) -> str | None:
+    """Return the docstring of a benchmark without importing it."""
+    spec = find_spec(f"velm_lightning.bench.{name}")
+    return ast.get_docstring(ast.parse(Path(spec.origin).read_text("utf-8"))) if spec and spec.origin else None

@@ -28,6 +28,7 @@ COMMANDS = {
     "verify": ("velm_lightning.cli.verify", "recompute a run's metrics from its predictions"),
     "allow": ("velm_lightning.cli.allow", "allow a module of your own, so that configs may name its classes"),
     "bench": ("velm_lightning.cli.bench", "measure speed"),
+    "completion": ("velm_lightning.cli.completion", "print the script by which a shell completes velm"),
 }
 _CLOSED_PIPE = 141  # 128 + SIGPIPE, as other programs end
 _RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # set in every process of a distributed run
@@ -42,6 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 2 if the input is at fault, 141 if the output was closed, or the command's own.
     """
+    if "_ARGCOMPLETE" in os.environ:  # set by the shell
+        from velm_lightning.cli.start.completion import complete
+
+        complete(COMMANDS, os.environ["COMP_LINE"])
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = _run(words)
@@ -127,7 +132,7 @@ def _with_packaged_configs(words: Sequence[str]) -> list[str]:
 
 def usage() -> str:
     """Return the list of commands."""
-    lines = [f"  {name:<10}{description}" for name, (_, description) in COMMANDS.items()]
+    lines = [f"  {name:<12}{description}" for name, (_, description) in COMMANDS.items()]
     notes = [
         "Run `velm COMMAND --help` for the options. Every command takes --allow NAME, a module whose classes its files",
         "may name, and --allow-network.",

@@ -21,10 +21,10 @@ def main(words: Sequence[str]) -> int:
     )
     actions = parser.add_subparsers(dest="action", metavar="copy")
     copy = actions.add_parser("copy", help="copy an experiment and the files that it names into ./conf")
-    copy.add_argument("name", metavar="NAME", help="an experiment as `velm configs` lists it, e.g. vqa")
+    copy.add_argument("experiment", metavar="NAME", help="an experiment as `velm configs` lists it, e.g. vqa")
     options = parser.parse_args(list(words)[1:])
     if options.action == "copy":
-        copy_experiment(options.name)
+        copy_experiment(options.experiment)
         return 0
     listed = experiments()
     width = max(map(len, listed)) + 2

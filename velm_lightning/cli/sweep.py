@@ -25,7 +25,7 @@ def main(words: Sequence[str]) -> int:
     from velm_lightning.sweep.program import check_program
     from velm_lightning.sweep.spec import read_spec
 
-    spec = read_spec(options.file)
+    spec = read_spec(options.sweep)
     specs = spec.split(options.per) if options.per else [spec]
     if options.dry:
         from velm_lightning.sweep.show import rehearse
@@ -86,8 +86,8 @@ def _wandb(options: argparse.Namespace) -> int:
 
     if options.per or options.storage:
         raise InputError("--engine wandb does not take --per and --storage, which are Optuna's: remove them")
-    content = read_yaml(options.file)
-    project = options.project or content.get("project") or str(content.get("name", options.file.stem))
+    content = read_yaml(options.sweep)
+    project = options.project or content.get("project") or str(content.get("name", options.sweep.stem))
     ident = wandb.sweep(content, project=project)
     path = "/".join(filter(None, (content.get("entity"), project, ident)))
     print(f"W&B sweep: {path}")
@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Run a sweep file in W&B's format: with a W&B login on W&B's server, else with Optuna and SQLite. "
         "The same command continues a sweep that was stopped or killed.",
     )
-    parser.add_argument("file", type=user_path, metavar="FILE", help="a sweep file, e.g. sweeps/vqa_fusion.yaml")
+    parser.add_argument("sweep", type=user_path, metavar="FILE", help="a sweep file, e.g. sweeps/vqa_fusion.yaml")
     parser.add_argument(
         "--engine", choices=["auto", "optuna", "wandb"], default="auto", help="optimiser that chooses the trials"
     )

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
-from velm_lightning.io.yaml_files import read_yaml
-
 PACKAGE = Path(__file__).resolve().parents[1]
 WHEEL_FOLDERS = {"conf": "configs", "sweeps": "sweep_files"}  # folder in the repository: folder in the package
 SUFFIXES = (".yaml", ".yml")
@@ -32,13 +30,23 @@ def find_config(name: str | PurePath, package: Path = PACKAGE) -> Path:
 
 def packaged_config(name: str | PurePath, package: Path = PACKAGE) -> Path | None:
     """Return the package's own file of that name, or None if it has none; see ``find_config``."""
+    return next((path for path in _places(name, package) if _exists(path)), None)
+
+
+def packaged_configs(folder: str, package: Path = PACKAGE) -> list[Path]:
+    """Return the package's own config files in a folder such as ``conf/data``, sorted by their names."""
+    return sorted(next((files for place in _places(folder, package) if (files := [*place.glob("*.yaml")])), []))
+
+
+def _places(name: str | PurePath, package: Path) -> list[Path]:
+    """Return where the package may hold a file or folder of that name: as it was installed, and as a checkout."""
     folder, *inner = Path(name).parts or ("",)
     if folder not in WHEEL_FOLDERS or ".." in inner:
-        return None
+        return []
     places = [package / WHEEL_FOLDERS[folder]]
     if (package.parent / "pyproject.toml").is_file():
         places.append(package.parent / folder)
-    return next((path for place in places if _exists(path := place.joinpath(*inner))), None)
+    return [place.joinpath(*inner) for place in places]
 
 
 def find_in_word(word: str, package: Path = PACKAGE) -> tuple[str, Path | None]:
@@ -64,6 +72,8 @@ def named_files(path: Path) -> Iterator[Path]:
     Raises:
         InputError: If one of the files is not YAML.
     """
+    from velm_lightning.io.yaml_files import read_yaml  # here, because help does without YAML
+
     waiting, seen = [path], {path.resolve()}
     while waiting:
         current = waiting.pop(0)

@@ -9,6 +9,6 @@ FLOPs are computed by hand formulas, attention included, without halving causal 
 torch counts is printed next to them.
 """
 
-from velm_lightning.bench.gpu.command import arguments, run
+from velm_lightning.bench.gpu.command import run
 
-__all__ = ["arguments", "run"]
+__all__ = ["run"]

@@ -1,4 +1,4 @@
-"""The options of ``velm bench gpu``, and its run."""
+"""The run of ``velm bench gpu``."""
 
 from __future__ import annotations
 
@@ -16,24 +16,7 @@ from velm_lightning.bench.result import Result, write
 from velm_lightning.types import InputError
 
 PARTS = {"train": training, "step": loop, "decode": generating, "input": reading, "growth": training}
-"""The parts and the file of each."""
-"""The parts and the file of each."""
-
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.add_argument("--small", action="store_true", help="tiny models, also on a CPU, in one to two minutes")
-    parser.add_argument("--only", type=_parts, default=list(PARTS), metavar="PARTS", help=f"of {','.join(PARTS)} (all)")
-    parser.add_argument("--minutes", type=float, default=9.0, help="time limit (9); what does not fit is not run")
-    parser.set_defaults(json=Path("velm_bench_gpu.json"))
-
-
-def _parts(text: str) -> list[str]:
-    parts = text.split(",")
-    unknown = [part for part in parts if part not in PARTS]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"no part {unknown[0]!r}: choose among {', '.join(PARTS)}")
-    return parts
+"""The file of each part."""
 
 
 def run(options: argparse.Namespace) -> list[Result]:

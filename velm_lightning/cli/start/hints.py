@@ -60,12 +60,15 @@ def similar_file(path: Path, others: Iterable[str] = ()) -> str | None:
     return near[0] if near else None
 
 
-def packaged() -> list[str]:
-    """Return the names of the experiments that come with the package, such as ``conf/vqa.yaml``."""
-    from velm_lightning.io.config_files import packaged_config
+def packaged(folder: str = "conf") -> list[str]:
+    """Return the names of the configs that come with the package, such as ``conf/vqa.yaml``.
 
-    vqa = packaged_config("conf/vqa.yaml")  # every install has it, so its folder is that of the experiments
-    return [f"conf/{file.name}" for file in sorted(vqa.parent.glob("*.yaml"))] if vqa else []
+    Args:
+        folder: ``conf`` for the experiments, a folder in it, or ``sweeps``.
+    """
+    from velm_lightning.io.config_files import packaged_configs
+
+    return [f"{folder}/{file.name}" for file in packaged_configs(folder)]
 
 
 def similar(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
