@@ -46,8 +46,9 @@ MAY_IMPORT = {
     "sweep": {*LEAVES} - {"types"},
     "compare": {"errors", "io", "tracking.run_names"},
     "tracking.run_names": {"errors"},
+    "importing": {*WITHOUT_COMMANDS} - {"fusion"},
     "bench": {*WITHOUT_COMMANDS, "compare"},
-    "cli": {*WITHOUT_COMMANDS, "tasks.scene_judge", "sweep", "compare", "bench"},
+    "cli": {*WITHOUT_COMMANDS, "tasks.scene_judge", "sweep", "compare", "bench", "importing"},
     "__main__": {"cli"},
 }
 TEMPLATES = ROOT / "templates"  # which are written as the code of a user, outside of the package

@@ -156,6 +156,6 @@ def format_setting(value: Any) -> str:
     """Return a setting as text: numbers in short form, classes without their module, ``—`` for None."""
     if isinstance(value, float):
         return f"{value:g}"
-    if isinstance(value, str) and value.replace("_", "").replace(".", "").isalnum() and "." in value:
+    if isinstance(value, str) and "." in value and all(word.isidentifier() for word in value.split(".")):
         return short_class(value)
     return "—" if value is None else str(value)

@@ -70,7 +70,7 @@ class RunFolder:
     Attributes:
         folder: its folder.
         record: its ``run.json``.
-        config: its ``config.yaml`` with dotted keys.
+        config: its ``config.yaml`` with dotted keys; only the method for predictions from ``velm import``.
 
     Raises:
         InputError: If the folder holds no run that can be compared; the message gives the reason.
@@ -88,11 +88,20 @@ class RunFolder:
         if not isinstance(scores, dict) or not all(isinstance(figures, dict) for figures in scores.values()):
             raise InputError("`scores` in run.json must be a mapping from splits to figures")
         _check_record(self.record)
-        settings = read_yaml(folder / "config.yaml")
-        check_plain(settings, "config.yaml")
-        self.config = dict(flat(settings))
+        self.config = {"model.class_path": self._imported} if self._imported else dict(flat(self._settings()))
         if not self._class_path:
             raise InputError("neither config.yaml nor run.json names the class of its model (model.class_path)")
+
+    def _settings(self) -> dict[str, Any]:
+        settings = read_yaml(self.folder / "config.yaml")
+        check_plain(settings, "config.yaml")
+        return settings
+
+    @property
+    def _imported(self) -> str:
+        """The name of the system whose predictions were imported; empty for a run of this package."""
+        imported = self.record.get("imported")
+        return str(imported.get("method") or "") if isinstance(imported, dict) else ""
 
     @property
     def ident(self) -> str:
@@ -106,8 +115,8 @@ class RunFolder:
 
     @property
     def fusion(self) -> str:
-        """The class of its model, without the module."""
-        return short_class(self._class_path)
+        """The class of its model, without the module, or the name of the system whose predictions were imported."""
+        return self._imported or short_class(self._class_path)
 
     @property
     def _class_path(self) -> str:

@@ -52,11 +52,11 @@ def verify(folder: Path, allow: Sequence[str] = ()) -> list[Figure]:
     figures: list[Figure] = []
     for split in record["scores"]:
         rows = read_rows(folder / "predictions" / f"{split}.jsonl")
-        figures += _figures(record, split, rows, _task(record, split, allow))
+        figures += _figures(record, split, rows, task_of(record, split, allow))
     return figures
 
 
-def _task(record: Mapping[str, Any], split: str, allow: Sequence[str]) -> Task:
+def task_of(record: Mapping[str, Any], split: str, allow: Sequence[str] = ()) -> Task:
     """Return the task that scored an evaluation; runs of earlier versions record only the task of the training."""
     model = record.get("evaluations", {}).get(split, record).get("model")
     task: Task = build(model["init_args"]["task"], allow)
