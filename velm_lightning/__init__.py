@@ -37,11 +37,13 @@ if TYPE_CHECKING:
     from velm_lightning.fusion.base import Fusion
     from velm_lightning.fusion.bottleneck import BottleneckFusion
     from velm_lightning.fusion.controls import ImageOnly, TextOnly
+    from velm_lightning.fusion.deep_stack import DeepStackFusion
     from velm_lightning.fusion.early import EarlyFusion
     from velm_lightning.fusion.interactive import InteractiveFusion
     from velm_lightning.fusion.interleaved import InterleavedFusion
     from velm_lightning.fusion.late import LateFusion
     from velm_lightning.fusion.merged import MergedFusion
+    from velm_lightning.fusion.mixture_of_transformers import MixtureOfTransformers
     from velm_lightning.tasks.classification import Classification
     from velm_lightning.tasks.generation import Generation
     from velm_lightning.tasks.retrieval import Retrieval
@@ -59,6 +61,7 @@ _MODULES = {
     "BottleneckFusion": "fusion.bottleneck",
     "Classification": "tasks.classification",
     "Comparison": "compare.comparison",
+    "DeepStackFusion": "fusion.deep_stack",
     "EarlyFusion": "fusion.early",
     "Fusion": "fusion.base",
     "Generation": "tasks.generation",
@@ -72,6 +75,7 @@ _MODULES = {
     "JSONLines": "data.datasets.jsonlines",
     "LateFusion": "fusion.late",
     "MergedFusion": "fusion.merged",
+    "MixtureOfTransformers": "fusion.mixture_of_transformers",
     "MultimodalData": "data.module",
     "Optimization": "training.optimization",
     "RNNTextEncoder": "encoders.text.rnn",
@@ -100,6 +104,7 @@ __all__ = [
     "BottleneckFusion",
     "Classification",
     "Comparison",
+    "DeepStackFusion",
     "EarlyFusion",
     "Fusion",
     "Generation",
@@ -113,6 +118,7 @@ __all__ = [
     "JSONLines",
     "LateFusion",
     "MergedFusion",
+    "MixtureOfTransformers",
     "MultimodalData",
     "Optimization",
     "RNNTextEncoder",

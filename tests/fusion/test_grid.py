@@ -15,9 +15,11 @@ from transformers.models.llama.modeling_llama import LlamaRMSNorm
 from velm_lightning.checkpoints import checkpoint
 from velm_lightning.encoders import PatchEmbedding
 from velm_lightning.fusion import (
+    BilinearAttention,
     BlockTerm,
     BottleneckFusion,
     Concat,
+    DeepStackFusion,
     EarlyFusion,
     FactorizedBilinear,
     FiLM,
@@ -29,6 +31,7 @@ from velm_lightning.fusion import (
     LateFusion,
     LowRankBilinear,
     MergedFusion,
+    MixtureOfTransformers,
     Mutan,
     Product,
     Sum,
@@ -45,6 +48,8 @@ FUSIONS = {
     "early": lambda **parts: EarlyFusion(**parts),
     "early-join": lambda **parts: EarlyFusion(join=1, **parts),
     "early-leave": lambda **parts: EarlyFusion(leave=1, **parts),
+    "deep-stack": lambda **parts: DeepStackFusion(**parts),
+    "mixture": lambda **parts: MixtureOfTransformers(**parts),
     "interleaved": lambda **parts: InterleavedFusion(heads=2, **parts),
     "interleaved-plain": lambda **parts: InterleavedFusion(1, heads=2, gated=False, feed_forward=False, **parts),
     "late-concat": lambda **parts: LateFusion(merge=Concat(), **parts),
@@ -56,6 +61,7 @@ FUSIONS = {
     "late-mutan": lambda **parts: LateFusion(merge=Mutan(size=4, rank=2), **parts),
     "late-factorized": lambda **parts: LateFusion(merge=FactorizedBilinear(factors=2), **parts),
     "late-block": lambda **parts: LateFusion(merge=BlockTerm(size=6, chunks=2, rank=2), **parts),
+    "late-ban": lambda **parts: LateFusion(merge=BilinearAttention(rank=6), **parts),
     "late-film": lambda **parts: LateFusion(merge=FiLM(), **parts),
     "merged": lambda **parts: MergedFusion(heads=2, **parts),
     "bottleneck": lambda **parts: BottleneckFusion(count=2, heads=2, **parts),
@@ -68,7 +74,7 @@ FUSIONS = {
 }
 IMAGE_ENCODERS = {
     "cnn": tiny.cnn,
-    "vit": tiny.vit,
+    "vit": partial(tiny.vit, depth=2),
     "patches": lambda: PatchEmbedding(size=tiny.SIZE, patch=8, dim=12),
     **{kind: partial(tiny.pretrained_image, kind) for kind in ("hf-vit", "clip", "siglip", "dinov2", "resnet")},
 }
@@ -87,15 +93,15 @@ TASKS = {  # a task, and samples that suit it
     "masked": (MaskedLM, tiny.described),
     "mixture": (lambda: Mixture({"words": MaskedLM(), "pairs": Retrieval(width=6)}, {"pairs": 0.5}), tiny.described),
 }
-ACTS_IN_LAYERS = {"early-join", "early-leave", "interleaved", "interleaved-plain"}
-HAS_NO_LAYERS = {"lstm", "gru"}
+ACTS_IN_LAYERS = {"early-join", "early-leave", "interleaved", "interleaved-plain", "deep-stack", "mixture"}
+REFUSED = [  # fusions and encoders whose combination is an error that names it
+    *itertools.product(ACTS_IN_LAYERS, ("lstm", "gru")),
+    *itertools.product(["deep-stack"], ("patches", "resnet")),
+    *itertools.product(["mixture"], ("bert", "gpt2", "llama")),
+]
 READS_BOTH_WAYS = {"transformer", "bert"}
 NEEDS_BOTH_WAYS = {"masked", "mixture"}
-GRID = [
-    cell
-    for cell in itertools.product(FUSIONS, ("cnn", "vit"), ("transformer", "lstm", "gru"))
-    if cell[0] not in ACTS_IN_LAYERS or cell[2] not in HAS_NO_LAYERS
-]
+GRID = list(itertools.product(FUSIONS, ("cnn", "vit"), ("transformer", "lstm", "gru")))
 GRID += [  # models of transformers: each with a fusion of every family, and two at a time
     (fusion, image, text)
     for fusion in ("early", "late-gate", "interactive-co", "text-only", "image-only")
@@ -105,12 +111,15 @@ PAIRS = (("siglip", "bert"), ("dinov2", "llama"), ("cnn", "causal"))
 GRID += [(fusion, *pair) for fusion in ("early", "late-sum") for pair in PAIRS]
 GRID += [("early", "patches", "transformer")]
 GRID += list(itertools.product(sorted(ACTS_IN_LAYERS), ("cnn",), ("causal", "bert", "gpt2", "llama")))
-GRID += list(itertools.product(["merged", "bottleneck"], ("cnn",), ("causal", "bert", "gpt2", "llama")))
+GRID += list(itertools.product(["merged", "bottleneck", "late-ban"], ("cnn",), ("causal", "bert", "gpt2", "llama")))
+GRID += [("deep-stack", *pair) for pair in (("vit", "causal"), ("hf-vit", "bert"), ("clip", "llama"), ("siglip", "gpt2"))]
+GRID = [cell for cell in GRID if not {(cell[0], cell[1]), (cell[0], cell[2])} & set(REFUSED)]
 # Of fusions that differ from another in one place only, one image encoder and one or two trunks suffice by default.
-VARIANTS = {"late-mutan", "late-factorized", "late-block", "late-film", "merged", "bottleneck", *ACTS_IN_LAYERS}
+VARIANTS = {"late-mutan", "late-factorized", "late-block", "late-ban", "late-film", "merged", "bottleneck", *ACTS_IN_LAYERS}
 REDUNDANT = [
     cell for cell in GRID if cell[0] in VARIANTS and (cell[1] != "cnn" or cell[2] not in ("transformer", "llama"))
 ]
+REDUNDANT.remove(("deep-stack", "clip", "llama"))
 # Parts for the class token of CLIP, the pooled vector of SigLIP, the masks of DINOv2: our tokens do not depend on them.
 UNREAD = ("image_encoder.model.post_layernorm.", "image_encoder.model.head.", ".mask_token")
 CLOSE = {"atol": 1e-10, "rtol": 0.0}  # the models below compute in double precision

@@ -14,7 +14,7 @@ from velm_lightning.io.configurable import Configurable
 from velm_lightning.nn.buildable import Buildable
 from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.text.vocabulary import Vocabulary
-from velm_lightning.types import ImageTransform, TextInput, Tokens
+from velm_lightning.types import ImageTransform, InputError, TextInput, Tokens
 
 
 class Encoder(Configurable, nn.Module, ABC):
@@ -74,6 +74,7 @@ class ImageEncoder(Encoder):
     Attributes:
         grid: rows and columns of tokens per image; their product is the number of tokens per frame.
         transform: image size and resizing, applied by the data module, and normalisation, applied by ``forward``.
+        depths: numbers of the layers, from 1, whose tokens precede those of the last one; see ``open_depths``.
 
     Example:
         >>> import velm_lightning as velm
@@ -97,6 +98,7 @@ class ImageEncoder(Encoder):
     def __init__(self, transform: ImageTransform) -> None:
         super().__init__()
         self.transform = transform
+        self.depths: tuple[int, ...] = ()
         self.register_buffer("mean", torch.tensor(transform.mean).view(3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(transform.std).view(3, 1, 1) * 255, persistent=False)
 
@@ -104,6 +106,19 @@ class ImageEncoder(Encoder):
     def of_frames(self) -> ImageEncoder:
         """The part that encodes each frame independently; if frozen, its tokens can be computed once and cached."""
         return self
+
+    def open_depths(self, count: int) -> None:
+        """Let ``encode`` return the tokens of ``count`` earlier layers, evenly spaced, before those of the last one.
+
+        A fusion that uses several depths calls this once. The output of ``encode`` is then (B, (count + 1) * M, dim).
+
+        Raises:
+            InputError: the encoder has not so many layers with tokens of one width on one grid.
+        """
+        raise InputError(
+            f"image_encoder: a {type(self).__name__} has tokens of one depth only: choose SmallCNN or a Vision "
+            "Transformer (SmallViT, HFImageEncoder), or a fusion that uses one depth"
+        )
 
     @abstractmethod
     def encode(self, pixels: Tensor) -> Tensor:
@@ -124,6 +139,20 @@ class ImageEncoder(Encoder):
         frames = image.flatten(0, 1) if image.ndim == 5 else image
         tokens = self.encode((frames.to(self.mean.dtype) - self.mean) / self.std)  # (B * T, M, dim)
         return Tokens.of_image(tokens.reshape(len(image), -1, self.dim))
+
+
+def evenly_spaced(count: int, depth: int) -> tuple[int, ...]:
+    """Return the numbers, from 1, of ``count`` evenly spaced layers before the last of ``depth``.
+
+    Raises:
+        InputError: there are not so many.
+    """
+    if not 1 <= count < depth:
+        raise InputError(
+            f"image_encoder: it has {depth} layers, of which 1 to {depth - 1} precede the last one, got {count}: lower "
+            "the number of depths"
+        )
+    return tuple(round(depth * place / (count + 1)) for place in range(1, count + 1))
 
 
 class TextEncoder(Encoder, Buildable):

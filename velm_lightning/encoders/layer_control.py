@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.types import InputError, Tokens
 
 
@@ -37,6 +38,19 @@ class LayerControl:
             a mask (B, N, M) bool; None, the default, means no restriction.
         """
         return None
+
+    def apply(self, index: int, layer: nn.Module, states: Tensor, mask: Tensor | None, cache: Cache | None) -> Tensor:
+        """Return the output (B, N, D) of layer ``index``; only ``TransformerTextEncoder`` calls this.
+
+        Args:
+            index: number of the layer.
+            layer: the layer, a ``Block``.
+            states: its input (B, N, D).
+            mask: the mask (B, 1, N, M) of its attention, added to the logits; None means no mask.
+            cache: the cache of incremental decoding.
+        """
+        output: Tensor = layer(states, mask, cache=cache)
+        return output
 
 
 def no_layers(kind: str, problem: str = "") -> InputError:

@@ -65,7 +65,7 @@ class EarlyFusion(Fusion):
             return self._encode(text, None, cache)
         count = image.embeddings.shape[1]
         states = self._encode(Tokens.cat([self._scaled(image), text]), count, cache)
-        return text.with_embeddings(states.embeddings[:, count:])
+        return text.with_embeddings(states.embeddings[:, states.embeddings.shape[1] - text.embeddings.shape[1] :])
 
     def fuse_pairs(self, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
         """Fuse given pairs; a causal trunk encodes each image once and reuses it for all texts paired with it."""

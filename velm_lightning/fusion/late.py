@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Unpack, cast
+from typing import Unpack
 
 from torch import Tensor
 
 from velm_lightning.fusion.base import FusionParts
 from velm_lightning.fusion.merges import Concat, Merge
 from velm_lightning.fusion.text_first import TextFirstFusion
-from velm_lightning.nn.kv_cache import Cache, cached
+from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.types import Tokens
 
 
 class LateFusion(TextFirstFusion):
-    """Merges each state of the text trunk with the mean vector of the image.
+    """Merges each state of the text trunk with the image, by default with its mean vector.
 
     At the pooled state this is the two-tower classifier (Antol et al. 2015; MUTAN, Ben-younes et al. 2017), at every
     position the *merge* captioner (Tanti et al. 2017).
@@ -38,11 +38,12 @@ class LateFusion(TextFirstFusion):
         self.merge.build(self.text_encoder.dim)
 
     def fuse_states(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
-        """Merge the mean (B, D) of the image tokens with every state (B, N, D) of the trunk."""
-        (pooled,) = cached(cache, self, lambda: (cast(Tokens, image).mean(),))
-        return text.with_embeddings(self.merge(pooled[:, None], text.embeddings))
+        """Merge the image with every state (B, N, D) of the trunk."""
+        return text.with_embeddings(self.merge.merge_tokens(image, text, cache))
 
     def fuse_pairs(self, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
-        """Merge pooled vectors (P, D) only, which is cheaper than merging every state."""
+        """Merge pooled vectors (P, D) only if the merge allows it, which is cheaper than merging every state."""
+        if not self.merge.of_means:
+            return super().fuse_pairs(image, text, images, texts)
         merged: Tensor = self.merge(image.mean()[images], self.pool(text)[texts])
         return merged

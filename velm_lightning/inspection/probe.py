@@ -22,7 +22,7 @@ from velm_lightning.fusion import Fusion
 from velm_lightning.io.digests import contents_of
 from velm_lightning.io.seeding import stable_generator
 from velm_lightning.tasks.rows import gather_rows
-from velm_lightning.types import Batch
+from velm_lightning.types import Batch, Prediction
 
 Modality = Literal["image", "text"]
 MODALITIES: tuple[Modality, ...] = ("image", "text")
@@ -165,11 +165,29 @@ class Prober:
             self._mean_image = self._images(sample).float().mean(0)
         return self._mean_image.to(like.dtype)
 
-    @torch.inference_mode()
+    def rows(self) -> list[Prediction]:
+        """Return the table of an evaluation of the unchanged samples."""
+        return self._table(self._batches())
+
+    def first_batch(self) -> Batch:
+        """Return the first batch of the unchanged samples, on the device of the model."""
+        return next(self._batches()).to(self.model.device)
+
     def _score(self, batches: Iterator[Batch]) -> float:
+        return self.model.task.compute_metrics(self._table(batches))["score"]
+
+    @torch.inference_mode()
+    def _table(self, batches: Iterator[Batch]) -> list[Prediction]:
         rows = [row for batch in batches for row in self.model.task.predict(self.model, batch.to(self.model.device))]
-        table = self.model.task.aggregate(self.model, gather_rows(rows))
-        return self.model.task.compute_metrics(table)["score"]
+        return self.model.task.aggregate(self.model, gather_rows(rows))
+
+
+def prober_of(model: Fusion, data: MultimodalData, split: str, limit: int | None = None, seed: int = 0) -> Prober:
+    """Return a prober of a model, which is set to evaluation mode, on at most ``limit`` samples of a split."""
+    data.connect(model.eval())
+    view = data.with_features(split)
+    indices = range(len(view))[:: max(1, -(-len(view) // limit))] if limit else range(len(view))
+    return Prober(model, view, indices, data.batch_size, seed)
 
 
 def probe(
@@ -185,10 +203,7 @@ def probe(
         limit: largest number of samples, spread evenly over the split; None evaluates all of them.
         seed: seed of the permutations and of the choice of missing samples.
     """
-    data.connect(model.eval())
-    view = data.with_features(split)
-    indices = range(len(view))[:: max(1, -(-len(view) // limit))] if limit else range(len(view))
-    prober = Prober(model, view, indices, data.batch_size, seed)
+    prober = prober_of(model, data, split, limit, seed)
     score = prober.score()
     shuffled: dict[str, Shuffled] = {}
     missing: dict[str, list[float]] = {}
@@ -199,4 +214,4 @@ def probe(
             share = cost / score if score else math.nan
             shuffled[modality] = Shuffled(scores, cost, share, prober.unchanged(modality))
             missing[modality] = [score, *(prober.missing(modality, share) for share in SHARES[1:])]
-    return Probe(data.title(split), len(indices), seed, score, shuffled, list(SHARES), missing)
+    return Probe(data.title(split), len(prober.indices), seed, score, shuffled, list(SHARES), missing)

@@ -31,6 +31,20 @@ def record_attention() -> Iterator[AttentionMaps]:
         _recording.reset(token)
 
 
+_closed: ContextVar[list[nn.Module] | None] = ContextVar("closed", default=None)
+
+
+@contextmanager
+def without_cross_attention() -> Iterator[list[nn.Module]]:
+    """Let every cross-attention that is called inside read nothing; yield the list of these modules."""
+    modules: list[nn.Module] = []
+    token = _closed.set(modules)
+    try:
+        yield modules
+    finally:
+        _closed.reset(token)
+
+
 class Logits(NamedTuple):
     """Settings of the logits of attention weights, computed from the products of queries and keys.
 
@@ -107,6 +121,11 @@ class Attention(nn.Module):
         self, x: Tensor, context: Tensor | None, mask: Tensor | None = None, cache: Cache | None = None
     ) -> Tensor:
         """Apply cross-attention from ``x`` (B, N, D) to ``context`` (B, M, D), or to the cached context."""
+        closed = _closed.get()
+        if closed is not None:
+            closed.append(self)
+            nothing: Tensor = self.out(torch.zeros_like(x))
+            return nothing
         store = {} if cache is None else cache.context
         (key_value,) = stored_in(store, self, lambda: (self.key_value(cast(Tensor, context)),))
         return self._attend(self.query(x), key_value, mask)
@@ -117,11 +136,15 @@ class Attention(nn.Module):
 
     def _attend(self, query: Tensor, key_value: Tensor, mask: Tensor | None) -> Tensor:
         """Attend from queries (R, N, D) to keys and values (B, M, 2 D), B = R or the number of samples."""
+        out: Tensor = self.out(self.gather(query, key_value, mask))
+        return out
+
+    def gather(self, query: Tensor, key_value: Tensor, mask: Tensor | None) -> Tensor:
+        """Return the concatenated heads (R, N, D) of queries (R, N, D) that attend to keys and values (B, M, 2 D)."""
         # No dropout on the weights: it would disable the fused kernel on a CPU; branches have dropout instead.
         key, value = key_value.chunk(2, dim=-1)
         read = read_heads(self, self._split(query), self._split(key), self._split(value), mask)
-        out: Tensor = self.out(read.transpose(1, 2).flatten(2))
-        return out
+        return read.transpose(1, 2).flatten(2)
 
     def _split(self, x: Tensor) -> Tensor:
         """Split into heads: (B, heads, N, D / heads)."""
@@ -206,7 +229,7 @@ class Block(nn.Module):
         cross: whether the layer has a cross-attention branch.
         gated: multiply the cross-attention branch by the tanh of a learned scalar, initially 0, so that the layer
             initially ignores the context (Flamingo, Alayrac et al. 2022).
-        expansion: width of the feed-forward's inner layer, in units of ``dim``.
+        inner: width of the feed-forward's inner layer; by default ``4 * dim``.
     """
 
     def __init__(
@@ -216,7 +239,7 @@ class Block(nn.Module):
         dropout: float = 0.0,
         cross: bool = False,
         gated: bool = False,
-        expansion: int = 4,
+        inner: int | None = None,
     ) -> None:
         super().__init__()
         self.norm_self, self.self_attention = nn.LayerNorm(dim), Attention(dim, heads)
@@ -224,7 +247,7 @@ class Block(nn.Module):
         self.norm_cross = nn.LayerNorm(dim) if cross else None
         self.gate = nn.Parameter(torch.zeros(1)) if cross and gated else None
         self.norm_out = nn.LayerNorm(dim)
-        self.feed_forward = FeedForward(dim, expansion * dim)
+        self.feed_forward = FeedForward(dim, inner or 4 * dim)
         self.drop = nn.Dropout(dropout)
 
     def forward(
@@ -250,6 +273,16 @@ class Block(nn.Module):
             read = self._dropped(self.cross_attention.cross(self.norm_cross(x), context, context_mask, cache))
             x = x + (read if self.gate is None else read * self.gate.tanh())
         return x + self._dropped(self.feed_forward(self.norm_out(x)))
+
+    def finish(self, x: Tensor, read: Tensor) -> Tensor:
+        """Return the states of ``x`` (B, N, D) given the output (B, N, D) of its self-attention, without a context."""
+        x = x + self._dropped(read)
+        return x + self._dropped(self.feed_forward(self.norm_out(x)))
+
+    def like(self) -> Block:
+        """Return a new layer of the same sizes without cross-attention."""
+        inner = self.feed_forward[0]
+        return Block(inner.in_features, self.self_attention.heads, self.drop.p, inner=inner.out_features)
 
     def _dropped(self, branch: Tensor) -> Tensor:
         if not self.training:  # three calls without effect take 1 % of a decoding step

@@ -63,6 +63,7 @@ def test_the_direction_is_that_of_the_model():
             r"layers \[0, 1, 2\] cache more than keys and values for decoding \(LinearAttentionLayer\)",
         ),
         ("lfm2", {"layer_types": ["conv", "conv", "full_attention", "conv"]}, r"layers \[0, 1, 3\] cache more than"),
+        ("qwen3_next", {}, r"layers \[0, 1, 2\] cache more than keys and values .*LinearAttentionLayer"),
         ("falcon_h1", {}, r"layers \[0, 1, 2, 3\] cache more than keys and values .*LinearAttentionAndFullAttention"),
         ("recurrent_gemma", {}, r"layers \[0, 1, 3\] cache more than keys and values for decoding"),
         ("jamba", {}, r"layers \[0, 1, 2, 3\] cache more than keys and values for decoding"),
@@ -87,9 +88,16 @@ def test_an_unsupported_attention_argument_is_named():
         attend_heads(nn.Identity(), heads, heads, heads, mask, position_bias=heads)
 
 
-def test_a_model_with_word_ids_in_every_layer_is_refused():
-    with pytest.raises(InputError, match="a gemma3n_text needs word ids in every layer"):
-        trunks.built("gemma3n_text", vocab_size=8, vocab_size_per_layer_input=8)
+@pytest.mark.parametrize("kind", ["gemma3n_text", "gemma4_text"])
+def test_a_model_with_word_ids_in_every_layer_is_refused(kind):
+    with pytest.raises(InputError, match=f"a {kind} needs word ids in every layer"):
+        trunks.built(kind, vocab_size=8, vocab_size_per_layer_input=8, hidden_size_per_layer_input=8)
+
+
+@pytest.mark.parametrize("kind", ["mamba", "mamba2", "falcon_mamba", "rwkv"])
+def test_a_model_without_attention_is_refused(kind):
+    with pytest.raises(InputError, match=f"^text_encoder: a {kind} takes no embeddings with positions: choose another"):
+        trunks.built(kind)
 
 
 def test_the_error_for_a_multimodal_model_names_its_text_model():

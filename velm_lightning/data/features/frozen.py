@@ -22,6 +22,7 @@ class FrozenEncoder(Protocol):
     """Protocol of an image encoder: images in, tokens out."""
 
     transform: ImageTransform
+    depths: tuple[int, ...]
 
     @property
     def frozen(self) -> bool:
@@ -47,7 +48,8 @@ class FrozenEncoder(Protocol):
 
 def encoder_key(encoder: FrozenEncoder) -> str:
     """Return a key that changes with any weight, buffer, argument or transform of an encoder."""
-    description = [_VERSION, to_config(encoder), encoder.transform]
+    depths = [encoder.depths] if encoder.depths else []  # of an encoder without, the key is that of earlier versions
+    description = [_VERSION, to_config(encoder), encoder.transform, *depths]
     digest = sha256(json.dumps(description, sort_keys=True).encode())
     for name, value in _state(encoder):
         digest.update(f"\n{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from typing_extensions import override
 
-from velm_lightning.encoders.base import ImageEncoder
+from velm_lightning.encoders.base import ImageEncoder, evenly_spaced
 from velm_lightning.types import ImageTransform, InputError
 
 
@@ -50,16 +51,32 @@ class SmallCNN(ImageEncoder):
             raise InputError(
                 f"image_encoder.size must be a multiple of {2 ** len(widths)} for {len(widths)} stages, got {size}"
             )
-        self.dim, self.grid = dim, (side, side)
+        self.dim, self.grid, self.widths = dim, (side, side), tuple(widths)
         self.stages = stages(3, widths)
-        self.out = nn.Sequential(nn.Linear(widths[-1], dim), nn.LayerNorm(dim))
+        self.out = _to_tokens(widths[-1], dim)
         self.position = nn.Parameter(torch.randn(side * side, dim) * 0.5)
 
     @override
+    def open_depths(self, count: int) -> None:
+        """Add the tokens of earlier stages, whose maps are averaged over the cells of the last one."""
+        self.depths = evenly_spaced(count, len(self.widths))
+        self.earlier = nn.ModuleList(_to_tokens(self.widths[number - 1], self.dim) for number in self.depths)
+
+    @override
     def encode(self, pixels: Tensor) -> Tensor:
-        cells = self.stages(pixels.contiguous(memory_format=torch.channels_last))  # (B, C, h, w)
+        cells = pixels.contiguous(memory_format=torch.channels_last)  # (B, C, h, w)
+        earlier: list[Tensor] = []
+        for number, stage in enumerate(self.stages, 1):
+            cells = stage(cells)
+            if number in self.depths:
+                averaged = F.adaptive_avg_pool2d(cells, self.grid).flatten(2).transpose(1, 2)
+                earlier.append(self.earlier[len(earlier)](averaged))
         tokens: Tensor = self.out(cells.flatten(2).transpose(1, 2)) + self.position
-        return tokens
+        return torch.cat([*earlier, tokens], 1) if earlier else tokens
+
+
+def _to_tokens(channels: int, dim: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(channels, dim), nn.LayerNorm(dim))
 
 
 def stages(inputs: int, widths: Sequence[int]) -> nn.Sequential:

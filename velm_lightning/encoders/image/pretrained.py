@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from velm_lightning.encoders.base import ImageEncoder
+from velm_lightning.encoders.base import ImageEncoder, evenly_spaced
 from velm_lightning.encoders.layer_groups import layer_groups_of
 from velm_lightning.io import hub
 from velm_lightning.io.configurable import rebuilding
@@ -77,18 +77,36 @@ class HFImageEncoder(ImageEncoder):
         return layer_groups_of(self.model, self.depth)
 
     @override
-    def encode(self, pixels: Tensor) -> Tensor:
-        cells = self._states(pixels)
-        tokens = cells.flatten(2).transpose(1, 2) if cells.ndim == 4 else cells
-        return tokens[:, -self.grid[0] * self.grid[1] :]
+    def open_depths(self, count: int) -> None:
+        depths = evenly_spaced(count, self.depth)
+        side = self.transform.size
+        pixels = self.mean.new_zeros(1, 3, side, side)
+        with torch.no_grad():
+            *states, last = self._states(pixels, depths) if len(self.layer_groups) > 1 else [pixels]
+        if len(states) != count or any(each.ndim != 3 or each.shape != last.shape for each in states):
+            super().open_depths(count)
+        self.depths = depths
 
-    def _states(self, pixels: Tensor) -> Tensor:
-        """Return patches (B, N, D) preceded by class and register tokens, or cells (B, D, h, w)."""
+    @override
+    def encode(self, pixels: Tensor) -> Tensor:
+        cells = self._states(pixels, self.depths)
+        tokens = [each.flatten(2).transpose(1, 2) if each.ndim == 4 else each for each in cells]
+        tokens = [each[:, -self.grid[0] * self.grid[1] :] for each in tokens]
+        return torch.cat(tokens, 1) if self.depths else tokens[0]
+
+    def _states(self, pixels: Tensor, depths: Sequence[int] = ()) -> list[Tensor]:
+        """Return patches (B, N, D) preceded by class and register tokens, or cells (B, D, h, w), of some layers.
+
+        The last one is the output of the model; those of the layers ``depths`` precede it.
+        """
         parameters = signature(self.model.forward).parameters
         options = {"interpolate_pos_encoding": True} if "interpolate_pos_encoding" in parameters else {}
+        if depths:
+            options["output_hidden_states"] = True
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            states: Tensor = self.model(pixel_values=pixels, **options).last_hidden_state
-        return states
+            output = self.model(pixel_values=pixels, **options)
+        earlier = output.hidden_states or () if depths else ()  # the embeddings, then the output of every layer
+        return [*(earlier[number] for number in depths if number < len(earlier)), output.last_hidden_state]
 
     def _shape(self) -> tuple[tuple[int, int], int]:
         """Return the grid of tokens and their width.
@@ -99,7 +117,7 @@ class HFImageEncoder(ImageEncoder):
         side = self.transform.size
         try:
             with torch.no_grad():
-                states = self._states(torch.zeros(1, 3, side, side))
+                (states,) = self._states(torch.zeros(1, 3, side, side))
         except Exception as error:  # models raise different errors for another size or missing inputs
             kind = self.model.config.model_type
             raise InputError(f"image_encoder.size={side} does not suit a {kind}: {hub.reason(error)}") from error

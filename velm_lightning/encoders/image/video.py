@@ -39,6 +39,11 @@ class VideoEncoder(ImageEncoder):
         return self.encoder.of_frames
 
     @override
+    def open_depths(self, count: int) -> None:
+        self.encoder.open_depths(count)
+        self.depths = self.encoder.depths
+
+    @override
     def encode(self, pixels: Tensor) -> Tensor:
         return self.encoder.encode(pixels)
 
@@ -50,7 +55,7 @@ class VideoEncoder(ImageEncoder):
             InputError: the clip has more than ``frames`` frames.
         """
         tokens: Tokens = self.encoder(image)
-        cells = self.grid[0] * self.grid[1]
+        cells = self.grid[0] * self.grid[1] * (1 + len(self.depths))
         count = tokens.embeddings.shape[1] // cells
         if count > len(self.time):
             raise InputError(

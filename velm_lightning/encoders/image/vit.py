@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from velm_lightning.encoders.base import ImageEncoder
+from velm_lightning.encoders.base import ImageEncoder, evenly_spaced
 from velm_lightning.nn.attention import Block
 from velm_lightning.types import ImageTransform, InputError
 
@@ -51,9 +51,16 @@ class SmallViT(ImageEncoder):
         self.norm = nn.LayerNorm(dim)
 
     @override
+    def open_depths(self, count: int) -> None:
+        self.depths = evenly_spaced(count, len(self.layers))
+
+    @override
     def encode(self, pixels: Tensor) -> Tensor:
         x = self.patches(pixels).flatten(2).transpose(1, 2) + self.position  # (B, M, D)
-        for layer in self.layers:
+        earlier: list[Tensor] = []
+        for number, layer in enumerate(self.layers, 1):
             x = layer(x)
+            if number in self.depths:
+                earlier.append(x)
         tokens: Tensor = self.norm(x)
-        return tokens
+        return torch.cat([*earlier, tokens], 1) if earlier else tokens

@@ -27,6 +27,10 @@ class TransformerTextEncoder(TextEncoder):
         dropout: dropout on embeddings, in attention and residual branches.
         max_positions: maximum number of word pieces, prompt and target together.
         causal: whether the prompt is also encoded from left to right, as in GPT.
+        feed_forward: width of the inner layer of each feed-forward network; by default ``4 * dim``.
+
+    Raises:
+        InputError: ``feed_forward`` is less than 1, or ``heads`` does not divide ``dim``.
 
     Example:
         >>> import velm_lightning as velm
@@ -43,12 +47,15 @@ class TransformerTextEncoder(TextEncoder):
         dropout: float = 0.1,
         max_positions: int = 256,
         causal: bool = False,
+        feed_forward: int | None = None,
     ) -> None:
         super().__init__()
+        if feed_forward is not None and feed_forward < 1:
+            raise InputError(f"text_encoder.feed_forward must be at least 1, got {feed_forward}")
         self.dim, self.causal = dim, causal
         self.position = nn.Parameter(torch.randn(max_positions, dim) * 0.5)
         self.drop = nn.Dropout(dropout)
-        self.layers = nn.ModuleList(Block(dim, heads, dropout) for _ in range(depth))
+        self.layers = nn.ModuleList(Block(dim, heads, dropout, inner=feed_forward) for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
 
     @override
@@ -92,7 +99,7 @@ class TransformerTextEncoder(TextEncoder):
         x, mask, control = tokens.embeddings, attention_mask(tokens, seen, self.causal), control or LayerControl()
         for index, layer in enumerate(self.layers):
             x = control.before(index, x)
-            x = layer(x, narrowed(mask, control.visible(index, tokens, seen), x), cache=cache)
+            x = control.apply(index, layer, x, narrowed(mask, control.visible(index, tokens, seen), x), cache)
         return tokens.with_embeddings(self.norm(x))
 
     @override

@@ -8,9 +8,11 @@ from velm_lightning.fusion.merges.bilinear import (
     Mutan,
     TensorFusion,
 )
+from velm_lightning.fusion.merges.bilinear_attention import BilinearAttention
 from velm_lightning.fusion.merges.elementwise import Concat, FiLM, GatedMultimodalUnit, Product, Sum
 
 __all__ = [
+    "BilinearAttention",
     "BlockTerm",
     "Concat",
     "FactorizedBilinear",

@@ -1,0 +1,118 @@
+"""DeepStack fusion: image tokens of several depths of the image encoder enter the first layers of the text trunk."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Unpack, cast
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+
+from velm_lightning.encoders import ImageEncoder
+from velm_lightning.encoders.connectors import Connector, LinearConnector
+from velm_lightning.encoders.layer_control import LayerControl
+from velm_lightning.fusion.base import FusionParts
+from velm_lightning.fusion.early import EarlyFusion, joint_attention
+from velm_lightning.nn.attention import AttentionMaps
+from velm_lightning.nn.kv_cache import Cache
+from velm_lightning.types import InputError, Tokens
+
+
+class DeepStackFusion(EarlyFusion):
+    """Early fusion whose image tokens also receive earlier layers of the image encoder, one per layer of the trunk.
+
+    The tokens of the encoder's last layer precede the words. Those of ``levels`` earlier layers, evenly spaced and each
+    with a connector of its own, are added to the image tokens after the first, second, … layer of the trunk (Qwen3-VL,
+    Bai et al. 2025; after DeepStack, Meng et al. 2024). The sequence does not get longer.
+
+    Args:
+        levels: number of earlier layers of the image encoder that are used.
+        parts: the arguments of ``Fusion``.
+
+    Raises:
+        InputError: the image encoder or the trunk has fewer than ``levels + 1`` layers, or none that can be used.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> data = velm.MultimodalData(velm.ShapeScenes(train=8, val=4, test=4, size=16))
+        >>> model = velm.DeepStackFusion(
+        ...     levels=1, image_encoder=velm.SmallViT(16), text_encoder=velm.TransformerTextEncoder(),
+        ...     task=velm.Classification(), vocabulary=data.vocabulary)
+        >>> model.image_encoder.depths
+        (2,)
+    """
+
+    def __init__(self, levels: int = 1, **parts: Unpack[FusionParts]) -> None:
+        super().__init__(**parts)
+        depth = len(self.text_encoder.open_layers())
+        if not 1 <= levels < depth:
+            raise InputError(
+                f"model.levels must be 1 to {depth - 1}, one less than the layers of the trunk, got {levels}"
+            )
+        self.levels = levels
+        encoder = cast(ImageEncoder, self.image_encoder)
+        encoder.open_depths(levels)
+        connectors = [self.connector]
+        for _ in range(levels):
+            connector = deepcopy(parts.get("connector") or LinearConnector())
+            connector.build(encoder.dim, self.text_encoder.dim)
+            connectors.append(connector)
+        self.connector = _Connectors(connectors, encoder.grid[0] * encoder.grid[1])
+
+    @override
+    def _encode(self, tokens: Tokens, count: int | None, cache: Cache | None) -> Tokens:
+        if count is None:
+            return self.text_encoder.trunk(tokens, cache)
+        cells = count // (self.levels + 1)
+        earlier = tokens.embeddings[:, : count - cells].unflatten(1, (self.levels, cells))
+        rest = Tokens(*(field[:, count - cells :] for field in tokens))
+        return self.text_encoder.trunk(rest, cache, _AddedLevels(earlier))
+
+    @override
+    def image_attention(self, maps: AttentionMaps, image: Tokens, text: Tokens) -> Tensor | None:
+        """Select the last self-attention of the trunk, (B, N, M); the tokens of a place share its weight equally."""
+        levels = self.levels + 1
+        last = Tokens(*(field[:, : field.shape[1] // levels] for field in image))
+        weights = joint_attention(maps, last, text)
+        return None if weights is None else weights.repeat(1, 1, levels) / levels
+
+
+class _AddedLevels(LayerControl):
+    """Adds one level to the image tokens before each layer but the first.
+
+    Args:
+        levels: (B, L, M, D), the first for the second layer.
+    """
+
+    def __init__(self, levels: Tensor) -> None:
+        self.levels = levels
+
+    @override
+    def before(self, index: int, states: Tensor) -> Tensor:
+        if not 1 <= index <= self.levels.shape[1]:
+            return states
+        level = self.levels[:, index - 1]
+        cells = level.shape[1]
+        return torch.cat([states[:, :cells] + level, states[:, cells:]], 1)
+
+
+class _Connectors(nn.Module):
+    """One connector per depth of an image encoder.
+
+    Args:
+        connectors: that of the last layer, then those of the earlier ones.
+        cells: number of tokens per frame and depth.
+    """
+
+    def __init__(self, connectors: list[nn.Module], cells: int) -> None:
+        super().__init__()
+        self.last, self.cells = connectors[0], cells
+        self.earlier = nn.ModuleList(connectors[1:])
+
+    def forward(self, image: Tokens) -> Tokens:
+        """Map tokens (B, T * (L + 1) * M, image_dim), depth by depth within a frame, to (B, (L + 1) * M', dim)."""
+        parts = [*self.earlier, self.last]
+        fields = (field.unflatten(1, (-1, len(parts), self.cells)).transpose(1, 2).flatten(2, 3) for field in image)
+        depths = (Tokens(*each) for each in zip(*(field.unbind(1) for field in fields), strict=True))
+        return Tokens.cat([cast(Connector, part)(tokens) for part, tokens in zip(parts, depths, strict=True)])
