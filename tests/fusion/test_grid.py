@@ -162,13 +162,17 @@ def widened(batch, columns, pad):
         ids=more(batch.ids, (0, columns), value=pad),
         mask=more(batch.mask, (0, columns)),
         block_ids=more(batch.block_ids, (0, columns)),
+        target_mask=more(batch.target_mask, (0, columns)),
     )
+
+
+WORDS = ("ids", "mask", "block_ids", "target_mask")
 
 
 def row(batch, index):
     """Return one sample as a batch, without padding."""
     length = int(batch.mask[index].sum())
-    places = {name: getattr(batch, name)[index : index + 1, :length] for name in ("ids", "mask", "block_ids")}
+    places = {name: getattr(batch, name)[index : index + 1, :length] for name in WORDS}
     others = {name: value[index : index + 1] for name, value in batch._asdict().items() if name not in places}
     return type(batch)(**places, **others)
 
