@@ -68,8 +68,19 @@ def test_sequences_are_concatenated():
 def test_rows_may_be_repeated_and_reordered():
     batch = Tokens(torch.randn(3, 2, 4), torch.rand(3, 2) > 0.5, torch.arange(6).view(3, 2))
     index = torch.tensor([2, 0, 2])
-    for field, chosen in zip(batch, batch.rows(index), strict=True):
+    assert batch.rows(index).places is None
+    marked = batch._replace(places=torch.arange(6).view(3, 2))
+    for field, chosen in zip(marked, marked.rows(index), strict=True):
         assert torch.equal(chosen, field[index])
+
+
+def test_images_at_marks_are_tokens_of_their_turns():
+    images = Tokens.of_image(torch.randn(4, 3, 2))  # two samples of two images of three tokens
+    tokens = images.at_marks(torch.tensor([[5, 9], [0, -1]]), torch.tensor([[0, 4], [0, 0]]))
+    assert torch.equal(tokens.embeddings, images.embeddings.view(2, 6, 2))
+    assert tokens.mask.tolist() == [[True] * 6, [True] * 3 + [False] * 3]
+    assert tokens.block_ids.tolist() == [[0] * 3 + [4] * 3, [0] * 6]
+    assert tokens.places.tolist() == [[5] * 3 + [9] * 3, [0] * 3 + [-1] * 3]
 
 
 def test_with_embeddings_keeps_mask_and_block_ids():

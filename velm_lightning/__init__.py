@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from velm_lightning.tracking.from_python.recorder import RunRecorder
     from velm_lightning.tracking.run import Run
     from velm_lightning.training.optimization import Optimization
-    from velm_lightning.types import Sample, Tokens
+    from velm_lightning.types import Sample, Tokens, Turn
 
     __version__: str
 
@@ -61,6 +61,7 @@ _MODULES = {
     "BottleneckFusion": "fusion.bottleneck",
     "Classification": "tasks.classification",
     "Comparison": "compare.comparison",
+    "Conversations": "data.datasets.conversations",
     "DeepStackFusion": "fusion.deep_stack",
     "EarlyFusion": "fusion.early",
     "Fusion": "fusion.base",
@@ -92,6 +93,7 @@ _MODULES = {
     "Tokens": "types",
     "TorchvisionCNN": "encoders.image.torchvision",
     "TransformerTextEncoder": "encoders.text.transformer",
+    "Turn": "types",
     "compare_runs": "compare.runs",
     "fit": "tracking.from_python.fit",
     "load": "tracking.from_python.load",
@@ -104,6 +106,7 @@ __all__ = [
     "BottleneckFusion",
     "Classification",
     "Comparison",
+    "Conversations",
     "DeepStackFusion",
     "EarlyFusion",
     "Fusion",
@@ -135,6 +138,7 @@ __all__ = [
     "Tokens",
     "TorchvisionCNN",
     "TransformerTextEncoder",
+    "Turn",
     "__version__",
     "compare_runs",
     "fit",

@@ -23,17 +23,39 @@ Image = Path | Tensor | tuple[Path | Tensor, ...]
 SPLITS = ("train", "val", "test")
 
 
+class Turn(NamedTuple):
+    """One turn of a conversation.
+
+    Attributes:
+        role: ``system``, ``user``, ``assistant`` or ``tool``.
+        parts: the texts of the turn in their order; None stands for the next image of the sample.
+        learned: whether training learns the text; only of the assistant.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> velm.Turn("user", (None, "What is it?")).parts
+        (None, 'What is it?')
+    """
+
+    role: str
+    parts: tuple[str | None, ...]
+    learned: bool = False
+
+
 class Sample(NamedTuple):
     """One example, in human-readable form, as a dataset returns it.
 
     Attributes:
         key: unique and stable within its split; predictions and paired tests are joined by it.
-        image: a file, a uint8 tensor (3, H, W), the bytes of a file as a uint8 tensor (N,), or the frames of a clip.
+        image: a file, a uint8 tensor (3, H, W), the bytes of a file as a uint8 tensor (N,), or the frames of a clip;
+            the images of a conversation, any number, in the order of their marks.
         text: the prompt: a question, a source sentence, a document; empty for captioning.
         target: a sentence to produce, answers with their weights, or None.
         references: answers of annotators, or reference sentences, which predictions are scored against. A sample
             with ``()`` or None is predicted and counted, but has no score.
         group: name of the sample's group, such as its question type, for scores per group; may be empty.
+        turns: the turns of a conversation, from which the tokens are made; ``text`` and ``target`` are then only for
+            tables. The last reply is the one that evaluation decodes.
 
     Example:
         >>> import velm_lightning as velm
@@ -48,6 +70,7 @@ class Sample(NamedTuple):
     target: str | Mapping[str, float] | None
     references: tuple[str, ...] | None
     group: str = ""
+    turns: tuple[Turn, ...] = ()
 
 
 class Dataset(RecordsArguments, ABC):
@@ -72,6 +95,8 @@ class Tokens(NamedTuple):
         embeddings: (B, N, D) vectors.
         mask: (B, N) bool, False on padding.
         block_ids: (B, N) int64.
+        places: (B, N) int64 of image tokens at marks: the index of the text token that each directly precedes. None
+            means that they precede the text.
 
     Example:
         >>> import velm_lightning as velm
@@ -84,6 +109,7 @@ class Tokens(NamedTuple):
     embeddings: Tensor
     mask: Tensor
     block_ids: Tensor
+    places: Tensor | None = None
 
     def can_attend_to(self, other: Tokens, causal: bool = False) -> Tensor:
         """Return the attention mask (B, N, M) bool from the N tokens of ``self`` to the M tokens of ``other``.
@@ -95,12 +121,25 @@ class Tokens(NamedTuple):
         return allowed.tril(allowed.shape[2] - allowed.shape[1]) if causal else allowed
 
     def with_embeddings(self, x: Tensor) -> Tokens:
-        """Return tokens with the vectors ``x`` (B, N, D') and the same mask and block ids."""
-        return Tokens(x, self.mask, self.block_ids)
+        """Return tokens with the vectors ``x`` (B, N, D') and the same mask, block ids and places."""
+        return Tokens(x, self.mask, self.block_ids, self.places)
 
     def rows(self, index: Tensor) -> Tokens:
         """Return the rows of the batch at ``index`` (B',), which may contain repetitions."""
-        return Tokens(self.embeddings[index], self.mask[index], self.block_ids[index])
+        return Tokens(*(None if field is None else field[index] for field in self))  # type: ignore[arg-type]
+
+    def at_marks(self, places: Tensor, block_ids: Tensor) -> Tokens:
+        """Return the tokens (B K, M, D) of K images per sample as (B, K M, D).
+
+        Args:
+            places: (B, K) index of the text token that each image precedes, -1 for no image.
+            block_ids: (B, K) block of each image.
+        """
+        each = self.mask.shape[1]
+        places = places.repeat_interleave(each, 1)  # (B, K M)
+        embeddings = self.embeddings.reshape(*places.shape, self.embeddings.shape[2])
+        mask = self.mask.reshape(places.shape) & (places >= 0)
+        return Tokens(embeddings, mask, block_ids.repeat_interleave(each, 1), places)
 
     def mean(self) -> Tensor:
         """Return the mean (B, D) of the valid tokens; zeros for a row without any."""
@@ -116,8 +155,8 @@ class Tokens(NamedTuple):
 
     @staticmethod
     def cat(parts: Sequence[Tokens]) -> Tokens:
-        """Concatenate sequences along their length: (B, N1 + N2 + …, D)."""
-        return Tokens(*(torch.cat(field, dim=1) for field in zip(*parts, strict=True)))
+        """Concatenate sequences along their length, in this order: (B, N1 + N2 + …, D)."""
+        return Tokens(*(torch.cat(field, dim=1) for field in zip(*(part[:3] for part in parts), strict=True)))
 
 
 class ImageTransform(NamedTuple):
@@ -146,15 +185,20 @@ class Batch(NamedTuple):
 
     Attributes:
         keys: B sample keys.
-        image: (B, 3, H, W) uint8, or (B, T, 3, H, W) for clips.
+        image: (B, 3, H, W) uint8, or (B, T, 3, H, W) for clips, or (B, K, 3, H, W) for images at marks.
         ids: (B, N) int64 word pieces: start, prompt, separator, then the target sentence and its end, then padding.
         mask: (B, N) bool, False on padding.
-        block_ids: (B, N) int64: 0 on the prompt, 1, 2, 3, … on the target sentence.
+        block_ids: (B, N) int64: 0 on the prompt, 1, 2, 3, … on the target sentence. In a conversation every word of
+            the assistant has a block of its own, and everything between two of its turns has one.
         answers: (B, A) float weights over the answer vocabulary; A = 0 if the task has none.
         prompts: B prompts as written.
         references: B tuples of reference answers or sentences.
         groups: B group names.
         image_names: B names of images: the key of the first sample of the split with that image.
+        target_mask: (B, N) bool, the words that are learned.
+        image_places: (B, K) int64, the index of the token that each image directly precedes, -1 for no image. K is 0
+            if every sample has one image or clip, which precedes the text.
+        image_block_ids: (B, K) int64, the block of each image.
     """
 
     keys: tuple[str, ...]
@@ -167,6 +211,9 @@ class Batch(NamedTuple):
     references: tuple[tuple[str, ...], ...]
     groups: tuple[str, ...]
     image_names: tuple[str, ...]
+    target_mask: Tensor
+    image_places: Tensor
+    image_block_ids: Tensor
 
     @property
     def size(self) -> int:

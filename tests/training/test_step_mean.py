@@ -54,9 +54,8 @@ def single(batch):
         torch.manual_seed(int(batch.ids[i].sum()))
         width = int(batch.mask[i].sum())
         sample = type(batch)._make(field[i : i + 1] for field in batch)
-        return sample._replace(
-            ids=sample.ids[:, :width], mask=sample.mask[:, :width], block_ids=sample.block_ids[:, :width]
-        )
+        words = ("ids", "mask", "block_ids", "target_mask")
+        return sample._replace(**{name: getattr(sample, name)[:, :width] for name in words})
 
     return row
 

@@ -131,7 +131,9 @@ def prompts(size: int, length: int, words: int) -> Batch:
     ids = torch.randint(len(SPECIALS), words, (size, length))
     empty, valid = ("",) * size, torch.ones_like(ids).bool()
     image, answers = torch.zeros(size, 3, 16, 16, dtype=torch.uint8), torch.zeros(size, 0)
-    return Batch(empty, image, ids, valid, torch.zeros_like(ids), answers, empty, ((),) * size, empty, empty)
+    blocks, marks = torch.zeros_like(ids), ids[:, :0]
+    texts = (empty, ((),) * size, empty, empty)
+    return Batch(empty, image, ids, valid, blocks, answers, *texts, blocks > 0, marks, marks)
 
 
 def ours(model: TextOnly, batch: Batch, decoding: Decoding, steps: type[CachedSteps]) -> Sentences:

@@ -3,6 +3,7 @@
 from velm_lightning.data.datasets.caption_pairs import CaptionPairs
 from velm_lightning.data.datasets.clips import Clips
 from velm_lightning.data.datasets.coco_captions import COCOCaptions
+from velm_lightning.data.datasets.conversations import Conversations
 from velm_lightning.data.datasets.digits import Digits
 from velm_lightning.data.datasets.flickr_tokens import FlickrTokens
 from velm_lightning.data.datasets.jsonlines import JSONLines
@@ -26,6 +27,7 @@ __all__ = [
     "Clips",
     "Digits",
     "CaptionPairs",
+    "Conversations",
     "FacePosts",
     "FlickrTokens",
     "JSONLines",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from itertools import accumulate
 
 import torch
 from torch import Tensor
 
 from velm_lightning.io.digests import image_key
+from velm_lightning.text.dialogue import EncodedTurns, encode_conversations
 from velm_lightning.text.vocabulary import Vocabulary
-from velm_lightning.types import Batch, Sample
+from velm_lightning.types import Batch, Image, InputError, Sample
 
 
 class Texts:
@@ -18,9 +20,16 @@ class Texts:
     Args:
         samples: The samples of the split.
         vocabulary: Tokens and answers.
+        shorten: Whether a conversation that is too long loses its first turns; otherwise it is an error.
+
+    Attributes:
+        conversations: the tokens of the samples that are conversations, by sample number.
+
+    Raises:
+        InputError: A conversation is too long, or its template fails.
     """
 
-    def __init__(self, samples: Sequence[Sample], vocabulary: Vocabulary) -> None:
+    def __init__(self, samples: Sequence[Sample], vocabulary: Vocabulary, shorten: bool = True) -> None:
         self.samples, self.vocabulary = samples, vocabulary
         sentences = [sample.target if isinstance(sample.target, str) else None for sample in samples]
         prompts = vocabulary.encode([sample.text for sample in samples])
@@ -31,9 +40,73 @@ class Texts:
         ]
         self.image_names = image_names(samples)
         self.answers = [known_answers(sample, vocabulary) for sample in samples]
+        self.conversations = self._conversations(shorten)
+        for i, turns in self.conversations.items():
+            self.prompt_ids[i], self.target_ids[i] = turns.ids, []
+        self._ends = (
+            list(accumulate(len(self._images_of(i)) for i in range(len(samples)))) if self.conversations else []
+        )
+
+    def _conversations(self, shorten: bool) -> dict[int, EncodedTurns]:
+        talks = [i for i, sample in enumerate(self.samples) if sample.turns]
+        rows = dict(
+            zip(talks, encode_conversations([self.samples[i].turns for i in talks], self.vocabulary), strict=True)
+        )
+        longest = self.vocabulary.max_length
+        long = {i: row for i, row in rows.items() if len(row.ids) > longest}
+        if long:
+            key, most = self.samples[min(long)].key, max(len(row.ids) for row in long.values())
+            raise InputError(
+                f"the last question and reply of {len(long)} conversations have more tokens than "
+                f"data.max_length={longest}, the first is {key!r}: set it to {most} or more, or remove them"
+            )
+        self.shortened = [i for i, row in rows.items() if row.dropped]
+        if self.shortened and not shorten:
+            raise InputError(
+                f"{self.describe_shortened()}: raise data.max_length, or set data.on_long_conversation to drop_turns"
+            )
+        return rows
+
+    def describe_shortened(self) -> str:
+        """Return a sentence about the conversations that lost turns; empty if there are none."""
+        if not self.shortened:
+            return ""
+        turns = sum(self.conversations[i].dropped for i in self.shortened)
+        return (
+            f"{len(self.shortened)} of {len(self.samples)} conversations have more tokens than "
+            f"data.max_length={self.vocabulary.max_length}, which takes {turns} turns from their beginnings; "
+            f"the first is {self.samples[self.shortened[0]].key!r}"
+        )
+
+    @property
+    def images(self) -> list[Image]:
+        """The image or clip of every sample, or, if there are conversations, all images of all samples."""
+        if not self.conversations:
+            return [sample.image for sample in self.samples]
+        return [image for i in range(len(self.samples)) for image in self._images_of(i)]
+
+    def image_indices(self, indices: Sequence[int]) -> list[int]:
+        """Return the places in ``images`` of the images of the samples at ``indices``, in this order."""
+        if not self.conversations:
+            return list(indices)
+        return [place for i in indices for place in range(self._ends[i] - len(self._images_of(i)), self._ends[i])]
+
+    def _images_of(self, index: int) -> Sequence[Image]:
+        """Return the images of a sample next to conversations, from which dropped turns are removed."""
+        sample, turns = self.samples[index], self.conversations.get(index)
+        if turns is not None and isinstance(sample.image, tuple):
+            return sample.image[turns.images_dropped :]
+        if isinstance(sample.image, tuple):
+            raise InputError(f"sample {sample.key!r} is a clip: clips and conversations cannot be in one split")
+        return (sample.image,)
 
     def batch(self, indices: Sequence[int], image: Tensor) -> Batch:
-        """Collate the samples at ``indices`` with their images (B, 3, H, W); B may be 0."""
+        """Collate samples; their number B may be 0.
+
+        Args:
+            indices: The samples.
+            image: Their images (B, 3, H, W), or, if there are conversations, those at ``image_indices``.
+        """
         samples = [self.samples[i] for i in indices]
         rows = [self.prompt_ids[i] + self.target_ids[i] for i in indices]
         prompts = torch.tensor([len(self.prompt_ids[i]) for i in indices], dtype=torch.long)
@@ -44,10 +117,15 @@ class Texts:
         place = torch.arange(width)
         valid = place < lengths[:, None]
         block = ((place - prompts[:, None] + 1) * valid).clamp(min=0)
+        target = block > 0
         answers = torch.zeros(len(rows), len(self.vocabulary.answers))
         for row, i in enumerate(indices):
             for column, weight in self.answers[i]:
                 answers[row, column] = weight
+            if (turns := self.conversations.get(i)) is not None:
+                block[row, : len(turns.ids)] = torch.tensor(turns.block_ids)
+                target[row, : len(turns.ids)] = torch.tensor(turns.learned)
+        image, places, image_blocks = self._at_marks(indices, image, block)
         return Batch(
             keys=tuple(sample.key for sample in samples),
             image=image,
@@ -59,21 +137,51 @@ class Texts:
             references=tuple(tuple(sample.references or ()) for sample in samples),
             groups=tuple(sample.group for sample in samples),
             image_names=tuple(self.image_names[i] for i in indices),
+            target_mask=target,
+            image_places=places,
+            image_block_ids=image_blocks,
         )
+
+    def _at_marks(self, indices: Sequence[int], image: Tensor, blocks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return images (B, K, …), their places and their blocks (B, K); K is 0 and ``image`` unchanged without marks.
+
+        Otherwise K is at least 1, so that a batch without any image runs the same layers as all others.
+        """
+        if not self.conversations:
+            none = torch.zeros(len(indices), 0, dtype=torch.long)
+            return image, none, none
+        counts = [len(self._images_of(i)) for i in indices]
+        most = max(1, *counts) if counts else 1
+        pixels = image.new_zeros(len(indices), most, *image.shape[1:])
+        places, image_blocks = torch.full((2, len(indices), most), -1).unbind()
+        for row, (i, end) in enumerate(zip(indices, accumulate(counts), strict=True)):
+            count, turns = counts[row], self.conversations.get(i)
+            pixels[row, :count] = image[end - count : end]
+            places[row, :count] = torch.tensor([0] if turns is None else turns.marks, dtype=torch.long)
+            image_blocks[row, :count] = blocks[row, places[row, :count]]
+        return pixels, places, image_blocks.clamp(min=0)
 
 
 def cut_targets(batch: Batch, longest: int, pad: int) -> Batch:
-    """Truncate targets to their first ``longest`` tokens, without adding an end token."""
+    """Truncate targets to their first ``longest`` tokens, without adding an end token.
+
+    Raises:
+        InputError: The samples are conversations.
+    """
+    if batch.image_places.shape[1]:
+        raise InputError("data.target_lengths is not for conversations: set it to []")
     valid = batch.mask & (batch.block_ids <= longest)
     width = int(valid.sum(1).max())
-    ids, block = batch.ids.masked_fill(~valid, pad), batch.block_ids * valid
-    return batch._replace(ids=ids[:, :width], mask=valid[:, :width], block_ids=block[:, :width])
+    ids, block, target = batch.ids.masked_fill(~valid, pad), batch.block_ids * valid, batch.target_mask & valid
+    return batch._replace(
+        ids=ids[:, :width], mask=valid[:, :width], block_ids=block[:, :width], target_mask=target[:, :width]
+    )
 
 
 def image_names(samples: Sequence[Sample]) -> list[str]:
-    """Return the name of each sample's image: the key of the first sample with that image."""
+    """Return the name of each sample's image: the key of the first sample with that image, or its own without one."""
     first: dict[Hashable, str] = {}
-    return [first.setdefault(image_key(sample.image), sample.key) for sample in samples]
+    return [first.setdefault(image_key(sample.image) or sample.key, sample.key) for sample in samples]
 
 
 def known_answers(sample: Sample, vocabulary: Vocabulary) -> list[tuple[int, float]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable, Sequence
+from typing import Any
 
 import torch
 
 from velm_lightning.io.digests import contents_of
 from velm_lightning.io.seeding import stable_generator
-from velm_lightning.types import InputError, Sample
+from velm_lightning.types import Image, InputError, Sample
 
 _log = logging.getLogger(__name__)
 
@@ -17,20 +18,31 @@ _log = logging.getLogger(__name__)
 def with_other_images(samples: Sequence[Sample], seed: int) -> list[Sample]:
     """Return the samples with their images permuted: incongruent decoding (Elliott 2018).
 
-    The permutation is a function of the seed and the split; see ``permuted``. If more than half of the samples have
+    The images of conversations are permuted one by one, so that each keeps their number. The permutation is a function of the seed and the split; see ``permuted``. If more than half of the samples have
     the same image, some keep it, and a message states how many.
 
     Raises:
         InputError: The split has fewer than two different images.
     """
-    contents = contents_of([sample.image for sample in samples])
+    images = [image for sample in samples for image in _images_of(sample)]
+    contents = contents_of(images)
     if len(set(contents)) < 2:
         raise InputError("data.incongruent=true needs at least two different images in a split, got one")
     places = permuted(contents, seed, "incongruent")
     if same := unchanged(contents, places):
-        total = len(samples)
+        total = len(images)
         _log.warning("data.incongruent: %d of %d samples keep their image, because most have the same one", same, total)
-    return [sample._replace(image=samples[place].image) for sample, place in zip(samples, places, strict=True)]
+    others = iter([images[place] for place in places])
+    return [_with_images(sample, [next(others) for _ in _images_of(sample)]) for sample in samples]
+
+
+def _images_of(sample: Sample) -> Sequence[Image]:
+    """Return the images of a sample that are permuted: one image or clip, or those of a conversation."""
+    return sample.image if sample.turns and isinstance(sample.image, tuple) else (sample.image,)
+
+
+def _with_images(sample: Sample, images: Sequence[Any]) -> Sample:
+    return sample._replace(image=tuple(images) if sample.turns else images[0])
 
 
 def permuted(contents: Sequence[Hashable], *seed: object) -> list[int]:

@@ -53,6 +53,7 @@ class DataSettings(TypedDict, total=False):
     vocabulary_from: Path | None
     target_lengths: Sequence[int]
     on_bad_image: Literal["error", "skip"]
+    on_long_conversation: Literal["error", "drop_turns"]
     max_pixels: int
     incongruent: bool
     seed: int
@@ -75,13 +76,15 @@ class MultimodalData(RecordsArguments, LightningDataModule):
         num_answers: Size of the answer vocabulary: the most frequent training answers.
         balance: Exponent of the sampling frequencies: 0 draws every sample once per epoch, 1 draws every answer
             equally often; a sample counts for each of its answers by that answer's share. See ``data.balance``.
-        max_length: Maximum number of tokens of a prompt and of a target.
+        max_length: Maximum number of tokens of a prompt and of a target, or of a whole conversation.
         vocabulary_from: Checkpoint whose tokeniser and answers are used. None means those of the training split.
             ``velm validate``, ``test`` and ``predict`` set it to the checkpoint that they evaluate.
         target_lengths: Maximum number of target tokens in each of the first epochs (sequence length warmup, Li et al.
             2022).
         on_bad_image: What happens if an image cannot be read: ``error`` raises and names the file and the sample;
             ``skip`` omits the sample and prints its key.
+        on_long_conversation: What happens if a conversation has more than ``max_length`` tokens: ``drop_turns`` removes
+            whole turns from its beginning and prints how many; ``error`` raises.
         max_pixels: Limit on the pixels that an image header claims, checked before decoding.
         incongruent: Whether evaluation gives every sample the image of another sample (Elliott 2018): a model that
             ignores the image scores the same. The split is then named "test-incongruent".
@@ -113,6 +116,7 @@ class MultimodalData(RecordsArguments, LightningDataModule):
         vocabulary_from: Path | None = None,
         target_lengths: Sequence[int] = (),
         on_bad_image: Literal["error", "skip"] = "error",
+        on_long_conversation: Literal["error", "drop_turns"] = "drop_turns",
         max_pixels: int = MAX_PIXELS,
         incongruent: bool = False,
         seed: int = 0,
@@ -140,6 +144,7 @@ class MultimodalData(RecordsArguments, LightningDataModule):
                 "`velm data check` lists"
             )
         self.on_bad_image, self.max_pixels = on_bad_image, max_pixels
+        self.on_long_conversation = on_long_conversation
         self.dataset, self.tokenizing = dataset, tokenizer or TrainedTokenizer()
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.image_cache, self.cache_dir, self.augment = image_cache, cache_dir, list(augment)
@@ -252,7 +257,8 @@ class MultimodalData(RecordsArguments, LightningDataModule):
         if name not in self._fingerprints:
             digest, marks = blake2b(digest_size=8), ImageMarks()
             for sample in self.dataset.split(name):
-                text = (sample.key, sample.text, sample.target, sample.references, sample.group)
+                text: tuple[object, ...] = (sample.key, sample.text, sample.target, sample.references, sample.group)
+                text += sample.turns  # none in other data, whose fingerprint stays
                 digest.update(repr((*text, marks.of(sample.image))).encode())
             self._fingerprints[name] = digest.hexdigest()
         return self._fingerprints[name]
@@ -305,10 +311,12 @@ class MultimodalData(RecordsArguments, LightningDataModule):
             samples = self.samples(name)
             if self.incongruent and name != "train":
                 samples = with_other_images(samples, self.seed)
-            images = [sample.image for sample in samples]
+            texts = Texts(samples, self.vocabulary, self.on_long_conversation == "drop_turns")
+            if texts.shortened and self._rank_and_world()[0] == 0:
+                _log.warning("%s: %s", name, texts.describe_shortened())
             mode = self.image_cache if self.encoder is None else "disabled"
             store = ImageStore(
-                images,
+                texts.images,
                 self.transform,
                 mode=mode,
                 cache_dir=self.cache_dir,
@@ -317,7 +325,7 @@ class MultimodalData(RecordsArguments, LightningDataModule):
             )
             augment, lengths = (self.augment, self.target_lengths) if name == "train" else ([], ())
             skip = self.on_bad_image == "skip"
-            self._splits[name] = Split(Texts(samples, self.vocabulary), store, augment, lengths, self.seed, skip)
+            self._splits[name] = Split(texts, store, augment, lengths, self.seed, skip)
         return self._splits[name]
 
     def with_features(self, name: str) -> Split:
@@ -331,8 +339,7 @@ class MultimodalData(RecordsArguments, LightningDataModule):
             split.features = None
         elif split.features is None or split.features.key != encoder_key(encoder):
             first = self.trainer is None or self.trainer.is_global_zero
-            images = [sample.image for sample in split.texts.samples]
-            split.features = FeatureStore(images, encoder, self.cache_dir, progress=first)
+            split.features = FeatureStore(split.texts.images, encoder, self.cache_dir, progress=first)
         return split
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:

@@ -78,7 +78,7 @@ class Split(TorchDataset[Batch]):
         """Return the batch of the samples at ``places``, augmented for their epoch."""
         epoch, indices = places[0][0], [index for _, index in places]
         if self.features is not None:
-            batch = self.texts.batch(indices, self.features.fetch(indices))
+            batch = self.texts.batch(indices, self.features.fetch(self.texts.image_indices(indices)))
         else:
             batch = self.pictured(indices)
             if self.augment and batch.size:
@@ -93,20 +93,24 @@ class Split(TorchDataset[Batch]):
         Raises:
             InputError: An image cannot be read and ``skip`` is False; the message names the file and the sample.
         """
-        if not self.skip:
-            try:
-                return self.texts.batch(indices, self.images.fetch(indices))
-            except InputError:
-                pass
-        images, positions, errors = self.images.fetch_readable(indices)
-        lost = [self.texts.samples[index].key for place, index in enumerate(indices) if place not in set(positions)]
-        for key, error in zip(lost, errors, strict=True):
+        try:
+            return self.texts.batch(indices, self.images.fetch(self.texts.image_indices(indices)))
+        except InputError:
+            pass
+        kept = [index for index in indices if self._is_readable(index)]
+        return self.texts.batch(kept, self.images.fetch(self.texts.image_indices(kept)))
+
+    def _is_readable(self, index: int) -> bool:
+        """Return whether all images of a sample can be read; report one that cannot."""
+        _, _, errors = self.images.fetch_readable(self.texts.image_indices([index]))
+        key = self.texts.samples[index].key
+        for error in errors[:1]:
             if not self.skip:
                 raise InputError(f"sample {key!r}: {error}")
             if key not in self._reported:
                 self._reported.add(key)
                 _log.warning("skipped: sample %r: %s", key, error)
-        return self.texts.batch([indices[place] for place in positions], images)
+        return not errors
 
     def _augmented(self, batch: Batch, epoch: int) -> Tensor:
         images = []

@@ -20,7 +20,7 @@ from velm_lightning.tasks.base import Task
 from velm_lightning.text.vocabulary import Vocabulary
 from velm_lightning.training.module import TrainingModule
 from velm_lightning.training.optimization import Optimization
-from velm_lightning.types import Batch, ImageTransform, TextInput, Tokens
+from velm_lightning.types import Batch, ImageTransform, InputError, TextInput, Tokens
 
 
 class FusionParts(TypedDict):
@@ -52,6 +52,8 @@ class Fusion(Inference, TrainingModule):
 
     Attributes:
         modalities: the inputs that the model uses; comparisons set fusions against the controls, which use only one.
+        masks_images: whether image tokens are masked by their blocks, so that images may stand in later turns of a
+            conversation; False refuses such data.
 
     Example:
         >>> import velm_lightning as velm
@@ -66,6 +68,7 @@ class Fusion(Inference, TrainingModule):
     """
 
     modalities: ClassVar[tuple[str, ...]] = ("image", "text")
+    masks_images: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -117,13 +120,29 @@ class Fusion(Inference, TrainingModule):
         tokens: Tokens = self.connector(self.image_encoder(image))
         return tokens
 
+    def encode_images(self, batch: Batch) -> Tokens:
+        """Encode the images of a batch as tokens (B, M, D), at marks with the blocks and places of these.
+
+        Raises:
+            InputError: there are images in later turns, and the fusion does not mask images.
+        """
+        if not batch.image_places.shape[1]:  # one image or clip per sample, which precedes the text
+            return self.encode_image(batch.image)
+        if not self.masks_images and bool((batch.image_block_ids > 0).any()):
+            raise InputError(
+                f"{type(self).__name__} would show words the images of later turns: choose EarlyFusion, "
+                "InterleavedFusion, InteractiveFusion or MergedFusion, or put all images before the first reply"
+            )
+        tokens = self.encode_image(batch.image.flatten(0, 1))  # (B K, M, D)
+        return tokens.at_marks(batch.image_places, batch.image_block_ids)
+
     def embed_text(self, words: TextInput, cache: Cache | None = None) -> Tokens:
         """Embed word pieces (B, N) as tokens (B, N, D)."""
         return self.text_encoder.embed(words, cache)
 
     def forward(self, batch: Batch) -> Tokens:
         """Return the fused states (B, N, D) at the positions of ``batch.ids``."""
-        return self.fuse(self.encode_image(batch.image), self.embed_text(batch.words))
+        return self.fuse(self.encode_images(batch), self.embed_text(batch.words))
 
     def encode_text(self, text: Tokens) -> Tokens:
         """Apply the layers that do not depend on the image to embedded text (B, N, D); by default none."""

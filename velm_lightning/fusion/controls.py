@@ -12,7 +12,7 @@ from velm_lightning.fusion.base import FusionParts
 from velm_lightning.fusion.early import EarlyFusion
 from velm_lightning.fusion.text_first import TextFirstFusion
 from velm_lightning.nn.kv_cache import Cache
-from velm_lightning.types import Tokens
+from velm_lightning.types import Batch, InputError, Tokens
 
 
 class TextOnly(TextFirstFusion):
@@ -31,6 +31,7 @@ class TextOnly(TextFirstFusion):
     """
 
     modalities = ("text",)
+    masks_images = True  # it has none
 
     def __init__(self, **parts: Unpack[FusionParts]) -> None:
         super().__init__(**parts)
@@ -66,10 +67,22 @@ class ImageOnly(EarlyFusion):
     """
 
     modalities = ("image",)
+    masks_images = False
 
     def __init__(self, **parts: Unpack[FusionParts]) -> None:
         super().__init__(**parts)
         self.hidden = nn.Parameter(torch.randn(self.text_encoder.dim) * 0.02)
+
+    @override
+    def encode_images(self, batch: Batch) -> Tokens:
+        """Encode the images of a batch; otherwise as ``Fusion.encode_images``.
+
+        Raises:
+            InputError: the samples are conversations, whose later questions would stay visible.
+        """
+        if batch.image_places.shape[1]:
+            raise InputError("ImageOnly hides only the first turn of a conversation: choose TextOnly as the control")
+        return super().encode_images(batch)
 
     @override
     def fuse(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:

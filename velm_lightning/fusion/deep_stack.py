@@ -43,6 +43,8 @@ class DeepStackFusion(EarlyFusion):
         (2,)
     """
 
+    masks_images = False
+
     def __init__(self, levels: int = 1, **parts: Unpack[FusionParts]) -> None:
         super().__init__(**parts)
         depth = len(self.text_encoder.open_layers())
@@ -61,19 +63,21 @@ class DeepStackFusion(EarlyFusion):
         self.connector = _Connectors(connectors, encoder.grid[0] * encoder.grid[1])
 
     @override
-    def _encode(self, tokens: Tokens, count: int | None, cache: Cache | None) -> Tokens:
+    def _encode(
+        self, tokens: Tokens, cache: Cache | None, count: int | None = None, order: Tensor | None = None
+    ) -> Tokens:
         if count is None:
             return self.text_encoder.trunk(tokens, cache)
         cells = count // (self.levels + 1)
         earlier = tokens.embeddings[:, : count - cells].unflatten(1, (self.levels, cells))
-        rest = Tokens(*(field[:, count - cells :] for field in tokens))
+        rest = Tokens(*(field[:, count - cells :] for field in tokens[:3]))
         return self.text_encoder.trunk(rest, cache, _AddedLevels(earlier))
 
     @override
     def image_attention(self, maps: AttentionMaps, image: Tokens, text: Tokens) -> Tensor | None:
         """Select the last self-attention of the trunk, (B, N, M); the tokens of a place share its weight equally."""
         levels = self.levels + 1
-        last = Tokens(*(field[:, : field.shape[1] // levels] for field in image))
+        last = Tokens(*(field[:, : field.shape[1] // levels] for field in image[:3]))
         weights = joint_attention(maps, last, text)
         return None if weights is None else weights.repeat(1, 1, levels) / levels
 
@@ -113,6 +117,6 @@ class _Connectors(nn.Module):
     def forward(self, image: Tokens) -> Tokens:
         """Map tokens (B, T * (L + 1) * M, image_dim), depth by depth within a frame, to (B, (L + 1) * M', dim)."""
         parts = [*self.earlier, self.last]
-        fields = (field.unflatten(1, (-1, len(parts), self.cells)).transpose(1, 2).flatten(2, 3) for field in image)
+        fields = (field.unflatten(1, (-1, len(parts), self.cells)).transpose(1, 2).flatten(2, 3) for field in image[:3])
         depths = (Tokens(*each) for each in zip(*(field.unbind(1) for field in fields), strict=True))
         return Tokens.cat([cast(Connector, part)(tokens) for part, tokens in zip(parts, depths, strict=True)])

@@ -27,6 +27,8 @@ class EarlyFusion(Fusion):
     itself. Words keep the positions that they have after the image. The masked form computes every layer on all
     tokens, i.e. it has the FLOPs of ``join=0``.
 
+    In conversations every image stands at its mark between the words.
+
     Args:
         join: the first layer of the trunk, from 0, in which image and words attend to each other.
         leave: the first layer after ``join`` in which they no longer do; None means that they do until the last.
@@ -43,6 +45,8 @@ class EarlyFusion(Fusion):
         >>> model.modalities
         ('image', 'text')
     """
+
+    masks_images = True
 
     def __init__(self, join: int = 0, leave: int | None = None, **parts: Unpack[FusionParts]) -> None:
         super().__init__(**parts)
@@ -62,27 +66,40 @@ class EarlyFusion(Fusion):
     @override
     def fuse(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
         if image is None:
-            return self._encode(text, None, cache)
-        count = image.embeddings.shape[1]
-        states = self._encode(Tokens.cat([self._scaled(image), text]), count, cache)
-        return text.with_embeddings(states.embeddings[:, states.embeddings.shape[1] - text.embeddings.shape[1] :])
+            return self._encode(text, cache)
+        count, tokens = image.embeddings.shape[1], Tokens.cat([self._scaled(image), text])
+        if image.places is None or not self.masks_images:
+            return text.with_embeddings(self._encode(tokens, cache, count).embeddings[:, count:])
+        order = _reading_order(image.places, text)
+        states = self._encode(_gather(tokens, order), cache, count, order)
+        return text.with_embeddings(_gather(states, order.argsort(1)).embeddings[:, count:])
 
     def fuse_pairs(self, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
         """Fuse given pairs; a causal trunk encodes each image once and reuses it for all texts paired with it."""
-        if not self.text_encoder.causal:
+        if not self.text_encoder.causal or image.places is not None:
             return super().fuse_pairs(image, text, images, texts)
         distinct, rows = torch.unique(images, return_inverse=True)
         cache = Cache(max_new_tokens=1)
-        self._encode(self._scaled(image.rows(distinct)), image.embeddings.shape[1], cache)
+        self._encode(self._scaled(image.rows(distinct)), cache, image.embeddings.shape[1])
         cache.take(rows)
-        return self.pool(self._encode(text.rows(texts), None, cache))
+        return self.pool(self._encode(text.rows(texts), cache))
 
-    def _encode(self, tokens: Tokens, count: int | None, cache: Cache | None) -> Tokens:
-        """Apply the trunk to tokens, the first ``count`` of them of the image; None means that the image is cached."""
+    def _encode(
+        self, tokens: Tokens, cache: Cache | None, count: int | None = None, order: Tensor | None = None
+    ) -> Tokens:
+        """Apply the trunk to tokens.
+
+        Args:
+            tokens: image and words (B, N, D), or only words.
+            cache: the cache of incremental decoding.
+            count: number of image tokens; None means that they are cached.
+            order: (B, N) places of the tokens before they were reordered, the image first; None means the same.
+        """
         if self.joint_layers is None:
             return self.text_encoder.trunk(tokens, cache)
-        (counts,) = cached(cache, self, lambda: (torch.full_like(tokens.block_ids[:, 0], count or 0),))
-        return self.text_encoder.trunk(tokens, cache, _JointLayers(self.joint_layers, counts, count is not None))
+        place = torch.arange(tokens.mask.shape[1], device=tokens.mask.device) if order is None else order
+        (image,) = cached(cache, self, lambda: (tokens.mask & (place < (count or 0)),))
+        return self.text_encoder.trunk(tokens, cache, _JointLayers(self.joint_layers, image, count is not None))
 
     def _scaled(self, image: Tokens) -> Tokens:
         return image.with_embeddings(image.embeddings * self.text_encoder.scale)
@@ -92,6 +109,9 @@ class EarlyFusion(Fusion):
         if self._last_joint:
             inside = set(self._last_joint[0].modules())
             maps = [(owner, weights) for owner, weights in maps if owner in inside]
+        if image.places is not None:
+            back = _reading_order(image.places, text).argsort(1)  # from the reading order
+            maps = [(owner, _reordered(weights, back)) for owner, weights in maps]
         return joint_attention(maps, image, text)
 
 
@@ -100,12 +120,12 @@ class _JointLayers(LayerControl):
 
     Args:
         layers: layers without this mask.
-        counts: (B,) number of image tokens, which occupy the first places.
+        image: (B, M) bool, the valid image tokens of the pass that contains them.
         with_image: whether this pass contains them; otherwise they are cached.
     """
 
-    def __init__(self, layers: range, counts: Tensor, with_image: bool) -> None:
-        self.layers, self.counts, self.with_image = layers, counts, with_image
+    def __init__(self, layers: range, image: Tensor, with_image: bool) -> None:
+        self.layers, self.image, self.with_image = layers, image, with_image
         self.mask: Tensor | None = None
 
     @override
@@ -113,13 +133,31 @@ class _JointLayers(LayerControl):
         if index in self.layers:
             return None
         if self.mask is None:
-            # A generated word may be cached in the place of an invalid image token; its block is not 0.
-            place = torch.arange(keys.mask.shape[1], device=keys.mask.device)
-            image = (place < self.counts[:, None]) & (keys.block_ids == 0)  # (B, M)
+            image = nn.functional.pad(self.image, (0, keys.mask.shape[1] - self.image.shape[1]))  # (B, M)
             own = image if self.with_image else torch.zeros_like(queries.mask)  # (B, N)
             # Padding may attend to anything, so that none of its rows is empty.
             self.mask = (own[:, :, None] == image[:, None, :]) | ~queries.mask[:, :, None]
         return self.mask
+
+
+def _reading_order(places: Tensor, text: Tokens) -> Tensor:
+    """Return the order (B, M + N) of M image tokens and N words in which each image stands at its mark."""
+    words = torch.arange(text.mask.shape[1], device=places.device).expand_as(text.mask)
+    return torch.cat([2 * places, 2 * words + 1], 1).argsort(dim=1, stable=True)
+
+
+def _gather(tokens: Tokens, order: Tensor) -> Tokens:
+    """Return the tokens of each sample in another order (B, N)."""
+    embeddings = tokens.embeddings.gather(1, order[..., None].expand_as(tokens.embeddings))
+    return Tokens(embeddings, tokens.mask.gather(1, order), tokens.block_ids.gather(1, order))
+
+
+def _reordered(weights: Tensor, order: Tensor) -> Tensor:
+    """Return attention weights (B, heads, N, N) with tokens in another order (B, N); others are not of all tokens."""
+    if weights.shape[-2:] != (order.shape[1],) * 2:
+        return weights
+    rows = order[:, None, :, None].expand_as(weights)
+    return weights.gather(2, rows).gather(3, rows.transpose(2, 3))
 
 
 def joint_attention(maps: AttentionMaps, image: Tokens, text: Tokens) -> Tensor | None:

@@ -37,6 +37,8 @@ class InteractiveFusion(TextFirstFusion):
         1
     """
 
+    masks_images = True
+
     def __init__(
         self,
         depth: int = 2,
@@ -63,7 +65,7 @@ class InteractiveFusion(TextFirstFusion):
         An image token never attends to a target word: its states after the prompt hold for every step of decoding.
         """
         text_mask = attention_mask(text, text if cache is None else cache.places(self, text))
-        visible = Tokens(text.embeddings, *cached(cache, self, lambda: cast(Tokens, image)[1:]))
+        visible = Tokens(text.embeddings, *cached(cache, self, lambda: cast(Tokens, image)[1:3]))
         cross_mask = attention_mask(text, visible)
         x, y = text.embeddings, None  # (B, N, D), (B, M, D)
         if image is not None:

@@ -45,6 +45,8 @@ class InterleavedFusion(Fusion):
         [0, 1]
     """
 
+    masks_images = True
+
     def __init__(
         self,
         first: int = 0,
@@ -71,7 +73,7 @@ class InterleavedFusion(Fusion):
 
     @override
     def fuse(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
-        visible = Tokens(text.embeddings, *cached(cache, self, lambda: cast(Tokens, image)[1:]))
+        visible = Tokens(text.embeddings, *cached(cache, self, lambda: cast(Tokens, image)[1:3]))
         context = None if image is None else image.embeddings
         control = _CrossAttention(self, context, attention_mask(text, visible), cache)
         return self.text_encoder.trunk(text, cache, control)

@@ -37,6 +37,8 @@ class MergedFusion(TextFirstFusion):
         2
     """
 
+    masks_images = True
+
     def __init__(self, depth: int = 2, heads: int = 4, dropout: float = 0.1, **parts: Unpack[FusionParts]) -> None:
         super().__init__(**parts)
         dim = self.text_encoder.dim

@@ -39,6 +39,8 @@ class MixtureOfTransformers(EarlyFusion):
         2
     """
 
+    masks_images = False
+
     def __init__(self, **parts: Unpack[FusionParts]) -> None:
         super().__init__(**parts)
         if not isinstance(self.text_encoder, TransformerTextEncoder):
@@ -52,7 +54,9 @@ class MixtureOfTransformers(EarlyFusion):
         self.last_norm, self.last_key_value = nn.LayerNorm(dim), nn.Linear(dim, 2 * dim)
 
     @override
-    def _encode(self, tokens: Tokens, count: int | None, cache: Cache | None) -> Tokens:
+    def _encode(
+        self, tokens: Tokens, cache: Cache | None, count: int | None = None, order: Tensor | None = None
+    ) -> Tokens:
         return self.text_encoder.trunk(tokens, cache, _SeparateWeights(self, count or 0))
 
     @override

@@ -38,7 +38,11 @@ class _WithImageTokens:
         self.model, self.image = model, image
 
     def __call__(self, batch: Batch) -> Tokens:
-        return self.model.fuse(self.encode_image(batch.image), self.model.embed_text(batch.words))
+        return self.model.fuse(self.encode_images(batch), self.model.embed_text(batch.words))
+
+    def encode_images(self, batch: Batch) -> Tokens:
+        """Return the given tokens with the blocks and places of the batch."""
+        return type(self.model).encode_images(self, batch)  # type: ignore[arg-type]
 
     def encode_image(self, image: Tensor) -> Tokens:
         """Return the given tokens after the connector; ``image`` is ignored."""
@@ -50,16 +54,21 @@ class _WithImageTokens:
 
 
 def explain(model: Fusion, batch: Batch, answers: Sequence[str]) -> Maps:
-    """Return the maps of ``model`` for ``answers``, one answer per sample; clips are averaged over their frames."""
+    """Return the maps of ``model`` for ``answers``, one answer per sample.
+
+    Clips are averaged over their frames; of the images of a conversation the maps are of the first.
+    """
     training = model.training
     model.eval()
     with torch.no_grad():
-        image, text = model.encode_image(batch.image), model.embed_text(batch.words)
+        image, text = model.encode_images(batch), model.embed_text(batch.words)
         with record_attention() as maps:
             model.fuse(image, text)
         image_attention = model.image_attention(maps, image, text)
         attention = None if image_attention is None else model.pool(text.with_embeddings(image_attention))  # (B, M)
-        cells = model.image_encoder(batch.image) if image.embeddings.shape[1] else image
+        marked = bool(batch.image_places.shape[1])
+        pixels = batch.image.flatten(0, 1) if marked else batch.image
+        cells = model.image_encoder(pixels) if image.embeddings.shape[1] else image
     evidence = None
     if image.embeddings.shape[1]:
         with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):  # its RNNs have no backward in eval mode
@@ -67,15 +76,16 @@ def explain(model: Fusion, batch: Batch, answers: Sequence[str]) -> Maps:
             evidence_sum = model.task.evidence(_WithImageTokens(model, cells.with_embeddings(leaf)), batch, answers)
             (gradient,) = torch.autograd.grad(evidence_sum, leaf, allow_unused=True)
         evidence = None if gradient is None else (leaf.detach() * gradient).sum(-1).relu()
-    if attention is not None and attention.shape[1] != cells.embeddings.shape[1]:
+    if attention is not None and attention.numel() != cells.mask.numel():
         attention = None  # the tokens attended to are not positions of the image
     model.train(training)
-    return Maps(*(None if scores is None else _on_grid(scores, model.grid) for scores in (attention, evidence)))
+    maps_of = (None if scores is None else _on_grid(scores, batch.size, model.grid) for scores in (attention, evidence))
+    return Maps(*(frames if frames is None else frames[:, 0] if marked else frames.mean(1) for frames in maps_of))
 
 
-def _on_grid(values: Tensor, grid: tuple[int, int]) -> Tensor:
-    frames = values.view(len(values), -1, *grid)
-    return frames.mean(1)
+def _on_grid(values: Tensor, rows: int, grid: tuple[int, int]) -> Tensor:
+    """Return the values of every frame or image on its grid (B, T, h, w)."""
+    return values.reshape(rows, -1, *grid)
 
 
 def heat_picture(image: Tensor, heat: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:

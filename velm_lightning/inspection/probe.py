@@ -22,7 +22,7 @@ from velm_lightning.fusion import Fusion
 from velm_lightning.io.digests import contents_of
 from velm_lightning.io.seeding import stable_generator
 from velm_lightning.tasks.rows import gather_rows
-from velm_lightning.types import Batch, Prediction
+from velm_lightning.types import Batch, InputError, Prediction
 
 Modality = Literal["image", "text"]
 MODALITIES: tuple[Modality, ...] = ("image", "text")
@@ -82,12 +82,17 @@ class Prober:
 
     Attributes:
         has: whether a modality varies over the samples, by modality.
+
+    Raises:
+        InputError: the samples are conversations.
     """
 
     def __init__(self, model: Fusion, split: Split, indices: Sequence[int], batch_size: int, seed: int) -> None:
         self.model, self.split, self.indices = model, split, list(indices)
         self.batch_size, self.seed = batch_size, seed
         texts = split.texts
+        if texts.conversations:
+            raise InputError("the samples are conversations, whose images and texts are one sequence: probe other data")
         self.contents: dict[str, list[Hashable]] = {
             "image": contents_of([texts.samples[i].image for i in self.indices]),
             "text": [tuple(texts.prompt_ids[i]) for i in self.indices],

@@ -126,7 +126,9 @@ def tokenizer(name: str) -> dict[str, Any]:
     if backend.decoder is not None:  # a causal model begins its answer with a space
         steps: list[Any] = [backend.decoder, decoders.Fuse(), decoders.Strip(" ", 1, 0)]
         backend.decoder = decoders.Sequence(steps)
-    return {"tokenizer": backend.to_str(), "specials": specials, "add_eos": add_eos}
+    template = tokens.chat_template
+    template = template.get("default") if isinstance(template, dict) else template  # one per purpose
+    return {"tokenizer": backend.to_str(), "specials": specials, "add_eos": add_eos, "chat_template": template}
 
 
 def image_transform(name: str) -> ImageTransform:

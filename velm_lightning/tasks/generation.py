@@ -18,7 +18,7 @@ from velm_lightning.tasks.heads import pretrained_head, tied_head
 from velm_lightning.tasks.protocol import FusionProtocol
 from velm_lightning.tasks.rows import mean, prediction_of
 from velm_lightning.tasks.sentences import Captions, SentenceScorer
-from velm_lightning.tasks.stepping import prompts, steps_of
+from velm_lightning.tasks.stepping import last_block, prompts, steps_of
 from velm_lightning.text.vocabulary import Vocabulary
 from velm_lightning.types import Batch, InputError, Prediction, TextInput, Tokens
 
@@ -91,7 +91,7 @@ class Generation(HeadTask):
         """Return the loss (W,) of each target token, given logits (W, V)."""
         smoothing = self.label_smoothing if self.training else 0.0
         # Their number is known here: counting them again would let the host wait for a GPU.
-        wanted = (batch.block_ids[:, 1:] > 0).flatten()
+        wanted = batch.target_mask[:, 1:].flatten()
         targets = batch.ids[:, 1:].flatten()[wanted.int().argsort(descending=True, stable=True)[: len(logits)]]
         return F.cross_entropy(logits, targets, reduction="none", label_smoothing=smoothing)
 
@@ -103,7 +103,7 @@ class Generation(HeadTask):
     @override
     def num_items(self, batch: Batch) -> int | Tensor:
         """Return the number of target tokens."""
-        return (batch.block_ids[:, 1:] > 0).sum()
+        return batch.target_mask[:, 1:].sum()
 
     @override
     def predict(self, model: FusionProtocol, batch: Batch) -> list[Prediction]:
@@ -116,7 +116,7 @@ class Generation(HeadTask):
         return rows
 
     def _row_losses(self, model: FusionProtocol, batch: Batch) -> list[float]:
-        if not bool((batch.block_ids > 0).any()):
+        if not bool(batch.target_mask.any()):
             return [math.nan] * batch.size
         losses = self.losses(self.head_logits(self.vectors(model, model(batch), batch)), batch)
         owner = _places(batch)[0]
@@ -174,18 +174,20 @@ class Generation(HeadTask):
     def with_targets(self, batch: Batch, answers: Sequence[str]) -> Batch:
         """See ``Task.with_targets``."""
         targets = [[*ids, self.vocabulary.end] for ids in self.vocabulary.encode(answers)]
-        ids, valid, block = self.followed_by(prompts(batch), targets)
-        return batch._replace(ids=ids, mask=valid, block_ids=block)
+        prompt = prompts(batch)
+        ids, valid, block = self.followed_by(prompt, targets)
+        target = valid & (block > last_block(prompt))
+        return batch._replace(ids=ids, mask=valid, block_ids=block, target_mask=target)
 
     def followed_by(self, words: TextInput, targets: Sequence[Sequence[int]]) -> TextInput:
         """Return prompts (R, N), each directly followed by its target, as in training."""
-        starts = words.mask.sum(1).tolist()
+        starts, blocks = words.mask.sum(1).tolist(), last_block(words)[:, 0].tolist()
         extra = max(start + len(ids) for start, ids in zip(starts, targets, strict=True)) - words.ids.shape[1]
         ids, valid, block = (F.pad(field, (0, max(0, extra))) for field in words)
         for row, (start, target) in enumerate(zip(starts, targets, strict=True)):
             span = slice(start, start + len(target))
             ids[row, span], valid[row, span] = torch.tensor(target, device=ids.device), True
-            block[row, span] = torch.arange(1, len(target) + 1, device=ids.device)
+            block[row, span] = torch.arange(1, len(target) + 1, device=ids.device) + blocks[row]
         return TextInput(ids, valid, block)
 
     @override
@@ -195,7 +197,7 @@ class Generation(HeadTask):
 
 def _places(batch: Batch) -> tuple[Tensor, ...]:
     """Return the row (W,) and the position (W,) before each target token; the host waits for the GPU once."""
-    places = (batch.block_ids[:, 1:] > 0).nonzero(as_tuple=True)
+    places = batch.target_mask[:, 1:].nonzero(as_tuple=True)
     if not len(places[0]):
         raise InputError("generation needs sentences to produce, and the samples have none: check `target`")
     return places

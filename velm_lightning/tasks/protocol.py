@@ -34,6 +34,10 @@ class FusionProtocol(Protocol):
         """Return the image tokens (B, M, D) of images, in the width of the text."""
         ...
 
+    def encode_images(self, batch: Batch) -> Tokens:
+        """Return the image tokens (B, M, D) of a batch, with the blocks and places of their marks if it has any."""
+        ...
+
     def embed_text(self, words: TextInput, cache: Cache | None = None) -> Tokens:
         """Return the embeddings (B, N, D) of text tokens."""
         ...

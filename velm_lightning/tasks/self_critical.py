@@ -17,7 +17,7 @@ from velm_lightning.metrics.references import References
 from velm_lightning.tasks.generation import Generation
 from velm_lightning.tasks.protocol import FusionProtocol
 from velm_lightning.tasks.sentences import SentenceScorer
-from velm_lightning.tasks.stepping import prompts
+from velm_lightning.tasks.stepping import last_block, prompts
 from velm_lightning.types import Batch, InputError, Sample
 
 _END = " </s>"
@@ -112,11 +112,11 @@ class SelfCritical(Generation):
     def log_probabilities(self, model: FusionProtocol, batch: Batch, drawn: Sequence[Sequence[Hypothesis]]) -> Tensor:
         """Return the log-probabilities (B, K) of K sentences per sample, their ends included, with a gradient."""
         prompt = prompts(batch)
-        image, owner = model.encode_image(batch.image), torch.arange(batch.size, device=batch.ids.device)
+        image, owner = model.encode_images(batch), torch.arange(batch.size, device=batch.ids.device)
         owner = owner.repeat_interleave(len(drawn[0]))
         words = self.followed_by(prompt.rows(owner), [self._with_end(row) for sample in drawn for row in sample])
         states = model.fuse(image.rows(owner), model.embed_text(words)).embeddings[:, :-1]
-        targets = words.block_ids[:, 1:] > 0
+        targets = words.block_ids[:, 1:] > last_block(prompt)[owner]
         logits = self.logits(states[targets])  # (W, V)
         logits = logits.index_fill(1, torch.tensor(sorted(self.banned_ids), device=logits.device), float("-inf"))
         log_likely = logits.log_softmax(1).gather(1, words.ids[:, 1:][targets][:, None])[:, 0]

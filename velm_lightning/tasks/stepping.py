@@ -19,10 +19,17 @@ _log = logging.getLogger(__name__)
 
 
 def prompts(batch: Batch) -> TextInput:
-    """Return the prompts of a batch without its targets, trimmed to the longest prompt."""
-    prompt = batch.mask & (batch.block_ids == 0)  # (B, N)
-    width = int(prompt.sum(1).max())
-    return TextInput(batch.ids[:, :width], prompt[:, :width], batch.block_ids[:, :width] * 0)
+    """Return the prompts of a batch, i.e. all tokens before the last target, trimmed to the longest prompt."""
+    place = torch.arange(batch.ids.shape[1], device=batch.ids.device)
+    lengths = ((batch.mask & ~batch.target_mask) * (place + 1)).amax(1)  # up to the last token that is no target
+    prompt = place < lengths[:, None]  # (B, N)
+    width = int(lengths.max())
+    return TextInput(batch.ids[:, :width], prompt[:, :width], (batch.block_ids * prompt)[:, :width])
+
+
+def last_block(words: TextInput) -> Tensor:
+    """Return the block (B, 1) of the last token of each row, whose blocks never decrease."""
+    return words.block_ids.amax(1, keepdim=True)
 
 
 class CachedSteps:
@@ -43,13 +50,14 @@ class CachedSteps:
         max_new_tokens: int,
     ) -> None:
         self.model, self.batch, self.logits = model, batch, logits
-        self.cache, self.written = Cache(max_new_tokens), 0
+        self.cache, self.block = Cache(max_new_tokens), torch.empty(0)  # the block (R, 1) of the last token
 
     def start(self) -> Tensor:
         """Return the logits (B, V) of each sample's first token."""
         words = prompts(self.batch)
+        self.block = last_block(words)
         states = self.model.fuse(
-            self.model.encode_image(self.batch.image), self.model.embed_text(words, self.cache), self.cache
+            self.model.encode_images(self.batch), self.model.embed_text(words, self.cache), self.cache
         )
         last = words.mask.sum(1) - 1
         return self.logits(states.embeddings[torch.arange(len(last), device=last.device), last])
@@ -57,12 +65,13 @@ class CachedSteps:
     def expand(self, count: int) -> None:
         """Repeat every row ``count`` times."""
         self.cache.expand(count)
+        self.block = self.block.repeat_interleave(count, 0)
 
     def step(self, ids: Tensor) -> Tensor:
         """Append the chosen tokens (R,) and return the logits (R, V) of the next."""
-        self.written += 1
+        self.block = self.block + 1
         valid = torch.ones_like(ids, dtype=torch.bool)[:, None]
-        words = TextInput(ids[:, None], valid, torch.full_like(ids, self.written)[:, None])
+        words = TextInput(ids[:, None], valid, self.block)
         states = self.model.fuse(None, self.model.embed_text(words, self.cache), self.cache)
         return self.logits(states.embeddings[:, 0])
 
@@ -73,6 +82,7 @@ class CachedSteps:
     def select(self, rows: Tensor) -> None:
         """Keep only these rows (R')."""
         self.cache.select(rows)
+        self.block = self.block[rows]
 
 
 class UncachedSteps(CachedSteps):
@@ -80,7 +90,7 @@ class UncachedSteps(CachedSteps):
 
     @override
     def start(self) -> Tensor:
-        self.words, self.image = prompts(self.batch), self.model.encode_image(self.batch.image)
+        self.words, self.image = prompts(self.batch), self.model.encode_images(self.batch)
         return self._read()
 
     def _read(self) -> Tensor:
@@ -91,12 +101,12 @@ class UncachedSteps(CachedSteps):
 
     @override
     def step(self, ids: Tensor) -> Tensor:
-        self.written += 1
+        block = last_block(self.words)[:, 0] + 1
         rows = torch.arange(len(ids), device=ids.device)
         lengths = self.words.mask.sum(1)  # target tokens directly follow the prompt, as in training
         self.words = TextInput(*(torch.nn.functional.pad(field, (0, 1)) for field in self.words))
         self.words.ids[rows, lengths], self.words.mask[rows, lengths] = ids, True
-        self.words.block_ids[rows, lengths] = self.written
+        self.words.block_ids[rows, lengths] = block
         return self._read()
 
     @override

@@ -34,6 +34,8 @@ class Vocabulary(Configurable):
         max_length: Maximum number of tokens of a prompt and of a target; longer ones are truncated.
         add_eos: Whether a prompt ends with the end token, as for a model trained on ``[CLS] text [SEP]``. False for
             causal language models, for which that token ends the text.
+        chat_template: The template (Jinja) by which a model writes conversations. None means that the end token ends
+            every turn.
     """
 
     replaceable = False
@@ -47,7 +49,9 @@ class Vocabulary(Configurable):
         specials: Sequence[str] = SPECIALS,
         max_length: int = 64,
         add_eos: bool = True,
+        chat_template: str | None = None,
     ) -> None:
+        self.chat_template = chat_template
         self.tokenizer = parse_tokenizer(tokenizer)
         self.tokenizer.no_padding()  # which the file of a pretrained model may enable
         self.tokenizer.no_truncation()
@@ -81,12 +85,22 @@ class Vocabulary(Configurable):
 
         A ``[SEP]`` in a text is encoded as text, or as the unknown token by tokenisers that cannot split it (unigram).
         """
+        return [ids[: self.max_length] for ids in self.encode_whole(texts)]
+
+    def encode_whole(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the token ids of texts of any length; otherwise as ``encode``."""
         rows = [encoding.ids for encoding in self.tokenizer.encode_batch(list(texts), add_special_tokens=False)]
         reserved = self._special.difference([self.unknown])
-        rows = [
+        return [
             ids if reserved.isdisjoint(ids) else [self.unknown if i in reserved else i for i in ids] for ids in rows
         ]
-        return [ids[: self.max_length] for ids in rows]
+
+    def encode_markup(self, text: str) -> list[int]:
+        """Return the token ids of a text in which the names of special tokens stand for these tokens."""
+        self.tokenizer.encode_special_tokens = False
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
+        self.tokenizer.encode_special_tokens = True
+        return ids
 
     def encode_blanked(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the token ids of texts in which the name of the mask token (``[MASK]``) marks hidden words."""

@@ -76,7 +76,9 @@ class Pair(NamedTuple):
         blocks = (torch.arange(length) - self.prompt + 1).clamp(min=0).repeat(size, 1)
         keys = tuple(map(str, range(size)))
         answers = torch.zeros(size, 0)
-        return Batch(keys, image, ids, torch.ones_like(ids).bool(), blocks, answers, empty, ((),) * size, empty, keys)
+        valid, marks = torch.ones_like(ids).bool(), ids[:, :0]
+        texts = (empty, ((),) * size, empty, keys)
+        return Batch(keys, image, ids, valid, blocks, answers, *texts, blocks > 0, marks, marks)
 
 
 def vocabulary(words: int) -> Vocabulary:

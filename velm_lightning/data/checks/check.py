@@ -91,7 +91,7 @@ def _texts(rows: list[Located]) -> Iterator[Problem]:
     """Yield the problems of empty texts; prompts may be empty if all are."""
     prompted = any(sample.text.strip() for _, sample in rows)
     for where, sample in rows:
-        if prompted and not sample.text.strip():
+        if prompted and not sample.turns and not sample.text.strip():
             yield Problem("texts", f"{where}: the prompt is empty, but others are not: write it or remove the row")
         empty = [
             text for text in (sample.target, *(sample.references or ())) if isinstance(text, str) and not text.strip()

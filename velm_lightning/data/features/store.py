@@ -78,7 +78,7 @@ class FeatureStore:
         rows = self._rows[torch.as_tensor(indices, dtype=torch.long)]  # (B,) or (B, T)
         places = [self._places[row] for row in rows.flatten().tolist()]
         with torch.autocast("cpu", enabled=False):  # which does not support float16
-            tokens = torch.stack([self._shards[shard][row] for shard, row in places])
+            tokens = torch.stack([self._shards[shard][row] for shard, row in places]) if places else self._shards[0][:0]
         return tokens.view(*rows.shape, *tokens.shape[1:])
 
     def _places_of(self, sources: Sources, extraction: Extraction, progress: bool) -> dict[bytes, tuple[int, int]]:

@@ -33,7 +33,9 @@ def describe_sizes(samples: Sequence[Sample], transform: ImageTransform | None) 
 
 
 def size_of(image: Image) -> tuple[int, int] | None:
-    """Return width and height of a picture, or of the first frame of a clip; None if the file cannot be read."""
+    """Return width and height of a picture, or of the first of several; None if there is none or it is unreadable."""
+    if isinstance(image, tuple) and not image:
+        return None
     first = image[0] if isinstance(image, tuple) else image
     if isinstance(first, Tensor):
         return (first.shape[-1], first.shape[-2]) if first.ndim >= 3 else None
