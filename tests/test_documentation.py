@@ -1,6 +1,7 @@
 """README and docs: the Python of the quick start runs, and every command and file that they name exists."""
 
 import ast
+import json
 import re
 import shlex
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import velm_lightning as velm
+from velm_lightning.bench import result
 from velm_lightning.cli.commands import COMMANDS
 
 ROOT = Path(__file__).parents[1]
@@ -59,3 +61,9 @@ def test_the_readme_uses_public_names():
 
 def test_the_readme_has_at_most_900_words():
     assert len((ROOT / "README.md").read_text("utf-8").split()) <= 900
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "docs" / "figures").glob("*.json")), ids=lambda file: file.stem)
+def test_figures_of_benchmarks_are_those_of_their_json(file):
+    assert file.with_suffix(".md").read_text("utf-8") == result.page(json.loads(file.read_text("utf-8")))
+    assert f'--8<-- "docs/figures/{file.stem}.md"' in (ROOT / "docs" / "performance.md").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""The tables that a benchmark returns: printed, as Markdown, and as JSON."""
+"""The tables that a benchmark returns: printed, as JSON, and as Markdown, which is made from the JSON."""
 
 from __future__ import annotations
 
@@ -55,12 +55,6 @@ class Result:
         for note in self.notes:
             console.print(note, markup=False, highlight=False)
 
-    def markdown(self) -> str:
-        """Return the table as Markdown."""
-        lines = [self.columns, ["---"] * len(self.columns), *([_text(cell) for cell in row] for row in self.rows)]
-        table = "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
-        return "\n\n".join([f"### {self.title}", table, *self.notes])
-
     def to_record(self) -> dict[str, Any]:
         """Return the table for JSON; an interval becomes an object with its median, ends and number of values."""
         rows = [
@@ -90,10 +84,25 @@ def write(path: Path, command: str, results: Sequence[Result]) -> None:
     Raises:
         InputError: a file cannot be written.
     """
-    where, date = machine(), datetime.now(UTC).isoformat(timespec="seconds")
-    tables = [result.to_record() for result in results]
-    record = {"command": command, "date": date, "machine": where, "tables": tables}
+    date, tables = datetime.now(UTC).isoformat(timespec="seconds"), [result.to_record() for result in results]
+    record = {"command": command, "date": date, "machine": machine(), "tables": tables}
     write_atomic(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-    day = date.partition("T")[0]
-    parts = [*(result.markdown() for result in results), repeat_line(f"`{command}`"), f"{day}, {describe(where)}."]
-    write_atomic(path.with_suffix(".md"), "\n\n".join(parts) + "\n")
+    write_atomic(path.with_suffix(".md"), page(record))
+
+
+def page(record: dict[str, Any]) -> str:
+    """Return the Markdown page of a JSON file that ``write`` has written."""
+    parts = [part for table in record["tables"] for part in (f"### {table['title']}", _grid(table), *table["notes"])]
+    day = record["date"].partition("T")[0]
+    return "\n\n".join([*parts, f"{day}, {describe(record['machine'])}.", repeat_line(f"`{record['command']}`")]) + "\n"
+
+
+def _grid(table: dict[str, Any]) -> str:
+    """Return the rows of a table of the JSON file as a Markdown table."""
+    columns = list(table["rows"][0]) if table["rows"] else []
+    cells = [
+        [_text(Interval(**cell) if isinstance(cell, dict) else cell) for cell in row.values()] for row in table["rows"]
+    ]
+    names = ["" if name == "name" else name for name in columns]
+    lines = [names, ["---"] * len(columns), *cells]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
