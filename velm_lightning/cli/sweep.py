@@ -111,7 +111,9 @@ def _parser() -> argparse.ArgumentParser:
         "--show", action="store_true", help="show the trials and the importance of the parameters; run nothing"
     )
     parser.add_argument("--dry", action="store_true", help="print the commands; run nothing")
-    parser.add_argument("--storage", type=_storage, help="Optuna's storage for several machines: a database URL, or a journal file")
+    parser.add_argument(
+        "--storage", type=_storage, help="Optuna's storage for several machines: a database URL, or a journal file"
+    )
     parser.add_argument("--folder", type=user_path, default=Path("runs") / "sweeps", help="folder of the sweeps")
     parser.add_argument("--project", help="W&B project")
     return parser
