@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from velm_lightning.cli import sweep
-from velm_lightning.io.wandb_service import end_service, logged_in
+from velm_lightning.io.wandb_service import end_service, logged_in, own_temporary_folders
 
 KEY = "0" * 40
 
@@ -79,6 +79,45 @@ def test_a_process_that_ends_at_once_leaves_no_folders(temporary):
     assert all(folder.is_dir() for folder in temporary)  # the process goes on and may track another run
     end_service(code=0)
     assert not any(folder.exists() for folder in temporary)
+
+
+def test_folders_of_a_killed_process_are_removed_by_the_next(temporary, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    names = ("tmp1wandb-media", "tmp2wandb-artifacts", "tmp3wandb-media", "tmp4wandb-media")
+    killed, also_killed, alive, of_others = (tmp_path / name for name in names)
+    for folder in (killed, also_killed, alive, of_others):
+        folder.mkdir()
+        (folder / "picture.png").touch()
+    script = "import sys, time; from pathlib import Path; from velm_lightning.io.wandb_service import _lock\n"
+    script += "for name in sys.argv[1:]: _lock(Path(name))\nprint(flush=True); time.sleep(600)"
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script, *map(str, folders)], stdout=subprocess.PIPE)
+        for folders in ([killed, also_killed], [alive])
+    ]
+    for process in processes:
+        process.stdout.readline()
+    with processes[0] as process:
+        process.kill()
+    own_temporary_folders()
+    assert [folder.exists() for folder in (killed, also_killed, alive, of_others)] == [False, False, True, True]
+    assert all((folder / "velm.lock").is_file() for folder in temporary)
+    with processes[1] as process:
+        process.kill()
+    own_temporary_folders()  # the second start of a process, whose own folders stay
+    assert not alive.exists()
+    assert all(folder.is_dir() for folder in temporary)
+
+
+def test_a_folder_that_others_prepared_makes_us_remove_nothing(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "velm.lock").touch()
+    (tmp_path / "tmp1wandb-media").symlink_to(tmp_path / "kept")
+    (tmp_path / "tmp2wandb-media").mkdir()
+    (tmp_path / "tmp2wandb-media" / "velm.lock").symlink_to(tmp_path / "kept" / "velm.lock")
+    own_temporary_folders()
+    assert (tmp_path / "kept" / "velm.lock").is_file()
+    assert (tmp_path / "tmp2wandb-media").is_dir()
 
 
 def test_the_temporary_folders_of_the_client_have_these_names():

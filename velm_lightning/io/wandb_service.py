@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import netrc
 import os
+import shutil
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
+
+if sys.platform != "win32":
+    import fcntl
 
 SECONDS = 5
 """Default time limit in seconds, if nothing remains to be sent."""
@@ -60,14 +66,54 @@ def end_service(seconds: float = SECONDS, code: int | None = None) -> None:
         _remove_temporary_folders()
 
 
+def own_temporary_folders() -> None:
+    """Mark W&B's temporary folders as those of this process, and remove those whose process was killed.
+
+    A folder is marked by a file that its process keeps locked, so that folders of other programs are left alone.
+    """
+    if sys.platform == "win32":
+        return
+    for folder in _temporary_folders():
+        with suppress(OSError):
+            _lock(Path(folder.name))
+    for mark in Path(tempfile.gettempdir()).glob(f"tmp*wandb-*/{_MARK}"):
+        with suppress(OSError):  # its process lives, or another process removes it
+            if mark.parent.lstat().st_uid == os.geteuid():
+                _remove_if_left(mark)
+
+
+def _lock(folder: Path) -> None:
+    mark = folder / _MARK
+    if not mark.exists():
+        new = folder / f"{_MARK}.new"
+        descriptor = os.open(new, os.O_RDWR | os.O_CREAT)  # open, and so locked, until the process ends
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        new.rename(mark)  # locked before others can find it
+
+
+def _remove_if_left(mark: Path) -> None:
+    descriptor = os.open(mark, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(mark.parent, ignore_errors=True)
+    finally:
+        os.close(descriptor)
+
+
 def _remove_temporary_folders() -> None:
+    for folder in _temporary_folders():
+        with suppress(OSError):
+            folder.cleanup()
+
+
+def _temporary_folders() -> Iterator[tempfile.TemporaryDirectory[str]]:
     for module, *names in (("wandb.sdk.data_types._private", "MEDIA_TMP"), (_ARTIFACTS, "Artifact", "_TMP_DIR")):
         folder: Any = sys.modules.get(module)
         for name in names:
             folder = getattr(folder, name, None)
         if isinstance(folder, tempfile.TemporaryDirectory):
-            with suppress(OSError):
-                folder.cleanup()
+            yield folder
 
 
 _ARTIFACTS = "wandb.sdk.artifacts.artifact"
+_MARK = "velm.lock"

@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from velm_lightning.io.atomic import make_folder
-from velm_lightning.io.wandb_service import end_service, logged_in
+from velm_lightning.io.wandb_service import end_service, logged_in, own_temporary_folders
 from velm_lightning.tracking.run import Run
 
 _log = logging.getLogger(__name__)
@@ -108,6 +108,7 @@ class Tracking:
 def _settings() -> Any:
     import wandb
 
+    own_temporary_folders()
     # W&B writes every 15 seconds by default, and a file without records stops `wandb sync`. Older versions lack this.
     name = "x_transaction_log_flush_interval"
     flush: dict[str, Any] = {name: FLUSH} if name in wandb.Settings.model_fields else {}
