@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from velm_lightning.compare.comparison import Comparison
     from velm_lightning.compare.runs import compare_runs
+    from velm_lightning.data.datasets.data_files import DataFiles
     from velm_lightning.data.datasets.jsonlines import JSONLines
     from velm_lightning.data.module import MultimodalData
     from velm_lightning.data.synthetic.shape_scenes import ShapeCaptions, ShapeScenes
@@ -59,6 +60,7 @@ _MODULES = {
     "BottleneckFusion": "fusion.bottleneck",
     "Classification": "tasks.classification",
     "Comparison": "compare.comparison",
+    "DataFiles": "data.datasets.data_files",
     "EarlyFusion": "fusion.early",
     "Fusion": "fusion.base",
     "Generation": "tasks.generation",
@@ -100,6 +102,7 @@ __all__ = [
     "BottleneckFusion",
     "Classification",
     "Comparison",
+    "DataFiles",
     "EarlyFusion",
     "Fusion",
     "Generation",
