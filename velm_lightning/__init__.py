@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from velm_lightning.compare.comparison import Comparison
     from velm_lightning.compare.runs import compare_runs
+    from velm_lightning.data.datasets.data_files import DataFiles
     from velm_lightning.data.datasets.jsonlines import JSONLines
     from velm_lightning.data.module import MultimodalData
     from velm_lightning.data.synthetic.shape_scenes import ShapeCaptions, ShapeScenes
@@ -63,6 +64,7 @@ _MODULES = {
     "Comparison": "compare.comparison",
     "Conversations": "data.datasets.conversations",
     "DeepStackFusion": "fusion.deep_stack",
+    "DataFiles": "data.datasets.data_files",
     "EarlyFusion": "fusion.early",
     "Fusion": "fusion.base",
     "Generation": "tasks.generation",
@@ -108,6 +110,7 @@ __all__ = [
     "Comparison",
     "Conversations",
     "DeepStackFusion",
+    "DataFiles",
     "EarlyFusion",
     "Fusion",
     "Generation",

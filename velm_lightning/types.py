@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -17,8 +18,49 @@ from torch import Tensor
 from velm_lightning.errors import InputError as InputError
 from velm_lightning.io.configurable import RecordsArguments
 
-Image = Path | Tensor | tuple[Path | Tensor, ...]
-"""A file, a uint8 image (3, H, W), the bytes of a file as a uint8 tensor (N,), or the frames of a clip."""
+
+@dataclass(frozen=True, slots=True)
+class FilePart:
+    """An image file that is stored within a larger file, such as a tar shard or an Arrow table.
+
+    Attributes:
+        file: The larger file.
+        offset: Position of the first byte of the image file.
+        length: Its number of bytes.
+        name: Its name, for messages and predictions.
+    """
+
+    file: Path
+    offset: int
+    length: int
+    name: str = ""
+
+    def read(self) -> bytes:
+        """Return the bytes of the image file.
+
+        Raises:
+            InputError: The larger file is missing or cut off.
+        """
+        try:
+            with self.file.open("rb") as file:
+                file.seek(self.offset)
+                content = file.read(self.length)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(f"{self.file}: cannot be read ({reason}): check the path") from error
+        if len(content) < self.length:
+            raise InputError(f"{self.file}: ends before its image {self.name or self.offset}: replace the file")
+        return content
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.name or f'byte {self.offset}'}"
+
+
+Source = Path | FilePart | Tensor
+"""A file, a part of a file, a uint8 image (3, H, W), or the bytes of a file as a uint8 tensor (N,)."""
+
+Image = Source | tuple[Source, ...]
+"""One image, or the frames of a clip."""
 
 SPLITS = ("train", "val", "test")
 
@@ -47,8 +89,8 @@ class Sample(NamedTuple):
 
     Attributes:
         key: unique and stable within its split; predictions and paired tests are joined by it.
-        image: a file, a uint8 tensor (3, H, W), the bytes of a file as a uint8 tensor (N,), or the frames of a clip;
-            the images of a conversation, any number, in the order of their marks.
+        image: a file, a part of a file, a uint8 tensor (3, H, W), the bytes of a file as a uint8 tensor (N,), or the
+            frames of a clip; the images of a conversation, any number, in the order of their marks.
         text: the prompt: a question, a source sentence, a document; empty for captioning.
         target: a sentence to produce, answers with their weights, or None.
         references: answers of annotators, or reference sentences, which predictions are scored against. A sample

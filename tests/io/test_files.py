@@ -124,7 +124,7 @@ def test_ten_megabytes_in_one_line_are_read(tmp_path):
     record = {"text": "x" * 10_000_000}
     assert rows(written(tmp_path, "a.jsonl", json.dumps(record)))[0][1] == record
     assert rows(written(tmp_path, "a.json", json.dumps([record, {"n": 2}])))[1] == ("a.json:1 (item 2)", {"n": 2})
-    assert "is a quote left open?" in refused(read_rows, written(tmp_path, "a.csv", "a\n" + "x" * 10_000_000))
+    assert rows(written(tmp_path, "a.csv", "a\n" + "x" * 10_000_000))[0][1] == {"a": "x" * 10_000_000}
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_ten_megabytes_in_one_line_are_read(tmp_path):
         ("a.json", '[{"a": 1}\n', "a.json:2: the list is cut at column 1"),
         ("a.json", '[{"a": 1}] x', "a.json:1: text follows the end of the list"),
         ("a.csv", "a,b\n1,2\n3\n", "a.csv:3: 1 cells under 2 columns"),
-        ("a.csv", "a,a\n1,2\n", "a.csv:1: column names ['a', 'a'] are empty or repeated"),
+        ("a.csv", "a,a\n1,2\n", "a.csv:1: column names ['a', 'a'] are all empty or repeated"),
         ("a.csv", 'a,b\n1,"2\n3,4\n', "a.csv:2: not a table"),
     ],
 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from velm_lightning.cli.start.faults import one_sentence
 from velm_lightning.cli.start.hints import no_file
 from velm_lightning.errors import InputError
+from velm_lightning.io.config_files import SUFFIXES
 from velm_lightning.io.paths import expand_home, user_path
 from velm_lightning.io.yaml_files import read_yaml
 
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 
 
 def data_of(config: Path, options: Sequence[str] = ()) -> MultimodalData:
-    """Build the data module that ``config`` names: a whole config, or a file with only its ``data`` section.
+    """Build the data module that ``config`` names: a whole config, a file with only its ``data`` section, or data.
 
     Args:
-        config: A YAML file.
+        config: A YAML file, or a file or folder for ``DataFiles``.
         options: ``--data.…`` arguments, as for ``velm fit``.
 
     Raises:
@@ -33,15 +34,19 @@ def data_of(config: Path, options: Sequence[str] = ()) -> MultimodalData:
     from velm_lightning.cli.parsing.parser import Parser
     from velm_lightning.data import MultimodalData
 
+    expand_home()
+    parser = Parser()
+    parser.add_class_arguments(MultimodalData, "data")
+    if not config.name.endswith(SUFFIXES):
+        files = {"dataset": {"class_path": "DataFiles", "init_args": {"path": str(config)}}}
+        start = parser.parse_object({"data": files})
+        return _built(parser, parser.parse_args(list(options), namespace=start) if options else start)
     content = read_yaml(config)
     section = content.get("data") if isinstance(content, dict) and "dataset" not in content else content
     if not isinstance(section, dict | str):
         raise InputError(
             f"config {config} has no `data` section: name a config as for `velm fit`, or a file of conf/data"
         )
-    expand_home()
-    parser = Parser()
-    parser.add_class_arguments(MultimodalData, "data")
     if isinstance(section, str):  # a file, relative to the config
         given = ["--data", os.path.join(config.parent, section)]
         return _built(parser, parser.parse_args([*given, *options]))
@@ -51,7 +56,7 @@ def data_of(config: Path, options: Sequence[str] = ()) -> MultimodalData:
 
 def _built(parser: Parser, config: object) -> MultimodalData:
     with one_sentence():
-        module: MultimodalData = parser.instantiate_classes(config).data
+        module: MultimodalData = parser.instantiate(config).data
     return module
 
 
@@ -102,12 +107,12 @@ def main(words: Sequence[str]) -> int:
     """Print a summary of the data and its problems; the exit code is 1 if there are any."""
     parser = argparse.ArgumentParser("velm data", description="Check the data that a config names.")
     parser.add_argument("action", choices=["check"])
-    parser.add_argument("config", type=user_path, help="a config, or a file of its data section")
+    parser.add_argument("config", type=user_path, help="a config, a file of its data section, or your data")
     parser.add_argument(
         "--all", action="store_true", help="print every problem and every shared image, not only the first of each kind"
     )
     options, others = parser.parse_known_args(list(words)[1:])
-    if not options.config.is_file():
+    if not options.config.exists():
         raise InputError(f"velm data check {no_file(options.config)}")
     from velm_lightning.data.checks.check import check_dataset
     from velm_lightning.data.checks.report import SHOWN

@@ -4,6 +4,7 @@ from velm_lightning.data.datasets.caption_pairs import CaptionPairs
 from velm_lightning.data.datasets.clips import Clips
 from velm_lightning.data.datasets.coco_captions import COCOCaptions
 from velm_lightning.data.datasets.conversations import Conversations
+from velm_lightning.data.datasets.data_files import DataFiles
 from velm_lightning.data.datasets.digits import Digits
 from velm_lightning.data.datasets.flickr_tokens import FlickrTokens
 from velm_lightning.data.datasets.jsonlines import JSONLines
@@ -25,6 +26,7 @@ __all__ = [
     "NLVR",
     "COCOCaptions",
     "Clips",
+    "DataFiles",
     "Digits",
     "CaptionPairs",
     "Conversations",

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from velm_lightning.io.atomic import write_atomic
 from velm_lightning.io.threads import threads
-from velm_lightning.types import Image, InputError
+from velm_lightning.types import FilePart, Image, InputError, Source
 
 SIZE = 16
 """Number of bytes of a digest."""
@@ -27,8 +27,8 @@ def raw(value: Tensor) -> memoryview:
     return value.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
-def digest_of(image: Path | Tensor) -> bytes:
-    """Return a digest of a file's bytes, or of a tensor's values and shape.
+def digest_of(image: Source) -> bytes:
+    """Return a digest of a file's bytes, also if it is within another file, or of a tensor's values and shape.
 
     Raises:
         InputError: The file cannot be read.
@@ -37,13 +37,15 @@ def digest_of(image: Path | Tensor) -> bytes:
         digest = blake2b(repr((image.dtype, tuple(image.shape))).encode(), digest_size=SIZE)
         digest.update(raw(image))
         return digest.digest()
+    if isinstance(image, FilePart):
+        return blake2b(image.read(), digest_size=SIZE).digest()
     try:
         return blake2b(image.read_bytes(), digest_size=SIZE).digest()
     except OSError as error:
         raise InputError(f"{image}: cannot be read ({error.strerror}): correct the name or remove its rows") from error
 
 
-def digests_of(images: Sequence[Path | Tensor], folder: Path) -> list[bytes]:
+def digests_of(images: Sequence[Source], folder: Path) -> list[bytes]:
     """Return the digest of every image.
 
     Files are read once: a note in ``folder`` keeps the digests until the name, location, size or times of a file
@@ -64,7 +66,7 @@ def digests_of(images: Sequence[Path | Tensor], folder: Path) -> list[bytes]:
 
 
 class ImageMarks:
-    """Marks that change with an image: the size of a file in bytes, the digest of a tensor. Files are not read."""
+    """Marks that change with an image: the size of a file in bytes, the digest of a tensor. No file is read."""
 
     def __init__(self) -> None:
         self._tensors: dict[Hashable, tuple[Tensor, str]] = {}  # with the tensor, so that its memory is not reused
@@ -73,6 +75,8 @@ class ImageMarks:
         """Return the mark of an image or clip; -1 stands for a file that is missing."""
         if isinstance(image, tuple):
             return tuple(self.of(frame) for frame in image)
+        if isinstance(image, FilePart):
+            return image.length
         if isinstance(image, Path):
             return image.stat().st_size if image.is_file() else -1
         key = image_key(image)
@@ -97,10 +101,10 @@ def image_key(image: Image) -> Hashable:
     """Return a value that is equal for the same file, the same tensor or a clip of the same frames."""
     if isinstance(image, tuple):
         return tuple(image_key(frame) for frame in image)
-    return image if isinstance(image, Path) else (image.data_ptr(), image.shape, image.stride())
+    return (image.data_ptr(), image.shape, image.stride()) if isinstance(image, Tensor) else image
 
 
-def _content(image: Path | Tensor) -> Hashable:
+def _content(image: Source) -> Hashable:
     try:
         return digest_of(image)
     except InputError:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
-import io
 import json
 import re
 import reprlib
@@ -16,10 +14,23 @@ from typing import Any, NamedTuple
 from unicodedata import normalize
 
 from velm_lightning.errors import InputError
+from velm_lightning.io.paths import user_path
+from velm_lightning.io.tables import table_rows
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # some readers end a line at U+0085, \v, \f or U+2028
 _LONE = re.compile(r"[\ud800-\udfff]")  # unpaired surrogates cannot be encoded as UTF-8
-_DECODER = json.JSONDecoder()
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object, each of whose keys must occur once."""
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} occurs twice")
+    return record
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_once)
 _QUOTE = reprlib.Repr()
 _QUOTE.maxstring = _QUOTE.maxother = 80
 
@@ -50,22 +61,32 @@ def fault(error: InputError, problems: list[str] | None) -> None:
     problems.append(str(error))
 
 
-def inside(root: Path, name: str) -> Path:
+def inside(root: Path, name: str, follow: bool = False, absolute: bool = False) -> Path:
     """Return ``root / name``, which must be inside ``root``; Unicode forms of a name are equal.
+
+    Args:
+        root: The folder.
+        name: The name, relative to the folder.
+        follow: Whether links may lead out of the folder.
+        absolute: Whether absolute names, and ``~`` for the home folder, are accepted also.
 
     Raises:
         InputError: The name is empty or absolute, or leads out of the root.
     """
     if not isinstance(name, str) or not name.strip() or "\0" in name or _LONE.search(name):
         raise InputError(f"{show(name)} is not a file name: give one relative to {root}")
+    if absolute and name.startswith("~"):
+        name = str(user_path(name))
     if PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor:
-        raise InputError(f"{show(name)} is an absolute file name: give one relative to {root}")
+        if not absolute:
+            raise InputError(f"{show(name)} is an absolute file name: give one relative to {root}")
+        return _in_any_form(Path(Path(name).anchor), str(Path(name).relative_to(Path(name).anchor)))
     path = _in_any_form(root, name)
     try:
         within = path.resolve().is_relative_to(root.resolve())
     except (OSError, RuntimeError, ValueError) as error:  # a cycle of links
         raise InputError(f"{path} cannot be followed ({error}): correct the link") from error
-    if not within:
+    if not within and not (follow and ".." not in PurePosixPath(name).parts):
         raise InputError(f"{show(name)} leads out of {root}: copy the file into it, or name a folder that holds both")
     return path
 
@@ -131,7 +152,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_rows(path: Path, problems: list[str] | None = None) -> Iterator[TableRow]:
-    """Yield the records of a file: CSV or TSV by the suffix, else a JSON list or JSON lines.
+    """Yield the records of a file: a table (CSV, TSV …), a JSON list or JSON lines, by content if not by the suffix.
 
     Args:
         path: The file.
@@ -141,8 +162,8 @@ def read_rows(path: Path, problems: list[str] | None = None) -> Iterator[TableRo
         InputError: The file, or a record without ``problems``, cannot be read.
     """
     text = read_text(path)
-    if path.suffix.lower() in (".csv", ".tsv"):
-        rows = _csv_rows(text, path, "\t" if path.suffix.lower() == ".tsv" else ",")
+    if _is_table(text, path):
+        rows = _table_rows(text, path)
     elif text.lstrip()[:1] == "[":
         rows = _list_rows(text, path)
     else:
@@ -152,6 +173,13 @@ def read_rows(path: Path, problems: list[str] | None = None) -> Iterator[TableRo
             fault(row, problems)
         else:
             yield row
+
+
+def _is_table(text: str, path: Path) -> bool:
+    suffix = path.with_suffix("").suffix.lower() if path.suffix == ".gz" else path.suffix.lower()
+    if suffix in (".csv", ".tsv") or suffix in (".json", ".jsonl", ".ndjson"):
+        return suffix in (".csv", ".tsv")
+    return text.lstrip()[:1] not in ("{", "[", "")
 
 
 def _line_rows(text: str, path: Path) -> Iterator[TableRow | InputError]:
@@ -192,27 +220,10 @@ def _list_rows(text: str, path: Path) -> Iterator[TableRow | InputError]:
         yield InputError(f"{path}:{_place(text, at)[0]}: text follows the end of the list: remove it")
 
 
-def _csv_rows(text: str, path: Path, delimiter: str) -> Iterator[TableRow | InputError]:
+def _table_rows(text: str, path: Path) -> Iterator[TableRow | InputError]:
     """Yield the rows of a table whose first line names the columns."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    names: list[str] = []
-    line = 1
-    try:
-        for cells in reader:
-            place, line = f"{path}:{line}", reader.line_num + 1
-            if not cells:
-                continue
-            if not names:
-                names = [name.strip() for name in cells]
-                if len(set(names)) < len(names) or "" in names:
-                    yield InputError(f"{place}: column names {show(cells)} are empty or repeated: name each once")
-                    return
-            elif len(cells) != len(names):
-                yield InputError(f"{place}: {len(cells)} cells under {len(names)} columns: quote texts with a comma")
-            else:
-                yield TableRow(place, dict(zip(names, cells, strict=True)), written=True)
-    except csv.Error as error:
-        yield InputError(f"{path}:{line}: not a table ({error}): is a quote left open?")
+    for row in table_rows(text, path):
+        yield row if isinstance(row, InputError) else TableRow(*row, written=True)
 
 
 def _parse(text: str, at: int, path: Path, first: int) -> tuple[Any, int]:
@@ -226,7 +237,7 @@ def _parse(text: str, at: int, path: Path, first: int) -> tuple[Any, int]:
         raise InputError(f"{path}:{first + line - 1}: not JSON at column {column} ({error.msg}): {fix}") from error
     except (RecursionError, ValueError) as error:  # nested too deeply, or an integer of thousands of digits
         line = first + _place(text, at)[0] - 1
-        raise InputError(f"{path}:{line}: JSON that cannot be read ({show(str(error))}): simplify it") from error
+        raise InputError(f"{path}:{line}: JSON that cannot be read ({show(str(error))}): correct it") from error
 
 
 def _row(value: object, where: str) -> TableRow | InputError:

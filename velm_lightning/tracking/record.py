@@ -30,7 +30,7 @@ from velm_lightning.tracking.metrics_file import MetricsFile
 from velm_lightning.tracking.resuming import Resuming
 from velm_lightning.tracking.run import Run, now
 from velm_lightning.tracking.shutdown import Interrupted
-from velm_lightning.types import InputError, Prediction, Sample
+from velm_lightning.types import FilePart, InputError, Prediction, Sample
 
 _log = logging.getLogger(__name__)
 
@@ -283,7 +283,7 @@ class RunRecord(Callback):
 
 def file_names(samples: Sequence[Sample]) -> dict[str, str]:
     """Return the file of each sample's picture by the sample's key; samples whose pictures are no files have none."""
-    return {sample.key: str(sample.image) for sample in samples if isinstance(sample.image, Path)}
+    return {sample.key: str(sample.image) for sample in samples if isinstance(sample.image, Path | FilePart)}
 
 
 def _sentences(data: Any) -> list[str]:

@@ -278,7 +278,11 @@ def test_duplicate_keys_are_refused_with_both_lines(tmp_path):
     ("options", "message"),
     [
         ({"columns": {"txt": "a"}}, "columns.txt is not one of image, text, target, answers, group, key; did you mean"),
-        ({"columns": {"text": "question"}}, "train.jsonl:1: no column 'question' in 'image, text, answers'"),
+        (
+            {"columns": {"text": "question", "image": "imge"}},
+            "train.jsonl:1: no column 'imge'; did you mean 'image'? (columns.image), "
+            "no column 'question' (columns.text) in 'image, text, answers': correct the names",
+        ),
         ({"columns": {"target": "text", "answers": "answers"}}, "both target and answers"),
         ({"holdout": 1.0}, "holdout=1.0 must be at least 0, below 1"),
         ({"holdout": 0.1, "val": Path("val.jsonl")}, "goes with `train` and without `val`"),
@@ -289,8 +293,10 @@ def test_faulty_arguments_are_refused_by_name(tmp_path, options, message):
 
 
 def test_an_unknown_column_error_names_the_setting(tmp_path):
-    assert "set columns.image" in refused(tmp_path, {"file": "a.jpg", "text": "a"})
-    assert "set columns.text, or `text: null`" in refused(tmp_path, {"image": "a.jpg", "question": "a"})
+    assert "set columns.image" in refused(tmp_path, {"datei": "a.jpg", "text": "a"})
+    assert "set columns.text, or `text: null`" in refused(tmp_path, {"image": "a.jpg", "frage": "a"})
+    both = "no column 'image', no column 'text' in 'datei, frage': set columns.image and columns.text, or `text: null`"
+    assert both in refused(tmp_path, {"datei": "a.jpg", "frage": "a"})
     assert "both target and answers" in refused(tmp_path, {**ROW, "target": "a sentence"})
     assert samples(tmp_path, {**ROW, "target": "a sentence"}, columns={"answers": None})[0].target == "a sentence"
 

@@ -135,7 +135,7 @@ def test_data_from_rows_can_be_trained_on():
         ([row(0, image=None)], "row 0 of train: an image is of type NoneType"),
         ({"image": ["a.png"]}, r"rows by split have the keys \['image'\]: name them train, val and test"),
         ([row(0), row(0)], "1 images are too few to hold out some for val and test"),
-        ([row(0, key="a"), row(1, key="a")], "row 1 of train: key 'a' occurs twice"),
+        ([row(0, key="a"), row(1, key="a")], "row 1 of train: key 'a' is also in row 0 of train"),
     ],
 )
 def test_what_is_no_row_is_named(rows, message):

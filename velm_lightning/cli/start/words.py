@@ -8,6 +8,7 @@ from pathlib import Path
 from velm_lightning.cli.start.hints import no_file, other_name, packaged, similar
 from velm_lightning.errors import InputError
 from velm_lightning.io.config_files import SUFFIXES, find_config
+from velm_lightning.io.paths import user_path
 from velm_lightning.tracking.run_names import LATEST, find_checkpoint, find_run
 
 FIT_COMMANDS = ("fit", "validate", "test", "predict")
@@ -36,6 +37,8 @@ def complete(words: Sequence[str]) -> list[str]:
             raise InputError(f"{option} {no_file(Path(value))}")
         if option in ("--config", "-c") and value.endswith(SUFFIXES) and _is_empty(find_config(value)):
             continue  # such as an overlay with all its lines commented out
+        if option == "--data" and value and not value.endswith(SUFFIXES):
+            written = _data_of(command, value)
         completed += ["--ckpt_path", _checkpoint(value)] if option == "--ckpt_path" else written
     return _new_data(completed) if command == "predict" else completed
 
@@ -92,6 +95,17 @@ def _checkpoint(value: str) -> str:
     if value in _KINDS or value.endswith(".ckpt") or not value:
         return value
     return str(find_checkpoint(value))
+
+
+def _data_of(command: str, name: str) -> list[str]:
+    """Return the options of a dataset that is named by its files: their splits, or one file for the split at hand."""
+    path = user_path(name)
+    if not path.exists() and not set("*?[{") & set(name):
+        raise InputError(f"--data {name}: there is no such file or folder: name a config, a table or a folder")
+    part = "path" if path.is_dir() or command == "fit" else {"validate": "val"}.get(command, "test")
+    arguments = dict.fromkeys(("path", "train", "val", "test", "images", "holdout"), "null") | {part: str(path)}
+    values = [f"--data.dataset.init_args.{key}={value}" for key, value in arguments.items()]
+    return ["--data.dataset", "DataFiles", *values, "--data.dataset.init_args.root=."]
 
 
 def _new_data(words: list[str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import combinations
@@ -17,9 +16,10 @@ from velm_lightning.data.checks.report import Problem, Report, SplitStatistics
 from velm_lightning.data.datasets.located import FileDataset, Located
 from velm_lightning.data.images.decode import MAX_PIXELS, read_image
 from velm_lightning.data.images.folder import picture_files
+from velm_lightning.io.digests import digest_of, image_key
 from velm_lightning.io.terminal import Console
 from velm_lightning.io.threads import threads
-from velm_lightning.types import SPLITS, Dataset, ImageTransform, InputError, Sample
+from velm_lightning.types import SPLITS, Dataset, ImageTransform, InputError, Sample, Source
 
 __all__ = ["Problem", "Report", "check_dataset"]
 
@@ -103,7 +103,7 @@ def _texts(rows: list[Located]) -> Iterator[Problem]:
 class _User(NamedTuple):
     """The first row of a split with an image, and the number of such rows."""
 
-    image: Path | Tensor
+    image: Source
     where: str
     split: str
     rows: int
@@ -114,7 +114,7 @@ def _users(read: Mapping[str, list[Located]]) -> dict[tuple[str, object], _User]
     for split, rows in read.items():
         for where, sample in rows:
             for image in sample.image if isinstance(sample.image, tuple) else (sample.image,):
-                key = split, image if isinstance(image, Path) else image.data_ptr()
+                key = split, image_key(image)
                 user = users.get(key, _User(image, where, split, 0))
                 users[key] = user._replace(rows=user.rows + 1)
     return users
@@ -122,7 +122,7 @@ def _users(read: Mapping[str, list[Located]]) -> dict[tuple[str, object], _User]
 
 def _contents(
     users: Mapping[tuple[str, object], _User],
-    read: Callable[[Path | Tensor], Tensor],
+    read: Callable[[Source], Tensor],
     problems: list[Problem],
     progress: bool,
 ) -> list[str | None]:
@@ -131,8 +131,7 @@ def _contents(
     def digest(user: _User) -> str | InputError:
         try:
             read(user.image)
-            content = user.image.read_bytes() if isinstance(user.image, Path) else user.image.numpy().tobytes()
-            return hashlib.blake2b(content, digest_size=16).hexdigest()
+            return digest_of(user.image).hex()
         except InputError as error:
             return InputError(f"{user.where}: {error} ({user.rows} rows of {user.split})")
 
@@ -167,7 +166,7 @@ def _shared(users: Mapping[tuple[str, object], _User], contents: Iterable[str | 
 
 
 def _named(user: _User) -> str:
-    return f"{user.image} ({user.where})" if isinstance(user.image, Path) else f"the image of {user.where}"
+    return f"{user.image} ({user.where})" if not isinstance(user.image, Tensor) else f"the image of {user.where}"
 
 
 def _answers(sample: Sample) -> tuple[str, ...]:
@@ -177,7 +176,7 @@ def _answers(sample: Sample) -> tuple[str, ...]:
 def _statistics(rows: list[Located], known: set[str]) -> SplitStatistics:
     samples = [sample for _, sample in rows]
     images = {
-        image if isinstance(image, Path) else image.data_ptr()
+        image_key(image)
         for sample in samples
         for image in (sample.image if isinstance(sample.image, tuple) else (sample.image,))
     }

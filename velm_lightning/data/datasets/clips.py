@@ -13,7 +13,7 @@ from velm_lightning.data.images.cache import default_folder
 from velm_lightning.data.images.folder import SUFFIXES
 from velm_lightning.data.images.frames import frame_files
 from velm_lightning.io.files import fault
-from velm_lightning.types import Image, InputError, Sample
+from velm_lightning.types import FilePart, Image, InputError, Sample
 
 
 class Clips(JSONLines):
@@ -57,7 +57,7 @@ class Clips(JSONLines):
                 fault(InputError(f"{row.where}: image {error}"), problems)
         return samples
 
-    def files_of(self, sample: Sample) -> Sequence[Path]:
+    def files_of(self, sample: Sample) -> Sequence[Path | FilePart]:
         """Return the frames of a clip; see ``JSONLines.files_of``."""
         try:
             return self._with_frames(sample).image  # type: ignore[return-value]

@@ -13,8 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypedDict
 
+from velm_lightning.data.datasets.column_names import choose_columns, list_of, suggestion
 from velm_lightning.io.files import TableRow, clean_text, inside, show
-from velm_lightning.types import InputError, Sample
+from velm_lightning.types import FilePart, InputError, Sample, Source
 
 
 class Columns(TypedDict, total=False):
@@ -28,30 +29,55 @@ class Columns(TypedDict, total=False):
     key: str | None
 
 
+_WHOLE = re.compile(r"(-?(0|[1-9]\d*)(\.0*)?)?")  # pandas writes 1.0 where another cell of the column is empty
+
+
 class RowConverter:
-    """Converts the rows of one file to samples, with the columns of all its rows."""
+    """Converts the rows of one file to samples, with the columns of all its rows.
+
+    Args:
+        columns: Names of columns, or None to ignore one; other parts are found under their ``USUAL_NAMES``.
+        rows: All rows of the file.
+        images: Folder of the images.
+        unlabelled: Whether the labels may be missing.
+        follow: Whether links may lead out of the folder of images.
+        absolute: Whether images may have absolute names.
+
+    Attributes:
+        names: The column of each part, or None.
+
+    Raises:
+        InputError: A column is missing, or which column is meant is not clear.
+    """
 
     def __init__(
-        self, columns: Mapping[str, str | None], rows: Sequence[TableRow], images: Path, unlabelled: bool
+        self,
+        columns: Mapping[str, str | None],
+        rows: Sequence[TableRow],
+        images: Path,
+        unlabelled: bool,
+        follow: bool = False,
+        absolute: bool = False,
     ) -> None:
-        self.images, first = images, rows[0]
+        self.images, self.follow, self.absolute = images, follow, absolute
         known = dict.fromkeys(name for row in rows for name in row.values)
-        self.names = {part: columns.get(part, part if part in known else None) for part in Columns.__annotations__}
         self.optional = {"group", "target", "answers"} if unlabelled else {"group"}
-        group = self.names["group"]
-        if group is not None and group not in known:
-            raise InputError(f"{first.where}: no column {group!r} in {_list(first)}: see columns.group")
-        for part in ("image", "text"):
-            if part not in columns and self.names[part] is None:
-                leave = ", or `text: null` for none" if part == "text" else ""
-                raise InputError(f"{first.where}: no column {part!r} in {_list(first)}: set columns.{part}{leave}")
-        if columns.get("answers"):
-            self.names["target"] = columns.get("target")
-        elif columns.get("target"):
-            self.names["answers"] = None
-        if self.names["target"] and self.names["answers"]:
-            raise InputError(f"{first.where}: both target and answers: set columns.target or columns.answers to null")
+        self.names = choose_columns(columns, known, rows[0].where, self.optional)
+        labels = self.names["answers"]
+        self.whole_numbers = labels is not None and all(
+            row.written and _WHOLE.fullmatch(row.values.get(labels, "").strip()) for row in rows
+        )
         self.paths: dict[str, Path] = {}
+
+    def first_name(self, rows: Sequence[TableRow]) -> str | None:
+        """Return the first name of an image in the rows; None if images are no names."""
+        for row in rows:
+            with suppress(InputError):
+                value = self.value(row, "image")
+                first = value[0] if isinstance(value, list) and value else value
+                if isinstance(first, str):
+                    return first
+        return None
 
     def samples(self, row: TableRow, number: str, training: bool) -> Iterator[Sample]:
         """Yield the sample of a row, or in training one per target sentence.
@@ -88,19 +114,26 @@ class RowConverter:
             return None
         if name not in row.values and part not in self.optional:
             near = difflib.get_close_matches(name, row.values, 1)
-            raise InputError(f"{row.where}: no column {name!r} in {_list(row)}{suggestion(near)}: see columns.{part}")
+            raise InputError(
+                f"{row.where}: no column {name!r} in {list_of(row.values)}{suggestion(near)}: see columns.{part}"
+            )
         value = row.values.get(name)
-        if row.written and value and part in ("image", "target", "answers"):
-            return literal(str(value), name, row)
+        if part == "answers" and self.whole_numbers:
+            return str(value or "").partition(".")[0].strip()
+        if row.written and value and isinstance(value, str) and part in ("image", "target", "answers"):
+            return literal(value, name, row)
         return None if value != value else value
 
-    def path(self, row: TableRow, name: Any) -> Path:
-        """Return an image's path, as the same object for the same name."""
+    def path(self, row: TableRow, name: Any) -> Source:
+        """Return an image's path, as the same object for the same name; what is a path or part of a file stays so."""
+        if isinstance(name, Path | FilePart):
+            return name
         if not isinstance(name, str) or name not in self.paths:
             try:
-                path = inside(self.images, name)
+                path = inside(self.images, name, self.follow, self.absolute)
             except InputError as error:
-                raise InputError(f"{row.where}: image {error}") from error
+                option = ", or set links to follow" if not self.follow and "leads out of" in str(error) else ""
+                raise InputError(f"{row.where}: image {error}{option}") from error
             self.paths[name] = path
         return self.paths[name]
 
@@ -152,6 +185,8 @@ def soft_weights(answers: Sequence[str]) -> dict[str, float]:
 def _answers(label: Any, row: TableRow) -> tuple[dict[str, float], tuple[str, ...]]:
     """Return answers with weights, and all answers in order."""
     answers = label if isinstance(label, list | dict) else [label]
+    if isinstance(answers, list) and all(isinstance(answer, dict) and "answer" in answer for answer in answers):
+        answers = [answer["answer"] for answer in answers]  # of VQA and VizWiz, with the annotators' confidence
     if not answers:
         raise InputError(f"{row.where}: the answers are empty: give one or more")
     words = tuple(
@@ -163,12 +198,3 @@ def _answers(label: Any, row: TableRow) -> tuple[dict[str, float], tuple[str, ..
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= 1:
             raise InputError(f"{row.where}: answer {show(answer)} weighs {show(weight)}: give a number from 0 to 1")
     return dict(zip(words, map(float, answers.values()), strict=True)), words
-
-
-def _list(row: TableRow) -> str:
-    return show(", ".join(map(str, row.values)))
-
-
-def suggestion(near: Sequence[str]) -> str:
-    """Return a hint with the most similar valid name, for the end of a message."""
-    return f"; did you mean {near[0]!r}?" if near else ""

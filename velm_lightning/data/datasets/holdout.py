@@ -10,7 +10,7 @@ from unicodedata import normalize
 
 from velm_lightning.data.images.cache import default_folder
 from velm_lightning.io.digests import digests_of
-from velm_lightning.types import InputError
+from velm_lightning.types import FilePart, InputError
 
 T = TypeVar("T")
 
@@ -26,7 +26,11 @@ def check_holdout(share: float, train: object, val: object) -> None:
 
 
 def holdout_part(
-    items: Sequence[T], share: float, held: bool, name: Callable[[T], str], image_files: Callable[[T], Sequence[Path]]
+    items: Sequence[T],
+    share: float,
+    held: bool,
+    name: Callable[[T], str],
+    image_files: Callable[[T], Sequence[Path | FilePart]],
 ) -> list[T]:
     """Return the held-out part of a training split, or the rest.
 
@@ -41,7 +45,7 @@ def holdout_part(
         image_files: Returns the image files of an item.
     """
     files = [image_files(item) for item in items]
-    content = _contents(list(dict.fromkeys(path for paths in files for path in paths)))
+    content = contents_of_files(list(dict.fromkeys(path for paths in files for path in paths)))
     above: dict[Hashable, Hashable] = {}  # a forest of contents and names; connected nodes share a root
 
     def root(node: Hashable) -> Hashable:
@@ -67,14 +71,16 @@ def _is_held_out(name: str, share: float) -> bool:
     return int.from_bytes(digest[:8], "big") < share * 2**64
 
 
-def _contents(paths: Sequence[Path]) -> dict[Path, Hashable]:
+def contents_of_files(files: Sequence[Path | FilePart]) -> dict[Path | FilePart, Hashable]:
     """Return a value per file that is equal for files with the same bytes; only files of equal size are read."""
-    sizes: dict[int, list[Path]] = {}
-    contents: dict[Path, Hashable] = {path: path for path in paths}
-    for path in paths:
-        if path.is_file():  # a missing file raises when it is decoded
-            sizes.setdefault(path.stat().st_size, []).append(path)
-    alike = [path for same in sizes.values() if len(same) > 1 for path in same]
+    sizes: dict[int, list[Path | FilePart]] = {}
+    contents: dict[Path | FilePart, Hashable] = {file: file for file in files}
+    for file in files:
+        if isinstance(file, FilePart):
+            sizes.setdefault(file.length, []).append(file)
+        elif file.is_file():  # a missing file raises when it is decoded
+            sizes.setdefault(file.stat().st_size, []).append(file)
+    alike = [file for same in sizes.values() if len(same) > 1 for file in same]
     try:
         return contents | dict(zip(alike, digests_of(alike, default_folder()), strict=True))
     except InputError:  # an unreadable file also raises when it is decoded

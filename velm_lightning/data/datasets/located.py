@@ -83,4 +83,4 @@ def add(samples: dict[str, Located], located: Located) -> None:
     other = samples.setdefault(located.sample.key, located)
     if other is not located:
         key = show(located.sample.key)
-        raise InputError(f"{located.where}: key {key} is also in {other.where}: give each row its own")
+        raise InputError(f"{located.where}: key {key} is also in {other.where}: give each row its own key")

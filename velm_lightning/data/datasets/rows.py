@@ -12,7 +12,9 @@ from torch import Tensor
 from typing_extensions import override
 
 from velm_lightning.data.datasets.columns import Columns, RowConverter
-from velm_lightning.data.datasets.holdout import _contents as contents_of_files
+from velm_lightning.data.datasets.holdout import contents_of_files
+from velm_lightning.data.datasets.located import Located, add
+from velm_lightning.data.datasets.references import with_all_references
 from velm_lightning.data.images.image_like import to_image
 from velm_lightning.io.digests import digest_of
 from velm_lightning.io.files import TableRow, show
@@ -50,30 +52,30 @@ class Rows(Dataset):
     ) -> None:
         if not 0 <= holdout < 0.5:
             raise InputError(f"holdout must be at least 0 and below 0.5, got {holdout}")
-        self.images, self.columns = images, dict(columns or {})
-        tables = _by_split(rows)
+        self.images = images
+        self.columns: dict[str, str | None] = dict(columns or {})  # type: ignore[arg-type]
+        self._tensors: dict[bytes, Tensor] = {}
+        tables = {name: _table_rows(name, table) for name, table in _by_split(rows).items()}
         self._splits = {name: self._samples(name, table) for name, table in tables.items()}
         missing = [name for name in ("val", "test")[: 1 if isinstance(rows, Mapping) else 2] if name not in tables]
-        if holdout and missing and self._splits.get("train"):
-            self._splits |= held_out(self._splits["train"], missing, holdout)
+        if holdout and missing and "train" in tables:
+            evaluated = self._samples("train", tables["train"], training=False)
+            self._splits |= held_out(self._splits["train"], evaluated, missing, holdout)
 
     @override
     def split(self, name: str) -> Sequence[Sample]:
         return self._splits.get(name, [])
 
-    def _samples(self, split: str, table: Table) -> list[Sample]:
-        rows = [TableRow(f"row {number} of {split}", dict(row)) for number, row in enumerate(_records(table))]
-        if not rows:
-            raise InputError(f"the rows of {split} are empty: give at least one, or leave {split} out")
+    def _samples(self, split: str, rows: Sequence[TableRow], training: bool = True) -> list[Sample]:
         converter = _PythonRows(self.columns, rows, Path(self.images or "."), split == "test")
-        converter.inside = self.images is not None
-        samples: dict[str, Sample] = {}
+        converter.inside, converter.tensors = self.images is not None, self._tensors
+        training = training and split == "train"
+        samples: dict[str, Located] = {}
         for number, row in enumerate(rows):
-            for sample in converter.samples(row, str(number), split == "train"):
-                if sample.key in samples:
-                    raise InputError(f"{row.where}: key {show(sample.key)} occurs twice: keys must be unique")
-                samples[sample.key] = sample
-        return list(samples.values())
+            for sample in converter.samples(row, str(number), training):
+                add(samples, Located(row.where, sample))
+        every = samples.values() if training else with_all_references(samples.values())
+        return [located.sample for located in every]
 
 
 class _PythonRows(RowConverter):
@@ -81,9 +83,7 @@ class _PythonRows(RowConverter):
 
     inside = True  # whether relative paths must lead into the folder of images
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self._tensors: dict[bytes, Tensor] = {}  # so that rows with equal images share one
+    tensors: dict[bytes, Tensor]  # so that rows with equal images share one
 
     @override
     def value(self, row: TableRow, part: str) -> Any:
@@ -101,7 +101,15 @@ class _PythonRows(RowConverter):
             image = to_image(self.images / name if isinstance(name, Path) else name)
         except InputError as error:
             raise InputError(f"{row.where}: {error}") from error
-        return self._tensors.setdefault(digest_of(image), image) if isinstance(image, Tensor) else image
+        return self.tensors.setdefault(digest_of(image), image) if isinstance(image, Tensor) else image
+
+
+def _table_rows(split: str, table: Table) -> list[TableRow]:
+    """Return the rows of a table with their locations."""
+    rows = [TableRow(f"row {number} of {split}", dict(row)) for number, row in enumerate(_records(table))]
+    if not rows:
+        raise InputError(f"the rows of {split} are empty: give at least one, or leave {split} out")
+    return rows
 
 
 def _by_split(rows: Any) -> dict[str, Table]:
@@ -134,17 +142,23 @@ def _records(table: Any) -> Iterator[Mapping[str, Any]]:
         yield row
 
 
-def held_out(samples: Sequence[Sample], names: Sequence[str], share: float) -> dict[str, list[Sample]]:
+def held_out(
+    samples: Sequence[Sample], evaluated: Sequence[Sample], names: Sequence[str], share: float
+) -> dict[str, list[Sample]]:
     """Return the training split without its held-out images, and these by the names of their splits.
 
     The choice depends on the names or contents of the images, and not on the order of the rows.
 
+    Args:
+        samples: All samples for training.
+        evaluated: The same for evaluation, where one may have several references.
+        names: Splits that are made.
+        share: Share of the images of each.
+
     Raises:
         InputError: There are fewer images than splits.
     """
-    frames = [sample.image[0] if isinstance(sample.image, tuple) else sample.image for sample in samples]
-    contents = contents_of_files(list(dict.fromkeys(frame for frame in frames if isinstance(frame, Path))))
-    images = [contents[frame] if isinstance(frame, Path) else digest_of(frame).hex() for frame in frames]
+    images = _contents(samples)
     order = sorted(dict.fromkeys(images), key=_draw)
     if len(order) <= len(names):
         raise InputError(
@@ -154,11 +168,20 @@ def held_out(samples: Sequence[Sample], names: Sequence[str], share: float) -> d
     count = max(1, round(share * len(order)))
     chosen = {image: name for place, name in enumerate(names) for image in order[place * count : (place + 1) * count]}
     splits: dict[str, list[Sample]] = {name: [] for name in ("train", *names)}
-    for sample, image in zip(samples, images, strict=True):
-        splits[chosen.get(image, "train")].append(sample)
+    splits["train"] = [sample for sample, image in zip(samples, images, strict=True) if image not in chosen]
+    for sample, image in zip(evaluated, _contents(evaluated), strict=True):
+        if image in chosen:
+            splits[chosen[image]].append(sample)
     if not splits["train"]:
         raise InputError(f"no image of {len(order)} is left for training: lower holdout={share}, or give rows by split")
     return splits
+
+
+def _contents(samples: Sequence[Sample]) -> list[Hashable]:
+    """Return a value per sample that is equal for equal images."""
+    frames = [sample.image[0] if isinstance(sample.image, tuple) else sample.image for sample in samples]
+    contents = contents_of_files(list(dict.fromkeys(frame for frame in frames if not isinstance(frame, Tensor))))
+    return [digest_of(frame).hex() if isinstance(frame, Tensor) else contents[frame] for frame in frames]
 
 
 def _draw(image: Hashable) -> str:

@@ -19,7 +19,7 @@ from velm_lightning.data.images.decode import read_image
 from velm_lightning.io.digests import digest_of
 from velm_lightning.io.terminal import Console
 from velm_lightning.io.threads import threads
-from velm_lightning.types import InputError
+from velm_lightning.types import InputError, Source
 
 SHARD = 256
 """Images per file: the unit of work of a process, and the most that an interruption loses."""
@@ -27,7 +27,7 @@ SHARD = 256
 _BATCH = 32
 _PIXELS = 2**18  # per CPU batch: activations above 32 MB are newly allocated and zeroed in every layer
 
-Sources = Mapping[bytes, Path | Tensor]
+Sources = Mapping[bytes, Source]
 """An image per digest of its content."""
 
 
@@ -94,11 +94,11 @@ class Extraction:
         good = tokens.isfinite().flatten(1).all(1)
         if not good.all():
             first = sources[digests[int(good.long().argmin())]]
-            name = first if isinstance(first, Path) else "an image"
+            name = "an image" if isinstance(first, Tensor) else first
             raise InputError(f"the features of {name} do not fit float16: set data.cache_features to false")
         return tokens
 
-    def _read(self, digest: bytes, source: Path | Tensor) -> Tensor:
+    def _read(self, digest: bytes, source: Source) -> Tensor:
         image = read_image(source, self.encoder.transform)
         if digest_of(source) != digest:
             raise InputError(f"{source}: changed while its features were computed: start the command again")

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from velm_lightning.io.atomic import make_folder, refusal, remove_parts_of, replacing
 from velm_lightning.io.digests import raw
-from velm_lightning.types import ImageTransform
+from velm_lightning.types import FilePart, ImageTransform
 
 _VERSION = 3  # of the file's layout and the decoding; a new number ignores files on disk
 
@@ -26,17 +26,25 @@ def default_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "velm_lightning"
 
 
-def cache_key(paths: Sequence[Path], transform: ImageTransform) -> str:
+def cache_key(files: Sequence[Path | FilePart], transform: ImageTransform) -> str:
     """Return a key that changes with the name, size or time of any file, and with the geometry."""
     digest = hashlib.sha256(repr((_VERSION, transform[:4])).encode())
-    for path in paths:
-        try:
-            stat = path.stat()
-            state = (stat.st_size, stat.st_mtime_ns)
-        except (OSError, ValueError):
-            state = (-1, -1)
-        digest.update(f"\n{os.path.abspath(path)}\0{state}".encode("utf-8", "surrogateescape"))
+    states: dict[Path, str] = {}
+    for file in files:
+        path, part = (file.file, f" {file.offset} {file.length}") if isinstance(file, FilePart) else (file, "")
+        if path not in states:
+            states[path] = f"\n{os.path.abspath(path)}\0{_state(path)}"
+        digest.update(f"{states[path]}{part}".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:32]
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Return size and time of a file, -1 if it is missing."""
+    try:
+        stat = path.stat()
+    except (OSError, ValueError):
+        return -1, -1
+    return stat.st_size, stat.st_mtime_ns
 
 
 class PixelCache(NamedTuple):

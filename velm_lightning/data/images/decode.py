@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -17,7 +16,7 @@ from PIL import UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 from torch import Tensor
 
-from velm_lightning.types import ImageTransform, InputError
+from velm_lightning.types import FilePart, ImageTransform, InputError, Source
 
 MAX_PIXELS = 64_000_000
 """Default limit on the pixels of an image, because a header can claim any size."""
@@ -73,22 +72,24 @@ _BUDGET = PixelBudget(MAX_PIXELS)
 Pillow.core.set_block_size(2**26)  # type: ignore[attr-defined]
 
 
-def read_image(image: Path | Tensor, transform: ImageTransform, max_pixels: int = MAX_PIXELS) -> Tensor:
+def read_image(image: Source, transform: ImageTransform, max_pixels: int = MAX_PIXELS) -> Tensor:
     """Return an image as uint8 (3, S, S), upright and in RGB.
 
     Uses the first frame of an animation, converts grey, palette, CMYK and 16-bit images, and turns transparency
     into white. A tensor of S x S is returned unchanged.
 
     Args:
-        image: A file, a uint8 tensor (3, H, W), or the bytes of a file as a uint8 tensor (N,).
+        image: A file, a part of a file, a uint8 tensor (3, H, W), or the bytes of a file as a uint8 tensor (N,).
         transform: The geometry.
         max_pixels: Limit on the pixels that the header claims, checked before decoding.
 
     Raises:
         InputError: The file is missing, empty, truncated, too large or not an image; the message names it.
     """
+    if isinstance(image, FilePart):
+        return _tensor_of_bytes(image.read(), str(image), transform, max_pixels)
     if isinstance(image, Tensor) and image.ndim == 1:
-        return _tensor_of_bytes(image, transform, max_pixels)
+        return _tensor_of_bytes(image.numpy().tobytes(), f"{len(image)} image bytes", transform, max_pixels)
     if isinstance(image, Tensor):
         if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3 or not image.numel():
             raise InputError(f"an image tensor must be uint8 (3, H, W), got {image.dtype} {tuple(image.shape)}")
@@ -99,7 +100,7 @@ def read_image(image: Path | Tensor, transform: ImageTransform, max_pixels: int 
         if not image.is_file():
             raise InputError(f"{image}: no such image file: correct the name or remove its rows")
         with image.open("rb") as file:
-            return _tensor(_decode(file, image, transform, max_pixels))
+            return _tensor(_decode(file, str(image), transform, max_pixels))
     except InputError:
         raise
     except Exception as error:  # Pillow's plugins raise many types on damaged files
@@ -107,15 +108,15 @@ def read_image(image: Path | Tensor, transform: ImageTransform, max_pixels: int 
         raise InputError(f"{image}: {_reason(error, empty)}: replace the file or remove its rows") from error
 
 
-def _tensor_of_bytes(content: Tensor, transform: ImageTransform, max_pixels: int) -> Tensor:
-    """Return the image in the bytes (N,) of a file as uint8 (3, S, S)."""
+def _tensor_of_bytes(content: bytes, name: str, transform: ImageTransform, max_pixels: int) -> Tensor:
+    """Return the image in the bytes of a file as uint8 (3, S, S)."""
     try:
-        return _tensor(_decode(BytesIO(content.numpy().tobytes()), Path("image bytes"), transform, max_pixels))
+        return _tensor(_decode(BytesIO(content), name, transform, max_pixels))
     except InputError:
         raise
     except Exception as error:  # Pillow's plugins raise many types on damaged files
         reason = _reason(error, not len(content))
-        raise InputError(f"{len(content)} image bytes: {reason}: replace the image or remove its rows") from error
+        raise InputError(f"{name}: {reason}: replace the image or remove its rows") from error
 
 
 def upright_rgb(image: Pillow.Image) -> Pillow.Image:
@@ -124,7 +125,7 @@ def upright_rgb(image: Pillow.Image) -> Pillow.Image:
     return _rgb(image) if turn is None else _rgb(image).transpose(turn)
 
 
-def is_ready(image: Path | Tensor, transform: ImageTransform) -> bool:
+def is_ready(image: Source, transform: ImageTransform) -> bool:
     """Return whether the image is a tensor that needs no transform."""
     side = transform.size
     return isinstance(image, Tensor) and image.dtype == torch.uint8 and image.shape == (3, side, side)
@@ -160,7 +161,7 @@ def _fit(image: Pillow.Image, transform: ImageTransform, full: tuple[int, int] |
     return image.resize((side, side), filtering, box=box)
 
 
-def _decode(file: BinaryIO, path: Path, transform: ImageTransform, max_pixels: int) -> Pillow.Image:
+def _decode(file: BinaryIO, name: str, transform: ImageTransform, max_pixels: int) -> Pillow.Image:
     """Return a file's image as S x S, upright and in RGB."""
     if Pillow.MAX_IMAGE_PIXELS is not None and max_pixels > Pillow.MAX_IMAGE_PIXELS:
         Pillow.MAX_IMAGE_PIXELS = max_pixels
@@ -168,7 +169,7 @@ def _decode(file: BinaryIO, path: Path, transform: ImageTransform, max_pixels: i
         width, height = image.size
         if width * height > max_pixels:
             raise InputError(
-                f"{path}: claims {width} x {height} pixels, more than max_pixels = {max_pixels}: "
+                f"{name}: claims {width} x {height} pixels, more than max_pixels = {max_pixels}: "
                 "reduce the image or raise the limit"
             )
         twice = int(2 * transform.size / (transform.crop_ratio if transform.resize == "crop" else 1))

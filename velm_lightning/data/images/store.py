@@ -15,7 +15,7 @@ from velm_lightning.data.images.decode import MAX_PIXELS, is_ready, read_image
 from velm_lightning.io.digests import image_key
 from velm_lightning.io.terminal import Console
 from velm_lightning.io.threads import threads
-from velm_lightning.types import Image, ImageTransform, InputError
+from velm_lightning.types import Image, ImageTransform, InputError, Source
 
 __all__ = ["MAX_PIXELS", "ImageStore", "read_image"]
 
@@ -27,7 +27,7 @@ class ImageStore:
     image of the file when it reads it for the first time; a damaged one is decoded again from its source.
 
     Args:
-        images: Image of every sample: a file, a tensor, or a tuple of frames (all of one length).
+        images: Image of every sample: a file or a part of one, a tensor, or a tuple of frames (all of one length).
         transform: The geometry.
         mode: ``disabled`` decodes at every fetch; ``memory`` keeps all images as uint8; ``disk`` maps one uint8 file,
             which is written once for the same files and geometry.
@@ -115,9 +115,9 @@ class ImageStore:
     def _load(self, mode: str, folder: Path, strict: bool, progress: bool) -> None:
         """Decode every image into memory or into the cache file; unreadable ones are marked."""
         count, size = len(self._sources), self.transform.size
-        paths = [source for source in self._sources if isinstance(source, Path)]
-        if mode == "disk" and len(paths) == count:
-            self._cache = folder / f"{cache_key(paths, self.transform)}.uint8"
+        files = [source for source in self._sources if not isinstance(source, Tensor)]
+        if mode == "disk" and len(files) == count:
+            self._cache = folder / f"{cache_key(files, self.transform)}.uint8"
             self._map(self._decode_all(progress))
         else:
             self._pixels, self._good = torch.empty(count, 3, size, size, dtype=torch.uint8), torch.zeros(count).bool()
@@ -141,7 +141,7 @@ class ImageStore:
     def _decode_all(self, progress: bool) -> Iterator[Tensor | None]:
         """Yield every image in order, decoded by several threads; None for an unreadable one."""
 
-        def read(source: Path | Tensor) -> Tensor | None:
+        def read(source: Source) -> Tensor | None:
             try:
                 return read_image(source, self.transform, self.max_pixels)
             except InputError:
@@ -164,16 +164,16 @@ class ImageStore:
             self._map(self._decode_all(progress=False))
 
 
-def distinct(images: Sequence[Image]) -> tuple[list[Path | Tensor], Tensor]:
+def distinct(images: Sequence[Image]) -> tuple[list[Source], Tensor]:
     """Return the distinct images, and each sample's number(s) among them: (n,), or (n, T) for clips.
 
     Raises:
         InputError: Clips have different numbers of frames.
     """
     numbers: dict[Hashable, int] = {}
-    sources: list[Path | Tensor] = []
+    sources: list[Source] = []
 
-    def number(image: Path | Tensor) -> int:
+    def number(image: Source) -> int:
         key = image_key(image)
         if key not in numbers:
             numbers[key] = len(sources)
@@ -188,7 +188,7 @@ def distinct(images: Sequence[Image]) -> tuple[list[Path | Tensor], Tensor]:
     return sources, torch.tensor(rows, dtype=torch.long)
 
 
-def _one_block(sources: Sequence[Path | Tensor], transform: ImageTransform) -> Tensor | None:
+def _one_block(sources: Sequence[Source], transform: ImageTransform) -> Tensor | None:
     """Return (N, 3, S, S) without a copy if all images are rows of one tensor, so that a batch is one gather."""
     row = 3 * transform.size**2
     tensors = [source for source in sources if isinstance(source, Tensor) and is_ready(source, transform)]
@@ -202,6 +202,6 @@ def _one_block(sources: Sequence[Path | Tensor], transform: ImageTransform) -> T
     return torch.empty(0, dtype=torch.uint8).set_(storage)[: storage.nbytes() // row * row].view(-1, *tensors[0].shape)
 
 
-def _places(sources: Sequence[Path | Tensor], block: Tensor) -> Tensor:
+def _places(sources: Sequence[Source], block: Tensor) -> Tensor:
     row = block[0].numel()
     return torch.tensor([source.storage_offset() // row for source in sources if isinstance(source, Tensor)])

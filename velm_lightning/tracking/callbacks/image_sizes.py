@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from io import BytesIO
 from statistics import median_low
 
 from PIL import Image as Pillow
 from torch import Tensor
 
-from velm_lightning.types import Image, ImageTransform, Sample
+from velm_lightning.types import FilePart, Image, ImageTransform, InputError, Sample
 
 LOOKED_AT = 200
 """Largest number of pictures whose size is read."""
@@ -40,7 +40,7 @@ def size_of(image: Image) -> tuple[int, int] | None:
     if isinstance(first, Tensor):
         return (first.shape[-1], first.shape[-2]) if first.ndim >= 3 else None
     try:
-        with Pillow.open(Path(first)) as opened:
+        with Pillow.open(BytesIO(first.read()) if isinstance(first, FilePart) else first) as opened:
             return opened.size
-    except (OSError, ValueError, Pillow.DecompressionBombError):
+    except (InputError, OSError, ValueError, Pillow.DecompressionBombError):
         return None

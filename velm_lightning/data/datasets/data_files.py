@@ -1,0 +1,186 @@
+"""Samples from files of any format: tables, Parquet, Arrow, folders of images, tar shards."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from typing_extensions import override
+
+from velm_lightning.data.datasets.column_names import suggestion
+from velm_lightning.data.datasets.columns import Columns, RowConverter
+from velm_lightning.data.datasets.holdout import check_holdout, holdout_part
+from velm_lightning.data.datasets.located import FileDataset, Located, add
+from velm_lightning.data.datasets.readers.reading import Reading
+from velm_lightning.data.datasets.readers.recognition import rows_of, splits_of
+from velm_lightning.data.datasets.references import with_all_references
+from velm_lightning.data.images.cache import default_folder
+from velm_lightning.io.files import TableRow, fault
+from velm_lightning.io.paths import user_path
+from velm_lightning.types import FilePart, InputError, Sample
+
+HOLDOUT = 0.1
+"""Share of the training images that is held out if ``path`` has no validation split."""
+
+
+class DataFiles(FileDataset):
+    r"""Samples from files whose format is recognised by content, one row per sample.
+
+    Formats: CSV, TSV and other tables of text, JSON lines and JSON lists; Parquet and Arrow, also with the bytes of
+    images (extra ``parquet``); what ``datasets`` has saved to disk; a folder of images with ``metadata.csv``,
+    ``metadata.jsonl`` or one subfolder per class; tar shards of WebDataset.
+
+    The parts of a row are found under the usual names of columns, or under those of ``columns``, where ``null``
+    ignores a part. Only the image is required.
+
+    - ``image``: a file name below ``images``, or the bytes of a file; a list is a clip.
+    - ``text``: the prompt; ``columns.text: null`` if there is none, as in captioning.
+    - ``target``: the target sentence. A list becomes one sample per sentence in training, else a list of references.
+      In evaluation, rows with the same image, text and group are one sample with several references.
+    - ``answers``: a label, a list of annotators' answers (weight min(1, count / 3)), or answers with weights.
+    - ``group``: question type or the like. ``key``: unique; by default the row number.
+
+    In a table of text a cell of ``image``, ``target`` or ``answers`` may hold a list in Python or JSON syntax, and
+    ``NaN`` is a string. In JSON, ``NaN`` is a missing value, and 1, 1.0 and "1" are one label.
+
+    Args:
+        path: A file or folder whose splits are found by their names, instead of ``train``, ``val`` and ``test``.
+        root: Folder to which the other paths are relative.
+        train: File, folder or pattern (``train-*.parquet``, ``{000..009}.tar``) of the training split; likewise
+            ``val`` and ``test``. None means an empty split.
+        images: Folder of images that are given by name. None means the folder of the table, or the subfolder of it
+            that holds the first image.
+        columns: Names of columns that differ.
+        holdout: Share of the training *images*, chosen by content and name, that become the validation split;
+            copies of an image are in the same split. None means 0.1 for a ``path`` without validation split, else 0.
+        links: Whether links to images may lead out of ``images``, as in snapshots of the hub, DVC and git-annex.
+        absolute_names: Whether images may have absolute names, or names with ``~``.
+        cache_dir: Folder of uncompressed copies of Parquet tables with images. None means the user's cache folder.
+
+    Raises:
+        InputError: An argument is out of its range, or ``path`` does not exist.
+
+    Example:
+        >>> import velm_lightning as velm
+        >>> from pathlib import Path
+        >>> _ = Path("photos.csv").write_text("file_name;question;answer\ncat.jpg;what is it?;a cat\n")
+        >>> velm.DataFiles("photos.csv", holdout=0).split("train")[0].target
+        {'a cat': 1.0}
+    """
+
+    def __init__(
+        self,
+        path: str | Path | None = None,
+        root: Path = Path("."),
+        train: str | Path | None = None,
+        val: str | Path | None = None,
+        test: str | Path | None = None,
+        images: Path | None = None,
+        columns: Columns | None = None,
+        holdout: float | None = None,
+        links: Literal["refuse", "follow"] = "refuse",
+        absolute_names: bool = False,
+        cache_dir: Path | None = None,
+    ) -> None:
+        self.root = user_path(str(root))
+        named = {"train": train, "val": val, "test": test}
+        self.files = {split: None if file is None else user_path(str(file)) for split, file in named.items()}
+        self.sources = _sources(path, self.root, self.files)
+        if path is not None:
+            self.files = {split: files[0] if len(files) == 1 else None for split, files in self.sources.items()}
+        super().__init__(self.root / user_path(str(images)) if images is not None else self._folder())
+        self.images_are_named = images is not None
+        if holdout is None:
+            holdout = HOLDOUT if path is not None and self.sources["train"] and not self.sources["val"] else 0.0
+        self.holdout, self.links, self.absolute_names = holdout, links, absolute_names
+        self.cache_dir = cache_dir or default_folder()
+        self.columns: dict[str, str | None] = dict(columns or {})  # type: ignore[arg-type]
+        for name in self.columns.keys() - Columns.__annotations__.keys():
+            near = difflib.get_close_matches(name, Columns.__annotations__, 1)
+            raise InputError(f"columns.{name} is not one of {', '.join(Columns.__annotations__)}{suggestion(near)}")
+        check_holdout(holdout, self.sources["train"], self.sources["val"])
+
+    @override
+    def read(self, name: str, problems: list[str] | None = None) -> list[Located]:
+        held = bool(self.holdout) and name == "val"
+        sources = self.sources["train" if held else name]
+        if not sources:
+            return []
+        samples = self._samples(sources, name, problems)
+        if self.holdout and name != "test":
+            return holdout_part(
+                samples,
+                self.holdout,
+                held,
+                lambda item: self._name(item.sample),
+                lambda item: self.files_of(item.sample),
+            )
+        return samples
+
+    def files_of(self, sample: Sample) -> Sequence[Path | FilePart]:
+        """Return the image files of a sample."""
+        frames = sample.image if isinstance(sample.image, tuple) else (sample.image,)
+        return [frame for frame in frames if isinstance(frame, Path | FilePart)]
+
+    def _samples(self, sources: Sequence[Path], name: str, problems: list[str] | None) -> list[Located]:
+        reading = Reading(self.cache_dir, problems, self.links == "follow")
+        rows = [row for source in sources for row in rows_of(source, reading)]
+        if not rows:
+            shown = ", ".join(map(str, sources))[:200]
+            fault(InputError(f"{shown}: holds no rows: give a file with at least one, or leave {name} out"), problems)
+            return []
+        samples: dict[str, Located] = {}
+        try:
+            converter = self._converter(rows, name == "test")
+        except InputError as error:
+            fault(error, problems)
+            return []
+        for number, row in enumerate(rows):
+            try:
+                for sample in converter.samples(row, str(number), name == "train"):
+                    add(samples, Located(row.where, sample))
+            except InputError as error:
+                fault(error, problems)
+        return list(samples.values()) if name == "train" else with_all_references(samples.values())
+
+    def _converter(self, rows: Sequence[TableRow], unlabelled: bool) -> RowConverter:
+        follow = self.links == "follow"
+        converter = RowConverter(self.columns, rows, self.images, unlabelled, follow, self.absolute_names)
+        if not self.images_are_named:
+            converter.images = self.images = _folder_of(converter.first_name(rows), self.images)
+        return converter
+
+    def _folder(self) -> Path:
+        """Return the folder of the first source."""
+        first = next(source for sources in self.sources.values() for source in sources)
+        return first if first.is_dir() else first.parent
+
+    def _name(self, sample: Sample) -> str:
+        """Return the image's name relative to the folder of images, so that the folder may move."""
+        first = sample.image[0] if isinstance(sample.image, tuple) else sample.image
+        if isinstance(first, FilePart):
+            return first.name or f"{first.file.name} {first.offset}"
+        assert isinstance(first, Path), "the images of files are no tensors"
+        return first.relative_to(self.images).as_posix() if first.is_relative_to(self.images) else first.as_posix()
+
+
+def _sources(path: str | Path | None, root: Path, files: dict[str, Path | None]) -> dict[str, list[Path]]:
+    """Return the files or folders of each split."""
+    given = [split for split, file in files.items() if file is not None]
+    if (path is None) == (not given):
+        more = f", not both: `path` and {', '.join(given)}" if given else ""
+        raise InputError(f"name at least one file: train, val or test, or `path`{more}")
+    if path is not None:
+        found = splits_of(root / user_path(str(path)))
+        return {split: found.get(split, []) for split in files}
+    return {split: [] if file is None else [root / file] for split, file in files.items()}
+
+
+def _folder_of(name: str | None, folder: Path) -> Path:
+    """Return the folder, or the subfolder of it that holds the image of a name."""
+    if name is None or not folder.is_dir() or (folder / name).exists():
+        return folder
+    inner: Iterable[Path] = sorted(item for item in folder.iterdir() if item.is_dir())
+    return next((item for item in inner if (item / name).is_file()), folder)

@@ -1,0 +1,149 @@
+"""The readers in the order in which they are asked, and the splits of a folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from velm_lightning.data.datasets.column_names import USUAL_NAMES
+from velm_lightning.data.datasets.readers.arrow import ARROW
+from velm_lightning.data.datasets.readers.image_folder import IMAGE_FOLDER, METADATA
+from velm_lightning.data.datasets.readers.parquet import PARQUET
+from velm_lightning.data.datasets.readers.reading import Reader, Reading
+from velm_lightning.data.datasets.readers.saved import SAVED, split_names
+from velm_lightning.data.datasets.readers.text_tables import TEXT_TABLES
+from velm_lightning.data.datasets.readers.webdataset import WEBDATASET
+from velm_lightning.io.files import TableRow
+from velm_lightning.io.tables import separator_of
+from velm_lightning.types import InputError
+
+READERS: tuple[Reader, ...] = (PARQUET, ARROW, WEBDATASET, SAVED, IMAGE_FOLDER, TEXT_TABLES)
+"""Files by their first bytes, then folders by what is in them; what remains is a text."""
+
+TABLES = (".parquet", ".arrow", ".feather", ".tar", ".jsonl", ".ndjson", ".csv", ".tsv", ".txt")
+"""Suffixes of tables that are found in a folder, in the order of preference."""
+
+_SPLITS = {
+    "train": r"train(ing)?",
+    "val": r"val(id|idation)?|dev(elopment)?",
+    "test": r"test(ing)?|eval(uation)?",
+}
+
+
+def reader_of(path: Path) -> Reader:
+    """Return the first reader that recognises a file or folder.
+
+    Raises:
+        InputError: There is no such file or folder.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: cannot be read (no such file or folder): check the path")
+    return next(reader for reader in READERS if reader.recognises(path))
+
+
+def rows_of(path: Path, reading: Reading) -> Iterator[TableRow]:
+    """Yield the rows of a file, of a folder, or of all files that a pattern with ``*`` or ``{000..009}`` matches.
+
+    Raises:
+        InputError: A file is missing or damaged.
+    """
+    files = expanded(path)
+    for file in files:
+        reader = reader_of(file)
+        for row in reader.rows(file, reading):
+            if reader is WEBDATASET and len(files) > 1:  # shards may count their samples from 0
+                row.values["key"] = f"{file.stem}/{row.values['key']}"
+            yield row
+
+
+def expanded(path: Path) -> list[Path]:
+    """Return the files that a path stands for: those of a pattern, the tables in a folder, or the path itself.
+
+    Raises:
+        InputError: No file matches the pattern.
+    """
+    if path.is_dir():
+        return (not SAVED.recognises(path) and _tables_in(path)) or [path]
+    if path.exists() or not re.search(r"[*?\[{]", str(path)):
+        return [path]
+    files = [file for one in _counted(str(path)) for file in _matching(Path(one))]
+    if not files:
+        raise InputError(f"{path}: no file matches this pattern: correct it")
+    return files
+
+
+def _counted(text: str) -> list[str]:
+    """Return the names that a range such as ``{000..009}`` stands for."""
+    match = re.search(r"\{(\d+)\.\.(\d+)\}", text)
+    if match is None:
+        return [text]
+    numbers = range(int(match[1]), int(match[2]) + 1)
+    if len(numbers) > 10**6:
+        raise InputError(f"{text}: stands for {len(numbers):,} files: correct the range")
+    return [f"{text[: match.start()]}{number:0{len(match[1])}}{text[match.end() :]}" for number in numbers]
+
+
+def _matching(path: Path) -> list[Path]:
+    if not re.search(r"[*?\[]", str(path)):
+        return [path]
+    start = Path(path.anchor or ".")
+    return sorted(start.glob(str(path.relative_to(start))))
+
+
+def splits_of(path: Path) -> dict[str, list[Path]]:
+    """Return the files or folders of each split of a file or folder; one whole is the training split.
+
+    The splits of a folder are tables or subfolders named ``train``, ``validation``, ``test`` or the like, also in a
+    subfolder ``data``, as on the Hugging Face hub. Images without a table or classes are a test split.
+
+    Raises:
+        InputError: There is no such file or folder.
+    """
+    if not path.exists():
+        files = expanded(path)
+        reader_of(files[0])  # raises if there is no such file
+        return {"train": files}
+    if not path.is_dir() or SAVED.recognises(path):
+        return {"train": [path]}
+    folders = [path / name for name in split_names(path)] or _folders_in(path)
+    tables = _tables_in(path)
+    for items in (tables, folders):
+        splits: dict[str, list[Path]] = {}
+        for item in items:
+            if split := split_of(item.name):
+                splits.setdefault(split, []).append(item)
+        if splits:
+            return splits
+    described = tables or folders or any((path / name).is_file() for name in METADATA)
+    return {"train" if described else "test": tables or [path]}
+
+
+def split_of(name: str) -> str | None:
+    """Return the split that the name of a file or folder states, as ``train-00000-of-00002.parquet`` does."""
+    words = re.split(r"[^a-z]+", name.lower())
+    return next((split for split, spelt in _SPLITS.items() if any(re.fullmatch(spelt, word) for word in words)), None)
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    return sorted(item for item in folder.iterdir() if item.is_dir() and not item.name.startswith((".", "_")))
+
+
+def _tables_in(folder: Path) -> list[Path]:
+    """Return the tables of one format in a folder, else in its subfolder ``data``; descriptions of images are none."""
+    files = sorted(item for item in folder.iterdir() if item.is_file() and not item.name.startswith((".", "_")))
+    for suffix in TABLES:
+        tables = [file for file in files if file.suffix.lower() == suffix and file.name not in METADATA]
+        if suffix == ".txt":
+            tables = [file for file in tables if _names_images(file)]
+        if tables:
+            return tables
+    return _tables_in(folder / "data") if (folder / "data").is_dir() else []
+
+
+def _names_images(file: Path) -> bool:
+    """Return whether the first line of a text names a column of images, as Kaggle's ``captions.txt`` does."""
+    with file.open("rb") as opened:
+        line = opened.readline(4096).decode("utf-8-sig", "replace")
+    cells = [cell.strip().strip('"') for cell in line.split(separator_of(line))]
+    return len(cells) > 1 and any(cell in USUAL_NAMES["image"] for cell in cells)
