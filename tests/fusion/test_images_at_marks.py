@@ -198,3 +198,16 @@ def test_maps_are_of_the_first_image(kind):
     model = build(kind)
     maps = explain(model, batch_of(model), ["red"] * 3)
     assert maps.attention.shape == maps.evidence.shape == (3, *model.grid)
+
+
+def test_a_conversation_is_continued_from_python():
+    model = build(EarlyFusion)
+    with torch.no_grad():
+        wanted = model.task.top_answers(model, batch_of(model), 1)
+    turns, images = zip(*((sample.turns[:-1], sample.image) for sample in dialogues.samples()), strict=True)
+    answers = model.predict([images[0], None, images[2][0]], turns, batch_size=2)
+    assert [row[0].text for row in answers] == [row[0][0] for row in wanted]
+    with pytest.raises(InputError, match="1 of 2 texts are conversations"):
+        model.predict([None, None], [turns[1], "what ?"])
+    with pytest.raises(InputError, match="2 marks and 1 images"):
+        model.predict([tiny.picture(0)], [turns[0]])

@@ -18,7 +18,7 @@ COMMANDS = {
     "ask": ("velm_lightning.cli.ask", "ask a model a question about an image"),
     "draw": ("velm_lightning.cli.draw", "generate images from a caption"),
     "search": ("velm_lightning.cli.search", "find the images in a folder that match a text"),
-    "data": ("velm_lightning.cli.data", "check the data that a config names"),
+    "data": ("velm_lightning.cli.data", "check the data that a config names, or show a sample"),
     "features": ("velm_lightning.cli.features", "run a frozen image encoder once over all images"),
     "score": ("velm_lightning.cli.score", "score a file of captions from any system, as the COCO evaluation does"),
     "sweep": ("velm_lightning.cli.sweep", "search fusions, seeds and settings with a sweep file"),

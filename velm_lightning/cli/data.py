@@ -105,7 +105,13 @@ def _limits(data: MultimodalData) -> list[str]:
 
 def main(words: Sequence[str]) -> int:
     """Print a summary of the data and its problems; the exit code is 1 if there are any."""
-    parser = argparse.ArgumentParser("velm data", description="Check the data that a config names.")
+    if list(words)[1:2] == ["show"]:
+        from velm_lightning.cli.data_show import main as show
+
+        return show(list(words)[2:])
+    parser = argparse.ArgumentParser(
+        "velm data", description="Check the data that a config names; `velm data show` prints one sample of it."
+    )
     parser.add_argument("action", choices=["check"])
     parser.add_argument("config", type=user_path, help="a config, a file of its data section, or your data")
     parser.add_argument(

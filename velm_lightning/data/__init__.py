@@ -16,6 +16,7 @@ from velm_lightning.data.datasets.vqav2 import VQAv2
 from velm_lightning.data.module import MultimodalData
 from velm_lightning.data.synthetic.face_posts import FacePosts
 from velm_lightning.data.synthetic.shape_clips import ShapeClipCaptions, ShapeClips
+from velm_lightning.data.synthetic.shape_conversations import ShapeConversations
 from velm_lightning.data.synthetic.shape_dialogues import ShapeDialogues
 from velm_lightning.data.synthetic.shape_drawings import ShapeDrawings
 from velm_lightning.data.synthetic.shape_scenes import ShapeCaptions, ShapeScenes, ShapeStatements, ShapeTranslations
@@ -40,6 +41,7 @@ __all__ = [
     "PretrainedTokenizer",
     "ShapeCaptions",
     "ShapeClipCaptions",
+    "ShapeConversations",
     "ShapeClips",
     "ShapeDialogues",
     "ShapeDrawings",

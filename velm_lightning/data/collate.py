@@ -49,9 +49,12 @@ class Texts:
 
     def _conversations(self, shorten: bool) -> dict[int, EncodedTurns]:
         talks = [i for i, sample in enumerate(self.samples) if sample.turns]
-        rows = dict(
-            zip(talks, encode_conversations([self.samples[i].turns for i in talks], self.vocabulary), strict=True)
-        )
+        rows = dict(zip(talks, encode_conversations([self.samples[i].turns for i in talks], self.vocabulary), strict=True))
+        for i, row in rows.items():
+            images, marks = self.samples[i].image, len(row.marks) + row.images_dropped
+            if not isinstance(images, tuple) or len(images) != marks:
+                count = len(images) if isinstance(images, tuple) else 1
+                raise InputError(f"sample {self.samples[i].key!r} has {marks} marks and {count} images: give one each")
         longest = self.vocabulary.max_length
         long = {i: row for i, row in rows.items() if len(row.ids) > longest}
         if long:

@@ -15,7 +15,7 @@ from velm_lightning.data.images.decode import read_image
 from velm_lightning.data.images.image_like import ImageLike, to_image
 from velm_lightning.io.threads import threads
 from velm_lightning.tasks.retrieval import Retrieval
-from velm_lightning.types import Batch, ImageTransform, InputError, Sample, Tokens
+from velm_lightning.types import Batch, ImageTransform, InputError, Sample, Tokens, Turn
 
 
 class Answer(NamedTuple):
@@ -36,15 +36,17 @@ class Inference:
     def predict(
         self,
         images: Sequence[ImageLike | tuple[ImageLike, ...] | None],
-        texts: Sequence[str] | str = "",
+        texts: Sequence[str | Sequence[Turn]] | str = "",
         top_k: int = 1,
         batch_size: int = 64,
     ) -> list[list[Answer]]:
         """Return the best answers for pairs of an image and a text.
 
         Args:
-            images: One image per sample; None gives the model no image.
-            texts: One question, prompt or source sentence per sample, or one text for all samples.
+            images: One image per sample; None gives the model no image. For a conversation, an image or a tuple of
+                the images at its marks.
+            texts: One question, prompt or source sentence per sample, or one text for all samples; or one conversation
+                per sample, a list of ``Turn``, which the model continues.
             top_k: Number of answers per sample; a generating model returns at most as many as its search keeps.
             batch_size: Samples that are computed at the same time.
 
@@ -176,18 +178,32 @@ def at_rest(model: nn.Module) -> Iterator[None]:
         model.train(training)
 
 
-def batches(model: Any, images: Sequence[Any], texts: Sequence[str], batch_size: int) -> Iterator[tuple[Batch, Tensor]]:
-    """Yield batches on the model's device, and a mask (B,) of the samples that have an image."""
+def batches(
+    model: Any, images: Sequence[Any], texts: Sequence[str | Sequence[Turn]], batch_size: int
+) -> Iterator[tuple[Batch, Tensor]]:
+    """Yield batches on the model's device, and a mask (B,) of the samples that have an image or are conversations."""
     check(batch_size >= 1, f"batch_size must be at least 1, got {batch_size}")
+    talks = sum(not isinstance(text, str) for text in texts)
+    check(talks in (0, len(texts)), f"{talks} of {len(texts)} texts are conversations: give only these, or none")
     device = next(model.parameters()).device
     for start in range(0, len(images), batch_size):
         part = images[start : start + batch_size]
-        samples = [
-            Sample(key=str(start + place), image=Path(str(place)), text=text, target=None, references=())
-            for place, text in enumerate(texts[start : start + batch_size])
-        ]
-        batch = Texts(samples, model.vocabulary).batch(range(len(part)), pixels_of(part, model.transform))
-        yield batch.to(device), torch.tensor([image is not None for image in part], device=device)
+        given = zip(part, texts[start : start + batch_size], strict=True)
+        samples = [_sample(str(key), image, text) for key, (image, text) in enumerate(given, start)]
+        words = Texts(samples, model.vocabulary)
+        shown = [*words.images, None] if words.conversations else part  # None: pixels without any image need a size
+        pixels = pixels_of(shown, model.transform)[: len(words.images)]
+        present = [image is not None or bool(sample.turns) for image, sample in zip(part, samples, strict=True)]
+        yield words.batch(range(len(part)), pixels).to(device), torch.tensor(present, device=device)
+
+
+def _sample(key: str, image: Any, text: str | Sequence[Turn]) -> Sample:
+    """Return a text without its image, whose pixels are passed separately, or a conversation with its images."""
+    if isinstance(text, str):
+        return Sample(key=key, image=Path(key), text=text, target=None, references=())
+    images = image if isinstance(image, tuple) else () if image is None else (image,)
+    at_marks = tuple(to_image(each) for each in images)
+    return Sample(key=key, image=at_marks, text="", target=None, references=(), turns=tuple(text))
 
 
 def pixels_of(images: Sequence[Any], transform: ImageTransform) -> Tensor:

@@ -12,7 +12,7 @@ from velm_lightning.data.checks.check import check_dataset
 from velm_lightning.data.datasets.conversations import Conversations
 from velm_lightning.types import InputError, Turn
 
-CASES = Path(__file__).parents[3].parent / "shared" / "data" / "cases"
+CASES = Path(__file__).resolve().parents[4] / "shared/data/cases"
 TALK = [
     {"role": "user", "content": "<image>\nWhat is it?"},
     {"role": "assistant", "content": "A cat."},
