@@ -48,7 +48,7 @@ MAY_IMPORT = {
     "tracking.run_names": {"errors"},
     "importing": {*WITHOUT_COMMANDS} - {"fusion"},
     "bench": {*WITHOUT_COMMANDS, "compare"},
-    "cli": {*WITHOUT_COMMANDS, "tasks.scene_judge", "sweep", "compare", "bench", "importing"},
+    "cli": {"", *WITHOUT_COMMANDS, "tasks.scene_judge", "sweep", "compare", "bench", "importing"},
     "__main__": {"cli"},
 }
 TEMPLATES = ROOT / "templates"  # which are written as the code of a user, outside of the package
@@ -78,9 +78,8 @@ def imports(path):
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         else:
             continue
-        yield from (
-            name.removeprefix("velm_lightning").lstrip(".") for name in names if name.split(".")[0] == "velm_lightning"
-        )
+        inside = [name.partition(".")[2] for name in names if name.split(".")[0] == "velm_lightning"]
+        yield from (name if importlib.util.find_spec(f"velm_lightning.{name.split('.')[0]}") else "" for name in inside)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: dotted(path) or "velm_lightning")

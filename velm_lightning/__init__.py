@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from velm_lightning.compare.comparison import Comparison
     from velm_lightning.compare.runs import compare_runs
+    from velm_lightning.data.datasets.conversations import Conversations
     from velm_lightning.data.datasets.data_files import DataFiles
     from velm_lightning.data.datasets.jsonlines import JSONLines
     from velm_lightning.data.module import MultimodalData
@@ -63,8 +64,8 @@ _MODULES = {
     "Classification": "tasks.classification",
     "Comparison": "compare.comparison",
     "Conversations": "data.datasets.conversations",
-    "DeepStackFusion": "fusion.deep_stack",
     "DataFiles": "data.datasets.data_files",
+    "DeepStackFusion": "fusion.deep_stack",
     "EarlyFusion": "fusion.early",
     "Fusion": "fusion.base",
     "Generation": "tasks.generation",
@@ -109,8 +110,8 @@ __all__ = [
     "Classification",
     "Comparison",
     "Conversations",
-    "DeepStackFusion",
     "DataFiles",
+    "DeepStackFusion",
     "EarlyFusion",
     "Fusion",
     "Generation",

@@ -69,8 +69,8 @@ class EarlyFusion(Fusion):
             return self._encode(text, cache)
         count, tokens = image.embeddings.shape[1], Tokens.cat([self._scaled(image), text])
         if image.places is None or not self.masks_images:
-            states = self._encode(tokens, cache, count).embeddings
-            return text.with_embeddings(states[:, states.shape[1] - text.embeddings.shape[1] :])
+            fused = self._encode(tokens, cache, count).embeddings
+            return text.with_embeddings(fused[:, fused.shape[1] - text.embeddings.shape[1] :])
         order = _reading_order(image.places, text)
         states = self._encode(_gather(tokens, order), cache, count, order)
         return text.with_embeddings(_gather(states, order.argsort(1)).embeddings[:, count:])

@@ -47,7 +47,7 @@ def refused(data: COCOCaptions, split="train") -> str:
 def test_training_has_one_sample_per_caption(write, tmp_path):
     data = write(*TWO)
     both = ("a dog runs", "the dog is running")
-    assert data.split("train") == [
+    assert [sample[:6] for sample in data.split("train")] == [
         ("42-7", tmp_path / "images/a.jpg", "", "a dog runs", both, ""),
         ("42-8", tmp_path / "images/a.jpg", "", "the dog is running", both, ""),
     ]
@@ -58,7 +58,7 @@ def test_training_has_one_sample_per_caption(write, tmp_path):
 def test_evaluation_has_one_sample_per_image(write, tmp_path, split):
     (sample,) = write(*TWO, train=None, **{split: Path("train.json")}).split(split)
     both = ("a dog runs", "the dog is running")
-    assert sample == ("42", tmp_path / "images/a.jpg", "", "a dog runs", both, "")
+    assert sample[:6] == ("42", tmp_path / "images/a.jpg", "", "a dog runs", both, "")
 
 
 def test_a_split_without_a_file_is_empty(write):

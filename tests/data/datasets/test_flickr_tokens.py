@@ -35,8 +35,13 @@ def refused(data: FlickrTokens) -> str:
 def test_training_has_captions_and_evaluation_images(write, tmp_path):
     data, both = write(), ("A dog runs .", "The dog is running")
     a, b = (tmp_path / "Flicker8k_Dataset" / name for name in ("a.jpg", "b.jpg"))
-    assert data.split("train") == [("a.jpg#0", a, "", both[0], both, ""), ("a.jpg#1", a, "", both[1], both, "")]
-    assert data.split("val") == [("b.jpg", b, "", "Two girls play .", ("Two girls play .",), "")]
+    assert [sample[:6] for sample in data.split("train")] == [
+        ("a.jpg#0", a, "", both[0], both, ""),
+        ("a.jpg#1", a, "", both[1], both, ""),
+    ]
+    assert [sample[:6] for sample in data.split("val")] == [
+        ("b.jpg", b, "", "Two girls play .", ("Two girls play .",), "")
+    ]
     assert [sample.key for sample in data.split("test")] == ["c.jpg"]
 
 

@@ -44,11 +44,11 @@ def test_training_has_captions_and_evaluation_images(write, tmp_path):
     sentences = [sentence(7), sentence(8, "The dog\nis running .")]
     data = write(image(1, sentences=sentences), image(2, "val", sentences), images=Path("images"))
     both = ("A dog runs.", "The dog is running .")
-    assert data.split("train") == [
+    assert [sample[:6] for sample in data.split("train")] == [
         ("1-7", tmp_path / "images/1.jpg", "", both[0], both, ""),
         ("1-8", tmp_path / "images/1.jpg", "", both[1], both, ""),
     ]
-    assert data.split("val") == [("2", tmp_path / "images/2.jpg", "", both[0], both, "")]
+    assert [sample[:6] for sample in data.split("val")] == [("2", tmp_path / "images/2.jpg", "", both[0], both, "")]
     assert data.split("test") == []
 
 

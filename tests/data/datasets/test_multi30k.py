@@ -29,7 +29,7 @@ def write(tmp_path):
 def test_lines_become_samples(write, tmp_path):
     first, second = write().split("val")
     image, right = tmp_path / "flickr30k-images" / "1.jpg", "Ein Hund läuft."
-    assert first == ("1.jpg", image, "A dog runs.", right, (right,), "")
+    assert first[:6] == ("1.jpg", image, "A dog runs.", right, (right,), "")
     assert second.references == (second.target,) == ("Zwei Mädchen spielen.",)
 
 

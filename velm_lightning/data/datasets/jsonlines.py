@@ -28,7 +28,6 @@ class JSONLines(DataFiles):
     Example:
         >>> import velm_lightning as velm
         >>> from pathlib import Path
-    from typing import Literal
         >>> row = '{"image": "cat.jpg", "text": "what is it?", "answers": "a cat"}'
         >>> _ = Path("train.jsonl").write_text(row)
         >>> velm.JSONLines(train="train.jsonl").split("train")[0].target
