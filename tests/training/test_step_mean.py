@@ -178,3 +178,22 @@ def test_two_processes_have_the_gradient_and_loss_of_one(tmp_path):
     assert cosine(gradient, whole) == pytest.approx(1, abs=1e-6)
     torch.testing.assert_close(gradient, whole, rtol=1e-4, atol=1e-6)
     assert logged == pytest.approx(loss, rel=1e-5) == epoch
+
+
+@pytest.mark.slow
+def test_a_process_without_readable_images_has_no_weight(tmp_path, monkeypatch):
+    """Of two processes one lacks its sample: the step and its logged loss are those of the other sample alone."""
+    task, samples, order = TASKS["answers"][0], tiny.many(2), []
+    read = Split.pictured
+
+    def noting(self, indices):
+        order.extend(indices)
+        return read(self, indices)
+
+    monkeypatch.setattr(Split, "pictured", noting)
+    singles, losses, _ = steps(samples, task, batch_size=1)
+    kept = order.index(1)
+    monkeypatch.setattr(Split, "pictured", lambda self, indices: read(self, [i for i in indices if i == 1]))
+    (gradient,), (logged,), epoch = steps(samples, task, batch_size=1, world=2, folder=tmp_path)
+    torch.testing.assert_close(gradient, singles[kept], rtol=1e-4, atol=1e-6)
+    assert logged == pytest.approx(losses[kept]) == epoch
