@@ -94,8 +94,8 @@ def main(words: Sequence[str]) -> int:
     hits = index.best(options.text, options.top)
     unreadable = len(files) - len(pictures)
     skipped = f", {unreadable} unreadable" if unreadable else ""
-    print(f"{len(pictures):,} pictures, {index.made:,} encoded now{skipped}")
-    print("  alone  together  picture")  # the shortlist comes first, sorted by the second column
+    print(f"{len(pictures):,} images, {index.made:,} encoded now{skipped}")
+    print("  alone  together  image")  # the shortlist comes first, sorted by the second column
     for hit in hits:
         together = "" if hit.together is None else f"{hit.together:8.2f}"
         print(f"{hit.similarity:7.3f}  {together:>8}  {hit.picture}")
