@@ -98,10 +98,10 @@ def main(words: Sequence[str]) -> int:
     unreadable = len(files) - len(pictures)
     skipped = f", {unreadable} unreadable" if unreadable else ""
     print(f"{len(pictures):,} images, {index.made:,} encoded now{skipped}")
-    print("  alone  together  image")  # the shortlist comes first, sorted by the second column
+    print(" cosine  re-ranked  image")  # the shortlist comes first, sorted by the second column
     for hit in hits:
-        together = "" if hit.together is None else f"{hit.together:8.2f}"
-        print(f"{hit.similarity:7.3f}  {together:>8}  {hit.picture}")
+        together = "" if hit.together is None else f"{hit.together:9.2f}"
+        print(f"{hit.similarity:7.3f}  {together:>9}  {hit.picture}")
     if options.sheet is not None:
         draw(options.sheet, options.text, hits, model.transform)
         print(f"contact sheet: {options.sheet}")

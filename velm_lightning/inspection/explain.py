@@ -98,7 +98,7 @@ def draw(path: Path, image: Tensor, title: str, maps: Maps) -> None:
         title: question and answer.
         maps: the maps of this sample.
     """
-    panels = [("what the model saw", image.permute(1, 2, 0).numpy())]
+    panels = [("input", image.permute(1, 2, 0).numpy())]
     for name, heat in (("attention", maps.attention), ("evidence (Grad-CAM)", maps.evidence)):
         if heat is not None:
             panels.append((name, heat_picture(image, heat[0])))

@@ -134,10 +134,10 @@ def draw_sheet(entries: Sequence[GalleryEntry], columns: int = 4) -> bytes:
         axes.imshow(np.concatenate(sides, axis=1))
         lines = [
             ("", row.prompt),
-            ("said: ", row.prediction),
-            ("right: ", " | ".join(row.references[:2])),
+            ("predicted: ", row.prediction),
+            ("expected: ", " | ".join(row.references[:2])),
         ]
-        text = "\n".join(_fitted(label + line) for label, line in lines if line or label == "said: ")
+        text = "\n".join(_fitted(label + line) for label, line in lines if line or label == "predicted: ")
         score = f"score {row.score:.2f}" if row.references else "no references"
         axes.set_title(f"{text}\n{score}", fontsize=7, loc="left", parse_math=False, fontfamily=families(text))
     written = io.BytesIO()
