@@ -224,11 +224,11 @@ def test_the_best_images_are_printed_and_drawn(velm, folder, tmp_path):
     code, lines, _ = velm(*words)
     expected = index_of(model_of(), folder).best(TEXT, 3)
     assert code == 0
-    assert lines[0] == "7 pictures, 7 encoded now"
+    assert lines[0] == "7 images, 7 encoded now"
     assert [line.split("  ")[-1] for line in lines[2:5]] == [str(hit.picture) for hit in expected]
     with Image.open(tmp_path / "out" / "found.png") as sheet:
         assert sheet.width > sheet.height / 2
-    assert velm(*words)[1] == ["7 pictures, 0 encoded now", *lines[1:]]
+    assert velm(*words)[1] == ["7 images, 0 encoded now", *lines[1:]]
 
 
 def test_an_unreadable_image_is_named_or_skipped(velm, folder, tmp_path):
@@ -237,7 +237,7 @@ def test_an_unreadable_image_is_named_or_skipped(velm, folder, tmp_path):
     assert code == 2
     assert "broken.png" in errors
     code, lines, _ = velm("--cache", tmp_path / "kept", "--on_bad_image", "skip")
-    assert (code, lines[0]) == (0, "7 pictures, 7 encoded now, 1 unreadable")
+    assert (code, lines[0]) == (0, "7 images, 7 encoded now, 1 unreadable")
 
 
 @pytest.mark.parametrize(

@@ -43,3 +43,10 @@ def test_wandb_can_be_turned_off(run, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "disabled")
     assert Tracking(wandb="online").wandb_logger(run, {}) is None
     assert not run.folder.exists()
+
+
+def test_no_deprecated_setting_is_given_to_wandb(run):
+    """W&B prints a warning for `anonymous`, whatever its value."""
+    logger = Tracking(wandb="offline").wandb_logger(run, {})
+    assert "anonymous" not in logger._wandb_init
+    assert logger._wandb_init["mode"] == "offline"

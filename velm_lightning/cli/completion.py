@@ -23,7 +23,7 @@ def main(words: Sequence[str]) -> int:
     )
     parser.add_argument("shell", choices=list(LINES))
     options = parser.parse_args(list(words)[1:])
-    import argcomplete
+    from argcomplete.shell_integration import shellcode
 
-    print(argcomplete.shellcode(["velm", "LightningCLI"], shell=options.shell))
+    print(shellcode(["velm", "LightningCLI"], shell=options.shell))
     return 0

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from velm_lightning.errors import InputError
+from velm_lightning.io.fonts import drawing, families
 from velm_lightning.io.paths import user_path
 from velm_lightning.tracking.run_names import find_checkpoint
 
@@ -29,15 +30,17 @@ def draw(path: Path, text: str, hits: Sequence[Hit], transform: ImageTransform, 
     rows = -(-len(hits) // columns)
     figure = Figure(figsize=(2.4 * columns, 2.8 * rows + 0.4), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(text, wrap=True, parse_math=False)
+    figure.suptitle(text, wrap=True, parse_math=False, fontfamily=families(text))
     cells = figure.subplots(rows, columns, squeeze=False).flatten()
     for axes in cells:
         axes.set_axis_off()
     for rank, (axes, hit) in enumerate(zip(cells, hits, strict=False), 1):
         axes.imshow(read_image(hit.picture, transform._replace(size=_SIDE)).permute(1, 2, 0).numpy())
-        axes.set_title(f"{rank}. {hit.picture.name}", fontsize=7, parse_math=False)
+        title = f"{rank}. {hit.picture.name}"
+        axes.set_title(title, fontsize=7, parse_math=False, fontfamily=families(title))
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    with drawing():
+        figure.savefig(path, dpi=120)
 
 
 def main(words: Sequence[str]) -> int:
@@ -94,11 +97,11 @@ def main(words: Sequence[str]) -> int:
     hits = index.best(options.text, options.top)
     unreadable = len(files) - len(pictures)
     skipped = f", {unreadable} unreadable" if unreadable else ""
-    print(f"{len(pictures):,} pictures, {index.made:,} encoded now{skipped}")
-    print("  alone  together  picture")  # the shortlist comes first, sorted by the second column
+    print(f"{len(pictures):,} images, {index.made:,} encoded now{skipped}")
+    print(" cosine  re-ranked  image")  # the shortlist comes first, sorted by the second column
     for hit in hits:
-        together = "" if hit.together is None else f"{hit.together:8.2f}"
-        print(f"{hit.similarity:7.3f}  {together:>8}  {hit.picture}")
+        together = "" if hit.together is None else f"{hit.together:9.2f}"
+        print(f"{hit.similarity:7.3f}  {together:>9}  {hit.picture}")
     if options.sheet is not None:
         draw(options.sheet, options.text, hits, model.transform)
         print(f"contact sheet: {options.sheet}")

@@ -35,6 +35,11 @@ from velm_lightning.text.vocabulary import Vocabulary
 from velm_lightning.types import Batch, Dataset, ImageTransform, InputError, Sample
 
 _log = logging.getLogger(__name__)
+_WITHOUT = {
+    "val": ": name its file, hold images out (data.dataset.init_args.holdout=0.1), or train without evaluation "
+    "(trainer.limit_val_batches=0)"
+}
+"""What to do if there is no such split."""
 
 
 class DataSettings(TypedDict, total=False):
@@ -223,7 +228,7 @@ class MultimodalData(RecordsArguments, LightningDataModule):
         """
         samples = self.dataset.split(name)
         if not samples:
-            raise InputError(f"{type(self.dataset).__name__} has no {name!r} split")
+            raise InputError(f"{type(self.dataset).__name__} has no {name!r} split{_WITHOUT.get(name, '')}")
         return samples
 
     def has(self, name: str) -> bool:

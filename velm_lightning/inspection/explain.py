@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from velm_lightning.fusion import Fusion
+from velm_lightning.io.fonts import drawing, families
 from velm_lightning.nn.attention import record_attention
 from velm_lightning.types import Batch, Tokens
 
@@ -107,17 +108,18 @@ def draw(path: Path, image: Tensor, title: str, maps: Maps) -> None:
         title: question and answer.
         maps: the maps of this sample.
     """
-    panels = [("what the model saw", image.permute(1, 2, 0).numpy())]
+    panels = [("input", image.permute(1, 2, 0).numpy())]
     for name, heat in (("attention", maps.attention), ("evidence (Grad-CAM)", maps.evidence)):
         if heat is not None:
             panels.append((name, heat_picture(image, heat[0])))
     figure = Figure(figsize=(3.2 * len(panels), 3.8), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title, wrap=True, parse_math=False)
+    figure.suptitle(title, wrap=True, parse_math=False, fontfamily=families(title))
     for place, (name, picture) in enumerate(panels, 1):
         axes = figure.add_subplot(1, len(panels), place)
         axes.imshow(picture)
         axes.set_title(name, fontsize=9)
         axes.set_axis_off()
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    with drawing():
+        figure.savefig(path, dpi=150)

@@ -52,6 +52,7 @@ class Resuming(Callback):
         """
         if trainer.state.fn != "fit":
             return
+        self.before = read_yaml(self.file) if self.file.is_file() else None
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, EarlyStopping) and callback.state_key in checkpoint.get("callbacks", {}):
                 state = checkpoint["callbacks"][callback.state_key]
@@ -78,8 +79,7 @@ class Resuming(Callback):
         """
         if not trainer.ckpt_path:
             return
-        if self.file.is_file():
-            self.before = read_yaml(self.file)
+        if self.before is not None:
             changes = (change.removeprefix(".") for change in differences(self.before, self.config, ""))
             self.changed = [
                 f"{change} (without effect)" if change.startswith(WITHOUT_EFFECT) else change for change in changes

@@ -30,6 +30,10 @@ START, END = 8, 30
 class Wandb(WandbLogger):
     """Lightning's W&B logger, which switches to offline mode if the server does not answer."""
 
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._wandb_init.pop("anonymous", None)  # W&B ignores it, and warns of any value, also None
+
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:

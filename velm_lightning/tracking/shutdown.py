@@ -52,10 +52,11 @@ class Signals(Callback):
 
     Args:
         last: the callback that writes ``last.ckpt``.
-        at_once: called before a second Ctrl-C ends the run.
+        at_once: called before a second Ctrl-C ends the process. None means that a second Ctrl-C raises ``Interrupted``
+            at once instead, so that a notebook keeps its process.
     """
 
-    def __init__(self, last: LastCheckpoint, at_once: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, last: LastCheckpoint, at_once: Callable[[], None] | None = None) -> None:
         self.last, self.at_once = last, at_once
         self.received: int | None = None
         self._patient = False
@@ -73,7 +74,8 @@ class Signals(Callback):
             for signum in filter(None, (signal.SIGTERM, signal.SIGINT, preempted)):
                 handler = signal.signal(signum, self._on_signal)
                 self._before.setdefault(signum, handler)
-            self._second.listen()
+            if self.at_once is not None:
+                self._second.listen()
 
     def restore(self) -> None:
         """Restore the earlier signal handlers."""
@@ -90,10 +92,13 @@ class Signals(Callback):
                     os.kill(other, signal.SIGTERM)
             if not self._patient:
                 raise Interrupted(signum)
+        elif self.at_once is None and signum == signal.SIGINT:
+            raise Interrupted(signum)
 
     def _end_at_once(self) -> None:
-        with suppress(InputError):  # exit even if the disk is full
-            self.at_once()
+        if self.at_once is not None:
+            with suppress(InputError):  # exit even if the disk is full
+                self.at_once()
         end_now(self._children, 128 + signal.SIGINT)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

@@ -7,7 +7,8 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
 
-from velm_lightning.tracking.callbacks.epoch_lines import EpochLines, span
+from velm_lightning.io.timespan import span
+from velm_lightning.tracking.callbacks.epoch_lines import EpochLines
 from velm_lightning.tracking.callbacks.image_sizes import describe_sizes
 from velm_lightning.tracking.callbacks.train_log import TrainLog
 from velm_lightning.tracking.quiet import _wanted
@@ -83,12 +84,12 @@ def test_a_time_span_is_short():
 def test_the_sizes_of_pictures_are_said_as_stored_and_as_used(tmp_path):
     Image.new("RGB", (640, 480)).save(tmp_path / "a.png")
     samples = [Sample("0", tmp_path / "a.png", "", None, ())]
-    assert describe_sizes(samples, ImageTransform(224)) == "pictures: 640 x 480 -> 224 x 224, squashed"
-    lost = "pictures: 640 x 480 -> 48 x 48, squashed: most of the detail is lost"
+    assert describe_sizes(samples, ImageTransform(224)) == "images: 640 x 480 -> 224 x 224, squashed"
+    lost = "images: 640 x 480 -> 48 x 48, squashed: most of the detail is lost"
     assert describe_sizes(samples, ImageTransform(48)) == lost
     assert describe_sizes([Sample("0", tmp_path / "lost.png", "", None, ())], ImageTransform(48)) == ""
     drawn = [Sample("0", torch.zeros(3, 48, 48), "", None, ())]
-    assert describe_sizes(drawn, ImageTransform(48)) == "pictures: 48 x 48 -> 48 x 48"
+    assert describe_sizes(drawn, ImageTransform(48)) == "images: 48 x 48 -> 48 x 48"
 
 
 @pytest.mark.parametrize(

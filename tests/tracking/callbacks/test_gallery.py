@@ -33,7 +33,7 @@ def test_a_sheet_shows_every_image_and_heat_map(count):
         assert total == pytest.approx(pixels * count, rel=0.15)
 
 
-@pytest.mark.parametrize("text", ["[/b]", "$\\\\frac$", "$", "a $x_1$ ^ %"])
+@pytest.mark.parametrize("text", ["[/b]", "$\\\\frac$", "$", "a $x_1$ ^ %", "一只狗在跑", "كلب يركض", "犬 🐕"])
 def test_any_text_can_be_a_title(text):
     assert min(colours(draw_sheet([entry(prediction=text)]))) > 1000
 

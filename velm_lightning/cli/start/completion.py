@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import argcomplete
+from argcomplete.completers import FilesCompleter
 
 from velm_lightning.cli.start.hints import packaged
 from velm_lightning.cli.start.screens import SCREENS
@@ -121,7 +122,7 @@ def _fusions(**_: Any) -> list[str]:
 
 
 def _files(prefix: str) -> list[str]:
-    return list(argcomplete.FilesCompleter()(prefix))
+    return list(FilesCompleter()(prefix))
 
 
 COMPLETERS: dict[str, Callable[..., list[str]]] = {

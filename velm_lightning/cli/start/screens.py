@@ -87,12 +87,12 @@ SCREENS = {
             (
                 (f"velm {command} latest", "the run that was started last"),
                 (f"velm {command} runs/vqa/ID --data.batch_size 256", "larger batches"),
-                (f"velm {command} latest --data.incongruent true", "with other pictures"),
+                (f"velm {command} latest --data.incongruent true", "with other images"),
             ),
             (
                 Option("ckpt_path", None, "another checkpoint: a file, best or last"),
                 *_DATA,
-                Option("data.incongruent", False, "true: exchange the pictures"),
+                Option("data.incongruent", False, "true: exchange the images"),
                 *_TRAINER,
             ),
         )
@@ -100,8 +100,8 @@ SCREENS = {
     },
     "predict": Screen(
         "velm predict RUN [--images DIR [--text TEXT]] [--KEY VALUE …]",
-        f"Write predictions, with the file names of the pictures.\n{_RUN}\n"
-        "By default for the run's test split; with --images for every picture of a\nfolder, with the same text each.",
+        f"Write predictions, with the file names of the images.\n{_RUN}\n"
+        "By default for the run's test split; with --images for every image of a\nfolder, with the same text each.",
         (
             ("velm predict latest", "the test split"),
             ("velm predict latest --images photos/", "other photos"),
@@ -110,7 +110,7 @@ SCREENS = {
         (
             Option("ckpt_path", None, "another checkpoint: a file, best or last"),
             *_DATA,
-            Option("data.on_bad_image", "error", "skip: leave out unreadable pictures"),
+            Option("data.on_bad_image", "error", "skip: leave out unreadable images"),
             *_TRAINER,
         ),
     ),

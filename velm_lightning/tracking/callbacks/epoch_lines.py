@@ -10,6 +10,7 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
+from velm_lightning.io.timespan import span
 from velm_lightning.tracking.callbacks.train_log import TrainLog
 
 _log = logging.getLogger(__name__)
@@ -76,15 +77,3 @@ class EpochLines(Callback):
         if not done or not math.isfinite(steps):
             return None
         return max(0.0, (time.monotonic() - self._started) / done * (steps - trainer.global_step))
-
-
-def span(seconds: float) -> str:
-    """Return a time span to the second, minute or tenth of an hour.
-
-    Example:
-        >>> span(59), span(150), span(5400)
-        ('59 s', '2.5 min', '1.5 h')
-    """
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from velm_lightning.fusion import Fusion
 from velm_lightning.inspection.explain import explain, heat_picture
 from velm_lightning.io.atomic import write_atomic
+from velm_lightning.io.fonts import drawing, families
 from velm_lightning.tasks.protocol import ImageProducer
 from velm_lightning.tracking.callbacks.side_figures import side_figure
 from velm_lightning.tracking.run import Run
@@ -133,14 +134,15 @@ def draw_sheet(entries: Sequence[GalleryEntry], columns: int = 4) -> bytes:
         axes.imshow(np.concatenate(sides, axis=1))
         lines = [
             ("", row.prompt),
-            ("said: ", row.prediction),
-            ("right: ", " | ".join(row.references[:2])),
+            ("predicted: ", row.prediction),
+            ("expected: ", " | ".join(row.references[:2])),
         ]
-        text = "\n".join(_fitted(label + line) for label, line in lines if line or label == "said: ")
+        text = "\n".join(_fitted(label + line) for label, line in lines if line or label == "predicted: ")
         score = f"score {row.score:.2f}" if row.references else "no references"
-        axes.set_title(f"{text}\n{score}", fontsize=7, loc="left", parse_math=False)
+        axes.set_title(f"{text}\n{score}", fontsize=7, loc="left", parse_math=False, fontfamily=families(text))
     written = io.BytesIO()
-    figure.savefig(written, format="png", dpi=100)
+    with drawing():
+        figure.savefig(written, format="png", dpi=100)
     return written.getvalue()
 
 

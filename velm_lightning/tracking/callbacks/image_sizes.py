@@ -1,4 +1,4 @@
-"""The sizes of a split's pictures as stored, and as the model reads them."""
+"""The sizes of a split's images as stored, and as the model reads them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch import Tensor
 from velm_lightning.types import FilePart, Image, ImageTransform, InputError, Sample
 
 LOOKED_AT = 200
-"""Largest number of pictures whose size is read."""
+"""Largest number of images whose size is read."""
 
 
 def describe_sizes(samples: Sequence[Sample], transform: ImageTransform | None) -> str:
-    """Return a line such as ``pictures: 640 x 480 -> 224 x 224, squashed``; empty if no size can be read.
+    """Return a line such as ``images: 640 x 480 -> 224 x 224, squashed``; empty if no size can be read.
 
-    The first size is that of the middle picture by area, of at most ``LOOKED_AT`` spread over the split.
+    The first size is that of the middle image by area, of at most ``LOOKED_AT`` spread over the split.
     """
     step = -(-len(samples) // LOOKED_AT) or 1
     sizes = [size for sample in samples[::step] if (size := size_of(sample.image))]
@@ -29,11 +29,11 @@ def describe_sizes(samples: Sequence[Sample], transform: ImageTransform | None) 
     varied = "" if len(set(sizes)) == 1 else " (median)"
     way = f", {how}" if width != height else ""
     warning = ": most of the detail is lost" if width * height > 16 * side * side else ""
-    return f"pictures: {width} x {height}{varied} -> {side} x {side}{way}{warning}"
+    return f"images: {width} x {height}{varied} -> {side} x {side}{way}{warning}"
 
 
 def size_of(image: Image) -> tuple[int, int] | None:
-    """Return width and height of a picture, or of the first of several; None if there is none or it is unreadable."""
+    """Return width and height of an image, or of the first of several; None if there is none or it is unreadable."""
     if isinstance(image, tuple) and not image:
         return None
     first = image[0] if isinstance(image, tuple) else image

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import random
+import signal
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -18,56 +20,20 @@ from lightning.pytorch.loggers import Logger
 from velm_lightning.data import MultimodalData
 from velm_lightning.fusion import Fusion
 from velm_lightning.io.console import log_to_console
+from velm_lightning.tracking.callbacks.epoch_lines import EpochLines
 from velm_lightning.tracking.callbacks.non_finite import NonFiniteLossGuard
 from velm_lightning.tracking.callbacks.train_log import Progress
-from velm_lightning.tracking.checkpoint_files import AtomicCheckpointIO, LastCheckpoint
+from velm_lightning.tracking.checkpoint_files import LastCheckpoint
 from velm_lightning.tracking.from_python.recorder import RunRecorder
+from velm_lightning.tracking.from_python.resume import resume_run
+from velm_lightning.tracking.from_python.trainer_arguments import TrainerArguments, complete
 from velm_lightning.tracking.quiet import quiet
+from velm_lightning.tracking.resuming import Choice
 from velm_lightning.tracking.run import Run, now
 from velm_lightning.tracking.scores import print_scores
+from velm_lightning.tracking.shutdown import Interrupted, Signals
 
 _log = logging.getLogger(__name__)
-
-
-class TrainerArguments(TypedDict, total=False):
-    """Arguments of ``lightning.Trainer`` that ``fit`` passes on."""
-
-    accelerator: str
-    strategy: Any
-    devices: list[int] | str | int
-    num_nodes: int
-    precision: Any
-    fast_dev_run: int | bool
-    max_epochs: int | None
-    min_epochs: int | None
-    max_steps: int
-    min_steps: int | None
-    max_time: Any
-    limit_train_batches: int | float | None
-    limit_val_batches: int | float | None
-    limit_test_batches: int | float | None
-    overfit_batches: int | float
-    val_check_interval: int | float | None
-    check_val_every_n_epoch: int | None
-    log_every_n_steps: int | None
-    enable_progress_bar: bool | None
-    enable_model_summary: bool | None
-    accumulate_grad_batches: int
-    gradient_clip_val: int | float | None
-    gradient_clip_algorithm: str | None
-    deterministic: Any
-    benchmark: bool | None
-    detect_anomaly: bool
-    profiler: Any
-    plugins: Any
-
-
-DEFAULTS: dict[str, Any] = {
-    "use_distributed_sampler": False,  # the data module's own samplers place every process
-    "num_sanity_val_steps": 0,
-    "gradient_clip_val": 1.0,
-    "enable_model_summary": False,
-}
 
 
 def fit(
@@ -77,6 +43,8 @@ def fit(
     experiment: str = "python",
     runs: str | Path = "runs",
     seed: int | None = None,
+    resume: str | Path | Run | None = None,
+    resume_schedule: Choice | None = None,
     patience: int = 10,
     pictures: int = 32,
     thumbnails: int = 200,
@@ -97,6 +65,11 @@ def fit(
         runs: Folder of all runs.
         seed: Seed of the training order, augmentation and dropout. None means the seed of ``data``. The initial weights
             of ``model`` depend on the seed that was set before it was created.
+        resume: The run to continue from its newest checkpoint, on CPU with the same losses as without a break: a run,
+            its folder or id, ``latest``, or a checkpoint; ``auto`` means the newest unfinished run of the experiment
+            with the same settings, or a new run if there is none. None means a new run.
+        resume_schedule: The learning rate of a resumed run with another number of steps: ``stretch`` follows the
+            schedule of the new number, ``continue`` decays from the current rate to 0.
         patience: Number of evaluations without a better validation score after which the training stops.
         pictures: Number of samples in the gallery of an evaluation.
         thumbnails: Number of small images that are stored for reports.
@@ -108,7 +81,10 @@ def fit(
         The run, with ``scores``, ``best`` and ``folder``.
 
     Raises:
-        InputError: The model and the data do not fit, or a file cannot be read or written.
+        InputError: The model and the data do not fit, there is no such run to resume, or a file cannot be read or
+            written.
+        KeyboardInterrupt: Ctrl-C, or a notebook's stop button, has stopped the run after a batch. Its status is
+            ``interrupted``, and ``resume="latest"`` continues it. A second Ctrl-C does not wait for the batch.
 
     Example:
         >>> import velm_lightning as velm
@@ -125,26 +101,44 @@ def fit(
     if seed is not None:
         data.seed = seed
     seed_all(data.seed)
-    run = Run.of_launcher() or Run.create(Path(runs), experiment, f"{type(model).__name__.lower()}-s{data.seed}")
-    recorder = RunRecorder(experiment, runs, pictures, thumbnails)
+    launched = Run.of_launcher()
+    run = launched or Run.create(Path(runs), experiment, f"{type(model).__name__.lower()}-s{data.seed}")
+    recorder = RunRecorder(experiment, runs, pictures, thumbnails, resume_schedule)
     recorder.run, recorder.finishes = run, False
-    parts = [*callbacks, recorder, NonFiniteLossGuard("stop")]
+    last = LastCheckpoint(run.folder / "checkpoints" / "last.ckpt")
+    signals = Signals(last)
+    parts = [*callbacks, recorder, signals, NonFiniteLossGuard("stop"), EpochLines(recorder.train_log)]
     if trainer_arguments.get("enable_progress_bar") is not False:
         parts.append(Progress(recorder.train_log))
-    parts += _choosing(run, data, patience)
-    last = LastCheckpoint(run.folder / "checkpoints" / "last.ckpt")
+    parts += _choosing(data, patience)
     loggers = [logger] if isinstance(logger, Logger) else list(logger)
-    with warnings.catch_warnings(), run.handed_down():
+    with warnings.catch_warnings():
         quiet()
-        trainer = Trainer(callbacks=[*parts, last], logger=loggers or False, **_arguments(run, data, trainer_arguments))
-        try:
-            trainer.fit(model, datamodule=data)
+        trainer = Trainer(callbacks=[*parts, last], logger=loggers or False, **complete(trainer_arguments, run, data))
+        checkpoint = None
+        if resume is not None:
+            checkpoint = resume_run(resume, run, launched, runs, recorder.config_of(trainer, model, data))
+            last.path = run.folder / "checkpoints" / "last.ckpt"
+        with run.handed_down(), _interruptible(signals, run):
+            trainer.fit(model, datamodule=data, ckpt_path=checkpoint)
             _evaluate(trainer, data, run, last)
             if trainer.is_global_zero:
                 run.update(status="finished", ended=now())
-        finally:
-            run.release()
     return run
+
+
+@contextmanager
+def _interruptible(signals: Signals, run: Run) -> Iterator[None]:
+    """Raise what Python raises on a signal after the run has stopped, and release the run in any case."""
+    try:
+        yield
+    except Interrupted as stop:
+        if stop.signum == signal.SIGINT:
+            raise KeyboardInterrupt(f"velm.fit(…, resume={str(run.folder)!r}) continues the run") from None
+        raise SystemExit(128 + stop.signum) from None
+    finally:
+        signals.restore()
+        run.release()
 
 
 def seed_all(seed: int) -> None:
@@ -154,12 +148,11 @@ def seed_all(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _choosing(run: Run, data: MultimodalData, patience: int) -> list[Callback]:
+def _choosing(data: MultimodalData, patience: int) -> list[Callback]:
     """Return the callbacks that keep the best checkpoint and stop early; none without a validation split."""
     if not data.has("val"):
         return []
     best = ModelCheckpoint(
-        dirpath=run.folder.absolute() / "checkpoints",
         monitor="val/score",
         mode="max",
         filename="best",
@@ -167,16 +160,6 @@ def _choosing(run: Run, data: MultimodalData, patience: int) -> list[Callback]:
         enable_version_counter=False,
     )
     return [best, EarlyStopping("val/score", mode="max", patience=patience, check_on_train_epoch_end=False)]
-
-
-def _arguments(run: Run, data: MultimodalData, given: TrainerArguments) -> dict[str, Any]:
-    """Return the arguments of the trainer: those given, over the defaults."""
-    arguments = DEFAULTS | {"default_root_dir": run.folder} | given
-    plugins = arguments.get("plugins") or []
-    arguments["plugins"] = [*(plugins if isinstance(plugins, list | tuple) else [plugins]), AtomicCheckpointIO()]
-    if not data.has("val"):
-        arguments["limit_val_batches"] = 0
-    return arguments
 
 
 def _evaluate(trainer: Trainer, data: MultimodalData, run: Run, last: LastCheckpoint) -> None:

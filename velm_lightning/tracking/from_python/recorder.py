@@ -20,7 +20,9 @@ from velm_lightning.tracking.callbacks.train_log import TrainLog
 from velm_lightning.tracking.from_python.run_config import config_text
 from velm_lightning.tracking.metrics_file import MetricsFile
 from velm_lightning.tracking.record import RunRecord
+from velm_lightning.tracking.resuming import Choice, Resuming
 from velm_lightning.tracking.run import Run, now
+from velm_lightning.tracking.shutdown import Interrupted
 from velm_lightning.types import InputError
 
 
@@ -36,6 +38,9 @@ class RunRecorder(Callback):
         runs: Folder of all runs.
         pictures: Number of samples in the gallery of an evaluation; 0 draws none.
         thumbnails: Number of small images that are stored next to the predictions, for reports.
+        resume_schedule: The learning rate if the trainer resumes from a checkpoint (``ckpt_path``) with another number
+            of steps: ``stretch`` follows the schedule of the new number, ``continue`` decays from the current rate to
+            0. None raises in this case.
 
     Attributes:
         run: The run; None before the trainer starts.
@@ -57,13 +62,19 @@ class RunRecorder(Callback):
     """
 
     def __init__(
-        self, experiment: str = "python", runs: str | Path = "runs", pictures: int = 32, thumbnails: int = 200
+        self,
+        experiment: str = "python",
+        runs: str | Path = "runs",
+        pictures: int = 32,
+        thumbnails: int = 200,
+        resume_schedule: Choice | None = None,
     ) -> None:
         self.experiment, self.runs = experiment, Path(runs)
-        self.pictures, self.thumbnails = pictures, thumbnails
+        self.pictures, self.thumbnails, self.resume_schedule = pictures, thumbnails, resume_schedule
         self.run: Run | None = None
         self.finishes = True  # whether the run is finished when its training is; `fit` also evaluates it
         self.train_log = TrainLog()
+        self._config = ""
         self._parts: list[Callback] = []
 
     @override
@@ -75,6 +86,7 @@ class RunRecorder(Callback):
             callbacks[place:place] = self._parts
         if stage != "fit":
             return
+        self._config = self.config_of(trainer, pl_module, getattr(trainer, "datamodule", None))
         if not any(isinstance(logger, MetricsFile) for logger in trainer.loggers):
             trainer.loggers = [*trainer.loggers, MetricsFile(run.folder / "metrics.csv")]
         for callback in callbacks:
@@ -97,16 +109,21 @@ class RunRecorder(Callback):
             record = RunRecord(self.run, self.train_log)
             record.logs_metrics = False  # the trainer's own log entries stay, so that `trainer.test` returns metrics
             side = [DataSummary(self.run), Limits(self.run), Gallery(self.run, self.pictures)]
-            self._parts = [self.train_log, record, *side, Thumbnails(self.run, self.thumbnails)]
+            resuming = Resuming(
+                self.config_of(trainer, model, data), self.run.folder / "config.yaml", self.resume_schedule
+            )
+            self._parts = [self.train_log, resuming, record, *side, Thumbnails(self.run, self.thumbnails)]
         return self.run
+
+    def config_of(self, trainer: Trainer, model: Any, data: Any) -> str:
+        """Return the text of ``config.yaml``."""
+        return config_text(model, data, trainer, {"experiment": self.experiment, "runs": str(self.runs)})
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        data: Any = getattr(trainer, "datamodule", None)
         model: Any = pl_module
         if trainer.is_global_zero and self.run is not None:
-            text = config_text(model, data, trainer, {"experiment": self.experiment, "runs": str(self.runs)})
-            write_atomic(self.run.folder / "config.yaml", text)
+            write_atomic(self.run.folder / "config.yaml", self._config)
             write_atomic(self.run.folder / "tokenizer" / "tokenizer.json", model.vocabulary.tokenizer.to_str())
 
     @override
@@ -122,5 +139,6 @@ class RunRecorder(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if self.run is not None:
             if self.run.record.get("status") == "running":
-                self.run.mark("interrupted" if isinstance(exception, KeyboardInterrupt) else "failed")
+                stopped = isinstance(exception, KeyboardInterrupt | Interrupted)
+                self.run.mark("interrupted" if stopped else "failed")
             self.run.release()
