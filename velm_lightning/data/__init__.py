@@ -12,6 +12,8 @@ from velm_lightning.data.datasets.karpathy import Karpathy
 from velm_lightning.data.datasets.multi30k import Multi30k
 from velm_lightning.data.datasets.nlvr import NLVR
 from velm_lightning.data.datasets.picture_folder import PictureFolder
+from velm_lightning.data.datasets.visdial import VisDial
+from velm_lightning.data.datasets.visual_genome import VisualGenome
 from velm_lightning.data.datasets.vqav2 import VQAv2
 from velm_lightning.data.module import MultimodalData
 from velm_lightning.data.synthetic.face_posts import FacePosts
@@ -52,4 +54,6 @@ __all__ = [
     "Tokenizing",
     "TrainedTokenizer",
     "VQAv2",
+    "VisDial",
+    "VisualGenome",
 ]

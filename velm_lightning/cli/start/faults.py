@@ -24,6 +24,8 @@ _EXTRAS = {
     "sklearn": "digits",
     "av": "video",
     "faiss": "faiss",
+    "pillow_heif": "heic",
+    "pyarrow": "parquet",
 }
 
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import combinations
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from rich.progress import track
 from torch import Tensor
 
+from velm_lightning.data.checks.images import deep_images, unused_files
 from velm_lightning.data.checks.report import Problem, Report, SplitStatistics
 from velm_lightning.data.datasets.located import FileDataset, Located
 from velm_lightning.data.images.decode import MAX_PIXELS, read_image
-from velm_lightning.data.images.folder import picture_files
 from velm_lightning.io.digests import digest_of, image_key
 from velm_lightning.io.terminal import Console
 from velm_lightning.io.threads import threads
@@ -63,7 +62,12 @@ def check_dataset(
     report = Report({name: _statistics(rows, known) for name, rows in read.items()})
     report.problems = list(dict.fromkeys(problems))  # a file shared by two splits is read twice
     report.notes = [f"{sentence}: as in the published splits" for sentence in shared if official]
-    report.notes += [*_without_references(read), *_unknown(read, known), *_unused(dataset, users)]
+    report.notes += [
+        *_without_references(read),
+        *_unknown(read, known),
+        *unused_files(dataset, (image for _, image in users)),
+    ]
+    report.notes += deep_images(dict.fromkeys(user.image for user in users.values()))
     return report
 
 
@@ -214,16 +218,3 @@ def _unknown(read: Mapping[str, list[Located]], known: set[str]) -> Iterator[str
             where, sample = lost[0]
             note = f"{len(lost)} of {len(read[split])} in {split} have no answer among the {len(known)} of train"
             yield f"{note}; the first is {where}: {_answers(sample)[0]!r}"
-
-
-def _unused(dataset: Dataset, users: Iterable[tuple[str, object]]) -> Iterator[str]:
-    """Yield a note on images in the folder that no row names."""
-    if not isinstance(dataset, FileDataset) or not dataset.images.is_dir():
-        return
-    used = {image for _, image in users}
-    folder = dataset.images.resolve()
-    if folder == Path(folder.anchor):
-        return  # the whole disk
-    unused = [path for path in picture_files(dataset.images) if path not in used]
-    if unused:
-        yield f"{len(unused)} images below {dataset.images} are in no row that can be used; the first is {unused[0]}"

@@ -18,7 +18,7 @@ from velm_lightning.io.atomic import make_folder, refusal, remove_parts_of, repl
 from velm_lightning.io.digests import raw
 from velm_lightning.types import FilePart, ImageTransform
 
-_VERSION = 3  # of the file's layout and the decoding; a new number ignores files on disk
+_VERSION = 4  # of the file's layout and the decoding; a new number ignores files on disk
 
 
 def default_folder() -> Path:

@@ -16,12 +16,14 @@ from PIL import UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 from torch import Tensor
 
+from velm_lightning.data.images.depth import to_bytes
+from velm_lightning.data.images.png import without_remarks
 from velm_lightning.types import FilePart, ImageTransform, InputError, Source
 
 MAX_PIXELS = 64_000_000
 """Default limit on the pixels of an image, because a header can claim any size."""
 
-_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")  # none that starts another program, such as EPS
+_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM")  # none that starts another program, such as EPS
 _FILTERS = {"bilinear": Pillow.Resampling.BILINEAR, "bicubic": Pillow.Resampling.BICUBIC}
 _LONGEST = 4  # longest side of an image that is resized as a whole, relative to its shorter side
 _TURNS = {
@@ -75,8 +77,8 @@ Pillow.core.set_block_size(2**26)  # type: ignore[attr-defined]
 def read_image(image: Source, transform: ImageTransform, max_pixels: int = MAX_PIXELS) -> Tensor:
     """Return an image as uint8 (3, S, S), upright and in RGB.
 
-    Uses the first frame of an animation, converts grey, palette, CMYK and 16-bit images, and turns transparency
-    into white. A tensor of S x S is returned unchanged.
+    Uses the first frame of an animation, converts grey, palette and CMYK images, reads images of more than 8 bits by
+    the bits that they use (see ``depth``), and turns transparency into white. A tensor of S x S is returned unchanged.
 
     Args:
         image: A file, a part of a file, a uint8 tensor (3, H, W), or the bytes of a file as a uint8 tensor (N,).
@@ -162,10 +164,20 @@ def _fit(image: Pillow.Image, transform: ImageTransform, full: tuple[int, int] |
 
 
 def _decode(file: BinaryIO, name: str, transform: ImageTransform, max_pixels: int) -> Pillow.Image:
-    """Return a file's image as S x S, upright and in RGB."""
+    """Return a file's image as S x S, upright and in RGB; of a PNG with huge texts only the pixels are read."""
+    try:
+        return _pixels(file, name, transform, max_pixels)
+    except ValueError as error:
+        if "MAX_TEXT" not in str(error):
+            raise
+        file.seek(0)
+        return _pixels(BytesIO(without_remarks(file.read())), name, transform, max_pixels)
+
+
+def _pixels(file: BinaryIO, name: str, transform: ImageTransform, max_pixels: int) -> Pillow.Image:
     if Pillow.MAX_IMAGE_PIXELS is not None and max_pixels > Pillow.MAX_IMAGE_PIXELS:
         Pillow.MAX_IMAGE_PIXELS = max_pixels
-    with Pillow.open(file, formats=_FORMATS) as image:
+    with _opened(file, name) as image:
         width, height = image.size
         if width * height > max_pixels:
             raise InputError(
@@ -184,6 +196,20 @@ def _decode(file: BinaryIO, name: str, transform: ImageTransform, max_pixels: in
             return _fit(upright, transform, (height, width) if orientation in _SIDEWAYS else (width, height))
 
 
+def _opened(file: BinaryIO, name: str) -> Pillow.Image:
+    """Open an image without decoding its pixels; HEIC needs the extra ``heic``."""
+    head = file.read(8)
+    file.seek(0)
+    if head[4:] != b"ftyp":
+        return Pillow.open(file, formats=_FORMATS)
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        raise InputError(f"{name}: HEIC images need pillow-heif: pip install velm-lightning[heic]") from None
+    register_heif_opener()
+    return Pillow.open(file, formats=(*_FORMATS, "HEIF"))
+
+
 def _orientation(image: Pillow.Image) -> int:
     try:
         return int(image.getexif().get(0x0112, 1))
@@ -192,13 +218,8 @@ def _orientation(image: Pillow.Image) -> int:
 
 
 def _rgb(image: Pillow.Image) -> Pillow.Image:
-    if image.mode.startswith("I"):
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 65535:
-            raise ValueError("32-bit pixels")
-        image = Pillow.fromarray((values >> 8).astype(np.uint8))
-    elif image.mode == "F":
-        raise ValueError("floating-point pixels")
+    if image.mode == "F" or image.mode.startswith("I"):
+        image = Pillow.fromarray(to_bytes(np.asarray(image)))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Pillow.alpha_composite(Pillow.new("RGBA", image.size, "white"), image)

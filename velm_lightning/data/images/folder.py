@@ -10,7 +10,10 @@ from pathlib import Path
 from velm_lightning.io.files import show
 from velm_lightning.types import InputError
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+SUFFIXES = (
+    *(".apng", ".bmp", ".dib", ".gif", ".heic", ".heif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png"),
+    *(".pnm", ".ppm", ".tif", ".tiff", ".webp"),
+)
 """The suffixes of image files, in lower case."""
 
 
@@ -42,6 +45,29 @@ def picture_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"--images {folder}: no such folder")
     return sorted(path for path in _files(folder) if path.suffix.lower() in SUFFIXES and path.is_file())
+
+
+def numbered_files(folder: Path) -> dict[int, Path]:
+    """Return the images of a folder and its subfolders by the number at the end of their names, as in COCO.
+
+    Raises:
+        InputError: The folder does not exist, or two images have one number.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder: name the folder of the images")
+    files: dict[int, Path] = {}
+    for path in picture_files(folder):
+        if number := re.search(r"[0-9]+$", path.stem):
+            other = files.setdefault(int(number[0]), path)
+            if other is not path:
+                raise InputError(f"{path}: has the number of {other}: name a folder that holds each image once")
+    return files
+
+
+def other_files(folder: Path) -> list[Path]:
+    """Return the files of a folder and its subfolders that have no suffix of an image, except hidden ones."""
+    files = (path for path in _files(folder) if not path.name.startswith("."))
+    return sorted(path for path in files if path.suffix.lower() not in SUFFIXES)
 
 
 _MOUNTS = Path("/proc/self/mounts")

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from io import BytesIO
 from statistics import median_low
 
-from PIL import Image as Pillow
-from torch import Tensor
-
-from velm_lightning.types import FilePart, Image, ImageTransform, InputError, Sample
+from velm_lightning.data.images.header import header_of
+from velm_lightning.types import Image, ImageTransform, Sample
 
 LOOKED_AT = 200
 """Largest number of images whose size is read."""
@@ -37,10 +34,5 @@ def size_of(image: Image) -> tuple[int, int] | None:
     if isinstance(image, tuple) and not image:
         return None
     first = image[0] if isinstance(image, tuple) else image
-    if isinstance(first, Tensor):
-        return (first.shape[-1], first.shape[-2]) if first.ndim >= 3 else None
-    try:
-        with Pillow.open(BytesIO(first.read()) if isinstance(first, FilePart) else first) as opened:
-            return opened.size
-    except (InputError, OSError, ValueError, Pillow.DecompressionBombError):
-        return None
+    header = header_of(first)
+    return (header.width, header.height) if header else None

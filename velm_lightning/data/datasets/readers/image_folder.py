@@ -38,11 +38,15 @@ def rows(path: Path, reading: Reading) -> Iterator[TableRow]:
         raise InputError(f"{path}: holds no images and no table: name a folder of images, or a table of samples")
     labelled = any(file.parent != path for file in files)
     for file in files:
-        if labelled and file.parent == path:
-            error = f"{file}: is in no folder of a class, as others are: move it into one, or add metadata.csv"
-            fault(InputError(error), reading.problems)
-        else:
-            yield TableRow(str(file), {"image": file} | ({"label": file.parent.name} if labelled else {}))
+        try:
+            if labelled and file.parent == path:
+                raise InputError(
+                    f"{file}: is in no folder of a class, as others are: move it into one, or add metadata.csv"
+                )
+            image = inside(path, file.relative_to(path).as_posix(), reading.follow)
+            yield TableRow(str(file), {"image": image} | ({"label": file.parent.name} if labelled else {}))
+        except InputError as error:
+            fault(error, reading.problems)
 
 
 def _table(table: Path, reading: Reading) -> Iterator[TableRow]:
