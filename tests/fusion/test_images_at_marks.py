@@ -99,9 +99,7 @@ def test_an_image_matters_from_its_turn_on(model, row, place):
 def test_the_image_of_turn_2_never_changes_the_loss_of_turn_1(model):
     batch = batch_of(model)
     first = batch._replace(target_mask=batch.target_mask & (batch.block_ids < 4))
-    losses = [
-        model.task.loss(model, given).item() for given in (first, with_noise(with_noise(first, 0, 1), 2, 0))
-    ]
+    losses = [model.task.loss(model, given).item() for given in (first, with_noise(with_noise(first, 0, 1), 2, 0))]
     assert losses[0] == pytest.approx(losses[1], abs=1e-6)
 
 
@@ -182,9 +180,10 @@ def test_a_fusion_without_masks_refuses_images_of_later_turns(kind):
     model = build(kind)
     with pytest.raises(InputError, match=f"{kind.__name__} would show words the images of later turns"):
         model(batch_of(model))
-    first = dialogues.batch(dialogues.samples()[1:2] + [
-        dialogues.sample("f", dialogues.TWO_IMAGES[:2], (tiny.picture(0),))
-    ], model.vocabulary)
+    first = dialogues.batch(
+        dialogues.samples()[1:2] + [dialogues.sample("f", dialogues.TWO_IMAGES[:2], (tiny.picture(0),))],
+        model.vocabulary,
+    )
     assert changed(model, first, with_noise(first, 1, 0))[1].any()
 
 
