@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from velm_lightning.compare.comparison import Comparison
     from velm_lightning.compare.runs import compare_runs
+    from velm_lightning.data.datasets.conversations import Conversations
     from velm_lightning.data.datasets.jsonlines import JSONLines
     from velm_lightning.data.module import MultimodalData
     from velm_lightning.data.synthetic.shape_scenes import ShapeCaptions, ShapeScenes

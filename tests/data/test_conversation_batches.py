@@ -12,13 +12,14 @@ from velm_lightning.data.collate import Texts, cut_targets, image_names
 from velm_lightning.data.incongruent import with_other_images
 from velm_lightning.fusion import EarlyFusion
 from velm_lightning.tasks import Generation
+from velm_lightning.text.tokenizers import TrainedTokenizer
 from velm_lightning.types import InputError
 
 LONG = (dialogues.user("how many"), dialogues.reply("blue stars"), *dialogues.TWO_IMAGES)
 
 
 def of(samples, **arguments):
-    data = MultimodalData(tiny.Samples(train=samples, val=samples), **{"max_length": 64, "batch_size": 4} | arguments)
+    data = MultimodalData(tiny.Samples(train=samples, val=samples), **{"max_length": 64, "tokenizer": TrainedTokenizer("word")} | arguments)
     model = tiny.fusion(EarlyFusion, vocabulary=data.vocabulary, task=Generation())
     data.connect(model)
     return data
@@ -80,14 +81,14 @@ def test_long_conversations_lose_their_first_turns_and_are_counted(caplog):
 
 def test_images_of_dropped_turns_are_dropped():
     samples = dialogues.samples()
-    texts = Texts(samples, tiny.vocabulary(max_length=10))
+    texts = Texts(samples, tiny.vocabulary(max_length=12))
     assert [len(texts.image_indices([i])) for i in range(3)] == [1, 0, 1]
     assert torch.equal(texts.images[0], tiny.picture(1))
     assert texts.conversations[0].block_ids[0] == 0
 
 
 def test_a_last_exchange_that_is_too_long_is_refused():
-    with pytest.raises(InputError, match=r"of 2 conversations .* data.max_length=6, the first is 'two': set it to 11"):
+    with pytest.raises(InputError, match=r"of 2 conversations .* data.max_length=6, the first is 'none': set it to 12"):
         Texts(dialogues.samples(), tiny.vocabulary(max_length=6))
 
 

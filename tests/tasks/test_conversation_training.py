@@ -61,7 +61,7 @@ def answers(model, data):
     return model.task.predict(model, split.read([(0, i) for i in range(len(split))]))
 
 
-@pytest.mark.parametrize("kind", [EarlyFusion, InteractiveFusion])
+@pytest.mark.parametrize("kind", [EarlyFusion, pytest.param(InteractiveFusion, marks=pytest.mark.slow)])
 def test_a_tiny_llama_answers_turn_by_turn(kind, data):
     torch.manual_seed(0)
     wider = {"hidden_size": 32, "intermediate_size": 64}
