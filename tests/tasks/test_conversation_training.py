@@ -61,12 +61,11 @@ def answers(model, data):
     return model.task.predict(model, split.read([(0, i) for i in range(len(split))]))
 
 
-@pytest.mark.parametrize("kind", [EarlyFusion, InteractiveFusion])
+@pytest.mark.parametrize("kind", [EarlyFusion, pytest.param(InteractiveFusion, marks=pytest.mark.slow)])
 def test_a_tiny_llama_answers_turn_by_turn(kind, data):
     torch.manual_seed(0)
-    text = tiny.pretrained_text(
-        "llama", config={**tiny.TEXT_CONFIGS["llama"], "hidden_size": 32, "intermediate_size": 64}
-    )
+    wider = {"hidden_size": 32, "intermediate_size": 64}
+    text = tiny.pretrained_text("llama", config={**tiny.TEXT_CONFIGS["llama"], **wider})
     model = tiny.fusion(
         kind, vocabulary=data.vocabulary, image_encoder=tiny.cnn(), text_encoder=text, task=Generation(scorer=Answers())
     )

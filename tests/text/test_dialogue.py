@@ -25,9 +25,8 @@ def chat_words(template=CHATML, **changes):
     tokenizer.normalizer = None
     tokenizer.add_special_tokens(["<|im_start|>", "<|im_end|>"])
     names = ("[PAD]", "<|im_start|>", "<|im_end|>", "[MASK]", "[UNK]")
-    return Vocabulary(
-        tokenizer.to_str(), specials=names, add_eos=False, max_length=500, chat_template=template, **changes
-    )
+    settings = {"add_eos": False, "max_length": 500, "chat_template": template}
+    return Vocabulary(tokenizer.to_str(), specials=names, **settings, **changes)
 
 
 def encode(turns, words=None):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from velm_lightning.io.digests import image_key
+from velm_lightning.text.conversation_lengths import check_lengths, describe_shortened
 from velm_lightning.text.dialogue import EncodedTurns, encode_conversations
 from velm_lightning.text.vocabulary import Vocabulary
 from velm_lightning.types import Batch, Image, InputError, Sample
@@ -24,6 +25,7 @@ class Texts:
 
     Attributes:
         conversations: the tokens of the samples that are conversations, by sample number.
+        shortened: a sentence about the conversations that lost turns; empty if there are none.
 
     Raises:
         InputError: A conversation is too long, or its template fails.
@@ -43,43 +45,23 @@ class Texts:
         self.conversations = self._conversations(shorten)
         for i, turns in self.conversations.items():
             self.prompt_ids[i], self.target_ids[i] = turns.ids, []
-        self._ends = (
-            list(accumulate(len(self._images_of(i)) for i in range(len(samples)))) if self.conversations else []
-        )
+        counts = [len(self._images_of(i)) for i in range(len(samples))] if self.conversations else []
+        self._ends = list(accumulate(counts))
 
     def _conversations(self, shorten: bool) -> dict[int, EncodedTurns]:
-        talks = [i for i, sample in enumerate(self.samples) if sample.turns]
-        rows = dict(zip(talks, encode_conversations([self.samples[i].turns for i in talks], self.vocabulary), strict=True))
-        for i, row in rows.items():
-            images, marks = self.samples[i].image, len(row.marks) + row.images_dropped
-            if not isinstance(images, tuple) or len(images) != marks:
-                count = len(images) if isinstance(images, tuple) else 1
-                raise InputError(f"sample {self.samples[i].key!r} has {marks} marks and {count} images: give one each")
-        longest = self.vocabulary.max_length
-        long = {i: row for i, row in rows.items() if len(row.ids) > longest}
-        if long:
-            key, most = self.samples[min(long)].key, max(len(row.ids) for row in long.values())
-            raise InputError(
-                f"the last question and reply of {len(long)} conversations have more tokens than "
-                f"data.max_length={longest}, the first is {key!r}: set it to {most} or more, or remove them"
-            )
-        self.shortened = [i for i, row in rows.items() if row.dropped]
+        talks = {i: sample for i, sample in enumerate(self.samples) if sample.turns}
+        encoded = encode_conversations([sample.turns for sample in talks.values()], self.vocabulary)
+        for sample, row in zip(talks.values(), encoded, strict=True):
+            count = len(sample.image) if isinstance(sample.image, tuple) else 1
+            if count != (marks := len(row.marks) + row.images_dropped):
+                raise InputError(f"sample {sample.key!r} has {marks} marks and {count} images: give one image per mark")
+        rows = {sample.key: row for sample, row in zip(talks.values(), encoded, strict=True)}
+        check_lengths(rows, self.vocabulary.max_length)
+        self.shortened = describe_shortened(rows, self.vocabulary.max_length)
         if self.shortened and not shorten:
-            raise InputError(
-                f"{self.describe_shortened()}: raise data.max_length, or set data.on_long_conversation to drop_turns"
-            )
-        return rows
-
-    def describe_shortened(self) -> str:
-        """Return a sentence about the conversations that lost turns; empty if there are none."""
-        if not self.shortened:
-            return ""
-        turns = sum(self.conversations[i].dropped for i in self.shortened)
-        return (
-            f"{len(self.shortened)} of {len(self.samples)} conversations have more tokens than "
-            f"data.max_length={self.vocabulary.max_length}, which takes {turns} turns from their beginnings; "
-            f"the first is {self.samples[self.shortened[0]].key!r}"
-        )
+            more = "raise data.max_length, or set data.on_long_conversation to drop_turns"
+            raise InputError(f"{self.shortened}: {more}")
+        return dict(zip(talks, encoded, strict=True))
 
     @property
     def images(self) -> list[Image]:
@@ -95,13 +77,13 @@ class Texts:
         return [place for i in indices for place in range(self._ends[i] - len(self._images_of(i)), self._ends[i])]
 
     def _images_of(self, index: int) -> Sequence[Image]:
-        """Return the images of a sample next to conversations, from which dropped turns are removed."""
+        """Return the images of a sample in a split with conversations, without those of dropped turns."""
         sample, turns = self.samples[index], self.conversations.get(index)
-        if turns is not None and isinstance(sample.image, tuple):
-            return sample.image[turns.images_dropped :]
-        if isinstance(sample.image, tuple):
+        if not isinstance(sample.image, tuple):
+            return (sample.image,)
+        if turns is None:
             raise InputError(f"sample {sample.key!r} is a clip: clips and conversations cannot be in one split")
-        return (sample.image,)
+        return sample.image[turns.images_dropped :]
 
     def batch(self, indices: Sequence[int], image: Tensor) -> Batch:
         """Collate samples; their number B may be 0.
@@ -182,9 +164,18 @@ def cut_targets(batch: Batch, longest: int, pad: int) -> Batch:
 
 
 def image_names(samples: Sequence[Sample]) -> list[str]:
-    """Return the name of each sample's image: the key of the first sample with that image, or its own without one."""
+    """Return the name of each sample's image: the key of the first sample with that image.
+
+    That of a conversation is its first image, or, if it has none, its first turn, so that all its replies share it.
+    """
     first: dict[Hashable, str] = {}
-    return [first.setdefault(image_key(sample.image) or sample.key, sample.key) for sample in samples]
+    return [first.setdefault(_subject(sample), sample.key) for sample in samples]
+
+
+def _subject(sample: Sample) -> Hashable:
+    if sample.turns and isinstance(sample.image, tuple):
+        return image_key(sample.image[:1]) or sample.turns[0]
+    return image_key(sample.image)
 
 
 def known_answers(sample: Sample, vocabulary: Vocabulary) -> list[tuple[int, float]]:

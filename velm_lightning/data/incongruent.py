@@ -18,8 +18,9 @@ _log = logging.getLogger(__name__)
 def with_other_images(samples: Sequence[Sample], seed: int) -> list[Sample]:
     """Return the samples with their images permuted: incongruent decoding (Elliott 2018).
 
-    The images of conversations are permuted one by one, so that each keeps their number. The permutation is a function of the seed and the split; see ``permuted``. If more than half of the samples have
-    the same image, some keep it, and a message states how many.
+    The images of conversations are permuted one by one, so that each keeps their number. The permutation is a function
+    of the seed and the split; see ``permuted``. If more than half of the samples have the same image, some keep it,
+    and a message states how many.
 
     Raises:
         InputError: The split has fewer than two different images.

@@ -318,7 +318,7 @@ class MultimodalData(RecordsArguments, LightningDataModule):
                 samples = with_other_images(samples, self.seed)
             texts = Texts(samples, self.vocabulary, self.on_long_conversation == "drop_turns")
             if texts.shortened and self._rank_and_world()[0] == 0:
-                _log.warning("%s: %s", name, texts.describe_shortened())
+                _log.warning("%s: %s", name, texts.shortened)
             mode = self.image_cache if self.encoder is None else "disabled"
             store = ImageStore(
                 texts.images,
