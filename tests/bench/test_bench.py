@@ -41,7 +41,7 @@ def test_a_benchmark_prints_its_table(name, here, capsys, monkeypatch):
 
 
 def test_every_benchmark_is_tested():
-    assert set(SMALL) == set(BENCHES)
+    assert {*SMALL, "baseline"} == set(BENCHES)  # baseline: test_baseline.py, with data
 
 
 def test_drawn_captions_resemble_captions():

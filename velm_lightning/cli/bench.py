@@ -7,6 +7,11 @@ import shlex
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from velm_lightning.data import MultimodalData
 
 BENCHES = {
     "gpu": "the speed of training, decoding and reading data on a GPU, in one command of 9 minutes",
@@ -15,14 +20,38 @@ BENCHES = {
     "decoding": "tokens per second, with and without the cache, against transformers.generate",
     "scoring": "captions scored per second, and how that scales with the number of images",
     "features": "an epoch on cached features, on tensors in memory and with the encoder in the loop",
+    "baseline": "an MLP on frozen features of your data: the score that a run must exceed",
     "statistics": "error rate and power of velm compare",
 }
+
+
+def load_data(file: Path, images: Path | None, val: Path | None, test: Path | None) -> MultimodalData:
+    """Return the data of a config, or of a table as ``velm init`` reads it.
+
+    Raises:
+        InputError: As ``data_of`` and ``propose``.
+    """
+    from velm_lightning.cli.data import data_of
+
+    if file.suffix in (".yaml", ".yml"):
+        return data_of(file)
+    import yaml
+
+    from velm_lightning.cli.start.proposal import propose
+    from velm_lightning.cli.start.recipe import data_section
+
+    files = {"train": file.resolve(), "val": val and val.resolve(), "test": test and test.resolve()}
+    section = data_section(propose(file, images), files)
+    with TemporaryDirectory() as folder:
+        config = Path(folder, "data.yaml")
+        config.write_text(yaml.safe_dump(section), "utf-8")
+        return data_of(config)
 
 
 def main(words: Sequence[str]) -> int:
     """Run one benchmark, print its tables and the command that repeats them; only its module is imported."""
     parser = argparse.ArgumentParser(
-        "velm bench", description="Measure speed, as ratios within one run, and error rates."
+        "velm bench", description="Measure speed, as ratios within one run, error rates, and a baseline for your data."
     )
     benches = parser.add_subparsers(dest="bench", required=True)
     for name, summary in BENCHES.items():
@@ -35,7 +64,7 @@ def main(words: Sequence[str]) -> int:
                 bench.add_argument(
                     "--json", type=Path, metavar="FILE", help="also write JSON to FILE, and Markdown next to it"
                 )
-            bench.set_defaults(run=module.run)
+            bench.set_defaults(run=module.run, load_data=load_data)
     options = parser.parse_args(list(words)[1:])
     options.command = shlex.join(["velm", "bench", *list(words)[1:]])
     results = options.run(options)
