@@ -82,7 +82,7 @@ class Classifier:
     def scores(self, split: str) -> dict[str, float]:
         """Return accuracy, and macro-F1 if every sample has one label."""
         features, samples = self.features[split], self.samples[split]
-        parts = torch.arange(len(samples), device=device()).split(1024)
+        parts = torch.split(torch.arange(len(samples), device=device()), 1024)
         chosen = [self.answers[i] for part in parts for i in self._logits(features, part).argmax(1).tolist()]
         pairs = [(answer, s.references) for answer, s in zip(chosen, samples, strict=True) if s.references]
         scores = {"score": sum(answer in references for answer, references in pairs) / len(pairs)}

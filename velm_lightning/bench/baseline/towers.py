@@ -59,7 +59,7 @@ class Towers(nn.Module):
         features = self.features[split]
         similarity = self.similarity(features.images, features.texts).cpu()
         relevant = torch.arange(len(features.images))[:, None] == features.rows.cpu()[None]
-        scores = {}
+        scores: dict[str, float] = {}
         for name, ranks in (
             ("text_to_image", best_ranks(similarity.T, relevant.T)),
             ("image_to_text", best_ranks(similarity, relevant)),

@@ -31,7 +31,7 @@ def fit(
     while epochs < EPOCHS and since < PATIENCE:
         epochs, since = epochs + 1, since + 1
         model.train()
-        for indices in torch.randperm(samples).split(batch_size):
+        for indices in torch.split(torch.randperm(samples), batch_size):
             optimizer.zero_grad()
             torch.autograd.backward(loss(indices))
             optimizer.step()

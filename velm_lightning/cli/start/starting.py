@@ -48,8 +48,9 @@ def find_start(name: str) -> Start:
     """
     checkpoint = find_checkpoint(name).absolute()
     file = find_run(checkpoint) / "config.yaml"
-    config = read_yaml(file) if file.is_file() else None
-    model = config.get("model") if isinstance(config, dict) else None
+    content = read_yaml(file) if file.is_file() else None
+    config = content if isinstance(content, dict) else {}
+    model = config.get("model")
     if not isinstance(model, dict) or not isinstance(model.get("init_args"), dict):
         raise InputError(f"--init-from {name}: {file} has no `model` section: name a run of `velm fit`")
     return Start(checkpoint, config)

@@ -118,7 +118,7 @@ class HFTextEncoder(TextEncoder):
             self.causal = check_trunk(self.eval())
         self.train().freeze(0 if self.lora else self.trainable)
         if self.memory is not None:  # which holds the states of other weights once these are replaced
-            self.register_load_state_dict_post_hook(lambda encoder, _: encoder.memory.clear())
+            self.register_load_state_dict_post_hook(lambda encoder, _: encoder.memory.clear())  # type: ignore[no-untyped-call]
         if network is not model:
             head = network.get_output_embeddings().requires_grad_(self.embedding.weight.requires_grad)
             head.pretrained = self.pretrained
