@@ -52,11 +52,11 @@ def _model(proposal: Proposal, weights: Weights) -> tuple[dict[str, Any], list[s
     image, image_note = image_encoder(proposal, weights)
     text, text_notes = text_encoder(proposal, weights)
     frozen = text["class_path"] == "HFTextEncoder"
+    searched = proposal.task == "retrieval"  # every search compares all images with all texts: late fusion is cheap
     model = {
-        "class_path": "InteractiveFusion",
+        "class_path": "LateFusion" if searched else "InteractiveFusion",
         "init_args": {
-            "depth": 1,
-            "dropout": 0.2,
+            **({} if searched else {"depth": 1, "dropout": 0.2}),
             "image_encoder": image,
             "connector": {"class_path": "LinearConnector", "init_args": {"dropout": 0.5}},
             "text_encoder": text,
