@@ -42,7 +42,7 @@ def test_a_benchmark_prints_its_table(name, here, capsys, monkeypatch):
 
 
 def test_every_benchmark_is_tested():
-    assert set(SMALL) == set(BENCHES)
+    assert {*SMALL, "baseline"} == set(BENCHES)  # baseline: test_baseline.py, with data
 
 
 def test_the_choices_of_the_options_are_those_of_the_code():

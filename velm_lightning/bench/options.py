@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from velm_lightning.io.packaged import MINILM
 from velm_lightning.io.paths import user_path
 
 CLOCKS = ("wall", "cpu")
@@ -77,6 +78,20 @@ def statistics(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tables", nargs="*", choices=TABLES, default=list(TABLES), help="all by default")
 
 
+def baseline(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``velm bench baseline``."""
+    parser.add_argument("data", type=user_path, help="a config, or a table as for `velm init`")
+    parser.add_argument("--images", type=user_path, metavar="DIR", help="folder of a table's images")
+    parser.add_argument("--val", type=user_path, metavar="FILE", help="validation samples of a table")
+    parser.add_argument("--test", type=user_path, metavar="FILE", help="test samples of a table")
+    runs = "runs to compare with, on the same data"
+    parser.add_argument("--run", dest="runs", nargs="+", default=[], metavar="RUN", help=runs)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="N", help="seeds of the training (0)")
+    parser.add_argument("--text-model", default=MINILM, metavar="NAME", help=f"hub name or folder ({MINILM})")
+    parser.add_argument("--image-model", default="mobilenet_v2", metavar="NAME", help="of torchvision (mobilenet_v2)")
+    parser.add_argument("--weights", default="IMAGENET1K_V1", help="of torchvision, or `none` (IMAGENET1K_V1)")
+
+
 def gpu(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``velm bench gpu``."""
     parser.add_argument("--small", action="store_true", help="tiny models, also on a CPU, in one to two minutes")
@@ -95,6 +110,6 @@ def _parts(text: str) -> list[str]:
 
 
 OPTIONS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
-    function.__name__: function for function in (gpu, step, fusions, decoding, scoring, features, statistics)
+    function.__name__: function for function in (gpu, step, fusions, decoding, scoring, features, baseline, statistics)
 }
 """The function that declares the options of a benchmark, by the benchmark's name."""

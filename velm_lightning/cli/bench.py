@@ -9,6 +9,11 @@ from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from velm_lightning.data import MultimodalData
 
 from velm_lightning.bench.options import OPTIONS
 
@@ -19,13 +24,38 @@ BENCHES = {
     "decoding": "tokens per second, with and without the cache, against transformers.generate",
     "scoring": "captions scored per second, and how that scales with the number of images",
     "features": "an epoch on cached features, on tensors in memory and with the encoder in the loop",
+    "baseline": "an MLP on frozen features of your data: the score that a run must exceed",
     "statistics": "error rate and power of velm compare",
 }
+
+
+def load_data(file: Path, images: Path | None, val: Path | None, test: Path | None) -> MultimodalData:
+    """Return the data of a config, or of a table as ``velm init`` reads it.
+
+    Raises:
+        InputError: As ``data_of`` and ``propose``.
+    """
+    from velm_lightning.cli.data import data_of
+
+    if file.suffix in (".yaml", ".yml"):
+        return data_of(file)
+    import yaml
+
+    from velm_lightning.cli.start.proposal import propose
+    from velm_lightning.cli.start.recipe import data_section
+
+    files = {"train": file.resolve(), "val": val and val.resolve(), "test": test and test.resolve()}
+    section = data_section(propose(file, images), files)
+    with TemporaryDirectory() as folder:
+        config = Path(folder, "data.yaml")
+        config.write_text(yaml.safe_dump(section), "utf-8")
+        return data_of(config)
 
 
 def main(words: Sequence[str]) -> int:
     """Run one benchmark, print its tables and the command that repeats them; only its module is imported."""
     options = _parser(words[1:2]).parse_args(list(words)[1:])
+    options.load_data = load_data  # benchmarks do not import commands
     options.command = shlex.join(["velm", "bench", *list(words)[1:]])
     results = import_module(f"velm_lightning.bench.{options.bench}").run(options)
     if results:
@@ -49,8 +79,7 @@ def _parser(named: Sequence[str]) -> argparse.ArgumentParser:
         description = _docstring(name) if name in named else None
         bench = benches.add_parser(name, help=summary, description=description)
         if name in named:
-            declare = OPTIONS.get(name) or import_module(f"velm_lightning.bench.{name}").arguments
-            declare(bench)
+            OPTIONS[name](bench)
             if name != "statistics":  # which prints Markdown, and runs for an hour
                 bench.add_argument(
                     "--json", type=Path, metavar="FILE", help="also write JSON to FILE, and Markdown next to it"

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from velm_lightning.cli.start.proposal import TASKS, propose
-from velm_lightning.cli.start.recipe import recipe, weights_available, weights_reachable
+from velm_lightning.cli.start.recipe import recipe
+from velm_lightning.cli.start.starting import find_start
+from velm_lightning.cli.start.weights import find_weights
 from velm_lightning.errors import InputError
 from velm_lightning.io.paths import user_path
 
@@ -23,15 +25,15 @@ def main(words: Sequence[str]) -> int:
         if extra is not None:
             propose(extra, options.images, options.task)  # raises if it has other columns
     files = {"train": options.file, "val": options.val, "test": options.test}
-    stored = weights_available()
-    download = not stored and weights_reachable()
-    config, notes = recipe(proposal, target.stem, files, stored or download)
+    weights = find_weights()
+    start = find_start(options.init_from) if options.init_from else None
+    config, notes = recipe(proposal, target.stem, files, weights, start)
     columns = ", ".join(f"{part}: {name}" for part, name in proposal.columns.items())
-    print(f"{options.file}: {proposal.rows:,} rows, {proposal.pictures:,} pictures, columns {columns}")
+    print(f"{options.file}: {proposal.rows:,} rows, {proposal.pictures:,} images, columns {columns}")
     print(f"task: {proposal.task}")
     for note in notes:
         print(note)
-    fit = f"velm fit {target}{' --allow-network' if download else ''}"
+    fit = f"velm fit {target}{' --allow-network' if weights.download else ''}"
     _write(target, config, notes, proposal.task, fit)
     print(f"wrote {target}; next:\n  velm data check {target}\n  {fit}")
     return 0
@@ -58,12 +60,13 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example: velm init posts.csv --images photos/",
     )
     parser.add_argument("file", type=user_path, help="the training samples, one per row")
-    parser.add_argument("--images", type=user_path, metavar="DIR", help="folder of the pictures; by default searched")
+    parser.add_argument("--images", type=user_path, metavar="DIR", help="folder of the images; by default searched")
     parser.add_argument(
         "--val", type=user_path, metavar="FILE", help="validation samples; by default some are held out"
     )
     parser.add_argument("--test", type=user_path, metavar="FILE", help="test samples")
     parser.add_argument("--task", choices=TASKS, help="by default what the columns propose")
+    parser.add_argument("--init-from", metavar="RUN", help="run whose model and weights training starts from")
     parser.add_argument("--out", type=user_path, metavar="FILE", help="config to write; by default named as the table")
     parser.add_argument("--force", action="store_true", help="replace an existing config")
     return parser

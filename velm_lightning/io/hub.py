@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from velm_lightning.io.allowlist import network_allowed, require_network
+from velm_lightning.io.packaged import packaged
 from velm_lightning.types import ImageTransform, InputError
 
 _BOOKKEEPING = ("_name_or_path", "_model_name_or_path", "transformers_version", "architectures", "dtype")
@@ -173,7 +174,7 @@ def _source(name: str) -> dict[str, Any]:
     """
     from huggingface_hub import try_to_load_from_cache
 
-    path = Path(name).expanduser()
+    path = packaged(name) or Path(name).expanduser()
     if path.is_dir():
         files = sorted(path.glob("*.gguf"))
         if (path / "config.json").is_file() or not files:

