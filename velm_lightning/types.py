@@ -170,6 +170,10 @@ class Tokens(NamedTuple):
         """Return the rows of the batch at ``index`` (B',), which may contain repetitions."""
         return Tokens(*(None if field is None else field[index] for field in self))  # type: ignore[arg-type]
 
+    def slice(self, start: int = 0, end: int | None = None) -> Tokens:
+        """Return the tokens from ``start`` to before ``end`` of every row; None means up to the last."""
+        return Tokens(*(None if field is None else field[:, start:end] for field in self))  # type: ignore[arg-type]
+
     def at_marks(self, places: Tensor, block_ids: Tensor) -> Tokens:
         """Return the tokens (B K, M, D) of K images per sample as (B, K M, D).
 

@@ -70,14 +70,14 @@ class DeepStackFusion(EarlyFusion):
             return self.text_encoder.trunk(tokens, cache)
         cells = count // (self.levels + 1)
         earlier = tokens.embeddings[:, : count - cells].unflatten(1, (self.levels, cells))
-        rest = Tokens(*(field[:, count - cells :] for field in tokens[:3]))
+        rest = tokens.slice(count - cells)
         return self.text_encoder.trunk(rest, cache, _AddedLevels(earlier))
 
     @override
     def image_attention(self, maps: AttentionMaps, image: Tokens, text: Tokens) -> Tensor | None:
         """Select the last self-attention of the trunk, (B, N, M); the tokens of a place share its weight equally."""
         levels = self.levels + 1
-        last = Tokens(*(field[:, : field.shape[1] // levels] for field in image[:3]))
+        last = image.slice(0, image.mask.shape[1] // levels)
         weights = joint_attention(maps, last, text)
         return None if weights is None else weights.repeat(1, 1, levels) / levels
 

@@ -34,7 +34,7 @@ def visdial(tmp_path):
 
 def test_every_question_has_its_history_in_the_prompt(visdial):
     first, second = visdial()
-    assert first[2:] == ("a cat on a sofa. is it black?", "no, it is white", ("no, it is white",), "round 1")
+    assert first[2:6] == ("a cat on a sofa. is it black?", "no, it is white", ("no, it is white",), "round 1")
     assert second.text == "a cat on a sofa. is it black? no, it is white. is it asleep?"
     assert (second.key, second.target, second.references) == ("3-2", None, ())
     assert first.image.name == "COCO_train2014_000000000003.png"
@@ -85,7 +85,7 @@ def files(tmp_path):
 
 def test_questions_of_visual_genome_have_labels(files):
     sample = genome(files, val=0, test=0).split("train")[1]
-    assert sample[2:] == ("Where is it?", {"on a sofa": 1.0}, ("on a sofa",), "where")
+    assert sample[2:6] == ("Where is it?", {"on a sofa": 1.0}, ("on a sofa",), "where")
     assert sample.image == files / "images/VG_100K/0.png"
 
 

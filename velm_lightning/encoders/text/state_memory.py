@@ -59,7 +59,7 @@ class StateMemory:
         part = tokens.rows(torch.tensor(missing, device=tokens.mask.device))
         longest = int(part.mask.sum(1).max())
         if not bool(part.mask[:, longest:].any()):  # the rest is padding of longer rows
-            part = Tokens(*(value[:, :longest] for value in part))
+            part = part.slice(0, longest)
         states = encode(part).detach()
         computed = {}
         with torch.inference_mode(False):  # states of an evaluation are used in training

@@ -122,7 +122,7 @@ def _decoded(encoder: HFTextEncoder, ids: Tensor) -> Tensor:
     """Return the same states (1, N, D), computed word by word after the prompt."""
     words, cache = _words(encoder, ids), Cache(TOKENS - PROMPT)
     steps = [(0, PROMPT), *((place, place + 1) for place in range(PROMPT, TOKENS))]
-    parts = (Tokens(*(field[:, start:end] for field in words[:3])) for start, end in steps)
+    parts = (words.slice(start, end) for start, end in steps)
     return torch.cat([encoder.trunk(part, cache).embeddings for part in parts], 1)
 
 
