@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "nn": {"errors", "types"},
     "decoding": LEAVES,
     "metrics": LEAVES,
-    "checkpoints": {*LEAVES, "text"},
+    "checkpoints": {*LEAVES, "text", "nn"},
     "encoders": {*LEAVES, "text", "nn"},
     "data.images": LEAVES,
     "data.collate": {*LEAVES, "text"},

@@ -193,6 +193,8 @@ def repeated(depth):
     [
         (lambda part: part["text_encoder"]["init_args"].update(dim=-8), "its model cannot be built"),
         (lambda part: part["text_encoder"]["init_args"].update(dim=2**62), "its model cannot be built"),
+        (lambda part: part["text_encoder"]["init_args"].update(dim=10**5), "needs more than .* bytes"),
+        (lambda part: part["text_encoder"]["init_args"].update(depth=10**9), "has more than .* layers"),
         (lambda part: part["text_encoder"]["init_args"].update(dim="8"), "its model cannot be built"),
         (lambda part: part["text_encoder"]["init_args"].update(dim=nested(3_000)), "is nested more than 100 deep"),
         (lambda part: part["text_encoder"]["init_args"].update(dim=repeated(30)), "holds more than 2,000,000 values"),
@@ -202,7 +204,20 @@ def repeated(depth):
         (lambda part: part["vocabulary"]["init_args"].update(tokenizer=7), "the tokeniser cannot be read"),
         (lambda part: part["vocabulary"]["init_args"].update(answers=3), "its model cannot be built"),
     ],
-    ids=["negative", "huge", "text", "nested", "repeated", "tensor", "arguments", "tokeniser", "number", "answers"],
+    ids=[
+        "negative",
+        "huge",
+        "wide",
+        "deep",
+        "text",
+        "nested",
+        "repeated",
+        "tensor",
+        "arguments",
+        "tokeniser",
+        "number",
+        "answers",
+    ],
 )
 def test_a_description_that_builds_nothing_is_refused(content, tmp_path, spoil, named):
     spoil(content["velm"]["model"]["init_args"])

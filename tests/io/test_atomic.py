@@ -106,6 +106,24 @@ def test_a_folder_without_the_right_to_write_is_named(tmp_path):
             AtomicCheckpointIO().save_checkpoint(content(1), tmp_path / "last.ckpt")
 
 
+def test_only_checkpoints_of_the_own_folder_are_removed(tmp_path):
+    """Lightning reads from a checkpoint, maybe a stranger's, which older file a better one replaces."""
+    files, folder = AtomicCheckpointIO(), tmp_path / "checkpoints"
+    for name in ("first.ckpt", "second.ckpt"):
+        files.save_checkpoint(content(1), folder / name)
+    precious = [tmp_path / "precious" / "file.txt", folder / "notes.txt", tmp_path / "other" / "best.ckpt"]
+    for path in precious:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    (folder / "link.ckpt").symlink_to(precious[2])
+    paths = ["../precious", "../precious/file.txt", "notes.txt", "../other/best.ckpt", "link.ckpt", "none.ckpt"]
+    for path in [*(f"{folder}/{path}" for path in paths), "memory://x.ckpt"]:
+        files.remove_checkpoint(path)
+    assert all(path.is_file() for path in precious)
+    files.remove_checkpoint(folder / "first.ckpt")
+    assert sorted(path.name for path in folder.glob("*.ckpt")) == ["link.ckpt", "second.ckpt"]
+
+
 # The choice of a checkpoint
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,10 +18,13 @@ from velm_lightning.checkpoints.archive import check_archive
 from velm_lightning.io.configurable import Configurable, build, to_config
 from velm_lightning.io.files import show
 from velm_lightning.io.plain import scalars
+from velm_lightning.nn.size_limit import size_limit
 from velm_lightning.text.vocabulary import Vocabulary, parse_tokenizer
 from velm_lightning.types import InputError
 
 FORMAT = 2
+_SLACK = 2**26
+"""Bytes that a model may need besides four times those of its weights in the file."""
 _MOST_VALUES = 2_000_000  # in the description of a model, most of them answers
 _READERS = {1: "0.1"}  # the version of velm_lightning that reads an older format
 Part = TypeVar("Part", bound=nn.Module)
@@ -199,7 +203,8 @@ def load(path: Path, kind: type[Part], map_location: Any = "cpu", allow: Sequenc
     """
     content = read(path, map_location)
     try:
-        model = build(content["velm"]["model"], allow)
+        with _as_large_as(content["state_dict"]):
+            model = build(content["velm"]["model"], allow)
     except InputError as error:
         raise InputError(f"checkpoint {path}: {error}") from error
     except Exception as error:  # arguments of any type and size, or arguments that the class no longer accepts
@@ -215,6 +220,13 @@ def load(path: Path, kind: type[Part], map_location: Any = "cpu", allow: Sequenc
     except (InputError, RuntimeError, TypeError, AttributeError) as error:  # names, shapes or types differ
         raise InputError(f"checkpoint {path}: its weights do not fit its model ({_first_line(error)})") from error
     return model.eval()
+
+
+def _as_large_as(weights: Mapping[str, Any]) -> AbstractContextManager[None]:
+    """Return a limit on the size of a model that these weights can be those of."""
+    held = sum(weight.nbytes for weight in weights.values() if isinstance(weight, Tensor))
+    size = _SLACK + 4 * held  # in the file, weights may have half precision and be tied
+    return size_limit(size, f"the {held:,} bytes of weights in the file", 1000 + 20 * len(weights))
 
 
 def _first_line(error: Exception) -> str:

@@ -23,11 +23,12 @@ def parts(arguments: Sequence[str]) -> tuple[Fusion, MultimodalData]:
     from velm_lightning.cli.parsing.parser import Parser
     from velm_lightning.data import MultimodalData
     from velm_lightning.fusion import Fusion
+    from velm_lightning.nn.size_limit import machine_memory, size_limit
     from velm_lightning.tracking.quiet import QUIET
 
     class Parts(VelmCLI):
         def instantiate_classes(self) -> None:
-            with one_sentence():
+            with one_sentence(), size_limit(machine_memory(), "the memory of this machine"):
                 self.config_init = self.parser.instantiate_classes(self.config)
             self.datamodule, self.model = (self._get(self.config_init, name) for name in ("data", "model"))
 

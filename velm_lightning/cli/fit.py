@@ -29,6 +29,7 @@ from velm_lightning.fusion import Fusion
 from velm_lightning.io.atomic import write_atomic
 from velm_lightning.io.paths import expand_home, user_path
 from velm_lightning.io.resolve import resolve
+from velm_lightning.nn.size_limit import machine_memory, size_limit
 from velm_lightning.tracking.callbacks.data_summary import DataSummary
 from velm_lightning.tracking.callbacks.epoch_lines import EpochLines
 from velm_lightning.tracking.callbacks.gallery import Gallery
@@ -157,7 +158,7 @@ class VelmCLI(LightningCLI):
         self.run = self._open_run(config)
         if self.subcommand != "fit" and config.ckpt_path and Path(config.ckpt_path).is_file():
             config.data.vocabulary_from = Path(config.ckpt_path)
-        with one_sentence():
+        with one_sentence(), size_limit(machine_memory(), "the memory of this machine"):
             super().instantiate_classes()
 
     def _open_run(self, config: Any) -> Run:

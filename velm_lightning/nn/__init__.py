@@ -1,1 +1,1 @@
-"""Attention, the key-value cache and gathering over processes; imports only the types."""
+"""Attention, the key-value cache, gathering over processes and a limit on size; imports only the types and errors."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,11 +19,17 @@ from velm_lightning.checkpoints import checkpoint as safe
 from velm_lightning.io.atomic import replacing
 from velm_lightning.tasks.rows import all_gather_objects
 from velm_lightning.tracking.loops import resumable, set_position
+from velm_lightning.tracking.restoring import name_refusals, refused_by_name
 from velm_lightning.types import InputError
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes checkpoints atomically and reads them without executing code from them."""
+    """Writes checkpoints atomically, reads them without executing code from them, and removes nothing else."""
+
+    @cached_property
+    def _written(self) -> set[str]:
+        """The folders of the checkpoints that were written."""
+        return set()
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
@@ -32,6 +39,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         Raises:
             InputError: the file cannot be written; an earlier file of that name stays intact.
         """
+        self._written.add(os.path.realpath(os.path.dirname(path)))
         with replacing(Path(path)) as file:
             try:
                 torch.save(checkpoint, file)
@@ -44,6 +52,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     ) -> dict[str, Any]:
         """Read a checkpoint of this package with ``checkpoint.read``."""
         return safe.read(Path(path), map_location)
+
+    def remove_checkpoint(self, path: str | os.PathLike[str]) -> None:
+        """Remove a checkpoint of a folder that this object writes to; any other path is left alone.
+
+        Lightning takes the path from the checkpoint that a run resumes from, and would remove whole folders.
+        """
+        whole = os.path.realpath(path)
+        if os.path.dirname(whole) in self._written and whole.endswith(".ckpt") and os.path.isfile(whole):
+            os.unlink(path)
 
 
 class LastCheckpoint(Checkpoint):
@@ -67,6 +84,7 @@ class LastCheckpoint(Checkpoint):
         """Use the path of rank 0 on all ranks, and loops that can be restored."""
         self.path = Path(trainer.strategy.broadcast(str(self.path)))
         resumable(trainer)
+        name_refusals(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Keep what micro-batches change before the end of an optimiser step: random states and buffers."""
@@ -135,7 +153,8 @@ class LastCheckpoint(Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Restore the random states of the checkpoint."""
         if trainer.global_rank < len(self._states):
-            restore_random_state(self._states[trainer.global_rank])
+            with refused_by_name(trainer):
+                restore_random_state(self._states[trainer.global_rank])
         self._states = []
 
 

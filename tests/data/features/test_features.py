@@ -515,3 +515,15 @@ def test_the_command_computes_and_prints_them(tmp_path, capsys):
     printed = capsys.readouterr().err
     assert "none.yaml: cannot be read" in printed
     assert "TextOnly has no image encoder" in printed
+
+
+@pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning")
+def test_the_command_on_a_full_disk_says_so_and_can_be_repeated(tmp_path, capsys, small_files):
+    (tmp_path / "run.yaml").write_text(CONFIG % (tmp_path / "cache"))
+    small_files(200)
+    assert main(["features", str(tmp_path / "run.yaml")]) == 2
+    small_files(10**8)
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "cannot be written: File too large: free some space" in last
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.suffix in (".part", ".safetensors")]
+    assert main(["features", str(tmp_path / "run.yaml")]) == 0
