@@ -47,7 +47,7 @@ MAY_IMPORT = {
     "compare": {"errors", "io", "tracking.run_names"},
     "tracking.run_names": {"errors"},
     "bench": {*WITHOUT_COMMANDS, "compare"},
-    "cli": {*WITHOUT_COMMANDS, "tasks.scene_judge", "sweep", "compare", "bench"},
+    "cli": {"", *WITHOUT_COMMANDS, "tasks.scene_judge", "sweep", "compare", "bench"},
     "__main__": {"cli"},
 }
 TEMPLATES = ROOT / "templates"  # which are written as the code of a user, outside of the package
