@@ -4,6 +4,8 @@ import subprocess
 import sys
 
 import pytest
+from helpers.command_line import CONF, FEW, SMALL
+from PIL import Image
 
 from velm_lightning.cli.commands import main
 from velm_lightning.cli.new import KINDS, names
@@ -56,3 +58,28 @@ def test_every_template_passes_its_own_test(tmp_path, monkeypatch):
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "11 passed" in result.stdout
+
+
+SCENES, IMAGES, TEXTS = [SMALL[0], *FEW], SMALL[1:3], SMALL[3:]
+PARTS = {"fusion": SCENES + IMAGES, "task": SCENES + IMAGES, "dataset": IMAGES, "encoder": SCENES}
+SHORT = [*TEXTS, "--trainer.max_epochs=1", "--data.batch_size=4", "--tracking.wandb=disabled", "--tracking.pictures=2"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_template_goes_through_every_command(kind, here, tmp_path, capsys, monkeypatch):
+    """It is allowed once; no later command says it again."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
+    for name in ("train/red", "train/blue", "val/red", "test/blue"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(4):
+            Image.new("RGB", (16, 16), name.partition("/")[2]).save(tmp_path / "data" / name / f"{number}.png")
+    module = f"own_{kind}"
+    option = "--data" if kind == "dataset" else "--config"
+    fit = ["fit", "--config", CONF / "vqa.yaml", option, f"{module}.yaml", *PARTS[kind], *SHORT]
+    commands = [["new", kind, module], ["allow", module], [*fit, f"--tracking.experiment={kind}"]]
+    commands += [["ask", "latest", "--random"], ["verify", "latest"], ["test", "latest", "--tracking.wandb=disabled"]]
+    commands += [["predict", "latest"], ["compare", f"runs/{kind}"]]
+    for words in commands:
+        assert here(*words) == 0, (words, capsys.readouterr().err)
+    sys.modules.pop(module, None)

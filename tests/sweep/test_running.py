@@ -5,6 +5,7 @@ The trials are `trial.py`, which exchanges files with the sweep like a training 
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -80,9 +81,26 @@ def test_a_grid_runs_every_point_once_and_ends(sweep, capsys):
     assert sweep_run.study().optuna.best_value == 0.75
     assert sweep_run.run() == 0
     assert len(sweep_run.started()) == 6
-    output = capsys.readouterr().out
-    assert "0.7500" in output
-    assert "importance" in output
+    assert "\nimportance " in capsys.readouterr().out
+
+
+def test_a_trial_is_one_line_with_the_best_and_the_time_left(sweep, capsys):
+    assert sweep({"x": {"values": [0.25, 0.75, 0.5]}, "mode": {"value": ""}}).run() == 0
+    header, first, second, third, *rest = capsys.readouterr().out.splitlines()
+    assert header.startswith("sweep made: grid, 3 trials, 0 of them done, 1 at a time; val/score, higher is better")
+    assert re.fullmatch(r"trial 0 \(1/3\)  val/score 0.2500 \(best\)  \S+ s  x=0.25  about \S+ s left", first)
+    assert re.fullmatch(r"trial 1 \(2/3\)  val/score 0.7500 \(best\)  \S+ s  x=0.75  about \S+ s left", second)
+    assert re.fullmatch(r"trial 2 \(3/3\)  val/score 0.5000 \(best 0.7500\)  \S+ s  x=0.5", third)
+    best, *commands = rest[-5:]
+    assert best.startswith("best: trial 1, val/score 0.7500: ")
+    assert [line.split()[:2] for line in commands[1:]] == [["velm", "compare"], ["velm", "ask"], ["velm", "probe"]]
+
+
+def test_a_failed_trial_is_one_line(sweep, capsys):
+    assert sweep({"x": {"value": 0.5}, "mode": {"values": ["fail", ""]}}).run() == 0
+    failed = capsys.readouterr().out.splitlines()[1]
+    assert failed.startswith("trial 0 (1/2)  failed with exit code 1: something is wrong (see ")
+    assert "mode=fail" in failed
 
 
 def test_no_connection_to_the_database_stays_open(sweep):
@@ -297,7 +315,8 @@ def test_every_model_is_searched_with_the_same_budget(sweep, tmp_path):
 def test_importances_are_of_searched_parameters(sweep, capsys):
     sweep_run = sweep({"x": {"values": [0.1, 0.3, 0.6, 0.9]}, "other": {"values": ["a", "b"]}, "fixed": {"value": 3}})
     sweep_run.run()
-    shares = dict(reversed(line.split()[1:]) for line in capsys.readouterr().out.splitlines() if "importance" in line)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("importance ")]
+    shares = dict(reversed(line.split()[1:]) for line in lines)
     assert shares.keys() == {"x", "other"}
     assert float(shares["x"].rstrip("%")) > float(shares["other"].rstrip("%"))
 

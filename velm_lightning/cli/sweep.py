@@ -51,14 +51,15 @@ def main(words: Sequence[str]) -> int:
 
 def _run(study: Any, workers: int) -> None:
     """Run a study with several workers; an interrupt stops their trials and queues them again."""
+    from velm_lightning.sweep.progress import Progress
     from velm_lightning.sweep.worker import recover, work
 
     again = recover(study)
     if again:
         print(f"running {again} trials again that were cut off")
-    stop = threading.Event()
+    stop, progress = threading.Event(), Progress(study, workers)
     with ThreadPoolExecutor(workers) as pool:
-        working = [pool.submit(work, study, stop) for _ in range(workers)]
+        working = [pool.submit(work, study, stop, progress.ended) for _ in range(workers)]
         try:
             for future in working:
                 future.result()

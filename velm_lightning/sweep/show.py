@@ -48,19 +48,20 @@ def show(study: Any) -> bool:
     """Print the trials, best first, and the importance of the parameters; return whether any trial has a figure."""
     from optuna.trial import TrialState
 
+    from velm_lightning.sweep.progress import formatted, next_steps, short
     from velm_lightning.sweep.study import best
 
     spec: Spec = study.spec
     trials = best(study.trials(), spec.maximize)
-    searched = [parameter.key for parameter in spec.parameters if len(parameter.values) != 1]
-    heads = ["trial", "state", spec.metric, *map(_short, searched), "run"]
+    searched = spec.searched
+    heads = ["trial", "state", spec.metric, *map(short, searched), "run"]
     table = Table(title=spec.name, title_justify="left")
     for head in heads:
         table.add_column(head, overflow="fold")  # in 80 columns nothing is cut off
     for trial in trials:
         config: Config = trial.user_attrs.get("config", {})
         value = trial.value if trial.value is not None else next(reversed(trial.intermediate_values.values()), None)
-        cells = [_formatted(config.get(key, "")) for key in searched]
+        cells = [formatted(config.get(key, "")) for key in searched]
         figure = "" if value is None else f"{value:.4f}"
         row = [str(trial.number), trial.state.name.lower(), figure, *cells, str(trial.user_attrs.get("run", ""))]
         table.add_row(*row)
@@ -73,6 +74,8 @@ def show(study: Any) -> bool:
     for name, share in importances(study).items():
         if name in searched:
             console.print(f"importance {share:6.1%}  {name}")
+    for line in next_steps(study):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     return any(trial.state == TrialState.COMPLETE for trial in trials)
 
 
@@ -89,11 +92,3 @@ def importances(study: Any) -> dict[str, float]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna warns that the evaluator is experimental
         return dict(get_param_importances(study.optuna, evaluator=PedAnovaImportanceEvaluator()))
-
-
-def _short(key: str) -> str:
-    return key.removeprefix("model.init_args.").replace(".init_args", "").removesuffix(".class_path")
-
-
-def _formatted(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

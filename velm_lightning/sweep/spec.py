@@ -61,6 +61,11 @@ class Spec:
     command: tuple[str, ...]
     program: str
 
+    @property
+    def searched(self) -> list[str]:
+        """The keys of the parameters with more than one value."""
+        return [parameter.key for parameter in self.parameters if len(parameter.values) != 1]
+
     def points(self) -> Iterator[Config]:
         """Yield every point of a grid, the last parameter fastest, up to ``cap``."""
         grids = [parameter.grid() for parameter in self.parameters]

@@ -8,7 +8,8 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,13 @@ WAITS = "VELM_SWEEP_WAITS"
 """Environment variable: a trial waits after each evaluation for the decision to continue or stop."""
 
 
-def work(study: Study, stop: threading.Event, say: Any = print) -> None:
-    """Run trials until the budget is spent or ``stop`` is set."""
+def work(study: Study, stop: threading.Event, ended: Callable[[Trial, Config, str, float], None]) -> None:
+    """Run trials until the budget is spent or ``stop`` is set; ``ended`` gets each with its result and its seconds."""
     while not stop.is_set() and (taken := study.next()) is not None:
         trial, config = taken
-        say(f"trial {trial.number}: {json.dumps(config)}")
-        say(f"trial {trial.number}: {run_trial(study, trial, config, stop)}")
+        started = time.monotonic()
+        result = run_trial(study, trial, config, stop)
+        ended(trial, config, result, time.monotonic() - started)
 
 
 def recover(study: Study) -> int:
@@ -130,9 +132,17 @@ def _ended(study: Study, trial: Trial, code: int, folder: Path) -> str:
 def run_record(folder: Path) -> dict[str, Any]:
     """Return the ``run.json`` of a trial's run, empty if there is none."""
     with suppress(OSError, ValueError):
-        record: dict[str, Any] = json.loads((Path((folder / "run").read_text("utf-8")) / "run.json").read_text("utf-8"))
+        run = run_folder(folder)
+        record: dict[str, Any] = json.loads((run / "run.json").read_text("utf-8")) if run else {}
         return record
     return {}
+
+
+def run_folder(folder: Path) -> Path | None:
+    """Return the folder of a trial's run, or None if it has not started one."""
+    with suppress(OSError):
+        return Path((folder / "run").read_text("utf-8"))
+    return None
 
 
 def reached(record: dict[str, Any], metric: str, folder: Path) -> float:

@@ -63,8 +63,8 @@ class TrainedTokenizer(Tokenizing):
             if share < COVERED:
                 kind, tokenizer = "bpe", self._trained(texts, "bpe")
             self.reason = (
-                f"{_NAMES[kind]} of the training texts, for {share:.1%} of the words of a tenth that is held out are "
-                f"in the rest ({COVERED:.1%} are needed for whole words)"
+                f"{_NAMES[kind]} of the training texts, because {share:.1%} of the words of a held-out tenth occur in "
+                f"the rest (whole words need {COVERED:.1%})"
             )
         return {"tokenizer": tokenizer, "specials": SPECIALS}
 

@@ -1,10 +1,13 @@
 """Null means null from the command line, from configs and from sweeps, and ``off`` is no trap."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from helpers.command_line import CONF, prepared
 
+import velm_lightning
 from velm_lightning.tracking import Tracking
 
 DATA = "data.dataset.init_args"
@@ -46,3 +49,15 @@ def test_wandb_is_switched_off_by_every_way_to_say_so(parsed, tmp_path, value):
     (tmp_path / "off.yaml").write_text(f"tracking:\n  wandb: {value}\n")
     for words in (["--config", tmp_path / "off.yaml"], [f"--tracking.wandb={value}"]):
         assert Tracking(wandb=parsed(*words).tracking.wandb).wandb == "disabled"
+
+
+YAML = {"y", "n", "yes", "no", "on", "off", "true", "false", "null", "none", "~", ""}
+"""Words, in any case, that YAML 1.1 or its users read as a truth value or null."""
+
+
+def test_no_choice_is_a_word_that_yaml_reads_otherwise():
+    files = Path(velm_lightning.__file__).parent.rglob("*.py")
+    choices = [text for file in files for text in re.findall(r"Literal\[([^\]]*)\]", file.read_text("utf-8"))]
+    values = {value.lower() for text in choices for value in re.findall(r'"([^"]*)"', text)}
+    assert {"auto", "stretch", "disabled"} <= values
+    assert not values & YAML

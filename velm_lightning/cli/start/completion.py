@@ -12,6 +12,7 @@ from typing import Any
 import argcomplete
 from argcomplete.completers import FilesCompleter
 
+import velm_lightning
 from velm_lightning.cli.start.hints import packaged
 from velm_lightning.cli.start.screens import SCREENS
 from velm_lightning.cli.start.words import FIT_COMMANDS
@@ -116,9 +117,8 @@ def _sweeps(prefix: str, **_: Any) -> list[str]:
 
 
 def _fusions(**_: Any) -> list[str]:
-    from velm_lightning import _MODULES
-
-    return [name for name, module in _MODULES.items() if module.startswith("fusion.") and module != "fusion.base"]
+    modules = velm_lightning._MODULES.items()
+    return [name for name, module in modules if module.startswith("fusion.") and module != "fusion.base"]
 
 
 def _files(prefix: str) -> list[str]:
