@@ -117,7 +117,7 @@ def test_a_table_is_scored_next_to_a_run_on_it(posts, here, capsys):
     (table,) = json.loads((posts / "out.json").read_text())["tables"]
     baseline, run, difference = table["rows"]
     assert difference["score"] == pytest.approx(run["score"] - baseline["score"])
-    assert "accuracy on val (train " in table["title"]
+    assert table["title"] == "accuracy on val, in %"
 
 
 @pytest.mark.filterwarnings("ignore")

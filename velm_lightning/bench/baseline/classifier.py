@@ -80,12 +80,12 @@ class Classifier:
 
     @torch.no_grad()
     def scores(self, split: str) -> dict[str, float]:
-        """Return accuracy, and macro-F1 if every sample has one label."""
+        """Return accuracy, and macro-F1 if there are few answers and every sample has one."""
         features, samples = self.features[split], self.samples[split]
         parts = torch.split(torch.arange(len(samples), device=device()), 1024)
         chosen = [self.answers[i] for part in parts for i in self._logits(features, part).argmax(1).tolist()]
         pairs = [(answer, s.references) for answer, s in zip(chosen, samples, strict=True) if s.references]
         scores = {"score": sum(answer in references for answer, references in pairs) / len(pairs)}
-        if all(len(references) == 1 for _, references in pairs):
+        if len(self.answers) <= FEW and all(len(references) == 1 for _, references in pairs):
             scores["macro_f1"] = macro_f1([answer for answer, _ in pairs], [given[0] for _, given in pairs])
         return scores

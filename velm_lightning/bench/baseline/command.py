@@ -40,9 +40,10 @@ def run(options: argparse.Namespace) -> list[Result]:
         epochs = model.fit()
         minutes = {name: (value + encoding[name]) / 60 for name, value in _since(before).items()}
         rows.append({**model.scores(split), **minutes, "epochs": epochs})
+    result = table(f"{model.metric} on {split}, in %", dict(zip(options.seeds, rows, strict=True)), runs)
     sizes = ", ".join(f"{name} {len(part):,}" for name, part in samples.items())
-    title = f"{model.metric} on {split} ({sizes} samples), in %, {device_name()}"
-    return [table(title, dict(zip(options.seeds, rows, strict=True)), runs)]
+    result.notes.append(f"samples: {sizes}; minutes on {device_name()}, with the features")
+    return [result]
 
 
 def with_pairs(data: MultimodalData) -> MultimodalData:
