@@ -6,6 +6,7 @@ from velm_lightning.data.datasets.coco_captions import COCOCaptions
 from velm_lightning.data.datasets.data_files import DataFiles
 from velm_lightning.data.datasets.digits import Digits
 from velm_lightning.data.datasets.flickr_tokens import FlickrTokens
+from velm_lightning.data.datasets.imported import ImportedData
 from velm_lightning.data.datasets.jsonlines import JSONLines
 from velm_lightning.data.datasets.karpathy import Karpathy
 from velm_lightning.data.datasets.multi30k import Multi30k
@@ -32,6 +33,7 @@ __all__ = [
     "CaptionPairs",
     "FacePosts",
     "FlickrTokens",
+    "ImportedData",
     "JSONLines",
     "Karpathy",
     "Multi30k",
