@@ -66,6 +66,7 @@ class StoredSamples(Sequence[Sample]):
 
     def __init__(self, folder: Path, name: str) -> None:
         self.folder, self.file = folder, folder / f"{name}.jsonl"
+        self._shards: dict[str, Path] = {}
         try:
             self.ends = np.fromfile(folder / f"{name}.index", "<i8")
             size = self.file.stat().st_size
@@ -111,4 +112,6 @@ class StoredSamples(Sequence[Sample]):
         return self._part(*image)
 
     def _part(self, shard: str, offset: int, length: int, name: str) -> FilePart:
-        return FilePart(inside(self.folder, shard), offset, length, name)
+        if shard not in self._shards:
+            self._shards[shard] = inside(self.folder, shard)
+        return FilePart(self._shards[shard], offset, length, name)

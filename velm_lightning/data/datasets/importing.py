@@ -119,9 +119,8 @@ class Shards:
         if self._archive is None or self._archive.offset >= self.size:
             if self._archive is not None:
                 self._archive.close()
-            self._archive = tarfile.open(
-                self.folder / f"images-{self._names:06d}.tar", "w", format=tarfile.USTAR_FORMAT
-            )
+            path = self.folder / f"images-{self._names:06d}.tar"
+            self._archive = tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
             self._names += 1
         return self._archive
 
