@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from velm_lightning.cli.start.faults import one_sentence
 from velm_lightning.cli.start.hints import no_file
+from velm_lightning.cli.start.words import data_class
 from velm_lightning.errors import InputError
 from velm_lightning.io.config_files import SUFFIXES
 from velm_lightning.io.paths import expand_home, user_path
@@ -38,7 +39,7 @@ def data_of(config: Path, options: Sequence[str] = ()) -> MultimodalData:
     parser = Parser()
     parser.add_class_arguments(MultimodalData, "data")
     if not config.name.endswith(SUFFIXES):
-        files = {"dataset": {"class_path": "DataFiles", "init_args": {"path": str(config)}}}
+        files = {"dataset": {"class_path": data_class(config), "init_args": {"path": str(config)}}}
         start = parser.parse_object({"data": files})
         return _built(parser, parser.parse_args(list(options), namespace=start) if options else start)
     content = read_yaml(config)
@@ -105,12 +106,18 @@ def _limits(data: MultimodalData) -> list[str]:
 
 def main(words: Sequence[str]) -> int:
     """Print a summary of the data and its problems; the exit code is 1 if there are any."""
-    if list(words)[1:2] == ["show"]:
-        from velm_lightning.cli.data_show import main as show
+    action, rest = list(words)[1:2], list(words)[2:]
+    if action == ["show"]:
+        from velm_lightning.cli import data_show
 
-        return show(list(words)[2:])
+        return data_show.main(rest)
+    if action == ["import"]:
+        from velm_lightning.cli import data_import
+
+        return data_import.main(rest)
     parser = argparse.ArgumentParser(
-        "velm data", description="Check the data that a config names; `velm data show` prints one sample of it."
+        "velm data",
+        description="Check data; `velm data show` prints a sample of it, `velm data import` writes it as shards.",
     )
     parser.add_argument("action", choices=["check"])
     parser.add_argument("config", type=user_path, help="a config, a file of its data section, or your data")

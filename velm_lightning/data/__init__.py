@@ -7,6 +7,7 @@ from velm_lightning.data.datasets.conversations import Conversations
 from velm_lightning.data.datasets.data_files import DataFiles
 from velm_lightning.data.datasets.digits import Digits
 from velm_lightning.data.datasets.flickr_tokens import FlickrTokens
+from velm_lightning.data.datasets.imported import ImportedData
 from velm_lightning.data.datasets.jsonlines import JSONLines
 from velm_lightning.data.datasets.karpathy import Karpathy
 from velm_lightning.data.datasets.multi30k import Multi30k
@@ -35,6 +36,7 @@ __all__ = [
     "Conversations",
     "FacePosts",
     "FlickrTokens",
+    "ImportedData",
     "JSONLines",
     "Karpathy",
     "Multi30k",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Literal
 
 from typing_extensions import override
 
@@ -11,11 +13,18 @@ from velm_lightning.io.configurable import Configurable
 from velm_lightning.metrics.captions import score_captions
 from velm_lightning.metrics.meteor import meteor_modules, meteor_score
 from velm_lightning.metrics.references import References
+from velm_lightning.metrics.scripts import char_tokenise_all, lacks_spaces
 from velm_lightning.metrics.signature import signature_of
 from velm_lightning.metrics.translation import TranslationScore, chrf, sacre_bleu
 from velm_lightning.tasks.rows import mean
 from velm_lightning.tasks.scorers import Exact, Scorer
 from velm_lightning.types import Prediction
+
+_log = logging.getLogger(__name__)
+_NO_SPACES = (
+    "the captions are in a script without spaces, so that each is one word for the figures: set the task's scorer to "
+    "Captions with tokenise: char"
+)
 
 
 class SentenceScorer(Configurable, ABC):
@@ -44,30 +53,47 @@ class Captions(SentenceScorer):
     Args:
         meteor: also compute an approximation of METEOR without Java, named ``meteor_approx_…`` by its modules. Needs
             ``pip install velm-lightning[meteor]``.
+        tokenise: ``ptb`` is the COCO evaluation's tokeniser. It takes a sentence in Chinese, Japanese or Thai as one
+            word: for scripts without spaces ``char`` takes each of their letters as a token.
     """
 
     name = "cider_d"
 
-    def __init__(self, meteor: bool = False) -> None:
-        self.meteor = meteor_modules() if meteor else None
+    def __init__(self, meteor: bool = False, tokenise: Literal["ptb", "char"] = "ptb") -> None:
+        self.meteor, self.tokenise = meteor_modules() if meteor else None, tokenise
         self._index: tuple[int, References] | None = None
 
     def _references(self, rows: Sequence[Prediction]) -> References:
         mark = hash(tuple((row.key, row.references) for row in rows))
         if self._index is None or self._index[0] != mark:
-            self._index = mark, References({row.key: row.references for row in rows})
+            texts = {row.key: row.references for row in rows}
+            if self.tokenise == "ptb":
+                if self._index is None and lacks_spaces(row.references[0] for row in rows if row.references):
+                    _log.warning(_NO_SPACES)
+                self._index = mark, References(texts)
+            else:
+                lines = {key: char_tokenise_all(references) for key, references in texts.items()}
+                self._index = mark, References(lines, tokenise=False)
         return self._index[1]
+
+    def _predictions(self, rows: Sequence[Prediction]) -> dict[str, str]:
+        """Return the predictions by key, as tokens unless the figures tokenise them."""
+        texts = [row.prediction for row in rows]
+        lines = texts if self.tokenise == "ptb" else char_tokenise_all(texts)
+        return dict(zip((row.key for row in rows), lines, strict=True))
 
     @override
     def score(self, rows: Sequence[Prediction]) -> list[Prediction]:
-        predictions = {row.key: row.prediction for row in rows}
-        scores = score_captions(predictions, self._references(rows), ("CIDEr-D",))["CIDEr-D"].samples
+        references, official = self._references(rows), self.tokenise == "ptb"
+        figures = score_captions(self._predictions(rows), references, ("CIDEr-D",), tokenise=official)
+        scores = figures["CIDEr-D"].samples
         return [row._replace(score=float(value)) for row, value in zip(rows, scores, strict=True)]
 
     def compute_metrics(self, rows: Sequence[Prediction]) -> dict[str, float]:
         """See ``SentenceScorer.compute_metrics``."""
-        predictions, references = {row.key: row.prediction for row in rows}, self._references(rows)
-        metrics = {name: score.corpus for name, score in score_captions(predictions, references).items()}
+        predictions, references = self._predictions(rows), self._references(rows)
+        figures = score_captions(predictions, references, tokenise=self.tokenise == "ptb")
+        metrics = {name: score.corpus for name, score in figures.items()}
         if self.meteor is not None:
             name = "_".join(("meteor_approx", *self.meteor))  # "meteor" is the name of the official program
             metrics[name] = meteor_score(predictions, references, self.meteor).corpus
@@ -75,7 +101,9 @@ class Captions(SentenceScorer):
 
     @override
     def signature(self, split: str) -> str:
-        return signature_of("CIDEr-D", split=split)
+        if self.tokenise == "ptb":
+            return signature_of("CIDEr-D", split=split)
+        return signature_of("CIDEr-D", split=split, scorer="coco-caption-formula", tok=self.tokenise)
 
 
 class Translations(SentenceScorer):

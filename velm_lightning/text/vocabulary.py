@@ -20,6 +20,7 @@ _MARK = (
 )
 _LETTER = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"  # scripts without spaces between words
 _WORD = rf" ?[{_LETTER}]\p{{M}}*| ?[{_MARK}]| ?[^\s{_MARK}{_LETTER}]+|\s"
+_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]")
 _ODD_BLANK = re.compile(r"\s\s|[^\S ]|^\s|\s$")
 
 
@@ -179,6 +180,9 @@ def train_tokenizer(
         alphabet = pre_tokenizers.ByteLevel.alphabet()
         trainer = trainers.BpeTrainer(initial_alphabet=alphabet, min_frequency=max(2, min_count), **shared)
         pieces = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        if any(map(_UNSPACED.search, texts)):  # a sentence would be one word, and one token if it occurs twice
+            letters = pre_tokenizers.Split(Regex(rf" ?[{_LETTER}]\p{{M}}*"), "isolated")
+            pieces = pre_tokenizers.Sequence([letters, pieces])
     else:
         raise InputError(f"tokenizer.kind is {kind!r}: choose 'word' or 'bpe', or name a pretrained tokeniser")
     tokenizer.normalizer = normalizers.Sequence(

@@ -102,10 +102,17 @@ def _data_of(command: str, name: str) -> list[str]:
     path = user_path(name)
     if not path.exists() and not set("*?[{") & set(name):
         raise InputError(f"--data {name}: there is no such file or folder: name a config, a table or a folder")
+    if (kind := data_class(path)) != "DataFiles":
+        return ["--data.dataset", kind, f"--data.dataset.init_args.path={path}"]
     part = "path" if path.is_dir() or command == "fit" else {"validate": "val"}.get(command, "test")
     arguments = dict.fromkeys(("path", "train", "val", "test", "images", "holdout"), "null") | {part: str(path)}
     values = [f"--data.dataset.init_args.{key}={value}" for key, value in arguments.items()]
     return ["--data.dataset", "DataFiles", *values, "--data.dataset.init_args.root=."]
+
+
+def data_class(path: Path) -> str:
+    """Return the dataset that reads a file or folder."""
+    return "ImportedData" if (path / "velm_data.json").is_file() else "DataFiles"
 
 
 def _new_data(words: list[str]) -> list[str]:

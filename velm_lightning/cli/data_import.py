@@ -1,0 +1,32 @@
+"""``velm data import``: writes any data as shards and an index."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from velm_lightning.cli.start.hints import no_file
+from velm_lightning.errors import InputError
+from velm_lightning.io.paths import user_path
+
+
+def main(words: Sequence[str]) -> int:
+    """Write the data, and print the number of samples and the next command; the exit code is 0."""
+    parser = argparse.ArgumentParser(
+        "velm data import",
+        description="Write the samples and images of any data as shards and an index, which training reads without "
+        "holding all samples in memory.",
+        epilog="example: velm data import photos.csv --to photos_imported",
+    )
+    parser.add_argument("data", type=user_path, help="your data, a config, or a file of its data section")
+    parser.add_argument("--to", type=user_path, required=True, metavar="FOLDER", help="the new folder")
+    options, others = parser.parse_known_args(list(words))
+    if not options.data.exists():
+        raise InputError(f"velm data import {no_file(options.data)}")
+    from velm_lightning.cli.data import data_of
+    from velm_lightning.data.datasets.importing import import_dataset
+
+    counts = import_dataset(data_of(options.data, others).dataset, options.to)
+    print(", ".join(f"{name}: {count:,} samples" for name, count in counts.items() if count))
+    print(f"wrote {options.to}; next:\n  velm data check {options.to}\n  velm fit vqa --data {options.to}")
+    return 0

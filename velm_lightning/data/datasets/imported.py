@@ -1,0 +1,117 @@
+"""Data that ``velm data import`` has written: tar shards of images, and samples that are read one by one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from typing_extensions import override
+
+from velm_lightning.data.datasets.located import FileDataset, Located
+from velm_lightning.io.files import fault, inside, read_json, show
+from velm_lightning.types import FilePart, Image, InputError, Sample
+
+DESCRIPTION, FORMAT = "velm_data.json", 1
+"""Name of the file that marks such a folder, and the version of its layout."""
+
+
+class ImportedData(FileDataset):
+    """The samples of a folder that ``velm data import`` has written, read one by one when they are used.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        InputError: The folder was not written by ``velm data import``, or by another version of its layout.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(Path(path))
+        self.path = Path(path)
+        described: Any = read_json(self.path / DESCRIPTION)
+        if not isinstance(described, dict) or described.get("format") != FORMAT:
+            raise InputError(f"{self.path / DESCRIPTION}: has another layout than {FORMAT}: import the data again")
+
+    @override
+    def split(self, name: str) -> Sequence[Sample]:
+        if name not in self._splits:
+            exists = (self.path / f"{name}.jsonl").is_file()
+            self._splits[name] = StoredSamples(self.path, name) if exists else []
+        return self._splits[name]
+
+    @override
+    def read(self, name: str, problems: list[str] | None = None) -> list[Located]:
+        samples, located = self.split(name), []
+        for number in range(len(samples)):
+            try:
+                located.append(Located(f"{self.path / name}.jsonl:{number + 1}", samples[number]))
+            except InputError as error:
+                fault(error, problems)
+        return located
+
+
+class StoredSamples(Sequence[Sample]):
+    """The samples of a split, of which only the places of their lines are in memory.
+
+    Args:
+        folder: The folder.
+        name: Name of the split.
+
+    Raises:
+        InputError: The index is missing or does not fit the lines.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder, self.file = folder, folder / f"{name}.jsonl"
+        self._shards: dict[str, Path] = {}
+        try:
+            self.ends = np.fromfile(folder / f"{name}.index", "<i8")
+            size = self.file.stat().st_size
+        except OSError as error:
+            raise InputError(f"{self.file}: its index cannot be read ({error.strerror}): import again") from error
+        if (np.diff(self.ends, prepend=0) <= 0).any() or (self.ends[-1] if len(self.ends) else 0) != size:
+            raise InputError(f"{self.file}: does not fit its index: import the data again")
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __iter__(self) -> Iterator[Sample]:
+        with self.file.open("rb") as lines:
+            for number, line in enumerate(lines):
+                yield self._sample(number, line)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        number = range(len(self))[index]
+        start = int(self.ends[number - 1]) if number else 0
+        with self.file.open("rb") as lines:
+            lines.seek(start)
+            return self._sample(number, lines.read(int(self.ends[number]) - start))
+
+    def _sample(self, number: int, line: bytes) -> Sample:
+        try:
+            key, image, text, target, references, group = json.loads(line)
+            return Sample(key, self._image(image), text, target, tuple(references), group)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise InputError(
+                f"{self.file}:{number + 1}: {show(line)} is no sample ({show(str(error))}): import the data again"
+            ) from error
+
+    def _image(self, image: Any) -> Image:
+        """Return a part of a shard, or the parts of a clip."""
+        if image and isinstance(image[0], list):
+            return tuple(self._part(*frame) for frame in image)
+        return self._part(*image)
+
+    def _part(self, shard: str, offset: int, length: int, name: str) -> FilePart:
+        if shard not in self._shards:
+            self._shards[shard] = inside(self.folder, shard)
+        return FilePart(self._shards[shard], offset, length, name)
