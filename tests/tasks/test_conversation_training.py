@@ -39,7 +39,7 @@ def data():
 
 
 def trained(model, data, steps, rate):
-    """Train on the whole training split; return the losses."""
+    """Train on the whole training split at once; return the losses."""
     data.connect(model)
     batch = data.split("train").read([(0, i) for i in range(len(data.split("train")))])
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=rate, weight_decay=0)
@@ -113,14 +113,12 @@ def test_smollm2_learns_with_a_visual_prefix_in_its_own_template():
         "red<|im_end|>blue<|im_end|>"
     )
 
-    splits = {split: list(talks(split)) for split in ("train", "val")}
-    data = MultimodalData(tiny.Samples(**splits), max_length=128)
+    data = MultimodalData(tiny.Samples(train=list(talks("train"))[:2], val=list(talks("val"))[:4]), max_length=128)
     torch.manual_seed(0)
     model = EarlyFusion(
         vocabulary=words, image_encoder=tiny.cnn(), text_encoder=HFTextEncoder(name, trainable=0),
         task=Generation(head="pretrained", scorer=Answers()),
     )  # fmt: skip
-    losses = trained(model, data, 60, 3e-3)
+    losses = trained(model, data, 25, 3e-3)
     assert losses[-1] < losses[0] / 4
-    rows = model.task.score(answers(model, data))
-    assert sum(row.score for row in rows) / len(rows) > 0.7
+    assert [row.prediction for row in answers(model, data)] == ["red", "blue", "blue", "no"]

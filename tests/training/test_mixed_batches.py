@@ -1,39 +1,75 @@
-"""Two processes, one of whose batches has no image in any step, train like one process with both samples."""
+"""Two processes, of which one has no image in any batch, train like one process with both samples."""
 
-import json
+import multiprocessing
+from pathlib import Path
 
 import pytest
 import torch
-from helpers.command_line import CONF, velm
-from helpers.pictures import smooth
+import torch.distributed as dist
+from helpers import dialogues, tiny
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
-pytestmark = pytest.mark.slow
+from velm_lightning.fusion import EarlyFusion, InteractiveFusion, InterleavedFusion, LateFusion, MergedFusion
+from velm_lightning.tasks import Generation
 
-QUESTION = {"role": "user", "content": "what is it?"}
-REPLY = {"role": "assistant", "content": "a cat"}
-WORDS = [
-    *("--config", CONF / "conversations.yaml", "--model=EarlyFusion", "--model.init_args.image_encoder=SmallViT"),
-    *("--data.dataset=Conversations", *(f"--data.dataset.init_args.{split}=train.jsonl" for split in ("train", "val"))),
-    *(f"--model.init_args.image_encoder.init_args.{name}" for name in ("size=16", "patch=8", "dim=16", "depth=1")),
-    *(f"--model.init_args.text_encoder.init_args.{name}" for name in ("dim=16", "heads=2", "depth=1", "dropout=0")),
-    *("--trainer.max_epochs=4", "--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu"),
-    *("--tracking.wandb=off", "--test_after_fit=false"),
-]
+FUSIONS = (EarlyFusion, InteractiveFusion, InterleavedFusion, MergedFusion, LateFusion)
+STEPS = 3
 
 
-def fit(folder, *words):
-    folder.mkdir()
-    smooth(20, 16).save(folder / "a.png")
-    rows = [{"messages": [QUESTION, REPLY], "image": "a.png"}, {"messages": [QUESTION, REPLY]}]
-    (folder / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    done = velm("fit", *WORDS, *words, cwd=folder, timeout=300, OMP_NUM_THREADS="1")
-    assert done.returncode == 0, done.stderr
-    (run,) = (folder / "runs" / "conversations").iterdir()
-    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+def samples():
+    """Conversations of equally many learned words, with an image and without."""
+    turns = (dialogues.user("how many ?"), dialogues.reply("ein roter kreis"))
+    marked = (dialogues.user(None, "how many ?"), turns[1])
+    return [dialogues.sample("with", marked, [tiny.picture(0)]), dialogues.sample("without", turns)]
 
 
-def test_processes_without_an_image_train_like_all_others(tmp_path):
-    two = fit(tmp_path / "two", "--data.batch_size=1", "--trainer.devices=2", "--trainer.strategy=ddp")
-    one = fit(tmp_path / "one", "--data.batch_size=2", "--trainer.devices=1")
-    assert two.keys() == one.keys()
-    torch.testing.assert_close(two, one, atol=1e-4, rtol=1e-3)
+class Loss(nn.Module):
+    """The loss of a model as a module, which DDP wraps."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch):
+        return self.model.task.loss(self.model, batch)
+
+
+def train(kind, chosen, wrap):
+    """Train for a few steps and return the weights."""
+    torch.manual_seed(0)
+    text = tiny.transformer(dropout=0.0)
+    model = tiny.fusion(kind, image_encoder=tiny.vit(dropout=0.0), text_encoder=text, task=Generation()).eval()
+    for name, parameter in model.named_parameters():
+        if name.endswith("gate"):
+            nn.init.constant_(parameter, 0.5)
+    loss, optimizer = wrap(Loss(model)), torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        loss(dialogues.batch(chosen, model.vocabulary)).backward()
+        optimizer.step()
+    return model.state_dict()
+
+
+def run(rank, folder, kind):
+    """Train on one sample in a process of its own and write the weights."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    torch.save(train(kind, samples()[rank : rank + 1], DistributedDataParallel), f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("kind", [*FUSIONS[:2], *(pytest.param(kind, marks=pytest.mark.slow) for kind in FUSIONS[2:])])
+def test_processes_without_an_image_train_like_all_others(kind, tmp_path):
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=run, args=(rank, str(tmp_path), kind), daemon=True) for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(timeout=200)
+        assert process.exitcode == 0, "a process failed, or waits for another"
+    two = [torch.load(Path(tmp_path, f"{rank}.pt")) for rank in range(2)]
+    one = train(kind, samples(), lambda module: module)
+    for weights in two:
+        torch.testing.assert_close(weights, one, atol=1e-5, rtol=1e-4)
