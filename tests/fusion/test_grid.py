@@ -117,16 +117,8 @@ GRID += [
 ]
 GRID = [cell for cell in GRID if not {(cell[0], cell[1]), (cell[0], cell[2])} & set(REFUSED)]
 # Of fusions that differ from another in one place only, one image encoder and one or two trunks suffice by default.
-VARIANTS = {
-    "late-mutan",
-    "late-factorized",
-    "late-block",
-    "late-ban",
-    "late-film",
-    "merged",
-    "bottleneck",
-    *ACTS_IN_LAYERS,
-}
+VARIANTS = {"late-mutan", "late-factorized", "late-block", "late-ban", "late-film", "merged", "bottleneck"}
+VARIANTS |= ACTS_IN_LAYERS
 REDUNDANT = [
     cell for cell in GRID if cell[0] in VARIANTS and (cell[1] != "cnn" or cell[2] not in ("transformer", "llama"))
 ]

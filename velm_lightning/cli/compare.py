@@ -32,6 +32,11 @@ def main(words: Sequence[str]) -> int:
         from velm_lightning.compare.report import send
 
         print(f"report: {send(comparison, options.report, options.title)}")
+    if options.curve:
+        from velm_lightning.compare.meeting_depth import draw_curve
+
+        draw_curve(comparison, options.curve)
+        print(f"curve: {options.curve}")
     if options.html:
         from velm_lightning.compare.page import page
 
@@ -108,6 +113,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--watts", type=float, help="mean power per device with its share of the machine: adds kWh")
     parser.add_argument("--price", type=float, help="price per device hour: adds the cost of a run")
     parser.add_argument("--html", type=user_path, metavar="FILE", help="write a dashboard that works without a network")
+    parser.add_argument(
+        "--curve", type=user_path, metavar="FILE", help="draw score against meeting depth: a .png, .pdf or .svg file"
+    )
     parser.add_argument("--title", default="Comparison of fusions", help="title of dashboard and report")
     parser.add_argument("--report", metavar="ENTITY/PROJECT", help="save a W&B report there (extra `reports`)")
     parser.add_argument("--markdown", type=user_path, metavar="FILE")

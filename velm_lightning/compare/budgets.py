@@ -1,9 +1,15 @@
-"""Computes the expected best figure of a search by its number of trials, and the Pareto front of figures and costs."""
+"""Computes the expected best figure of a search, the Pareto front of figures and costs, and the spread of budgets."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import comb, inf
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from velm_lightning.compare.comparison import Comparison
+
+_BUDGETS = {"trainable": "trained parameters", "training_flops_per_sample": "FLOPs of a training step per sample"}
 
 
 def expected_best(values: Sequence[float]) -> list[float]:
@@ -29,3 +35,14 @@ def _front(costs: Sequence[float], scores: Sequence[float]) -> Iterator[int]:
         if scores[index] > best:
             best = scores[index]
             yield index
+
+
+def spreads(comparison: Comparison) -> list[str]:
+    """Return a sentence on how far the budgets of the methods are apart; empty if they are not recorded."""
+    spread = []
+    for name, title in _BUDGETS.items():
+        known = [run.cost(name) for run in comparison.runs if run.cost(name) > 0]
+        if len(comparison.results) > 1 and len(known) == len(comparison.runs):
+            low, high = min(known), max(known)
+            spread.append(f"{title} {low:,.0f} to {high:,.0f} ({high / low - 1:.1%} apart)")
+    return [f"Budgets: {'; '.join(spread)}."] if spread else []

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from velm_lightning.compare.budgets import pareto
 from velm_lightning.compare.comparison import Comparison
 from velm_lightning.compare.curves import curves
+from velm_lightning.compare.meeting_depth import curve_panel
 from velm_lightning.compare.panel import MOST_LINES, Panel, colours_of, dashes_of, finite, label, layout_of, safe
 from velm_lightning.compare.parallel import parallel
 from velm_lightning.compare.reading import COSTS
@@ -19,6 +20,7 @@ def panels(comparison: Comparison) -> list[Panel]:
     colours = colours_of(comparison)
     drawn = [
         _bars(comparison, colours),
+        curve_panel(comparison),
         curves(comparison, colours),
         _pareto(comparison, colours),
         _heat(comparison),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from velm_lightning.compare.budgets import spreads
 from velm_lightning.compare.grouping import confounders, format_setting, short_names
 from velm_lightning.compare.pairs import MOST
 from velm_lightning.compare.reading import Scores
@@ -46,6 +47,7 @@ def _doubts(comparison: Comparison, scores: Mapping[int, Scores]) -> list[str]:
     for key, values in confounders([result.method for result in results]).items():
         settings = ", ".join(f"{fusion} {format_setting(value)}" for fusion, value in values.items())
         notes.append(f"Not on equal footing: {next(iter(short_names([key]).values()))} is {settings}.")
+    notes += spreads(comparison)
     single = [result.method.name for result in results if len(result.method.runs) == 1]
     if single:
         methods = f"{len(single)} methods" if len(single) > 3 else ", ".join(single)

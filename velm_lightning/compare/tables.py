@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from velm_lightning.compare.comparison import Comparison, points
+from velm_lightning.compare.meeting_depth import CAPTION, curve_of
 from velm_lightning.compare.pairs import Pair
 from velm_lightning.compare.reading import COSTS
 from velm_lightning.compare.result import Result
@@ -40,6 +41,7 @@ def sheets(comparison: Comparison) -> list[Sheet]:
     controls = [_control(comparison, control) for control in comparison.controls]
     tables = [
         _scores(comparison),
+        _meeting_depth(comparison),
         _figures(comparison),
         _pairs(comparison),
         *controls,
@@ -61,6 +63,34 @@ def _scores(comparison: Comparison) -> Sheet:
         [f"{name} (no model)", "—", f"{value:.4f}", *("—" for _ in costs)] for name, value in comparison.floors.items()
     ]
     return Sheet(f"{comparison.metric.name} on {comparison.split}", head, rows, 1, f"Means; ± are {OR_IMAGES}.")
+
+
+def _meeting_depth(comparison: Comparison) -> Sheet:
+    """Return the table of the curve: one row per kind and depth, one column per group of samples."""
+    parts = curve_of(comparison)
+    places = [(line.kind, depth) for line in (parts[0].lines if parts else []) for depth in line.depths]
+    scores = {
+        (line.kind, depth, part.group): score
+        for part in parts
+        for line in part.lines
+        for depth, score in zip(line.depths, line.scores, strict=True)
+    }
+    rows = [
+        [
+            kind,
+            f"{depth:.2f}" if depth <= 1 else "after",
+            *(_interval(scores.get((kind, depth, part.group))) for part in parts),
+        ]
+        for kind, depth in places
+    ]
+    head = ["kind", "depth", *(part.group for part in parts)]
+    return Sheet(f"score by meeting depth on {comparison.split}", head, rows, 1, CAPTION)
+
+
+def _interval(interval: Interval | None) -> str:
+    if interval is None:
+        return ""
+    return f"{interval.value:.4f} ± {interval.half:.4f}" if math.isfinite(interval.half) else f"{interval.value:.4f}"
 
 
 def _figures(comparison: Comparison) -> Sheet:

@@ -14,6 +14,7 @@ from velm_lightning.encoders import ImageEncoder, TextEncoder
 from velm_lightning.encoders.connectors import Connector, LinearConnector
 from velm_lightning.encoders.own_tokenizer import with_own_tokenizer
 from velm_lightning.fusion.inference import Inference
+from velm_lightning.fusion.meeting import Meeting
 from velm_lightning.nn.attention import AttentionMaps
 from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.tasks.base import Task
@@ -100,6 +101,11 @@ class Fusion(Inference, TrainingModule):
             parent = next(base for base in cls.__mro__[1:] if issubclass(base, Fusion))
             signature = _expand(inspect.signature(cls.__init__), inspect.signature(parent))
             cls.__signature__ = signature  # type: ignore[attr-defined]
+
+    @property
+    def meeting(self) -> Meeting | None:
+        """Where image and text meet, which ``velm compare`` draws; None, the default, is not drawn."""
+        return None
 
     @abstractmethod
     def fuse(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:

@@ -9,6 +9,7 @@ from torch import nn
 from typing_extensions import override
 
 from velm_lightning.fusion.base import FusionParts
+from velm_lightning.fusion.meeting import Meeting
 from velm_lightning.fusion.text_first import TextFirstFusion
 from velm_lightning.nn.attention import Block, attention_mask
 from velm_lightning.nn.kv_cache import Cache
@@ -53,6 +54,11 @@ class BottleneckFusion(TextFirstFusion):
         # No word attends to what the last layer would make of the bottleneck tokens.
         self.image_layers = nn.ModuleList(Block(dim, heads, dropout) for _ in range(depth - 1))
         self.norm = nn.LayerNorm(dim)
+
+    @property
+    @override
+    def meeting(self) -> Meeting | None:
+        return Meeting("bottleneck tokens", 1.0)
 
     @override
     def fuse_states(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:

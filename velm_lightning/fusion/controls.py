@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from velm_lightning.fusion.base import FusionParts
 from velm_lightning.fusion.early import EarlyFusion
+from velm_lightning.fusion.meeting import Meeting
 from velm_lightning.fusion.text_first import TextFirstFusion
 from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.types import Batch, InputError, Tokens
@@ -72,6 +73,11 @@ class ImageOnly(EarlyFusion):
     def __init__(self, **parts: Unpack[FusionParts]) -> None:
         super().__init__(**parts)
         self.hidden = nn.Parameter(torch.randn(self.text_encoder.dim) * 0.02)
+
+    @property
+    @override
+    def meeting(self) -> Meeting | None:
+        return None
 
     @override
     def encode_images(self, batch: Batch) -> Tokens:

@@ -14,6 +14,7 @@ from velm_lightning.encoders.connectors import Connector, LinearConnector
 from velm_lightning.encoders.layer_control import LayerControl
 from velm_lightning.fusion.base import FusionParts
 from velm_lightning.fusion.early import EarlyFusion, joint_attention
+from velm_lightning.fusion.meeting import JOINED, Meeting
 from velm_lightning.nn.attention import AttentionMaps
 from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.types import InputError, Tokens
@@ -52,7 +53,7 @@ class DeepStackFusion(EarlyFusion):
             raise InputError(
                 f"model.levels must be 1 to {depth - 1}, one less than the layers of the trunk, got {levels}"
             )
-        self.levels = levels
+        self.levels, self._meeting = levels, Meeting(f"{JOINED}, several depths of the image", 0.0)
         encoder = cast(ImageEncoder, self.image_encoder)
         encoder.open_depths(levels)
         connectors = [self.connector]
@@ -69,7 +70,7 @@ class DeepStackFusion(EarlyFusion):
         if count is None:
             return self.text_encoder.trunk(tokens, cache)
         cells = count // (self.levels + 1)
-        earlier = tokens.embeddings[:, : count - cells].unflatten(1, (self.levels, cells))
+        earlier = tokens.embeddings[:, : count - cells].reshape(len(tokens.mask), self.levels, cells, -1)
         rest = tokens.slice(count - cells)
         return self.text_encoder.trunk(rest, cache, _AddedLevels(earlier))
 
@@ -117,6 +118,7 @@ class _Connectors(nn.Module):
     def forward(self, image: Tokens) -> Tokens:
         """Map tokens (B, T * (L + 1) * M, image_dim), depth by depth within a frame, to (B, (L + 1) * M', dim)."""
         parts = [*self.earlier, self.last]
-        fields = (field.unflatten(1, (-1, len(parts), self.cells)).transpose(1, 2).flatten(2, 3) for field in image[:3])
+        shape = (len(image.mask), -1, len(parts), self.cells)
+        fields = (field.reshape(*shape, *field.shape[2:]).transpose(1, 2).flatten(2, 3) for field in image[:3])
         depths = (Tokens(*each) for each in zip(*(field.unbind(1) for field in fields), strict=True))
         return Tokens.cat([cast(Connector, part)(tokens) for part, tokens in zip(parts, depths, strict=True)])

@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from velm_lightning.encoders.layer_control import LayerControl
 from velm_lightning.fusion.base import Fusion, FusionParts
+from velm_lightning.fusion.meeting import JOINED, Meeting
 from velm_lightning.nn.attention import AttentionMaps
 from velm_lightning.nn.kv_cache import Cache, cached
 from velm_lightning.types import InputError, Tokens
@@ -51,6 +52,7 @@ class EarlyFusion(Fusion):
     def __init__(self, join: int = 0, leave: int | None = None, **parts: Unpack[FusionParts]) -> None:
         super().__init__(**parts)
         self.joint_layers: range | None = None  # None: all, also in trunks without layers
+        self._meeting = Meeting(JOINED, 0.0)
         self._last_joint: list[nn.Module] = []  # in a list, so that it is no submodule
         if join or leave is not None:
             layers = self.text_encoder.open_layers()
@@ -62,6 +64,12 @@ class EarlyFusion(Fusion):
                     f"the trunk, got {join} and {leave}"
                 )
             self.joint_layers, self._last_joint = range(join, end), [layers[end - 1]]
+            self._meeting = Meeting(JOINED if end == depth else f"{JOINED}, left again", join / depth)
+
+    @property
+    @override
+    def meeting(self) -> Meeting | None:
+        return self._meeting
 
     @override
     def fuse(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:

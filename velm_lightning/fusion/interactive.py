@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Unpack, cast
 
 from torch import Tensor, nn
+from typing_extensions import override
 
 from velm_lightning.fusion.base import FusionParts
+from velm_lightning.fusion.meeting import CROSS, Meeting
 from velm_lightning.fusion.text_first import TextFirstFusion
 from velm_lightning.nn.attention import AttentionMaps, Block, attention_mask
 from velm_lightning.nn.kv_cache import Cache, cached
@@ -58,6 +60,11 @@ class InteractiveFusion(TextFirstFusion):
             Block(dim, heads, dropout, cross=True, gated=gated) for _ in range(image_depth)
         )
         self.norm = nn.LayerNorm(dim)
+
+    @property
+    @override
+    def meeting(self) -> Meeting | None:
+        return Meeting(CROSS, 1.0)
 
     def fuse_states(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
         """Combine image tokens (B, M, D) and trunk states (B, N, D) by cross-attention.

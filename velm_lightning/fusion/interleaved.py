@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from velm_lightning.encoders.layer_control import LayerControl
 from velm_lightning.fusion.base import Fusion, FusionParts
+from velm_lightning.fusion.meeting import CROSS, Meeting
 from velm_lightning.nn.attention import Attention, AttentionMaps, FeedForward, attention_mask
 from velm_lightning.nn.kv_cache import Cache, cached
 from velm_lightning.types import InputError, Tokens
@@ -67,9 +68,15 @@ class InterleavedFusion(Fusion):
                 f"model.every at least 1, got {first}, {last} and {every}"
             )
         self.positions = range(first, end + 1, every)
+        self._meeting = Meeting(CROSS if (every, end) == (1, depth - 1) else f"{CROSS} in some layers", first / depth)
         dim = self.text_encoder.dim
         layers = [CrossLayer(dim, heads, dropout, gated, feed_forward) for _ in self.positions]
         self.cross_layers = nn.ModuleList(layers)
+
+    @property
+    @override
+    def meeting(self) -> Meeting | None:
+        return self._meeting
 
     @override
     def fuse(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Unpack
 
 from torch import Tensor
+from typing_extensions import override
 
 from velm_lightning.fusion.base import FusionParts
+from velm_lightning.fusion.meeting import AFTER, Meeting
 from velm_lightning.fusion.merges import Concat, Merge
 from velm_lightning.fusion.text_first import TextFirstFusion
 from velm_lightning.nn.kv_cache import Cache
@@ -36,6 +38,11 @@ class LateFusion(TextFirstFusion):
         super().__init__(**parts)
         self.merge = merge or Concat()
         self.merge.build(self.text_encoder.dim)
+
+    @property
+    @override
+    def meeting(self) -> Meeting | None:
+        return Meeting("merge", AFTER)
 
     def fuse_states(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
         """Merge the image with every state (B, N, D) of the trunk."""

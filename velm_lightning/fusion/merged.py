@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from velm_lightning.fusion.base import FusionParts
 from velm_lightning.fusion.early import joint_attention
+from velm_lightning.fusion.meeting import JOINED, Meeting
 from velm_lightning.fusion.text_first import TextFirstFusion
 from velm_lightning.nn.attention import AttentionMaps, Block, attention_mask
 from velm_lightning.nn.kv_cache import Cache
@@ -45,6 +46,11 @@ class MergedFusion(TextFirstFusion):
         self.modality = nn.Parameter(torch.randn(2, dim) * 0.02)
         self.layers = nn.ModuleList(Block(dim, heads, dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
+
+    @property
+    @override
+    def meeting(self) -> Meeting | None:
+        return Meeting(JOINED, 1.0)
 
     @override
     def fuse_states(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:

@@ -12,6 +12,7 @@ from velm_lightning.encoders.layer_control import LayerControl
 from velm_lightning.encoders.text.transformer import TransformerTextEncoder
 from velm_lightning.fusion.base import FusionParts
 from velm_lightning.fusion.early import EarlyFusion
+from velm_lightning.fusion.meeting import JOINED, Meeting
 from velm_lightning.nn.attention import AttentionMaps, Block
 from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.types import InputError, Tokens
@@ -48,6 +49,7 @@ class MixtureOfTransformers(EarlyFusion):
                 f"MixtureOfTransformers adds image layers to the layers of a TransformerTextEncoder, got a "
                 f"{type(self.text_encoder).__name__}: choose that text encoder, or EarlyFusion"
             )
+        self._meeting = Meeting(f"{JOINED}, weights per modality", 0.0)
         dim, *earlier = self.text_encoder.dim, *list(self.text_encoder.layers)[:-1]
         self.image_layers = nn.ModuleList(cast(Block, layer).like() for layer in earlier)
         # Nothing attends to what the last layer would make of the image tokens.

@@ -8,7 +8,7 @@ image tokens before them, and the cross-attention of layers that the fusion inse
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial, wraps
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -207,7 +207,10 @@ class _Closed(LayerControl):
 
     @override
     def before(self, index: int, states: Tensor) -> Tensor:
-        with without_cross_attention() if index in self.knocked.layers else nullcontext([]) as closed:
+        closing: AbstractContextManager[list[nn.Module]] = nullcontext([])
+        if index in self.knocked.layers:
+            closing = without_cross_attention()
+        with closing as closed:
             states = self.inner.before(index, states)
         self.knocked.acted |= bool(closed)
         return states

@@ -281,7 +281,7 @@ class Block(nn.Module):
 
     def like(self) -> Block:
         """Return a new layer of the same sizes without cross-attention."""
-        inner = self.feed_forward[0]
+        inner = cast(nn.Linear, self.feed_forward[0])
         return Block(inner.in_features, self.self_attention.heads, self.drop.p, inner=inner.out_features)
 
     def _dropped(self, branch: Tensor) -> Tensor:

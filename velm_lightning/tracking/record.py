@@ -72,6 +72,7 @@ class RunRecord(Callback):
         self._check(trainer, fingerprints)
         self.fitted = True
         model: Any = pl_module
+        meeting = getattr(model, "meeting", None)
         with trainer.precision_plugin.forward_context():
             cost = sample_flops(model, data.split("train"))  # on all processes, because a model may gather
         if not trainer.is_global_zero:
@@ -89,6 +90,7 @@ class RunRecord(Callback):
             devices=f"{trainer.num_devices} x {pl_module.device.type}",
             model=summary_of(pl_module),
             modalities=getattr(pl_module, "modalities", ()),
+            meeting=meeting and meeting._asdict(),
             data=fingerprints,
             versions=versions(),
             git=git_revision(),

@@ -22,7 +22,6 @@ class FrozenEncoder(Protocol):
     """Protocol of an image encoder: images in, tokens out."""
 
     transform: ImageTransform
-    depths: tuple[int, ...]
 
     @property
     def frozen(self) -> bool:
@@ -48,8 +47,9 @@ class FrozenEncoder(Protocol):
 
 def encoder_key(encoder: FrozenEncoder) -> str:
     """Return a key that changes with any weight, buffer, argument or transform of an encoder."""
-    depths = [encoder.depths] if encoder.depths else []  # of an encoder without, the key is that of earlier versions
-    description = [_VERSION, to_config(encoder), encoder.transform, *depths]
+    description = [_VERSION, to_config(encoder), encoder.transform]
+    if depths := getattr(encoder, "depths", ()):  # otherwise the key is that of earlier versions
+        description.append(depths)
     digest = sha256(json.dumps(description, sort_keys=True).encode())
     for name, value in _state(encoder):
         digest.update(f"\n{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())

@@ -1,0 +1,146 @@
+"""The curve of score against the depth at which image and text meet, from made-up run folders."""
+
+import math
+
+import pytest
+from helpers.run_folders import HOSTILE, fusions, run
+from PIL import Image
+
+from velm_lightning.cli.compare import main
+from velm_lightning.compare.comparison import compare
+from velm_lightning.compare.meeting_depth import ALL, curve_of, curve_panel, draw_curve
+from velm_lightning.compare.reading import read_runs
+from velm_lightning.compare.tables import sheets
+from velm_lightning.errors import InputError
+
+
+def arm(folder, fusion, kind, depth, right, seeds=3, **changes):
+    for seed in range(seeds):
+        meeting = {"kind": kind, "depth": depth}
+        run(folder, fusion, seed, right, record={"meeting": meeting}, model__init_args__depth=depth, **changes)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    for depth, right in ((0.0, 0.8), (0.5, 0.7), (1.0, 0.6)):
+        arm(folder, "EarlyFusion", "joined attention", depth, right)
+    for depth, right in ((0.5, 0.75), (0.0, 0.65)):
+        arm(folder, "InterleavedFusion", "cross-attention", depth, right)
+    arm(folder, "LateFusion", "merge", 1.2, 0.55)
+    for seed in range(3):
+        run(folder, "TextOnly", seed, 0.4, record={"meeting": None})
+        run(folder, "ImageOnly", seed, 0.3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def comparison(folder):
+    return compare(*read_runs([folder]))
+
+
+def test_every_kind_is_a_line_over_its_depths(comparison):
+    parts = curve_of(comparison)
+    assert [part.group for part in parts] == [ALL, "colour", "count"]
+    assert [(line.kind, line.depths) for line in parts[0].lines] == [
+        ("joined attention", [0.0, 0.5, 1.0]),
+        ("cross-attention", [0.0, 0.5]),
+        ("merge", [1.2]),
+    ]
+    scores = {(result.method.fusion, result.score.value): result.score for result in comparison.results}
+    assert all(("EarlyFusion", score.value) in scores for score in parts[0].lines[0].scores)
+    assert all(0 < score.half < math.inf for line in parts[0].lines for score in line.scores)
+
+
+def test_groups_have_their_own_scores_and_controls_are_floors(comparison):
+    parts = curve_of(comparison)
+    result = next(each for each in comparison.results if each.method.fusion == "LateFusion")
+    for part in parts[1:]:
+        assert part.lines[2].scores == [result.groups[part.group]]
+        assert {name for name, _ in part.floors} == {"TextOnly", "ImageOnly"}
+    controls = {each.method.name: each.score for each in comparison.results if each.method.control}
+    assert dict(parts[0].floors) == controls
+
+
+def test_the_dashboard_has_one_plot_with_a_part_per_group(comparison):
+    panel = curve_panel(comparison)
+    (figure,) = panel.variants.values()
+    axes = [name for name in figure["layout"] if name.startswith("xaxis")]
+    assert axes == ["xaxis", "xaxis2", "xaxis3"]
+    assert [note["text"].partition(":")[0] for note in figure["layout"]["annotations"]] == [ALL, "colour", "count"]
+    lines = [trace for trace in figure["data"] if trace["mode"] == "lines+markers"]
+    assert len(lines) == 3 * 3
+    assert [trace["xaxis"] for trace in lines] == ["x"] * 3 + ["x2"] * 3 + ["x3"] * 3
+    bands = [trace for trace in figure["data"] if trace.get("fill")]
+    assert len(bands) == 2 * 3, "one per line of several depths"
+    named = [trace["name"] for trace in figure["data"] if trace.get("showlegend")]
+    assert named == ["joined attention", "cross-attention", "merge", "TextOnly", "ImageOnly"]
+
+
+def test_the_table_has_a_row_per_place(comparison):
+    sheet = next(sheet for sheet in sheets(comparison) if sheet.title.startswith("score by meeting depth"))
+    assert sheet.head == ["kind", "depth", ALL, "colour", "count"]
+    assert [row[:2] for row in sheet.rows][-2:] == [["cross-attention", "0.50"], ["merge", "after"]]
+    assert all("±" in cell for row in sheet.rows for cell in row[2:])
+
+
+def test_the_curve_is_written_as_a_picture(folder, tmp_path, capsys):
+    path = tmp_path / "new" / "curve.png"
+    assert main(["compare", str(folder), "--curve", str(path)]) == 0
+    assert f"curve: {path}" in capsys.readouterr().out
+    with Image.open(path) as picture:
+        assert picture.size[0] > picture.size[1] > 300
+        assert len(picture.convert("RGB").getcolors(10**6)) > 50
+
+
+def test_names_are_no_formulas(tmp_path):
+    for depth in (0.0, 0.5):
+        arm(tmp_path, "EarlyFusion", f"$\\frac{HOSTILE}", depth, 0.6, seeds=1)
+    comparison = compare(*read_runs([tmp_path]))
+    draw_curve(comparison, tmp_path / "curve.svg")
+    (figure,) = curve_panel(comparison).variants.values()
+    assert all("<" not in trace.get("name", "") for trace in figure["data"])
+    bands = [trace["xaxis"] for trace in figure["data"] if trace.get("fill")]
+    assert bands == ["x"], "one seed has a band over images, and none in groups"
+
+
+def test_of_several_methods_at_one_place_the_best_on_validation_is_drawn(tmp_path):
+    arm(tmp_path, "EarlyFusion", "joined attention", 0.0, 0.5)
+    for rate, right in ((0.1, 0.4), (0.2, 0.9), (0.3, 0.6)):
+        arm(tmp_path, "EarlyFusion", "joined attention", 0.5, right, optimizer__lr=rate)
+    comparison = compare(*read_runs([tmp_path]))
+    best = max(comparison.results, key=lambda result: result.validation)
+    (line,) = curve_of(comparison)[0].lines
+    assert line.scores[1] == best.score
+
+
+def test_without_two_depths_there_is_no_curve(tmp_path):
+    comparison = compare(*read_runs([fusions(tmp_path)]))
+    assert curve_of(comparison) == []
+    assert not curve_panel(comparison).variants
+    assert not [sheet for sheet in sheets(comparison) if "meeting depth" in sheet.title]
+    with pytest.raises(InputError, match="--curve needs runs of one kind of fusion at two depths or more"):
+        draw_curve(comparison, tmp_path / "curve.png")
+
+
+@pytest.mark.parametrize("meeting", ["early", {"kind": "x"}, {"kind": None, "depth": "half"}, {"depth": math.nan}, 3])
+def test_a_record_without_a_place_is_not_drawn(meeting, tmp_path):
+    arm(tmp_path, "EarlyFusion", "joined attention", 0.0, 0.5, seeds=1)
+    arm(tmp_path, "EarlyFusion", "joined attention", 0.5, 0.5, seeds=1)
+    run(tmp_path, "LateFusion", 0, 0.5, record={"meeting": meeting})
+    assert [line.kind for line in curve_of(compare(*read_runs([tmp_path])))[0].lines] == ["joined attention"]
+
+
+def test_an_unknown_format_is_refused_by_name(comparison, tmp_path):
+    with pytest.raises(InputError, match=r"--curve .*curve.doc: cannot be written .*: name a .png, .pdf or .svg file"):
+        draw_curve(comparison, tmp_path / "curve.doc")
+
+
+def test_the_spread_of_budgets_is_stated(tmp_path):
+    for fusion, trainable in (("EarlyFusion", 700_000), ("LateFusion", 714_000)):
+        run(tmp_path, fusion, record={"trainable": trainable, "training_flops_per_sample": 10**9})
+    (note,) = (note for note in compare(*read_runs([tmp_path])).notes if note.startswith("Budgets"))
+    assert note == (
+        "Budgets: trained parameters 700,000 to 714,000 (2.0% apart); FLOPs of a training step per sample "
+        "1,000,000,000 to 1,000,000,000 (0.0% apart)."
+    )
