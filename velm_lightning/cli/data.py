@@ -51,7 +51,7 @@ def data_of(config: Path, options: Sequence[str] = ()) -> MultimodalData:
 
 def _built(parser: Parser, config: object) -> MultimodalData:
     with one_sentence():
-        module: MultimodalData = parser.instantiate_classes(config).data
+        module: MultimodalData = parser.instantiate(config).data
     return module
 
 
