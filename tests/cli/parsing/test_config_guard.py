@@ -60,7 +60,7 @@ def parser():
 def parse(parser, text, file="theirs.yaml"):
     with open(file, "w") as config:
         config.write(text)
-    built = parser.instantiate_classes(parser.parse_args(["--config", file]))
+    built = parser.instantiate(parser.parse_args(["--config", file]))
     raise AssertionError(f"{built} was built")
 
 
@@ -138,7 +138,7 @@ def test_values_without_a_type_stay_text(harmful, parser):
     with open("theirs.yaml", "w") as config:
         config.write(text)
     with suppress(InputError, ValueError, TypeError):
-        parser.instantiate_classes(parser.parse_args(["--config", "theirs.yaml"]))
+        parser.instantiate(parser.parse_args(["--config", "theirs.yaml"]))
     assert not harmful.exists()
     assert "harmful" not in sys.modules
 
