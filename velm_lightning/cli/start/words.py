@@ -100,12 +100,13 @@ def _checkpoint(value: str) -> str:
 def _data_of(command: str, name: str) -> list[str]:
     """Return the options of a dataset that is named by its files: their splits, or one file for the split at hand."""
     path = user_path(name)
-    if not path.exists() and not set("*?[{") & set(name):
+    if not path.exists() and not set("*?[{") & set(name) and "://" not in name:
         raise InputError(f"--data {name}: there is no such file or folder: name a config, a table or a folder")
     if (kind := data_class(path)) != "DataFiles":
         return ["--data.dataset", kind, f"--data.dataset.init_args.path={path}"]
     part = "path" if path.is_dir() or command == "fit" else {"validate": "val"}.get(command, "test")
-    arguments = dict.fromkeys(("path", "train", "val", "test", "images", "holdout"), "null") | {part: str(path)}
+    parts = ("path", "train", "val", "test", "images", "holdout")
+    arguments = dict.fromkeys(parts, "null") | {part: name if "://" in name else str(path)}
     values = [f"--data.dataset.init_args.{key}={value}" for key, value in arguments.items()]
     return ["--data.dataset", "DataFiles", *values, "--data.dataset.init_args.root=."]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +15,7 @@ from velm_lightning.data.datasets.holdout import check_holdout, holdout_part
 from velm_lightning.data.datasets.located import FileDataset, Located, add
 from velm_lightning.data.datasets.readers.reading import Reading
 from velm_lightning.data.datasets.readers.recognition import rows_of, splits_of
+from velm_lightning.data.datasets.readers.remote import is_address, local_copies
 from velm_lightning.data.datasets.references import with_all_references
 from velm_lightning.data.images.cache import default_folder
 from velm_lightning.io.files import TableRow, fault
@@ -49,7 +50,8 @@ class DataFiles(FileDataset):
         path: A file or folder whose splits are found by their names, instead of ``train``, ``val`` and ``test``.
         root: Folder to which the other paths are relative.
         train: File, folder or pattern (``train-*.parquet``, ``{000..009}.tar``) of the training split; likewise
-            ``val`` and ``test``. None means an empty split.
+            ``val`` and ``test``, also on the network (``https://``, ``s3://``, ``gs://``; extra ``remote``), with
+            ``--allow-network`` on the command line. None means an empty split.
         images: Folder of images that are given by name. None means the folder of the table, or the subfolder of it
             that holds the first image.
         columns: Names of columns that differ.
@@ -57,7 +59,8 @@ class DataFiles(FileDataset):
             copies of an image are in the same split. None means 0.1 for a ``path`` without validation split, else 0.
         links: Whether links to images may lead out of ``images``, as in snapshots of the hub, DVC and git-annex.
         absolute_names: Whether images may have absolute names, or names with ``~``.
-        cache_dir: Folder of uncompressed copies of Parquet tables with images. None means the user's cache folder.
+        cache_dir: Folder of copies of files on the network, and of uncompressed Parquet tables with images. None means
+            the user's cache folder.
 
     Raises:
         InputError: An argument is out of its range, or ``path`` does not exist.
@@ -86,21 +89,37 @@ class DataFiles(FileDataset):
     ) -> None:
         self.root = user_path(str(root))
         named = {"train": train, "val": val, "test": test}
-        self.files = {split: None if file is None else user_path(str(file)) for split, file in named.items()}
-        self.sources = _sources(path, self.root, self.files)
-        if path is not None:
-            self.files = {split: files[0] if len(files) == 1 else None for split, files in self.sources.items()}
+        self.cache_dir = cache_dir or default_folder()
+        self.sources = self._sources(path, named)
+        found = {split: files[0] if len(files) == 1 else None for split, files in self.sources.items()}
+        self.files = found | {split: user_path(str(file)) for split, file in named.items() if isinstance(file, Path)}
         super().__init__(self.root / user_path(str(images)) if images is not None else self._folder())
         self.images_are_named = images is not None
         if holdout is None:
             holdout = HOLDOUT if path is not None and self.sources["train"] and not self.sources["val"] else 0.0
         self.holdout, self.links, self.absolute_names = holdout, links, absolute_names
-        self.cache_dir = cache_dir or default_folder()
         self.columns: dict[str, str | None] = dict(columns or {})  # type: ignore[arg-type]
         for name in self.columns.keys() - Columns.__annotations__.keys():
             near = difflib.get_close_matches(name, Columns.__annotations__, 1)
             raise InputError(f"columns.{name} is not one of {', '.join(Columns.__annotations__)}{suggestion(near)}")
         check_holdout(holdout, self.sources["train"], self.sources["val"])
+
+    def _sources(self, path: str | Path | None, named: Mapping[str, str | Path | None]) -> dict[str, list[Path]]:
+        """Return the files or folders of each split; those on the network are copied."""
+        given = [split for split, file in named.items() if file is not None]
+        if (path is None) == (not given):
+            more = f", not both: `path` and {', '.join(given)}" if given else ""
+            raise InputError(f"name at least one file: train, val or test, or `path`{more}")
+        if path is None:
+            return {split: [] if file is None else self._located(file) for split, file in named.items()}
+        places = self._located(path)
+        found = splits_of(places[0]) if len(places) == 1 else {"train": places}
+        return {split: found.get(split, []) for split in named}
+
+    def _located(self, name: str | Path) -> list[Path]:
+        if isinstance(name, str) and is_address(name):
+            return local_copies(name, self.cache_dir)
+        return [self.root / user_path(str(name))]
 
     @override
     def read(self, name: str, problems: list[str] | None = None) -> list[Located]:
@@ -164,18 +183,6 @@ class DataFiles(FileDataset):
             return first.name or f"{first.file.name} {first.offset}"
         assert isinstance(first, Path), "the images of files are no tensors"
         return first.relative_to(self.images).as_posix() if first.is_relative_to(self.images) else first.as_posix()
-
-
-def _sources(path: str | Path | None, root: Path, files: dict[str, Path | None]) -> dict[str, list[Path]]:
-    """Return the files or folders of each split."""
-    given = [split for split, file in files.items() if file is not None]
-    if (path is None) == (not given):
-        more = f", not both: `path` and {', '.join(given)}" if given else ""
-        raise InputError(f"name at least one file: train, val or test, or `path`{more}")
-    if path is not None:
-        found = splits_of(root / user_path(str(path)))
-        return {split: found.get(split, []) for split in files}
-    return {split: [] if file is None else [root / file] for split, file in files.items()}
 
 
 def _folder_of(name: str | None, folder: Path) -> Path:

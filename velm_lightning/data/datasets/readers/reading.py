@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from pathlib import Path
@@ -50,6 +51,21 @@ def starts_with(path: Path, mark: bytes, offset: int = 0) -> bool:
             return file.read(len(mark)) == mark
     except (OSError, ValueError):
         return False
+
+
+def counted(text: str) -> list[str]:
+    """Return the names that a range such as ``{000..009}`` stands for, or the name itself.
+
+    Raises:
+        InputError: The range is too long.
+    """
+    match = re.search(r"\{(\d+)\.\.(\d+)\}", text)
+    if match is None:
+        return [text]
+    numbers = range(int(match[1]), int(match[2]) + 1)
+    if len(numbers) > 10**6:
+        raise InputError(f"{text}: stands for {len(numbers):,} files: correct the range")
+    return [f"{text[: match.start()]}{number:0{len(match[1])}}{text[match.end() :]}" for number in numbers]
 
 
 def derived_file(path: Path, folder: Path, suffix: str) -> Path:

@@ -10,7 +10,7 @@ from velm_lightning.data.datasets.column_names import USUAL_NAMES
 from velm_lightning.data.datasets.readers.arrow import ARROW
 from velm_lightning.data.datasets.readers.image_folder import IMAGE_FOLDER, METADATA
 from velm_lightning.data.datasets.readers.parquet import PARQUET
-from velm_lightning.data.datasets.readers.reading import Reader, Reading
+from velm_lightning.data.datasets.readers.reading import Reader, Reading, counted
 from velm_lightning.data.datasets.readers.saved import SAVED, split_names
 from velm_lightning.data.datasets.readers.text_tables import TEXT_TABLES
 from velm_lightning.data.datasets.readers.webdataset import WEBDATASET
@@ -67,21 +67,10 @@ def expanded(path: Path) -> list[Path]:
         return (not SAVED.recognises(path) and _tables_in(path)) or [path]
     if path.exists() or not re.search(r"[*?\[{]", str(path)):
         return [path]
-    files = [file for one in _counted(str(path)) for file in _matching(Path(one))]
+    files = [file for one in counted(str(path)) for file in _matching(Path(one))]
     if not files:
         raise InputError(f"{path}: no file matches this pattern: correct it")
     return files
-
-
-def _counted(text: str) -> list[str]:
-    """Return the names that a range such as ``{000..009}`` stands for."""
-    match = re.search(r"\{(\d+)\.\.(\d+)\}", text)
-    if match is None:
-        return [text]
-    numbers = range(int(match[1]), int(match[2]) + 1)
-    if len(numbers) > 10**6:
-        raise InputError(f"{text}: stands for {len(numbers):,} files: correct the range")
-    return [f"{text[: match.start()]}{number:0{len(match[1])}}{text[match.end() :]}" for number in numbers]
 
 
 def _matching(path: Path) -> list[Path]:
