@@ -83,6 +83,11 @@ class Turn(NamedTuple):
     parts: tuple[str | None, ...]
     learned: bool = False
 
+    @property
+    def text(self) -> str:
+        """The texts of the turn, joined."""
+        return "".join(part for part in self.parts if part is not None)
+
 
 class Sample(NamedTuple):
     """One example, in human-readable form, as a dataset returns it.
@@ -113,6 +118,13 @@ class Sample(NamedTuple):
     references: tuple[str, ...] | None
     group: str = ""
     turns: tuple[Turn, ...] = ()
+
+    @property
+    def sentences(self) -> list[str]:
+        """The sentences that training learns: the target, or the replies of a conversation; none if it is answers."""
+        if self.turns:
+            return [turn.text for turn in self.turns if turn.learned]
+        return [self.target] if isinstance(self.target, str) else []
 
 
 class Dataset(RecordsArguments, ABC):

@@ -12,6 +12,7 @@ from velm_lightning.data.collate import Texts, cut_targets, image_names
 from velm_lightning.data.incongruent import with_other_images
 from velm_lightning.fusion import EarlyFusion
 from velm_lightning.tasks import Generation
+from velm_lightning.tasks.floors import training_answers
 from velm_lightning.text.tokenizers import TrainedTokenizer
 from velm_lightning.types import InputError
 
@@ -148,3 +149,10 @@ def test_the_fingerprint_changes_with_the_turns():
 def test_targets_of_conversations_are_not_cut():
     with pytest.raises(InputError, match=r"data\.target_lengths is not for conversations"):
         cut_targets(dialogues.batch(dialogues.samples(), tiny.vocabulary()), 2, 0)
+
+
+def test_every_learned_reply_is_a_target_of_the_split():
+    data = of(dialogues.samples())
+    replies = ["blue stars", "red", "ein roter kreis", "red", "blue stars are there"]
+    assert data.sentences("train") == replies
+    assert training_answers(dialogues.samples())["red"] == 2 / 5

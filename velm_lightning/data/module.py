@@ -236,8 +236,8 @@ class MultimodalData(RecordsArguments, LightningDataModule):
         return bool(self.dataset.split(name))
 
     def sentences(self, name: str) -> list[str]:
-        """Return the target sentences of a split; empty if its targets are answers."""
-        return [sample.target for sample in self.dataset.split(name) if isinstance(sample.target, str)]
+        """Return the target sentences of a split, all replies of conversations; empty if its targets are answers."""
+        return [sentence for sample in self.dataset.split(name) for sentence in sample.sentences]
 
     def title(self, name: str) -> str:
         """Return the name under which a split is reported, which states whether its images are permuted."""

@@ -20,11 +20,13 @@ Floors = dict[str, dict[str, Any]]
 def training_answers(samples: Iterable[Sample]) -> dict[str, float]:
     """Return how often each target occurs in training, as shares that sum to 1, most frequent first.
 
-    Each sample counts once, divided among its answers by their weights; equally frequent targets keep their order.
+    Each sample counts once, divided among its answers by their weights, and a conversation once per reply; equally
+    frequent targets keep their order.
     """
     counts: Counter[str] = Counter()
     for sample in samples:
-        answers = {sample.target: 1.0} if isinstance(sample.target, str) else sample.target or {}
+        counts.update(sample.sentences)
+        answers: Mapping[str, float] = sample.target if isinstance(sample.target, Mapping) else {}
         total = sum(answers.values())
         counts.update({answer: weight / total for answer, weight in answers.items() if weight})
     return {answer: count / counts.total() for answer, count in counts.most_common()}
