@@ -28,7 +28,7 @@ def parts(arguments: Sequence[str]) -> tuple[Fusion, MultimodalData]:
     class Parts(VelmCLI):
         def instantiate_classes(self) -> None:
             with one_sentence():
-                self.config_init = self.parser.instantiate_classes(self.config)
+                self.config_init = self.parser.instantiate(self.config)
             self.datamodule, self.model = (self._get(self.config_init, name) for name in ("data", "model"))
 
         def _run_subcommand(self, subcommand: str) -> None:
