@@ -25,6 +25,7 @@ COMMANDS = {
     "compare": ("velm_lightning.cli.compare", "compare finished runs: statistics, tables, a dashboard"),
     "import": ("velm_lightning.cli.import_", "make a run out of the predictions of any other system"),
     "probe": ("velm_lightning.cli.probe", "measure how much a model relies on the image and on the text"),
+    "budget": ("velm_lightning.cli.budget", "find widths with which several configs have the same size or cost"),
     "new": ("velm_lightning.cli.new", "write a fusion, task, dataset or encoder to start from"),
     "verify": ("velm_lightning.cli.verify", "recompute a run's metrics from its predictions"),
     "allow": ("velm_lightning.cli.allow", "allow a module of your own, so that configs may name its classes"),

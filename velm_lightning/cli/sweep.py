@@ -9,10 +9,13 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from velm_lightning.errors import InputError
 from velm_lightning.io.paths import user_path
+
+if TYPE_CHECKING:
+    from velm_lightning.sweep.spec import Spec
 
 _SQLITE = "sqlite:///"
 
@@ -26,6 +29,8 @@ def main(words: Sequence[str]) -> int:
     from velm_lightning.sweep.spec import read_spec
 
     spec = read_spec(options.sweep)
+    if spec.match or spec.tune:
+        return _staged(spec, options)
     specs = spec.split(options.per) if options.per else [spec]
     if options.dry:
         from velm_lightning.sweep.show import rehearse
@@ -47,6 +52,38 @@ def main(words: Sequence[str]) -> int:
         for study in studies:
             _run(study, options.workers)
     return 0 if all([show(study) for study in studies]) else 1
+
+
+def _staged(spec: Spec, options: argparse.Namespace) -> int:
+    """Run, show or preview a sweep with ``match`` or ``tune``: equal budgets, a search for each arm, then its grid."""
+    if options.per or options.engine == "wandb":
+        given = "--per" if options.per else "--engine wandb"
+        raise InputError(f"{spec.name}: match and tune do not go with {given}: remove it, or them")
+    from velm_lightning.sweep.program import check_program
+    from velm_lightning.sweep.show import rehearse, show
+    from velm_lightning.sweep.stages import tuning, with_budgets, with_choices
+
+    if options.dry:
+        for part in [tuning(spec), spec] if spec.tune else [spec]:
+            rehearse(part)
+        return 0
+    from velm_lightning.sweep.study import Study
+
+    folder = options.folder / spec.name
+    storage = options.storage or f"sqlite:///{folder}/sweep.db"
+    if not options.show:
+        check_program(spec)
+        spec = with_budgets(spec, folder)
+    if spec.tune:
+        first = Study(tuning(spec), storage, folder)
+        if not options.show:
+            _run(first, options.workers)
+        show(first)
+        spec = spec if options.show else with_choices(spec, first)
+    study = Study(spec, storage, folder)
+    if not options.show:
+        _run(study, options.workers)
+    return 0 if show(study) else 1
 
 
 def _run(study: Any, workers: int) -> None:

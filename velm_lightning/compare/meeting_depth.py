@@ -17,6 +17,7 @@ ALL = "all samples"
 _COLUMNS, _MOST_PARTS, _HEIGHT, _GAP = 3, 12, 290, 0.06
 _AFTER = 1.2  # a fusion after the trunk; see ``fusion.meeting``
 _TICKS = {0.0: "before", 0.25: "¼", 0.5: "½", 0.75: "¾", 1.0: "on top", _AFTER: "after"}
+_RANGE = [-0.08, _AFTER + 0.1]
 CAPTION = (
     "The depth is the share of the text trunk's layers below the place where image and text meet. Bands and bars are "
     "95 % intervals over seeds (Student's t, images held fixed); with one seed, over images if known. Dotted lines are "
@@ -94,16 +95,17 @@ def curve_panel(comparison: Comparison) -> Panel:
     if not parts:
         return Panel("", "", {})
     rows = -(-len(parts) // _COLUMNS)
-    figure: Figure = {"data": [], "layout": {"height": 60 + _HEIGHT * rows, "margin": {"l": 50, "r": 20, "t": 60}}}
-    layout = figure["layout"] | {"annotations": [], "legend": {"orientation": "h", "y": 1 + 0.12 / rows}}
+    layout: Figure = {"height": 110 + _HEIGHT * rows, "margin": {"l": 50, "r": 20, "t": 40, "b": 70}, "annotations": []}
+    layout["legend"] = {"orientation": "h", "y": -0.14 / rows, "yanchor": "top"}
+    traces: list[Figure] = []
     for place, part in enumerate(parts):
         number = str(place + 1) if place else ""
         layout |= _axes(place, rows, number, part)
         corner = {"xref": f"x{number} domain", "yref": f"y{number} domain", "x": 0, "y": 1.12, "showarrow": False}
         layout["annotations"].append(corner | {"text": f"{safe(part.group)}: {safe(part.figure)}"})
         axes = {"xaxis": f"x{number}", "yaxis": f"y{number}"}
-        figure["data"] += [trace | axes for trace in _traces(part, shown=place == 0)]
-    return Panel("Score by meeting depth", CAPTION, {comparison.split: figure | {"layout": layout}})
+        traces += [trace | axes for trace in _traces(part, shown=place == 0)]
+    return Panel("Score by meeting depth", CAPTION, {comparison.split: {"data": traces, "layout": layout}})
 
 
 def _axes(place: int, rows: int, number: str, part: Part) -> Figure:
@@ -111,9 +113,9 @@ def _axes(place: int, rows: int, number: str, part: Part) -> Figure:
     row, column = divmod(place, _COLUMNS)
     width, height = (1 - (_COLUMNS - 1) * _GAP) / _COLUMNS, (1 - (rows - 1) * 2 * _GAP) / rows
     left, top = column * (width + _GAP), 1 - row * (height + 2 * _GAP)
-    ticks = {"tickvals": list(_TICKS), "ticktext": list(_TICKS.values()), "range": [-0.08, _AFTER + 0.1]}
+    ticks = {"tickvals": list(_TICKS), "ticktext": list(_TICKS.values()), "zeroline": False}
     return {
-        f"xaxis{number}": {"domain": [left, min(1, left + width)], "anchor": f"y{number}", **ticks},
+        f"xaxis{number}": {"domain": [left, min(1, left + width)], "anchor": f"y{number}", "range": _RANGE, **ticks},
         f"yaxis{number}": {"domain": [max(0, top - height), top], "anchor": f"x{number}", "automargin": True},
     }
 
@@ -132,7 +134,7 @@ def _traces(part: Part, shown: bool) -> Iterator[Figure]:
         yield shared | drawn | {"y": values, "error_y": bars}
     for place, (name, score) in enumerate(part.floors):
         dots = {"color": "#666", "dash": ("dot", "dashdot", "dash")[place % 3]}
-        ends = {"x": [-0.08, _AFTER + 0.1], "y": [score.value, score.value], "legendgroup": name}
+        ends = {"x": _RANGE, "y": [score.value, score.value], "legendgroup": name}
         yield ends | {
             "type": "scatter", "mode": "lines", "name": safe(name), "line": dots, "showlegend": shown
         }  # fmt: skip
@@ -166,6 +168,7 @@ def draw_curve(comparison: Comparison, path: Path) -> None:
     FigureCanvasAgg(picture)
     for place, part in enumerate(parts, 1):
         _draw_part(picture.add_subplot(rows, columns, place), part)
+    picture.supxlabel("where image and text meet", fontsize=8)
     handles, names = picture.axes[0].get_legend_handles_labels()
     picture.legend(handles, names, loc="outside upper center", ncols=3, fontsize=8, frameon=False)
     try:
@@ -193,4 +196,4 @@ def _draw_part(axes: Any, part: Part) -> None:
     axes.set_title(f"{part.group}: {part.figure}", fontsize=9, parse_math=False)
     axes.set_xticks(list(_TICKS), list(_TICKS.values()), fontsize=7)
     axes.tick_params(axis="y", labelsize=7)
-    axes.set_xlim(-0.08, _AFTER + 0.1)
+    axes.set_xlim(*_RANGE)

@@ -10,7 +10,7 @@ from typing import Any
 
 from velm_lightning.io.terminal import Console, Table
 from velm_lightning.sweep.parameter import Parameter
-from velm_lightning.sweep.spec import Config, Spec
+from velm_lightning.sweep.spec import Config, Spec, flattened
 
 SAMPLES = 5
 
@@ -27,7 +27,7 @@ def rehearse(spec: Spec) -> None:
         ]
     count = len(points) if spec.method == "grid" else spec.cap
     print(f"# {spec.name}: {spec.method}, {count} trials{'' if count == len(points) else ', for example'}")
-    for point in points:
+    for point in map(flattened, points):
         print(shlex.join(spec.words(point, Path("ARGS.json"))))
         print(f"#   ARGS.json: {json.dumps(point)}")
 

@@ -6,8 +6,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ Config = dict[str, Any]
 _COMMAND = ("${env}", "${interpreter}", "${program}", "${args}")
 _KEYS = {"name", "description", "program", "command", "method", "metric", "parameters", "run_cap", "early_terminate"}
 _KEYS |= {"project", "entity", "controller", "imageuri", "job"}  # used by W&B, ignored here
+_KEYS |= {"match", "tune"}  # not of W&B
 
 
 class Early(NamedTuple):
@@ -33,6 +34,18 @@ class Early(NamedTuple):
 
     first: int
     factor: int
+
+
+class Match(NamedTuple):
+    """Equal budgets of all arms; see ``velm budget``.
+
+    Attributes:
+        by: ``parameters`` or ``flops``.
+        tolerance: relative difference that is near enough, as a number or with a percent sign.
+    """
+
+    by: str
+    tolerance: str
 
 
 @dataclass(frozen=True)
@@ -49,6 +62,9 @@ class Spec:
         early: early termination; None means that no trial is stopped.
         command: the words of the command, with W&B's macros.
         program: the value of ``${program}``.
+        match: equal budgets of the arms; None keeps their sizes.
+        tune: settings that are chosen for each arm in a stage of its own, and constants of that stage.
+        settled: further settings of each arm, by its mark.
     """
 
     name: str
@@ -60,6 +76,24 @@ class Spec:
     early: Early | None
     command: tuple[str, ...]
     program: str
+    match: Match | None = None
+    tune: tuple[Parameter, ...] = ()
+    settled: Mapping[str, Config] = field(default_factory=dict)
+
+    def arm(self, config: Config) -> str:
+        """Return the mark of the arm that a trial belongs to: its varied values without seeds and tuned settings."""
+        others = {"seed_everything", *(parameter.key for parameter in self.tune)}
+        keys = [p.key for p in self.parameters if len(p.values) > 1 and p.key not in others]
+        return json.dumps({key: config[key] for key in keys}, sort_keys=True)
+
+    def settled_with(self, settings: Mapping[str, Config]) -> Spec:
+        """Return the sweep with further settings of its arms."""
+        marks = {*self.settled, *settings}
+        return replace(self, settled={mark: {**self.settled.get(mark, {}), **settings.get(mark, {})} for mark in marks})
+
+    def complete(self, config: Config) -> Config:
+        """Return the values of a trial with the further settings of its arm."""
+        return config | self.settled.get(self.arm(config), {}) if self.settled else config
 
     @property
     def searched(self) -> list[str]:
@@ -121,6 +155,26 @@ class Spec:
         return [sys.executable, "-m", "velm_lightning", *words[1:]] if words[0] == "velm" else words
 
 
+def flattened(config: Config) -> Config:
+    """Return the values of a trial with dotted keys for classes and their arguments, classes first.
+
+    The parser of configs drops ``model: {class_path: …}`` if the same file has a key such as ``model.init_args.x``.
+    """
+    flat = dict(item for key, value in config.items() for item in _leaves(key, value))
+    classes = sorted((key for key in flat if key.endswith(".class_path")), key=lambda key: key.count("."))
+    return {key: flat[key] for key in (*classes, *flat)} if len(flat) > len(config) else config
+
+
+def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, dict) or not value or set(value) - {"class_path", "init_args"}:
+        yield key, value
+        return
+    if "class_path" in value:
+        yield f"{key}.class_path", value["class_path"]
+    for name, argument in (value.get("init_args") or {}).items():
+        yield from _leaves(f"{key}.init_args.{name}", argument)
+
+
 def _environment(word: str) -> str:
     name = word.removeprefix("${envvar:").removesuffix("}")
     return os.environ.get(name, "") if word.startswith("${envvar:") else word
@@ -162,6 +216,11 @@ def _spec(content: Any, name: str) -> Spec:
         raise InputError(f"run_cap: is missing, and a {method} sweep would never end; give the number of trials")
     command = tuple(str(word) for word in content.get("command", _COMMAND))
     maximize = metric.get("goal", "minimize") == "maximize"
+    match, tune = _match(content.get("match")), tuple(parameters_of(content.get("tune") or {}, ""))
+    if (match or tune) and method != "grid":
+        raise InputError(f"method: match and tune are for a grid of arms, got {method}: write `method: grid`")
+    for parameter in tune:
+        parameter.grid()
     early, program = _early(content.get("early_terminate")), str(content.get("program", "velm"))
     return Spec(
         name=_folder_name(content.get("name", name)),
@@ -173,6 +232,8 @@ def _spec(content: Any, name: str) -> Spec:
         early=early,
         command=command,
         program=program,
+        match=match,
+        tune=tune,
     )
 
 
@@ -185,6 +246,15 @@ def _folder_name(name: Any) -> str:
     if not is_folder_name(text) or not text.isprintable() or "\\" in text:
         raise InputError(f"name is {text!r}: give one folder name, without / and control characters")
     return text
+
+
+def _match(settings: Any) -> Match | None:
+    if settings is None:
+        return None
+    by = settings.get("by", "parameters") if isinstance(settings, dict) else None
+    if by not in ("parameters", "flops") or set(settings) - {"by", "tolerance"}:
+        raise InputError(f"match: {settings!r} needs `by: parameters` or `by: flops`, and optionally a `tolerance`")
+    return Match(by, str(settings.get("tolerance", "2%")))
 
 
 def _early(settings: Any) -> Early | None:

@@ -55,7 +55,8 @@ class Study:
     def _prepare(self) -> None:
         """Store the search space; all points of a grid are enqueued at the start."""
         searched = json.dumps(
-            [self.spec.method, *(asdict(parameter) for parameter in self.spec.parameters)], default=str
+            [self.spec.method, *(asdict(each) for each in self.spec.parameters), *filter(None, [self.spec.match])],
+            default=str,
         )
         known = self.optuna.user_attrs.get("searched")
         if known is None:
@@ -76,6 +77,7 @@ class Study:
             trial.set_user_attr("worker", identity())
             if not self._too_many(trial):
                 config = {parameter.key: self._suggest(trial, parameter) for parameter in self.spec.parameters}
+                config = self.spec.complete(config)
                 trial.set_user_attr("config", config)
                 return trial, config
             trial.set_user_attr("surplus", True)

@@ -17,7 +17,7 @@ from typing import Any
 from optuna.trial import Trial
 
 from velm_lightning.sweep.processes import MARK, end_processes
-from velm_lightning.sweep.spec import Config
+from velm_lightning.sweep.spec import Config, flattened
 from velm_lightning.sweep.study import Study
 
 POLL = 0.1  # seconds between two checks of a trial
@@ -58,7 +58,7 @@ def run_trial(study: Study, trial: Trial, config: Config, stop: threading.Event)
     """Run one trial, record its result, and return the result as text."""
     folder = study.folder_of(trial)
     folder.mkdir(parents=True, exist_ok=True)
-    args_file = folder / "args.json"
+    args_file, config = folder / "args.json", flattened(config)
     args_file.write_text(json.dumps(config, indent=2) + "\n", "utf-8")
     environment = {key: value for key, value in os.environ.items() if key not in ("VELM_RUN_ID", WAITS)}
     environment |= {MARK: str(folder)} | ({WAITS: "1"} if study.spec.early else {})
