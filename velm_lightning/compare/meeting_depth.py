@@ -75,8 +75,10 @@ def _kinds(comparison: Comparison) -> dict[str, dict[float, Result]]:
     kinds: dict[str, dict[float, Result]] = {}
     for result in comparison.results:
         meeting = result.method.runs[0].record.get("meeting")
-        depth = meeting.get("depth") if isinstance(meeting, dict) else None
-        if result.method.control or not isinstance(depth, int | float) or not math.isfinite(depth):
+        if result.method.control or not isinstance(meeting, dict):
+            continue
+        depth = meeting.get("depth")
+        if not isinstance(depth, int | float) or not math.isfinite(depth):
             continue
         places = kinds.setdefault(str(meeting.get("kind")), {})
         other = places.get(depth)
