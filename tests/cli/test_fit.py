@@ -337,10 +337,12 @@ def test_a_check_of_data_prints_every_fault_that_is_asked_for(here, capsys, tmp_
 
 
 def test_a_check_of_data_prints_what_the_tokeniser_allows(here, capsys, tmp_path):
-    rows = [{"image": "0.png", "text": "", "target": target, "key": target} for target in ("a red star", "a blue star")]
+    targets = ("a red star", "a blue star")
+    rows = [{"image": f"{i}.png", "text": "", "target": target, "key": target} for i, target in enumerate(targets)]
     for name, kept in (("train", rows[:1]), ("val", rows)):
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
-    smooth(40, 30).save(tmp_path / "0.png")
+    for width in (40, 41):
+        smooth(width, 30).save(tmp_path / f"{width - 40}.png")
     files = {"train": "train.jsonl", "val": "val.jsonl", "columns": {"text": None}}
     config = {"dataset": {"class_path": "JSONLines", "init_args": files}}
     config["tokenizer"] = {"class_path": "TrainedTokenizer", "init_args": {"kind": "word"}}

@@ -69,7 +69,7 @@ def test_invalid_image_tokens_change_nothing(merge):
     merged = merge.merge_tokens(some, text)
     noise = some.with_embeddings(torch.where(some.mask[..., None], some.embeddings, 7.0))
     torch.testing.assert_close(merge.merge_tokens(noise, text), merged, **CLOSE)
-    kept = Tokens(*(field[:1, [0, 1, 3]] for field in some))
+    kept = Tokens(*(field[:1, [0, 1, 3]] for field in some[:3]))
     torch.testing.assert_close(merge.merge_tokens(kept, text.rows(torch.tensor([0])))[0], merged[0], **CLOSE)
 
 
