@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -52,6 +53,21 @@ def test_packed_files_are_unpacked_and_broken_ones_named(tmp_path):
     assert read_text(written(tmp_path, "a.txt.gz", packed)) == "über\nß"
     for broken in (b"plain", packed[:-9], packed[:14] + b"\xff" * 9 + packed[23:]):
         assert "b.txt.gz: cannot be read" in refused(read_text, written(tmp_path, "b.txt.gz", broken))
+
+
+def test_a_small_file_that_unpacks_to_a_large_one_is_refused(tmp_path):
+    bomb = written(tmp_path, "a.json.gz", gzip.compress(b"0" * 5_000_000))
+    assert bomb.stat().st_size < 10_000
+    assert "a.json.gz: holds more than 1,000,000 bytes" in refused(lambda path: read_text(path, 1_000_000), bomb)
+    assert len(read_text(bomb, 5_000_000)) == 5_000_000
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_pipe_in_a_folder_of_data_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "train.jsonl")
+    (tmp_path / "val.jsonl").symlink_to("/dev/zero")
+    for name in ("train.jsonl", "val.jsonl"):
+        assert f"{name}: is a pipe or device" in refused(read_rows, tmp_path / name)
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path):

@@ -10,7 +10,11 @@ from types import SimpleNamespace
 import pytest
 
 from velm_lightning.cli import sweep
-from velm_lightning.io.wandb_service import end_service, logged_in, own_temporary_folders
+from velm_lightning.cli.commands import main
+from velm_lightning.errors import InputError
+from velm_lightning.io.wandb_service import check_settings_file, end_service, logged_in, own_temporary_folders
+from velm_lightning.tracking.run import Run
+from velm_lightning.tracking.settings import Tracking
 
 KEY = "0" * 40
 
@@ -56,6 +60,23 @@ def test_options_decide_before_the_login(monkeypatch):
 def test_the_login_is_found_without_torch():
     code = "import sys; import velm_lightning.io.wandb_service; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("folder", ["wandb", ".wandb"])
+def test_a_project_cannot_name_the_server_that_gets_the_key(monkeypatch, tmp_path, folder):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    (tmp_path / folder).mkdir()
+    check_settings_file()
+    (tmp_path / folder / "settings").write_text("[default]\nbase_url = http://wandb.example.org\n")
+    with pytest.raises(InputError, match=rf"{folder}/settings in the working directory .*VELM_ALLOW={folder}/settings"):
+        check_settings_file()
+    with pytest.raises(InputError, match="another server for W&B"):
+        Tracking().wandb_logger(Run(tmp_path / "runs" / "x" / "y"), {})
+    (tmp_path / "file.yaml").write_text("method: grid\nparameters: {a: {values: [1]}}\n")
+    assert main(["sweep", "file.yaml", "--engine", "wandb"]) == 2
+    monkeypatch.setenv("VELM_ALLOW", f"{folder}/settings")
+    check_settings_file()
 
 
 @pytest.fixture

@@ -120,10 +120,12 @@ def _wandb(options: argparse.Namespace) -> int:
     """Create the sweep on W&B's server and run W&B's own agents."""
     import wandb
 
+    from velm_lightning.io.wandb_service import check_settings_file
     from velm_lightning.io.yaml_files import read_yaml
 
     if options.per or options.storage:
         raise InputError("--engine wandb does not take --per and --storage, which are Optuna's: remove them")
+    check_settings_file()
     content = read_yaml(options.sweep)
     project = options.project or content.get("project") or str(content.get("name", options.sweep.stem))
     ident = wandb.sweep(content, project=project)

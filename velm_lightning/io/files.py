@@ -17,6 +17,7 @@ from velm_lightning.errors import InputError
 from velm_lightning.io.paths import user_path
 from velm_lightning.io.tables import table_rows
 
+MAX_UNPACKED = 2**31
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # some readers end a line at U+0085, \v, \f or U+2028
 _LONE = re.compile(r"[\ud800-\udfff]")  # unpaired surrogates cannot be encoded as UTF-8
 
@@ -113,15 +114,23 @@ def _names(folder: Path, changed: int) -> dict[str, str]:
     return {normalize("NFC", path.name): path.name for path in folder.iterdir()} if changed else {}
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, max_unpacked: int = MAX_UNPACKED) -> str:
     """Return the text of a UTF-8 file, or a UTF-16 one with byte order mark; ``.gz`` is decompressed.
 
+    Args:
+        path: The file; pipes of the own process, such as ``/dev/stdin``, are allowed.
+        max_unpacked: Highest number of bytes of a ``.gz`` file when decompressed, by default 2 GiB.
+
     Raises:
-        InputError: The file does not exist or has another encoding; the message names the line.
+        InputError: The file does not exist, is a pipe or device, is too large when decompressed, or has another
+            encoding; the message names the line.
     """
     try:
-        data = path.read_bytes()
-        data = gzip.decompress(data) if path.suffix == ".gz" else data
+        if path.exists() and not (path.is_file() or path.is_dir() or str(path).startswith("/dev/")):
+            raise InputError(f"{path}: is a pipe or device, which may never end: name a file")
+        data = _unpacked(path, max_unpacked) if path.suffix == ".gz" else path.read_bytes()
+    except InputError:
+        raise
     except (OSError, ValueError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path}: cannot be read ({reason}): check the path") from error
@@ -139,6 +148,14 @@ def read_text(path: Path) -> str:
             f"{place}: byte 0x{data[error.start]:02x} is not UTF-8 (Latin-1?): "
             f"save the file as UTF-8, e.g. `iconv -f latin1 -t utf-8 {path.name}`"
         ) from error
+
+
+def _unpacked(path: Path, most: int) -> bytes:
+    with gzip.open(path) as file:
+        data = file.read(most + 1)  # a file of a few megabytes can hold gigabytes
+    if len(data) > most:
+        raise InputError(f"{path}: holds more than {most:,} bytes when decompressed: decompress and split it")
+    return data
 
 
 def read_json(path: Path) -> Any:

@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
+from velm_lightning.errors import InputError
+from velm_lightning.io.allowlist import how_to_allow, named
+
 if sys.platform != "win32":
     import fcntl
 
@@ -38,6 +41,22 @@ def _has_key_in_netrc() -> bool:
         return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
     except (OSError, netrc.NetrcParseError):
         return False
+
+
+def check_settings_file() -> None:
+    """Refuse W&B's settings in the working directory, unless the command line allows them.
+
+    W&B sends its key to the server that they name, and they may be a stranger's, as any file of a project.
+
+    Raises:
+        InputError: There is such a file.
+    """
+    for name in ("wandb/settings", ".wandb/settings"):
+        if os.path.exists(name) and name not in named():
+            raise InputError(
+                f"{name} in the working directory can name another server for W&B, and nothing was sent: "
+                f"{how_to_allow(name)}; else remove it, or set tracking.wandb to offline"
+            )
 
 
 def end_service(seconds: float = SECONDS, code: int | None = None) -> None:

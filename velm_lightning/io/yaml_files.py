@@ -49,7 +49,7 @@ def read_yaml_text(path: Path, name: str) -> str:
     if path.exists() and not path.is_file() and not str(path).startswith("/dev/"):
         raise InputError(f"{name}: is no regular file: name a YAML file")
     try:
-        return read_text(path)
+        return read_text(path, MAX_BYTES)
     except InputError as error:
         raise InputError(str(error).replace(str(path), name, 1)) from error
 

@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from velm_lightning.io.atomic import make_folder
-from velm_lightning.io.wandb_service import end_service, logged_in, own_temporary_folders
+from velm_lightning.io.wandb_service import check_settings_file, end_service, logged_in, own_temporary_folders
 from velm_lightning.tracking.run import Run
 
 _log = logging.getLogger(__name__)
@@ -88,6 +88,8 @@ class Tracking:
         """Return the W&B logger of a run, or None if W&B is off or disabled."""
         if self.wandb == "disabled" or os.environ.get("WANDB_MODE") == "disabled":
             return None
+        if self.online:
+            check_settings_file()
         rank_zero_only(make_folder)(run.folder)  # other ranks may have another folder at this point
         os.environ.setdefault("WANDB_SILENT", "true")  # read when its service starts, before any settings are
         return Wandb(
