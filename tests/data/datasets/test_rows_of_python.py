@@ -146,3 +146,20 @@ def test_what_is_no_row_is_named(rows, message):
 def test_rows_in_place_of_a_dataset_are_explained():
     with pytest.raises(InputError, match="the dataset is of type list: give a Dataset, such as ShapeScenes"):
         MultimodalData(ROWS)
+
+
+def test_tables_of_pandas_and_datasets_are_read():
+    import datasets
+    import pandas
+    from helpers import formats
+
+    tables = (pandas.DataFrame(formats.rows(40)), formats.table(40))
+    both = [MultimodalData.from_rows({"train": one, "val": one}) for one in tables]
+    for data in both:
+        assert [sample.target for sample in data.samples("train")[:2]] == [{"red": 1.0}, {"green": 1.0}]
+        assert data.samples("val")[3].image.numpy().tobytes() == formats.rows()[3]["image"]["bytes"]
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})
+    labelled = [{"image": row["image"], "label": n % 2} for n, row in enumerate(formats.rows(4))]
+    named = datasets.DatasetDict({"train": datasets.Dataset.from_list(labelled, features=features)})
+    data = MultimodalData.from_rows(named, holdout=0)
+    assert [[*sample.target] for sample in data.samples("train")] == [["cat"], ["dog"], ["cat"], ["dog"]]

@@ -67,6 +67,7 @@ def check_dataset(
         *_unknown(read, known),
         *unused_files(dataset, (image for _, image in users)),
     ]
+    report.notes += [*getattr(dataset, "remarks", ()), *_unlabelled(read)]
     report.notes += deep_images(dict.fromkeys(user.image for user in users.values()))
     return report
 
@@ -208,6 +209,15 @@ def _without_references(read: Mapping[str, list[Located]]) -> Iterator[str]:
         if 0 < len(missing) < len(read[split]):
             note = f"{len(missing)} of {len(read[split])} samples in {split} have no references and get no score"
             yield f"{note}; the first is {missing[0].where}"
+
+
+def _unlabelled(read: Mapping[str, list[Located]]) -> Iterator[str]:
+    """Yield a note if no training sample has a target."""
+    if read["train"] and not any(located.sample.target for located in read["train"]):
+        yield (
+            "train has neither answers nor targets, as for retrieval; if the texts are captions to produce, set "
+            "columns: {target: text, text: null}"
+        )
 
 
 def _unknown(read: Mapping[str, list[Located]], known: set[str]) -> Iterator[str]:

@@ -62,6 +62,9 @@ class DataFiles(FileDataset):
         cache_dir: Folder of copies of files on the network, and of uncompressed Parquet tables with images. None means
             the user's cache folder.
 
+    Attributes:
+        remarks: What was found in the files, for ``velm data check``.
+
     Raises:
         InputError: An argument is out of its range, or ``path`` does not exist.
 
@@ -97,6 +100,7 @@ class DataFiles(FileDataset):
         self.images_are_named = images is not None
         if holdout is None:
             holdout = HOLDOUT if path is not None and self.sources["train"] and not self.sources["val"] else 0.0
+        self.remarks: dict[str, None] = {}
         self.holdout, self.links, self.absolute_names = holdout, links, absolute_names
         self.columns: dict[str, str | None] = dict(columns or {})  # type: ignore[arg-type]
         for name in self.columns.keys() - Columns.__annotations__.keys():
@@ -162,7 +166,20 @@ class DataFiles(FileDataset):
                     add(samples, Located(row.where, sample))
             except InputError as error:
                 fault(error, problems)
-        return list(samples.values()) if name == "train" else with_all_references(samples.values())
+        self.remarks |= dict.fromkeys(
+            f"{part} is read from the column {column!r}"
+            for part, column in converter.names.items()
+            if column not in (None, part) and part not in self.columns
+        )
+        if name == "train":
+            return list(samples.values())
+        joined = with_all_references(samples.values())
+        if len(joined) < len(samples):
+            self.remarks[
+                f"{len(samples)} rows of {name} are {len(joined)} samples: those with the same image, text and group "
+                "are references of one"
+            ] = None
+        return joined
 
     def _converter(self, rows: Sequence[TableRow], unlabelled: bool) -> RowConverter:
         follow = self.links == "follow"

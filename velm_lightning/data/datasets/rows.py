@@ -136,10 +136,18 @@ def _records(table: Any) -> Iterator[Mapping[str, Any]]:
             table = table.cast_column(name, replace(feature, decode=False))
     if isinstance(table, str | bytes) or not isinstance(table, Iterable):
         raise InputError(f"rows are of type {type(table).__name__}: give dictionaries, a DataFrame or a table")
+    labels = {name: feature.names for name, feature in features.items() if hasattr(feature, "int2str")}
     for number, row in enumerate(table):
         if not isinstance(row, Mapping):
             raise InputError(f"row {number} is of type {type(row).__name__}: give a dictionary of columns")
-        yield row
+        yield row if not labels else {name: _label(value, labels.get(name)) for name, value in row.items()}
+
+
+def _label(value: Any, names: Sequence[str] | None) -> Any:
+    """Return the name of a label that is a number; -1 stands for none."""
+    if names is None or not isinstance(value, int):
+        return value
+    return names[value] if 0 <= value < len(names) else None
 
 
 def held_out(
