@@ -283,6 +283,11 @@ class Batch(NamedTuple):
         """The text of the batch."""
         return TextInput(self.ids, self.mask, self.block_ids)
 
+    @property
+    def last_images(self) -> Tensor:
+        """The number (B,) of the last image of each conversation; 0 if there is none, and for other samples."""
+        return ((self.image_places >= 0).sum(1) - 1).clamp(min=0)
+
     def first(self, count: int) -> Batch:
         """Return the first ``count`` samples."""
         return Batch._make(field[:count] for field in self)

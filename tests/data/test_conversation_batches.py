@@ -20,7 +20,10 @@ LONG = (dialogues.user("how many"), dialogues.reply("blue stars"), *dialogues.TW
 
 
 def of(samples, **arguments):
-    data = MultimodalData(tiny.Samples(train=samples, val=samples), **{"max_length": 64, "tokenizer": TrainedTokenizer("word")} | arguments)
+    data = MultimodalData(
+        tiny.Samples(train=samples, val=samples),
+        **{"max_length": 64, "tokenizer": TrainedTokenizer("word")} | arguments,
+    )
     model = tiny.fusion(EarlyFusion, vocabulary=data.vocabulary, task=Generation())
     data.connect(model)
     return data

@@ -194,10 +194,15 @@ def test_image_only_refuses_conversations():
 
 
 @pytest.mark.parametrize("kind", [EarlyFusion, InteractiveFusion])
-def test_maps_are_of_the_first_image(kind):
+def test_maps_are_of_the_last_image(kind):
+    """Samples with one image have the same maps alone; the last of two is that of the turn that is answered."""
     model = build(kind)
-    maps = explain(model, batch_of(model), ["red"] * 3)
+    batch, answers = batch_of(model), ["red"] * 3
+    assert batch.last_images.tolist() == [1, 0, 0]
+    maps = explain(model, batch, answers)
     assert maps.attention.shape == maps.evidence.shape == (3, *model.grid)
+    alone = dialogues.batch(dialogues.samples()[2:], model.vocabulary)
+    torch.testing.assert_close(explain(model, alone, ["red"]).evidence[0], maps.evidence[2], **CLOSE)
 
 
 def test_a_conversation_is_continued_from_python():

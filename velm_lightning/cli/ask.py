@@ -85,7 +85,7 @@ def main(words: Sequence[str]) -> int:
         print(f"expected: {' | '.join(dict.fromkeys(batch.references[0]))}")
     if options.explain is not None:
         title = f"{batch.prompts[0]}  {answers[0][0]}".strip()
-        picture = batch.image[0, 0] if batch.image_places.shape[1] else batch.image[0]
+        picture = batch.image[0] if batch.image.ndim == 4 else batch.image[0, batch.last_images[0]]
         draw(options.explain, picture, title, explain(model, batch, [answers[0][0]]))
         print(f"explanation: {options.explain}")
     return 0

@@ -57,7 +57,7 @@ class _WithImageTokens:
 def explain(model: Fusion, batch: Batch, answers: Sequence[str]) -> Maps:
     """Return the maps of ``model`` for ``answers``, one answer per sample.
 
-    Clips are averaged over their frames; of the images of a conversation the maps are of the first.
+    Clips are averaged over their frames; of the images of a conversation the maps are of the last.
     """
     training = model.training
     model.eval()
@@ -80,13 +80,15 @@ def explain(model: Fusion, batch: Batch, answers: Sequence[str]) -> Maps:
     if attention is not None and attention.numel() != cells.mask.numel():
         attention = None  # the tokens attended to are not positions of the image
     model.train(training)
-    maps_of = (None if scores is None else _on_grid(scores, batch.size, model.grid) for scores in (attention, evidence))
-    return Maps(*(frames if frames is None else frames[:, 0] if marked else frames.mean(1) for frames in maps_of))
+    return Maps(*(None if scores is None else _on_grid(scores, batch, model.grid) for scores in (attention, evidence)))
 
 
-def _on_grid(values: Tensor, rows: int, grid: tuple[int, int]) -> Tensor:
-    """Return the values of every frame or image on its grid (B, T, h, w)."""
-    return values.reshape(rows, -1, *grid)
+def _on_grid(values: Tensor, batch: Batch, grid: tuple[int, int]) -> Tensor:
+    """Return the values of the image tokens on their grid (B, h, w)."""
+    frames = values.reshape(batch.size, -1, *grid)
+    if not batch.image_places.shape[1]:
+        return frames.mean(1)
+    return frames[torch.arange(batch.size, device=frames.device), batch.last_images]
 
 
 def heat_picture(image: Tensor, heat: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:

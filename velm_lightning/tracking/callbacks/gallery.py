@@ -95,10 +95,10 @@ class Gallery(Callback):
         if drawn is None:
             with side_figure("the attention and evidence in the gallery"):
                 heats = self._looked(model, batch, rows)
-        entries = []
+        entries, shown = [], batch.last_images
         for index, key in enumerate(batch.keys):
             if key in rows:
-                picture = batch.image[index] if batch.image.ndim == 4 else batch.image[index, 0]
+                picture = batch.image[index] if batch.image.ndim == 4 else batch.image[index, shown[index]]
                 looked = heat_picture(picture, heats[index]) if index < len(heats) else None
                 looked = looked if drawn is None else drawn[index].permute(1, 2, 0).numpy()
                 entries.append(GalleryEntry(picture.permute(1, 2, 0).numpy(), looked, rows[key]))
