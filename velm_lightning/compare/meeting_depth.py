@@ -74,7 +74,7 @@ def _kinds(comparison: Comparison) -> dict[str, dict[float, Result]]:
     """Return the methods by kind and depth, for each the best one on validation data."""
     kinds: dict[str, dict[float, Result]] = {}
     for result in comparison.results:
-        meeting = result.method.runs[0].record.get("meeting")
+        meeting: Any = result.method.runs[0].record.get("meeting")
         depth = meeting.get("depth") if isinstance(meeting, dict) else None
         if result.method.control or not isinstance(depth, int | float) or not math.isfinite(depth):
             continue
