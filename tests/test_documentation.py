@@ -65,7 +65,7 @@ def test_the_parser_accepts_every_command(words, monkeypatch):
 
 def rows():
     """The example rows of JSON lines in the docs and in conf/data/custom.yaml."""
-    (block,) = blocks(ROOT / "docs" / "data.md", "json")
+    block, *_ = blocks(ROOT / "docs" / "data.md", "json")
     (comment,) = re.findall(r"\{.*\}", (ROOT / "conf" / "data" / "custom.yaml").read_text("utf-8"))
     return [json.loads(line) for line in [*block.splitlines(), comment]]
 

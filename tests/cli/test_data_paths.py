@@ -1,5 +1,7 @@
 """Data is named by its path wherever a config can be: ``--data photos/``, ``velm data check train.parquet``."""
 
+from pathlib import Path
+
 import pytest
 from helpers.formats import COLOURS, photos, rows
 
@@ -50,6 +52,6 @@ def test_configs_and_missing_paths_are_told_apart():
 def test_data_is_checked_by_its_path(capsys):
     assert data.main(["data", "check", "table.csv"]) == 0
     assert "no problems" in capsys.readouterr().out
-    (next(iter(data.Path("photos").glob("3.png")))).unlink()
+    (next(iter(Path("photos").glob("3.png")))).unlink()
     assert data.main(["data", "check", "table.csv"]) == 1
     assert "table.csv:5: " in capsys.readouterr().out

@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from velm_lightning.cli.commands import main
-from velm_lightning.cli.probe import show
+from velm_lightning.cli.model.probe import show
 from velm_lightning.inspection.probe import Probe, Shuffled
 
 

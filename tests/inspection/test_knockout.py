@@ -9,7 +9,7 @@ from helpers import tiny
 from rich.console import Console
 
 from velm_lightning.cli.commands import main
-from velm_lightning.cli.probe import save_knockout, show_knockout
+from velm_lightning.cli.model.probe import save_knockout, show_knockout
 from velm_lightning.data import MultimodalData
 from velm_lightning.fusion import (
     DeepStackFusion,

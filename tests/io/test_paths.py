@@ -7,7 +7,7 @@ import pytest
 from helpers.run_folders import run
 
 from velm_lightning.cli.commands import main
-from velm_lightning.cli.data import data_of
+from velm_lightning.cli.data.load import data_of
 from velm_lightning.io.paths import user_path
 
 

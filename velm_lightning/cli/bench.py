@@ -35,7 +35,7 @@ def load_data(file: Path, images: Path | None, val: Path | None, test: Path | No
     Raises:
         InputError: As ``data_of`` and ``propose``.
     """
-    from velm_lightning.cli.data import data_of
+    from velm_lightning.cli.data.load import data_of
 
     if file.suffix in (".yaml", ".yml"):
         return data_of(file)

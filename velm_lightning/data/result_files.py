@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from velm_lightning.data.datasets.captioned import caption_text, id_text, records
-from velm_lightning.data.datasets.karpathy import captions_of, image_id
+from velm_lightning.data.datasets.published.captioned import caption_text, id_text, records
+from velm_lightning.data.datasets.published.karpathy import captions_of, image_id
 from velm_lightning.io.files import TableRow as Record
 from velm_lightning.io.files import clean_text, read_json, read_rows, read_text, show
 from velm_lightning.types import InputError, Prediction

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from velm_lightning.data.datasets.captioned import id_text
+from velm_lightning.data.datasets.published.captioned import id_text
 from velm_lightning.io.files import clean_text, show
 from velm_lightning.types import InputError, Prediction
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from velm_lightning.data.checks.check import check_dataset
 from velm_lightning.data.datasets.jsonlines import JSONLines
-from velm_lightning.data.datasets.vqav2 import VQAv2
+from velm_lightning.data.datasets.published.vqav2 import VQAv2
 from velm_lightning.types import Dataset, Sample
 
 

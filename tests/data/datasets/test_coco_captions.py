@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from velm_lightning.data.datasets.coco_captions import COCOCaptions
+from velm_lightning.data.datasets.published.coco_captions import COCOCaptions
 from velm_lightning.types import Dataset, InputError
 
 ROOT = Path(__file__).resolve().parents[3]

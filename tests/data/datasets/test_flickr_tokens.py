@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from velm_lightning.data.datasets.flickr_tokens import FlickrTokens
+from velm_lightning.data.datasets.published.flickr_tokens import FlickrTokens
 from velm_lightning.types import InputError
 
 TOKENS = """a.jpg#0\tA dog runs .

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from velm_lightning.data.datasets.karpathy import Karpathy
+from velm_lightning.data.datasets.published.karpathy import Karpathy
 from velm_lightning.types import InputError
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from velm_lightning.data.datasets.vqav2 import VQAv2
+from velm_lightning.data.datasets.published.vqav2 import VQAv2
 from velm_lightning.types import InputError
 
 QUESTIONS = "v2_OpenEnded_mscoco_{}_questions.json"

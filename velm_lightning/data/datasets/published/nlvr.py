@@ -7,9 +7,9 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from velm_lightning.data.datasets.captioned import id_text
 from velm_lightning.data.datasets.columns import sentence
 from velm_lightning.data.datasets.located import FileDataset, Located, add
+from velm_lightning.data.datasets.published.captioned import id_text
 from velm_lightning.io.files import TableRow, clean_text, fault, inside, read_rows, show
 from velm_lightning.types import InputError, Sample
 

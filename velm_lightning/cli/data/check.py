@@ -3,62 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from velm_lightning.cli.start.faults import one_sentence
+from velm_lightning.cli.data.load import data_of
 from velm_lightning.cli.start.hints import no_file
-from velm_lightning.cli.start.words import data_class
 from velm_lightning.errors import InputError
-from velm_lightning.io.config_files import SUFFIXES
-from velm_lightning.io.paths import expand_home, user_path
-from velm_lightning.io.yaml_files import read_yaml
+from velm_lightning.io.paths import user_path
 
 if TYPE_CHECKING:
-    from velm_lightning.cli.parsing.parser import Parser
     from velm_lightning.data import MultimodalData
     from velm_lightning.tasks.base import Task
-
-
-def data_of(config: Path, options: Sequence[str] = ()) -> MultimodalData:
-    """Build the data module that ``config`` names: a whole config, a file with only its ``data`` section, or data.
-
-    Args:
-        config: A YAML file, or a file or folder for ``DataFiles``.
-        options: ``--data.…`` arguments, as for ``velm fit``.
-
-    Raises:
-        InputError: If the file is missing, is not YAML, or has no such section.
-    """
-    from velm_lightning.cli.parsing.parser import Parser
-    from velm_lightning.data import MultimodalData
-
-    expand_home()
-    parser = Parser()
-    parser.add_class_arguments(MultimodalData, "data")
-    if not config.name.endswith(SUFFIXES):
-        files = {"dataset": {"class_path": data_class(config), "init_args": {"path": str(config)}}}
-        start = parser.parse_object({"data": files})
-        return _built(parser, parser.parse_args(list(options), namespace=start) if options else start)
-    content = read_yaml(config)
-    section = content.get("data") if isinstance(content, dict) and "dataset" not in content else content
-    if not isinstance(section, dict | str):
-        raise InputError(
-            f"config {config} has no `data` section: name a config as for `velm fit`, or a file of conf/data"
-        )
-    if isinstance(section, str):  # a file, relative to the config
-        given = ["--data", os.path.join(config.parent, section)]
-        return _built(parser, parser.parse_args([*given, *options]))
-    start = parser.parse_object({"data": section})
-    return _built(parser, parser.parse_args(list(options), namespace=start) if options else start)
-
-
-def _built(parser: Parser, config: object) -> MultimodalData:
-    with one_sentence():
-        module: MultimodalData = parser.instantiate(config).data
-    return module
 
 
 def _floors(data: MultimodalData) -> list[str]:
@@ -106,25 +61,12 @@ def _limits(data: MultimodalData) -> list[str]:
 
 def main(words: Sequence[str]) -> int:
     """Print a summary of the data and its problems; the exit code is 1 if there are any."""
-    action, rest = list(words)[1:2], list(words)[2:]
-    if action == ["show"]:
-        from velm_lightning.cli import data_show
-
-        return data_show.main(rest)
-    if action == ["import"]:
-        from velm_lightning.cli import data_import
-
-        return data_import.main(rest)
-    parser = argparse.ArgumentParser(
-        "velm data",
-        description="Check data; `velm data show` prints a sample of it, `velm data import` writes it as shards.",
-    )
-    parser.add_argument("action", choices=["check"])
+    parser = argparse.ArgumentParser("velm data check", description="Check the data that a config names.")
     parser.add_argument("config", type=user_path, help="a config, a file of its data section, or your data")
     parser.add_argument(
         "--all", action="store_true", help="print every problem and every shared image, not only the first of each kind"
     )
-    options, others = parser.parse_known_args(list(words)[1:])
+    options, others = parser.parse_known_args(list(words))
     if not options.config.exists():
         raise InputError(f"velm data check {no_file(options.config)}")
     from velm_lightning.data.checks.check import check_dataset

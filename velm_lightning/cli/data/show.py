@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from velm_lightning.cli.data import data_of
+from velm_lightning.cli.data.load import data_of
 from velm_lightning.cli.start.hints import no_file
 from velm_lightning.errors import InputError
 from velm_lightning.io.paths import user_path

@@ -9,7 +9,13 @@ from typing import NamedTuple
 
 from typing_extensions import override
 
-from velm_lightning.data.datasets.captioned import Caption, CaptionDataset, CaptionedImage, caption_text, image_file
+from velm_lightning.data.datasets.published.captioned import (
+    Caption,
+    CaptionDataset,
+    CaptionedImage,
+    caption_text,
+    image_file,
+)
 from velm_lightning.io.files import clean_text, fault, read_text, show
 from velm_lightning.types import InputError
 

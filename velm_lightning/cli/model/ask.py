@@ -46,7 +46,7 @@ def batch_of_sample(model: Fusion, run: Path, split: str, key: str | None) -> Ba
     import random
     from difflib import get_close_matches
 
-    from velm_lightning.cli.data import data_of
+    from velm_lightning.cli.data.load import data_of
 
     data = data_of(run / "config.yaml")
     data.connect(model)

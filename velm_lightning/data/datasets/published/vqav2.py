@@ -9,10 +9,10 @@ from typing import Any, Literal, NamedTuple
 
 from typing_extensions import override
 
-from velm_lightning.data.datasets.captioned import id_text, records
 from velm_lightning.data.datasets.columns import sentence, soft_weights
 from velm_lightning.data.datasets.holdout import check_holdout, holdout_part
 from velm_lightning.data.datasets.located import FileDataset, Located, add
+from velm_lightning.data.datasets.published.captioned import id_text, records
 from velm_lightning.io.files import TableRow, clean_text, fault, read_json, show
 from velm_lightning.types import InputError, Sample
 

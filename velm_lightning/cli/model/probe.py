@@ -118,7 +118,7 @@ def main(words: Sequence[str]) -> int:
     folders = [find_run(checkpoint) for checkpoint in checkpoints]  # whose config.yaml names the data
     import torch
 
-    from velm_lightning.cli.data import data_of
+    from velm_lightning.cli.data.load import data_of
     from velm_lightning.fusion import Fusion
     from velm_lightning.inspection.knockout import knockout
     from velm_lightning.inspection.probe import probe

@@ -23,7 +23,7 @@ def main(words: Sequence[str]) -> int:
     options, others = parser.parse_known_args(list(words))
     if not options.data.exists():
         raise InputError(f"velm data import {no_file(options.data)}")
-    from velm_lightning.cli.data import data_of
+    from velm_lightning.cli.data.load import data_of
     from velm_lightning.data.datasets.importing import import_dataset
 
     counts = import_dataset(data_of(options.data, others).dataset, options.to)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from velm_lightning.data.datasets.captioned import (
+from velm_lightning.data.datasets.published.captioned import (
     Caption,
     CaptionDataset,
     CaptionedImage,

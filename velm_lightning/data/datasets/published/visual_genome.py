@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from typing_extensions import override
 
-from velm_lightning.data.datasets.captioned import caption_text, id_text
 from velm_lightning.data.datasets.located import FileDataset, Located, add
+from velm_lightning.data.datasets.published.captioned import caption_text, id_text
 from velm_lightning.data.images.folder import numbered_files
 from velm_lightning.io.files import TableRow, fault, read_json, show
 from velm_lightning.types import SPLITS, InputError, Sample

@@ -1,0 +1,1 @@
+"""Commands that load a trained model: ask, draw, search and probe."""

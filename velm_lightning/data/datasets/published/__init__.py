@@ -1,0 +1,1 @@
+"""Readers of the official files of published datasets, one file each."""
