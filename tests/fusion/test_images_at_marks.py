@@ -202,7 +202,8 @@ def test_maps_are_of_the_last_image(kind):
     maps = explain(model, batch, answers)
     assert maps.attention.shape == maps.evidence.shape == (3, *model.grid)
     alone = dialogues.batch(dialogues.samples()[2:], model.vocabulary)
-    torch.testing.assert_close(explain(model, alone, ["red"]).evidence[0], maps.evidence[2], **CLOSE)
+    by_itself, shown = explain(model, alone, ["red"]).evidence[0], maps.evidence[2]  # in units of the mean loss
+    torch.testing.assert_close(by_itself / by_itself.sum(), shown / shown.sum(), **CLOSE)
 
 
 def test_a_conversation_is_continued_from_python():
