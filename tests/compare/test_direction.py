@@ -7,6 +7,7 @@ import pytest
 from helpers.run_folders import lines, run
 
 from velm_lightning.compare.comparison import compare
+from velm_lightning.compare.figures import panels
 from velm_lightning.compare.measures import lower_is_better
 from velm_lightning.compare.reading import read_runs
 from velm_lightning.compare.tables import sheets
@@ -136,6 +137,12 @@ def test_each_data_set_has_its_own_control_and_floor(tmp_path):
         ("majority answer 'yes' · data=easy", 0.8),
         ("majority answer 'yes' · data=hard", 0.2),
     ]
+    rankings = [table for table in sheets(comparison) if table.title.startswith("score on test")]
+    assert [table.title for table in rankings] == [
+        f"score on test · data set {n}: {d}" for n, d in ((1, "easy"), (2, "hard"))
+    ]
+    assert [len(table.rows) for table in rankings] == [3, 3], "two methods and a floor; never one ranking"
+    assert len([panel for panel in panels(comparison) if panel.title.startswith("Scores")]) == 2
     notes = [note for note in comparison.notes if note.startswith("Intervals that do not lie above")]
     assert [note.count("LateFusion") for note in notes] == [0, 0]
 

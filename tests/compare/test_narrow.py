@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from velm_lightning.compare.tables import Sheet, narrow
+from velm_lightning.compare.views.sheet import Sheet, narrow
 
 HEAD = ["method", "seeds", *(f"figure {number}" for number in range(9))]
 ROWS = [

@@ -12,6 +12,8 @@ from velm_lightning.compare.comparison import compare
 from velm_lightning.compare.figures import panels
 from velm_lightning.compare.page import for_script, gallery, page
 from velm_lightning.compare.reading import read_runs
+from velm_lightning.compare.tables import latex, markdown, table_of_runs
+from velm_lightning.compare.views.header import commands, header
 
 pytest.importorskip("plotly")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -102,7 +104,8 @@ def test_a_browser_draws_the_page_without_errors(rendered):
     assert not complaints
     body = document.split("</head>")[1]
     titles = re.findall(r"<h2>(.*?)</h2>", body)
-    drawn = ["Scores", "Curves", "Score against cost", "Score by group of samples", "Settings", "Score by budget"]
+    drawn = ["Scores", "Curves", "Score against cost", "Score by group of samples", "Reliability", "Settings"]
+    drawn.append("Score by budget")
     assert set(drawn) <= set(titles)
     assert body.count('class="plot js-plotly-plot"') == len(drawn)
     assert '<img src="x"' not in document, "texts are shown as texts"
@@ -118,3 +121,41 @@ def test_the_gallery_filters_samples_that_a_solves_and_b_fails(rendered, compari
     assert document.count('class="card"') == expected
     assert len(re.findall(r'class="right"[^>]*>A: yes', document)) == expected
     assert len(re.findall(r'class="wrong"[^>]*>B: no', document)) == expected
+
+
+DARK_ON_A_PHONE = """<script>
+document.documentElement.classList.remove("dark");
+document.getElementById("theme").click();
+document.title = [document.documentElement.className, getComputedStyle(document.body).backgroundColor,
+  document.body.scrollWidth].join(" ");
+</script>"""
+
+
+def test_the_head_names_data_numbers_and_versions(comparison):
+    entries = dict(header(comparison))
+    assert (entries["split"], entries["samples"], entries["images"], entries["seeds"]) == (
+        "test",
+        "160",
+        "40",
+        "0, 1, 2",
+    )
+    assert entries["scored by"] == "exact match"
+
+
+def test_commands_are_shown_as_a_user_types_them(tmp_path):
+    run(tmp_path, record={"command": ["/x/velm_lightning/__main__.py", "fit", "--config", "a b.yaml"]})
+    runs, _ = read_runs([tmp_path])
+    assert commands(runs) == ["velm fit --config 'a b.yaml'"]
+
+
+def test_the_page_holds_its_tables_as_files(text, comparison):
+    for content in (table_of_runs(comparison), latex(comparison), markdown(comparison)):
+        assert for_script(content) in text
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
+def test_the_page_is_dark_on_request_and_fits_a_phone(text, tmp_path):
+    narrow = text.replace("</style>", "html { width: 400px; }</style>", 1)  # no window is narrower than 500
+    document, complaints = opened(narrow + DARK_ON_A_PHONE, tmp_path, "--dump-dom", "--window-size=500,800")
+    assert not complaints
+    assert re.search(r"<title>(.*?)</title>", document)[1] == "dark rgb(18, 22, 29) 400"

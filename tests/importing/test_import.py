@@ -159,6 +159,7 @@ def test_two_systems_on_the_same_samples_are_a_pair(add, tmp_path):
     comparison = compare(*read_runs([tmp_path / "x"]))
     (pair,) = comparison.pairs
     assert (pair.difference.seeds, pair.difference.interval.value) == (3, 0.0)
+    assert [set(result.groups) for result in comparison.results] == [{"count", "other"}] * 2, "of the first tool"
     assert not comparison.left
 
 

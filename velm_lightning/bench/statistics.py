@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 
+from velm_lightning.bench.planning import planned
 from velm_lightning.bench.simulation import (
     Draw,
     Rates,
@@ -139,4 +140,5 @@ TABLES: dict[str, Callable[[int], Rows]] = {
     "power": _power,
     "pair": _pair_power,
     "not_held": _not_held,
+    "planned": planned,
 }

@@ -23,6 +23,7 @@ COMMANDS = {
     "score": ("velm_lightning.cli.score", "score a file of captions from any system, as the COCO evaluation does"),
     "sweep": ("velm_lightning.cli.sweep", "search fusions, seeds and settings with a sweep file"),
     "compare": ("velm_lightning.cli.compare", "compare finished runs: statistics, tables, a dashboard"),
+    "power": ("velm_lightning.cli.power", "compute how many seeds and images tell two methods apart"),
     "import": ("velm_lightning.cli.import_", "make a run out of the predictions of any other system"),
     "probe": ("velm_lightning.cli.model.probe", "measure how much a model relies on the image and on the text"),
     "budget": ("velm_lightning.cli.budget", "find widths with which several configs have the same size or cost"),

@@ -21,7 +21,7 @@ def main(words: Sequence[str]) -> int:
     from velm_lightning.compare.tables import latex, markdown, print_tables, table_of_runs
     from velm_lightning.io.terminal import Console
 
-    runs, skipped = read_runs(_places(options.runs, options.fetched), drawn=bool(options.html))
+    runs, skipped = read_runs(places(options.runs, options.fetched), drawn=bool(options.html))
     estimate(runs, options.watts, options.price)
     comparison = compare(runs, skipped, options.split, options.controls, options.metric)
     print_tables(comparison, Console())
@@ -29,7 +29,7 @@ def main(words: Sequence[str]) -> int:
         if path:
             write(path, make(comparison))
     if options.report:
-        from velm_lightning.compare.report import send
+        from velm_lightning.compare.views.report import send
 
         print(f"report: {send(comparison, options.report, options.title)}")
     if options.curve:
@@ -45,7 +45,7 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def _places(names: Sequence[str], fetched: Path) -> list[Path]:
+def places(names: Sequence[str], fetched: Path) -> list[Path]:
     """Return the paths that shell patterns match and the folders of runs fetched from W&B projects."""
     from velm_lightning.compare.remote import PREFIX, fetch
 
@@ -90,6 +90,26 @@ def _parser() -> argparse.ArgumentParser:
         description="Compare finished runs: means and 95 % intervals over seeds, paired tests over seeds and images "
         "with Holm's correction, scores by group, costs. Runs that differ only in their seed are one method.",
     )
+    add_runs(parser)
+    parser.add_argument("--controls", nargs="*", default=[], metavar="CLASS", help="further classes that are controls")
+    parser.add_argument("--watts", type=float, help="mean power per device with its share of the machine: adds kWh")
+    parser.add_argument("--price", type=float, help="price per device hour: adds the cost of a run")
+    parser.add_argument("--html", type=user_path, metavar="FILE", help="write a dashboard that works without a network")
+    parser.add_argument(
+        "--curve", type=user_path, metavar="FILE", help="draw score against meeting depth: a .png, .pdf or .svg file"
+    )
+    parser.add_argument("--title", default="Comparison of fusions", help="title of dashboard and report")
+    parser.add_argument("--report", metavar="ENTITY/PROJECT", help="save a W&B report there (extra `reports`)")
+    parser.add_argument("--markdown", type=user_path, metavar="FILE")
+    parser.add_argument(
+        "--csv", type=user_path, metavar="FILE", help="one line per run, every metric at full precision"
+    )
+    parser.add_argument("--latex", type=user_path, metavar="FILE", help="tables for booktabs")
+    return parser
+
+
+def add_runs(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that choose the runs, the split and the metric."""
     parser.add_argument(
         "runs",
         nargs="+",
@@ -109,18 +129,3 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--metric", metavar="NAME", help="metric to compare by; by default the one that the runs monitor"
     )
-    parser.add_argument("--controls", nargs="*", default=[], metavar="CLASS", help="further classes that are controls")
-    parser.add_argument("--watts", type=float, help="mean power per device with its share of the machine: adds kWh")
-    parser.add_argument("--price", type=float, help="price per device hour: adds the cost of a run")
-    parser.add_argument("--html", type=user_path, metavar="FILE", help="write a dashboard that works without a network")
-    parser.add_argument(
-        "--curve", type=user_path, metavar="FILE", help="draw score against meeting depth: a .png, .pdf or .svg file"
-    )
-    parser.add_argument("--title", default="Comparison of fusions", help="title of dashboard and report")
-    parser.add_argument("--report", metavar="ENTITY/PROJECT", help="save a W&B report there (extra `reports`)")
-    parser.add_argument("--markdown", type=user_path, metavar="FILE")
-    parser.add_argument(
-        "--csv", type=user_path, metavar="FILE", help="one line per run, every metric at full precision"
-    )
-    parser.add_argument("--latex", type=user_path, metavar="FILE", help="tables for booktabs")
-    return parser

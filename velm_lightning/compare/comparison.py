@@ -5,18 +5,23 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from itertools import combinations_with_replacement
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from velm_lightning.compare.budgets import expected_best
 from velm_lightning.compare.grouping import Method, data_mark, methods, short_names
-from velm_lightning.compare.measures import COUNTS, Metric, Tested, metric_of, tested_figure
+from velm_lightning.compare.measures import COUNTS, Measure, Metric, Tested, metric_of, tested_figure
 from velm_lightning.compare.modality_reliance import modality_reliance
 from velm_lightning.compare.notes import notes_on
-from velm_lightning.compare.pairs import Family, Pair, all_pairs, chosen
+from velm_lightning.compare.pairs import MOST, Family, Pair, all_pairs, chosen
 from velm_lightning.compare.reading import COSTS, RunFolder, Scores, SkippedRun
 from velm_lightning.compare.result import Result, mean
+from velm_lightning.compare.samples.agreement import agreement
+from velm_lightning.compare.samples.details import Details, details
+from velm_lightning.compare.samples.found_groups import found_groups
+from velm_lightning.compare.samples.group_tests import GroupTest, group_tests
 from velm_lightning.compare.statistics import Interval, Table, image_interval, seed_interval
 from velm_lightning.errors import InputError
 
@@ -48,6 +53,10 @@ class Comparison(NamedTuple):
         budgets: for each fusion, and each data set if there are several, the expected best validation figure of
             1, 2, … trials.
         floors: scores without a model, such as that of the majority answer; they are not methods and not tested.
+        groups: the tests of every method against all controls on every group of samples.
+        grouped_by: how samples were grouped if the data name no groups; empty if they do.
+        details: calibration, scores by reference answer, and sentences, of the methods on the data of the best one.
+        agreement: the share of samples with the same prediction, by the names of two methods on the same data.
 
     Example:
         >>> import velm_lightning as velm
@@ -66,6 +75,10 @@ class Comparison(NamedTuple):
     left: list[SkippedRun]
     budgets: dict[str, list[float]]
     floors: dict[str, float] = {}  # noqa: RUF012 - a default of a NamedTuple, which nothing changes
+    groups: list[GroupTest] = []  # noqa: RUF012
+    grouped_by: str = ""
+    agreement: dict[tuple[str, str], float] = {}  # noqa: RUF012
+    details: Details = Details({}, {}, {})
 
     @property
     def runs(self) -> list[RunFolder]:
@@ -103,7 +116,7 @@ class _Board(NamedTuple):
     """The figures of all runs on the same samples."""
 
     table: Table
-    groups: dict[str, list[float]]  # figures of the runs by the name of a group of samples
+    groups: dict[str, Table]  # of each group of samples
 
 
 def compare(
@@ -138,6 +151,7 @@ def compare(
     by_data = {
         data: [run for run in compared if run.data == data] for data in dict.fromkeys(run.data for run in compared)
     }
+    grouped_by = _grouped(scores, list(by_data.values()))
     boards = {data: _board([scores[id(run)] for run in same], tested) for data, same in by_data.items()}
     rows = {id(run): row for same in by_data.values() for row, run in enumerate(same)}
     results = [
@@ -165,6 +179,16 @@ def compare(
         left=left,
         budgets=_budgets(results, primary.sign),
         floors=floors,
+        groups=group_tests(
+            chosen(results, primary.sign),
+            {data: board.groups for data, board in boards.items()},
+            rows,
+            scores,
+            tested.sign,
+        ),
+        grouped_by=grouped_by,
+        agreement=_agreement(results[:MOST], scores),
+        details=details(results, scores),
     )
     return comparison._replace(notes=notes_on(comparison, scores))
 
@@ -194,13 +218,43 @@ def _scores(
     return scores, left
 
 
+def _grouped(scores: dict[int, Scores], same_data: Sequence[Sequence[RunFolder]]) -> str:
+    """Give all runs on the same data the groups and images of one of them, and return how groups were found, if any.
+
+    Imported predictions of the same samples may name other groups and images than other runs, or none.
+    """
+    by = ""
+    for runs in same_data:
+        tables = [scores[id(run)] for run in runs]
+        images = next((table.images for table in tables if table.images != table.keys), tables[0].images)
+        groups = next((table.groups for table in tables if any(table.groups)), None)
+        if groups is None:
+            how, groups = found_groups(tables[0])
+            by = how or by
+        scores |= {id(run): scores[id(run)]._replace(groups=groups, images=images) for run in runs}
+    return by
+
+
+def _agreement(results: Sequence[Result], scores: dict[int, Scores]) -> dict[tuple[str, str], float]:
+    """Return how often two methods on the same data give the same prediction, by their names in both orders."""
+    shares = {}
+    for a, b in combinations_with_replacement([result.method for result in results], 2):
+        if a.data == b.data:
+            shares[a.name, b.name] = shares[b.name, a.name] = agreement(a, b, scores).share
+    return shares
+
+
 def _board(scores: Sequence[Scores], tested: Tested) -> _Board:
     first, measure = scores[0], tested.measure
-    table = Table.of(
-        [measure(samples) for samples in scores], np.unique(np.array(first.images), return_inverse=True)[1]
-    )
+    table = _table(scores, measure)
     names = sorted({name for name in first.groups if name})
-    return _Board(table, {name: [measure(samples.of_group(name)).value for samples in scores] for name in names})
+    return _Board(table, {name: _table([samples.of_group(name) for samples in scores], measure) for name in names})
+
+
+def _table(scores: Sequence[Scores], measure: Measure) -> Table:
+    """Return the figure of each run, with the effects of images."""
+    images = np.unique(np.array(scores[0].images), return_inverse=True)[1]
+    return Table.of([measure(samples) for samples in scores], images)
 
 
 def _result(method: Method, split: str, metric: Metric, exact: bool, board: _Board, rows: dict[int, int]) -> Result:
@@ -214,7 +268,7 @@ def _result(method: Method, split: str, metric: Metric, exact: bool, board: _Boa
         tested=float(board.table.values[run_rows].mean()),
         validation=mean([run.figure("val", metric.name) for run in method.runs]),
         figures={name: mean([run.figure(split, name) for run in method.runs]) for name in names},
-        groups={name: seed_interval([values[row] for row in run_rows]) for name, values in board.groups.items()},
+        groups={name: seed_interval(list(table.values[run_rows])) for name, table in board.groups.items()},
         floors=method.runs[0].floors(split, metric.name),
         costs={name: mean([run.cost(name) for run in method.runs]) for name in COSTS},
         probe=modality_reliance(method, split),

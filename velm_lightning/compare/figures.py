@@ -7,28 +7,41 @@ from collections.abc import Sequence
 
 from velm_lightning.compare.budgets import pareto
 from velm_lightning.compare.comparison import Comparison
-from velm_lightning.compare.curves import curves
 from velm_lightning.compare.meeting_depth import curve_panel
 from velm_lightning.compare.panel import MOST_LINES, Panel, colours_of, dashes_of, finite, label, layout_of, safe
-from velm_lightning.compare.parallel import parallel
 from velm_lightning.compare.reading import COSTS
+from velm_lightning.compare.samples.detail_views import confusion, reliability
 from velm_lightning.compare.tables import OR_IMAGES
+from velm_lightning.compare.views.curves import curves
+from velm_lightning.compare.views.parallel import parallel
+from velm_lightning.compare.views.sections import sections
 
 
 def panels(comparison: Comparison) -> list[Panel]:
     """Return all plots that have data."""
     colours = colours_of(comparison)
-    drawn = [
+    return [
+        panel._replace(title=f"{panel.title} · {title}") if title else panel
+        for title, part in sections(comparison)
+        for panel in _panels(part, colours)
+        if panel.variants
+    ]
+
+
+def _panels(comparison: Comparison, colours: dict[str, str]) -> list[Panel]:
+    """Return the plots of methods on one data set; a plot without variants has no data."""
+    return [
         _bars(comparison, colours),
         curve_panel(comparison),
         curves(comparison, colours),
         _pareto(comparison, colours),
         _heat(comparison),
+        reliability(comparison.details),
+        confusion(comparison.details),
         parallel(comparison),
         _budgets(comparison, colours),
         _missing(comparison, colours),
     ]
-    return [panel for panel in drawn if panel.variants]
 
 
 def _bars(comparison: Comparison, colours: dict[str, str]) -> Panel:
@@ -38,7 +51,7 @@ def _bars(comparison: Comparison, colours: dict[str, str]) -> Panel:
         "orientation": "h",
         "y": [label(result, comparison) for result in results],
         "x": [result.score.value for result in results],
-        "error_x": {"type": "data", "array": [finite(result.score.half) for result in results], "color": "#444"},
+        "error_x": {"type": "data", "array": [finite(result.score.half) for result in results], "color": "#888"},
         "marker": {
             "color": [colours[result.method.fusion] for result in results],
             "opacity": [0.45 if result.method.control else 1.0 for result in results],
@@ -51,7 +64,7 @@ def _bars(comparison: Comparison, colours: dict[str, str]) -> Panel:
 
 
 def _pareto(comparison: Comparison, colours: dict[str, str]) -> Panel:
-    variants = {}
+    variants, thin = {}, {"thickness": 1, "color": "#888"}
     for key, title in COSTS.items():
         known = [result for result in comparison.results if not math.isnan(result.costs[key])]
         if not known:
@@ -64,7 +77,7 @@ def _pareto(comparison: Comparison, colours: dict[str, str]) -> Panel:
             "text": [label(result, comparison) if len(known) <= 12 else "" for result in known],
             "textposition": _label_positions(x),
             "hovertext": [safe(result.method.name) for result in known], "cliponaxis": False,
-            "error_y": {"type": "data", "array": [finite(result.score.half) for result in known], "thickness": 1},
+            "error_y": {"type": "data", "array": [finite(result.score.half) for result in known]} | thin,
             "marker": {"size": 11, "color": [colours[result.method.fusion] for result in known]}, "showlegend": False,
         }  # fmt: skip
         line = {

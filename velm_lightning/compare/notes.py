@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 def notes_on(comparison: Comparison, scores: Mapping[int, Scores]) -> list[str]:
     """Return the notes on the metric, the limits and the findings of a comparison."""
-    return [*_figure(comparison), *_doubts(comparison, scores), *_findings(comparison), *_below_floor(comparison)]
+    return [
+        *_figure(comparison),
+        *_identical(comparison),
+        *_doubts(comparison, scores),
+        *_findings(comparison),
+        *_below_floor(comparison),
+    ]
 
 
 def _figure(comparison: Comparison) -> list[str]:
@@ -90,6 +96,25 @@ def _findings(comparison: Comparison) -> list[str]:
                 "both image and text are used."
             )
     return notes
+
+
+FEWEST = 10
+"""Answers of a group from which identity with a control is worth a note."""
+
+
+def _identical(comparison: Comparison) -> list[str]:
+    """Return notes on the methods that give exactly the answers of a control on groups of samples."""
+    same: dict[tuple[str, str], list[tuple[str, int]]] = {}
+    for test in comparison.groups:
+        for other in test.against:
+            if other.agreement.share == 1 and other.agreement.samples >= FEWEST:
+                names = test.method.method.name, other.control.method.name
+                same.setdefault(names, []).append((test.group, other.agreement.samples))
+    return [
+        f"{method} is identical to {control} on {', '.join(group for group, _ in groups)} (100 % of "
+        f"{sum(count for _, count in groups):,} answers)."
+        for (method, control), groups in same.items()
+    ]
 
 
 def _below_floor(comparison: Comparison) -> list[str]:

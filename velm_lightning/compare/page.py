@@ -12,7 +12,8 @@ from velm_lightning.compare.comparison import Comparison
 from velm_lightning.compare.figures import panels
 from velm_lightning.compare.grouping import format_setting, short_names
 from velm_lightning.compare.reading import COSTS
-from velm_lightning.compare.tables import sheets
+from velm_lightning.compare.tables import latex, markdown, sheets, table_of_runs
+from velm_lightning.compare.views.header import commands, header
 from velm_lightning.errors import InputError
 
 MOST_METHODS = 12
@@ -27,6 +28,13 @@ def page(comparison: Comparison, title: str) -> str:
     """
     data = {
         "title": title,
+        "header": header(comparison),
+        "commands": commands(comparison.runs),
+        "files": {
+            "runs.csv": table_of_runs(comparison),
+            "tables.tex": latex(comparison),
+            "tables.md": markdown(comparison),
+        },
         "notes": comparison.notes,
         "left": [f"{left.folder}: {left.why}" for left in comparison.left],
         "sheets": [sheet._asdict() for sheet in sheets(comparison)],

@@ -76,18 +76,20 @@ class Family(NamedTuple):
         methods: the number of methods with enough seeds for a claim about them.
         least: the number of seeds that a claim needs, which depends on the number of these methods.
         tests: the number of pairs with as many seeds, for which Holm's correction is made.
+        pairs: the number of all pairs.
     """
 
     methods: int
     least: int
     tests: int
+    pairs: int
 
     @staticmethod
     def of(compared: Sequence[tuple[int, int, int]]) -> Family:
         """Return the family of pairs, each given as (method, method, number of seeds)."""
         able = {method for a, b, seeds in compared if seeds >= least_seeds(2) for method in (a, b)}
         least = least_seeds(max(2, len(able)))
-        return Family(len(able), least, sum(seeds >= least for _, _, seeds in compared))
+        return Family(len(able), least, sum(seeds >= least for _, _, seeds in compared), len(compared))
 
 
 def chosen(results: Sequence[Result], sign: int) -> list[Result]:
@@ -121,7 +123,7 @@ def all_pairs(
     ]
     family = Family.of([(id(a), id(b), gap.seeds) for a, b, gap in differences])
     p = family_p([gap.p for _, _, gap in differences], [gap.seeds for _, _, gap in differences], family.least)
-    whole = Family(len(results), least_seeds(max(2, len(results))), len(differences))
+    whole = Family(len(results), least_seeds(max(2, len(results))), len(differences), len(differences))
     pairs = []
     for (a, b, gap), corrected in zip(differences, p, strict=True):
         of = family if gap.seeds >= family.least else whole
@@ -140,14 +142,14 @@ def all_pairs(
 
 def _ordered(a: Result, b: Result, table: Table, rows: dict[int, int], sign: int) -> tuple[Result, Result, Difference]:
     """Return the better method, the worse one and their difference, all computed from one set of runs."""
-    rows_a, rows_b, paired = _compared(a.method.runs, b.method.runs, rows)
+    rows_a, rows_b, paired = compared_rows(a.method.runs, b.method.runs, rows)
     gap = difference(table, rows_a, rows_b, paired)
     if sign * gap.interval.value < 0:
         return b, a, difference(table, rows_b, rows_a, paired)
     return a, b, gap
 
 
-def _compared(
+def compared_rows(
     a: Sequence[RunFolder], b: Sequence[RunFolder], rows: dict[int, int]
 ) -> tuple[list[int], list[int], bool]:
     """Return the rows of the compared runs, and whether they are paired: by seeds in common, if there are two."""

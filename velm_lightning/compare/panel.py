@@ -54,7 +54,7 @@ def layout_of(x: str = "", y: str = "", **more: Any) -> Figure:
         "xaxis": {"title": {"text": safe(x)}, "automargin": True},
         "yaxis": {"title": {"text": safe(y)}, "automargin": True, "ticklabelstandoff": 6},
     }
-    return axes | {"margin": {"l": 60, "r": 20, "t": 20, "b": 50}, "hovermode": "closest", **more}
+    return axes | {"margin": {"l": 60, "r": 20, "t": 40, "b": 50}, "hovermode": "closest", **more}
 
 
 def dashes_of(comparison: Comparison) -> dict[str, str]:

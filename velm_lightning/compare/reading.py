@@ -44,6 +44,8 @@ class Scores(NamedTuple):
         losses: (N,) losses, NaN for samples without a finite one.
         predictions: N predictions.
         references: N tuples of references.
+        prompts: N prompts.
+        confidences: (N,) probabilities of the predictions, NaN for samples without one.
     """
 
     keys: tuple[str, ...]
@@ -53,6 +55,8 @@ class Scores(NamedTuple):
     losses: NDArray[np.float64]
     predictions: tuple[str, ...]
     references: tuple[tuple[str, ...], ...]
+    prompts: tuple[str, ...]
+    confidences: NDArray[np.float64]
 
     def of_group(self, name: str) -> Scores:
         """Return the samples of one group."""
@@ -232,6 +236,8 @@ class RunFolder:
                 losses=np.array([number_of(row.get("loss")) for row in scored], float),
                 predictions=tuple(_text(str(row.get("prediction", ""))) for row in scored),
                 references=tuple(tuple(_text(str(text)) for text in row.get("references") or ()) for row in scored),
+                prompts=tuple(_text(str(row.get("prompt") or "")) for row in scored),
+                confidences=np.array([number_of(row.get("confidence")) for row in scored], float),
             )
         except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise InputError(f"predictions/{split}.jsonl has rows that are not predictions: {error}") from error

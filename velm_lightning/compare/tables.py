@@ -7,48 +7,47 @@ import io
 import math
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from velm_lightning.compare.comparison import Comparison, points
 from velm_lightning.compare.meeting_depth import CAPTION, curve_of
 from velm_lightning.compare.pairs import Pair
 from velm_lightning.compare.reading import COSTS
 from velm_lightning.compare.result import Result
+from velm_lightning.compare.samples.detail_views import detail_sheets
+from velm_lightning.compare.samples.group_tables import against_controls, agreement_sheet
 from velm_lightning.compare.statistics import Interval
-from velm_lightning.io.terminal import Console, Table, Text
-
-
-class Sheet(NamedTuple):
-    """A table of text cells.
-
-    Attributes:
-        title: the title.
-        head: names of the columns.
-        rows: the cells.
-        words: number of leading columns that contain text; the others contain numbers.
-        caption: how to read the table: the family of its claims and the kind of its intervals.
-    """
-
-    title: str
-    head: list[str]
-    rows: list[list[str]]
-    words: int = 1
-    caption: str = ""
+from velm_lightning.compare.views.power_table import power_sheet
+from velm_lightning.compare.views.sections import sections
+from velm_lightning.compare.views.sheet import Sheet, print_sheet
+from velm_lightning.io.terminal import Console, Text
 
 
 def sheets(comparison: Comparison) -> list[Sheet]:
     """Return the tables of a comparison: scores with costs, other figures, pairs, control, modalities, groups."""
-    controls = [_control(comparison, control) for control in comparison.controls]
-    tables = [
+    return [
+        sheet._replace(title=f"{sheet.title} · {title}") if title else sheet
+        for title, part in sections(comparison)
+        for sheet in _sheets(part)
+        if sheet.rows
+    ]
+
+
+def _sheets(comparison: Comparison) -> list[Sheet]:
+    """Return the tables of methods on one data set; a table without rows has no data."""
+    return [
         _scores(comparison),
         _meeting_depth(comparison),
         _figures(comparison),
         _pairs(comparison),
-        *controls,
+        power_sheet(comparison),
+        *(_control(comparison, control) for control in comparison.controls),
         _probes(comparison),
         _groups(comparison),
+        against_controls(comparison),
+        agreement_sheet(comparison),
+        *detail_sheets(comparison.details),
     ]
-    return [sheet for sheet in tables if sheet.rows]
 
 
 SEEDS_ONLY = "95 % intervals over seeds (Student's t, images held fixed) of each mean separately"
@@ -62,7 +61,9 @@ def _scores(comparison: Comparison) -> Sheet:
     rows += [
         [f"{name} (no model)", "—", f"{value:.4f}", *("—" for _ in costs)] for name, value in comparison.floors.items()
     ]
-    return Sheet(f"{comparison.metric.name} on {comparison.split}", head, rows, 1, f"Means; ± are {OR_IMAGES}.")
+    two = any(len(result.method.runs) == 2 for result in comparison.results)
+    wide = " With two seeds ± is 12.7 standard errors (with three 4.3, with five 2.8)." if two else ""
+    return Sheet(f"{comparison.metric.name} on {comparison.split}", head, rows, 1, f"Means; ± are {OR_IMAGES}.{wide}")
 
 
 def _meeting_depth(comparison: Comparison) -> Sheet:
@@ -115,11 +116,7 @@ PAIRED = "Intervals are for each pair separately, over seeds and images together
 
 def _pairs(comparison: Comparison) -> Sheet:
     family = comparison.family
-    count = (
-        f"{family.tests} of {len(comparison.pairs)} pairs"
-        if family.tests < len(comparison.pairs)
-        else f"{family.tests} pairs"
-    )
+    count = f"{family.tests} of {family.pairs} pairs" if family.tests < family.pairs else f"{family.tests} pairs"
     caption = (
         f"Family: all pairs of methods, tested together: {count} with at least {family.least} seeds. {PAIRED} A claim "
         f"(clear) needs p below 0.05; pairs with fewer seeds have none. Needed seeds are for "
@@ -175,7 +172,8 @@ def _groups(comparison: Comparison) -> Sheet:
         if names
         else []
     )
-    caption = f"Family: groups. ± are {SEEDS_ONLY}: no test, and no claim is made about groups."
+    by = f" The data name no groups: these are by {comparison.grouped_by}." if comparison.grouped_by else ""
+    caption = f"Family: groups. ± are {SEEDS_ONLY}: no test; the tests against the controls are in a table below.{by}"
     return Sheet(f"{comparison.tested} by group of samples", ["method", *names], rows, 1, caption)
 
 
@@ -225,46 +223,12 @@ def short(value: float) -> str:
 
 def print_tables(comparison: Comparison, console: Console) -> None:
     """Print tables, notes and skipped folders to a terminal."""
-    for sheet in (part for whole in sheets(comparison) for part in narrow(whole, console.width)):
-        table = Table(title=sheet.title, title_justify="left")
-        for place, name in enumerate(sheet.head):
-            table.add_column(name, justify="left" if place < sheet.words else "right", overflow="fold")
-        for row in sheet.rows:
-            table.add_row(*row)
-        console.print(table)
-        if sheet.caption:
-            console.print(Text(sheet.caption, style="dim"))
+    for sheet in sheets(comparison):
+        print_sheet(sheet, console)
     for note in comparison.notes:
         console.print(Text(f"note: {note}"))
     for left in comparison.left:
         console.print(Text(f"left out: {left.folder}: {left.why}"))
-
-
-WORDS = 26
-"""Width from which the text of a leading column is folded if a table is too wide."""
-
-
-def narrow(sheet: Sheet, width: int) -> list[Sheet]:
-    """Return a sheet as sheets that fit a terminal: each holds the leading columns and some of the others.
-
-    Example:
-        >>> sheet = Sheet("t", ["method", "a", "b"], [["late", "0.1234", "0.5678"]])
-        >>> [part.head for part in narrow(sheet, 22)]
-        [['method', 'a'], ['method', 'b']]
-    """
-    sizes = [max(map(len, column)) + 3 for column in zip(sheet.head, *sheet.rows, strict=True)]
-    leading = [min(size, WORDS + 3) for size in sizes[: sheet.words]]
-    groups: list[list[int]] = [[]]
-    for place in range(sheet.words, len(sizes)):
-        if groups[-1] and 1 + sum(leading) + sum(sizes[other] for other in [*groups[-1], place]) > width:
-            groups.append([])
-        groups[-1].append(place)
-    parts = []
-    for group in groups:
-        columns = [*range(sheet.words), *group]
-        rows = [[row[place] for place in columns] for row in sheet.rows]
-        parts.append(sheet._replace(head=[sheet.head[place] for place in columns], rows=rows, caption=""))
-    return [*parts[:-1], parts[-1]._replace(caption=sheet.caption)]
 
 
 def markdown(comparison: Comparison) -> str:

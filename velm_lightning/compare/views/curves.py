@@ -17,7 +17,7 @@ def curves(comparison: Comparison, colours: dict[str, str]) -> Panel:
     logged = dict.fromkeys(name for run in comparison.runs for name in run.curves if "/group/" not in name)
     names = [name for name in logged if name.startswith(("val/", "train/"))]
     names.sort(key=lambda name: (name != f"val/{comparison.metric.name}", not name.startswith("val/"), name))
-    dashes, legend = dashes_of(comparison), {"orientation": "h", "y": 1.02, "yanchor": "bottom"}
+    dashes, legend = dashes_of(comparison), {"orientation": "h", "y": -0.16, "yanchor": "top"}
     variants = {}
     for name in names:
         traces = [

@@ -1,0 +1,1 @@
+"""What the single samples of runs show: groups, equal answers, calibration, confusion, sentences."""

@@ -1,0 +1,84 @@
+"""Tables and plots of single answers: calibration, scores by reference answer, confusion, sentences."""
+
+from __future__ import annotations
+
+from velm_lightning.compare.panel import COLOURS, Figure, Panel, layout_of, safe
+from velm_lightning.compare.samples.answers import OTHER
+from velm_lightning.compare.samples.details import Details
+from velm_lightning.compare.views.sheet import Sheet
+
+
+def detail_sheets(found: Details) -> list[Sheet]:
+    """Return the tables of single answers; a table without rows has no data."""
+    return [_calibration(found), _answers(found), _sentences(found)]
+
+
+def _calibration(found: Details) -> Sheet:
+    head = ["method", "mean confidence", "mean score", "calibration error"]
+    rows = [
+        [name, f"{of.confidence:.4f}", f"{of.score:.4f}", f"{of.error:.4f}"] for name, of in found.calibration.items()
+    ]
+    caption = "Expected calibration error with 10 bins (Guo et al. 2017), means over seeds, without intervals."
+    return Sheet("calibration error", head, rows, 1, caption)
+
+
+def _answers(found: Details) -> Sheet:
+    if not found.answers or found.sentences:
+        return Sheet("", [], [])
+    first = next(iter(found.answers.values()))
+    rows = [
+        [text, str(count), *(f"{of.scores[text]:.4f}" for of in found.answers.values())]
+        for text, count in first.support.items()
+    ]
+    caption = "Mean score of the samples with this first reference, over seeds, without intervals."
+    return Sheet("score by reference answer", ["answer", "samples", *found.answers], rows, 1, caption)
+
+
+def _sentences(found: Details) -> Sheet:
+    head = ["method", "words", "of references", "distinct", "most repeated", "missed most often"]
+    rows = [
+        [
+            name,
+            f"{of.words:.1f}",
+            f"{of.reference_words:.1f}",
+            f"{of.distinct:.1%}",
+            f"{of.repeated[0]} ({of.repeated[1]:.1%})",
+            "; ".join(f"{text} ({count} of {expected})" for text, expected, count in of.missed),
+        ]
+        for name, of in found.sentences.items()
+    ]
+    caption = "`missed` are phrases that most references of a sample have and the prediction lacks. Without intervals."
+    return Sheet("sentences", head, rows, 1, caption)
+
+
+def reliability(found: Details) -> Panel:
+    """Return the reliability curves: mean score by confidence."""
+    traces: list[Figure] = [
+        {
+            "type": "scatter", "mode": "lines+markers", "name": safe(name), "line": {"color": COLOURS[place % 10]},
+            "x": [sure for sure, _, _ in of.bins], "y": [good for _, good, _ in of.bins],
+            "text": [f"{count} samples" for _, _, count in of.bins],
+            "hovertemplate": "confidence %{x:.3f}, score %{y:.3f}, %{text}",
+        }
+        for place, (name, of) in enumerate(found.calibration.items())
+    ]  # fmt: skip
+    line = {"type": "scatter", "mode": "lines", "x": [0, 1], "y": [0, 1], "showlegend": False, "hoverinfo": "skip"}
+    layout = layout_of("confidence", "mean score", height=420)
+    caption = "A calibrated method lies on the dotted line. Means over all seeds by bins, without intervals."
+    figure = {"data": [line | {"line": {"dash": "dot", "color": "#999"}}, *traces], "layout": layout}
+    return Panel("Reliability", caption, {"calibration": figure} if traces else {})
+
+
+def confusion(found: Details) -> Panel:
+    """Return the confusion matrix of each method, over the most frequent reference answers."""
+    variants = {}
+    for name, of in found.answers.items() if not found.sentences else ():
+        labels = [safe(text) for text in of.support]
+        heat = {
+            "type": "heatmap", "z": of.confusion[::-1], "x": [*labels, OTHER], "y": labels[::-1],
+            "colorscale": [[0, "#f3f6fb"], [1, "#3d6bb3"]], "zmin": 0, "zmax": 1, "xgap": 1, "ygap": 1,
+        }  # fmt: skip
+        layout = layout_of("answer", "reference", height=160 + 26 * len(labels))
+        variants[name] = {"data": [heat], "layout": layout}
+    caption = "Share of each answer among the samples with a reference, over seeds, without intervals."
+    return Panel("Confusion", caption, variants)

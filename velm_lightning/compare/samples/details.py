@@ -1,0 +1,34 @@
+"""Describes the answers of the methods: calibration, scores by reference answer, confusion, sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from velm_lightning.compare.reading import Scores
+from velm_lightning.compare.result import Result
+from velm_lightning.compare.samples.answers import Answers, answers
+from velm_lightning.compare.samples.calibration import Calibration, calibration
+from velm_lightning.compare.samples.repetition import Sentences, sentences
+
+MOST = 12
+"""Maximum number of methods that are described."""
+
+
+class Details(NamedTuple):
+    """The answers of the best methods on one data set, by the name of the method; empty if it has none of the kind."""
+
+    calibration: dict[str, Calibration]
+    answers: dict[str, Answers]
+    sentences: dict[str, Sentences]
+
+
+def details(results: Sequence[Result], scores: Mapping[int, Scores]) -> Details:
+    """Describe the answers of the methods that were evaluated on the data of the best one."""
+    same = [result.method for result in results if result.method.data == results[0].method.data][:MOST]
+    runs = {method.name: [scores[id(run)] for run in method.runs] for method in same}
+    return Details(
+        {name: found for name, of_method in runs.items() if (found := calibration(of_method))},
+        {name: counted for name, of_method in runs.items() if (counted := answers(of_method))},
+        {name: spoken for name, of_method in runs.items() if (spoken := sentences(of_method))},
+    )

@@ -1,0 +1,1 @@
+"""Parts of the tables, the page and the report of a comparison."""
