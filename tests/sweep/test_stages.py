@@ -176,4 +176,4 @@ def test_the_sweep_of_the_meeting_depth_has_its_stages():
     assert len(set(names)) == len(names) == 17
     assert spec.match.by == "parameters"
     assert len(list(tuning(spec).points())) == 3 * 17
-    assert len(list(spec.points())) == 5 * 17
+    assert len(list(spec.points())) == 7 * 17
