@@ -13,7 +13,7 @@ from helpers.command_line import ROOT, prepared
 
 from velm_lightning.errors import InputError
 from velm_lightning.sweep.show import drawn, rehearse
-from velm_lightning.sweep.spec import read_spec
+from velm_lightning.sweep.spec import flattened, read_spec
 
 FILES = sorted((ROOT / "sweeps").glob("*.yaml"))
 
@@ -204,7 +204,7 @@ def test_every_shipped_sweep_fits_the_command_line(path, monkeypatch, tmp_path, 
     assert f"# {path.stem}: {sweep.method}" in capsys.readouterr().out
     assert sweep.name == path.stem
     rng = random.Random(1)
-    config = {parameter.key: drawn(parameter, rng) for parameter in sweep.parameters}
+    config = flattened({parameter.key: drawn(parameter, rng) for parameter in sweep.parameters})
     args = tmp_path / "args.json"
     args.write_text(json.dumps(config))
     words = sweep.words(config, args)
