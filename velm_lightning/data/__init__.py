@@ -6,7 +6,6 @@ from velm_lightning.data.datasets.coco_captions import COCOCaptions
 from velm_lightning.data.datasets.data_files import DataFiles
 from velm_lightning.data.datasets.digits import Digits
 from velm_lightning.data.datasets.flickr_tokens import FlickrTokens
-from velm_lightning.data.datasets.imported import ImportedData
 from velm_lightning.data.datasets.jsonlines import JSONLines
 from velm_lightning.data.datasets.karpathy import Karpathy
 from velm_lightning.data.datasets.multi30k import Multi30k
@@ -16,6 +15,7 @@ from velm_lightning.data.datasets.visdial import VisDial
 from velm_lightning.data.datasets.visual_genome import VisualGenome
 from velm_lightning.data.datasets.vqav2 import VQAv2
 from velm_lightning.data.module import MultimodalData
+from velm_lightning.data.stored.imported import ImportedData
 from velm_lightning.data.synthetic.face_posts import FacePosts
 from velm_lightning.data.synthetic.shape_clips import ShapeClipCaptions, ShapeClips
 from velm_lightning.data.synthetic.shape_dialogues import ShapeDialogues

@@ -18,8 +18,8 @@ from velm_lightning.data.datasets.captioned import (
     image_file,
     records,
 )
-from velm_lightning.data.datasets.column_names import suggestion
 from velm_lightning.data.datasets.holdout import check_holdout, holdout_part
+from velm_lightning.data.datasets.readers.column_names import suggestion
 from velm_lightning.io.files import fault, read_json
 from velm_lightning.types import InputError
 
