@@ -5,7 +5,6 @@ from velm_lightning.data.datasets.clips import Clips
 from velm_lightning.data.datasets.conversations import Conversations
 from velm_lightning.data.datasets.data_files import DataFiles
 from velm_lightning.data.datasets.digits import Digits
-from velm_lightning.data.datasets.imported import ImportedData
 from velm_lightning.data.datasets.jsonlines import JSONLines
 from velm_lightning.data.datasets.picture_folder import PictureFolder
 from velm_lightning.data.datasets.published.coco_captions import COCOCaptions
@@ -17,6 +16,7 @@ from velm_lightning.data.datasets.published.visdial import VisDial
 from velm_lightning.data.datasets.published.visual_genome import VisualGenome
 from velm_lightning.data.datasets.published.vqav2 import VQAv2
 from velm_lightning.data.module import MultimodalData
+from velm_lightning.data.stored.imported import ImportedData
 from velm_lightning.data.synthetic.face_posts import FacePosts
 from velm_lightning.data.synthetic.shape_clips import ShapeClipCaptions, ShapeClips
 from velm_lightning.data.synthetic.shape_conversations import ShapeConversations

@@ -24,7 +24,7 @@ def main(words: Sequence[str]) -> int:
     if not options.data.exists():
         raise InputError(f"velm data import {no_file(options.data)}")
     from velm_lightning.cli.data.load import data_of
-    from velm_lightning.data.datasets.importing import import_dataset
+    from velm_lightning.data.stored.importing import import_dataset
 
     counts = import_dataset(data_of(options.data, others).dataset, options.to)
     print(", ".join(f"{name}: {count:,} samples" for name, count in counts.items() if count))

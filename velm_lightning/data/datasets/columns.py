@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypedDict
 
-from velm_lightning.data.datasets.column_names import choose_columns, list_of, suggestion
+from velm_lightning.data.datasets.readers.column_names import choose_columns, list_of, suggestion
 from velm_lightning.io.files import TableRow, clean_text, inside, show
 from velm_lightning.types import FilePart, InputError, Sample, Source
 

@@ -9,14 +9,14 @@ from typing import Literal
 
 from typing_extensions import override
 
-from velm_lightning.data.datasets.column_names import suggestion
 from velm_lightning.data.datasets.columns import Columns, RowConverter
 from velm_lightning.data.datasets.holdout import check_holdout, holdout_part
 from velm_lightning.data.datasets.located import FileDataset, Located, add
+from velm_lightning.data.datasets.readers.column_names import suggestion
 from velm_lightning.data.datasets.readers.reading import Reading
 from velm_lightning.data.datasets.readers.recognition import rows_of, splits_of
+from velm_lightning.data.datasets.readers.references import with_all_references
 from velm_lightning.data.datasets.readers.remote import is_address, local_copies
-from velm_lightning.data.datasets.references import with_all_references
 from velm_lightning.data.images.cache import default_folder
 from velm_lightning.io.files import TableRow, fault
 from velm_lightning.io.paths import user_path

@@ -14,7 +14,7 @@ from typing_extensions import override
 from velm_lightning.data.datasets.columns import Columns, RowConverter
 from velm_lightning.data.datasets.holdout import contents_of_files
 from velm_lightning.data.datasets.located import Located, add
-from velm_lightning.data.datasets.references import with_all_references
+from velm_lightning.data.datasets.readers.references import with_all_references
 from velm_lightning.data.images.image_like import to_image
 from velm_lightning.io.digests import digest_of
 from velm_lightning.io.files import TableRow, show

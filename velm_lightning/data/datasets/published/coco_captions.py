@@ -9,7 +9,6 @@ from typing import Any, NamedTuple, TypedDict
 
 from typing_extensions import override
 
-from velm_lightning.data.datasets.column_names import suggestion
 from velm_lightning.data.datasets.holdout import check_holdout, holdout_part
 from velm_lightning.data.datasets.published.captioned import (
     Caption,
@@ -20,6 +19,7 @@ from velm_lightning.data.datasets.published.captioned import (
     image_file,
     records,
 )
+from velm_lightning.data.datasets.readers.column_names import suggestion
 from velm_lightning.io.files import fault, read_json
 from velm_lightning.types import InputError
 

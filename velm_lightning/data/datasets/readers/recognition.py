@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from velm_lightning.data.datasets.column_names import USUAL_NAMES
 from velm_lightning.data.datasets.readers.arrow import ARROW
+from velm_lightning.data.datasets.readers.column_names import USUAL_NAMES
 from velm_lightning.data.datasets.readers.image_folder import IMAGE_FOLDER, METADATA
 from velm_lightning.data.datasets.readers.parquet import PARQUET
 from velm_lightning.data.datasets.readers.reading import Reader, Reading, counted

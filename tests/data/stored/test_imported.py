@@ -12,8 +12,8 @@ from helpers.formats import photos, png, rows
 
 from velm_lightning.cli import data as command
 from velm_lightning.data import DataFiles, ImportedData, MultimodalData, ShapeClips, ShapeScenes
-from velm_lightning.data.datasets.importing import import_dataset
 from velm_lightning.data.images.decode import read_image
+from velm_lightning.data.stored.importing import import_dataset
 from velm_lightning.types import FilePart, ImageTransform, InputError
 
 

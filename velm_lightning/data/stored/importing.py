@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image as Pillow
 from torch import Tensor
 
-from velm_lightning.data.datasets.imported import DESCRIPTION, FORMAT
+from velm_lightning.data.stored.imported import DESCRIPTION, FORMAT
 from velm_lightning.io.atomic import new_folder, refusal
 from velm_lightning.io.digests import image_key
 from velm_lightning.types import SPLITS, Dataset, FilePart, Image, InputError, Sample, Source
