@@ -122,4 +122,4 @@ def test_smollm2_learns_with_a_visual_prefix_in_its_own_template():
     )  # fmt: skip
     losses = trained(model, data, 20, 1e-2)
     assert losses[-1] < losses[0] / 4
-    assert [row.group for row in answers(model, data)] == ["turn 1", "turn 2"] * 2
+    assert [row.prediction for row in answers(model, data)] == ["red", "blue", "blue", "no"]
