@@ -91,8 +91,10 @@ def _scores_of(name: str, split: str, data: MultimodalData) -> tuple[str, dict[s
 def table(title: str, baseline: Mapping[int, dict[str, float]], runs: Sequence[tuple[str, dict[str, float]]]) -> Result:
     """Return the rows of the baseline, their mean, and the rows of the runs, their mean and the difference of means."""
     rows = list(baseline.values())
-    names = [name for name in rows[0] if name not in ("elapsed", "cpu", "epochs")]
-    result = Result(title, ["", *names, "minutes", "CPU minutes", "epochs"])
+    others = ("elapsed", "cpu", "epochs")
+    names = [name for name in rows[0] if name not in others and not name.endswith(("_r5", "_r10"))]  # 80 columns
+    short = [name.replace("text_to_image", "t2i").replace("image_to_text", "i2t") for name in names]
+    result = Result(title, ["", *short, "min", "CPU min", "epochs"])
 
     def add(label: str, values: Mapping[str, float]) -> None:
         cells: list[Cell] = [100 * values[name] if name in values else None for name in names]
