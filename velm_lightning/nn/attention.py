@@ -148,7 +148,7 @@ class Attention(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         """Split into heads: (B, heads, N, D / heads)."""
-        return x.view(*x.shape[:-1], self.heads, -1).transpose(1, 2)
+        return x.view(*x.shape[:-1], self.heads, x.shape[-1] // self.heads).transpose(1, 2)
 
 
 def read_heads(
