@@ -47,7 +47,10 @@ def test_samples_and_images_are_read_back(table, tmp_path):
     )
 
 
-@pytest.mark.parametrize("dataset", [ShapeScenes(4, 2, 2, size=16), ShapeClips(3, 2, 2, size=16)], ids=["scenes", "clips"])
+GENERATED = [ShapeScenes(4, 2, 2, size=16), ShapeClips(3, 2, 2, size=16)]
+
+
+@pytest.mark.parametrize("dataset", GENERATED, ids=["scenes", "clips"])
 def test_pixels_and_clips_are_stored_too(tmp_path, dataset):
     import_dataset(dataset, tmp_path / "stored")
     check_equal(ImportedData(tmp_path / "stored").split("train"), dataset.split("train"))
