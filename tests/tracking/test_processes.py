@@ -119,7 +119,11 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path):
 def test_a_run_resumes_after_both_processes_were_killed(whole, tmp_path):
     words = [*TWO, "--resume=auto", "--trainer.callbacks+=helpers.faults.Slow", "--trainer.callbacks.seconds=0.25"]
     started = Started(tmp_path, *words)
-    for pid in started.pids().values():
+    pids = started.pids()
+    while not list(tmp_path.glob("runs/vqa/*/checkpoints/last.ckpt")):  # a busy machine takes seconds for a step
+        assert started.process.poll() is None, started.log.read_text()
+        time.sleep(0.1)
+    for pid in pids.values():
         os.kill(pid, signal.SIGKILL)
     wait_for_the_mark(tmp_path)
     assert started.end(within=10) == (-signal.SIGKILL, "failed")

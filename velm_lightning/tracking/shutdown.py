@@ -235,8 +235,10 @@ def parent_of(trainer: Trainer) -> list[int]:
 def leave(error: BaseException, trainer: Trainer) -> NoReturn:
     """End this process of a run and the processes that it started, which would otherwise wait for each other."""
     children = children_of(trainer)
-    if isinstance(error, Interrupted):
-        code = 0 if parent_of(trainer) else 128 + error.signum  # the launching process reports the signal
+    if parent_of(trainer):
+        code = 0  # the launching process reports the end; Lightning kills it within 5 seconds of any other code
+    elif isinstance(error, Interrupted):
+        code = 128 + error.signum
     else:
         code = 2 if isinstance(error, InputError) else 1
     end_later(children, code)
