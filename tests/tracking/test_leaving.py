@@ -1,0 +1,29 @@
+"""The exit code with which a process of a run leaves it."""
+
+import pytest
+
+from velm_lightning.tracking import shutdown
+from velm_lightning.types import InputError
+
+
+@pytest.mark.parametrize(
+    ("error", "launched", "code"),
+    [
+        (ArithmeticError("a mistake"), False, 1),
+        (InputError("a wrong value"), False, 2),
+        (shutdown.Interrupted(15), False, 143),
+        (ArithmeticError("a mistake"), True, 0),
+        (shutdown.Interrupted(15), True, 0),
+    ],
+)
+def test_only_the_launching_process_reports_the_end(monkeypatch, error, launched, code):
+    """Lightning kills it if another process of the run ends with a code other than 0."""
+    codes = []
+    trainer = type("Trainer", (), {"is_global_zero": not launched})()
+    monkeypatch.setattr(shutdown, "parent_of", lambda _: [1] * launched)
+    monkeypatch.setattr(shutdown, "children_of", lambda _: [])
+    monkeypatch.setattr(shutdown, "end_later", lambda children, code: None)
+    monkeypatch.setattr(shutdown, "end_service", lambda seconds, code: None)
+    monkeypatch.setattr(shutdown, "end_now", lambda children, code: codes.append(code))
+    shutdown.leave(error, trainer)
+    assert codes == [code]
