@@ -16,7 +16,8 @@ import torch
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from velm_lightning.bench.interleaved_timing import in_short, in_turns, ratios
+from velm_lightning.bench.interleaved_timing import in_turns, ratios
+from velm_lightning.bench.interval import Interval
 from velm_lightning.bench.machine import device_name
 from velm_lightning.bench.result import Result
 from velm_lightning.decoding import BeamSearch, Decoding, Greedy
@@ -56,7 +57,7 @@ def run(options: argparse.Namespace) -> list[Result]:
             table.add_row(
                 f"{name}, {method}",
                 speed,
-                in_short(ratios(taken, times[0])),
+                Interval.of(ratios(taken, times[0])),
                 f"{agreement(outputs[0], output):.0%}",
             )
         table.add_section()

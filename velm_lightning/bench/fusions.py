@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 import torch
 
-from velm_lightning.bench.interleaved_timing import in_short, ratios
+from velm_lightning.bench.interleaved_timing import ratios
+from velm_lightning.bench.interval import Interval
 from velm_lightning.bench.machine import device, device_name, matmul_speed, seconds
 from velm_lightning.bench.result import Result
 from velm_lightning.data import MultimodalData, ShapeScenes
@@ -123,9 +124,9 @@ def report(entries: list[Entry], samples: int, peak: float) -> Result:
             sum(p.numel() for p in entry.model.parameters()) / 1e6,
             entry.flops.training / 1e6,
             entry.flops.inference / 1e6,
-            in_short([samples / step for step in entry.training]),
-            in_short([samples / step for step in entry.inference]),
-            in_short(ratios(entry.training, entries[0].training)),
+            Interval.of([samples / step for step in entry.training]),
+            Interval.of([samples / step for step in entry.inference]),
+            Interval.of(ratios(entry.training, entries[0].training)),
             f"{entry.flops.training * samples / statistics.median(entry.training) / peak:.0%}",
         )
     return table

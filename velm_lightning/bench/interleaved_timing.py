@@ -42,11 +42,6 @@ def ratios(slow: Sequence[float], fast: Sequence[float]) -> list[float]:
     return [a / b for a, b in zip(slow, fast, strict=True)]
 
 
-def in_short(values: Sequence[float]) -> Interval:
-    """Return the median of values with its interval."""
-    return Interval.of(values)
-
-
 def summary(title: str, rows: Mapping[str, Sequence[float]]) -> Result:
     """Return a table with the median of each row, its interval and the number of turns."""
     result = Result(title, ("", "median", "interval", "turns"))

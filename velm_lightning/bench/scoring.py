@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from velm_lightning.bench.interleaved_timing import in_short, in_turns, ratios
+from velm_lightning.bench.interleaved_timing import in_turns, ratios
+from velm_lightning.bench.interval import Interval
 from velm_lightning.bench.result import Cell, Result
 from velm_lightning.data.result_files import read_references
 from velm_lightning.metrics.captions import score_captions
@@ -74,8 +75,8 @@ def measured(candidates: dict[str, str], references: Captions, turns: int, compa
     times, figures = in_turns(ways, turns)
     for other in figures[1:]:
         assert all(abs(other[name] - value) < 1e-9 for name, value in figures[0].items()), "figures differ"
-    row: list[Cell] = [len(candidates), sum(map(len, references.values())), *map(in_short, times)]
-    return [*row, *(in_short(ratios(times[2], ours)) for ours in times[:2])] if compared else row
+    row: list[Cell] = [len(candidates), sum(map(len, references.values())), *map(Interval.of, times)]
+    return [*row, *(Interval.of(ratios(times[2], ours)) for ours in times[:2])] if compared else row
 
 
 def theirs(candidates: dict[str, str], references: Captions) -> Figures:
