@@ -74,6 +74,7 @@ def show(matches: Mapping[str, Match], by: str, target: int) -> None:
     from velm_lightning.io.terminal import Console, Table
 
     table = Table("", f"{by} before", "changed", f"{by} after", "off", title=f"target: {target:,} {_unit(by)}")
+    table.columns[0].overflow = "fold"
     for name, found in matches.items():
         changes = ", ".join(
             f"{key.rpartition('.')[2]} {'default' if found.replaced[key] is None else found.replaced[key]} → {value}"
@@ -85,7 +86,7 @@ def show(matches: Mapping[str, Match], by: str, target: int) -> None:
     console.print(table)
     for name, found in matches.items():
         if found.settings:
-            console.print(f"{name}: {' '.join(f'--{key} {value}' for key, value in found.settings.items())}")
+            console.print(f"{name}: {' '.join(f'--{key} {value}' for key, value in found.settings.items())}", soft_wrap=True)
 
 
 def _plain(matches: Mapping[str, Match], by: str, target: int) -> dict[str, Any]:

@@ -88,15 +88,17 @@ def _compare(encoder: HFTextEncoder) -> tuple[bool, str]:
     return causal, "" if _close(decoded, whole) else "decoding word by word differs from a single forward pass"
 
 
+_KEYS_AND_VALUES = ("DynamicLayer", "DynamicSlidingWindowLayer", "DummyLayer")
+"""Classes of the caches of transformers that hold only keys and values, or nothing; older versions lack the last."""
+
+
 def _extra_state(config: Any) -> str:
     """Describe the layers that cache more than keys and values in transformers, or return an empty string."""
-    from transformers.cache_utils import DummyLayer, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
+    from transformers.cache_utils import DynamicCache
 
-    kinds = [type(layer) for layer in DynamicCache(config=config).layers]
-    places = [
-        place for place, kind in enumerate(kinds) if kind not in (DynamicLayer, DynamicSlidingWindowLayer, DummyLayer)
-    ]
-    names = ", ".join(sorted({kinds[place].__name__ for place in places}))
+    kinds = [type(layer).__name__ for layer in DynamicCache(config=config).layers]
+    places = [place for place, kind in enumerate(kinds) if kind not in _KEYS_AND_VALUES]
+    names = ", ".join(sorted({kinds[place] for place in places}))
     return f"layers {places} cache more than keys and values for decoding ({names})" if places else ""
 
 
