@@ -9,13 +9,15 @@ from typing import Any, ClassVar, NotRequired, TypedDict
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from velm_lightning.encoders import ImageEncoder, TextEncoder
 from velm_lightning.encoders.connectors import Connector, LinearConnector
 from velm_lightning.encoders.own_tokenizer import with_own_tokenizer
 from velm_lightning.fusion.inference import Inference
 from velm_lightning.fusion.meeting import Meeting
-from velm_lightning.nn.attention import AttentionMaps
+from velm_lightning.io.configurable import rebuilding
+from velm_lightning.nn.attention import AttentionMaps, scale_attention
 from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.tasks.base import Task
 from velm_lightning.text.vocabulary import Vocabulary
@@ -35,6 +37,10 @@ class FusionParts(TypedDict):
         optimization: optimiser and learning-rate schedule; by default ``Optimization()``.
         connector: maps image tokens to the width of the text; by default a linear map.
         init_from: checkpoint whose weights initialise a new training wherever they fit; see ``start_from``.
+        attention_gain: factor of the initial weights of queries and keys in all attention layers that are not
+            pretrained; by default 1, PyTorch's initial weights, with which all tokens get nearly equal attention at
+            first. With 2 the products of normalised inputs initially have a variance of about 1, which the scaling of
+            Vaswani et al. (2017) assumes.
     """
 
     vocabulary: Vocabulary
@@ -44,6 +50,7 @@ class FusionParts(TypedDict):
     optimization: NotRequired[Optimization | None]
     connector: NotRequired[Connector | None]
     init_from: NotRequired[Path | None]
+    attention_gain: NotRequired[float]
 
 
 class Fusion(Inference, TrainingModule):
@@ -80,8 +87,12 @@ class Fusion(Inference, TrainingModule):
         optimization: Optimization | None = None,
         connector: Connector | None = None,
         init_from: Path | None = None,
+        attention_gain: float = 1.0,
     ) -> None:
         super().__init__(optimization, init_from)
+        if attention_gain <= 0:
+            raise InputError(f"model.attention_gain must be above 0, got {attention_gain}")
+        self._gain_to_apply = 1.0 if rebuilding() else attention_gain
         vocabulary = with_own_tokenizer(vocabulary, text_encoder)
         self.vocabulary = self._init_args["vocabulary"] = vocabulary
         self.transform: ImageTransform = image_encoder.transform
@@ -93,6 +104,13 @@ class Fusion(Inference, TrainingModule):
         self.connector: nn.Module = connector
         text_encoder.build(vocabulary)
         task.build(vocabulary, text_encoder)
+
+    @override
+    def setup(self, stage: str) -> None:
+        """Scale initial weights by ``attention_gain``, once and before processes shard them."""
+        if stage == "fit" and self._gain_to_apply != 1:
+            scale_attention(self, self._gain_to_apply)
+            self._gain_to_apply = 1.0
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Give a class with an ``__init__`` of its own a signature that lists what its ``**parts`` stands for."""

@@ -212,6 +212,15 @@ def _weights(query: Tensor, key: Tensor, mask: Tensor | None, logits: Logits = P
     return torch.cat([products, sinks], -1).softmax(-1)[..., :-1]
 
 
+@torch.no_grad()
+def scale_attention(model: nn.Module, gain: float) -> None:
+    """Multiply the weights of queries and keys of every ``Attention`` in a model by ``gain``."""
+    for module in model.modules():
+        if isinstance(module, Attention):
+            module.query.weight *= gain
+            module.key_value.weight[: len(module.query.weight)] *= gain
+
+
 class FeedForward(nn.Sequential):
     """Two linear layers with a GELU between them, ``inner`` wide (Vaswani et al. 2017; Hendrycks & Gimpel 2016)."""
 
