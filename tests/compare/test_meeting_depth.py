@@ -1,6 +1,7 @@
 """The curve of score against the depth at which image and text meet, from made-up run folders."""
 
 import math
+import re
 
 import pytest
 from helpers.run_folders import HOSTILE, fusions, run
@@ -11,6 +12,7 @@ from velm_lightning.compare.comparison import compare
 from velm_lightning.compare.meeting_depth import ALL, curve_of, curve_panel, draw_curve
 from velm_lightning.compare.reading import read_runs
 from velm_lightning.compare.tables import sheets
+from velm_lightning.compare.views.binding_table import binding_sheet
 from velm_lightning.errors import InputError
 
 
@@ -144,3 +146,19 @@ def test_the_spread_of_budgets_is_stated(tmp_path):
         "Budgets: trained parameters 700,000 to 714,000 (2.0% apart); FLOPs of a training step per sample "
         "1,000,000,000 to 1,000,000,000 (0.0% apart)."
     )
+
+
+def test_steps_to_bind_are_those_of_the_first_evaluation_above_the_midpoint(tmp_path):
+    curves = {("EarlyFusion", 0): (0.3, 0.5, 0.7, 0.9), ("EarlyFusion", 1): (0.3, 0.7, 0.8, 0.7)}
+    for fusion, seed in curves:
+        run(tmp_path, fusion, seed, 0.8)
+    for seed in range(2):
+        run(tmp_path, "TextOnly", seed, 0.4)
+        curves["TextOnly", seed] = (0.2, 0.3, 0.4, 0.4)
+    for folder in tmp_path.glob("*/metrics.csv"):
+        kind = "EarlyFusion" if "early" in folder.parent.name.lower() else "TextOnly"
+        seed = int(re.search(r"s(\d)", folder.parent.name)[1])
+        lines = [f"{step},{value}" for step, value in zip((9, 19, 29, 39), curves[kind, seed], strict=True)]
+        folder.write_text("\n".join(["step,val/score", *lines]) + "\n")
+    sheet = binding_sheet(compare(*read_runs([tmp_path])))
+    assert sheet.rows == [["EarlyFusion", "2 of 2", "25", "20 to 30", "0.6250", "0.8500"]]

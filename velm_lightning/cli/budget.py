@@ -86,7 +86,9 @@ def show(matches: Mapping[str, Match], by: str, target: int) -> None:
     console.print(table)
     for name, found in matches.items():
         if found.settings:
-            console.print(f"{name}: {' '.join(f'--{key} {value}' for key, value in found.settings.items())}", soft_wrap=True)
+            console.print(
+                f"{name}: {' '.join(f'--{key} {value}' for key, value in found.settings.items())}", soft_wrap=True
+            )
 
 
 def _plain(matches: Mapping[str, Match], by: str, target: int) -> dict[str, Any]:

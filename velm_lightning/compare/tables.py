@@ -17,6 +17,7 @@ from velm_lightning.compare.result import Result
 from velm_lightning.compare.samples.detail_views import detail_sheets
 from velm_lightning.compare.samples.group_tables import against_controls, agreement_sheet
 from velm_lightning.compare.statistics import Interval
+from velm_lightning.compare.views.binding_table import binding_sheet
 from velm_lightning.compare.views.power_table import power_sheet
 from velm_lightning.compare.views.sections import sections
 from velm_lightning.compare.views.sheet import Sheet, print_sheet
@@ -38,6 +39,7 @@ def _sheets(comparison: Comparison) -> list[Sheet]:
     return [
         _scores(comparison),
         _meeting_depth(comparison),
+        binding_sheet(comparison),
         _figures(comparison),
         _pairs(comparison),
         power_sheet(comparison),
