@@ -24,7 +24,7 @@ def test_an_experiment_is_copied_with_its_files(here, tmp_path, capsys, name):
     assert here("configs", "copy", name) == 0
     copied = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     encoders = {"conf/encoders/small_cnn.yaml", "conf/encoders/transformer.yaml"}
-    assert copied == {"conf/vqa.yaml", "conf/data/shape_scenes.yaml", "conf/trainer/small.yaml", *encoders}
+    assert copied == {"conf/vqa.yaml", "conf/data/shape_scenes.yaml", *encoders}
     assert all((tmp_path / path).read_bytes() == (CONF.parent / path).read_bytes() for path in copied)
     assert "wrote conf/vqa.yaml" in capsys.readouterr().out
 
