@@ -34,7 +34,7 @@ def thumbnail_lines(rows: Sequence[Prediction], folder: Path) -> str:
 
 def _jpeg(path: Path) -> str:
     try:
-        with open_file(path) as file, open_image(file, str(path)) as image:
+        with open_file(path) as content, open_image(content, str(path)) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise InputError(f"{path}: has {image.width} x {image.height} pixels, at most {MAX_PIXELS:,} are read")
             image.draft("RGB", (2 * SIDE, 2 * SIDE))
