@@ -45,7 +45,7 @@ MAY_IMPORT = {
     "tracking": {*MODEL, *IMAGES, "data", "fusion", "inspection", "tracking.run_names"},
     "sweep": {*LEAVES} - {"types"},
     "compare": {"errors", "io", "tracking.run_names"},
-    "tracking.run_names": {"errors"},
+    "tracking.run_names": {"errors", "io"},
     "importing": {*WITHOUT_COMMANDS} - {"fusion"},
     "bench": {*WITHOUT_COMMANDS, "compare"},
     "cli": {"", *WITHOUT_COMMANDS, "tasks.scene_judge", "sweep", "compare", "bench", "importing"},

@@ -319,3 +319,16 @@ def test_another_vocabulary_is_refused_with_the_difference(content, changes, nam
         model.on_load_checkpoint(content)
     assert named in str(refused.value)
     assert str(refused.value).endswith("start a new run from its weights with --model.init_from")
+
+
+def test_a_number_that_is_repeated_counts_once(content, tmp_path):
+    """Weights that claim terabytes, by views of one number or without any, allow no model of terabytes."""
+    weights = {"w": torch.zeros(1).expand(10**6, 10**6), "m": torch.empty(10**6, 10**6, device="meta")}
+    path = tmp_path / "theirs.ckpt"
+    torch.save(content | {"state_dict": weights}, path)
+    assert path.stat().st_size < 10**6
+    with pytest.raises(InputError, match="its weights do not fit its model"):
+        checkpoint.load(path, LateFusion)
+    limit = checkpoint._as_large_as(checkpoint.read(path)["state_dict"])
+    with pytest.raises(InputError, match="the limit by the 4 bytes of weights"), limit:
+        torch.nn.Linear(10_000, 10_000, device="cpu")

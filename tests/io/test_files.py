@@ -67,7 +67,7 @@ def test_a_pipe_in_a_folder_of_data_is_refused_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "train.jsonl")
     (tmp_path / "val.jsonl").symlink_to("/dev/zero")
     for name in ("train.jsonl", "val.jsonl"):
-        assert f"{name}: is a pipe or device" in refused(read_rows, tmp_path / name)
+        assert f"{name}: cannot be read (it is a pipe or device" in refused(read_rows, tmp_path / name)
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path):

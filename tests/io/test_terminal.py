@@ -1,5 +1,6 @@
 """Text of users is printed as it is written: never as rich markup, and without control of the terminal."""
 
+import ast
 import io
 import re
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import velm_lightning
+from velm_lightning.io.console import echo
 from velm_lightning.io.terminal import Console, Table, Text
 
 ROOT = Path(velm_lightning.__file__).parent
@@ -52,3 +54,20 @@ def test_all_printing_goes_through_this_module():
     users = {name for name, text in files.items() if re.search(r"^ *(from|import) rich\b", text, re.M)}
     allowed = {"io/terminal.py", "data/features/extraction.py", "data/checks/check.py", "data/images/store.py"}
     assert users <= allowed  # the others draw progress bars with fixed titles
+
+
+def test_what_is_printed_without_a_table_controls_nothing(capsys):
+    echo("a\tb\n\x1b]52;c;Y3VybCBldmls\x07", "\u202e", 1, None)
+    assert capsys.readouterr().out == "a\tb\n\ufffd]52;c;Y3VybCBldmls\ufffd \ufffd 1 None\n"
+
+
+def test_the_package_prints_by_no_other_function():
+    """The process that watches a run imports nothing of the package; templates are the user's."""
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in ROOT.rglob("*.py")
+        if "templates" not in path.parts and path.name != "console.py"
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Name) and node.id == "print"
+    ]
+    assert not found

@@ -54,7 +54,7 @@ def test_a_file_is_regular_and_not_too_large(tmp_path):
         file.truncate(MAX_BYTES + 1)
     with pytest.raises(InputError, match=r"f\.yaml: is larger than 16 MiB"):
         read_yaml(path)
-    with pytest.raises(InputError, match="is no regular file"):
+    with pytest.raises(InputError, match="Is a directory"):
         read_yaml(tmp_path)
     with pytest.raises(InputError, match=r"none\.yaml: cannot be read \(No such file or directory\)"):
         read_yaml(tmp_path / "none.yaml")

@@ -78,3 +78,9 @@ def test_a_chunk_depends_on_its_neighbour_only_if_necessary():
         "plan b.",
         "plan b. the",
     ]
+
+
+@pytest.mark.parametrize("sign", ["&", "a'", "<a", "$1", "%", "&#1"])
+def test_a_chunk_of_very_many_signs_takes_linear_time(sign):
+    """It would otherwise be read from every place to its end, in hours."""
+    assert len("".join(ptb_tokenise(sign * 10_000).split())) <= 10_000 * len(sign) * 2

@@ -1,5 +1,7 @@
 """A sweep file from elsewhere runs no program, and allows no code by itself."""
 
+import subprocess
+
 import pytest
 import yaml
 
@@ -70,3 +72,29 @@ def test_an_alias_bomb_is_refused(tmp_path, capsys):
     (tmp_path / "bomb.yaml").write_text(bomb)
     assert main(["sweep", str(tmp_path / "bomb.yaml")]) == 2
     assert "bomb.yaml:5: holds more than 100,000 values" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "more"),
+    [
+        (["velm", "fit", "${program}", "${args}"], {"program": "--allow=harmful"}),
+        (["${interpreter}", "-m", "velm_lightning", "fit", "${program}"], {"program": "--allow-network"}),
+        (["velm", "fit", "${args}"], {"tune": {"allow": {"values": ["harmful"]}}}),
+        (["velm", "fit", "${args_no_hyphens}"], {"tune": {"--allow-network": {"values": [1]}}}),
+    ],
+)
+def test_macros_and_tuned_settings_allow_nothing(tmp_path, command, more):
+    with pytest.raises(InputError, match="--allow.* has no effect in a sweep file: remove it"):
+        check_program(read_spec(sweep(tmp_path, command, **more)))
+
+
+@pytest.mark.parametrize("command", [["velm", "fit"], ["${interpreter}", "-m", "velm_lightning", "fit"]])
+def test_no_file_in_the_working_directory_hides_a_library(tmp_path, command):
+    """The process of a trial imports nothing of a stranger's folder, also before the package is imported."""
+    for name in ("pkgutil.py", "runpy.py", "json.py", "velm_lightning/__init__.py", "velm_lightning/__main__.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"open({str(tmp_path / 'mark')!r}, 'w')\n")
+    words = read_spec(sweep(tmp_path, command)).words({}, tmp_path / "args.json")
+    done = subprocess.run([*words[:-1], "--version"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.startswith("velm_lightning ")
+    assert not (tmp_path / "mark").exists()

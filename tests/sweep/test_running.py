@@ -11,9 +11,11 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
+import optuna
 import pytest
 import yaml
 from helpers.command_line import CONF, FEW, ROOT, SMALL
@@ -355,3 +357,25 @@ def test_real_trainings_are_searched_and_stopped_early(tmp_path, monkeypatch):
     states = {trial.user_attrs["config"]["model.class_path"]: trial.state.name for trial in study.trials()}
     assert states["LateFusion"] == "COMPLETE"
     assert (states["TextOnly"], statuses["TextOnly"]) in {("COMPLETE", "finished"), ("PRUNED", "pruned")}
+
+
+def test_workers_take_their_trials_one_after_another(tmp_path, monkeypatch):
+    """Two workers that ask SQLite at the same time could get the same trial, and run it twice."""
+    file = tmp_path / "s.yaml"
+    file.write_text(yaml.safe_dump({"method": "grid", "parameters": {"x": {"values": list(range(4))}}}))
+    ask, asking, most = optuna.Study.ask, [], []
+
+    def watched(study):
+        asking.append(study)
+        most.append(len(asking))
+        time.sleep(0.02)
+        trial = ask(study)
+        asking.pop()
+        return trial
+
+    monkeypatch.setattr(optuna.Study, "ask", watched)
+    studies = [Study(read_spec(file), f"sqlite:///{tmp_path}/sweep.db", tmp_path / "s") for _ in range(2)]
+    with ThreadPoolExecutor(4) as pool:
+        taken = list(pool.map(lambda number: studies[number % 2].next(), range(4)))
+    assert max(most) == 1
+    assert sorted(config["x"] for _, config in taken) == [0, 1, 2, 3]

@@ -13,7 +13,7 @@ from helpers.command_line import ROOT, prepared
 
 from velm_lightning.errors import InputError
 from velm_lightning.sweep.show import drawn, rehearse
-from velm_lightning.sweep.spec import flattened, read_spec
+from velm_lightning.sweep.spec import VELM, flattened, read_spec
 
 FILES = sorted((ROOT / "sweeps").glob("*.yaml"))
 
@@ -162,7 +162,7 @@ def test_macros_are_replaced_as_by_wandb(tmp_path, monkeypatch):
 
 def test_the_command_velm_runs_this_package(tmp_path):
     sweep = spec(tmp_path, {"a": {"value": 1}}, command=["velm", "fit", "--config", "${args_json_file}"])
-    assert sweep.words({}, Path("f.json")) == [sys.executable, "-m", "velm_lightning", "fit", "--config", "f.json"]
+    assert sweep.words({}, Path("f.json")) == [*VELM, "fit", "--config", "f.json"]
 
 
 # Errors
@@ -208,9 +208,9 @@ def test_every_shipped_sweep_fits_the_command_line(path, monkeypatch, tmp_path, 
     args = tmp_path / "args.json"
     args.write_text(json.dumps(config))
     words = sweep.words(config, args)
-    assert words[:4] == [sys.executable, "-m", "velm_lightning", "fit"]
+    assert words[:5] == [sys.executable, "-P", "-m", "velm_lightning", "fit"]
     monkeypatch.chdir(ROOT)
-    parsed = prepared(monkeypatch, *words[3:], build=False).config["fit"]
+    parsed = prepared(monkeypatch, *words[4:], build=False).config["fit"]
     for key, value in config.items():
         arrived = parsed[key.replace(".optimization.", ".optimization.init_args.")]  # the parser completes the key
         assert (arrived.rpartition(".")[2] if key.endswith("class_path") else arrived) == value

@@ -11,7 +11,7 @@ from helpers.command_line import ROOT
 from velm_lightning.cli.commands import main
 from velm_lightning.errors import InputError
 from velm_lightning.sweep import stages
-from velm_lightning.sweep.spec import flattened, read_spec
+from velm_lightning.sweep.spec import VELM, flattened, read_spec
 from velm_lightning.sweep.stages import arms, label, tuning, with_budgets
 
 TRIAL_FILE = str(ROOT / "tests/helpers/trial.py")
@@ -87,10 +87,10 @@ def asked(monkeypatch):
     calls = []
 
     def run(command):
-        options = dict(zip(command[4::2], command[5::2], strict=True))
+        options = dict(zip(command[len(VELM) + 1 :: 2], command[len(VELM) + 2 :: 2], strict=True))
         with open(options["--arms"]) as file:
             words = json.load(file)
-        calls.append((command[3], words, options))
+        calls.append((command[len(VELM)], words, options))
         found = {name: {"settings": {"model.width": 100 + place}} for place, name in enumerate(words)}
         with open(options["--json"], "w") as file:
             json.dump({"arms": found}, file)

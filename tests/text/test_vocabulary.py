@@ -8,7 +8,7 @@ import pytest
 from helpers import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
 
 from velm_lightning.text.vocabulary import SPECIALS, Vocabulary, coverage, train_tokenizer
 from velm_lightning.types import InputError
@@ -234,3 +234,13 @@ def test_a_pickled_vocabulary_is_the_same(vocabulary):
 def test_a_worker_that_was_spawned_gets_the_same_vocabulary(vocabulary):
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.apply(facts, (vocabulary,)) == facts(vocabulary)
+
+
+def test_a_pattern_without_end_is_one_sentence():
+    """The library ends the search after ten million steps by a panic, which is no ``Exception``."""
+    tokenizer = Tokenizer.from_str(BYTES.tokenizer.to_str())
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("(a+)+$"), "isolated")
+    theirs = Vocabulary(tokenizer.to_str())
+    for encode in (lambda text: theirs.encode([text, "a"]), theirs.encode_markup):
+        with pytest.raises(InputError, match="the tokeniser cannot encode a text .*retry-limit"):
+            encode("a" * 28 + "!")

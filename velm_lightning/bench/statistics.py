@@ -22,6 +22,7 @@ from velm_lightning.bench.simulation import (
     two_modes,
 )
 from velm_lightning.compare.statistics import least_seeds
+from velm_lightning.io.console import echo
 
 SEEDS = (2, 3, 4, 5, 6, 8)
 RATIOS = (0, 0.1, 0.5, 1, 3, 10)
@@ -41,11 +42,11 @@ on ShapeScenes, measured on three seeds each."""
 def run(options: argparse.Namespace) -> None:
     """Print the tables."""
     for name in options.tables:
-        print(f"\n### {name}: {TABLES[name].__doc__}\n")
+        echo(f"\n### {name}: {TABLES[name].__doc__}\n")
         for number, row in enumerate(TABLES[name](options.draws)):
-            print(f"| {' | '.join(row)} |", flush=True)
+            echo(f"| {' | '.join(row)} |", flush=True)
             if not number:
-                print(f"|{' --- |' * len(row)}")
+                echo(f"|{' --- |' * len(row)}")
 
 
 Rows = Iterator[Sequence[str]]

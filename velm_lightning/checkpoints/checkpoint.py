@@ -224,7 +224,9 @@ def load(path: Path, kind: type[Part], map_location: Any = "cpu", allow: Sequenc
 
 def _as_large_as(weights: Mapping[str, Any]) -> AbstractContextManager[None]:
     """Return a limit on the size of a model that these weights can be those of."""
-    held = sum(weight.nbytes for weight in weights.values() if isinstance(weight, Tensor))
+    dense = [weight for weight in weights.values() if isinstance(weight, Tensor) and weight.layout == torch.strided]
+    stored = (weight.untyped_storage() for weight in dense if not weight.is_meta)
+    held = sum({storage.data_ptr(): storage.nbytes() for storage in stored}.values())  # a view may repeat one number
     size = _SLACK + 4 * held  # in the file, weights may have half precision and be tied
     return size_limit(size, f"the {held:,} bytes of weights in the file", 1000 + 20 * len(weights))
 

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from velm_lightning.errors import InputError
+from velm_lightning.io.console import echo
 from velm_lightning.io.user_list import Allowed, add, list_file, read_list, remove
 
 
@@ -25,12 +26,12 @@ def main(words: Sequence[str]) -> int:
             raise InputError(f"velm allow {name}: is not the name of a module: write my_fusion for ./my_fusion.py")
         if options.remove:
             gone = remove(name)
-            print(f"{name}: removed" if gone else f"{name}: was not in {list_file()}")
+            echo(f"{name}: removed" if gone else f"{name}: was not in {list_file()}")
         else:
-            print(f"allowed: {_line(add(name))}")
+            echo(f"allowed: {_line(add(name))}")
     if not options.names:
         entries = read_list()
-        print("\n".join(map(_line, entries)) if entries else f"{list_file()} allows nothing yet")
+        echo("\n".join(map(_line, entries)) if entries else f"{list_file()} allows nothing yet")
     return 0
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from velm_lightning.data import MultimodalData
 
 from velm_lightning.bench.options import OPTIONS
+from velm_lightning.io.console import echo
 
 BENCHES = {
     "gpu": "the speed of training, decoding and reading data on a GPU, in one command of 9 minutes",
@@ -65,7 +66,7 @@ def main(words: Sequence[str]) -> int:
             result.print()
         if options.json:
             write(options.json, options.command, results)
-        print(repeat_line(options.command))
+        echo(repeat_line(options.command))
     return 0
 
 

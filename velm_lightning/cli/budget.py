@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from velm_lightning.cli.start.hints import no_file
 from velm_lightning.errors import InputError
 from velm_lightning.io.atomic import write_atomic
+from velm_lightning.io.console import echo
 from velm_lightning.io.paths import user_path
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def _check(matches: Mapping[str, Match], by: str, target: int, tolerance: float)
                 "name another --target"
             )
         if abs(error) > tolerance:
-            print(f"note: {nearest}, beyond the tolerance of {tolerance:.1%}")
+            echo(f"note: {nearest}, beyond the tolerance of {tolerance:.1%}")
 
 
 def _unit(by: str) -> str:

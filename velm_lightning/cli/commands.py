@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from velm_lightning.io.console import echo
+
 COMMANDS = {
     "init": ("velm_lightning.cli.init", "look at your data file and write a config for it"),
     "fit": ("velm_lightning.cli.fit", "train a model, then evaluate its best checkpoint"),
@@ -62,10 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
-        print(usage())
+        echo(usage())
         return 0 if words else 2
     if words[0] in ("-V", "--version"):
-        print(f"velm_lightning {_version()}")
+        echo(f"velm_lightning {_version()}")
         return 0
     # Threads that wait spin for some microseconds, then sleep: without spinning, small layers run at half speed on two
     # cores; with the runtime's own spinning, anything else on the machine costs several times the speed.
@@ -86,7 +88,7 @@ def _run(words: list[str]) -> int:
     except InputError as error:
         from velm_lightning.cli.start.hints import readable
 
-        print(f"velm: error: {readable(str(error))}", file=sys.stderr)
+        echo(f"velm: error: {readable(str(error))}", file=sys.stderr)
         return 2
 
 
@@ -109,7 +111,7 @@ def _started(words: list[str]) -> list[str] | None:
     if "-h" in words or "--help" in words:
         from velm_lightning.cli.start.screens import SCREENS
 
-        print(SCREENS[command].text(command))
+        echo(SCREENS[command].text(command))
         return None
     if "--help-all" in words:
         return [command, "--help"]
@@ -129,7 +131,7 @@ def _with_packaged_configs(words: Sequence[str]) -> list[str]:
     replaced = [find_in_word(word) for word in words]
     if all(os.environ.get(name, "0") == "0" for name in _RANKS):
         for path in dict.fromkeys(path for _, path in replaced if path):
-            print(f"using {path}, which comes with velm_lightning")
+            echo(f"using {path}, which comes with velm_lightning")
     return [word for word, _ in replaced]
 
 

@@ -8,6 +8,7 @@ from glob import glob
 from pathlib import Path
 
 from velm_lightning.errors import InputError
+from velm_lightning.io.console import echo
 from velm_lightning.io.paths import user_path
 
 
@@ -31,17 +32,17 @@ def main(words: Sequence[str]) -> int:
     if options.report:
         from velm_lightning.compare.views.report import send
 
-        print(f"report: {send(comparison, options.report, options.title)}")
+        echo(f"report: {send(comparison, options.report, options.title)}")
     if options.curve:
         from velm_lightning.compare.meeting_depth import draw_curve
 
         draw_curve(comparison, options.curve)
-        print(f"curve: {options.curve}")
+        echo(f"curve: {options.curve}")
     if options.html:
         from velm_lightning.compare.page import page
 
         write(options.html, page(comparison, options.title))
-        print(f"dashboard: {options.html}")
+        echo(f"dashboard: {options.html}")
     return 0
 
 

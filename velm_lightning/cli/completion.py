@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from velm_lightning.io.console import echo
+
 LINES = {
     "bash": 'eval "$(velm completion bash)"    # in ~/.bashrc',
     "zsh": 'eval "$(velm completion zsh)"     # in ~/.zshrc, after compinit',
@@ -25,5 +27,5 @@ def main(words: Sequence[str]) -> int:
     options = parser.parse_args(list(words)[1:])
     from argcomplete.shell_integration import shellcode
 
-    print(shellcode(["velm", "LightningCLI"], shell=options.shell))
+    echo(shellcode(["velm", "LightningCLI"], shell=options.shell))
     return 0

@@ -9,6 +9,7 @@ from pathlib import Path
 from velm_lightning.errors import InputError
 from velm_lightning.io.atomic import write_atomic
 from velm_lightning.io.config_files import named_files, packaged_config
+from velm_lightning.io.console import echo
 
 _ROOT = Path("conf")
 _ANY = _ROOT / "vqa.yaml"  # every install has it, so its folder is that of the experiments
@@ -29,8 +30,8 @@ def main(words: Sequence[str]) -> int:
     listed = experiments()
     width = max(map(len, listed)) + 2
     for name, summary in listed.items():
-        print(f"{name:<{width}}{summary}")
-    print("\n`velm fit --config conf/NAME.yaml` runs an experiment; `velm configs copy NAME` copies it to change it.")
+        echo(f"{name:<{width}}{summary}")
+    echo("\n`velm fit --config conf/NAME.yaml` runs an experiment; `velm configs copy NAME` copies it to change it.")
     return 0
 
 
@@ -65,7 +66,7 @@ def copy_experiment(name: str) -> list[Path]:
     for target in copies:
         if target in written:
             write_atomic(target, copies[target].read_text("utf-8"))
-        print(f"{'wrote' if target in written else 'kept'} {target}")
+        echo(f"{'wrote' if target in written else 'kept'} {target}")
     return written
 
 

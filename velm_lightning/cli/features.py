@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from velm_lightning.cli.start.faults import one_sentence
 from velm_lightning.cli.start.hints import no_file
 from velm_lightning.errors import InputError
+from velm_lightning.io.console import echo
 from velm_lightning.io.paths import user_path
 
 if TYPE_CHECKING:
@@ -80,5 +81,5 @@ def main(words: Sequence[str]) -> int:
         table.add_row(name, *(f"{number:,}" for number in (len(features), features.num_images, features.num_computed)))
     size = sum(file.stat().st_size for file in folder.iterdir())
     Console().print(table)
-    print(f"features: {folder} ({size / 1e6:,.1f} MB)")
+    echo(f"features: {folder} ({size / 1e6:,.1f} MB)")
     return 0

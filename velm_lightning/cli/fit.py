@@ -27,6 +27,7 @@ from velm_lightning.cli.start.faults import one_sentence
 from velm_lightning.data import MultimodalData, PretrainedTokenizer, TrainedTokenizer
 from velm_lightning.fusion import Fusion
 from velm_lightning.io.atomic import write_atomic
+from velm_lightning.io.console import echo
 from velm_lightning.io.paths import expand_home, user_path
 from velm_lightning.io.resolve import resolve
 from velm_lightning.nn.size_limit import machine_memory, size_limit
@@ -232,7 +233,7 @@ class VelmCLI(LightningCLI):
     def _companion_died(self, who: str) -> None:
         if Run(self.run.folder).record.get("status") == "running":
             self.run.mark("failed")
-        print(f"velm: error: {who} died: this process exits, too", file=sys.stderr, flush=True)
+        echo(f"velm: error: {who} died: this process exits, too", file=sys.stderr, flush=True)
 
     def after_fit(self) -> None:
         """Evaluate the best checkpoint, or the last if none was evaluated yet."""
@@ -262,14 +263,14 @@ class VelmCLI(LightningCLI):
     def after_predict(self) -> None:
         """Print the path of the predictions."""
         if self.trainer.is_global_zero:
-            print(f"predictions: {self.record.predictions}")
+            echo(f"predictions: {self.record.predictions}")
 
     def _show(self) -> None:
         if self.trainer.is_global_zero and self.run.record.get("scores"):
             print_scores(self.run, self.run.names.values())
-            print(f"run: {self.run.folder}")
+            echo(f"run: {self.run.folder}")
             if self.subcommand == "fit":
-                print("\n".join(next_steps(self.run)))
+                echo("\n".join(next_steps(self.run)))
 
 
 def next_steps(run: Run) -> list[str]:
@@ -322,10 +323,10 @@ def main(arguments: Sequence[str]) -> int:
     try:
         _start(arguments)
     except Interrupted as interrupt:
-        print(said(interrupt), file=sys.stderr)
+        echo(said(interrupt), file=sys.stderr)
         return 128 + interrupt.signum
     except KeyboardInterrupt:
-        print("velm: stopped by SIGINT", file=sys.stderr)
+        echo("velm: stopped by SIGINT", file=sys.stderr)
         return 130
     except MisconfigurationException as error:
         raise InputError(" ".join(str(error).split())) from error

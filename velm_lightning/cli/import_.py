@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from velm_lightning.cli.start.hints import no_file
 from velm_lightning.errors import InputError
+from velm_lightning.io.console import echo
 from velm_lightning.io.paths import user_path
 
 if TYPE_CHECKING:
@@ -29,12 +30,14 @@ def main(words: Sequence[str]) -> int:
     from velm_lightning.importing.pictures import thumbnail_lines
     from velm_lightning.importing.reference_run import ReferenceRun
     from velm_lightning.importing.rows import Choices
+    from velm_lightning.io.files import interpreting
     from velm_lightning.tracking.run_names import find_run
 
     like = ReferenceRun.of(find_run(options.like), options.split) if options.like else None
     choices = Choices(options.figure, options.filter, options.group, options.image, tuple(options.references))
     module: Any = import_module(f"{FORMATS}.{options.format.replace('-', '_')}")
-    imported: Imported = module.read(options.file, choices)
+    with interpreting(options.file, options.format):
+        imported: Imported = module.read(options.file, choices)
     task = like.task if like else _task(imported, options)
     pictures = thumbnail_lines(imported.repeats[0], options.images) if options.images else _pictures(like)
     source = {"format": options.format, "file": options.file.name, "sha256": _digest(options.file)}
@@ -48,7 +51,7 @@ def main(words: Sequence[str]) -> int:
         figures = run.scores[options.split]
         unscored = sum(row.score != row.score for row in scored)
         missing = f", {unscored} without a score" if unscored else ""
-        print(f"{run.folder}: {len(scored):,} samples{missing}, score {figures.get('score', float('nan')):.4f}")
+        echo(f"{run.folder}: {len(scored):,} samples{missing}, score {figures.get('score', float('nan')):.4f}")
     return 0
 
 

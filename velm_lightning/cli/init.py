@@ -11,6 +11,7 @@ from velm_lightning.cli.start.recipe import recipe
 from velm_lightning.cli.start.starting import find_start
 from velm_lightning.cli.start.weights import find_weights
 from velm_lightning.errors import InputError
+from velm_lightning.io.console import echo
 from velm_lightning.io.paths import user_path
 
 
@@ -29,13 +30,13 @@ def main(words: Sequence[str]) -> int:
     start = find_start(options.init_from) if options.init_from else None
     config, notes = recipe(proposal, target.stem, files, weights, start)
     columns = ", ".join(f"{part}: {name}" for part, name in proposal.columns.items())
-    print(f"{options.file}: {proposal.rows:,} rows, {proposal.pictures:,} images, columns {columns}")
-    print(f"task: {proposal.task}")
+    echo(f"{options.file}: {proposal.rows:,} rows, {proposal.pictures:,} images, columns {columns}")
+    echo(f"task: {proposal.task}")
     for note in notes:
-        print(note)
+        echo(note)
     fit = f"velm fit {target}{' --allow-network' if weights.download else ''}"
     _write(target, config, notes, proposal.task, fit)
-    print(f"wrote {target}; next:\n  velm data check {target}\n  {fit}")
+    echo(f"wrote {target}; next:\n  velm data check {target}\n  {fit}")
     return 0
 
 

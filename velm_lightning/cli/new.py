@@ -11,6 +11,7 @@ from pathlib import Path
 
 from velm_lightning.errors import InputError
 from velm_lightning.io.atomic import write_atomic
+from velm_lightning.io.console import echo
 
 KINDS = ("fusion", "task", "dataset", "encoder")
 
@@ -68,9 +69,9 @@ def main(words: Sequence[str]) -> int:
     options = parser.parse_args(list(words)[1:])
     paths = write(options.kind, options.name, Path())
     for path in paths:
-        print(f"wrote {path}")
+        echo(f"wrote {path}")
     module, _ = names(options.name)
     data = "--data" if options.kind == "dataset" else "--config"
-    print(f"test it: pytest test_{module}.py")
-    print(f"use it:  velm fit --config conf/vqa.yaml {data} {module}.yaml --allow {module}")
+    echo(f"test it: pytest test_{module}.py")
+    echo(f"use it:  velm fit --config conf/vqa.yaml {data} {module}.yaml --allow {module}")
     return 0

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from velm_lightning.errors import InputError
+from velm_lightning.io.console import echo
 from velm_lightning.io.paths import user_path
+from velm_lightning.io.plain import LARGEST
 from velm_lightning.tracking.run import Run
 from velm_lightning.tracking.run_names import read_record, run_folders
 
@@ -41,9 +43,9 @@ def main(words: Sequence[str]) -> int:
     if options.prune:
         return _prune([row for row in rows if row.status not in ("finished", "running")], options.yes)
     if not rows:
-        print(f"{options.runs} holds no runs{f' of {options.experiment}' if options.experiment else ''}")
+        echo(f"{options.runs} holds no runs{f' of {options.experiment}' if options.experiment else ''}")
     for experiment, group in groupby(rows, key=lambda row: row.folder.parent):
-        print(f"{experiment}/")
+        echo(f"{experiment}/")
         _print(sorted(group, key=lambda row: row.seconds))
     return 0
 
@@ -71,10 +73,11 @@ def age(seconds: float) -> str:
 
 
 def _score(record: dict[str, Any]) -> str:
-    scores = record.get("scores") or {}
+    scores = record.get("scores")
     for split in ("test", "val"):
-        value = (scores.get(split) or {}).get("score")
-        if isinstance(value, int | float):
+        figures = scores.get(split) if isinstance(scores, dict) else None
+        value = figures.get("score") if isinstance(figures, dict) else None
+        if isinstance(value, int | float) and not abs(value) > LARGEST:
             return f"{split} {value:.4f}"
     return ""
 
@@ -94,7 +97,7 @@ def _in_use(folder: Path) -> bool:
 def _print(rows: Sequence[Row]) -> None:
     width = max(len(row.folder.name) for row in rows)
     for row in rows:
-        print(f"  {row.folder.name:<{width}}  {row.status:<11}  {row.score:<11}  {age(row.seconds):>6}".rstrip())
+        echo(f"  {row.folder.name:<{width}}  {row.status:<11}  {row.score:<11}  {age(row.seconds):>6}".rstrip())
 
 
 def _prune(rows: Sequence[Row], confirmed: bool) -> int:
@@ -104,7 +107,7 @@ def _prune(rows: Sequence[Row], confirmed: bool) -> int:
         InputError: Standard input is not a terminal, and ``--yes`` is missing.
     """
     if not rows:
-        print("no unfinished runs")
+        echo("no unfinished runs")
         return 0
     _print(rows)
     if not confirmed:
@@ -112,12 +115,12 @@ def _prune(rows: Sequence[Row], confirmed: bool) -> int:
             raise InputError(f"{len(rows)} runs would be removed: add --yes to confirm")
         answer = input(f"remove these {len(rows)} runs with their checkpoints? [y/N] ")
         if answer.strip().lower() not in ("y", "yes"):
-            print("nothing was removed")
+            echo("nothing was removed")
             return 0
     for row in rows:
         if not _in_use(row.folder):  # it may have been resumed in the meantime
             shutil.rmtree(row.folder)
-    print(f"removed {len(rows)} runs")
+    echo(f"removed {len(rows)} runs")
     return 0
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from velm_lightning.errors import InputError
+from velm_lightning.io.console import echo
 from velm_lightning.io.paths import user_path
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def _run(study: Any, workers: int) -> None:
 
     again = recover(study)
     if again:
-        print(f"running {again} trials again that were cut off")
+        echo(f"running {again} trials again that were cut off")
     stop, progress = threading.Event(), Progress(study, workers)
     with ThreadPoolExecutor(workers) as pool:
         working = [pool.submit(work, study, stop, progress.ended) for _ in range(workers)]
@@ -101,7 +102,7 @@ def _run(study: Any, workers: int) -> None:
             for future in working:
                 future.result()
         except KeyboardInterrupt:
-            print("stopping: the same command continues the sweep", file=sys.stderr)
+            echo("stopping: the same command continues the sweep", file=sys.stderr)
             stop.set()
     if stop.is_set():
         raise SystemExit(130)
@@ -130,8 +131,8 @@ def _wandb(options: argparse.Namespace) -> int:
     project = options.project or content.get("project") or str(content.get("name", options.sweep.stem))
     ident = wandb.sweep(content, project=project)
     path = "/".join(filter(None, (content.get("entity"), project, ident)))
-    print(f"W&B sweep: {path}")
-    agents = [subprocess.Popen([sys.executable, "-m", "wandb", "agent", path]) for _ in range(options.workers)]
+    echo(f"W&B sweep: {path}")
+    agents = [subprocess.Popen([sys.executable, "-P", "-m", "wandb", "agent", path]) for _ in range(options.workers)]
     return max(abs(agent.wait()) for agent in agents)
 
 

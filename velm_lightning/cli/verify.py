@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from velm_lightning.io.console import echo
 from velm_lightning.tracking.run_names import find_run
 
 if TYPE_CHECKING:
@@ -46,6 +47,6 @@ def main(words: Sequence[str]) -> int:
         figures = verify(folder)
         show(str(folder), figures, Console())
         differ = sum(not figure.agrees for figure in figures)
-        print(f"{folder}: {len(figures) - differ} of {len(figures)} figures agree with the stored predictions")
+        echo(f"{folder}: {len(figures) - differ} of {len(figures)} figures agree with the stored predictions")
         wrong += differ
     return 1 if wrong else 0

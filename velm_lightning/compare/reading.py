@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from velm_lightning.errors import InputError
 from velm_lightning.io.files import show
+from velm_lightning.io.paths import is_folder_name
 from velm_lightning.io.plain import LARGEST, check_plain, number_of, text_of
 from velm_lightning.io.yaml_files import load_yaml
 
@@ -292,6 +293,7 @@ def _check_record(record: Mapping[str, Any]) -> None:
     """Check the types of the entries of ``run.json`` that a comparison uses; entries may be missing."""
     check_plain(record, "run.json")
     for split, figures in _mapping(record, "scores").items():
+        _expect(is_folder_name(split), "scores", split, "names of splits, which are those of files in predictions")
         for name, value in _mapping({split: figures}, split).items():
             _expect(value is None or _is_number(value), f"scores.{split}.{name}", value, "a number")
     for name in (*COSTS, "steps"):

@@ -251,7 +251,7 @@ def _for_markdown(text: str) -> str:
     if re.fullmatch(r"-+:?", text):
         return text
     text = re.sub(r"&(?=#?\w+;)", "&amp;", _one_line(text))
-    escaped = re.sub(r"([\\|`*_<>\[\]])", r"\\\1", text)
+    escaped = re.sub(r"([\\|`*_<>\[\]$~])", r"\\\1", text)
     return re.sub(r"(?i):(?=//)|(?<=www)\.|@", lambda sign: f"&#{ord(sign[0])};", escaped)
 
 
@@ -286,7 +286,9 @@ _LATEX = {
 
 
 def _for_latex(text: str) -> str:
-    return "".join(_LATEX.get(sign, sign) for sign in _one_line(text))
+    """Return a text without commands; a row that begins with ``[`` or ``*`` is no argument of the rule before it."""
+    escaped = "".join(_LATEX.get(sign, sign) for sign in _one_line(text))
+    return f"{{}}{escaped}" if escaped.lstrip()[:1] in ("[", "*") else escaped
 
 
 def table_of_runs(comparison: Comparison) -> str:
@@ -315,9 +317,9 @@ def table_of_runs(comparison: Comparison) -> str:
 def _for_csv(value: Any) -> Any:
     """Return a cell that no spreadsheet evaluates; numbers stay numbers."""
     text = str(value)
-    if not text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) or isinstance(value, int | float) or _NUMBER(text):
-        return value
-    return f"'{text}"
+    return value if isinstance(value, int | float) or _NUMBER(text) else _FORMULA.sub(r"\1'", text)
 
 
+# A formula at the start of a cell, or after a sign at which a spreadsheet of another language divides cells.
+_FORMULA = re.compile(r"(^|[;|\t\r\n])(?=[ ]*[-=+@\t\r\n＝＋－＠])")
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:inf|nan)").fullmatch

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
-from PIL import Image
-
-from velm_lightning.data.images.decode import MAX_PIXELS, upright_rgb
+from velm_lightning.data.images.decode import MAX_PIXELS, open_image, upright_rgb
 from velm_lightning.data.images.folder import pictures_in
+from velm_lightning.io.files import open_file
 from velm_lightning.types import InputError, Prediction
 
 SIDE, COUNT = 96, 200
@@ -35,7 +34,7 @@ def thumbnail_lines(rows: Sequence[Prediction], folder: Path) -> str:
 
 def _jpeg(path: Path) -> str:
     try:
-        with Image.open(path, formats=("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")) as image:
+        with open_file(path) as content, open_image(content, str(path)) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise InputError(f"{path}: has {image.width} x {image.height} pixels, at most {MAX_PIXELS:,} are read")
             image.draft("RGB", (2 * SIDE, 2 * SIDE))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from velm_lightning.inspection.verify import read_rows, task_of
-from velm_lightning.io.files import read_json, show
+from velm_lightning.io.files import interpreting, read_json, show
 from velm_lightning.tasks.base import Task
 from velm_lightning.types import InputError, Prediction
 
@@ -41,8 +41,9 @@ class ReferenceRun(NamedTuple):
         if split not in (record.get("scores") or {}):
             known = ", ".join(record.get("scores") or {}) or "nothing"
             raise InputError(f"{folder} was not evaluated on {split!r}, only on {known}: choose one by --split")
-        rows = read_rows(folder / "predictions" / f"{split}.jsonl")
-        return ReferenceRun(folder, split, record, task_of(record, split), rows)
+        with interpreting(folder, "a run"):
+            rows = read_rows(folder / "predictions" / f"{split}.jsonl")
+            return ReferenceRun(folder, split, record, task_of(record, split), rows)
 
     def scored(self, predictions: Sequence[Prediction]) -> list[Prediction]:
         """Return the rows of the run with these predictions and their scores.

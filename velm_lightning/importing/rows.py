@@ -97,7 +97,7 @@ def number(value: Any, where: str, name: str) -> float:
         return math.nan
     try:
         result = float(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{where}: {name} is {show(value)}, expected a number: correct it or remove it") from error
     if math.isinf(result):
         raise InputError(f"{where}: {name} is infinite: correct it or remove it")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
@@ -12,7 +13,9 @@ from velm_lightning.io.files import TableRow
 from velm_lightning.types import InputError
 
 _SPACE = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
-_LARGEST = 2**30  # bytes of a part; an archive of some kilobytes can claim any size
+_LARGEST = 2**28  # bytes of a part; an archive of some kilobytes can claim any size
+_MOST_ELEMENTS = 2**18  # of a row or a text: 16,384 columns of some elements each
+_FAULTS = (OSError, KeyError, ValueError, IndexError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 def read_spreadsheet(path: Path) -> Iterator[TableRow]:
@@ -24,8 +27,9 @@ def read_spreadsheet(path: Path) -> Iterator[TableRow]:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-            shared = _shared(_part(archive, "xl/sharedStrings.xml")) if "xl/sharedStrings.xml" in names else []
-            rows = _rows(_part(archive, "xl/worksheets/sheet1.xml"), shared)
+            texts = _items(archive, "xl/sharedStrings.xml", "si") if "xl/sharedStrings.xml" in names else ()
+            shared = [_text(item) for item in texts]
+            rows = _rows(_items(archive, "xl/worksheets/sheet1.xml", "row"), shared)
             head: dict[int, str] = {}
             for number, cells in rows:
                 if not head:
@@ -33,18 +37,29 @@ def read_spreadsheet(path: Path) -> Iterator[TableRow]:
                 elif cells:
                     values = {head[place]: value for place, value in cells.items() if place in head}
                     yield TableRow(f"{path}: row {number}", values, written=True)
-    except (OSError, KeyError, ValueError, IndexError, zipfile.BadZipFile, ElementTree.ParseError) as error:
+    except (*_FAULTS, ElementTree.ParseError) as error:
         raise InputError(f"{path}: is not an .xlsx file that can be read ({error}): save it as .tsv") from error
 
 
-def _part(archive: zipfile.ZipFile, name: str) -> ElementTree.Element:
+def _items(archive: zipfile.ZipFile, name: str, tag: str) -> Iterator[ElementTree.Element]:
+    """Yield the elements of a part that have a tag, of which only one is in memory at a time."""
     if archive.getinfo(name).file_size > _LARGEST:
         raise ValueError(f"{name} has more than {_LARGEST:,} bytes")
-    return ElementTree.fromstring(archive.read(name))
-
-
-def _shared(part: ElementTree.Element) -> list[str]:
-    return [_text(item) for item in part.findall(f"{_SPACE}si")]
+    elements = 0
+    with archive.open(name) as part:
+        opened: list[ElementTree.Element] = []
+        for event, element in ElementTree.iterparse(part, ("start", "end")):
+            if event == "start":
+                opened.append(element)
+                elements += 1
+            else:
+                opened.pop()
+                if element.tag == f"{_SPACE}{tag}":
+                    yield element
+                    elements = len(opened)
+                    opened[-1].clear()
+            if elements > _MOST_ELEMENTS:
+                raise ValueError(f"a part of {name} has more than {_MOST_ELEMENTS:,} elements")
 
 
 def _text(item: ElementTree.Element) -> str:
@@ -53,8 +68,8 @@ def _text(item: ElementTree.Element) -> str:
     return "".join(text.text or "" for text in texts if text is not None)
 
 
-def _rows(part: ElementTree.Element, shared: list[str]) -> Iterator[tuple[str, dict[int, str]]]:
-    for row in part.iter(f"{_SPACE}row"):
+def _rows(rows: Iterator[ElementTree.Element], shared: list[str]) -> Iterator[tuple[str, dict[int, str]]]:
+    for row in rows:
         cells: dict[int, str] = {}
         for place, cell in enumerate(row.findall(f"{_SPACE}c")):
             value = _value(cell, shared)
@@ -78,7 +93,7 @@ def _value(cell: ElementTree.Element, shared: list[str]) -> str | None:
 
 def _column(reference: str | None, place: int) -> int:
     """Return the number of a column from a reference such as ``AB7``."""
-    letters = re.match(r"[A-Z]+", reference or "")
+    letters = re.match(r"[A-Z]{1,3}(?![A-Z])", reference or "")
     if letters is None:
         return place
     number = 0

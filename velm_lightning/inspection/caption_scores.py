@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from velm_lightning.data.images.decode import read_image
 from velm_lightning.data.images.folder import pictures_in
+from velm_lightning.io.console import echo
 from velm_lightning.io.files import show
 from velm_lightning.io.terminal import Console, Table
 from velm_lightning.metrics.captions import NAMES, score_captions
@@ -52,12 +53,12 @@ class Scored(NamedTuple):
             coverage = (
                 f"{self.images:,} of the {self.referenced:,} images with references have a caption and are scored"
             )
-            print(f"note: {coverage}; CIDEr-D's weights are counted on these only")
+            echo(f"note: {coverage}; CIDEr-D's weights are counted on these only")
         if self.unscored:
-            print(f"note: {self.unscored:,} captions belong to images without references and are not scored")
+            echo(f"note: {self.unscored:,} captions belong to images without references and are not scored")
         for name, line in self.signatures.items():
             if name == "CIDEr-D" or name not in NAMES:
-                print(line)
+                echo(line)
 
 
 def score(

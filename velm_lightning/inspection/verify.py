@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from velm_lightning.io.configurable import build
-from velm_lightning.io.files import read_json, read_text
+from velm_lightning.io.files import inside, interpreting, read_json, read_text
+from velm_lightning.io.plain import number_of
+from velm_lightning.nn.size_limit import size_limit
 from velm_lightning.tasks.base import Task
 from velm_lightning.tasks.floors import constant
 from velm_lightning.tasks.rows import group_scores, sizes
@@ -17,6 +19,7 @@ from velm_lightning.types import InputError, Prediction
 
 TOLERANCE = 1e-9
 """Relative and absolute difference below which two figures agree."""
+_LARGEST, _MOST_PARTS = 2**28, 10_000  # bytes and parts of a task, whose head is not built
 
 
 class Figure(NamedTuple):
@@ -50,16 +53,20 @@ def verify(folder: Path, allow: Sequence[str] = ()) -> list[Figure]:
     if not isinstance(record, dict) or not record.get("scores"):
         raise InputError(f"{folder} holds no evaluated run: give a folder with run.json and predictions")
     figures: list[Figure] = []
-    for split in record["scores"]:
-        rows = read_rows(folder / "predictions" / f"{split}.jsonl")
-        figures += _figures(record, split, rows, task_of(record, split, allow))
+    with interpreting(folder, "a run"):
+        for split in record["scores"]:
+            rows = read_rows(inside(folder / "predictions", f"{split}.jsonl", follow=True))
+            figures += _figures(record, split, rows, task_of(record, split, allow))
     return figures
 
 
 def task_of(record: Mapping[str, Any], split: str, allow: Sequence[str] = ()) -> Task:
     """Return the task that scored an evaluation; runs of earlier versions record only the task of the training."""
     model = record.get("evaluations", {}).get(split, record).get("model")
-    task: Task = build(model["init_args"]["task"], allow)
+    with size_limit(_LARGEST, "the scoring of predictions", _MOST_PARTS):
+        task = build(model["init_args"]["task"], allow)
+    if not isinstance(task, Task):
+        raise InputError(f"run.json names {type(task).__name__} as the task of {split}, which is none: correct it")
     return task
 
 
@@ -77,7 +84,7 @@ def _figures(record: Mapping[str, Any], split: str, stored: Sequence[Prediction]
             reported |= {f"{name} · {figure}": value for figure, value in numbers.items() if figure in again}
             computed |= {f"{name} · {figure}": again[figure] for figure in numbers if figure in again}
     for name in dict.fromkeys([*reported, *computed]):
-        yield Figure(split, name, reported.get(name, math.nan), computed.get(name, math.nan))
+        yield Figure(split, name, number_of(reported.get(name)), computed.get(name, math.nan))
     odd = [new.key for old, new in zip(stored, rows, strict=True) if not _same(old.score, new.score)]
     yield Figure(split, f"samples with another score{f', as {odd[0]}' if odd else ''}", 0, len(odd))
 

@@ -1,9 +1,37 @@
-"""Prints the messages of the package's loggers: information to standard output, warnings to standard error."""
+"""Prints texts, and the messages of the package's loggers, to a terminal without obeying what they contain."""
 
 from __future__ import annotations
 
 import logging
+import re
 import sys
+from typing import Any
+
+# Control characters other than tab and line feed, line separators, marks that reverse the order, lone surrogates.
+_HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    r"""Return a text in which control characters and unpaired surrogates are U+FFFD.
+
+    Names and texts from files of others could otherwise move the cursor, set the title, or fill the clipboard.
+
+    Example:
+        >>> printable("\x1b[2J") == "\ufffd[2J"
+        True
+    """
+    return _HARMFUL.sub("\ufffd", text)
+
+
+def echo(*values: Any, file: Any = None, flush: bool = False) -> None:
+    """Print values as ``print`` does, but without control characters; the package uses no other function.
+
+    Args:
+        values: The values.
+        file: The stream; None means the current standard output.
+        flush: Whether the stream is flushed.
+    """
+    print(*(printable(str(value)) for value in values), file=file, flush=flush)
 
 
 class Console(logging.Handler):
@@ -12,7 +40,7 @@ class Console(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print one message; a closed output raises, as for ``print``."""
         stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
-        print(record.getMessage(), file=stream, flush=True)
+        echo(record.getMessage(), file=stream, flush=True)
 
 
 def log_to_console() -> None:

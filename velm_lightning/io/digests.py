@@ -6,13 +6,14 @@ import os
 import time
 from collections.abc import Hashable, Sequence
 from contextlib import suppress
-from hashlib import blake2b
+from hashlib import blake2b, file_digest
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from velm_lightning.io.atomic import write_atomic
+from velm_lightning.io.files import open_file
 from velm_lightning.io.threads import threads
 from velm_lightning.types import FilePart, Image, InputError, Source
 
@@ -40,7 +41,8 @@ def digest_of(image: Source) -> bytes:
     if isinstance(image, FilePart):
         return blake2b(image.read(), digest_size=SIZE).digest()
     try:
-        return blake2b(image.read_bytes(), digest_size=SIZE).digest()
+        with open_file(image) as file:
+            return file_digest(file, lambda: blake2b(digest_size=SIZE)).digest()
     except OSError as error:
         raise InputError(f"{image}: cannot be read ({error.strerror}): correct the name or remove its rows") from error
 

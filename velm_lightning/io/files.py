@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
 import reprlib
 import zlib
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from errno import EINVAL
 from functools import lru_cache
+from io import BufferedReader
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
-from unicodedata import normalize
+from unicodedata import combining, normalize
 
 from velm_lightning.errors import InputError
 from velm_lightning.io.paths import user_path
@@ -19,6 +24,7 @@ from velm_lightning.io.tables import table_rows
 
 MAX_UNPACKED = 2**31
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # some readers end a line at U+0085, \v, \f or U+2028
+_ACCENTS = re.compile(r"[^\x00-\u02ff]{31,}")  # candidates: most accents are at U+0300 and above
 _LONE = re.compile(r"[\ud800-\udfff]")  # unpaired surrogates cannot be encoded as UTF-8
 
 
@@ -26,8 +32,8 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return a JSON object, each of whose keys must occur once."""
     record = dict(pairs)
     if len(record) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} occurs twice")
+        counts = Counter(key for key, _ in pairs)
+        raise ValueError(f"the key {next(key for key, count in counts.items() if count > 1)!r} occurs twice")
     return record
 
 
@@ -46,8 +52,22 @@ class TableRow(NamedTuple):
 
 
 def clean_text(text: str) -> str:
-    r"""Return one line in Unicode form NFC; control characters (``\n \r \v \f``, U+2028 …) become spaces."""
-    return normalize("NFC", _LONE.sub("\ufffd", _CONTROL.sub(" ", text)).strip())
+    r"""Return one line in Unicode form NFC; control characters (``\n \r \v \f``, U+2028 …) become spaces.
+
+    Of more than 30 accents in a row the rest is dropped: sorting them takes time that is quadratic in their number
+    (the limit is that of Unicode's Stream-Safe Text Format, UAX 15).
+    """
+    text = _LONE.sub("\ufffd", _CONTROL.sub(" ", text)).strip()
+    return normalize("NFC", _ACCENTS.sub(_at_most_30, text))
+
+
+def _at_most_30(run: re.Match[str]) -> str:
+    """Return a run of characters beyond ASCII of which at most 30 in a row are accents."""
+    kept, accents = [], 0
+    for character in run[0]:
+        accents = accents + 1 if combining(character) else 0
+        kept += [character] if accents <= 30 else []
+    return "".join(kept)
 
 
 def show(value: object) -> str:
@@ -60,6 +80,26 @@ def fault(error: InputError, problems: list[str] | None) -> None:
     if problems is None:
         raise error
     problems.append(str(error))
+
+
+@contextmanager
+def interpreting(path: Path, kind: str) -> Iterator[None]:
+    """Report a file of another author whose values have other types than those of its format.
+
+    Args:
+        path: The file or folder.
+        kind: What it should be, for the message.
+
+    Raises:
+        InputError: The block raises any error.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # such a file may hold values of any type in any place
+        reason = show(f"{type(error).__name__}: {error}")
+        raise InputError(f"{path}: cannot be read as {kind} ({reason}): was it made by another program?") from error
 
 
 def inside(root: Path, name: str, follow: bool = False, absolute: bool = False) -> Path:
@@ -119,19 +159,19 @@ def read_text(path: Path, max_unpacked: int = MAX_UNPACKED) -> str:
 
     Args:
         path: The file; pipes of the own process, such as ``/dev/stdin``, are allowed.
-        max_unpacked: Highest number of bytes of a ``.gz`` file when decompressed, by default 2 GiB.
+        max_unpacked: Highest number of bytes of a pipe, or of a ``.gz`` file when decompressed, by default 2 GiB.
 
     Raises:
         InputError: The file does not exist, is a pipe or device, is too large when decompressed, or has another
             encoding; the message names the line.
     """
     try:
-        if path.exists() and not (path.is_file() or path.is_dir() or str(path).startswith("/dev/")):
-            raise InputError(f"{path}: is a pipe or device, which may never end: name a file")
-        data = _unpacked(path, max_unpacked) if path.suffix == ".gz" else path.read_bytes()
+        with open_file(path) as file, gzip.open(file) if path.suffix == ".gz" else nullcontext(file) as content:
+            bounded = content is not file or not path.is_file()
+            data = _bounded(content, path, max_unpacked) if bounded else content.read()
     except InputError:
         raise
-    except (OSError, ValueError, EOFError, zlib.error) as error:
+    except (OSError, ValueError, EOFError, zlib.error, MemoryError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path}: cannot be read ({reason}): check the path") from error
     wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
@@ -150,9 +190,22 @@ def read_text(path: Path, max_unpacked: int = MAX_UNPACKED) -> str:
         ) from error
 
 
-def _unpacked(path: Path, most: int) -> bytes:
-    with gzip.open(path) as file:
-        data = file.read(most + 1)  # a file of a few megabytes can hold gigabytes
+def open_file(path: Path) -> BufferedReader:
+    """Open a regular file, or a pipe that the calling process was given, such as ``/dev/stdin``, for reading.
+
+    Raises:
+        OSError: It cannot be opened, or is another pipe or a device, from which reading may never end.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir() or _GIVEN.fullmatch(os.path.normpath(path))):
+        raise OSError(EINVAL, "it is a pipe or device, which may never end")
+    return path.open("rb")
+
+
+_GIVEN = re.compile(r"/dev/stdin|/(dev|proc/self)/fd/\d+")
+
+
+def _bounded(file: Any, path: Path, most: int) -> bytes:
+    data: bytes = file.read(most + 1)  # a pipe may be endless, and a file of a few megabytes can hold gigabytes
     if len(data) > most:
         raise InputError(f"{path}: holds more than {most:,} bytes when decompressed: decompress and split it")
     return data

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import rich.console
@@ -13,8 +12,7 @@ import rich.table
 import rich.text
 from typing_extensions import override
 
-# Control characters other than tab and line feed, line separators, marks that reverse the order, lone surrogates.
-_HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+from velm_lightning.io.console import printable
 
 
 class Text(rich.text.Text):
@@ -30,7 +28,7 @@ class Text(rich.text.Text):
     """
 
     def __init__(self, text: str = "", style: str = "") -> None:
-        super().__init__(_HARMFUL.sub("\ufffd", text), style)
+        super().__init__(printable(text), style)
 
 
 class Table(rich.table.Table):

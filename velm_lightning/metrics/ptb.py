@@ -14,6 +14,7 @@ A line can differ from the jar's in these cases:
   independent of each other and it is "a.";
 - three captions of COCO val, counted by an independent comparison; the reason is one of the above or is not known;
 - a tag whose quoted attribute runs over a line end, and the last characters of a file without a final line end;
+- tokens of more than 1,000 characters, which are divided here;
 - a carriage return, vertical tab, form feed or U+2028/2029 inside a caption: the official code shifts every later
   caption of the file by a line. Here they count as a blank.
 
@@ -46,6 +47,7 @@ _BESIDE_BLANK = re.compile(rf"<|\d\)?$|^\.+[^.]|(?<![A-Za-z])[A-Za-z]\.$|{BEFORE
 """Matches chunks that can be part of such a token."""
 
 _MOST_CHUNKS = 1 << 20
+_LONGEST = 1000  # characters of a token: each rule would otherwise read a long chunk from every place to its end
 
 
 def ptb_tokenise(caption: str) -> str:
@@ -127,7 +129,7 @@ def _longest(shadow: str, place: int) -> tuple[str, int]:
     """Return the kind and the end of the token at ``place``; right context counts for the length only."""
     kind, end, reach = "nothing", place + 1, place
     for name, rule in RULES:
-        match = rule.match(shadow, place)
+        match = rule.match(shadow, place, place + _LONGEST)
         if match is not None and match.end() > reach:
             kind, reach, end = name, match.end(), match.end(match.lastindex or 0)
     return kind, end

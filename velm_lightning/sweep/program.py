@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from velm_lightning.errors import InputError
 from velm_lightning.io.allowlist import how_to_allow, named
 from velm_lightning.sweep.spec import Spec
@@ -16,7 +18,9 @@ def check_program(spec: Spec) -> None:
         InputError: The command runs something else than ``velm fit``, ``validate``, ``test`` or ``predict`` and is not
             allowed by the name of its program; or command or parameters hold ``--allow``.
     """
-    options = [*spec.command, *(f"--{parameter.key.lstrip('-')}" for parameter in spec.parameters)]
+    keys = [parameter.key for parameter in (*spec.parameters, *spec.tune)]
+    words = spec.words(dict.fromkeys(keys, ""), Path())  # with its macros replaced
+    options = [*spec.command, *words, *(f"--{key.lstrip('-')}" for key in keys)]
     if given := next((word for word in options if word.startswith("--allow")), None):
         raise InputError(f"{spec.name}: {given} has no effect in a sweep file: remove it, and give it to `velm sweep`")
     program = _program(spec)

@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from velm_lightning.io.console import echo
 from velm_lightning.io.terminal import Console, Table
 from velm_lightning.sweep.parameter import Parameter
 from velm_lightning.sweep.spec import Config, Spec, flattened
@@ -26,10 +27,10 @@ def rehearse(spec: Spec) -> None:
             for _ in range(min(SAMPLES, spec.cap or SAMPLES))
         ]
     count = len(points) if spec.method == "grid" else spec.cap
-    print(f"# {spec.name}: {spec.method}, {count} trials{'' if count == len(points) else ', for example'}")
+    echo(f"# {spec.name}: {spec.method}, {count} trials{'' if count == len(points) else ', for example'}")
     for point in map(flattened, points):
-        print(shlex.join(spec.words(point, Path("ARGS.json"))))
-        print(f"#   ARGS.json: {json.dumps(point)}")
+        echo(shlex.join(spec.words(point, Path("ARGS.json"))))
+        echo(f"#   ARGS.json: {json.dumps(point)}")
 
 
 def drawn(parameter: Parameter, rng: random.Random) -> Any:

@@ -18,6 +18,8 @@ from velm_lightning.io.yaml_files import read_yaml
 from velm_lightning.sweep.parameter import Parameter, parameters_of
 
 Config = dict[str, Any]
+VELM = (sys.executable, "-P", "-m", "velm_lightning")
+"""The command ``velm``; with ``-P`` no file in the working directory hides a library."""
 _COMMAND = ("${env}", "${interpreter}", "${program}", "${args}")
 _KEYS = {"name", "description", "program", "command", "method", "metric", "parameters", "run_cap", "early_terminate"}
 _KEYS |= {"project", "entity", "controller", "imageuri", "job"}  # used by W&B, ignored here
@@ -152,7 +154,9 @@ class Spec:
         words = [part for word in self.command for part in macros.get(word, [_environment(word)])]
         if words and words[0] == "/usr/bin/env":
             words = words[1:]
-        return [sys.executable, "-m", "velm_lightning", *words[1:]] if words[0] == "velm" else words
+        if words[:4] == [sys.executable, "-u", "-m", "velm_lightning"]:
+            words = ["velm", *words[4:]]
+        return [*VELM, *words[1:]] if words[:1] == ["velm"] else words
 
 
 def flattened(config: Config) -> Config:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from velm_lightning.errors import InputError
 from velm_lightning.io.atomic import write_atomic
-from velm_lightning.sweep.spec import Config, Spec, flattened
+from velm_lightning.io.console import echo
+from velm_lightning.sweep.spec import VELM, Config, Spec, flattened
 
 if TYPE_CHECKING:
     from velm_lightning.sweep.study import Study
@@ -49,7 +49,7 @@ def with_budgets(spec: Spec, folder: Path) -> Spec:
     for number, (mark, point) in enumerate(points.items()):
         args_file = place / f"arm-{number}.json"
         args_file.write_text(json.dumps(flattened(point)), "utf-8")
-        words[label(mark)] = spec.words(flattened(point), args_file)[4:]  # after `python -m velm_lightning fit`
+        words[label(mark)] = spec.words(flattened(point), args_file)[len(VELM) + 1 :]  # after `velm fit`
     asked = {"by": spec.match.by, "tolerance": spec.match.tolerance, "arms": points}
     asked_file, found_file = place / "asked.json", place / "found.json"
     text = json.dumps(asked, sort_keys=True)
@@ -66,7 +66,7 @@ def _ask(spec: Spec, words: Mapping[str, list[str]], arms_file: Path, found_file
     if len(words) < len(arms(spec)):
         raise InputError(f"{spec.name}: match: two arms have the same name: {', '.join(words)}")
     arms_file.write_text(json.dumps(words), "utf-8")
-    command = [sys.executable, "-m", "velm_lightning", "budget", "--arms", str(arms_file), "--by", spec.match.by]
+    command = [*VELM, "budget", "--arms", str(arms_file), "--by", spec.match.by]
     command += ["--tolerance", str(spec.match.tolerance), "--json", str(found_file)]
     if subprocess.run(command).returncode:
         found_file.unlink(missing_ok=True)
@@ -106,7 +106,7 @@ def with_choices(spec: Spec, study: Study) -> Spec:
         choose = max if spec.maximize else min
         best = choose(of_settings, key=lambda settings: fmean(of_settings[settings]))  # noqa: B023 - called at once
         choices[mark] = json.loads(best)
-        print(f"{label(mark)}: {', '.join(_values(choices[mark]))} is best on validation data")
+        echo(f"{label(mark)}: {', '.join(_values(choices[mark]))} is best on validation data")
     return spec.settled_with(choices)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from filelock import FileLock
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.pool import NullPool
 
@@ -73,7 +74,7 @@ class Study:
         """Return the next trial with its values, or None if the budget is spent."""
         grid = self.spec.method == "grid"
         while not grid or self.trials(TrialState.WAITING):
-            trial = self.optuna.ask()
+            trial = self._ask()
             trial.set_user_attr("worker", identity())
             if not self._too_many(trial):
                 config = {parameter.key: self._suggest(trial, parameter) for parameter in self.spec.parameters}
@@ -85,6 +86,12 @@ class Study:
             if not grid:
                 return None
         return None
+
+    def _ask(self) -> Trial:
+        """Take a trial; one worker at a time, because in SQLite two that ask at once can get the same one."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / "ask.lock"):
+            return self.optuna.ask()
 
     def _too_many(self, trial: Trial) -> bool:
         """Return whether a trial exceeds the budget, or repeats a point of the grid that another process enqueued."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -90,7 +91,8 @@ class Vocabulary(Configurable):
 
     def encode_whole(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the token ids of texts of any length; otherwise as ``encode``."""
-        rows = [encoding.ids for encoding in self.tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+        with _without_panics():
+            rows = [encoding.ids for encoding in self.tokenizer.encode_batch(list(texts), add_special_tokens=False)]
         reserved = self._special.difference([self.unknown])
         return [
             ids if reserved.isdisjoint(ids) else [self.unknown if i in reserved else i for i in ids] for ids in rows
@@ -99,7 +101,8 @@ class Vocabulary(Configurable):
     def encode_markup(self, text: str) -> list[int]:
         """Return the token ids of a text in which the names of special tokens stand for these tokens."""
         self.tokenizer.encode_special_tokens = False
-        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
+        with _without_panics():
+            ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
         self.tokenizer.encode_special_tokens = True
         return ids
 
@@ -125,6 +128,18 @@ class Vocabulary(Configurable):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the arguments, so that loader workers with any start method receive the vocabulary."""
         return type(self), tuple(self._init_args.values())
+
+
+@contextmanager
+def _without_panics() -> Iterator[None]:
+    """Report a panic of ``tokenizers``, which is no ``Exception``, such as that of a pattern without end."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"the tokeniser cannot encode a text ({reason}): use another one") from error
 
 
 def parse_tokenizer(text: str) -> Tokenizer:

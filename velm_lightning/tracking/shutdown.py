@@ -21,6 +21,7 @@ from lightning import LightningModule, Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback
 
+from velm_lightning.io.console import echo
 from velm_lightning.io.wandb_service import end_service
 from velm_lightning.tracking.checkpoint_files import LastCheckpoint, more_follow
 from velm_lightning.tracking.second_interrupt import SecondInterrupt
@@ -243,11 +244,11 @@ def leave(error: BaseException, trainer: Trainer) -> NoReturn:
         code = 2 if isinstance(error, InputError) else 1
     end_later(children, code)
     if isinstance(error, InputError):
-        print(f"velm: error: {error}", file=sys.stderr)
+        echo(f"velm: error: {error}", file=sys.stderr)
     elif not isinstance(error, Interrupted):
         traceback.print_exception(error)
     elif trainer.is_global_zero:
-        print(said(error), file=sys.stderr)
+        echo(said(error), file=sys.stderr)
     end_service(GRACE, code)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 
 from velm_lightning.bench.result import Cell, Result
+from velm_lightning.io.console import echo
 
 
 class Case(NamedTuple):
@@ -54,7 +55,7 @@ def run_cases(cases: Sequence[Case], minutes: float, after_each: Callable[[Outco
     for case in sorted(cases, key=lambda case: case.worth):
         if time.monotonic() + case.seconds > end:
             continue
-        print(f"{case.part}: {case.name} …", flush=True)
+        echo(f"{case.part}: {case.name} …", flush=True)
         try:
             outcomes[case] = case.measure()
         except Exception as error:  # noqa: BLE001 - one case must not lose the figures of the others

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from velm_lightning.cli.start.hints import no_file
 from velm_lightning.errors import InputError
+from velm_lightning.io.console import echo
 from velm_lightning.io.paths import user_path
 
 
@@ -27,6 +28,6 @@ def main(words: Sequence[str]) -> int:
     from velm_lightning.data.stored.importing import import_dataset
 
     counts = import_dataset(data_of(options.data, others).dataset, options.to)
-    print(", ".join(f"{name}: {count:,} samples" for name, count in counts.items() if count))
-    print(f"wrote {options.to}; next:\n  velm data check {options.to}\n  velm fit vqa --data {options.to}")
+    echo(", ".join(f"{name}: {count:,} samples" for name, count in counts.items() if count))
+    echo(f"wrote {options.to}; next:\n  velm data check {options.to}\n  velm fit vqa --data {options.to}")
     return 0

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from velm_lightning.errors import InputError
+from velm_lightning.io.console import echo
 from velm_lightning.io.paths import user_path
 from velm_lightning.tracking.run_names import find_checkpoint, find_run
 
@@ -74,20 +75,20 @@ def main(words: Sequence[str]) -> int:
     model = Fusion.load_from_checkpoint(checkpoint)
     if folder is not None:
         batch = batch_of_sample(model, folder, options.split, options.sample)
-        print(f"sample {batch.keys[0]} of {options.split}: {batch.prompts[0]}".rstrip(": "))
+        echo(f"sample {batch.keys[0]} of {options.split}: {batch.prompts[0]}".rstrip(": "))
     else:
         batch = batch_of(model, options.image, options.text)
     with torch.inference_mode():
         answers = model.task.top_answers(model, batch.first(1), options.best)[0]
     for answer, probability in answers:
-        print(f"{probability:7.2%}  {answer}")
+        echo(f"{probability:7.2%}  {answer}")
     if own and batch.references[0]:
-        print(f"expected: {' | '.join(dict.fromkeys(batch.references[0]))}")
+        echo(f"expected: {' | '.join(dict.fromkeys(batch.references[0]))}")
     if options.explain is not None:
         title = f"{batch.prompts[0]}  {answers[0][0]}".strip()
         picture = batch.image[0] if batch.image.ndim == 4 else batch.image[0, batch.last_images[0]]
         draw(options.explain, picture, title, explain(model, batch, [answers[0][0]]))
-        print(f"explanation: {options.explain}")
+        echo(f"explanation: {options.explain}")
     return 0
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from velm_lightning.errors import InputError
+from velm_lightning.io.console import echo
 from velm_lightning.io.paths import user_path
 from velm_lightning.tracking.run_names import find_checkpoint
 
@@ -80,5 +81,5 @@ def main(words: Sequence[str]) -> int:
     guidance = trained.guidance if options.guidance is None else options.guidance
     flow = Flow(steps, guidance, trained.method)
     write_atomic(options.out, png(drawings(model, options.text, options.count, options.seed, flow)))
-    print(f"{options.count} x {options.text!r}: {options.out}")
+    echo(f"{options.count} x {options.text!r}: {options.out}")
     return 0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from velm_lightning.errors import InputError
 from velm_lightning.io.atomic import write_atomic
+from velm_lightning.io.console import echo
 from velm_lightning.tracking.run_names import find_checkpoint, find_run
 
 if TYPE_CHECKING:
@@ -132,10 +133,10 @@ def main(words: Sequence[str]) -> int:
             measured = knockout(model, data, options.split, options.window, options.limit or None)
             save_knockout(measured, folder)
             show_knockout(measured, Console())
-            print(f"knockout: {folder / 'knockout.json'}")
+            echo(f"knockout: {folder / 'knockout.json'}")
             continue
         result = probe(model, data, options.split, options.shuffles, options.limit or None, options.seed)
         save(result, folder)
         show(result, Console())
-        print(f"probe: {folder / 'probe.json'}")
+        echo(f"probe: {folder / 'probe.json'}")
     return 0

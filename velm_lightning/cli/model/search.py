@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from velm_lightning.errors import InputError
+from velm_lightning.io.console import echo
 from velm_lightning.io.fonts import drawing, families
 from velm_lightning.io.paths import user_path
 from velm_lightning.tracking.run_names import find_checkpoint
@@ -97,12 +98,12 @@ def main(words: Sequence[str]) -> int:
     hits = index.best(options.text, options.top)
     unreadable = len(files) - len(pictures)
     skipped = f", {unreadable} unreadable" if unreadable else ""
-    print(f"{len(pictures):,} images, {index.made:,} encoded now{skipped}")
-    print(" cosine  re-ranked  image")  # the shortlist comes first, sorted by the second column
+    echo(f"{len(pictures):,} images, {index.made:,} encoded now{skipped}")
+    echo(" cosine  re-ranked  image")  # the shortlist comes first, sorted by the second column
     for hit in hits:
         together = "" if hit.together is None else f"{hit.together:9.2f}"
-        print(f"{hit.similarity:7.3f}  {together:>9}  {hit.picture}")
+        echo(f"{hit.similarity:7.3f}  {together:>9}  {hit.picture}")
     if options.sheet is not None:
         draw(options.sheet, options.text, hits, model.transform)
-        print(f"contact sheet: {options.sheet}")
+        echo(f"contact sheet: {options.sheet}")
     return 0

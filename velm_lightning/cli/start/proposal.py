@@ -180,12 +180,12 @@ def _first(value: Any) -> Any:
 
 def _side(files: Sequence[Path]) -> int:
     """Return the shorter side of the middle picture."""
-    from PIL import Image
+    from velm_lightning.data.images.header import header_of
 
     sides = []
     for path in files[:: -(-len(files) // LOOKED_AT) or 1]:
-        with suppress(OSError, ValueError, Image.DecompressionBombError), Image.open(path) as picture:
-            sides.append(min(picture.size))
+        if header := header_of(path):
+            sides.append(min(header.width, header.height))
     return sorted(sides)[len(sides) // 2] if sides else 0
 
 

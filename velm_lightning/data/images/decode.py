@@ -177,7 +177,7 @@ def _decode(file: BinaryIO, name: str, transform: ImageTransform, max_pixels: in
 def _pixels(file: BinaryIO, name: str, transform: ImageTransform, max_pixels: int) -> Pillow.Image:
     if Pillow.MAX_IMAGE_PIXELS is not None and max_pixels > Pillow.MAX_IMAGE_PIXELS:
         Pillow.MAX_IMAGE_PIXELS = max_pixels
-    with _opened(file, name) as image:
+    with open_image(file, name) as image:
         width, height = image.size
         if width * height > max_pixels:
             raise InputError(
@@ -196,8 +196,8 @@ def _pixels(file: BinaryIO, name: str, transform: ImageTransform, max_pixels: in
             return _fit(upright, transform, (height, width) if orientation in _SIDEWAYS else (width, height))
 
 
-def _opened(file: BinaryIO, name: str) -> Pillow.Image:
-    """Open an image without decoding its pixels; HEIC needs the extra ``heic``."""
+def open_image(file: BinaryIO, name: str) -> Pillow.Image:
+    """Open an image without decoding its pixels, in one of the formats that are read; HEIC needs the extra ``heic``."""
     head = file.read(8)
     file.seek(0)
     if head[4:] != b"ftyp":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from velm_lightning.io.files import show
@@ -45,6 +45,11 @@ def picture_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"--images {folder}: no such folder")
     return sorted(path for path in _files(folder) if path.suffix.lower() in SUFFIXES and path.is_file())
+
+
+def files_named(folder: Path, names: Collection[str]) -> list[Path]:
+    """Return the files of a folder and its subfolders that have one of the names, sorted."""
+    return sorted(path for path in _files(folder) if path.name in names)
 
 
 def numbered_files(folder: Path) -> dict[int, Path]:

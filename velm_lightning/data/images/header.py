@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from io import BytesIO
-from typing import NamedTuple
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 from PIL import Image as Pillow
 from torch import Tensor
 
+from velm_lightning.data.images.decode import open_image
+from velm_lightning.io.files import open_file
 from velm_lightning.types import FilePart, InputError, Source
 
 
@@ -24,10 +27,14 @@ def header_of(image: Source) -> Header | None:
     if isinstance(image, Tensor) and image.ndim >= 3:
         return Header(image.shape[-1], image.shape[-2], deep=False)
     try:
-        content = image.numpy().tobytes() if isinstance(image, Tensor) else None
-        content = image.read() if isinstance(image, FilePart) else content
-        with Pillow.open(image if content is None else BytesIO(content)) as opened:  # type: ignore[arg-type]
+        with _file_of(image) as file, open_image(file, "") as opened:
             deep = opened.mode[0] in "IF" or any(";16" in str(tile) for tile in getattr(opened, "tile", []))
             return Header(*opened.size, deep)
     except (InputError, OSError, ValueError, Pillow.DecompressionBombError):
         return None
+
+
+def _file_of(image: Source) -> BinaryIO:
+    if isinstance(image, Path):
+        return open_file(image)
+    return BytesIO(image.read() if isinstance(image, FilePart) else image.numpy().tobytes())

@@ -72,7 +72,8 @@ class StoredSamples(Sequence[Sample]):
             size = self.file.stat().st_size
         except OSError as error:
             raise InputError(f"{self.file}: its index cannot be read ({error.strerror}): import again") from error
-        if (np.diff(self.ends, prepend=0) <= 0).any() or (self.ends[-1] if len(self.ends) else 0) != size:
+        last = self.ends[-1] if len(self.ends) else 0
+        if (self.ends < 0).any() or (np.diff(self.ends, prepend=0) <= 0).any() or last != size:
             raise InputError(f"{self.file}: does not fit its index: import the data again")
 
     def __len__(self) -> int:
@@ -99,6 +100,10 @@ class StoredSamples(Sequence[Sample]):
     def _sample(self, number: int, line: bytes) -> Sample:
         try:
             key, image, text, target, references, group = json.loads(line)
+            if not all(isinstance(word, str) for word in (key, text, group, *references)):
+                raise TypeError("key, text, group and references must be texts")
+            if not isinstance(target, str | None):
+                target = {str(answer): float(weight) for answer, weight in dict(target).items()}
             return Sample(key, self._image(image), text, target, tuple(references), group)
         except (ValueError, TypeError, RecursionError) as error:
             raise InputError(
@@ -114,4 +119,6 @@ class StoredSamples(Sequence[Sample]):
     def _part(self, shard: str, offset: int, length: int, name: str) -> FilePart:
         if shard not in self._shards:
             self._shards[shard] = inside(self.folder, shard)
+        if not isinstance(name, str) or any(type(number) is not int or number < 0 for number in (offset, length)):
+            raise TypeError("offset and length of an image must be numbers from 0, and its name a text")
         return FilePart(self._shards[shard], offset, length, name)

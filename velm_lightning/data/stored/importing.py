@@ -16,6 +16,7 @@ from torch import Tensor
 from velm_lightning.data.stored.imported import DESCRIPTION, FORMAT
 from velm_lightning.io.atomic import new_folder, refusal
 from velm_lightning.io.digests import image_key
+from velm_lightning.io.files import open_file
 from velm_lightning.types import SPLITS, Dataset, FilePart, Image, InputError, Sample, Source
 
 SHARD = 2**30
@@ -145,6 +146,7 @@ def _content(image: Source) -> bytes:
         file.seek(0)
         return file.read()
     try:
-        return image.read_bytes()
+        with open_file(image) as file:
+            return file.read()
     except OSError as error:
         raise InputError(f"{image}: cannot be read ({error.strerror}): correct the name or remove its rows") from error

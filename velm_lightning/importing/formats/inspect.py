@@ -18,7 +18,7 @@ from velm_lightning.io.files import read_json, show
 from velm_lightning.types import InputError, Prediction
 
 _VALUES = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0, "yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
-_LARGEST = 2**30  # bytes of one sample
+_LARGEST = 2**31  # bytes of all samples; an archive of some kilobytes can claim any size
 
 
 def read(path: Path, choices: Choices) -> Imported:
@@ -43,12 +43,11 @@ def _listed(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _zipped(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     with zipfile.ZipFile(path) as archive:
-        for member in archive.infolist():
-            if not (member.filename.startswith("samples/") and member.filename.endswith(".json")):
-                continue
+        members = [m for m in archive.infolist() if m.filename.startswith("samples/") and m.filename.endswith(".json")]
+        if (size := sum(member.file_size for member in members)) > _LARGEST:
+            raise InputError(f"{path}: has samples of {size:,} bytes, at most {_LARGEST:,} are read: split it")
+        for member in members:
             where = f"{path}/{member.filename}"
-            if member.file_size > _LARGEST:
-                raise InputError(f"{where}: has {member.file_size:,} bytes, at most {_LARGEST:,} are read")
             try:
                 sample = json.loads(archive.read(member))
             except NotImplementedError as error:  # zstd

@@ -44,7 +44,9 @@ def rows(path: Path, reading: Reading) -> Iterator[TableRow]:
                 return
             copy = uncompressed(path, reading.cache_dir, opened.schema, batches)
         yield from copied_rows(path, copy)
-    except (arrow.ArrowException, OSError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # of pyarrow, and of the types of Python that its values become
         raise InputError(f"{path}: not an Arrow table that can be read ({show(str(error))}): replace it") from error
 
 
@@ -118,9 +120,11 @@ def _rows(path: Path, file: Path, schema: Any, batches: Iterable[Any], whole: An
 
 
 def _batches_of(opened: Any) -> Iterator[Any]:
-    if hasattr(opened, "get_batch"):
-        return (opened.get_batch(number) for number in range(opened.num_record_batches))
-    return iter(opened)
+    """Yield the batches of a file or stream, checked: offsets of a damaged one would lead out of its memory."""
+    whole = hasattr(opened, "get_batch")
+    for batch in (opened.get_batch(number) for number in range(opened.num_record_batches)) if whole else opened:
+        batch.validate(full=True)
+        yield batch
 
 
 def _is_mapped(batch: Any, whole: Any) -> bool:

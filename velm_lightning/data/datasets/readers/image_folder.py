@@ -7,7 +7,7 @@ from pathlib import Path
 
 from velm_lightning.data.datasets.readers import parquet
 from velm_lightning.data.datasets.readers.reading import Reader, Reading
-from velm_lightning.data.images.folder import picture_files
+from velm_lightning.data.images.folder import files_named, picture_files
 from velm_lightning.io.files import TableRow, fault, inside, read_rows
 from velm_lightning.types import InputError
 
@@ -28,7 +28,7 @@ def rows(path: Path, reading: Reading) -> Iterator[TableRow]:
     Raises:
         InputError: The folder holds no images, or a table names one that leads out of the folder.
     """
-    tables = sorted(table for name in METADATA for table in path.rglob(name))
+    tables = files_named(path, METADATA)
     if tables:
         for table in tables:
             yield from _table(table, reading)

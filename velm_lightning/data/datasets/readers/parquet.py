@@ -26,7 +26,7 @@ def rows(path: Path, reading: Reading) -> Iterator[TableRow]:
     Raises:
         InputError: The file is damaged, or pyarrow is missing.
     """
-    arrow, parquet = arrow_module("pyarrow", path), arrow_module("pyarrow.parquet", path)
+    parquet = arrow_module("pyarrow.parquet", path)
     try:
         with parquet.ParquetFile(path) as table:
             schema, batches = table.schema_arrow, table.iter_batches(_BATCH)
@@ -35,7 +35,9 @@ def rows(path: Path, reading: Reading) -> Iterator[TableRow]:
                 return
             copy = uncompressed(path, reading.cache_dir, schema, batches)
         yield from copied_rows(path, copy)
-    except (arrow.ArrowException, OSError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # of pyarrow, and of the types of Python that its values become
         raise InputError(f"{path}: not a Parquet table that can be read ({show(str(error))}): replace it") from error
 
 

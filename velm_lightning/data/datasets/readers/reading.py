@@ -59,7 +59,7 @@ def counted(text: str) -> list[str]:
     Raises:
         InputError: The range is too long.
     """
-    match = re.search(r"\{(\d+)\.\.(\d+)\}", text)
+    match = re.search(r"\{(\d{1,9})\.\.(\d{1,9})\}", text)
     if match is None:
         return [text]
     numbers = range(int(match[1]), int(match[2]) + 1)

@@ -42,6 +42,8 @@ def split_names(folder: Path) -> list[str]:
     names = listed.get("splits") if isinstance(listed, dict) else None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise InputError(f"{folder / _SPLITS}: has no list `splits`: save the tables again with save_to_disk")
+    for name in names:
+        inside(folder, name, follow=True)
     return names
 
 

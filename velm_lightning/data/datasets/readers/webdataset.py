@@ -55,6 +55,8 @@ def _members(path: Path, reading: Reading) -> Iterator[tuple[str, _Member]]:
     try:
         with tarfile.open(path, "r:") as archive:
             for member in archive:
+                if member.size < 0:  # the next header would be this one again
+                    raise tarfile.ReadError(f"{show(member.name)} has {member.size} bytes")
                 folder, _, base = member.name.rpartition("/")
                 stem, dot, extension = base.partition(".")
                 if not member.isreg() or member.issparse() or not stem or not dot:
@@ -62,7 +64,7 @@ def _members(path: Path, reading: Reading) -> Iterator[tuple[str, _Member]]:
                 part = FilePart(path, member.offset_data, member.size, member.name)
                 yield f"{folder}/{stem}".lstrip("./"), _Member(extension.lower(), part)
                 archive.members = []  # type: ignore[attr-defined]  # an archive of millions of files would fill the memory
-    except (tarfile.TarError, OSError, ValueError) as error:
+    except (tarfile.TarError, OSError, ValueError, RecursionError) as error:
         damaged = InputError(f"{path}: not a whole tar archive ({show(str(error))}): replace the file")
         fault(damaged, reading.problems)
 
