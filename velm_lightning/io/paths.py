@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def user_path(text: str) -> Path:
+def user_path(text: str | Path) -> Path:
     """Return a path in which ``~`` and ``~name`` at the start stand for a home folder.
 
     A shell expands them only at the start of a word, not in ``--option=~/file`` or in a config.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from velm_lightning.data.datasets.columns import Columns
 from velm_lightning.data.datasets.jsonlines import JSONLines
 from velm_lightning.data.datasets.located import Located
 from velm_lightning.data.images.cache import default_folder
@@ -21,27 +21,19 @@ class Clips(JSONLines):
 
     A clip is divided into ``frames`` equal parts, and the middle frame of each is used (Wang et al. 2016); shorter
     clips repeat frames. The frames of a folder are sorted by the numbers in their names: ``frame_2.jpg`` precedes
-    ``frame_10.jpg``. The frames of a video file are written once, as PNG files, into ``cache_dir``. The arguments are
-    those of `JSONLines`, with ``images`` as the folder of the clips, and:
+    ``frame_10.jpg``. The frames of a video file are written once, as PNG files, into ``cache_dir``.
 
     Args:
+        root: Folder to which the other paths are relative.
         frames: Number of frames per clip.
-        cache_dir: Folder of the frames of video files. Default: a folder in the user's cache folder.
+        cache_dir: Folder of the frames of video files. None means a folder in the user's cache folder.
+        options: The other arguments of ``JSONLines``, with ``images`` as the folder of the clips.
     """
 
     def __init__(
-        self,
-        root: Path = Path("."),
-        train: Path | None = None,
-        val: Path | None = None,
-        test: Path | None = None,
-        images: Path = Path("."),
-        columns: Columns | None = None,
-        holdout: float = 0.0,
-        frames: int = 8,
-        cache_dir: Path | None = None,
+        self, root: Path = Path("."), *, frames: int = 8, cache_dir: Path | None = None, **options: Any
     ) -> None:
-        super().__init__(root, train, val, test, images, columns, holdout)
+        super().__init__(root, **options)
         if frames < 1:
             raise InputError(f"frames must be at least 1, got {frames}")
         self.frames, self.cache_dir = frames, cache_dir or default_folder() / "frames"

@@ -13,8 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypedDict
 
+from velm_lightning.data.datasets.image_names import ImageNames
 from velm_lightning.data.datasets.readers.column_names import choose_columns, list_of, suggestion
-from velm_lightning.io.files import TableRow, clean_text, inside, show
+from velm_lightning.io.files import TableRow, clean_text, show
 from velm_lightning.types import FilePart, InputError, Sample, Source
 
 
@@ -40,8 +41,7 @@ class RowConverter:
         rows: All rows of the file.
         images: Folder of the images.
         unlabelled: Whether the labels may be missing.
-        follow: Whether links may lead out of the folder of images.
-        absolute: Whether images may have absolute names.
+        image_names: The rule by which names of images become files.
 
     Attributes:
         names: The column of each part, or None.
@@ -56,10 +56,9 @@ class RowConverter:
         rows: Sequence[TableRow],
         images: Path,
         unlabelled: bool,
-        follow: bool = False,
-        absolute: bool = False,
+        image_names: ImageNames,
     ) -> None:
-        self.images, self.follow, self.absolute = images, follow, absolute
+        self.images, self.image_names = images, image_names
         known = dict.fromkeys(name for row in rows for name in row.values)
         self.optional = {"group", "target", "answers"} if unlabelled else {"group"}
         self.names = choose_columns(columns, known, rows[0].where, self.optional)
@@ -129,12 +128,7 @@ class RowConverter:
         if isinstance(name, Path | FilePart):
             return name
         if not isinstance(name, str) or name not in self.paths:
-            try:
-                path = inside(self.images, name, self.follow, self.absolute)
-            except InputError as error:
-                option = ", or set links to follow" if not self.follow and "leads out of" in str(error) else ""
-                raise InputError(f"{row.where}: image {error}{option}") from error
-            self.paths[name] = path
+            self.paths[name] = self.image_names.file(self.images, name, row.where)
         return self.paths[name]
 
 

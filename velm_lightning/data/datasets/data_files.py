@@ -90,18 +90,19 @@ class DataFiles(FileDataset):
         absolute_names: bool = False,
         cache_dir: Path | None = None,
     ) -> None:
-        self.root = user_path(str(root))
+        self.root = user_path(root)
         named = {"train": train, "val": val, "test": test}
         self.cache_dir = cache_dir or default_folder()
         self.sources = self._sources(path, named)
         found = {split: files[0] if len(files) == 1 else None for split, files in self.sources.items()}
-        self.files = found | {split: user_path(str(file)) for split, file in named.items() if isinstance(file, Path)}
-        super().__init__(self.root / user_path(str(images)) if images is not None else self._folder())
+        self.files = found | {split: user_path(file) for split, file in named.items() if isinstance(file, Path)}
+        folder = self.root / user_path(images) if images is not None else self._folder()
+        super().__init__(folder, links, absolute_names)
         self.images_are_named = images is not None
         if holdout is None:
             holdout = HOLDOUT if path is not None and self.sources["train"] and not self.sources["val"] else 0.0
         self.remarks: dict[str, None] = {}
-        self.holdout, self.links, self.absolute_names = holdout, links, absolute_names
+        self.holdout = holdout
         self.columns: dict[str, str | None] = dict(columns or {})  # type: ignore[arg-type]
         for name in self.columns.keys() - Columns.__annotations__.keys():
             near = difflib.get_close_matches(name, Columns.__annotations__, 1)
@@ -123,7 +124,7 @@ class DataFiles(FileDataset):
     def _located(self, name: str | Path) -> list[Path]:
         if isinstance(name, str) and is_address(name):
             return local_copies(name, self.cache_dir)
-        return [self.root / user_path(str(name))]
+        return [self.root / user_path(name)]
 
     @override
     def read(self, name: str, problems: list[str] | None = None) -> list[Located]:
@@ -148,7 +149,7 @@ class DataFiles(FileDataset):
         return [frame for frame in frames if isinstance(frame, Path | FilePart)]
 
     def _samples(self, sources: Sequence[Path], name: str, problems: list[str] | None) -> list[Located]:
-        reading = Reading(self.cache_dir, problems, self.links == "follow")
+        reading = Reading(self.cache_dir, problems, self.image_names)
         rows = [row for source in sources for row in rows_of(source, reading)]
         if not rows:
             shown = ", ".join(map(str, sources))[:200]
@@ -182,8 +183,7 @@ class DataFiles(FileDataset):
         return joined
 
     def _converter(self, rows: Sequence[TableRow], unlabelled: bool) -> RowConverter:
-        follow = self.links == "follow"
-        converter = RowConverter(self.columns, rows, self.images, unlabelled, follow, self.absolute_names)
+        converter = RowConverter(self.columns, rows, self.images, unlabelled, self.image_names)
         if not self.images_are_named:
             converter.images = self.images = _folder_of(converter.first_name(rows), self.images)
         return converter

@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from velm_lightning.data.datasets.columns import Columns, RowConverter
 from velm_lightning.data.datasets.holdout import contents_of_files
+from velm_lightning.data.datasets.image_names import ImageNames
 from velm_lightning.data.datasets.located import Located, add
 from velm_lightning.data.datasets.readers.references import with_all_references
 from velm_lightning.data.images.image_like import to_image
@@ -67,7 +68,7 @@ class Rows(Dataset):
         return self._splits.get(name, [])
 
     def _samples(self, split: str, rows: Sequence[TableRow], training: bool = True) -> list[Sample]:
-        converter = _PythonRows(self.columns, rows, Path(self.images or "."), split == "test")
+        converter = _PythonRows(self.columns, rows, Path(self.images or "."), split == "test", ImageNames())
         converter.inside, converter.tensors = self.images is not None, self._tensors
         training = training and split == "train"
         samples: dict[str, Located] = {}
