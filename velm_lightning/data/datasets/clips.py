@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import override
+
 from velm_lightning.data.datasets.jsonlines import JSONLines
 from velm_lightning.data.datasets.located import Located
 from velm_lightning.data.images.cache import default_folder
 from velm_lightning.data.images.folder import SUFFIXES
 from velm_lightning.data.images.frames import frame_files
 from velm_lightning.io.files import fault
-from velm_lightning.types import FilePart, Image, InputError, Sample
+from velm_lightning.types import FilePart, Image, InputError
 
 
 class Clips(JSONLines):
@@ -39,28 +41,27 @@ class Clips(JSONLines):
         self.frames, self.cache_dir = frames, cache_dir or default_folder() / "frames"
         self._clips: dict[Image, tuple[Path, ...]] = {}
 
+    @override
     def read(self, name: str, problems: list[str] | None = None) -> list[Located]:
-        """Return the samples of a split with their frames; see ``FileDataset.read``."""
         samples = []
         for row in super().read(name, problems):
             try:
-                samples.append(row._replace(sample=self._with_frames(row.sample)))
+                samples.append(row._replace(sample=row.sample._replace(image=self._frames(row.sample.image))))
             except InputError as error:
                 fault(InputError(f"{row.where}: image {error}"), problems)
         return samples
 
-    def files_of(self, sample: Sample) -> Sequence[Path | FilePart]:
-        """Return the frames of a clip; see ``JSONLines.files_of``."""
+    @override
+    def files_of(self, image: Image) -> Sequence[Path | FilePart]:
         try:
-            return self._with_frames(sample).image  # type: ignore[return-value]
+            return self._frames(image)
         except InputError:  # `read` reports this row
-            return super().files_of(sample)
+            return super().files_of(image)
 
-    def _with_frames(self, sample: Sample) -> Sample:
-        image = sample.image
+    def _frames(self, image: Image) -> tuple[Path, ...]:
         if image not in self._clips:
             self._clips[image] = self._frames_of(image)
-        return sample._replace(image=self._clips[image])
+        return self._clips[image]
 
     def _frames_of(self, image: Image) -> tuple[Path, ...]:
         if isinstance(image, tuple):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from velm_lightning.io.files import inside
-from velm_lightning.types import InputError
+from velm_lightning.types import InputError, Source
+
+Locate = Callable[[Any, str], Source]
+"""Returns the image that a row at a location names, as a file or otherwise."""
 
 
 class ImageNames(NamedTuple):
