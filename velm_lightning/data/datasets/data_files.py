@@ -14,13 +14,14 @@ from velm_lightning.data.datasets.conversion import Converter, converter_of
 from velm_lightning.data.datasets.holdout import check_holdout, holdout_part
 from velm_lightning.data.datasets.located import FileDataset, Located, add
 from velm_lightning.data.datasets.readers.column_names import suggestion
+from velm_lightning.data.datasets.readers.hub_tables import hub_tables
 from velm_lightning.data.datasets.readers.reading import Reading
 from velm_lightning.data.datasets.readers.recognition import rows_of, splits_of
 from velm_lightning.data.datasets.readers.references import with_all_references
 from velm_lightning.data.datasets.readers.remote import is_address, local_copies
 from velm_lightning.data.images.cache import default_folder
 from velm_lightning.io.files import TableRow, fault
-from velm_lightning.io.paths import user_path
+from velm_lightning.io.paths import is_hub_name, user_path
 from velm_lightning.types import FilePart, Image, InputError, Source
 
 HOLDOUT = 0.1
@@ -48,7 +49,8 @@ class DataFiles(FileDataset):
     ``NaN`` is a string. In JSON, ``NaN`` is a missing value, and 1, 1.0 and "1" are one label.
 
     Args:
-        path: A file or folder whose splits are found by their names, instead of ``train``, ``val`` and ``test``.
+        path: A file or folder whose splits are found by their names, instead of ``train``, ``val`` and ``test``; or
+            the name of a dataset of the hub, ``organisation/name`` (extra ``hub``), with ``--allow-network``.
         root: Folder to which the other paths are relative.
         train: File, folder or pattern (``train-*.parquet``, ``{000..009}.tar``) of the training split; likewise
             ``val`` and ``test``, also on the network (``https://``, ``s3://``, ``gs://``; extra ``remote``), with
@@ -118,8 +120,11 @@ class DataFiles(FileDataset):
             raise InputError(f"name at least one file: train, val or test, or `path`{more}")
         if path is None:
             return {split: [] if file is None else self._located(file) for split, file in named.items()}
-        places = self._located(path)
-        found = splits_of(places[0]) if len(places) == 1 else {"train": places}
+        if is_hub_name(path) and not (self.root / path).exists():
+            found = hub_tables(str(path))
+        else:
+            places = self._located(path)
+            found = splits_of(places[0]) if len(places) == 1 else {"train": places}
         return {split: found.get(split, []) for split in named}
 
     def _located(self, name: str | Path) -> list[Path]:
@@ -147,7 +152,7 @@ class DataFiles(FileDataset):
 
     def _samples(self, sources: Sequence[Path], name: str, problems: list[str] | None) -> list[Located]:
         reading = Reading(self.cache_dir, problems, self.image_names)
-        rows = [row for source in sources for row in rows_of(source, reading)]
+        rows = list(rows_of(sources, reading))
         if not rows:
             shown = ", ".join(map(str, sources))[:200]
             fault(InputError(f"{shown}: holds no rows: give a file with at least one, or leave {name} out"), problems)

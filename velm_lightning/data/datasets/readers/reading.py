@@ -21,11 +21,13 @@ class Reading(NamedTuple):
         cache_dir: Folder of files that are derived from others, such as uncompressed tables.
         problems: If it is a list, errors of rows are appended to it and the rows are skipped.
         names: The rule by which names of images become files.
+        shard: Name of the file if it is one of several, each of which may count its samples from 0.
     """
 
     cache_dir: Path
     problems: list[str] | None = None
     names: ImageNames = ImageNames()
+    shard: str = ""
 
 
 class Reader(NamedTuple):
