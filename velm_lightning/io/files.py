@@ -102,7 +102,7 @@ def interpreting(path: Path, kind: str) -> Iterator[None]:
         raise InputError(f"{path}: cannot be read as {kind} ({reason}): was it made by another program?") from error
 
 
-def inside(root: Path, name: str, follow: bool = False, absolute: bool = False) -> Path:
+def inside(root: Path, name: object, follow: bool = False, absolute: bool = False) -> Path:
     """Return ``root / name``, which must be inside ``root``; Unicode forms of a name are equal.
 
     Args:
@@ -116,7 +116,7 @@ def inside(root: Path, name: str, follow: bool = False, absolute: bool = False) 
     """
     if not isinstance(name, str) or not name.strip() or "\0" in name or _LONE.search(name):
         raise InputError(f"{show(name)} is not a file name: give one relative to {root}")
-    if absolute and name.startswith("~"):
+    if name.startswith("~") and not (root / name).exists():
         name = str(user_path(name))
     if PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor:
         if not absolute:
@@ -127,8 +127,11 @@ def inside(root: Path, name: str, follow: bool = False, absolute: bool = False) 
         within = path.resolve().is_relative_to(root.resolve())
     except (OSError, RuntimeError, ValueError) as error:  # a cycle of links
         raise InputError(f"{path} cannot be followed ({error}): correct the link") from error
-    if not within and not (follow and ".." not in PurePosixPath(name).parts):
-        raise InputError(f"{show(name)} leads out of {root}: copy the file into it, or name a folder that holds both")
+    is_link = ".." not in PurePosixPath(name).parts
+    if not within and not (follow and is_link):
+        how = " by a link" if is_link else ""
+        fix = "copy the file into it, or name a folder that holds both"
+        raise InputError(f"{show(name)} leads out of {root}{how}: {fix}")
     return path
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 
-def user_path(text: str) -> Path:
+def user_path(text: str | Path) -> Path:
     """Return a path in which ``~`` and ``~name`` at the start stand for a home folder.
 
     A shell expands them only at the start of a word, not in ``--option=~/file`` or in a config.
@@ -31,3 +32,23 @@ def expand_home() -> None:
     from jsonargparse.typing import register_type
 
     register_type(Path, str, user_path, type_check=isinstance)
+
+
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(:[\w.-]+)?")
+_SUFFIXES = "csv|tsv|txt|jsonl?|ndjson|ya?ml|parquet|arrow|feather|tar|tgz|gz|zip|ckpt|pt"
+_FILE_SUFFIX = re.compile(rf"\.({_SUFFIXES})", re.IGNORECASE)
+
+
+def is_hub_name(name: str | Path) -> bool:
+    """Return whether a name can be ``organisation/name`` of the Hugging Face hub, and is no file or folder here.
+
+    Names like those of files, and names in a folder that exists, are not.
+
+    Example:
+        >>> is_hub_name("lmms-lab/DocVQA"), is_hub_name("photos/train.csv")
+        (True, False)
+    """
+    text = str(name)
+    if _HUB_NAME.fullmatch(text) is None or _FILE_SUFFIX.fullmatch(Path(text.partition(":")[0]).suffix):
+        return False
+    return not Path(text.partition("/")[0]).exists()

@@ -153,7 +153,7 @@ def test_line_breaks_stay_and_names_are_composed():
         ({"images": ["a.png", "../b.png"]}, "image '../b.png' leads out of"),
         ({"images": ["a.png", "https://x.org/b.png"]}, "is an address: download it"),
         ({"images": ["a.png", "data:image/png;base64,%"]}, "image "),
-        ({"picture": "a.png"}, "column 'picture' names the image 'a.png': rename it to 'image'"),
+        ({"drawing": "a.png"}, "column 'drawing' names the image 'a.png': set columns.image"),
         ({"messages": []}, "no turns in a column messages or conversations"),
         ({"messages": ["hello"]}, "'hello' is no turn"),
         ({"messages": [{"role": "critic", "content": "x"}]}, "the role 'critic' is unknown: use one of system"),
@@ -170,7 +170,7 @@ def test_what_cannot_be_read_is_refused_by_name(change, match):
 
 
 def test_a_file_without_conversations_is_refused():
-    with pytest.raises(InputError, match="holds no conversations"):
+    with pytest.raises(InputError, match="holds no rows"):
         of()
 
 

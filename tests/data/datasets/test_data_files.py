@@ -245,6 +245,16 @@ def test_shards_of_webdataset_are_read(tmp_path):
         check(read(place))
 
 
+def test_shards_may_each_count_their_samples_from_0(tmp_path):
+    for name in ("a", "b"):
+        write_shards(tmp_path / name, 3, cls=lambda row: 1)
+        (tmp_path / name / "pairs-000000.tar").rename(tmp_path / f"{name}.tar")
+        (tmp_path / name).rmdir()
+    keys = [f"{shard}/00000{number}" for shard in "ab" for number in range(3)]
+    assert [sample.key for sample in read(tmp_path)] == keys
+    assert [sample.key for sample in read(None, train=tmp_path / "*.tar")] == keys
+
+
 def test_texts_of_shards_are_captions_and_classes(tmp_path):
     write_shards(tmp_path, txt=lambda row: f"a {row['answer']} square\n")
     assert read(tmp_path / "pairs-000000.tar")[0][2:5] == ("", "a red square", ("a red square",))

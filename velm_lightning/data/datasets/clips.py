@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from velm_lightning.data.datasets.columns import Columns
+from typing_extensions import override
+
 from velm_lightning.data.datasets.jsonlines import JSONLines
 from velm_lightning.data.datasets.located import Located
 from velm_lightning.data.images.cache import default_folder
 from velm_lightning.data.images.folder import SUFFIXES
 from velm_lightning.data.images.frames import frame_files
 from velm_lightning.io.files import fault
-from velm_lightning.types import FilePart, Image, InputError, Sample
+from velm_lightning.types import FilePart, Image, InputError
 
 
 class Clips(JSONLines):
@@ -21,54 +23,45 @@ class Clips(JSONLines):
 
     A clip is divided into ``frames`` equal parts, and the middle frame of each is used (Wang et al. 2016); shorter
     clips repeat frames. The frames of a folder are sorted by the numbers in their names: ``frame_2.jpg`` precedes
-    ``frame_10.jpg``. The frames of a video file are written once, as PNG files, into ``cache_dir``. The arguments are
-    those of `JSONLines`, with ``images`` as the folder of the clips, and:
+    ``frame_10.jpg``. The frames of a video file are written once, as PNG files, into ``cache_dir``.
 
     Args:
+        root: Folder to which the other paths are relative.
         frames: Number of frames per clip.
-        cache_dir: Folder of the frames of video files. Default: a folder in the user's cache folder.
+        cache_dir: Folder of the frames of video files. None means a folder in the user's cache folder.
+        options: The other arguments of ``JSONLines``, with ``images`` as the folder of the clips.
     """
 
     def __init__(
-        self,
-        root: Path = Path("."),
-        train: Path | None = None,
-        val: Path | None = None,
-        test: Path | None = None,
-        images: Path = Path("."),
-        columns: Columns | None = None,
-        holdout: float = 0.0,
-        frames: int = 8,
-        cache_dir: Path | None = None,
+        self, root: Path = Path("."), *, frames: int = 8, cache_dir: Path | None = None, **options: Any
     ) -> None:
-        super().__init__(root, train, val, test, images, columns, holdout)
+        super().__init__(root, **options)
         if frames < 1:
             raise InputError(f"frames must be at least 1, got {frames}")
         self.frames, self.cache_dir = frames, cache_dir or default_folder() / "frames"
         self._clips: dict[Image, tuple[Path, ...]] = {}
 
+    @override
     def read(self, name: str, problems: list[str] | None = None) -> list[Located]:
-        """Return the samples of a split with their frames; see ``FileDataset.read``."""
         samples = []
         for row in super().read(name, problems):
             try:
-                samples.append(row._replace(sample=self._with_frames(row.sample)))
+                samples.append(row._replace(sample=row.sample._replace(image=self._frames(row.sample.image))))
             except InputError as error:
                 fault(InputError(f"{row.where}: image {error}"), problems)
         return samples
 
-    def files_of(self, sample: Sample) -> Sequence[Path | FilePart]:
-        """Return the frames of a clip; see ``JSONLines.files_of``."""
+    @override
+    def files_of(self, image: Image) -> Sequence[Path | FilePart]:
         try:
-            return self._with_frames(sample).image  # type: ignore[return-value]
+            return self._frames(image)
         except InputError:  # `read` reports this row
-            return super().files_of(sample)
+            return super().files_of(image)
 
-    def _with_frames(self, sample: Sample) -> Sample:
-        image = sample.image
+    def _frames(self, image: Image) -> tuple[Path, ...]:
         if image not in self._clips:
             self._clips[image] = self._frames_of(image)
-        return sample._replace(image=self._clips[image])
+        return self._clips[image]
 
     def _frames_of(self, image: Image) -> tuple[Path, ...]:
         if isinstance(image, tuple):

@@ -10,12 +10,12 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, TypedDict
 
+from velm_lightning.data.datasets.image_names import Locate
 from velm_lightning.data.datasets.readers.column_names import choose_columns, list_of, suggestion
-from velm_lightning.io.files import TableRow, clean_text, inside, show
-from velm_lightning.types import FilePart, InputError, Sample, Source
+from velm_lightning.io.files import TableRow, clean_text, show
+from velm_lightning.types import Image, InputError, Sample, Source
 
 
 class Columns(TypedDict, total=False):
@@ -38,10 +38,8 @@ class RowConverter:
     Args:
         columns: Names of columns, or None to ignore one; other parts are found under their ``USUAL_NAMES``.
         rows: All rows of the file.
-        images: Folder of the images.
+        locate: Returns the image that a row names.
         unlabelled: Whether the labels may be missing.
-        follow: Whether links may lead out of the folder of images.
-        absolute: Whether images may have absolute names.
 
     Attributes:
         names: The column of each part, or None.
@@ -54,12 +52,10 @@ class RowConverter:
         self,
         columns: Mapping[str, str | None],
         rows: Sequence[TableRow],
-        images: Path,
+        locate: Locate,
         unlabelled: bool,
-        follow: bool = False,
-        absolute: bool = False,
     ) -> None:
-        self.images, self.follow, self.absolute = images, follow, absolute
+        self.locate = locate
         known = dict.fromkeys(name for row in rows for name in row.values)
         self.optional = {"group", "target", "answers"} if unlabelled else {"group"}
         self.names = choose_columns(columns, known, rows[0].where, self.optional)
@@ -67,7 +63,7 @@ class RowConverter:
         self.whole_numbers = labels is not None and all(
             row.written and _WHOLE.fullmatch(row.values.get(labels, "").strip()) for row in rows
         )
-        self.paths: dict[str, Path] = {}
+        self._images: dict[str, Source] = {}
 
     def first_name(self, rows: Sequence[TableRow]) -> str | None:
         """Return the first name of an image in the rows; None if images are no names."""
@@ -79,16 +75,20 @@ class RowConverter:
                     return first
         return None
 
+    def subject(self, row: TableRow, number: str) -> tuple[str, Image]:
+        """Return the key and the image of a row."""
+        key = sentence(self.value(row, "key"), self.names["key"], row) if self.names["key"] else number
+        listed = self.value(row, "image")
+        frames = listed if isinstance(listed, list) and listed else [listed]
+        images = tuple(self._image(row, frame) for frame in frames)
+        return key, images if frames is listed else images[0]
+
     def samples(self, row: TableRow, number: str, training: bool) -> Iterator[Sample]:
         """Yield the sample of a row, or in training one per target sentence.
 
         In evaluation the label may be empty or null, which means no references.
         """
-        key = sentence(self.value(row, "key"), self.names["key"], row) if self.names["key"] else number
-        listed = self.value(row, "image")
-        frames = listed if isinstance(listed, list) and listed else [listed]
-        paths = tuple(self.path(row, frame) for frame in frames)
-        image = paths if frames is listed else paths[0]
+        key, image = self.subject(row, number)
         text = sentence(self.value(row, "text"), self.names["text"], row) if self.names["text"] else ""
         group = sentence(self.value(row, "group"), self.names["group"], row, empty=True)
         labels = self.names["answers"] or self.names["target"]
@@ -122,20 +122,15 @@ class RowConverter:
             return str(value or "").partition(".")[0].strip()
         if row.written and value and isinstance(value, str) and part in ("image", "target", "answers"):
             return literal(value, name, row)
-        return None if value != value else value
+        return None if isinstance(value, float) and value != value else value
 
-    def path(self, row: TableRow, name: Any) -> Source:
-        """Return an image's path, as the same object for the same name; what is a path or part of a file stays so."""
-        if isinstance(name, Path | FilePart):
-            return name
-        if not isinstance(name, str) or name not in self.paths:
-            try:
-                path = inside(self.images, name, self.follow, self.absolute)
-            except InputError as error:
-                option = ", or set links to follow" if not self.follow and "leads out of" in str(error) else ""
-                raise InputError(f"{row.where}: image {error}{option}") from error
-            self.paths[name] = path
-        return self.paths[name]
+    def _image(self, row: TableRow, name: Any) -> Source:
+        """Return an image, as the same object for the same name."""
+        if not isinstance(name, str):
+            return self.locate(name, row.where)
+        if name not in self._images:
+            self._images[name] = self.locate(name, row.where)
+        return self._images[name]
 
 
 def sentence(value: Any, name: str | None, row: TableRow, empty: bool = False) -> str:
@@ -163,12 +158,12 @@ def literal(text: str, name: str, row: TableRow) -> Any:
     Raises:
         InputError: The cell begins like a list or record of strings, but cannot be parsed.
     """
-    begins = re.match(r"\s*(\[\s*[\"']|\{\s*[\"'])", text)
+    begins = re.match(r"\s*(\[\s*\{?|\{)\s*[\"']", text)
     if not begins and not re.fullmatch(r"\s*\[[-\d\s.,]*\]\s*", text):
         return text
     for read in (json.loads, ast.literal_eval):
         with suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-            if not re.search(r"[\"']\s+[\"']", text):  # numpy's format, which Python would read as one string
+            if read is json.loads or not re.search(r"[\"']\s+[\"']", text):  # numpy's, which is one string to Python
                 return read(text.strip())
     if not begins:
         return text

@@ -5,22 +5,24 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from typing_extensions import override
 
-from velm_lightning.data.datasets.columns import Columns, RowConverter
+from velm_lightning.data.datasets.columns import Columns
+from velm_lightning.data.datasets.conversion import Converter, converter_of
 from velm_lightning.data.datasets.holdout import check_holdout, holdout_part
 from velm_lightning.data.datasets.located import FileDataset, Located, add
 from velm_lightning.data.datasets.readers.column_names import suggestion
+from velm_lightning.data.datasets.readers.hub_tables import hub_tables
 from velm_lightning.data.datasets.readers.reading import Reading
 from velm_lightning.data.datasets.readers.recognition import rows_of, splits_of
 from velm_lightning.data.datasets.readers.references import with_all_references
 from velm_lightning.data.datasets.readers.remote import is_address, local_copies
 from velm_lightning.data.images.cache import default_folder
 from velm_lightning.io.files import TableRow, fault
-from velm_lightning.io.paths import user_path
-from velm_lightning.types import FilePart, InputError, Sample
+from velm_lightning.io.paths import is_hub_name, user_path
+from velm_lightning.types import FilePart, Image, InputError, Source
 
 HOLDOUT = 0.1
 """Share of the training images that is held out if ``path`` has no validation split."""
@@ -47,7 +49,8 @@ class DataFiles(FileDataset):
     ``NaN`` is a string. In JSON, ``NaN`` is a missing value, and 1, 1.0 and "1" are one label.
 
     Args:
-        path: A file or folder whose splits are found by their names, instead of ``train``, ``val`` and ``test``.
+        path: A file or folder whose splits are found by their names, instead of ``train``, ``val`` and ``test``; or
+            the name of a dataset of the hub, ``organisation/name`` (extra ``hub``), with ``--allow-network``.
         root: Folder to which the other paths are relative.
         train: File, folder or pattern (``train-*.parquet``, ``{000..009}.tar``) of the training split; likewise
             ``val`` and ``test``, also on the network (``https://``, ``s3://``, ``gs://``; extra ``remote``), with
@@ -90,18 +93,19 @@ class DataFiles(FileDataset):
         absolute_names: bool = False,
         cache_dir: Path | None = None,
     ) -> None:
-        self.root = user_path(str(root))
+        self.root = user_path(root)
         named = {"train": train, "val": val, "test": test}
         self.cache_dir = cache_dir or default_folder()
         self.sources = self._sources(path, named)
         found = {split: files[0] if len(files) == 1 else None for split, files in self.sources.items()}
-        self.files = found | {split: user_path(str(file)) for split, file in named.items() if isinstance(file, Path)}
-        super().__init__(self.root / user_path(str(images)) if images is not None else self._folder())
+        self.files = found | {split: user_path(file) for split, file in named.items() if isinstance(file, Path)}
+        folder = self.root / user_path(images) if images is not None else self._folder()
+        super().__init__(folder, links, absolute_names)
         self.images_are_named = images is not None
         if holdout is None:
             holdout = HOLDOUT if path is not None and self.sources["train"] and not self.sources["val"] else 0.0
         self.remarks: dict[str, None] = {}
-        self.holdout, self.links, self.absolute_names = holdout, links, absolute_names
+        self.holdout = holdout
         self.columns: dict[str, str | None] = dict(columns or {})  # type: ignore[arg-type]
         for name in self.columns.keys() - Columns.__annotations__.keys():
             near = difflib.get_close_matches(name, Columns.__annotations__, 1)
@@ -116,51 +120,52 @@ class DataFiles(FileDataset):
             raise InputError(f"name at least one file: train, val or test, or `path`{more}")
         if path is None:
             return {split: [] if file is None else self._located(file) for split, file in named.items()}
-        places = self._located(path)
-        found = splits_of(places[0]) if len(places) == 1 else {"train": places}
+        if is_hub_name(path) and not (self.root / path).exists():
+            found = hub_tables(str(path))
+        else:
+            places = self._located(path)
+            found = splits_of(places[0]) if len(places) == 1 else {"train": places}
         return {split: found.get(split, []) for split in named}
 
     def _located(self, name: str | Path) -> list[Path]:
         if isinstance(name, str) and is_address(name):
             return local_copies(name, self.cache_dir)
-        return [self.root / user_path(str(name))]
+        return [self.root / user_path(name)]
 
     @override
     def read(self, name: str, problems: list[str] | None = None) -> list[Located]:
         held = bool(self.holdout) and name == "val"
         sources = self.sources["train" if held else name]
-        if not sources:
-            return []
-        samples = self._samples(sources, name, problems)
-        if self.holdout and name != "test":
-            return holdout_part(
-                samples,
-                self.holdout,
-                held,
-                lambda item: self._name(item.sample),
-                lambda item: self.files_of(item.sample),
-            )
-        return samples
+        return self._samples(sources, name, problems) if sources else []
 
-    def files_of(self, sample: Sample) -> Sequence[Path | FilePart]:
-        """Return the image files of a sample."""
-        frames = sample.image if isinstance(sample.image, tuple) else (sample.image,)
-        return [frame for frame in frames if isinstance(frame, Path | FilePart)]
+    def files_of(self, image: Image) -> Sequence[Path | FilePart]:
+        """Return the files of an image or clip, or of the images of a conversation."""
+        return _files(image)
+
+    def locate(self, name: Any, where: str) -> Source:
+        """Return the image that a row names; what is a file or a part of one stays so."""
+        return name if isinstance(name, Path | FilePart) else self.image_file(name, where)
+
+    def converter(self, rows: Sequence[TableRow], unlabelled: bool) -> Converter:
+        """Return the conversion of rows to samples; ``unlabelled`` means that labels may be missing."""
+        return converter_of(self.columns, rows, self.locate, unlabelled)
 
     def _samples(self, sources: Sequence[Path], name: str, problems: list[str] | None) -> list[Located]:
-        reading = Reading(self.cache_dir, problems, self.links == "follow")
-        rows = [row for source in sources for row in rows_of(source, reading)]
+        reading = Reading(self.cache_dir, problems, self.image_names)
+        rows = list(rows_of(sources, reading))
         if not rows:
             shown = ", ".join(map(str, sources))[:200]
             fault(InputError(f"{shown}: holds no rows: give a file with at least one, or leave {name} out"), problems)
             return []
         samples: dict[str, Located] = {}
         try:
-            converter = self._converter(rows, name == "test")
+            converter = self.converter(rows, name == "test")
         except InputError as error:
             fault(error, problems)
             return []
-        for number, row in enumerate(rows):
+        if not self.images_are_named:
+            self.images = _folder_of(converter.first_name(rows), self.images)
+        for number, row in self._part(rows, converter, name, problems):
             try:
                 for sample in converter.samples(row, str(number), name == "train"):
                     add(samples, Located(row.where, sample))
@@ -181,25 +186,43 @@ class DataFiles(FileDataset):
             ] = None
         return joined
 
-    def _converter(self, rows: Sequence[TableRow], unlabelled: bool) -> RowConverter:
-        follow = self.links == "follow"
-        converter = RowConverter(self.columns, rows, self.images, unlabelled, follow, self.absolute_names)
-        if not self.images_are_named:
-            converter.images = self.images = _folder_of(converter.first_name(rows), self.images)
-        return converter
+    def _part(
+        self, rows: Sequence[TableRow], converter: Converter, name: str, problems: list[str] | None
+    ) -> Iterable[tuple[int, TableRow]]:
+        """Return the rows of a split with their numbers: all, or, with ``holdout``, those on one side."""
+        if not self.holdout or name == "test":
+            return enumerate(rows)
+        subjects = []
+        for number, row in enumerate(rows):
+            try:
+                subjects.append((number, row, *converter.subject(row, str(number))))
+            except InputError as error:
+                fault(error, problems)
+        part = holdout_part(
+            subjects,
+            self.holdout,
+            name == "val",
+            lambda subject: self._name(subject[3]) or subject[2],
+            lambda subject: self.files_of(subject[3]),
+        )
+        return [(number, row) for number, row, *_ in part]
 
     def _folder(self) -> Path:
         """Return the folder of the first source."""
         first = next(source for sources in self.sources.values() for source in sources)
         return first if first.is_dir() else first.parent
 
-    def _name(self, sample: Sample) -> str:
-        """Return the image's name relative to the folder of images, so that the folder may move."""
-        first = sample.image[0] if isinstance(sample.image, tuple) else sample.image
-        if isinstance(first, FilePart):
-            return first.name or f"{first.file.name} {first.offset}"
-        assert isinstance(first, Path), "the images of files are no tensors"
-        return first.relative_to(self.images).as_posix() if first.is_relative_to(self.images) else first.as_posix()
+    def _name(self, image: Image) -> str:
+        """Return the name of an image relative to the folder of images, which may move; empty if there is no file."""
+        first = next(iter(_files(image)), None)
+        if isinstance(first, Path):
+            return first.relative_to(self.images).as_posix() if first.is_relative_to(self.images) else first.as_posix()
+        return "" if first is None else first.name or f"{first.file.name} {first.offset}"
+
+
+def _files(image: Image) -> list[Path | FilePart]:
+    frames = image if isinstance(image, tuple) else (image,)
+    return [frame for frame in frames if isinstance(frame, Path | FilePart)]
 
 
 def _folder_of(name: str | None, folder: Path) -> Path:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
-from velm_lightning.data.datasets.columns import Columns
 from velm_lightning.data.datasets.data_files import DataFiles
 
 
@@ -16,11 +15,7 @@ class JSONLines(DataFiles):
         root: Folder to which the other paths are relative.
         train: File of the training split; likewise ``val`` and ``test``. None means an empty split.
         images: Folder of the images.
-        columns: Names of columns that differ.
-        holdout: Share of the training *images*, chosen by content and name, that become the validation split;
-            copies of an image are in the same split.
-        links: Whether links to images may lead out of ``images``.
-        absolute_names: Whether images may have absolute names, or names with ``~``.
+        options: The other arguments of ``DataFiles``, such as ``columns`` and ``holdout``, except ``path``.
 
     Raises:
         InputError: No file is named, or an argument is out of its range.
@@ -41,19 +36,6 @@ class JSONLines(DataFiles):
         val: Path | None = None,
         test: Path | None = None,
         images: Path = Path("."),
-        columns: Columns | None = None,
-        holdout: float = 0.0,
-        links: Literal["refuse", "follow"] = "refuse",
-        absolute_names: bool = False,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            root=root,
-            train=train,
-            val=val,
-            test=test,
-            images=images,
-            columns=columns,
-            holdout=holdout,
-            links=links,
-            absolute_names=absolute_names,
-        )
+        super().__init__(root=root, train=train, val=val, test=test, images=images, **options)

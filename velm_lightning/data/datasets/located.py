@@ -7,9 +7,11 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
+from velm_lightning.data.datasets.image_names import ImageNames
 from velm_lightning.io.files import show
+from velm_lightning.io.paths import user_path
 from velm_lightning.types import SPLITS, Dataset, InputError, Sample
 
 
@@ -25,16 +27,30 @@ class FileDataset(Dataset):
 
     Args:
         images: Folder of all images.
+        links: Whether links to images may lead out of ``images``, as in snapshots of the hub, DVC and git-annex.
+        absolute_names: Whether images may have absolute names, or names with ``~``.
 
     Attributes:
         official: Whether the splits are published ones, which may share images.
+        image_names: The rule by which names of images become files.
     """
 
     official: ClassVar[bool] = False
 
-    def __init__(self, images: Path) -> None:
-        self.images = images
+    def __init__(
+        self, images: Path, links: Literal["refuse", "follow"] = "refuse", absolute_names: bool = False
+    ) -> None:
+        self.images = user_path(images)
+        self.image_names = ImageNames(links == "follow", absolute_names)
         self._splits: dict[str, Sequence[Sample]] = {}
+
+    def image_file(self, name: object, where: str, folder: Path | None = None) -> Path:
+        """Return the file of an image that a file of data names, below ``folder`` or ``images``.
+
+        Raises:
+            InputError: The name leads elsewhere, and ``links`` or ``absolute_names`` do not allow it.
+        """
+        return self.image_names.file(folder or self.images, name, where)
 
     @abstractmethod
     def read(self, name: str, problems: list[str] | None = None) -> list[Located]:

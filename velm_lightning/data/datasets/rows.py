@@ -8,17 +8,20 @@ from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 from typing_extensions import override
 
-from velm_lightning.data.datasets.columns import Columns, RowConverter
+from velm_lightning.data.datasets.columns import Columns
+from velm_lightning.data.datasets.conversion import converter_of
 from velm_lightning.data.datasets.holdout import contents_of_files
+from velm_lightning.data.datasets.image_names import ImageNames
 from velm_lightning.data.datasets.located import Located, add
 from velm_lightning.data.datasets.readers.references import with_all_references
 from velm_lightning.data.images.image_like import to_image
 from velm_lightning.io.digests import digest_of
 from velm_lightning.io.files import TableRow, show
-from velm_lightning.types import SPLITS, Dataset, InputError, Sample
+from velm_lightning.types import SPLITS, Dataset, InputError, Sample, Source
 
 Table = Iterable[Mapping[str, Any]]
 """Rows: an iterable of dictionaries, or a pandas DataFrame, or a table of ``datasets``."""
@@ -52,9 +55,8 @@ class Rows(Dataset):
     ) -> None:
         if not 0 <= holdout < 0.5:
             raise InputError(f"holdout must be at least 0 and below 0.5, got {holdout}")
-        self.images = images
         self.columns: dict[str, str | None] = dict(columns or {})  # type: ignore[arg-type]
-        self._tensors: dict[bytes, Tensor] = {}
+        self._images = _Images(images)
         tables = {name: _table_rows(name, table) for name, table in _by_split(rows).items()}
         self._splits = {name: self._samples(name, table) for name, table in tables.items()}
         missing = [name for name in ("val", "test")[: 1 if isinstance(rows, Mapping) else 2] if name not in tables]
@@ -67,8 +69,7 @@ class Rows(Dataset):
         return self._splits.get(name, [])
 
     def _samples(self, split: str, rows: Sequence[TableRow], training: bool = True) -> list[Sample]:
-        converter = _PythonRows(self.columns, rows, Path(self.images or "."), split == "test")
-        converter.inside, converter.tensors = self.images is not None, self._tensors
+        converter = converter_of(self.columns, rows, self._images.locate, split == "test")
         training = training and split == "train"
         samples: dict[str, Located] = {}
         for number, row in enumerate(rows):
@@ -78,38 +79,44 @@ class Rows(Dataset):
         return [located.sample for located in every]
 
 
-class _PythonRows(RowConverter):
-    """Converts rows whose images may be in memory."""
+class _Images:
+    """Finds the images of rows, which may be in memory; equal ones are one object.
 
-    inside = True  # whether relative paths must lead into the folder of images
+    Args:
+        folder: Folder that images named by texts must be in. None means that they may be anywhere.
+    """
 
-    tensors: dict[bytes, Tensor]  # so that rows with equal images share one
+    def __init__(self, folder: str | Path | None) -> None:
+        self.folder = None if folder is None else Path(folder)
+        self._tensors: dict[bytes, Tensor] = {}
 
-    @override
-    def value(self, row: TableRow, part: str) -> Any:
-        name = self.names[part]
-        value = None if name is None else row.values.get(name)
-        if part == "image" and value is not None and not isinstance(value, str | float):
-            return list(value) if isinstance(value, tuple) else value  # an array has no truth value
-        return super().value(row, part)
-
-    @override
-    def path(self, row: TableRow, name: Any) -> Any:
-        if isinstance(name, str) and self.inside:
-            return super().path(row, name)
+    def locate(self, image: Any, where: str) -> Source:
+        """Return the file of an image, or its pixels or bytes."""
+        if isinstance(image, str) and self.folder is not None:
+            return ImageNames().file(self.folder, image, where)
         try:
-            image = to_image(self.images / name if isinstance(name, Path) else name)
+            found = to_image((self.folder or Path(".")) / image if isinstance(image, Path) else image)
         except InputError as error:
-            raise InputError(f"{row.where}: {error}") from error
-        return self.tensors.setdefault(digest_of(image), image) if isinstance(image, Tensor) else image
+            raise InputError(f"{where}: {error}") from error
+        return self._tensors.setdefault(digest_of(found), found) if isinstance(found, Tensor) else found
 
 
 def _table_rows(split: str, table: Table) -> list[TableRow]:
     """Return the rows of a table with their locations."""
-    rows = [TableRow(f"row {number} of {split}", dict(row)) for number, row in enumerate(_records(table))]
+    rows = [
+        TableRow(f"row {number} of {split}", {name: _plain(value) for name, value in row.items()})
+        for number, row in enumerate(_records(table))
+    ]
     if not rows:
         raise InputError(f"the rows of {split} are empty: give at least one, or leave {split} out")
     return rows
+
+
+def _plain(value: Any) -> Any:
+    """Return a value in which tuples, and the arrays of objects that pandas reads from Parquet, are lists."""
+    if isinstance(value, tuple | list) or (isinstance(value, np.ndarray) and value.dtype == object):
+        return [_plain(item) for item in value]
+    return {name: _plain(item) for name, item in value.items()} if isinstance(value, dict) else value
 
 
 def _by_split(rows: Any) -> dict[str, Table]:

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from velm_lightning.data.datasets.located import FileDataset, Located
 from velm_lightning.io.files import fault, inside, read_json, show
-from velm_lightning.types import FilePart, Image, InputError, Sample
+from velm_lightning.types import FilePart, Image, InputError, Sample, Turn
 
 DESCRIPTION, FORMAT = "velm_data.json", 1
 """Name of the file that marks such a folder, and the version of its layout."""
@@ -99,20 +99,21 @@ class StoredSamples(Sequence[Sample]):
 
     def _sample(self, number: int, line: bytes) -> Sample:
         try:
-            key, image, text, target, references, group = json.loads(line)
+            key, image, text, target, references, group, *more = json.loads(line)
             if not all(isinstance(word, str) for word in (key, text, group, *references)):
                 raise TypeError("key, text, group and references must be texts")
             if not isinstance(target, str | None):
                 target = {str(answer): float(weight) for answer, weight in dict(target).items()}
-            return Sample(key, self._image(image), text, target, tuple(references), group)
+            turns = tuple(Turn(role, tuple(parts), learned) for role, parts, learned in (more[0] if more else ()))
+            return Sample(key, self._image(image), text, target, tuple(references), group, turns)
         except (ValueError, TypeError, RecursionError) as error:
             raise InputError(
                 f"{self.file}:{number + 1}: {show(line)} is no sample ({show(str(error))}): import the data again"
             ) from error
 
     def _image(self, image: Any) -> Image:
-        """Return a part of a shard, or the parts of a clip."""
-        if image and isinstance(image[0], list):
+        """Return a part of a shard, or the parts of a clip or of a conversation, which may have none."""
+        if not image or isinstance(image[0], list):
             return tuple(self._part(*frame) for frame in image)
         return self._part(*image)
 

@@ -69,13 +69,12 @@ def _write_split(dataset: Dataset, name: str, folder: Path, shards: Shards) -> i
 
 
 def _record(sample: Sample, shards: Shards) -> list[Any]:
-    if getattr(sample, "turns", ()):
-        raise InputError(f"sample {sample.key!r} is a conversation, which has no place in shards: use its own file")
     frames = sample.image if isinstance(sample.image, tuple) else (sample.image,)
     stored = [shards.add(frame) for frame in frames]
     target = sample.target if sample.target is None or isinstance(sample.target, str) else dict(sample.target)
     image = stored if isinstance(sample.image, tuple) else stored[0]
-    return [sample.key, image, sample.text, target, list(sample.references or ()), sample.group]
+    record = [sample.key, image, sample.text, target, list(sample.references or ()), sample.group]
+    return [*record, list(sample.turns)] if sample.turns else record
 
 
 class Shards:

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 from typing_extensions import override
 
-from velm_lightning.data.datasets.conversations import samples_of
+from velm_lightning.data.datasets.conversation_samples import samples_of
 from velm_lightning.data.datasets.messages import Conversation
 from velm_lightning.data.synthetic.shape_scenes import Scenes, at_least
 from velm_lightning.data.synthetic.shapes.dialogues import Exchange, exchanges_about

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from typing_extensions import override
 
 from velm_lightning.data.datasets.located import FileDataset, Located, add
-from velm_lightning.io.files import TableRow, clean_text, fault, inside, show
+from velm_lightning.io.files import TableRow, clean_text, fault, show
 from velm_lightning.types import InputError, Sample
 
 
@@ -109,15 +109,3 @@ def caption_text(value: Any, where: str, name: str = "caption", empty: bool = Fa
     if not text and not empty:
         raise InputError(f"{where}: {name} is empty: write a text or remove it")
     return text
-
-
-def image_file(folder: Path, name: Any, where: str) -> Path:
-    """Return the file of an image below a folder.
-
-    Raises:
-        InputError: The name is not that of a file in the folder.
-    """
-    try:
-        return inside(folder, name)
-    except InputError as error:
-        raise InputError(f"{where}: image {error}") from error

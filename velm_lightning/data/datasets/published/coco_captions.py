@@ -16,11 +16,11 @@ from velm_lightning.data.datasets.published.captioned import (
     CaptionedImage,
     caption_text,
     id_text,
-    image_file,
     records,
 )
 from velm_lightning.data.datasets.readers.column_names import suggestion
 from velm_lightning.io.files import fault, read_json
+from velm_lightning.io.paths import user_path
 from velm_lightning.types import InputError
 
 
@@ -52,6 +52,7 @@ class COCOCaptions(CaptionDataset):
         folders: Subfolder of ``images`` per split, e.g. ``{train: train2014, val: val2014}``.
         holdout: Share of the training *images*, chosen by content and name, that become the validation split;
             copies of an image are in the same split.
+        options: ``links`` and ``absolute_names`` of images; see ``FileDataset``.
     """
 
     def __init__(
@@ -63,10 +64,11 @@ class COCOCaptions(CaptionDataset):
         images: Path = Path("."),
         folders: Folders | None = None,
         holdout: float = 0.0,
+        **options: Any,
     ) -> None:
-        super().__init__(Path(root) / images)
+        super().__init__(user_path(root) / images, **options)
         self.files = {"train": train, "val": val, "test": test}
-        self.root, self.holdout = Path(root), holdout
+        self.root, self.holdout = user_path(root), holdout
         self.folders: dict[str, Any] = dict(folders or {})
         for name in self.folders.keys() - self.files.keys():
             near = difflib.get_close_matches(name, self.files, 1)
@@ -82,7 +84,7 @@ class COCOCaptions(CaptionDataset):
         file = self.files[source]
         if file is None:
             return
-        images = _read(self.root / file, self.images / self.folders.get(source, ""), name == "test", problems)
+        images = self._read(self.root / file, self.folders.get(source, ""), name == "test", problems)
         if not self.holdout or name == "test":
             yield from images
             return
@@ -94,31 +96,30 @@ class COCOCaptions(CaptionDataset):
             lambda image: [image.image],
         )
 
-
-def _read(path: Path, folder: Path, secret: bool, problems: list[str] | None) -> Iterator[CaptionedImage]:
-    """Yield the images of a file with their captions; check that images and annotations match."""
-    whole = read_json(path)
-    secret = secret and isinstance(whole, dict) and not whole.get("annotations")
-    annotations = {} if secret else _annotations(whole, path, problems)
-    keys: set[str] = set()
-    for row in records(whole, path, "images", ("id", "file_name"), problems):
-        try:
-            key = id_text(row.values["id"], "id", row.where)
-            if key in keys:
-                raise InputError(f"{row.where}: this image is listed twice: remove one")
-            keys.add(key)
-            if not secret and key not in annotations:
-                raise InputError(f"{row.where}: has no annotation: write a caption or remove the image")
-            captions = annotations[key].captions if key in annotations else []
-            image = image_file(folder, row.values["file_name"], row.where)
-        except InputError as error:
-            fault(error, problems)
-            continue
-        if captions or secret:  # an image with only faulty captions has been reported
-            yield CaptionedImage(row.where, key, image, captions)
-    for key, entry in annotations.items():
-        if key not in keys:
-            fault(InputError(f"{entry.where}: image_id {key} is not among the {len(keys)} images: list it"), problems)
+    def _read(self, path: Path, subfolder: str, secret: bool, problems: list[str] | None) -> Iterator[CaptionedImage]:
+        """Yield the images of a file with their captions; check that images and annotations match."""
+        whole = read_json(path)
+        secret = secret and isinstance(whole, dict) and not whole.get("annotations")
+        annotations = {} if secret else _annotations(whole, path, problems)
+        keys: set[str] = set()
+        for row in records(whole, path, "images", ("id", "file_name"), problems):
+            try:
+                key = id_text(row.values["id"], "id", row.where)
+                if key in keys:
+                    raise InputError(f"{row.where}: this image is listed twice: remove one")
+                keys.add(key)
+                if not secret and key not in annotations:
+                    raise InputError(f"{row.where}: has no annotation: write a caption or remove the image")
+                captions = annotations[key].captions if key in annotations else []
+                image = self.image_file(row.values["file_name"], row.where, self.images / subfolder)
+            except InputError as error:
+                fault(error, problems)
+                continue
+            if captions or secret:  # an image with only faulty captions has been reported
+                yield CaptionedImage(row.where, key, image, captions)
+        for key in (key for key in annotations if key not in keys):
+            where = annotations[key].where
+            fault(InputError(f"{where}: image_id {key} is not among the {len(keys)} images: list it"), problems)
 
 
 def _annotations(whole: object, path: Path, problems: list[str] | None) -> dict[str, _Annotations]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from typing_extensions import override
 
@@ -14,9 +14,9 @@ from velm_lightning.data.datasets.published.captioned import (
     CaptionDataset,
     CaptionedImage,
     caption_text,
-    image_file,
 )
 from velm_lightning.io.files import clean_text, fault, read_text, show
+from velm_lightning.io.paths import user_path
 from velm_lightning.types import InputError
 
 _LINE = re.compile(r"(?P<image>[^\t]+)#(?P<number>\d+)\t(?P<caption>.*)")
@@ -42,6 +42,7 @@ class FlickrTokens(CaptionDataset):
         val: List of the validation images, or ``null``.
         test: List of the test images, or ``null``.
         images: Folder of the images.
+        options: ``links`` and ``absolute_names`` of images; see ``FileDataset``.
     """
 
     official = True
@@ -54,9 +55,10 @@ class FlickrTokens(CaptionDataset):
         val: Path | None = Path("Flickr_8k.devImages.txt"),
         test: Path | None = Path("Flickr_8k.testImages.txt"),
         images: Path = Path("Flicker8k_Dataset"),
+        **options: Any,
     ) -> None:
-        super().__init__(Path(root) / images)
-        self.root, self.tokens = Path(root), Path(root) / tokens
+        super().__init__(user_path(root) / images, **options)
+        self.root, self.tokens = user_path(root), user_path(root) / tokens
         self.lists = {"train": train, "val": val, "test": test}
 
     @override
@@ -74,7 +76,7 @@ class FlickrTokens(CaptionDataset):
                 places[image] = where
                 if image not in captions:
                     raise InputError(f"{where}: {show(listed)} has no caption in {self.tokens}: correct or remove it")
-                path = image_file(self.images, image, where)
+                path = self.image_file(image, where)
             except InputError as error:
                 fault(error, problems)
                 continue

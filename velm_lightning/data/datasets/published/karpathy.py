@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from typing_extensions import override
 
@@ -13,10 +14,10 @@ from velm_lightning.data.datasets.published.captioned import (
     CaptionedImage,
     caption_text,
     id_text,
-    image_file,
     records,
 )
 from velm_lightning.io.files import TableRow, fault, read_json, show
+from velm_lightning.io.paths import user_path
 from velm_lightning.types import InputError
 
 _SPLITS = {"train": "train", "restval": "train", "val": "val", "test": "test"}
@@ -32,16 +33,21 @@ class Karpathy(CaptionDataset):
     Args:
         root: Folder to which the other paths are relative.
         file: File of all splits.
-        images: folder of the images; those of COCO are in ``train2014/`` and ``val2014/`` below it.
+        images: Folder of the images; those of COCO are in ``train2014/`` and ``val2014/`` below it.
+        options: ``links`` and ``absolute_names`` of images; see ``FileDataset``.
     """
 
     official = True
 
     def __init__(
-        self, root: Path = Path("."), file: Path = Path("dataset_coco.json"), images: Path = Path(".")
+        self,
+        root: Path = Path("."),
+        file: Path = Path("dataset_coco.json"),
+        images: Path = Path("."),
+        **options: Any,
     ) -> None:
-        super().__init__(Path(root) / images)
-        self.file = Path(root) / file
+        super().__init__(user_path(root) / images, **options)
+        self.file = user_path(root) / file
 
     @override
     def captioned_images(self, name: str, problems: list[str] | None = None) -> Iterator[CaptionedImage]:
@@ -62,7 +68,7 @@ class Karpathy(CaptionDataset):
         folder = row.values.get("filepath", "")
         if not isinstance(folder, str):
             raise InputError(f"{row.where}: filepath is {show(folder)}: give the folder below {self.images}")
-        image = image_file(self.images, _joined(folder, row.values["filename"]), row.where)
+        image = self.image_file(_joined(folder, row.values["filename"]), row.where)
         return CaptionedImage(row.where, key, image, list(captions_of(row, key)))
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from typing_extensions import override
 
 from velm_lightning.data.datasets.located import FileDataset, Located, add
-from velm_lightning.io.files import clean_text, fault, inside, read_text
+from velm_lightning.io.files import clean_text, fault, read_text
+from velm_lightning.io.paths import user_path
 from velm_lightning.types import InputError, Sample
 
 
@@ -26,6 +28,7 @@ class Multi30k(FileDataset):
         images: Folder of the photos.
         texts: Files of the sentences, plain or ``.gz``, with the placeholders ``{part}`` and ``{language}``.
         lists: Files of the image names, one per line, with the placeholder ``{part}``; a ``#`` ends the name.
+        options: ``links`` and ``absolute_names`` of images; see ``FileDataset``.
     """
 
     official = True
@@ -41,9 +44,10 @@ class Multi30k(FileDataset):
         images: Path = Path("flickr30k-images"),
         texts: str = "data/task1/raw/{part}.{language}.gz",
         lists: str = "data/task1/image_splits/{part}.txt",
+        **options: Any,
     ) -> None:
-        super().__init__(Path(root) / images)
-        self.root, self.languages = Path(root), (source, target)
+        super().__init__(user_path(root) / images, **options)
+        self.root, self.languages = user_path(root), (source, target)
         self.parts = {"train": train, "val": val, "test": test}
         self.texts, self.lists = texts, lists
 
@@ -71,10 +75,7 @@ class Multi30k(FileDataset):
             if not line:
                 raise InputError(f"{file}:{number}: the line is empty: every file must have a text on every line")
         where = f"{files[2]}:{number}"
-        try:
-            image = inside(self.images, listed.partition("#")[0])
-        except InputError as error:
-            raise InputError(f"{where}: image {error}") from error
+        image = self.image_file(listed.partition("#")[0], where)
         return Located(where, Sample(listed, image, source, target, (target,)))
 
 

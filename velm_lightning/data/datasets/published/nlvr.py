@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from typing_extensions import override
 
 from velm_lightning.data.datasets.columns import sentence
 from velm_lightning.data.datasets.located import FileDataset, Located, add
 from velm_lightning.data.datasets.published.captioned import id_text
-from velm_lightning.io.files import TableRow, clean_text, fault, inside, read_rows, show
+from velm_lightning.io.files import TableRow, clean_text, fault, read_rows, show
+from velm_lightning.io.paths import user_path
 from velm_lightning.types import InputError, Sample
 
 
@@ -30,6 +32,7 @@ class NLVR(FileDataset):
             and ``{identifier}`` are those fields, ``{pair}`` the identifier without its last part, and
             ``{order}`` a number below ``orders``.
         orders: Number of orders in which an image exists.
+        options: ``links`` and ``absolute_names`` of images; see ``FileDataset``.
     """
 
     official = True
@@ -42,9 +45,10 @@ class NLVR(FileDataset):
         test: Path | None = Path("test/test.json"),
         pictures: Sequence[str] = ("{split}/images/{directory}/{split}-{identifier}-{order}.png",),
         orders: int = 6,
+        **options: Any,
     ) -> None:
-        super().__init__(Path(root))
-        self.root, self.files = Path(root), {"train": train, "val": val, "test": test}
+        super().__init__(user_path(root), **options)
+        self.root, self.files = user_path(root), {"train": train, "val": val, "test": test}
         self.pictures, self.orders = tuple(pictures), orders
         self._directories: dict[Path, list[str]] = {}
         if not self.pictures or orders < 1:
@@ -84,15 +88,14 @@ class NLVR(FileDataset):
         try:
             if "directory" not in row.values:
                 fields["directory"] = self._directory(fields)
-            frames = tuple(inside(self.images, name.format(**fields)) for name in self.pictures)
-        except InputError as error:
-            raise InputError(f"{row.where}: image {error}") from error
+            names = [name.format(**fields) for name in self.pictures]
         except KeyError as error:
             raise InputError(f"pictures: {{{error.args[0]}}} is none of {', '.join(fields)}") from None
         except (IndexError, AttributeError, ValueError) as error:
             raise InputError(
                 f"pictures: {list(self.pictures)} cannot be filled ({error}): see its description"
             ) from None
+        frames = tuple(self.image_file(name, row.where) for name in names)
         key = f"{identifier}-{order}" if self.orders > 1 else identifier
         image = frames if len(frames) > 1 else frames[0]
         text = sentence(row.values["sentence"], "sentence", row)

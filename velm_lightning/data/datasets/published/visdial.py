@@ -12,6 +12,7 @@ from velm_lightning.data.datasets.located import FileDataset, Located, add
 from velm_lightning.data.datasets.published.captioned import caption_text, records
 from velm_lightning.data.images.folder import numbered_files
 from velm_lightning.io.files import TableRow, fault, read_json, show
+from velm_lightning.io.paths import user_path
 from velm_lightning.types import InputError, Sample
 
 
@@ -26,6 +27,7 @@ class VisDial(FileDataset):
         train: File of the training split; likewise ``val`` and ``test``. None means an empty split.
         images: Folder with all images, found by the COCO number at the end of their names.
         rounds: Number of earlier rounds in the prompt. None means all.
+        options: ``links`` and ``absolute_names`` of images; see ``FileDataset``.
     """
 
     official = True
@@ -38,9 +40,10 @@ class VisDial(FileDataset):
         test: Path | None = None,
         images: Path = Path("images"),
         rounds: int | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(Path(root) / images)
-        self.root, self.files, self.rounds = Path(root), {"train": train, "val": val, "test": test}, rounds
+        super().__init__(user_path(root) / images, **options)
+        self.root, self.files, self.rounds = user_path(root), {"train": train, "val": val, "test": test}, rounds
         if rounds is not None and rounds < 0:
             raise InputError(f"rounds must be at least 0, or null for all, got {rounds}")
 
@@ -70,6 +73,7 @@ class VisDial(FileDataset):
             raise InputError(f"{row.where}: no image of number {show(number)} in {self.images}: correct the folder")
         if not isinstance(rounds, list) or not all(isinstance(entry, dict) for entry in rounds):
             raise InputError(f"{row.where}: dialog is {show(rounds)}: give a list of questions and answers")
+        image = self.image_file(images[number].relative_to(self.images).as_posix(), row.where)
         caption, history = _closed(caption_text(row.values["caption"], row.where)), list[str]()
         for place, entry in enumerate(rounds, 1):
             question = _sentence(entry, "question", sentences["questions"], row)
@@ -78,7 +82,7 @@ class VisDial(FileDataset):
             shown = history if self.rounds is None else history[len(history) - min(self.rounds, len(history)) :]
             text = " ".join([caption, *shown, question])
             references = () if answer is None else (answer,)
-            yield Sample(f"{number}-{place}", images[number], text, answer, references, f"round {place}")
+            yield Sample(f"{number}-{place}", image, text, answer, references, f"round {place}")
             history.append(f"{question} {_closed(answer or '')}".strip())
 
 

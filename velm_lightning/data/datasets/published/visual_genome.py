@@ -13,6 +13,7 @@ from velm_lightning.data.datasets.located import FileDataset, Located, add
 from velm_lightning.data.datasets.published.captioned import caption_text, id_text
 from velm_lightning.data.images.folder import numbered_files
 from velm_lightning.io.files import TableRow, fault, read_json, show
+from velm_lightning.io.paths import user_path
 from velm_lightning.types import SPLITS, InputError, Sample
 
 _FILES = {"questions": ("question_answers.json", "qas"), "regions": ("region_descriptions.json", "regions")}
@@ -32,6 +33,7 @@ class VisualGenome(FileDataset):
         images: Folder with all images, such as that of ``VG_100K`` and ``VG_100K_2``.
         val: Share of the images for validation; likewise ``test``.
         test: Share of the images for testing.
+        options: ``links`` and ``absolute_names`` of images; see ``FileDataset``.
     """
 
     def __init__(
@@ -41,9 +43,10 @@ class VisualGenome(FileDataset):
         images: Path = Path("."),
         val: float = 0.05,
         test: float = 0.05,
+        **options: Any,
     ) -> None:
-        super().__init__(Path(root) / images)
-        self.root, self.content, self.shares = Path(root), content, {"val": val, "test": test}
+        super().__init__(user_path(root) / images, **options)
+        self.root, self.content, self.shares = user_path(root), content, {"val": val, "test": test}
         if val < 0 or test < 0 or val + test >= 1:
             raise InputError(f"val={val} and test={test} must be at least 0, and below 1 together")
 
@@ -59,7 +62,8 @@ class VisualGenome(FileDataset):
                 if self._split(number) == name:
                     if number not in images:
                         raise InputError(f"{row.where}: no image {number}.jpg in {self.images}: correct the folder")
-                    sample = _question(row, images[number]) if key == "qas" else _region(row, images[number], sizes)
+                    image = self.image_file(images[number].relative_to(self.images).as_posix(), row.where)
+                    sample = _question(row, image) if key == "qas" else _region(row, image, sizes)
                     add(samples, Located(row.where, sample))
             except InputError as error:
                 fault(error, problems)

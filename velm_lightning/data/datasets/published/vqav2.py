@@ -14,6 +14,7 @@ from velm_lightning.data.datasets.holdout import check_holdout, holdout_part
 from velm_lightning.data.datasets.located import FileDataset, Located, add
 from velm_lightning.data.datasets.published.captioned import id_text, records
 from velm_lightning.io.files import TableRow, clean_text, fault, read_json, show
+from velm_lightning.io.paths import user_path
 from velm_lightning.types import InputError, Sample
 
 
@@ -24,12 +25,6 @@ class _Source(NamedTuple):
     annotations: Path | None
     folder: Path
     paths: dict[int, Path]  # shared by several questions
-
-    def image_file(self, number: int) -> Path:
-        """Return an image's file, as the same object for the same number."""
-        if number not in self.paths:
-            self.paths[number] = self.folder / f"COCO_{self.folder.name}_{number:012d}.jpg"
-        return self.paths[number]
 
 
 class VQAv2(FileDataset):
@@ -46,6 +41,7 @@ class VQAv2(FileDataset):
         holdout: Share of the training images that become the validation split; requires ``val: null``.
         questions: Name of the question files; ``{}`` is the subset.
         annotations: Name of the annotation files.
+        options: ``links`` and ``absolute_names`` of images; see ``FileDataset``.
     """
 
     official = True
@@ -61,10 +57,11 @@ class VQAv2(FileDataset):
         holdout: float = 0.0,
         questions: str = "v2_OpenEnded_mscoco_{}_questions.json",
         annotations: str = "v2_mscoco_{}_annotations.json",
+        **options: Any,
     ) -> None:
-        super().__init__(Path(root) / images)
+        super().__init__(user_path(root) / images, **options)
         check_holdout(holdout, train, val)
-        self.root, self.group, self.holdout = Path(root), group, holdout
+        self.root, self.group, self.holdout = user_path(root), group, holdout
         self.subsets = {"train": train, "val": train if holdout else val, "test": test}
         self.names = questions, annotations
 
@@ -109,7 +106,10 @@ class VQAv2(FileDataset):
         key, image = row.values["question_id"], row.values["image_id"]
         if isinstance(image, bool) or not isinstance(image, int) or not 0 <= image < 10**12:
             raise InputError(f"{row.where}: image_id {show(image)} is not a COCO image number")
-        path, text = source.image_file(image), sentence(row.values["question"], "question", row)
+        if image not in source.paths:
+            name = f"COCO_{source.folder.name}_{image:012d}.jpg"
+            source.paths[image] = self.image_file(name, row.where, source.folder)
+        path, text = source.paths[image], sentence(row.values["question"], "question", row)
         if answers is None:
             return Sample(key, path, text, None, ())
         if key not in answers:

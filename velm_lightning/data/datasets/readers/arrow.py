@@ -73,7 +73,9 @@ def uncompressed(path: Path, folder: Path, schema: Any, batches: Iterable[Any]) 
             plain = arrow.schema([field.with_type(_plain(arrow, field.type)) for field in schema], schema.metadata)
             with replacing(copy) as file, arrow.ipc.new_file(file, plain) as writer:
                 for batch in batches:
-                    writer.write_batch(batch.cast(plain))
+                    columns = zip(batch.columns, plain.types, strict=True)  # pyarrow casts some columns wrongly
+                    cast = [column if column.type == kind else column.cast(kind) for column, kind in columns]
+                    writer.write_batch(arrow.record_batch(cast, plain))
     return copy
 
 
@@ -181,7 +183,7 @@ def _plain(arrow: Any, kind: Any) -> Any:
     if arrow.types.is_struct(kind):
         return arrow.struct([field.with_type(_plain(arrow, field.type)) for field in kind])
     if arrow.types.is_list(kind):
-        return arrow.list_(_plain(arrow, kind.value_type))
+        return arrow.list_(kind.value_field.with_type(_plain(arrow, kind.value_type)))
     return kind
 
 

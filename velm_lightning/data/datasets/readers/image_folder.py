@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from velm_lightning.data.datasets.image_names import ImageNames
 from velm_lightning.data.datasets.readers import parquet
 from velm_lightning.data.datasets.readers.reading import Reader, Reading
 from velm_lightning.data.images.folder import files_named, picture_files
-from velm_lightning.io.files import TableRow, fault, inside, read_rows
+from velm_lightning.io.files import TableRow, fault, read_rows
 from velm_lightning.types import InputError
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
@@ -43,7 +44,7 @@ def rows(path: Path, reading: Reading) -> Iterator[TableRow]:
                 raise InputError(
                     f"{file}: is in no folder of a class, as others are: move it into one, or add metadata.csv"
                 )
-            image = inside(path, file.relative_to(path).as_posix(), reading.follow)
+            image = reading.names.file(path, file.relative_to(path).as_posix(), str(path))
             yield TableRow(str(file), {"image": image} | ({"label": file.parent.name} if labelled else {}))
         except InputError as error:
             fault(error, reading.problems)
@@ -53,25 +54,21 @@ def _table(table: Path, reading: Reading) -> Iterator[TableRow]:
     parsed = parquet.rows(table, reading) if table.suffix == ".parquet" else read_rows(table, reading.problems)
     for row in parsed:
         try:
-            yield row._replace(values=_with_image(row, table, reading.follow))
+            yield row._replace(values=_with_image(row, table, reading.names))
         except InputError as error:
             fault(error, reading.problems)
 
 
-def _with_image(row: TableRow, table: Path, follow: bool) -> dict[str, object]:
+def _with_image(row: TableRow, table: Path, image_names: ImageNames) -> dict[str, object]:
     """Return the values with the file of the image, whose name is relative to the table's folder."""
     column = next((name for name in _NAMES if name in row.values), None)
     if column is None:
         raise InputError(f"{row.where}: no column 'file_name' in {', '.join(row.values)}: name the column so")
     names = row.values[column]
-    try:
-        if isinstance(names, list):
-            image: object = [inside(table.parent, name, follow) for name in names]
-        else:
-            image = inside(table.parent, names, follow)
-    except InputError as error:
-        raise InputError(f"{row.where}: image {error}") from error
-    return {"image": image} | {name: value for name, value in row.values.items() if name != column}
+    listed = names if isinstance(names, list) else [names]
+    files = [image_names.file(table.parent, name, row.where) for name in listed]
+    others = {name: value for name, value in row.values.items() if name != column}
+    return {"image": files if names is listed else files[0]} | others
 
 
 IMAGE_FOLDER = Reader("a folder of images", recognises, rows)

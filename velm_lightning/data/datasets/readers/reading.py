@@ -9,6 +9,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from velm_lightning.data.datasets.image_names import ImageNames
 from velm_lightning.io.files import TableRow
 from velm_lightning.types import InputError
 
@@ -19,12 +20,14 @@ class Reading(NamedTuple):
     Attributes:
         cache_dir: Folder of files that are derived from others, such as uncompressed tables.
         problems: If it is a list, errors of rows are appended to it and the rows are skipped.
-        follow: Whether links may lead out of a folder of images.
+        names: The rule by which names of images become files.
+        shard: Name of the file if it is one of several, each of which may count its samples from 0.
     """
 
     cache_dir: Path
     problems: list[str] | None = None
-    follow: bool = False
+    names: ImageNames = ImageNames()
+    shard: str = ""
 
 
 class Reader(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from velm_lightning.data.datasets.readers.arrow import ARROW
@@ -42,19 +42,15 @@ def reader_of(path: Path) -> Reader:
     return next(reader for reader in READERS if reader.recognises(path))
 
 
-def rows_of(path: Path, reading: Reading) -> Iterator[TableRow]:
-    """Yield the rows of a file, of a folder, or of all files that a pattern with ``*`` or ``{000..009}`` matches.
+def rows_of(sources: Iterable[Path], reading: Reading) -> Iterator[TableRow]:
+    """Yield the rows of files, folders, and all files that patterns with ``*`` or ``{000..009}`` match.
 
     Raises:
         InputError: A file is missing or damaged.
     """
-    files = expanded(path)
+    files = [file for source in sources for file in expanded(source)]
     for file in files:
-        reader = reader_of(file)
-        for row in reader.rows(file, reading):
-            if reader is WEBDATASET and len(files) > 1:  # shards may count their samples from 0
-                row.values["key"] = f"{file.stem}/{row.values['key']}"
-            yield row
+        yield from reader_of(file).rows(file, reading._replace(shard=file.stem if len(files) > 1 else ""))
 
 
 def expanded(path: Path) -> list[Path]:

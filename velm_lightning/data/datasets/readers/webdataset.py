@@ -71,7 +71,7 @@ def _members(path: Path, reading: Reading) -> Iterator[tuple[str, _Member]]:
 
 def _row(path: Path, key: str, members: list[_Member], reading: Reading) -> Iterator[TableRow]:
     where = f"{path}: sample {show(key)}"
-    values: dict[str, Any] = {"key": key}
+    values: dict[str, Any] = {"key": f"{reading.shard}/{key}" if reading.shard else key}
     images = {m.extension: m.part for m in members if f".{m.extension.rpartition('.')[2]}" in SUFFIXES}
     try:
         for extension, part in members:
