@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from PIL import UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 from torch import Tensor
 
-from velm_lightning.data.images.depth import AUTO, Depth, deep_colours, to_bytes
+from velm_lightning.data.images.depth import AUTO, Depth, deep_colours, low_bytes, to_bytes
 from velm_lightning.data.images.geometry import fit, sufficient_size
 from velm_lightning.data.images.png import without_remarks
 from velm_lightning.types import FilePart, ImageTransform, InputError, Source
@@ -159,23 +159,29 @@ def _pixels(file: BinaryIO, name: str, transform: ImageTransform, max_pixels: in
                 f"{name}: claims {width} x {height} pixels, more than max_pixels = {max_pixels}: "
                 "reduce the image or raise the limit"
             )
-        depth = Depth(transform.depth, transform.depth_range)
-        deep = image.format == "PNG" and not is_deep(image) and ";16" in str(getattr(image, "tile", ""))
         jpeg = isinstance(image, JpegImageFile)
         sideways = jpeg and _orientation(image) in _SIDEWAYS
         wide, high = sufficient_size(transform, (height, width) if sideways else (width, height))
         image.draft("RGB", (high, wide) if sideways else (wide, high))  # decodes a large JPEG at 1/2, 1/4 or 1/8
         whole = "progressive" in image.info or "progression" in image.info  # holds all coefficients in memory
         with _BUDGET.reserve(width * height if whole else image.width * image.height):
+            low = low_bytes(getattr(image, "tile", ()))
             if not jpeg:
                 image.load()  # because EXIF data may follow the pixels
+            depth = Depth(transform.depth, transform.depth_range)
+            rgb = _rgb(image if low is None else _with_low_bytes(image, file, name, low, depth), depth)
             orientation = _orientation(image)
             turn = _TURNS.get(orientation)
-            if deep:
-                file.seek(0)
-            rgb = _rgb(deep_colours(file.read(), depth) if deep else image, depth)
             upright = rgb if turn is None else rgb.transpose(turn)
             return fit(upright, transform, (height, width) if orientation in _SIDEWAYS else (width, height))
+
+
+def _with_low_bytes(high: Pillow.Image, file: BinaryIO, name: str, tiles: list[Any], depth: Depth) -> Pillow.Image:
+    """Return colours of 16 bits per value as 8 bits, after reading a file for the second time."""
+    file.seek(0)
+    with _opened(file, name) as image:
+        image.tile = tiles  # type: ignore[attr-defined]
+        return deep_colours(high, image, depth)
 
 
 def _opened(file: BinaryIO, name: str) -> Pillow.Image:

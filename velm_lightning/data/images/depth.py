@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from math import ceil, log2
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import torch
 from PIL import Image as Pillow
-from torchvision.io import ImageReadMode, decode_png
 
 Array = np.ndarray[Any, Any]
 
@@ -72,13 +72,31 @@ def bits_of(values: Array) -> int:
     return max(8, needed + needed % 2)
 
 
-def deep_colours(content: bytes, depth: Depth) -> Pillow.Image:
-    """Return a PNG with 16 bits per value as RGB, or RGBA if it is transparent, of which Pillow keeps 8 bits."""
-    pixels = decode_png(torch.frombuffer(bytearray(content), dtype=torch.uint8), ImageReadMode.UNCHANGED)
-    values = pixels.permute(1, 2, 0).numpy()  # (H, W, 1 to 4)
-    colours, alpha = (values[..., :-1], values[..., -1:]) if values.shape[2] in (2, 4) else (values, values[..., :0])
-    read = to_bytes(colours, depth)
-    return Pillow.fromarray(np.concatenate([read.repeat(3 // read.shape[2], 2), (alpha >> 8).astype(np.uint8)], 2))
+def low_bytes(tiles: Sequence[Any]) -> list[Any] | None:
+    """Return instructions for Pillow that read the low bytes of 16-bit colours, of which it reads the high ones.
+
+    Args:
+        tiles: ``Image.tile``, before the image is loaded.
+
+    Returns:
+        The same with the order of bytes exchanged; None if these are no colours with 16 bits.
+    """
+    native = {"L": "16B", "B": "16L", "N": "16B" if sys.byteorder == "little" else "16L"}
+    swapped = []
+    for tile in tiles:
+        arguments = tile.args if isinstance(tile.args, tuple) else (tile.args,)
+        name, _, kind = str(arguments[0]).partition(";")
+        if name not in ("RGB", "RGBA", "RGBX") or kind not in ("16L", "16B", "16N"):
+            return None
+        arguments = (f"{name};{native[kind[-1]]}", *arguments[1:])
+        swapped.append(tile._replace(args=arguments if isinstance(tile.args, tuple) else arguments[0]))
+    return swapped or None
+
+
+def deep_colours(high: Pillow.Image, low: Pillow.Image, depth: Depth) -> Pillow.Image:
+    """Return colours with 8 bits per value from the high and the low bytes of such with 16."""
+    values = np.asarray(high).astype(np.uint16) << 8 | np.asarray(low)  # (H, W, 3 or 4)
+    return Pillow.fromarray(np.concatenate([to_bytes(values[..., :3], depth), np.asarray(high)[..., 3:]], 2))
 
 
 def _scaled(values: Array, low: float, high: float) -> Array:

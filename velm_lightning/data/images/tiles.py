@@ -29,11 +29,10 @@ def best_grid(image: tuple[int, int], tile: tuple[int, int], most: int) -> tuple
     """
     grids = [(rows, columns) for rows in range(1, most + 1) for columns in range(1, most // rows + 1)]
 
-    def fitness(grid: tuple[int, int]) -> tuple[int, int]:
+    def fitness(grid: tuple[int, int]) -> tuple[float, int]:
         width, height = grid[1] * tile[0], grid[0] * tile[1]
-        scale = min(width / image[0], height / image[1])
-        kept = min(int(image[0] * scale) * int(image[1] * scale), image[0] * image[1])
-        return kept, -width * height
+        scale = min(1.0, width / image[0], height / image[1])
+        return scale, -width * height
 
     return max(grids, key=fitness)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from typing_extensions import override
 
 from velm_lightning.encoders.base import ImageEncoder
@@ -88,20 +89,26 @@ class TiledEncoder(ImageEncoder):
         height, width = self.encoder.grid
         tiles = torch.arange(self.tiles, device=grids.device)
         rows, columns = grids.long()[:, :, None].unbind(1)  # (B, 1)
-        used = tiles < rows * columns  # (B, T)
-        whole = torch.zeros_like(rows), torch.ones_like(rows)
-        ends = []
-        for place, count, cells in (
-            (tiles // columns.clamp(min=1), rows, height),
-            (tiles % columns.clamp(min=1), columns, width),
-        ):
-            first = torch.cat([whole[0], place], 1)[..., None]  # (B, T + 1, 1), the thumbnail first
-            number = torch.cat([whole[1], count.clamp(min=1).expand_as(place)], 1)[..., None]
-            centres = (torch.arange(cells, device=grids.device) + 0.5) / cells
-            ends.append(((first + centres) / number, 1 / (cells * number)))
-        (y, high), (x, wide) = ends
+        across = columns.clamp(min=1)
+        y, high = _along(tiles // across, rows, height)
+        x, wide = _along(tiles % across, columns, width)
         shape = (len(grids), self.tiles + 1, height, width)
         parts = [each.expand(shape) for each in (y[..., None], x[:, :, None], high[..., None], wide[..., None])]
         boxes = torch.stack(parts, -1)  # (B, T + 1, h, w, 4)
+        used = tiles < rows * columns  # (B, T)
         valid = torch.cat([torch.ones_like(used[:, :1]), used], 1)
         return (boxes * valid[..., None, None, None]).flatten(1, 3)
+
+
+def _along(places: Tensor, counts: Tensor, cells: int) -> tuple[Tensor, Tensor]:
+    """Return the centres (B, T + 1, C) and the size (B, T + 1, 1) of the cells of thumbnail and tiles along one axis.
+
+    Args:
+        places: (B, T) place of each tile in its grid.
+        counts: (B, 1) number of tiles of the grid, 0 without tiles.
+        cells: number of cells C of a tile.
+    """
+    first = F.pad(places, (1, 0))[..., None]
+    parts = F.pad(counts.clamp(min=1).expand_as(places), (1, 0), value=1)[..., None]
+    centres = (torch.arange(cells, device=places.device) + 0.5) / cells
+    return (first + centres) / parts, 1 / (cells * parts)
