@@ -1,4 +1,4 @@
-"""A model of images that are not square, and one of tiles, through training, resuming, features and predictions."""
+"""A model of images that are not square, and one of tiles, through training, features and predictions."""
 
 import json
 
@@ -7,7 +7,6 @@ import pytest
 import torch
 from helpers import python_runs, tiny
 from helpers.command_line import CONF, prepared
-from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
 
 import velm_lightning as velm
@@ -43,9 +42,9 @@ def model_of(kind, data, fusion=velm.EarlyFusion, **encoder):
     return tiny.fusion(fusion, image_encoder=ENCODERS[kind](**encoder), vocabulary=data.vocabulary)
 
 
-def trained(model, data, folder, checkpoint=None, **options):
-    trainer = python_runs.trainer(folder, **{"enable_checkpointing": False} | options)
-    python_runs.quietly(trainer.fit, model, data, ckpt_path=checkpoint)
+def trained(model, data, folder):
+    trainer = python_runs.trainer(folder, enable_checkpointing=False)
+    python_runs.quietly(trainer.fit, model, data)
 
 
 @pytest.mark.parametrize("kind", ENCODERS)
@@ -94,17 +93,6 @@ def test_any_image_is_predicted_as_in_a_batch(tmp_path, kind):
     for a, b in zip(together, apart, strict=True):
         assert [answer.text for answer in a] == [answer.text for answer in b]
         assert a[0].probability == pytest.approx(b[0].probability, abs=1e-5)
-
-
-@pytest.mark.parametrize("kind", ENCODERS)
-def test_a_resumed_training_is_bitwise_the_same(tmp_path, kind):
-    whole, every = model_of(kind, module(tmp_path)), ModelCheckpoint(tmp_path, "{epoch}", save_top_k=-1)
-    trained(whole, module(tmp_path), tmp_path, max_epochs=2, callbacks=[every], enable_checkpointing=True)
-    again = model_of(kind, module(tmp_path))
-    trained(again, module(tmp_path), tmp_path, max_epochs=2, checkpoint=tmp_path / "epoch=0.ckpt")
-    assert velm.load(tmp_path / "epoch=1.ckpt").transform == again.transform
-    for (name, a), (_, b) in zip(whole.named_parameters(), again.named_parameters(), strict=True):
-        assert torch.equal(a, b), name
 
 
 def test_tiles_are_not_augmented(tmp_path):
