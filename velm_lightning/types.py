@@ -221,21 +221,45 @@ class ImageTransform(NamedTuple):
     """The preprocessing of an image encoder; the data module applies the geometry, the encoder the normalisation.
 
     Attributes:
-        size: side of the square image in pixels.
-        resize: ``squash`` resizes to the square; ``crop`` resizes the shorter side to ``size`` / ``crop_ratio`` and
-            crops the centre, like torchvision's ``ImageClassification`` preset.
-        crop_ratio: share of the resized shorter side that the centre crop keeps.
+        size: side of a square image in pixels, or height and width; with ``tiles``, of the thumbnail and of each tile.
+        resize: ``squash`` resizes to ``size``; ``crop`` resizes to the smallest image of the same aspect ratio that
+            covers ``size`` / ``crop_ratio`` and crops the centre, like torchvision's ``ImageClassification`` preset;
+            ``pad`` resizes to the largest one that fits into ``size`` and fills the rest with the mean colour;
+            ``stretch-to-grid`` is ``squash`` to a ``size`` that the encoder rounds up to its patches.
+        crop_ratio: share of the resized image that the centre crop keeps, per side.
         interpolation: resampling filter.
         mean: channel means of pixels scaled to 0…1.
         std: channel standard deviations of pixels scaled to 0…1.
+        tiles: largest number of tiles of an image, which follow its thumbnail; 0 means an image without tiles.
+        depth: how images of more than 8 bits per value become 8 bits: ``auto`` by the bits that an image uses,
+            ``percentile`` by its 1st to 99th percentile, ``fixed`` by ``depth_range``.
+        depth_range: the values that become black and white with ``depth: fixed``.
+
+    Example:
+        >>> ImageTransform((24, 96), resize="pad").shape
+        (3, 24, 96)
     """
 
-    size: int
-    resize: Literal["squash", "crop"] = "squash"
+    size: int | tuple[int, int]
+    resize: Literal["squash", "crop", "pad", "stretch-to-grid"] = "squash"
     crop_ratio: float = 1.0
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    tiles: int = 0
+    depth: Literal["auto", "percentile", "fixed"] = "auto"
+    depth_range: tuple[float, float] | None = None
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width of an image, or of a tile."""
+        return self.size if isinstance(self.size, tuple) else (self.size, self.size)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The shape (3, H, W) of the tensor that holds an image, or its thumbnail and tiles; see ``images.tiles``."""
+        height, width = self.sides
+        return (3, (self.tiles + 1) * height + 1, width) if self.tiles else (3, height, width)
 
 
 class Batch(NamedTuple):

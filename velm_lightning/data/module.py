@@ -281,12 +281,17 @@ class MultimodalData(RecordsArguments, LightningDataModule):
         """Take the vocabulary, the image transform and, for cached features, the image encoder from a model.
 
         Raises:
-            InputError: Features are to be cached, but the encoder is trained.
+            InputError: Features are to be cached, but the encoder is trained; or images are augmented and tiled.
         """
         vocabulary: Vocabulary = getattr(model, "vocabulary", None) or self.vocabulary
         if self.transform != model.transform or self.__dict__.get("vocabulary") is not vocabulary:
             self._splits = {}  # their image size or token ids no longer fit
         self.transform, self.vocabulary = model.transform, vocabulary
+        if self.augment and model.transform.tiles:
+            raise InputError(
+                "data.augment changes an image after it was cut into tiles, whose places would be wrong: set it to [], "
+                "or use an image encoder without tiles"
+            )
         self._describe_tokenizer(model)
         encoder: Any = model.image_encoder
         if not self.cache_features or isinstance(encoder, nn.Identity):  # a control model without image

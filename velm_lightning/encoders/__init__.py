@@ -7,6 +7,7 @@ from velm_lightning.encoders.image.frame_stack import FrameStack
 from velm_lightning.encoders.image.patch_embedding import PatchEmbedding
 from velm_lightning.encoders.image.patches import Patches
 from velm_lightning.encoders.image.pretrained import HFImageEncoder
+from velm_lightning.encoders.image.tiled import TiledEncoder
 from velm_lightning.encoders.image.torchvision import TorchvisionCNN
 from velm_lightning.encoders.image.video import VideoEncoder
 from velm_lightning.encoders.image.vit import SmallViT
@@ -31,6 +32,7 @@ __all__ = [
     "SmallCNN",
     "SmallViT",
     "TextEncoder",
+    "TiledEncoder",
     "TorchvisionCNN",
     "TransformerTextEncoder",
     "VideoEncoder",

@@ -207,7 +207,7 @@ def _sample(key: str, image: Any, text: str | Sequence[Turn]) -> Sample:
 
 
 def pixels_of(images: Sequence[Any], transform: ImageTransform) -> Tensor:
-    """Return images as uint8 (B, 3, S, S), or clips as (B, T, 3, S, S); zeros for None.
+    """Return images as uint8 (B, 3, H, W), or clips as (B, T, 3, H, W); zeros for None.
 
     Raises:
         InputError: An image cannot be read, or clips have different numbers of frames.
@@ -220,7 +220,7 @@ def pixels_of(images: Sequence[Any], transform: ImageTransform) -> Tensor:
 
     with threads() as pool:
         given = iter(list(pool.map(read, [image for image in images if image is not None])))
-    blank = torch.zeros(3, transform.size, transform.size, dtype=torch.uint8)
+    blank = torch.zeros(transform.shape, dtype=torch.uint8)
     pixels = [blank if image is None else next(given) for image in images]
     frames = next((image for image in pixels if image.ndim == 4), None)
     if frames is not None:  # None stands for a clip without content

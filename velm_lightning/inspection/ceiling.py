@@ -92,7 +92,8 @@ def thin_targets(samples: Sequence[Sample], vocabulary: Vocabulary, most: int = 
     joined = [text for text in targets if len(text) > 3 and len(text.split()) == 1]
     if 2 * len(set(joined)) > len(targets):
         count = f"{len(joined)} of {len(targets)} targets contain no space, such as {joined[0]!r}"
-        return f"warning: {count}: if these are sentences, BLEU and CIDEr-D count only exact matches"
+        fix = "set tokenise: char of the scorer Captions, as BLEU and CIDEr-D else count only exact matches"
+        return f"warning: {count}: if these are sentences, {fix}"
     return None
 
 

@@ -358,14 +358,14 @@ def test_threads_decode_a_bounded_number_of_pixels_at_once(folder, monkeypatch):
     monkeypatch.setattr(decode, "_BUDGET", decode.PixelBudget(2 * 40 * 30))
     lock, now, most, real = threading.Lock(), [0], [0], decode._rgb
 
-    def counted(image):
+    def counted(image, *depth):
         with lock:
             now[0] += image.width * image.height
             most[0] = max(most[0], now[0])
         time.sleep(0.01)
         with lock:
             now[0] -= image.width * image.height
-        return real(image)
+        return real(image, *depth)
 
     monkeypatch.setattr(decode, "_rgb", counted)
     left_right(size=(100, 90)).save(folder / "large.png")

@@ -35,13 +35,21 @@ def draw(path: Path, text: str, hits: Sequence[Hit], transform: ImageTransform, 
     cells = figure.subplots(rows, columns, squeeze=False).flatten()
     for axes in cells:
         axes.set_axis_off()
+    shown = transform._replace(size=_size(transform), tiles=0)
     for rank, (axes, hit) in enumerate(zip(cells, hits, strict=False), 1):
-        axes.imshow(read_image(hit.picture, transform._replace(size=_SIDE)).permute(1, 2, 0).numpy())
+        axes.imshow(read_image(hit.picture, shown).permute(1, 2, 0).numpy())
         title = f"{rank}. {hit.picture.name}"
         axes.set_title(title, fontsize=7, parse_math=False, fontfamily=families(title))
     path.parent.mkdir(parents=True, exist_ok=True)
     with drawing():
         figure.savefig(path, dpi=120)
+
+
+def _size(transform: ImageTransform) -> tuple[int, int]:
+    """Return the height and width of an image on the sheet, in the aspect ratio of the model's."""
+    height, width = transform.sides
+    longest = max(height, width)
+    return max(1, _SIDE * height // longest), max(1, _SIDE * width // longest)
 
 
 def main(words: Sequence[str]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ import numpy as np
 from rich.progress import track
 from torch import Tensor
 
-from velm_lightning.data.checks.images import deep_images, unused_files
+from velm_lightning.data.checks.images import dark_images, deep_images, unused_files
 from velm_lightning.data.checks.report import Problem, Report, SplitStatistics
 from velm_lightning.data.datasets.located import FileDataset, Located
 from velm_lightning.data.images.decode import MAX_PIXELS, read_image
@@ -22,6 +22,7 @@ from velm_lightning.types import SPLITS, Dataset, ImageTransform, InputError, Sa
 
 __all__ = ["Problem", "Report", "check_dataset"]
 
+_DARK = 4.0  # mean of 255 below which little is visible
 _PARTED = "keep an image in one split, or put both files into `train` and set `holdout`, which splits by content"
 
 
@@ -50,8 +51,9 @@ def check_dataset(
     for rows in read.values():
         problems.extend(_keys(rows))
         problems.extend(_texts(rows))
+    problems.extend(_silent(read["train"]))
     users = _users(read)
-    contents = _contents(users, lambda image: read_image(image, ImageTransform(size), max_pixels), problems, progress)
+    contents, dark = _contents(users, ImageTransform(size), max_pixels, problems, progress)
     shared = _shared(users, contents, examples)
     official = isinstance(dataset, FileDataset) and dataset.official
     problems.extend(Problem("splits", f"{sentence}: {_PARTED}") for sentence in shared if not official)
@@ -69,6 +71,7 @@ def check_dataset(
     ]
     report.notes += [*getattr(dataset, "remarks", ()), *_unlabelled(read)]
     report.notes += deep_images(dict.fromkeys(user.image for user in users.values()))
+    report.notes += dark_images(list(dict.fromkeys(map(_named, dark))))
     return report
 
 
@@ -105,6 +108,13 @@ def _texts(rows: list[Located]) -> Iterator[Problem]:
             yield Problem("texts", f"{where}: a target or reference is empty: write it or remove the row")
 
 
+def _silent(rows: Iterable[Located]) -> Iterator[Problem]:
+    """Yield the training conversations of which nothing is learned."""
+    for where, sample in rows:
+        if sample.turns and not sample.sentences:
+            yield Problem("texts", f"{where}: the conversation has no reply that is learned: add one or remove the row")
+
+
 class _User(NamedTuple):
     """The first row of a split with an image, and the number of such rows."""
 
@@ -127,31 +137,36 @@ def _users(read: Mapping[str, list[Located]]) -> dict[tuple[str, object], _User]
 
 def _contents(
     users: Mapping[tuple[str, object], _User],
-    read: Callable[[Source], Tensor],
+    transform: ImageTransform,
+    max_pixels: int,
     problems: list[Problem],
     progress: bool,
-) -> list[str | None]:
-    """Return the digest of each image's content, None for an unreadable one."""
+) -> tuple[list[str | None], list[_User]]:
+    """Return the digest of each image's content, None for an unreadable one, and the images that are black."""
 
-    def digest(user: _User) -> str | InputError:
+    def digest(user: _User) -> tuple[str, bool] | InputError:
         try:
-            read(user.image)
-            return digest_of(user.image).hex()
+            dark = float(read_image(user.image, transform, max_pixels).float().mean()) < _DARK
+            return digest_of(user.image).hex(), dark
         except InputError as error:
             return InputError(f"{user.where}: {error} ({user.rows} rows of {user.split})")
 
     console = Console(stderr=True)
     hidden = not progress or not console.is_terminal
-    contents: list[str | None] = []
+    contents, dark = list[str | None](), list[_User]()
     every = list(users.values())
     with threads() as pool:
         starts = range(0, len(every), 256)
         for start in track(starts, "Reading images", console=console, transient=True, disable=hidden):
-            for result in pool.map(digest, every[start : start + 256]):
-                contents.append(result if isinstance(result, str) else None)
+            part = every[start : start + 256]
+            for user, result in zip(part, pool.map(digest, part), strict=True):
                 if isinstance(result, InputError):
                     problems.append(Problem("images", str(result)))
-    return contents
+                    contents.append(None)
+                else:
+                    contents.append(result[0])
+                    dark += [user] * result[1]
+    return contents, dark
 
 
 def _shared(users: Mapping[tuple[str, object], _User], contents: Iterable[str | None], examples: int) -> list[str]:

@@ -1,10 +1,10 @@
-"""Notes on the images of a dataset: deep ones, unused ones, and files in formats that are not read."""
+"""Notes on the images of a dataset: deep, dark and unused ones, and files in formats that are not read."""
 
 from __future__ import annotations
 
 import mimetypes
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from velm_lightning.data.datasets.located import FileDataset
@@ -18,8 +18,23 @@ def deep_images(images: Iterable[Source]) -> Iterator[str]:
     deep = [image for image in images if (header := header_of(image)) and header.deep]
     if deep:
         yield (
-            f"{len(deep)} images have more than 8 bits per value: grey ones are read by the bits that they use (8, 10, "
-            f"12 …), colours by their highest 8; the first is {deep[0]}"
+            f"{len(deep)} images have more than 8 bits per value: each is read by the bits that it uses (8, 10, 12 …); "
+            "for values that are comparable between images set transform: {depth: fixed, depth_range: [black, white]} "
+            f"of the image encoder; the first is {deep[0]}"
+        )
+
+
+def dark_images(images: Sequence[str]) -> Iterator[str]:
+    """Yield a note if images are black, or nearly so, as they are read.
+
+    Args:
+        images: Name and place of each of them.
+    """
+    if images:
+        yield (
+            f"{len(images)} images are black or nearly black as they are read: replace them, or, if they have more "
+            "than 8 bits per value, set transform: {depth: percentile} of the image encoder; the first is "
+            f"{images[0]}"
         )
 
 

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from math import prod
 from pathlib import Path
 
 import torch
@@ -85,7 +86,8 @@ class Extraction:
             InputError: An image cannot be read, or its tokens do not fit float16.
         """
         device, batches = device_of(self.encoder), []
-        size = _BATCH if device.type != "cpu" else max(1, min(_BATCH, _PIXELS // self.encoder.transform.size**2))
+        pixels = prod(self.encoder.transform.shape[1:])
+        size = _BATCH if device.type != "cpu" else max(1, min(_BATCH, _PIXELS // pixels))
         with threads() as pool, evaluation_mode(self.encoder):
             read = pool.map(lambda digest: self._read(digest, sources[digest]), digests)
             while batch := list(islice(read, size)):

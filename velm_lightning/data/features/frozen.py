@@ -15,7 +15,7 @@ from velm_lightning.io.configurable import to_config
 from velm_lightning.io.digests import raw
 from velm_lightning.types import ImageTransform, InputError, Tokens
 
-_VERSION = 2  # of the decoding and the features; a new number ignores features on disk
+_VERSION = 3  # of the decoding and the features; a new number ignores features on disk
 
 
 class FrozenEncoder(Protocol):
@@ -29,7 +29,7 @@ class FrozenEncoder(Protocol):
         ...
 
     def __call__(self, image: Tensor) -> Tokens:
-        """Encode uint8 images (B, 3, S, S) as tokens (B, N, D)."""
+        """Encode uint8 images (B, 3, H, W) as tokens (B, N, D)."""
         ...
 
     def modules(self) -> Iterator[nn.Module]:

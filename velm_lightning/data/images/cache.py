@@ -6,6 +6,7 @@ import hashlib
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,9 @@ from velm_lightning.io.atomic import make_folder, refusal, remove_parts_of, repl
 from velm_lightning.io.digests import raw
 from velm_lightning.types import FilePart, ImageTransform
 
-_VERSION = 4  # of the file's layout and the decoding; a new number ignores files on disk
+Shape = tuple[int, int, int]
+
+_VERSION = 5  # of the file's layout and the decoding; a new number ignores files on disk
 
 
 def default_folder() -> Path:
@@ -27,8 +30,13 @@ def default_folder() -> Path:
 
 
 def cache_key(files: Sequence[Path | FilePart], transform: ImageTransform) -> str:
-    """Return a key that changes with the name, size or time of any file, and with the geometry."""
-    digest = hashlib.sha256(repr((_VERSION, transform[:4])).encode())
+    """Return a key that changes with the name, size or time of any file, and with the transform.
+
+    Normalisation is applied by the encoder, except that padding has the mean colour.
+    """
+    geometry = {name: value for name, value in transform._asdict().items() if name not in ("mean", "std")}
+    colour = transform.mean if transform.resize == "pad" else None
+    digest = hashlib.sha256(repr((_VERSION, geometry, colour)).encode())
     states: dict[Path, str] = {}
     for file in files:
         path, part = (file.file, f" {file.offset} {file.length}") if isinstance(file, FilePart) else (file, "")
@@ -51,7 +59,7 @@ class PixelCache(NamedTuple):
     """The images of a cache file, which processes share.
 
     Attributes:
-        pixels: (count, 3, size, size) uint8, mapped from the file.
+        pixels: (count, 3, H, W) uint8, mapped from the file.
         good: (count,) bool, which images could be read.
         checksums: (count,) int64, the ``checksum`` of each image when it was written.
     """
@@ -66,12 +74,12 @@ def checksum(image: Tensor) -> int:
     return zlib.crc32(raw(image))
 
 
-def open_cache(path: Path, count: int, size: int) -> PixelCache | None:
+def open_cache(path: Path, count: int, shape: Shape) -> PixelCache | None:
     """Map a cache without reading its pixels.
 
     Returns None if the file is missing, has the wrong length or a damaged index.
     """
-    pixels, index = count * 3 * size * size, 5 * count
+    pixels, index = count * prod(shape), 5 * count
     if not path.is_file() or path.stat().st_size != pixels + index + 4:
         return None
     whole = torch.from_file(str(path), shared=False, size=pixels + index + 4, dtype=torch.uint8)
@@ -80,26 +88,26 @@ def open_cache(path: Path, count: int, size: int) -> PixelCache | None:
         return None
     sums = np.frombuffer(entries, "<u4", offset=count).astype(np.int64)
     good = torch.tensor(list(entries[:count]), dtype=torch.bool)
-    return PixelCache(whole[:pixels].view(count, 3, size, size), good, torch.from_numpy(sums))
+    return PixelCache(whole[:pixels].view(count, *shape), good, torch.from_numpy(sums))
 
 
-def build_cache(path: Path, count: int, size: int, images: Iterable[Tensor | None]) -> PixelCache:
+def build_cache(path: Path, count: int, shape: Shape, images: Iterable[Tensor | None]) -> PixelCache:
     """Return the cache at ``path``, built from ``images`` if it does not exist; a second process waits.
 
     Raises:
         InputError: The folder cannot be written, or the disk is full; no part of the file remains.
     """
-    cache = open_cache(path, count, size)
+    cache = open_cache(path, count, shape)
     if cache is not None:
         return cache
     make_folder(path.parent)
     try:
         with FileLock(path.with_suffix(".lock")):
-            cache = open_cache(path, count, size)
+            cache = open_cache(path, count, shape)
             if cache is None:
                 remove_parts_of(path)
-                _write(path, images, bytes(3 * size * size))
-                cache = open_cache(path, count, size)
+                _write(path, images, bytes(prod(shape)))
+                cache = open_cache(path, count, shape)
     except OSError as error:
         raise refusal(path, error) from error
     assert cache is not None, "the cache was just written"

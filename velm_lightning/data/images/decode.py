@@ -1,4 +1,4 @@
-"""Decoding an image file or tensor to uint8 (3, S, S), upright and in RGB."""
+"""Decoding an image file or tensor to uint8 (3, H, W), upright and in RGB."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -16,7 +16,8 @@ from PIL import UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 from torch import Tensor
 
-from velm_lightning.data.images.depth import to_bytes
+from velm_lightning.data.images.depth import AUTO, Depth, deep_colours, low_bytes, to_bytes
+from velm_lightning.data.images.geometry import fit, sufficient_size
 from velm_lightning.data.images.png import without_remarks
 from velm_lightning.types import FilePart, ImageTransform, InputError, Source
 
@@ -24,8 +25,6 @@ MAX_PIXELS = 64_000_000
 """Default limit on the pixels of an image, because a header can claim any size."""
 
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM")  # none that starts another program, such as EPS
-_FILTERS = {"bilinear": Pillow.Resampling.BILINEAR, "bicubic": Pillow.Resampling.BICUBIC}
-_LONGEST = 4  # longest side of an image that is resized as a whole, relative to its shorter side
 _TURNS = {
     2: Pillow.Transpose.FLIP_LEFT_RIGHT,
     3: Pillow.Transpose.ROTATE_180,
@@ -75,10 +74,11 @@ Pillow.core.set_block_size(2**26)  # type: ignore[attr-defined]
 
 
 def read_image(image: Source, transform: ImageTransform, max_pixels: int = MAX_PIXELS) -> Tensor:
-    """Return an image as uint8 (3, S, S), upright and in RGB.
+    """Return an image as uint8 (3, H, W), upright and in RGB.
 
     Uses the first frame of an animation, converts grey, palette and CMYK images, reads images of more than 8 bits by
-    the bits that they use (see ``depth``), and turns transparency into white. A tensor of S x S is returned unchanged.
+    the range that ``transform.depth`` names, and turns transparency into white. A tensor of the size of the transform
+    is returned unchanged.
 
     Args:
         image: A file, a part of a file, a uint8 tensor (3, H, W), or the bytes of a file as a uint8 tensor (N,).
@@ -97,7 +97,7 @@ def read_image(image: Source, transform: ImageTransform, max_pixels: int = MAX_P
             raise InputError(f"an image tensor must be uint8 (3, H, W), got {image.dtype} {tuple(image.shape)}")
         if is_ready(image, transform):
             return image
-        return _tensor(_fit(Pillow.fromarray(image.permute(1, 2, 0).contiguous().numpy()), transform))
+        return _tensor(fit(Pillow.fromarray(image.permute(1, 2, 0).contiguous().numpy()), transform))
     try:
         if not image.is_file():
             raise InputError(f"{image}: no such image file: correct the name or remove its rows")
@@ -111,7 +111,7 @@ def read_image(image: Source, transform: ImageTransform, max_pixels: int = MAX_P
 
 
 def _tensor_of_bytes(content: bytes, name: str, transform: ImageTransform, max_pixels: int) -> Tensor:
-    """Return the image in the bytes of a file as uint8 (3, S, S)."""
+    """Return the image in the bytes of a file as uint8 (3, H, W)."""
     try:
         return _tensor(_decode(BytesIO(content), name, transform, max_pixels))
     except InputError:
@@ -129,42 +129,17 @@ def upright_rgb(image: Pillow.Image) -> Pillow.Image:
 
 def is_ready(image: Source, transform: ImageTransform) -> bool:
     """Return whether the image is a tensor that needs no transform."""
-    side = transform.size
-    return isinstance(image, Tensor) and image.dtype == torch.uint8 and image.shape == (3, side, side)
+    if not isinstance(image, Tensor) or transform.tiles:
+        return False
+    return image.dtype == torch.uint8 and image.shape == transform.shape
 
 
 def _tensor(image: Pillow.Image) -> Tensor:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
-def _fit(image: Pillow.Image, transform: ImageTransform, full: tuple[int, int] | None = None) -> Pillow.Image:
-    """Return an upright RGB image as S x S: squashed, or resized and its centre cropped, both with antialiasing.
-
-    The crop is that of torchvision's ``ImageClassification`` preset: the shorter side becomes ``size / crop_ratio``,
-    the longer one is rounded down, and the margins are rounded half to even.
-
-    Args:
-        image: The decoded image.
-        transform: The geometry.
-        full: Width and height of the image before the decoder reduced it. None means that it is not reduced.
-    """
-    side, filtering = transform.size, _FILTERS[transform.interpolation]
-    if transform.resize != "crop":
-        return image.resize((side, side), filtering)
-    width, height = full or image.size
-    short = max(side, round(side / transform.crop_ratio))
-    new = int(short * width / min(width, height)), int(short * height / min(width, height))
-    left, top = (round((length - side) / 2) for length in new)
-    if (width, height) == image.size and max(new) <= _LONGEST * short:
-        return image.resize(new, filtering).crop((left, top, left + side, top + side))
-    factor = round(width / image.width)  # a decoder that reduces an image rounds its sides up
-    across, down = width / factor / new[0], height / factor / new[1]  # the same crop without resizing the rest
-    box = (left * across, top * down, (left + side) * across, (top + side) * down)
-    return image.resize((side, side), filtering, box=box)
-
-
 def _decode(file: BinaryIO, name: str, transform: ImageTransform, max_pixels: int) -> Pillow.Image:
-    """Return a file's image as S x S, upright and in RGB; of a PNG with huge texts only the pixels are read."""
+    """Return a file's image in its geometry, upright and in RGB; of a PNG with huge texts only the pixels are read."""
     try:
         return _pixels(file, name, transform, max_pixels)
     except ValueError as error:
@@ -184,16 +159,29 @@ def _pixels(file: BinaryIO, name: str, transform: ImageTransform, max_pixels: in
                 f"{name}: claims {width} x {height} pixels, more than max_pixels = {max_pixels}: "
                 "reduce the image or raise the limit"
             )
-        twice = int(2 * transform.size / (transform.crop_ratio if transform.resize == "crop" else 1))
-        image.draft("RGB", (twice, twice))  # decodes a large JPEG at 1/2, 1/4 or 1/8, but not below 2 S
+        jpeg = isinstance(image, JpegImageFile)
+        sideways = jpeg and _orientation(image) in _SIDEWAYS
+        wide, high = sufficient_size(transform, (height, width) if sideways else (width, height))
+        image.draft("RGB", (high, wide) if sideways else (wide, high))  # decodes a large JPEG at 1/2, 1/4 or 1/8
         whole = "progressive" in image.info or "progression" in image.info  # holds all coefficients in memory
         with _BUDGET.reserve(width * height if whole else image.width * image.height):
-            if not isinstance(image, JpegImageFile):
+            low = low_bytes(getattr(image, "tile", ()))
+            if not jpeg:
                 image.load()  # because EXIF data may follow the pixels
+            depth = Depth(transform.depth, transform.depth_range)
+            rgb = _rgb(image if low is None else _with_low_bytes(image, file, name, low, depth), depth)
             orientation = _orientation(image)
             turn = _TURNS.get(orientation)
-            upright = _rgb(image) if turn is None else _rgb(image).transpose(turn)
-            return _fit(upright, transform, (height, width) if orientation in _SIDEWAYS else (width, height))
+            upright = rgb if turn is None else rgb.transpose(turn)
+            return fit(upright, transform, (height, width) if orientation in _SIDEWAYS else (width, height))
+
+
+def _with_low_bytes(high: Pillow.Image, file: BinaryIO, name: str, tiles: list[Any], depth: Depth) -> Pillow.Image:
+    """Return colours of 16 bits per value as 8 bits, after reading a file for the second time."""
+    file.seek(0)
+    with _opened(file, name) as image:
+        image.tile = tiles  # type: ignore[attr-defined]
+        return deep_colours(high, image, depth)
 
 
 def open_image(file: BinaryIO, name: str) -> Pillow.Image:
@@ -217,9 +205,14 @@ def _orientation(image: Pillow.Image) -> int:
         return 1
 
 
-def _rgb(image: Pillow.Image) -> Pillow.Image:
-    if image.mode == "F" or image.mode.startswith("I"):
-        image = Pillow.fromarray(to_bytes(np.asarray(image)))
+def is_deep(image: Pillow.Image) -> bool:
+    """Return whether the values of an image in one channel have more than 8 bits."""
+    return image.mode == "F" or image.mode.startswith("I")
+
+
+def _rgb(image: Pillow.Image, depth: Depth = AUTO) -> Pillow.Image:
+    if is_deep(image):
+        image = Pillow.fromarray(to_bytes(np.asarray(image), depth))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Pillow.alpha_composite(Pillow.new("RGBA", image.size, "white"), image)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,7 +66,7 @@ class ImageStore:
         return len(self._rows)
 
     def fetch(self, indices: Sequence[int]) -> Tensor:
-        """Return uint8 (B, 3, S, S), or (B, T, 3, S, S) for clips.
+        """Return uint8 (B, 3, H, W), or (B, T, 3, H, W) for clips.
 
         Raises:
             InputError: An image cannot be read; the message names its file.
@@ -76,7 +77,7 @@ class ImageStore:
         if self._pixels is not None and (not len(self._good) or bool(self._good[flat].all())):
             return self._pixels.index_select(0, flat).view(*rows.shape, *self._pixels.shape[1:])
         if not len(flat):
-            return torch.empty(*rows.shape, 3, self.transform.size, self.transform.size, dtype=torch.uint8)
+            return torch.empty(*rows.shape, *self.transform.shape, dtype=torch.uint8)
         images = torch.stack([self._read(row) for row in flat.tolist()])
         return images.view(*rows.shape, *images.shape[1:])
 
@@ -114,13 +115,14 @@ class ImageStore:
 
     def _load(self, mode: str, folder: Path, strict: bool, progress: bool) -> None:
         """Decode every image into memory or into the cache file; unreadable ones are marked."""
-        count, size = len(self._sources), self.transform.size
+        count = len(self._sources)
         files = [source for source in self._sources if not isinstance(source, Tensor)]
         if mode == "disk" and len(files) == count:
             self._cache = folder / f"{cache_key(files, self.transform)}.uint8"
             self._map(self._decode_all(progress))
         else:
-            self._pixels, self._good = torch.empty(count, 3, size, size, dtype=torch.uint8), torch.zeros(count).bool()
+            self._pixels = torch.empty(count, *self.transform.shape, dtype=torch.uint8)
+            self._good = torch.zeros(count).bool()
             for row, image in enumerate(self._decode_all(progress)):
                 if image is not None:
                     self._pixels[row], self._good[row] = image, True
@@ -134,7 +136,7 @@ class ImageStore:
 
     def _map(self, images: Iterable[Tensor | None]) -> None:
         assert self._cache is not None, "only a store on disk is mapped"
-        cache = build_cache(self._cache, len(self._sources), self.transform.size, images)
+        cache = build_cache(self._cache, len(self._sources), self.transform.shape, images)
         self._pixels, self._good, self._checksums = cache
         self._unchecked = torch.ones(len(self._sources), dtype=torch.bool)
 
@@ -189,8 +191,8 @@ def distinct(images: Sequence[Image]) -> tuple[list[Source], Tensor]:
 
 
 def _one_block(sources: Sequence[Source], transform: ImageTransform) -> Tensor | None:
-    """Return (N, 3, S, S) without a copy if all images are rows of one tensor, so that a batch is one gather."""
-    row = 3 * transform.size**2
+    """Return (N, 3, H, W) without a copy if all images are rows of one tensor, so that a batch is one gather."""
+    row = prod(transform.shape)
     tensors = [source for source in sources if isinstance(source, Tensor) and is_ready(source, transform)]
     if not tensors or len(tensors) < len(sources):
         return None

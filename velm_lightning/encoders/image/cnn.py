@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,8 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from velm_lightning.encoders.base import ImageEncoder, evenly_spaced
-from velm_lightning.types import ImageTransform, InputError
+from velm_lightning.encoders.image.geometry import Size, on_grid, transform_of
+from velm_lightning.types import ImageTransform
 
 
 class _Stage(nn.Sequential):
@@ -31,9 +33,10 @@ class SmallCNN(ImageEncoder):
     """A convolutional network whose last feature map gives the tokens, with learned position embeddings.
 
     Args:
-        size: side of the image in pixels, a multiple of ``2 ** len(widths)``.
+        size: side of the image in pixels, or height and width, multiples of ``2 ** len(widths)``.
         widths: channels of each stage; every stage halves the resolution.
         dim: width of a token.
+        transform: changes of fields of ``ImageTransform``, such as ``{"resize": "pad"}``.
 
     Raises:
         InputError: ``size`` is not a multiple of ``2 ** len(widths)``.
@@ -44,17 +47,21 @@ class SmallCNN(ImageEncoder):
         (6, 6)
     """
 
-    def __init__(self, size: int = 64, widths: Sequence[int] = (32, 64, 128), dim: int = 128) -> None:
-        super().__init__(ImageTransform(size))
-        side, rest = divmod(size, 2 ** len(widths))
-        if rest or not side:
-            raise InputError(
-                f"image_encoder.size must be a multiple of {2 ** len(widths)} for {len(widths)} stages, got {size}"
-            )
-        self.dim, self.grid, self.widths = dim, (side, side), tuple(widths)
+    def __init__(
+        self,
+        size: Size = 64,
+        widths: Sequence[int] = (32, 64, 128),
+        dim: int = 128,
+        transform: Mapping[str, Any] | None = None,
+    ) -> None:
+        cell = 2 ** len(widths)
+        fault = f"image_encoder.size must be a multiple of {cell} for {len(widths)} stages, got {size}"
+        fitted, grid = on_grid(transform_of(ImageTransform(64), size, transform), cell, fault)
+        super().__init__(fitted)
+        self.dim, self.grid, self.widths = dim, grid, tuple(widths)
         self.stages = stages(3, widths)
         self.out = _to_tokens(widths[-1], dim)
-        self.position = nn.Parameter(torch.randn(side * side, dim) * 0.5)
+        self.position = nn.Parameter(torch.randn(grid[0] * grid[1], dim) * 0.5)
 
     @override
     def open_depths(self, count: int) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 from typing_extensions import override
 
 from velm_lightning.encoders.image.cnn import SmallCNN, stages
+from velm_lightning.encoders.image.geometry import Size
 from velm_lightning.types import InputError, Tokens
 
 
@@ -19,13 +21,21 @@ class FrameStack(SmallCNN):
 
     Args:
         frames: number of frames per clip.
-        size: side of the image in pixels, a multiple of ``2 ** len(widths)``.
+        size: side of the image in pixels, or height and width, multiples of ``2 ** len(widths)``.
         widths: channels of each stage; every stage halves the resolution.
         dim: width of a token.
+        transform: changes of fields of ``ImageTransform``, such as ``{"resize": "pad"}``.
     """
 
-    def __init__(self, frames: int = 3, size: int = 64, widths: Sequence[int] = (32, 64, 128), dim: int = 128) -> None:
-        super().__init__(size, widths, dim)
+    def __init__(
+        self,
+        frames: int = 3,
+        size: Size = 64,
+        widths: Sequence[int] = (32, 64, 128),
+        dim: int = 128,
+        transform: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(size, widths, dim, transform)
         self.frames, self.stages = frames, stages(3 * frames, widths)
 
     @override

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
 from velm_lightning.encoders.base import ImageEncoder
+from velm_lightning.encoders.image.geometry import Size, on_grid, transform_of
 from velm_lightning.encoders.image.patches import cut
-from velm_lightning.types import ImageTransform, InputError
+from velm_lightning.types import ImageTransform
 
 
 class PatchEmbedding(ImageEncoder):
@@ -18,9 +22,10 @@ class PatchEmbedding(ImageEncoder):
     al. 2023).
 
     Args:
-        size: side of the image in pixels.
+        size: side of the image in pixels, or height and width.
         patch: side of a patch in pixels; divides ``size``.
         dim: width of a token.
+        transform: changes of fields of ``ImageTransform``, such as ``{"resize": "pad"}``.
 
     Raises:
         InputError: ``patch`` does not divide ``size``.
@@ -30,14 +35,15 @@ class PatchEmbedding(ImageEncoder):
         torch.Size([2, 16, 16])
     """
 
-    def __init__(self, size: int = 64, patch: int = 8, dim: int = 128) -> None:
-        super().__init__(ImageTransform(size))
-        side, rest = divmod(size, patch)
-        if rest or not side:
-            raise InputError(f"image_encoder.patch must divide image_encoder.size ({size}), got {patch}")
-        self.dim, self.grid, self.patch = dim, (side, side), patch
+    def __init__(
+        self, size: Size = 64, patch: int = 8, dim: int = 128, transform: Mapping[str, Any] | None = None
+    ) -> None:
+        fault = f"image_encoder.patch must divide image_encoder.size ({size}), got {patch}"
+        fitted, grid = on_grid(transform_of(ImageTransform(64), size, transform), patch, fault)
+        super().__init__(fitted)
+        self.dim, self.grid, self.patch = dim, grid, patch
         self.map = nn.Linear(3 * patch**2, dim)
-        self.row, self.column = nn.Parameter(torch.randn(side, dim) * 0.5), nn.Parameter(torch.randn(side, dim) * 0.5)
+        self.row, self.column = (nn.Parameter(torch.randn(side, dim) * 0.5) for side in grid)
 
     @override
     def encode(self, pixels: Tensor) -> Tensor:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from torch import Tensor
 from typing_extensions import override
 
 from velm_lightning.encoders.base import ImageEncoder
-from velm_lightning.types import ImageTransform, InputError
+from velm_lightning.encoders.image.geometry import Size, on_grid, transform_of
+from velm_lightning.types import ImageTransform
 
 
 class Patches(ImageEncoder):
@@ -15,23 +19,23 @@ class Patches(ImageEncoder):
     With a connector, this is the patch embedding of a Vision Transformer.
 
     Args:
-        size: side of the image in pixels.
+        size: side of the image in pixels, or height and width.
         patch: side of a patch in pixels; divides ``size``.
+        transform: changes of fields of ``ImageTransform``, such as ``{"resize": "pad"}``.
 
     Raises:
         InputError: ``patch`` does not divide ``size``.
     """
 
-    def __init__(self, size: int = 32, patch: int = 8) -> None:
-        super().__init__(ImageTransform(size))
-        side, rest = divmod(size, patch)
-        if rest or not side:
-            raise InputError(f"image_encoder.patch must divide image_encoder.size ({size}), got {patch}")
-        self.dim, self.grid = 3 * patch**2, (side, side)
+    def __init__(self, size: Size = 32, patch: int = 8, transform: Mapping[str, Any] | None = None) -> None:
+        fault = f"image_encoder.patch must divide image_encoder.size ({size}), got {patch}"
+        fitted, grid = on_grid(transform_of(ImageTransform(64), size, transform), patch, fault)
+        super().__init__(fitted)
+        self.dim, self.grid = 3 * patch**2, grid
 
     @override
     def encode(self, pixels: Tensor) -> Tensor:
-        return cut(pixels, self.transform.size // self.grid[0])
+        return cut(pixels, self.transform.sides[0] // self.grid[0])
 
 
 def cut(pixels: Tensor, patch: int) -> Tensor:

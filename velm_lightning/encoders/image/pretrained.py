@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from inspect import Parameter, signature
-from math import isqrt
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from velm_lightning.encoders.base import ImageEncoder, evenly_spaced
+from velm_lightning.encoders.image.geometry import Size, grid_of_count, on_grid, transform_of
 from velm_lightning.encoders.layer_groups import layer_groups_of
 from velm_lightning.io import hub
 from velm_lightning.io.configurable import rebuilding
@@ -29,8 +29,9 @@ class HFImageEncoder(ImageEncoder):
         config: overrides of the model's configuration; without ``name`` the whole configuration, with ``model_type``.
         weights: whether to load the pretrained weights; otherwise they are random, for training from scratch.
         trainable: number of last layer groups to train: 0 freezes all, -1 none.
-        size: side of the image in pixels, to which images are squashed; None means the model's size and resizing.
-        transform: overrides of fields of ``ImageTransform``, which by default follow the model's processor.
+        size: side of the image in pixels, or height and width, to which images are squashed; None means the model's
+            size and resizing. Position embeddings are interpolated if the model can do so.
+        transform: changes of fields of ``ImageTransform``, which by default follow the model's processor.
 
     Raises:
         InputError: the model or its processor cannot be loaded, does not suit ``size`` or is not a plain vision model;
@@ -50,7 +51,7 @@ class HFImageEncoder(ImageEncoder):
         config: Mapping[str, Any] | None = None,
         weights: bool = True,
         trainable: int = 0,
-        size: int | None = None,
+        size: Size | None = None,
         transform: Mapping[str, Any] | None = None,
     ) -> None:
         source = None if rebuilding() else name
@@ -79,8 +80,7 @@ class HFImageEncoder(ImageEncoder):
     @override
     def open_depths(self, count: int) -> None:
         depths = evenly_spaced(count, self.depth)
-        side = self.transform.size
-        pixels = self.mean.new_zeros(1, 3, side, side)
+        pixels = self.mean.new_zeros(1, *self.transform.shape)
         with torch.no_grad():
             *states, last = self._states(pixels, depths) if len(self.layer_groups) > 1 else [pixels]
         if len(states) != count or any(each.ndim != 3 or each.shape != last.shape for each in states):
@@ -114,20 +114,23 @@ class HFImageEncoder(ImageEncoder):
         Raises:
             InputError: the model fails at this image size.
         """
-        side = self.transform.size
         try:
             with torch.no_grad():
-                (states,) = self._states(torch.zeros(1, 3, side, side))
+                (states,) = self._states(torch.zeros(1, *self.transform.shape))
         except Exception as error:  # models raise different errors for another size or missing inputs
             kind = self.model.config.model_type
-            raise InputError(f"image_encoder.size={side} does not suit a {kind}: {hub.reason(error)}") from error
+            raise InputError(
+                f"image_encoder.size={self.transform.size} does not suit a {kind}: {hub.reason(error)}"
+            ) from error
         if states.ndim == 4:
             return (states.shape[2], states.shape[3]), states.shape[1]
-        side, count = isqrt(states.shape[1]), states.shape[1]
+        count = states.shape[1]
         patch = getattr(self.model.config, "patch_size", 0)
-        if isinstance(patch, int) and patch and (self.transform.size // patch) ** 2 <= count:
-            side = self.transform.size // patch
-        return (side, side), states.shape[2]
+        if isinstance(patch, int) and patch:
+            rows, columns = (side // patch for side in self.transform.sides)
+            if 0 < rows * columns <= count:
+                return (rows, columns), states.shape[2]
+        return grid_of_count(count, self.transform), states.shape[2]
 
     def _check_inputs(self) -> None:
         """Check that pixels are the only required input of the model.
@@ -150,27 +153,23 @@ class HFImageEncoder(ImageEncoder):
         """Freeze parameters that do not affect the tokens, such as a norm of the class token: they get no gradient."""
         parameters = list(self.parameters())
         with torch.enable_grad():
-            total = self.encode(torch.zeros(1, 3, self.transform.size, self.transform.size)).sum()
+            total = self.encode(torch.zeros(1, *self.transform.shape)).sum()
         gradients = torch.autograd.grad(total, parameters, allow_unused=True)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.requires_grad_(gradient is not None)
 
 
-def _transform(name: str | None, config: Any, size: int | None, changes: Mapping[str, Any] | None) -> ImageTransform:
+def _transform(name: str | None, config: Any, size: Size | None, changes: Mapping[str, Any] | None) -> ImageTransform:
     """Return the transform of the model's processor with ``changes``; without a model, images are only resized.
 
     Raises:
-        InputError: a field in ``changes`` does not exist.
+        InputError: ``size`` or a field in ``changes`` is not allowed.
     """
-    changes = dict(changes or {})
-    unknown = sorted(set(changes) - set(ImageTransform._fields))
-    if unknown:
-        fields = ", ".join(ImageTransform._fields)
-        raise InputError(f"image_encoder.transform has no {unknown[0]!r}: choose among {fields}")
     model_size = getattr(config, "image_size", None)
     default = ImageTransform(model_size if isinstance(model_size, int) else 224)
     base = hub.image_transform(name) if name is not None else default
-    if size is not None:
-        base = base._replace(size=size, resize="squash", crop_ratio=1.0)
-    changes |= {key: tuple(changes[key]) for key in ("mean", "std") if key in changes}
-    return base._replace(**changes)
+    transform = transform_of(base, size, changes)
+    patch = getattr(config, "patch_size", None)
+    if transform.resize == "stretch-to-grid" and isinstance(patch, int):
+        transform, _ = on_grid(transform, patch, "")
+    return transform

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import file_digest
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 from typing_extensions import override
 
 from velm_lightning.encoders.base import ImageEncoder
+from velm_lightning.encoders.image.geometry import Size, transform_of
 from velm_lightning.io import hub
 from velm_lightning.io.allowlist import require_network
 from velm_lightning.io.configurable import rebuilding
@@ -38,7 +39,9 @@ class TorchvisionCNN(ImageEncoder):
         weights: name of the weights, such as ``DEFAULT`` or ``IMAGENET1K_V1``; None means random weights.
         stage: graph node whose output (B, C, h, w) gives the tokens; by default the last feature map.
         trainable: number of last children of the trunk to train: 0 freezes all, -1 none.
-        size: side of the image in pixels, to which images are squashed; None means the size of the weights.
+        size: side of the image in pixels, or height and width, to which images are squashed; None means the size and
+            the resizing of the weights.
+        transform: changes of fields of ``ImageTransform``, such as ``{"resize": "pad"}``.
 
     Raises:
         InputError: the model, its weights or the stage do not exist, or the weights file is missing or damaged.
@@ -56,10 +59,11 @@ class TorchvisionCNN(ImageEncoder):
         weights: str | None = "DEFAULT",
         stage: str | None = None,
         trainable: int = 0,
-        size: int | None = None,
+        size: Size | None = None,
+        transform: Mapping[str, Any] | None = None,
     ) -> None:
         chosen = _weights(name, weights)
-        super().__init__(_transform(chosen, size))
+        super().__init__(transform_of(_transform(chosen), size, transform))
         network = _network(name, chosen)
         node = stage or next((stage for stage in STAGES if hasattr(network, stage)), None)
         if node is None:
@@ -69,7 +73,7 @@ class TorchvisionCNN(ImageEncoder):
         except ValueError as error:
             raise InputError(f"image_encoder.stage={node!r} is not a node of {name}: {error}") from error
         self.pretrained = chosen is not None
-        cells = self._cells(torch.zeros(1, 3, self.transform.size, self.transform.size))
+        cells = self._cells(torch.zeros(1, *self.transform.shape))
         self.dim, self.grid = cells.shape[1], (cells.shape[2], cells.shape[3])
         self.freeze(trainable)
 
@@ -156,13 +160,11 @@ def _tensors_only() -> Iterator[None]:
             os.environ[name] = before
 
 
-def _transform(weights: models.WeightsEnum | None, size: int | None) -> ImageTransform:
+def _transform(weights: models.WeightsEnum | None) -> ImageTransform:
     if weights is None:
-        return ImageTransform(size or 224)
+        return ImageTransform(224)
     preset = weights.transforms()
     mean, std = tuple(preset.mean), tuple(preset.std)
     resampling: Literal["bilinear", "bicubic"] = "bicubic" if "cubic" in str(preset.interpolation) else "bilinear"
-    if size is not None:
-        return ImageTransform(size, "squash", 1.0, resampling, mean, std)
     crop, resized = preset.crop_size[0], preset.resize_size[0]
     return ImageTransform(crop, "crop", crop / resized, resampling, mean, std)

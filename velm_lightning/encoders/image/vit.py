@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
 from velm_lightning.encoders.base import ImageEncoder, evenly_spaced
+from velm_lightning.encoders.image.geometry import Size, on_grid, transform_of
 from velm_lightning.nn.attention import Block
-from velm_lightning.types import ImageTransform, InputError
+from velm_lightning.types import ImageTransform
 
 
 class SmallViT(ImageEncoder):
     """A Vision Transformer (Dosovitskiy et al. 2021) without class token: one token per patch.
 
     Args:
-        size: side of the image in pixels.
+        size: side of the image in pixels, or height and width.
         patch: side of a patch in pixels; divides ``size``.
         dim: width of a token.
         depth: number of layers.
         heads: attention heads; divides ``dim``.
         dropout: dropout in attention and residual branches.
+        transform: changes of fields of ``ImageTransform``, such as ``{"resize": "pad"}``.
 
     Raises:
         InputError: ``patch`` does not divide ``size``, or ``heads`` does not divide ``dim``.
@@ -33,20 +38,20 @@ class SmallViT(ImageEncoder):
 
     def __init__(
         self,
-        size: int = 64,
+        size: Size = 64,
         patch: int = 8,
         dim: int = 128,
         depth: int = 4,
         heads: int = 4,
         dropout: float = 0.0,
+        transform: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(ImageTransform(size))
-        side, rest = divmod(size, patch)
-        if rest or not side:
-            raise InputError(f"image_encoder.patch must divide image_encoder.size ({size}), got {patch}")
-        self.dim, self.grid = dim, (side, side)
+        fault = f"image_encoder.patch must divide image_encoder.size ({size}), got {patch}"
+        fitted, grid = on_grid(transform_of(ImageTransform(64), size, transform), patch, fault)
+        super().__init__(fitted)
+        self.dim, self.grid = dim, grid
         self.patches = nn.Conv2d(3, dim, patch, stride=patch)
-        self.position = nn.Parameter(torch.randn(side * side, dim) * 0.5)
+        self.position = nn.Parameter(torch.randn(grid[0] * grid[1], dim) * 0.5)
         self.layers = nn.ModuleList(Block(dim, heads, dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
 

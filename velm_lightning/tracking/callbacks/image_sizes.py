@@ -12,6 +12,9 @@ LOOKED_AT = 200
 """Largest number of images whose size is read."""
 
 
+_WAYS = {"squash": "squashed", "crop": "cropped", "pad": "padded", "stretch-to-grid": "squashed"}
+
+
 def describe_sizes(samples: Sequence[Sample], transform: ImageTransform | None) -> str:
     """Return a line such as ``images: 640 x 480 -> 224 x 224, squashed``; empty if no size can be read.
 
@@ -22,11 +25,12 @@ def describe_sizes(samples: Sequence[Sample], transform: ImageTransform | None) 
     if not sizes or transform is None:
         return ""
     _, width, height = median_low([(width * height, width, height) for width, height in sizes])
-    side, how = transform.size, "cropped" if transform.resize == "crop" else "squashed"
+    high, wide = transform.sides
     varied = "" if len(set(sizes)) == 1 else " (median)"
-    way = f", {how}" if width != height else ""
-    warning = ": most of the detail is lost" if width * height > 16 * side * side else ""
-    return f"images: {width} x {height}{varied} -> {side} x {side}{way}{warning}"
+    way = f", {_WAYS[transform.resize]}" if width * high != height * wide else ""
+    tiles = f" and up to {transform.tiles} tiles of this size" if transform.tiles else ""
+    warning = ": most of the detail is lost" if width * height > 16 * high * wide * (transform.tiles + 1) else ""
+    return f"images: {width} x {height}{varied} -> {wide} x {high}{way}{tiles}{warning}"
 
 
 def size_of(image: Image) -> tuple[int, int] | None:

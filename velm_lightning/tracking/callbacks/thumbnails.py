@@ -48,9 +48,10 @@ class Thumbnails(Callback):
         if not trainer.is_global_zero or not self.count or data is None:
             return
         view: Any = data.split(split)
+        high = view.images.transform.sides[0]  # without the tiles below it
         batches = (view.pictured([index]) for index in spread(view.texts.image_names, self.count))
         lines = [  # an image that could not be read gives an empty batch
-            json.dumps({"image": batch.image_names[0], "jpeg": jpeg(batch.image[0])}) + "\n"
+            json.dumps({"image": batch.image_names[0], "jpeg": jpeg(batch.image[0][..., :high, :])}) + "\n"
             for batch in batches
             if batch.size
         ]
