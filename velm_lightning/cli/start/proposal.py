@@ -80,12 +80,6 @@ def propose(file: Path, images: Path | None = None, task: str | None = None) -> 
     proposed = task or ("classification" if labelled == "answers" else _generated(columns))
     _check(proposed, columns, file)
     names = [name for row in rows if isinstance(name := _first(row.get(image)), str)]
-    answers = Counter(
-        str(answer)
-        for row in rows
-        for answer in _listed(row.get(columns.get("answers", "")))
-        if answer not in (None, "")
-    )
     return Proposal(
         columns=columns,
         images=folder,
@@ -93,8 +87,14 @@ def propose(file: Path, images: Path | None = None, task: str | None = None) -> 
         rows=len(rows),
         pictures=len(set(names)),
         side=_side([folder / name for name in dict.fromkeys(names)]),
-        answers=answers if TASKS[proposed].learned == "answers" else Counter(),
+        answers=_answers(rows, columns) if TASKS[proposed].learned == "answers" else Counter(),
     )
+
+
+def _answers(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> Counter[str]:
+    """Count how often each answer occurs."""
+    given = (answer for row in rows for answer in _listed(row.get(columns["answers"])))
+    return Counter(str(answer) for answer in given if answer not in (None, ""))
 
 
 def _generated(columns: Mapping[str, str]) -> str:
