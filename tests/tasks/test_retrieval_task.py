@@ -309,7 +309,9 @@ def test_a_row_of_another_task_is_refused():
         rank_of(Prediction("k", "", "", "red", (), 0.0, 0.0, 0.0))
 
 
-@pytest.mark.parametrize("wrong", [{"temperature": 0}, {"matching": 0}, {"negatives": 0}, {"fold": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"temperature": 0}, {"matching": 0}, {"negatives": 0}, {"fold": 0}, {"text_dropout": 1}, {"width": 0}]
+)
 def test_arguments_out_of_range_are_refused(wrong):
     with pytest.raises(InputError, match=f"task.{next(iter(wrong))}="):
         Retrieval(**wrong)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from velm_lightning.encoders import ImageEncoder, TextEncoder
 from velm_lightning.encoders.connectors import Connector, LinearConnector
 from velm_lightning.encoders.own_tokenizer import with_own_tokenizer
+from velm_lightning.errors import expect
 from velm_lightning.fusion.inference import Inference
 from velm_lightning.fusion.meeting import Meeting
 from velm_lightning.nn.attention import AttentionMaps
@@ -82,6 +83,10 @@ class Fusion(Inference, TrainingModule):
         init_from: Path | None = None,
     ) -> None:
         super().__init__(optimization, init_from)
+        expect(vocabulary, Vocabulary, "vocabulary", "give that of the data, data.vocabulary")
+        expect(image_encoder, ImageEncoder, "image_encoder", "give an ImageEncoder, or velm.wrap_encoder(module, …)")
+        expect(text_encoder, TextEncoder, "text_encoder", "give a TextEncoder, such as velm.TransformerTextEncoder()")
+        expect(task, Task, "task", "give a task, such as velm.Classification()")
         vocabulary = with_own_tokenizer(vocabulary, text_encoder)
         self.vocabulary = self._init_args["vocabulary"] = vocabulary
         self.transform: ImageTransform = image_encoder.transform

@@ -89,6 +89,10 @@ class Retrieval(Task):
                 f"task.negatives={negatives} and task.fold={fold} must be at least 1, "
                 f"task.shortlist={shortlist} at least 0"
             )
+        if not 0 <= text_dropout < 1 or (width is not None and width < 1):
+            raise InputError(
+                f"task.text_dropout={text_dropout} must be from 0 to below 1, task.width={width} at least 1"
+            )
         self.width, self.contrast, self.temperature, self.matching = width, contrast, temperature, matching
         self.negatives, self.shortlist, self.fold = negatives, shortlist, fold
         self.drop_text = nn.Dropout(text_dropout)
