@@ -102,12 +102,11 @@ class Retrieval(Task):
     @override
     def build(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
         dim = text_encoder.dim
+        self.image: nn.Module = nn.Identity() if self.width is None else nn.Linear(dim, self.width)
+        self.text = nn.Linear(dim, self.width or dim)
         if self.width is None:
-            self.image, self.text = nn.Identity(), nn.Linear(dim, dim)
             nn.init.eye_(self.text.weight)
             nn.init.zeros_(self.text.bias)
-        else:
-            self.image, self.text = nn.Linear(dim, self.width), nn.Linear(dim, self.width)
         self.log_scale = nn.Parameter(torch.tensor(-math.log(self.temperature)))
         # SigLIP starts with few predicted matches; a softmax is invariant to a shift.
         self.shift = nn.Parameter(torch.tensor(-10.0)) if self.contrast == "sigmoid" else None
