@@ -16,3 +16,22 @@ class InputError(ValueError):
         ...     print(error)
         image_encoder.size must be a multiple of 8 for 3 stages, got 30
     """
+
+
+def expect(value: object, kind: type | tuple[type, ...], name: str, fix: str) -> None:
+    """Raise unless a value is of a type.
+
+    Args:
+        value: The value.
+        kind: The type or types.
+        name: The argument that the value was given for.
+        fix: What to give instead.
+
+    Raises:
+        InputError: The value is of another type; a class that was given instead of an instance is named as such.
+    """
+    if isinstance(value, kind):
+        return
+    if isinstance(value, type) and issubclass(value, kind):
+        raise InputError(f"{name} is the class {value.__name__}: write {value.__name__}(…)")
+    raise InputError(f"{name} is of type {type(value).__name__}: {fix}")

@@ -14,6 +14,7 @@ from velm_lightning.cli.start import budget as budgets
 from velm_lightning.cli.start import weights as sources
 from velm_lightning.cli.start.budget import budget
 from velm_lightning.cli.start.proposal import propose
+from velm_lightning.cli.start.tasks import TASKS
 from velm_lightning.cli.start.weights import Weights, find_weights
 from velm_lightning.errors import InputError
 
@@ -88,6 +89,30 @@ def test_columns_of_other_names_are_recognised_by_what_they_hold(photos):
     rows = [(f"{n}.png", f"this is a long sentence about thing {n}", COLOURS[n % 4]) for n in range(24)]
     proposal = propose(table(photos / "mine.csv", ["a", "b", "c"], rows))
     assert proposal.columns == {"image": "a", "text": "b", "answers": "c"}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_has_a_recipe_that_reads_and_learns_columns(photos, monkeypatch, task):
+    stored(monkeypatch, Weights(image=True, text=True))
+    rows = [(f"{n}.png", f"what is {n}?", COLOURS[n % 4], f"a {COLOURS[n % 4]} thing") for n in range(24)]
+    kinds = {"answers": ("question", "answer"), "target": ("question", "caption")}
+    columns = ["image", *kinds[TASKS[task].learned]]
+    table(photos / "mine.csv", columns, [(row[0], row[1], row[2 if columns[-1] == "answer" else 3]) for row in rows])
+    assert main(["init", "mine.csv", "--task", task]) == 0
+    parts = written(photos)["model"]["init_args"]
+    assert (parts["text_encoder"]["class_path"] == "HFTextEncoder") == (TASKS[task].read is not None)
+    assert parts["connector"] == TASKS[task].connector
+
+
+def test_search_maps_images_into_the_space_of_sentences(photos, monkeypatch):
+    captions(photos / "mine.csv")
+    stored(monkeypatch, Weights(image=True, text=True))
+    assert main(["init", "mine.csv", "--task", "retrieval"]) == 0
+    config = written(photos)
+    assert config["model"]["class_path"] == "LateFusion"
+    assert config["model"]["init_args"]["connector"]["class_path"] == "MeanConnector"
+    assert config["model"]["init_args"]["task"]["init_args"]["width"] is None
+    assert config["data"]["dataset"]["class_path"] == "CaptionPairs"
 
 
 @pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning")

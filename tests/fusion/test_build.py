@@ -7,7 +7,7 @@ import pytest
 import torch
 from helpers import tiny
 
-from velm_lightning.encoders import LinearConnector, MLPConnector, Resampler
+from velm_lightning.encoders import LinearConnector, MeanConnector, MLPConnector, Resampler
 from velm_lightning.fusion import (
     BlockTerm,
     Concat,
@@ -33,7 +33,7 @@ ENCODERS = (
     lambda: tiny.pretrained_text("bert"),
     lambda: tiny.pretrained_text("gpt2"),
 )
-CONNECTORS = (LinearConnector, MLPConnector, Resampler)
+CONNECTORS = (LinearConnector, MeanConnector, MLPConnector, Resampler)
 MERGES = (
     Concat, Sum, Product, GatedMultimodalUnit, FiLM,
     LowRankBilinear, TensorFusion, Mutan, FactorizedBilinear, BlockTerm,

@@ -6,6 +6,7 @@ import torch
 from helpers import tiny
 from PIL import Image
 
+import velm_lightning as velm
 from velm_lightning.fusion import EarlyFusion, ImageOnly, InteractiveFusion, LateFusion, TextOnly
 from velm_lightning.tasks import Generation, Retrieval
 from velm_lightning.types import InputError
@@ -82,11 +83,64 @@ def test_features_of_retrieval_are_the_vectors_of_its_towers(kind):
         (lambda model: model.image_features([None]), "None is an image without features: leave it out"),
         (lambda model: model.text_features("a"), r"text_features takes a list of texts: write \[text\] for one"),
         (lambda model: model.text_features([]), "there is nothing to encode"),
+        (
+            lambda model: model.predict(Image.new("RGB", (4, 4)), "a"),
+            r"predict takes a list of images: write \[image\]",
+        ),
+        (lambda model: model.predict("a.png", "a"), r"predict takes a list of images: write \[image\]"),
+        (lambda model: model.predict(None, "a"), "predict takes a list of images"),
+        (
+            lambda model: model.predict((image for image in [None]), "a"),
+            r"and list\(…\) for what can be read only once",
+        ),
+        (lambda model: model.predict([None], None), "predict takes a list of texts"),
+        (lambda model: model.predict([None], [3]), "a text is of type int: give a str, or for a conversation a list"),
+        (lambda model: model.predict([None], [b"a"]), "a text is of type bytes: give a str"),
+        (lambda model: model.predict([None], [["a"]]), "a turn of a conversation is of type str: give velm.Turn"),
+        (lambda model: model.predict([None], "\ud800"), "holds half of a surrogate pair"),
+        (lambda model: model.predict([None], "a", top_k="3"), "top_k is of type str: give a whole number"),
+        (lambda model: model.image_features("a.png"), "image_features takes a list of images"),
     ],
 )
 def test_a_wrong_call_is_one_sentence(call, message):
     with pytest.raises(InputError, match=message):
         call(tiny.fusion())
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ({"image_encoder": tiny.SmallCNN}, r"image_encoder is the class SmallCNN: write SmallCNN\(…\)"),
+        (
+            {"image_encoder": torch.nn.Conv2d(3, 4, 3)},
+            r"image_encoder is of type Conv2d: .* velm.wrap_encoder\(module, …\)",
+        ),
+        ({"text_encoder": None}, "text_encoder is of type NoneType: give a TextEncoder"),
+        ({"task": "Classification"}, "task is of type str: give a task"),
+        ({"vocabulary": []}, "vocabulary is of type list: give that of the data, data.vocabulary"),
+    ],
+)
+def test_a_part_of_another_type_is_one_sentence(part, message):
+    with pytest.raises(InputError, match=message):
+        tiny.fusion(**part)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: velm.fit(None, None), "model is of type NoneType: velm.fit takes a model, then its data"),
+        (lambda: velm.fit(tiny.fusion(), [{}]), "data is of type list: give velm.MultimodalData"),
+        (lambda: velm.load(3), "the run is of type int: give a run, its folder or id, a checkpoint, or 'latest'"),
+        (lambda: velm.load(["latest"]), "the run is of type list"),
+        (lambda: velm.compare_runs(None), "runs is of type NoneType: give a list of runs"),
+        (lambda: velm.compare_runs([1]), "a run is of type int: give a run, or its folder or id"),
+        (lambda: velm.wrap_encoder(3, dim=4, size=16), "module is of type int: give a torch.nn.Module"),
+        (lambda: velm.wrap_encoder(torch.nn.Conv2d, dim=4, size=16), "module is the class Conv2d"),
+    ],
+)
+def test_a_wrong_argument_of_a_public_name_is_one_sentence(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
 
 
 def test_a_control_has_no_features_of_what_it_ignores():

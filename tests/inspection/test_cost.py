@@ -6,10 +6,13 @@ from helpers import tiny
 from torch import nn
 
 from velm_lightning.data.split import Split
+from velm_lightning.encoders import Resampler
 from velm_lightning.fusion import EarlyFusion, InteractiveFusion, LateFusion
 from velm_lightning.inspection.cost import flops, sample_flops
+from velm_lightning.nn.attention import Block, attention_mask
 from velm_lightning.tasks import Classification, Generation, MaskedLM, Mixture, Retrieval, SelfCritical
 from velm_lightning.training.compiling import compile_layers
+from velm_lightning.types import Tokens
 
 DIM, EYES, PATCHES, VALUES = tiny.DIM, 12, 4, 3 * 8 * 8  # an image of 16 x 16 pixels in patches of 8 x 8
 LAYERS = 2  # of the text encoder
@@ -180,6 +183,65 @@ def test_an_expanded_parameter_is_counted():
     batch, _, _ = sample_of(tiny.questions())
     plain, counted = (flops(model_of(kind), [batch]) for kind in (EarlyFusion, Expanded))
     assert counted == (plain.training + product(1, DIM, DIM), plain.inference + product(1, DIM, DIM))
+
+
+class ViT(tiny.SmallCNN):
+    """A Vision Transformer of one layer, whose class token is expanded to the batch."""
+
+    def __init__(self, size=tiny.SIZE, widths=(8, 8), dim=12):
+        super().__init__(size=size, widths=widths, dim=dim)
+        self.token, self.layer = nn.Parameter(torch.zeros(1, 1, dim)), Block(dim, 2)
+
+    def class_tokens(self, count):
+        return self.token.expand(count, -1, -1)
+
+    def encode(self, pixels):
+        x = torch.cat([self.class_tokens(len(pixels)), super().encode(pixels)], 1)
+        every = Tokens.of_image(x)
+        return self.layer(x, attention_mask(every, every))[:, 1:]
+
+
+class RepeatedViT(ViT):
+    """The same, with a copy of the class token per image."""
+
+    def class_tokens(self, count):
+        return self.token.repeat(count, 1, 1)
+
+
+class QFormer(Resampler):
+    """Learned queries that attend to the image and are expanded to the batch."""
+
+    def forward(self, image):
+        x = self.queries.expand(len(image.embeddings), -1, -1)
+        mask, context = attention_mask(Tokens.of_image(x), image), self.image(image.embeddings)
+        for layer in self.layers:
+            x = layer(x, context=context, context_mask=mask)
+        return Tokens.of_image(self.out(x))
+
+
+@pytest.mark.parametrize("frozen", [False, True], ids=["trained", "frozen"])
+@pytest.mark.parametrize(
+    ("expanded", "repeated"),
+    [
+        ({"image_encoder": ViT}, {"image_encoder": RepeatedViT}),
+        (
+            {"connector": lambda: QFormer(count=3, heads=2, depth=1)},
+            {"connector": lambda: Resampler(count=3, heads=2, depth=1)},
+        ),
+    ],
+    ids=["ViT", "Q-Former"],
+)
+def test_expanded_tokens_of_a_vit_or_q_former_are_counted(expanded, repeated, frozen):
+    batch, _, _ = sample_of(tiny.questions())
+
+    def counted(parts):
+        model = model_of(LateFusion, **{name: make() for name, make in parts.items()})
+        for name in parts:
+            getattr(model, name).requires_grad_(not frozen)
+        return flops(model, [batch])
+
+    assert counted(expanded) == counted(repeated)
+    assert counted(expanded).inference > 0
 
 
 def test_compiled_layers_are_counted_as_eager_ones():

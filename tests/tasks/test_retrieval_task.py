@@ -33,7 +33,9 @@ def pairs(count, texts=1):
 def model_of(kind=LateFusion, **arguments):
     torch.manual_seed(0)
     extra = {"depth": 1, "heads": 2} if kind is InteractiveFusion else {}
-    return tiny.fusion(kind, vocabulary=tiny.vocabulary(answers=()), task=Retrieval(width=6, **arguments), **extra)
+    return tiny.fusion(
+        kind, vocabulary=tiny.vocabulary(answers=()), task=Retrieval(**{"width": 6} | arguments), **extra
+    )
 
 
 def evaluated(model, samples, size=3):
@@ -147,6 +149,35 @@ def test_a_few_pairs_are_memorised(kind):
         model.task.loss(model, batch).backward()
         optimizer.step()
     assert model.task.compute_metrics(evaluated(model, samples))["score"] == 1
+
+
+def test_without_a_width_the_vectors_are_those_of_the_text():
+    """A pretrained sentence encoder ranks as it did before training, and images are mapped into its space."""
+    model, samples = model_of(width=None).eval(), pairs(3)
+    batch = tiny.batch(samples, model.vocabulary)
+    image, text = model.encode_image(batch.image), model.encode_text(model.embed_text(batch.words))
+    images, texts = model.task.vectors(model, image, text)
+    torch.testing.assert_close(images, F.normalize(image.mean(), dim=-1))
+    torch.testing.assert_close(texts, F.normalize(model.pool_text(text), dim=-1))
+
+
+def test_text_dropout_changes_texts_in_training_only():
+    model, samples = model_of(text_dropout=0.5), pairs(3)
+    batch = tiny.batch(samples, model.vocabulary)
+
+    def vectors_now():
+        with torch.no_grad():
+            return model.task.text_vectors(model, model.encode_text(model.embed_text(batch.words)))
+
+    assert not torch.equal(vectors_now(), vectors_now())
+    model.eval()
+    assert torch.equal(vectors_now(), vectors_now())
+
+
+@pytest.mark.parametrize("kind", FUSIONS)
+def test_every_fusion_searches_without_a_width(kind):
+    rows = evaluated(model_of(kind, width=None), pairs(4, texts=2))
+    assert [row.group for row in rows] == ["text to image"] * 8 + ["image to text"] * 4
 
 
 # The search.
@@ -278,7 +309,9 @@ def test_a_row_of_another_task_is_refused():
         rank_of(Prediction("k", "", "", "red", (), 0.0, 0.0, 0.0))
 
 
-@pytest.mark.parametrize("wrong", [{"temperature": 0}, {"matching": 0}, {"negatives": 0}, {"fold": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"temperature": 0}, {"matching": 0}, {"negatives": 0}, {"fold": 0}, {"text_dropout": 1}, {"width": 0}]
+)
 def test_arguments_out_of_range_are_refused(wrong):
     with pytest.raises(InputError, match=f"task.{next(iter(wrong))}="):
         Retrieval(**wrong)

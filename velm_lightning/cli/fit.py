@@ -7,10 +7,9 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from jsonargparse import Namespace
-from jsonargparse.typing import NonNegativeInt
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
@@ -23,6 +22,7 @@ import velm_lightning.tasks
 import velm_lightning.tasks.scene_judge
 import velm_lightning.training  # noqa: F401 - imported, their classes can be named by short names
 from velm_lightning.cli.parsing.parser import Parser
+from velm_lightning.cli.parsing.run_options import DEFAULTS, add_run_options
 from velm_lightning.cli.start.faults import one_sentence
 from velm_lightning.data import MultimodalData, PretrainedTokenizer, TrainedTokenizer
 from velm_lightning.fusion import Fusion
@@ -60,49 +60,10 @@ class VelmCLI(LightningCLI):
         """Add tracking, checkpoints and early stopping, and link data, model and seed."""
         expand_home()
         parser.add_class_arguments(Tracking, "tracking", instantiate=True)
-        parser.add_argument(
-            "--test_after_fit", type=bool, default=True, help="evaluate the best checkpoint after training"
-        )
-        parser.add_argument(
-            "--resume",
-            type=Literal["auto"] | None,
-            help="`auto` resumes from the newest usable checkpoint of the run whose config is given, or of the newest "
-            "unfinished run with the same config; without one, a new run starts",
-        )
-        parser.add_argument(
-            "--resume_schedule",
-            type=Literal["continue", "stretch"] | None,
-            help="learning rate of a resumed run with a changed number of steps: `stretch` uses the schedule of the "
-            "new number, `continue` decays from the current rate to 0",
-        )
-        parser.add_argument(
-            "--on_nan",
-            type=Literal["stop", "skip"],
-            default="stop",
-            help="whether a loss that is not finite stops the run or skips the step",
-        )
-        parser.add_argument(
-            "--save_every_n_steps",
-            type=NonNegativeInt,
-            default=0,
-            help="write last.ckpt every N steps within an epoch (0: only at its end)",
-        )
-        parser.add_argument("--allow", type=str | None, help="further packages, A,B, whose classes a config may name")
+        add_run_options(parser)
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
-        parser.set_defaults(
-            {
-                "checkpoint.monitor": "val/score",
-                "checkpoint.mode": "max",
-                "checkpoint.filename": "best",
-                "checkpoint.auto_insert_metric_name": False,
-                "checkpoint.enable_version_counter": False,
-                "early_stopping.monitor": "val/score",
-                "early_stopping.mode": "max",
-                "early_stopping.patience": 10,
-                "early_stopping.check_on_train_epoch_end": False,  # with max_steps there may be no evaluation
-            }
-        )
+        parser.set_defaults(DEFAULTS)
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
         parser.link_arguments("data.vocabulary", "model.init_args.vocabulary", apply_on="instantiate")
 

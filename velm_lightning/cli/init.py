@@ -6,9 +6,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from velm_lightning.cli.start.proposal import TASKS, propose
+from velm_lightning.cli.start.proposal import propose
 from velm_lightning.cli.start.recipe import recipe
 from velm_lightning.cli.start.starting import find_start
+from velm_lightning.cli.start.tasks import TASKS
 from velm_lightning.cli.start.weights import find_weights
 from velm_lightning.errors import InputError
 from velm_lightning.io.console import echo

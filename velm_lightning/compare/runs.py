@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from velm_lightning.compare.comparison import Comparison, compare
 from velm_lightning.compare.reading import read_runs
-from velm_lightning.errors import InputError
+from velm_lightning.errors import InputError, expect
 from velm_lightning.tracking.run_names import find_run
 
 
@@ -51,6 +51,7 @@ def compare_runs(
     """
     if isinstance(runs, str | Path):
         raise InputError(f"compare_runs takes a list of runs, got {str(runs)!r}: write [{str(runs)!r}]")
+    expect(runs, Iterable, "runs", "give a list of runs, folders or ids")
     places = [_place(run, folder) for run in runs]
     if not places:
         raise InputError("there are no runs to compare: give at least one")
@@ -61,4 +62,6 @@ def _place(run: Any, folder: str | Path) -> Path:
     """Return the folder of a run, or a folder of runs."""
     if isinstance(run, str | Path):
         return Path(run) if Path(run).is_dir() else find_run(run, folder)
+    if not hasattr(run, "folder"):
+        raise InputError(f"a run is of type {type(run).__name__}: give a run, or its folder or id")
     return Path(run.folder)

@@ -1,7 +1,7 @@
 """Image encoders, text encoders and the connectors between them; one module per encoder."""
 
 from velm_lightning.encoders.base import ImageEncoder, TextEncoder
-from velm_lightning.encoders.connectors import Connector, LinearConnector, MLPConnector, Resampler
+from velm_lightning.encoders.connectors import Connector, LinearConnector, MeanConnector, MLPConnector, Resampler
 from velm_lightning.encoders.image.cnn import SmallCNN
 from velm_lightning.encoders.image.frame_stack import FrameStack
 from velm_lightning.encoders.image.patch_embedding import PatchEmbedding
@@ -18,6 +18,7 @@ from velm_lightning.encoders.text.transformer import TransformerTextEncoder
 
 __all__ = [
     "MLPConnector",
+    "MeanConnector",
     "Connector",
     "FrameStack",
     "ImageEncoder",

@@ -46,6 +46,33 @@ class LinearConnector(Connector):
         return image.with_embeddings(self.map(self.drop(image.embeddings)))
 
 
+class MeanConnector(Connector):
+    """A linear map of the mean of the image tokens to one token, for fusions that use only the mean.
+
+    The visual half of DeViSE (Frome et al. 2013) and VSE++ (Faghri et al. 2018). A late fusion costs far less with it,
+    because the map is applied once per image instead of once per token. Dropout regularises more here than in
+    ``LinearConnector``, where each token loses other entries and the mean over the tokens restores most of them.
+
+    Args:
+        dropout: dropout on the mean of the image encoder's features, against overfitting to training images.
+    """
+
+    def __init__(self, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dropout = dropout
+
+    @override
+    def build(self, image_dim: int, dim: int) -> None:
+        self.map = nn.Sequential(
+            nn.LayerNorm(image_dim), nn.Dropout(self.dropout), nn.Linear(image_dim, dim), nn.LayerNorm(dim)
+        )
+
+    @override
+    def forward(self, image: Tokens) -> Tokens:
+        mean = Tokens.of_image(self.map(image.mean())[:, None])
+        return mean._replace(mask=image.mask.any(1, keepdim=True))
+
+
 class MLPConnector(Connector):
     """A two-layer MLP applied to each token (ClipCap, Mokady et al. 2021; LLaVA 1.5).
 

@@ -14,6 +14,7 @@ from typing_extensions import override
 from velm_lightning.encoders import ImageEncoder, TextEncoder
 from velm_lightning.encoders.connectors import Connector, LinearConnector
 from velm_lightning.encoders.own_tokenizer import with_own_tokenizer
+from velm_lightning.errors import expect
 from velm_lightning.fusion.inference import Inference
 from velm_lightning.fusion.meeting import Meeting
 from velm_lightning.io.configurable import rebuilding
@@ -90,6 +91,10 @@ class Fusion(Inference, TrainingModule):
         attention_gain: float = 1.0,
     ) -> None:
         super().__init__(optimization, init_from)
+        expect(vocabulary, Vocabulary, "vocabulary", "give that of the data, data.vocabulary")
+        expect(image_encoder, ImageEncoder, "image_encoder", "give an ImageEncoder, or velm.wrap_encoder(module, …)")
+        expect(text_encoder, TextEncoder, "text_encoder", "give a TextEncoder, such as velm.TransformerTextEncoder()")
+        expect(task, Task, "task", "give a task, such as velm.Classification()")
         if attention_gain <= 0:
             raise InputError(f"model.attention_gain must be above 0, got {attention_gain}")
         self._gain_to_apply = 1.0 if rebuilding() else attention_gain

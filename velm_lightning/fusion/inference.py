@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +14,12 @@ from torch import Tensor, nn
 from velm_lightning.data.collate import Texts
 from velm_lightning.data.images.decode import read_image
 from velm_lightning.data.images.image_like import ImageLike, to_image
+from velm_lightning.errors import expect
 from velm_lightning.io.threads import threads
 from velm_lightning.tasks.retrieval import Retrieval
 from velm_lightning.types import Batch, ImageTransform, InputError, Sample, Tokens, Turn
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Answer(NamedTuple):
@@ -68,8 +72,11 @@ class Inference:
             (2, 2)
         """
         model: Any = self
+        expect(top_k, int, "top_k", "give a whole number")
         check(top_k >= 1, f"top_k must be at least 1, got {top_k}")
+        expect_list(images, "predict", "images")
         texts = [texts] * len(images) if isinstance(texts, str) else texts
+        expect_list(texts, "predict", "texts")
         check(len(images) == len(texts), f"predict got {len(images)} images and {len(texts)} texts: give one text each")
         missing = any(image is None for image in images)
         check(not (missing and retrieval_of(model)), "the model matches images with texts, and None is no image")
@@ -78,7 +85,7 @@ class Inference:
             for batch, present in batches(model, images, texts, batch_size):
                 with without_images(model, present):
                     answers += [
-                        [Answer(*answer) for answer in row] for row in model.task.top_answers(model, batch, top_k)
+                        [Answer(*answer) for answer in row] for row in model.task.top_answers(model, batch, int(top_k))
                     ]
         return answers
 
@@ -108,6 +115,7 @@ class Inference:
         """
         model: Any = self
         check("image" in model.modalities, f"a {type(self).__name__} model uses no image: it has no image features")
+        expect_list(images, "image_features", "images")
         check(all(image is not None for image in images), "None is an image without features: leave it out")
         retrieval = retrieval_of(model)
 
@@ -141,7 +149,7 @@ class Inference:
         """
         model: Any = self
         check("text" in model.modalities, f"a {type(self).__name__} model uses no text: it has no text features")
-        check(not isinstance(texts, str), "text_features takes a list of texts: write [text] for one")
+        expect_list(texts, "text_features", "texts")
         retrieval = retrieval_of(model)
 
         def features(batch: Batch) -> Tensor:
@@ -198,9 +206,17 @@ def batches(
 
 
 def _sample(key: str, image: Any, text: str | Sequence[Turn]) -> Sample:
-    """Return a text without its image, whose pixels are passed separately, or a conversation with its images."""
+    """Return a text without its image, whose pixels are passed separately, or a conversation with its images.
+
+    Raises:
+        InputError: The text is neither a string of characters nor a conversation.
+    """
     if isinstance(text, str):
+        check(not _SURROGATE.search(text), f"the text {text!a} holds half of a surrogate pair: decode its source again")
         return Sample(key=key, image=Path(key), text=text, target=None, references=())
+    expect(text, (list, tuple), "a text", "give a str, or for a conversation a list of velm.Turn")
+    for turn in text:
+        expect(turn, Turn, "a turn of a conversation", "give velm.Turn(…)")
     images = image if isinstance(image, tuple) else () if image is None else (image,)
     at_marks = tuple(to_image(each) for each in images)
     return Sample(key=key, image=at_marks, text="", target=None, references=(), turns=tuple(text))
@@ -250,6 +266,15 @@ def without_images(model: Any, present: Tensor) -> Iterator[None]:
         yield
     finally:
         hook.remove()
+
+
+def expect_list(values: object, call: str, name: str) -> None:
+    """Raise ``InputError`` unless values can be counted and are not one text, path or image."""
+    single = isinstance(values, str | bytes | Path)
+    check(
+        not single and hasattr(values, "__len__"),
+        f"{call} takes a list of {name}: write [{name[:-1]}] for one, and list(…) for what can be read only once",
+    )
 
 
 def check(valid: bool, message: str) -> None:

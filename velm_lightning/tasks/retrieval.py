@@ -44,7 +44,10 @@ class Retrieval(Task):
     A sample is an image with a text and without a target; see ``CaptionPairs``.
 
     Args:
-        width: width of the vectors of the towers.
+        width: width of the vectors of the towers; a linear map of either side leads to it. None means the width of the
+            text encoder: the vector of an image is then the mean of the connector's tokens, and the map of texts starts
+            as the identity, so that images are learned into the space of a pretrained sentence encoder (DeViSE, Frome
+            et al. 2013).
         contrast: ``softmax``: cross-entropy over the pairs of the batch, both ways; ``sigmoid``: each pair by itself.
         temperature: initial value of the learned temperature.
         matching: weight of the matching loss of fused pairs, above 0.
@@ -52,6 +55,7 @@ class Retrieval(Task):
         shortlist: number of results that are reranked by the fusion; 0 uses only the two towers.
         fold: number of images that are ranked among themselves, in the order of their keys, as 1,000 for COCO's 1K
             protocol; None means all.
+        text_dropout: dropout on the vectors of texts before their linear map; images have that of the connector.
 
     Raises:
         InputError: an argument is out of its range.
@@ -67,13 +71,14 @@ class Retrieval(Task):
 
     def __init__(
         self,
-        width: int = 256,
+        width: int | None = 256,
         contrast: Literal["softmax", "sigmoid"] = "softmax",
         temperature: float = 0.07,
         matching: float = 1.0,
         negatives: int = 1,
         shortlist: int = 16,
         fold: int | None = None,
+        text_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         for name, value in (("temperature", temperature), ("matching", matching)):
@@ -84,15 +89,24 @@ class Retrieval(Task):
                 f"task.negatives={negatives} and task.fold={fold} must be at least 1, "
                 f"task.shortlist={shortlist} at least 0"
             )
+        if not 0 <= text_dropout < 1 or (width is not None and width < 1):
+            raise InputError(
+                f"task.text_dropout={text_dropout} must be from 0 to below 1, task.width={width} at least 1"
+            )
         self.width, self.contrast, self.temperature, self.matching = width, contrast, temperature, matching
         self.negatives, self.shortlist, self.fold = negatives, shortlist, fold
+        self.drop_text = nn.Dropout(text_dropout)
         self._cached: dict[str, CachedSample] = {}
         self._stored_images: set[str] = set()
 
     @override
     def build(self, vocabulary: Vocabulary, text_encoder: TextEncoder) -> None:
         dim = text_encoder.dim
-        self.image, self.text = nn.Linear(dim, self.width), nn.Linear(dim, self.width)
+        self.image: nn.Module = nn.Identity() if self.width is None else nn.Linear(dim, self.width)
+        self.text = nn.Linear(dim, self.width or dim)
+        if self.width is None:
+            nn.init.eye_(self.text.weight)
+            nn.init.zeros_(self.text.bias)
         self.log_scale = nn.Parameter(torch.tensor(-math.log(self.temperature)))
         # SigLIP starts with few predicted matches; a softmax is invariant to a shift.
         self.shift = nn.Parameter(torch.tensor(-10.0)) if self.contrast == "sigmoid" else None
@@ -108,7 +122,7 @@ class Retrieval(Task):
 
     def text_vectors(self, model: FusionProtocol, text: Tokens) -> Tensor:
         """Return the unit vectors (T, W) of the output of ``encode_text``."""
-        return F.normalize(self.text(model.pool_text(text)), dim=-1)
+        return F.normalize(self.text(self.drop_text(model.pool_text(text))), dim=-1)
 
     def similarity(self, images: Tensor, texts: Tensor) -> Tensor:
         """Return the similarity logits (I, T) of unit vectors."""

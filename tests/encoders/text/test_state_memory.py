@@ -6,6 +6,7 @@ from helpers import tiny
 from torch.utils.flop_counter import FlopCounterMode
 
 from velm_lightning.encoders import HFTextEncoder
+from velm_lightning.encoders.text import state_memory
 from velm_lightning.fusion import LateFusion
 from velm_lightning.types import InputError, TextInput
 
@@ -42,6 +43,31 @@ def test_a_prompt_is_encoded_once():
     assert torch.equal(again, first[[2, 0, 1]])
     encode(encoder, prompts(3, 5, 4))
     assert sizes == [3, 1]
+
+
+@torch.no_grad()
+def test_prompts_of_similar_length_are_encoded_together(monkeypatch):
+    """Long prompts do not fill short ones with padding."""
+    monkeypatch.setattr(state_memory, "_TOGETHER", 2)
+    encoder, _ = frozen()
+    shapes = []
+    encoder.model.register_forward_pre_hook(
+        lambda _, __, arguments: shapes.append(tuple(arguments["inputs_embeds"].shape[:2])), with_kwargs=True
+    )
+    words = prompts(2, 6, 1, 5, 0)
+    kept = encode(encoder, words)
+    assert shapes == [(2, 1), (2, 5), (1, 6)]
+    encoder.memory = None
+    computed = encode(encoder, words)
+    torch.testing.assert_close(kept[words.mask], computed[words.mask], atol=2e-3, rtol=2e-3)
+
+
+@torch.no_grad()
+def test_equal_prompts_of_a_batch_are_encoded_once():
+    encoder, sizes = frozen()
+    states = encode(encoder, prompts(3, 4).rows(torch.tensor([0, 1, 0, 1, 0])))
+    assert sizes == [2]
+    assert torch.equal(states[0], states[4])
 
 
 @torch.no_grad()

@@ -15,6 +15,8 @@ from velm_lightning.io.console import echo
 from velm_lightning.tracking.run_names import find_checkpoint, find_run
 
 if TYPE_CHECKING:
+    from velm_lightning.data import MultimodalData
+    from velm_lightning.fusion import Fusion
     from velm_lightning.inspection.knockout import Knockout, Outcome
     from velm_lightning.inspection.probe import Probe
     from velm_lightning.io.terminal import Console
@@ -91,6 +93,53 @@ def main(words: Sequence[str]) -> int:
     Raises:
         InputError: an option is out of range, or a checkpoint is not in the folder of a run.
     """
+    options = _options(words)
+    checkpoints = [find_checkpoint(name) for name in options.run]
+    folders = [find_run(checkpoint) for checkpoint in checkpoints]  # whose config.yaml names the data
+    import torch
+
+    from velm_lightning.cli.data.load import data_of
+    from velm_lightning.fusion import Fusion
+
+    measure = _measure_knockout if options.knockout else _measure
+    for checkpoint, folder in zip(checkpoints, folders, strict=True):
+        model = Fusion.load_from_checkpoint(checkpoint)
+        data = data_of(folder / "config.yaml")
+        measure(model.to("cuda" if torch.cuda.is_available() else "cpu"), data, folder, options)
+    return 0
+
+
+def _measure(model: Fusion, data: MultimodalData, folder: Path, options: argparse.Namespace) -> None:
+    from velm_lightning.inspection.probe import probe
+    from velm_lightning.io.terminal import Console
+
+    result = probe(model, data, options.split, options.shuffles, options.limit or None, options.seed)
+    save(result, folder)
+    show(result, Console())
+    echo(f"probe: {folder / 'probe.json'}")
+
+
+def _measure_knockout(model: Fusion, data: MultimodalData, folder: Path, options: argparse.Namespace) -> None:
+    from velm_lightning.inspection.knockout import knockout
+    from velm_lightning.io.terminal import Console
+
+    result = knockout(model, data, options.split, options.window, options.limit or None)
+    save_knockout(result, folder)
+    show_knockout(result, Console())
+    echo(f"knockout: {folder / 'knockout.json'}")
+
+
+def _options(words: Sequence[str]) -> argparse.Namespace:
+    options = _parser().parse_args(list(words)[1:])
+    for name, least in (("shuffles", 1), ("limit", 0)):
+        if (value := getattr(options, name)) < least:
+            raise InputError(f"--{name} must be at least {least}, got {value}")
+    if options.window is not None and not options.knockout:
+        raise InputError("--window is the size of a window of --knockout: give both")
+    return options
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "velm probe",
         description="Measure how much the score of a trained model depends on the image and on the text: the score "
@@ -109,34 +158,4 @@ def main(words: Sequence[str]) -> int:
         "--knockout", action="store_true", help="forbid words to attend to the image in windows of layers instead"
     )
     parser.add_argument("--window", type=int, help="layers per window of --knockout (a fifth of the layers)")
-    options = parser.parse_args(list(words)[1:])
-    for name, least in (("shuffles", 1), ("limit", 0)):
-        if (value := getattr(options, name)) < least:
-            raise InputError(f"--{name} must be at least {least}, got {value}")
-    if options.window is not None and not options.knockout:
-        raise InputError("--window is the size of a window of --knockout: give both")
-    checkpoints = [find_checkpoint(name) for name in options.run]
-    folders = [find_run(checkpoint) for checkpoint in checkpoints]  # whose config.yaml names the data
-    import torch
-
-    from velm_lightning.cli.data.load import data_of
-    from velm_lightning.fusion import Fusion
-    from velm_lightning.inspection.knockout import knockout
-    from velm_lightning.inspection.probe import probe
-    from velm_lightning.io.terminal import Console
-
-    for checkpoint, folder in zip(checkpoints, folders, strict=True):
-        model = Fusion.load_from_checkpoint(checkpoint)
-        data = data_of(folder / "config.yaml")
-        model.to("cuda" if torch.cuda.is_available() else "cpu")
-        if options.knockout:
-            measured = knockout(model, data, options.split, options.window, options.limit or None)
-            save_knockout(measured, folder)
-            show_knockout(measured, Console())
-            echo(f"knockout: {folder / 'knockout.json'}")
-            continue
-        result = probe(model, data, options.split, options.shuffles, options.limit or None, options.seed)
-        save(result, folder)
-        show(result, Console())
-        echo(f"probe: {folder / 'probe.json'}")
-    return 0
+    return parser

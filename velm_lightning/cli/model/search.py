@@ -61,30 +61,7 @@ def main(words: Sequence[str]) -> int:
     Raises:
         InputError: an option is out of range, or the folder holds no readable image.
     """
-    parser = argparse.ArgumentParser(
-        "velm search",
-        description="Find the images of a folder that match a text best. The first search encodes the whole folder; "
-        "later searches, with any text, read the vectors from disk and encode only new and changed images.",
-    )
-    parser.add_argument("run", help="a run that was trained on retrieval: its folder or id, a .ckpt file, or `latest`")
-    parser.add_argument("--images", type=user_path, required=True, help="a folder of images, searched recursively")
-    parser.add_argument("--text", required=True, help="the text to search for")
-    parser.add_argument("--top", type=int, default=5, help="number of images to print (5)")
-    parser.add_argument("--sheet", type=user_path, help="also draw the images into this file")
-    parser.add_argument("--cache", type=user_path, help="folder of the cached vectors")
-    parser.add_argument(
-        "--approximate",
-        action="store_true",
-        help="search only the nearest cells of an index (needs the extra faiss)",
-    )
-    parser.add_argument(
-        "--on_bad_image", choices=["error", "skip"], default="error", help="skip: leave out images that cannot be read"
-    )
-    options = parser.parse_args(list(words)[1:])
-    if options.top < 1:
-        raise InputError(f"--top must be at least 1, got {options.top}")
-    if not options.text.strip():
-        raise InputError("--text is empty: give the text to search for")
+    options = _options(words)
     checkpoint = find_checkpoint(options.run)
     if not options.images.is_dir():
         raise InputError(f"--images {options.images}: there is no such folder")
@@ -107,11 +84,48 @@ def main(words: Sequence[str]) -> int:
     unreadable = len(files) - len(pictures)
     skipped = f", {unreadable} unreadable" if unreadable else ""
     echo(f"{len(pictures):,} images, {index.made:,} encoded now{skipped}")
-    echo(" cosine  re-ranked  image")  # the shortlist comes first, sorted by the second column
-    for hit in hits:
-        together = "" if hit.together is None else f"{hit.together:9.2f}"
-        echo(f"{hit.similarity:7.3f}  {together:>9}  {hit.picture}")
+    show(hits)
     if options.sheet is not None:
         draw(options.sheet, options.text, hits, model.transform)
         echo(f"contact sheet: {options.sheet}")
     return 0
+
+
+def show(hits: Sequence[Hit]) -> None:
+    """Print a line per image, best first; the shortlist comes first, sorted by the second column."""
+    echo(" cosine  re-ranked  image")
+    for hit in hits:
+        together = "" if hit.together is None else f"{hit.together:9.2f}"
+        echo(f"{hit.similarity:7.3f}  {together:>9}  {hit.picture}")
+
+
+def _options(words: Sequence[str]) -> argparse.Namespace:
+    options = _parser().parse_args(list(words)[1:])
+    if options.top < 1:
+        raise InputError(f"--top must be at least 1, got {options.top}")
+    if not options.text.strip():
+        raise InputError("--text is empty: give the text to search for")
+    return options
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "velm search",
+        description="Find the images of a folder that match a text best. The first search encodes the whole folder; "
+        "later searches, with any text, read the vectors from disk and encode only new and changed images.",
+    )
+    parser.add_argument("run", help="a run that was trained on retrieval: its folder or id, a .ckpt file, or `latest`")
+    parser.add_argument("--images", type=user_path, required=True, help="a folder of images, searched recursively")
+    parser.add_argument("--text", required=True, help="the text to search for")
+    parser.add_argument("--top", type=int, default=5, help="number of images to print (5)")
+    parser.add_argument("--sheet", type=user_path, help="also draw the images into this file")
+    parser.add_argument("--cache", type=user_path, help="folder of the cached vectors")
+    parser.add_argument(
+        "--approximate",
+        action="store_true",
+        help="search only the nearest cells of an index (needs the extra faiss)",
+    )
+    parser.add_argument(
+        "--on_bad_image", choices=["error", "skip"], default="error", help="skip: leave out images that cannot be read"
+    )
+    return parser

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from velm_lightning.cli.start.proposal import Proposal
+from velm_lightning.cli.start.tasks import TASKS, Part, part
 from velm_lightning.cli.start.weights import HOW_IMAGE, HOW_TEXT, Weights
 from velm_lightning.io.packaged import MINILM
 
-Part = dict[str, Any]
 SIDE = 224
 """Pixels of the images of MobileNetV2's training."""
 
@@ -16,34 +14,29 @@ SIDE = 224
 def image_encoder(proposal: Proposal, weights: Weights) -> tuple[Part, str]:
     """Return the image encoder and the sentence about it."""
     if weights.image:
-        arguments = {"name": "mobilenet_v2", "weights": "IMAGENET1K_V1", "size": SIDE}
+        encoder = part("TorchvisionCNN", name="mobilenet_v2", weights="IMAGENET1K_V1", size=SIDE)
         note = f"images: MobileNetV2 pretrained on ImageNet, frozen, at {SIDE} px; its features are computed once"
-        return {"class_path": "TorchvisionCNN", "init_args": arguments}, note
+        return encoder, note
     size = min(128, max(32, proposal.side // 32 * 32))
     widths = [32, 64, 128, 128, 128][: 5 if size > 96 else 4 if size > 48 else 3]
     note = (
         f"images: a small CNN from scratch at {size} px, because torchvision's weights cannot be had here: on a few "
         f"thousand photos it hardly learns what they show; with {HOW_IMAGE}, `velm init` proposes a pretrained encoder"
     )
-    return {"class_path": "SmallCNN", "init_args": {"size": size, "widths": widths}}, note
+    return part("SmallCNN", size=size, widths=widths), note
 
 
 def text_encoder(proposal: Proposal, weights: Weights) -> tuple[Part, list[str]]:
     """Return the text encoder and the sentences about it."""
-    scratch = {"class_path": "RNNTextEncoder", "init_args": {"dim": 256, "dropout": 0.3}}
-    if not encodes_text(proposal):
+    scratch = part("RNNTextEncoder", dim=256, dropout=0.3)
+    if TASKS[proposal.task].read not in proposal.columns:
         return scratch, []
     if weights.text:
-        frozen = {"name": MINILM, "trainable": 0, "pooling": "mean", "keep_states": True}
+        frozen = part("HFTextEncoder", name=MINILM, trainable=0, pooling="mean", keep_states=True)
         note = "texts: MiniLM, a pretrained sentence encoder, frozen; each text is encoded once and kept in memory"
-        return {"class_path": "HFTextEncoder", "init_args": frozen}, [note]
+        return frozen, [note]
     note = (
         f"texts: an LSTM from scratch, because MiniLM's weights cannot be had here; with {HOW_TEXT}, `velm init` "
         "proposes a pretrained encoder, which needs fewer samples"
     )
     return scratch, [note]
-
-
-def encodes_text(proposal: Proposal) -> bool:
-    """Return whether the text is read, rather than written: a sentence encoder cannot generate."""
-    return proposal.task == "retrieval" or (proposal.task == "classification" and "text" in proposal.columns)

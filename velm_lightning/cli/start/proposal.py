@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from velm_lightning.cli.start.hints import no_file
+from velm_lightning.cli.start.tasks import TASKS
 from velm_lightning.errors import InputError
 from velm_lightning.io.files import read_rows
 
-TASKS = ("classification", "generation", "captioning", "retrieval")
 LOOKED_AT = 200
 """Largest number of rows or pictures that are looked at, spread over the file."""
 _NAMES = {
@@ -33,7 +33,7 @@ class Proposal(NamedTuple):
     Attributes:
         columns: The column of each part: ``image``, ``text``, ``answers`` or ``target``, ``group``, ``key``.
         images: Folder of the pictures.
-        task: One of ``TASKS``.
+        task: Name of a task in ``TASKS``.
         rows: Number of rows.
         pictures: Number of different pictures.
         side: Shorter side of the middle picture in pixels.
@@ -73,19 +73,13 @@ def propose(file: Path, images: Path | None = None, task: str | None = None) -> 
     image, folder = _image_column(file, rows, images)
     columns = {"image": image} | _other_columns(rows, image)
     labelled = next((part for part in ("answers", "target") if part in columns), None)
-    if labelled is None and task != "retrieval":
+    if labelled is None and task is None:
         raise InputError(
             f"{file}: no column of {', '.join(rows[0])} looks like answers or sentences: rename one 'answer'"
         )
     proposed = task or ("classification" if labelled == "answers" else _generated(columns))
     _check(proposed, columns, file)
     names = [name for row in rows if isinstance(name := _first(row.get(image)), str)]
-    answers = Counter(
-        str(answer)
-        for row in rows
-        for answer in _listed(row.get(columns.get("answers", "")))
-        if answer not in (None, "")
-    )
     return Proposal(
         columns=columns,
         images=folder,
@@ -93,8 +87,14 @@ def propose(file: Path, images: Path | None = None, task: str | None = None) -> 
         rows=len(rows),
         pictures=len(set(names)),
         side=_side([folder / name for name in dict.fromkeys(names)]),
-        answers=answers if proposed == "classification" else Counter(),
+        answers=_answers(rows, columns) if TASKS[proposed].learned == "answers" else Counter(),
     )
+
+
+def _answers(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> Counter[str]:
+    """Count how often each answer occurs."""
+    given = (answer for row in rows for answer in _listed(row.get(columns["answers"])))
+    return Counter(str(answer) for answer in given if answer not in (None, ""))
 
 
 def _generated(columns: Mapping[str, str]) -> str:
@@ -103,8 +103,8 @@ def _generated(columns: Mapping[str, str]) -> str:
 
 def _check(task: str, columns: Mapping[str, str], file: Path) -> None:
     """Raise ``InputError`` if the columns do not fit the task."""
-    wanted = {"classification": "answers", "generation": "target", "captioning": "target", "retrieval": "target"}[task]
-    if task not in TASKS or wanted not in columns:
+    wanted = TASKS[task].learned
+    if wanted not in columns:
         found = ", ".join(f"{part}: {name}" for part, name in columns.items())
         raise InputError(f"{file}: --task {task} needs a column for {wanted}, found {found}: name it {wanted!r}")
 

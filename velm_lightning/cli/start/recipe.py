@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from velm_lightning.cli.start.budget import PATIENCE, budget
 from velm_lightning.cli.start.encoders import image_encoder, text_encoder
 from velm_lightning.cli.start.proposal import Proposal
 from velm_lightning.cli.start.starting import Start, one_bit_note
+from velm_lightning.cli.start.tasks import TASKS, Part, part
 from velm_lightning.cli.start.weights import Weights
 
 _FEW, _SKEWED = 50, 1.5
@@ -28,10 +30,9 @@ def recipe(
     """
     data = data_section(proposal, files)
     held = _files_of(data).get("holdout", 0.0)
-    plan = budget(round(proposal.rows * (1 - held)), proposal.task == "retrieval")
+    plan = budget(round(proposal.rows * (1 - held)), TASKS[proposal.task].contrastive)
     model, notes, cached = start.model() if start else _model(proposal, weights)
-    task, task_notes = _task(proposal, start)
-    model["init_args"]["task"] = task
+    model["init_args"]["task"], task_notes = _task(proposal, start)
     notes.append(plan.describe())
     if held:
         notes.append(f"validation: {held:.0%} of the images, for there is no --val file")
@@ -47,22 +48,20 @@ def recipe(
     return config, [*notes, *task_notes]
 
 
-def _model(proposal: Proposal, weights: Weights) -> tuple[dict[str, Any], list[str], bool]:
+def _model(proposal: Proposal, weights: Weights) -> tuple[Part, list[str], bool]:
     """Return a new model without its task, the sentences about it, and whether its image features are cached."""
+    proposed = TASKS[proposal.task]
     image, image_note = image_encoder(proposal, weights)
     text, text_notes = text_encoder(proposal, weights)
     frozen = text["class_path"] == "HFTextEncoder"
-    searched = proposal.task == "retrieval"  # every search compares all images with all texts: late fusion is cheap
-    model = {
-        "class_path": "LateFusion" if searched else "InteractiveFusion",
-        "init_args": {
-            **({} if searched else {"depth": 1, "dropout": 0.2}),
-            "image_encoder": image,
-            "connector": {"class_path": "LinearConnector", "init_args": {"dropout": 0.5}},
-            "text_encoder": text,
-            "optimization": {"learning_rate": 5.0e-4 if frozen else 1.0e-3, "weight_decay": 0.1},
-        },
-    }
+    model = part(
+        proposed.fusion["class_path"],
+        **proposed.fusion["init_args"],
+        image_encoder=image,
+        connector=deepcopy(proposed.connector),
+        text_encoder=text,
+        optimization={"learning_rate": 5.0e-4 if frozen else 1.0e-3, "weight_decay": 0.1},
+    )
     return model, [image_note, *text_notes], weights.image
 
 
@@ -71,38 +70,32 @@ def _is_skewed(proposal: Proposal) -> bool:
     return 1 < len(proposal.answers) <= _FEW and proposal.skew >= _SKEWED
 
 
-def _task(proposal: Proposal, start: Start | None) -> tuple[dict[str, Any], list[str]]:
+def _task(proposal: Proposal, start: Start | None) -> tuple[Part, list[str]]:
     """Return the task and the sentences about it."""
-    if proposal.task == "retrieval":
-        return {"class_path": "Retrieval", "init_args": {"width": 512}}, []
-    if proposal.task != "classification":
-        beams = {"beams": 3, "early_stopping": False, "max_length": 32}
-        decoding = {"class_path": "BeamSearch", "init_args": beams}
-        arguments = {"label_smoothing": 0.1, "dropout": 0.3, "decoding": decoding}
-        return {"class_path": "Generation", "init_args": arguments}, []
-    skewed = _is_skewed(proposal)
+    task = deepcopy(TASKS[proposal.task].task)
+    if not proposal.answers:
+        return task, []
     answer, count = proposal.answers.most_common(1)[0]
     note = f"answers: {len(proposal.answers)}, {answer!r} is {count / proposal.answers.total():.0%} of them"
-    note += ", so rare ones count more (task.balance), and macro-F1 selects the checkpoint" if skewed else ""
-    notes = [note, *one_bit_note(len(proposal.answers), "text" in proposal.columns, start)]
-    arguments = {"dropout": 0.5, **({"balance": 0.5} if skewed else {})}
-    return {"class_path": "Classification", "init_args": arguments}, notes
+    if _is_skewed(proposal):
+        task["init_args"]["balance"] = 0.5
+        note += ", so rare ones count more (task.balance), and macro-F1 selects the checkpoint"
+    return task, [note, *one_bit_note(len(proposal.answers), "text" in proposal.columns, start)]
 
 
 def data_section(proposal: Proposal, files: dict[str, Path | None]) -> dict[str, Any]:
     """Return the ``data`` section of a config, with the dataset only."""
+    proposed = TASKS[proposal.task]
     arguments: dict[str, Any] = {split: str(path) for split, path in files.items() if path is not None}
     arguments["images"] = str(proposal.images)
     named = proposal.columns | ({} if "text" in proposal.columns else {"text": None})
-    if proposal.task in ("captioning", "retrieval"):
+    if not proposed.prompted:
         named["text"] = None
     arguments["columns"] = {part: name for part, name in named.items() if part != name}
     if files.get("val") is None:
         arguments["holdout"] = 0.2 if proposal.pictures < 1000 else 0.1
-    dataset: dict[str, Any] = {"class_path": "JSONLines", "init_args": arguments}
-    if proposal.task == "retrieval":
-        dataset = {"class_path": "CaptionPairs", "init_args": {"dataset": dataset}}
-    return {"dataset": dataset}
+    table = part("JSONLines", **arguments)
+    return {"dataset": table if proposed.dataset is None else part(proposed.dataset, dataset=table)}
 
 
 def _files_of(data: dict[str, Any]) -> dict[str, Any]:

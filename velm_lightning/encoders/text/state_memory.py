@@ -13,6 +13,8 @@ from velm_lightning.types import TextInput, Tokens
 
 _LIMIT = 2**31
 """Bytes of states that are kept; further prompts are encoded each time."""
+_TOGETHER = 32
+"""Prompts that are encoded together."""
 
 
 class StateMemory:
@@ -45,7 +47,7 @@ class StateMemory:
         mask = tokens.mask
         ids = words.ids.cpu().numpy()
         keys = [row[valid].tobytes() for row, valid in zip(ids, mask.cpu().numpy(), strict=True)]
-        missing = [index for index, key in enumerate(keys) if key not in self._states]
+        missing = list({key: index for index, key in enumerate(keys) if key not in self._states}.values())
         computed = self._keep(tokens, keys, missing, encode) if missing else {}
         result = tokens.embeddings.new_zeros(tokens.embeddings.shape)
         kept = [computed.get(key, self._states.get(key)) for key in keys]
@@ -56,19 +58,29 @@ class StateMemory:
         self, tokens: Tokens, keys: list[bytes], missing: list[int], encode: Callable[[Tokens], Tensor]
     ) -> dict[bytes, Tensor]:
         """Return the states of rows that are not kept, and keep them if there is room."""
-        part = tokens.rows(torch.tensor(missing, device=tokens.mask.device))
-        longest = int(part.mask.sum(1).max())
-        if not bool(part.mask[:, longest:].any()):  # the rest is padding of longer rows
-            part = part.slice(0, longest)
-        states = encode(part).detach()
-        computed = {}
-        with torch.inference_mode(False):  # states of an evaluation are used in training
-            for row, (index, valid) in enumerate(zip(missing, part.mask, strict=True)):
-                computed[keys[index]] = states[row][valid].half().clone()
+        lengths = tokens.mask.sum(1).tolist()
+        order = sorted(missing, key=lengths.__getitem__)  # prompts of similar length have little padding
+        computed: dict[bytes, Tensor] = {}
+        for start in range(0, len(order), _TOGETHER):
+            computed |= _encoded(tokens, keys, order[start : start + _TOGETHER], encode)
         for key, value in computed.items():
             if self._size + value.nbytes <= _LIMIT:
                 self._states[key], self._size = value, self._size + value.nbytes
         return computed
+
+
+def _encoded(
+    tokens: Tokens, keys: list[bytes], rows: list[int], encode: Callable[[Tokens], Tensor]
+) -> dict[bytes, Tensor]:
+    """Return the states of some rows, encoded together, as float16 without padding."""
+    part = tokens.rows(torch.tensor(rows, device=tokens.mask.device))
+    longest = max(1, int(part.mask.sum(1).max()))
+    if not bool(part.mask[:, longest:].any()):  # the rest is padding of longer rows
+        part = part.slice(0, longest)
+    states = encode(part).detach()
+    with torch.inference_mode(False):  # states of an evaluation are used in training
+        pairs = zip(rows, states, part.mask, strict=True)
+        return {keys[row]: state[valid].half().clone() for row, state, valid in pairs}
 
 
 def _can_be_kept(tokens: Tokens) -> bool:

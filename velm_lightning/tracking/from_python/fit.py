@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 
 from velm_lightning.data import MultimodalData
+from velm_lightning.errors import expect
 from velm_lightning.fusion import Fusion
 from velm_lightning.io.console import log_to_console
 from velm_lightning.tracking.callbacks.epoch_lines import EpochLines
@@ -97,6 +98,8 @@ def fit(
         >>> run.best.name
         'best.ckpt'
     """
+    expect(model, Fusion, "model", "velm.fit takes a model, then its data")
+    expect(data, MultimodalData, "data", "give velm.MultimodalData(…) or velm.MultimodalData.from_rows(…)")
     log_to_console()
     if seed is not None:
         data.seed = seed

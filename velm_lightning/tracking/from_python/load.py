@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from velm_lightning.encoders.image.wrapped import supplying
+from velm_lightning.errors import expect
 from velm_lightning.fusion import Fusion
 from velm_lightning.tracking.run import Run
 from velm_lightning.tracking.run_names import find_checkpoint
@@ -44,6 +45,7 @@ def load(
         >>> type(velm.load("latest")).__name__
         'LateFusion'
     """
+    expect(name, (str, Path, Run), "the run", "give a run, its folder or id, a checkpoint, or 'latest'")
     path = name.best if isinstance(name, Run) else find_checkpoint(name, runs)
     with supplying(image_encoder):
         return Fusion.load_from_checkpoint(path, map_location=device, allow=allow)

@@ -1,0 +1,42 @@
+"""Connectors map image tokens to the width of the text."""
+
+import torch
+from helpers import tiny
+
+from velm_lightning.encoders import LinearConnector, MeanConnector
+from velm_lightning.types import Tokens
+
+IMAGE_DIM = 12
+
+
+def built(connector):
+    torch.manual_seed(0)
+    connector.build(IMAGE_DIM, tiny.DIM)
+    return connector
+
+
+def test_the_mean_connector_returns_one_token_per_image():
+    connector, image = built(MeanConnector()), Tokens.of_image(torch.randn(2, 9, IMAGE_DIM))
+    token = connector(image)
+    assert token.embeddings.shape == (2, 1, tiny.DIM)
+    torch.testing.assert_close(token.embeddings[:, 0], connector.map(image.embeddings.mean(1)))
+
+
+def test_the_mean_connector_skips_invalid_tokens():
+    image = Tokens.of_image(torch.randn(2, 3, IMAGE_DIM))
+    image = image._replace(mask=torch.tensor([[True, True, False], [False, False, False]]))
+    connector = built(MeanConnector())
+    token = connector(image)
+    assert token.mask.tolist() == [[True], [False]]
+    torch.testing.assert_close(token.embeddings[0, 0], connector.map(image.embeddings[0, :2].mean(0)))
+
+
+def test_dropout_does_not_average_out_in_the_mean_connector():
+    """On 400 single tokens it does: two passes through the linear connector have nearly the same mean."""
+    image = Tokens.of_image(torch.randn(1, 1, IMAGE_DIM).expand(1, 400, IMAGE_DIM))
+
+    def difference(connector):
+        with torch.no_grad():
+            return float((connector(image).mean() - connector(image).mean()).abs().mean())
+
+    assert difference(built(MeanConnector(dropout=0.5))) > 5 * difference(built(LinearConnector(dropout=0.5)))
