@@ -144,10 +144,8 @@ def compare(
     if not compared:
         reasons = "".join(f"\n{skipped.folder}: {skipped.why}" for skipped in left)
         raise InputError(f"none of {len(runs) + len(left)} runs can be compared on {split!r}:{reasons}")
-    primary = metric_of(compared, split, metric)
-    tested = tested_figure(
-        primary, [scores[id(run)] for run in compared], [run.figure(split, primary.name) for run in compared]
-    )
+    metric_compared = metric_of(compared, split, metric)
+    tested = _tested(metric_compared, split, compared, scores)
     by_data = {
         data: [run for run in compared if run.data == data] for data in dict.fromkeys(run.data for run in compared)
     }
@@ -155,42 +153,62 @@ def compare(
     boards = {data: _board([scores[id(run)] for run in same], tested) for data, same in by_data.items()}
     rows = {id(run): row for same in by_data.values() for row, run in enumerate(same)}
     results = [
-        _result(method, split, primary, tested.name == primary.name, boards[method.data], rows)
+        _result(method, split, metric_compared, tested.name == metric_compared.name, boards[method.data], rows)
         for method in methods(compared, controls)
     ]
-    results.sort(key=lambda result: (math.isnan(result.score.value), -primary.sign * result.score.value))
-    tables = {data: board.table for data, board in boards.items()}
-    pairs, family = all_pairs(chosen(results, primary.sign), tables, rows, tested.sign)
-    several = len(by_data) > 1
-    floors = {
-        f"{name} · data={data_mark(run)}" if several else name: value
-        for run in compared
-        for name, value in run.floors(split, primary.name).items()
-    }
-    comparison = Comparison(
+    results.sort(key=lambda result: (math.isnan(result.score.value), -metric_compared.sign * result.score.value))
+    comparison = _tests(split, metric_compared, tested, results, boards, rows, scores)._replace(
+        left=left,
+        budgets=_budgets(results, metric_compared.sign),
+        floors=_floors(compared, split, metric_compared.name, len(by_data) > 1),
+        grouped_by=grouped_by,
+        agreement=_agreement(results[:MOST], scores),
+        details=details(results, scores),
+    )
+    return comparison._replace(notes=notes_on(comparison, scores))
+
+
+def _tested(metric: Metric, split: str, runs: Sequence[RunFolder], scores: dict[int, Scores]) -> Tested:
+    """Return the figure whose differences are tested."""
+    figures = [run.figure(split, metric.name) for run in runs]
+    return tested_figure(metric, [scores[id(run)] for run in runs], figures)
+
+
+def _tests(
+    split: str,
+    metric: Metric,
+    tested: Tested,
+    results: list[Result],
+    boards: dict[str, _Board],
+    rows: dict[int, int],
+    scores: dict[int, Scores],
+) -> Comparison:
+    """Return the tests of the best results, of all pairs and by groups of samples, without the other parts."""
+    best = chosen(results, metric.sign)
+    pairs, family = all_pairs(best, {data: board.table for data, board in boards.items()}, rows, tested.sign)
+    groups = group_tests(best, {data: board.groups for data, board in boards.items()}, rows, scores, tested.sign)
+    return Comparison(
         split=split,
-        metric=primary,
+        metric=metric,
         tested=tested.name,
         tested_sign=tested.sign,
         results=results,
         pairs=pairs,
         family=family,
         notes=[],
-        left=left,
-        budgets=_budgets(results, primary.sign),
-        floors=floors,
-        groups=group_tests(
-            chosen(results, primary.sign),
-            {data: board.groups for data, board in boards.items()},
-            rows,
-            scores,
-            tested.sign,
-        ),
-        grouped_by=grouped_by,
-        agreement=_agreement(results[:MOST], scores),
-        details=details(results, scores),
+        left=[],
+        budgets={},
+        groups=groups,
     )
-    return comparison._replace(notes=notes_on(comparison, scores))
+
+
+def _floors(runs: Sequence[RunFolder], split: str, metric: str, several: bool) -> dict[str, float]:
+    """Return the figures without a model by their names, with a mark of the data if there are several."""
+    return {
+        f"{name} · data={data_mark(run)}" if several else name: value
+        for run in runs
+        for name, value in run.floors(split, metric).items()
+    }
 
 
 def _scores(
