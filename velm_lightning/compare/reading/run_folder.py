@@ -11,7 +11,10 @@ from velm_lightning.compare.reading.files import printable, read_json, read_line
 from velm_lightning.compare.reading.run_files import RunFiles
 from velm_lightning.compare.reading.scores import Scores, scores_of
 from velm_lightning.errors import InputError
-from velm_lightning.io.plain import LARGEST
+from velm_lightning.io.plain import LARGEST, number_of
+
+KINDS = ("evidence", "attention")
+"""The kinds of stored maps."""
 
 
 class RunFolder(RunFiles):
@@ -93,8 +96,22 @@ class RunFolder(RunFiles):
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"predictions/{name} has rows that are not thumbnails: {error}") from error
 
+    def maps(self, split: str) -> dict[str, dict[str, Any]]:
+        """Return the maps of evidence and attention, rows of numbers by their kind, by the keys of samples.
+
+        Raises:
+            InputError: If the file cannot be read.
+        """
+        name = f"{split}.maps.jsonl"
+        try:
+            return {printable(row["key"]): _maps_of(row) for row in read_lines(self.folder, name)}
+        except FileNotFoundError:
+            return {}
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise InputError(f"predictions/{name} has rows that are not maps: {error}") from error
+
     def check_drawn(self) -> None:
-        """Check the files that only a dashboard shows: curves and thumbnails.
+        """Check the files that only a dashboard shows: curves, thumbnails and maps.
 
         Raises:
             InputError: If one of them cannot be read.
@@ -102,3 +119,13 @@ class RunFolder(RunFiles):
         _ = self.curves
         for split in self.record["scores"]:
             self.thumbnails(split)
+            self.maps(split)
+
+
+def _maps_of(row: dict[str, Any]) -> dict[str, list[list[float]]]:
+    """Return the maps of a row, each with rows of the same length."""
+    maps = {kind: [list(map(number_of, cells)) for cells in row[kind]] for kind in KINDS if row.get(kind)}
+    for kind, cells in maps.items():
+        if not cells[0] or len({len(line) for line in cells}) > 1:
+            raise ValueError(f"{kind} is no grid")
+    return maps
