@@ -36,7 +36,9 @@ class LiveRun(RunFolder):
 
     @property
     def step(self) -> int:
-        """The last step in ``metrics.csv`` of training."""
+        """The number of steps: of a finished run that of its record, else the last one of training in its curves."""
+        if self.record.get("status") == "finished" and self.cost("steps") == self.cost("steps"):
+            return int(self.cost("steps"))
         steps, _ = self.curves.get("train/loss", ([], []))
         return int(max((step for step in steps if step == step), default=0))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -36,7 +37,7 @@ class BoardServer(ThreadingHTTPServer):
     """
 
     daemon_threads = True
-    allow_reuse_address = False  # a port in use is an error on every system
+    allow_reuse_address = sys.platform != "win32"  # there, two servers could share a port
 
     def __init__(self, board: Board, port: int) -> None:
         self.board = board

@@ -56,7 +56,8 @@ class Board:
             read = self._read(folders.get(name, []))
             named = methods([run for run, _ in read.runs])
             by_run = {id(run): method.name for method in named for run in method.runs}
-            names = logged([run for run, _ in read.runs])
+            first = {"train/loss", *(f"val/{run.monitored[0]}" for run, _ in read.runs)}
+            names = sorted(logged([run for run, _ in read.runs]), key=lambda figure: figure not in first)
             lines = _lines(named)
             return {
                 "experiments": list(folders),
