@@ -81,6 +81,8 @@ def test_the_folder_holds_what_it_should(ran):
         "gallery/test.png",
         "predictions/val.pictures.jsonl",
         "predictions/test.pictures.jsonl",
+        "predictions/val.maps.jsonl",
+        "predictions/test.maps.jsonl",
     }
 
 

@@ -32,11 +32,17 @@ def test_the_colours_stay_where_the_model_looked_and_fade_elsewhere():
     assert np.abs(pixels[7, 7] - 128).max() < 30
 
 
-@pytest.mark.parametrize("cells", [torch.zeros(4, 4), one_cell(0.01), torch.full((4, 4), math.nan)])
+@pytest.mark.parametrize("cells", [torch.zeros(4, 4), one_cell(0.0005), torch.full((4, 4), math.nan)])
 def test_little_evidence_is_no_evidence_and_fades_nothing(cells):
     heat = evidence_heat(cells)
     assert heat == Heat(None, "no evidence")
     assert (overlay(RED, heat) == RED.permute(1, 2, 0).numpy()).all()
+
+
+def test_even_evidence_fades_nothing():
+    """The scale begins at 0 and not at the smallest value, which would stretch small differences."""
+    heat = evidence_heat(torch.full((4, 4), 0.5) + one_cell(0.05))
+    assert float(heat.strength.min()) > 0.9
 
 
 def test_nearly_even_attention_is_not_stretched():

@@ -132,6 +132,6 @@ def serve(board: Board, port: int) -> BoardServer:
     for place in range(port, port + TRIED if port else 1):
         try:
             return BoardServer(board, place)
-        except OSError as error:
-            reason = error.strerror
+        except (OSError, OverflowError) as error:
+            reason = str(error)
     raise InputError(f"--port {port}: neither it nor the next {TRIED - 1} ports can be used ({reason}): name another")

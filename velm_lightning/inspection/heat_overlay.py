@@ -10,8 +10,11 @@ from torch import Tensor
 
 from velm_lightning.inspection.explain import Maps
 
-LEAST_EVIDENCE = 0.05
-"""Log-odds in favour of an answer from which there is evidence; the scale of evidence ends at this value or above."""
+LEAST_EVIDENCE = 1e-3
+"""Log-odds in favour of an answer from which there is evidence: a tenth of a percent of the odds.
+
+Evidence is a first-order estimate. Layers that normalise make it small, because a scale that they remove has no
+gradient: trained models have values down to about this one, and those of different fusions are not comparable."""
 
 LEAST_EXCESS = 0.25
 """Attention to a cell above even attention, in units of it, from which it is shown; the scale ends at 1 or above."""
@@ -57,11 +60,14 @@ def heat_of(maps: Maps) -> Heat:
 
 
 def evidence_heat(evidence: Tensor) -> Heat:
-    """Return evidence (h, w) as it is shown; none if all cells together have less than ``LEAST_EVIDENCE``."""
+    """Return evidence (h, w) as it is shown, from 0 to its maximum, so that even evidence fades nothing.
+
+    It has no strength if all cells together have less than ``LEAST_EVIDENCE``.
+    """
     if not float(evidence.sum()) >= LEAST_EVIDENCE:  # NaN, too
         return Heat(None, "no evidence")
     top = float(evidence.max())
-    return Heat(evidence / max(top, LEAST_EVIDENCE), f"evidence: faded 0, clear {top:.2g}")
+    return Heat(evidence / top, f"evidence: faded 0, clear {top:.2g}")
 
 
 def attention_heat(attention: Tensor) -> Heat:

@@ -1,20 +1,19 @@
 // One card per image, errors first; a click opens all answers and where each method looked.
-const FADED = 0.8, LEAST_EVIDENCE = 0.05, LEAST_EXCESS = 0.25; // as in inspection/heat_overlay.py
+const FADED = 0.8, LEAST_EVIDENCE = 0.001, LEAST_EXCESS = 0.25; // as in inspection/heat_overlay.py
 
-// How a map is shown next to others of its kind: strengths from 0 to 1 on one scale, or none.
-function heats(maps, kind) {
-  const mean = cells => cells.reduce((sum, value) => sum + value, 0) / cells.length;
-  const flat = maps.map(map => map && map[kind] ? map[kind].flat() : null);
-  const values = kind === "evidence" ? flat
-    : flat.map(cells => cells && cells.map(value => Math.max(0, value / mean(cells) - 1)));
-  const shown = values.map((cells, at) => cells && (kind === "evidence"
-    ? cells.reduce((sum, value) => sum + value, 0) >= LEAST_EVIDENCE : Math.max(...cells) >= LEAST_EXCESS));
-  const top = Math.max(kind === "evidence" ? LEAST_EVIDENCE : 1, ...values.flatMap((cells, at) => shown[at] ? cells : []));
-  const end = kind === "evidence" ? top.toPrecision(2) : `${(1 + top).toPrecision(2)}x even`;
-  return maps.map((map, at) => {
-    if (!shown[at]) return { text: kind === "evidence" ? "no evidence" : values[at] ? "even attention" : "no attention" };
-    return { end, start: kind === "evidence" ? "0" : "even", wide: map[kind][0].length, cells: values[at].map(value => value / top) };
-  });
+// How a map is shown: strengths from 0 to 1 with the ends of the scale, or a text if it shows nothing.
+function heatOf(map, kind) {
+  if (map === null) return { text: "not stored" };
+  if (!map[kind]) return { text: `no ${kind}` };
+  const cells = map[kind].flat(), sum = cells.reduce((total, value) => total + value, 0), wide = map[kind][0].length;
+  if (kind === "evidence") {
+    if (!(sum >= LEAST_EVIDENCE)) return { text: "no evidence" };
+    const top = Math.max(...cells);
+    return { start: "0", end: top.toPrecision(2), wide, cells: cells.map(value => value / top) };
+  }
+  const excess = cells.map(value => Math.max(0, value * cells.length / sum - 1)), most = Math.max(...excess);
+  if (!(most >= LEAST_EXCESS)) return { text: "even attention" };
+  return { start: "even", end: `${(1 + most).toPrecision(2)}x even`, wide, cells: excess.map(value => value / Math.max(1, most)) };
 }
 // An image that fades to grey where the strength is low, so that it keeps its colours elsewhere.
 function look(parent, source, title, heat) {
@@ -22,7 +21,7 @@ function look(parent, source, title, heat) {
   const image = add(frame, "img");
   image.src = source;
   image.alt = title;
-  if (heat && heat.cells) {
+  if (heat.cells) {
     const canvas = add(frame, "canvas"), pixels = canvas.getContext("2d");
     canvas.width = heat.wide;
     canvas.height = heat.cells.length / heat.wide;
@@ -33,7 +32,7 @@ function look(parent, source, title, heat) {
     add(scale, "span", heat.start);
     add(scale, "i");
     add(scale, "span", heat.end);
-  } else if (heat) add(figure, "div", heat.text, "scale");
+  } else add(figure, "div", heat.text, "scale");
   return figure;
 }
 
@@ -49,6 +48,7 @@ function gallery({ methods, cards, pictures, right, words }) {
     [`A ${no}, B ${yes}`]: (x, y) => !x && y,
     [`both ${no}`]: (x, y) => !x && !y,
     [`both ${yes}`]: (x, y) => x && y,
+    "with maps of where they looked": (x, y, sample) => sample.maps,
   };
   const which = choice(bar, "show", Object.keys(filters));
   which.id = "which";
@@ -81,22 +81,24 @@ function gallery({ methods, cards, pictures, right, words }) {
   zoom.addEventListener("click", event => { if (event.target === zoom) zoom.close(); });
   const open = card => {
     zoom.replaceChildren();
-    const head = add(zoom, "div", null, "head"), image = add(head, "img", null, "whole"), close = add(head, "button", "close");
+    const close = add(zoom, "button", "close", "close"), sides = add(zoom, "div", null, "sides");
+    const image = add(add(sides, "div", null, "left"), "img", null, "whole"), answers = add(sides, "div", null, "answers");
     image.src = address(card.image);
     image.alt = card.image;
     close.addEventListener("click", () => zoom.close());
     card.samples.forEach(sample => {
-      const text = question(zoom, sample);
+      const text = question(answers, sample);
       if (!sample.maps) return methods.forEach((name, at) => answer(text, name, sample.predictions[at]));
       const kinds = ["evidence", "attention"].filter(kind => sample.maps.some(map => map && map[kind]));
-      const kind = kinds.length > 1 ? choice(add(text, "div", null, "controls"), "where it looked:", kinds) : null;
+      const bar = kinds.length > 1 ? add(text, "div", null, "controls") : null;
+      const kind = bar && choice(bar, "where it looked:", kinds);
+      if (bar) add(bar, "span", "each map has its own scale", "quiet");
       const looks = add(text, "div", null, "looks");
       const draw = () => {
         looks.replaceChildren();
-        const shown = heats(sample.maps, kinds[kind ? kind.value : 0] || "evidence");
         methods.forEach((name, at) => {
-          const missing = sample.maps[at] === null ? { text: "not stored" } : shown[at];
-          answer(look(looks, image.src, name, missing), name, sample.predictions[at]);
+          const heat = heatOf(sample.maps[at], kinds[kind ? kind.value : 0] || "evidence");
+          answer(look(looks, image.src, name, heat), name, sample.predictions[at]);
         });
       };
       if (kind) kind.addEventListener("change", draw);
@@ -109,7 +111,7 @@ function gallery({ methods, cards, pictures, right, words }) {
   let limit = 24;
   const chosen = () => {
     const test = Object.values(filters)[which.value], text = search.value.toLowerCase();
-    const fits = sample => test(good(sample.predictions[a.value]), good(sample.predictions[b.value]))
+    const fits = sample => test(good(sample.predictions[a.value]), good(sample.predictions[b.value]), sample)
       && (group.value === "0" || sample.group === groups[group.value])
       && JSON.stringify([sample.prompt, sample.references, sample.predictions]).toLowerCase().includes(text);
     const worst = (x, y) => error(x.predictions[a.value]) - error(y.predictions[a.value])
@@ -129,6 +131,7 @@ function gallery({ methods, cards, pictures, right, words }) {
       image.alt = card.image;
       button.title = "all answers, and where the methods looked";
       button.addEventListener("click", () => open(card));
+      if (card.samples.some(sample => sample.maps)) add(button, "div", "with maps", "quiet");
       const side = add(box, "div");
       samples.slice(0, 3).forEach(sample => {
         const text = question(side, sample);
