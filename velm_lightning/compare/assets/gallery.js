@@ -113,7 +113,7 @@ function gallery({ methods, cards, pictures, right, words }) {
     const test = Object.values(filters)[which.value], text = search.value.toLowerCase();
     const fits = sample => test(good(sample.predictions[a.value]), good(sample.predictions[b.value]), sample)
       && (group.value === "0" || sample.group === groups[group.value])
-      && JSON.stringify([sample.prompt, sample.references, sample.predictions]).toLowerCase().includes(text);
+      && [sample.prompt, ...sample.references, ...sample.predictions.map(([said]) => said)].join("\n").toLowerCase().includes(text);
     const worst = (x, y) => error(x.predictions[a.value]) - error(y.predictions[a.value])
       || error(x.predictions[b.value]) - error(y.predictions[b.value]) || 0;
     return cards.map(card => ({ card, samples: card.samples.filter(fits).sort(worst) })).filter(({ samples }) => samples.length)
