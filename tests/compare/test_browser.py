@@ -103,7 +103,7 @@ def test_a_click_opens_the_image_with_all_answers_and_maps(opened, comparison):
     methods = gallery(comparison)["methods"]
     assert opened.run("document.querySelectorAll('#zoom .sample')[0].querySelectorAll('figure').length") == len(methods)
     captions = opened.run("Array.from(document.querySelectorAll('#zoom .scale'), node => node.textContent)")
-    assert sorted(captions) == ["03.0", "no evidence", "not stored", "not stored"]
+    assert sorted(captions) == ["faded 0clear 3.0", "no evidence", "not stored", "not stored"]
     assert opened.run("document.querySelectorAll('#zoom canvas').length") == 1, "noise is not stretched"
     opened.choose("#zoom select", 1)
     assert opened.run("document.querySelector('#zoom .looks').textContent").count("even attention") == 2

@@ -29,9 +29,9 @@ function look(parent, source, title, heat) {
     heat.cells.forEach((value, at) => data.data.set([128, 128, 128, 255 * FADED * (1 - Math.min(1, value))], 4 * at));
     pixels.putImageData(data, 0, 0);
     const scale = add(figure, "div", null, "scale");
-    add(scale, "span", heat.start);
+    add(scale, "span", `faded ${heat.start}`);
     add(scale, "i");
-    add(scale, "span", heat.end);
+    add(scale, "span", `clear ${heat.end}`);
   } else add(figure, "div", heat.text, "scale");
   return figure;
 }

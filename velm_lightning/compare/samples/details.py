@@ -32,7 +32,7 @@ def details(results: Sequence[Result], scores: Mapping[int, Scores]) -> Details:
     ranked = {name: found for name, of_method in runs.items() if (found := ranks(of_method))}
     worded = {name: of_method for name, of_method in runs.items() if name not in ranked}
     return Details(
-        {name: found for name, of_method in runs.items() if (found := calibration(of_method))},
+        {name: calibrated for name, of_method in runs.items() if (calibrated := calibration(of_method))},
         {name: counted for name, of_method in worded.items() if (counted := answers(of_method))},
         {name: spoken for name, of_method in worded.items() if (spoken := sentences(of_method))},
         ranked,
