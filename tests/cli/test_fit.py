@@ -86,7 +86,15 @@ def test_the_folder_holds_what_it_should(ran):
     }
 
 
+def test_the_maps_are_of_one_sample_per_image(ran):
+    rows = [json.loads(line) for line in (ran.folder / "predictions" / "test.maps.jsonl").read_text().splitlines()]
+    assert rows
+    assert len({row["image"] for row in rows}) == len(rows)
+    assert all(len(line) == len(row["evidence"][0]) for row in rows for line in row["evidence"])
+
+
 def test_the_record_tells_what_was_run(ran):
+    assert ran.record["planned_steps"] == ran.record["steps"]
     record = ran.record
     assert record["id"] == ran.folder.name
     assert record["status"] == "finished"
