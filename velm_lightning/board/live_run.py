@@ -122,7 +122,7 @@ class RunCache:
 def _read(folder: Path) -> LiveRun | Exception:
     try:
         run = LiveRun(folder)
-        _ = run.step  # reads the curves
+        _ = run.curves
     except InputError as error:
         return error
     return run

@@ -7,6 +7,7 @@ import gzip
 import json
 import math
 import re
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -49,7 +50,7 @@ def page(comparison: Comparison, title: str) -> str:
     return filled(
         "page.html",
         STYLE=asset("style.css"),
-        PLOTLY=packed(plotly_js()),
+        PLOTLY=_packed_plotly(),
         DATA=packed(as_json(data)),
         SCRIPTS="\n".join(scripts),
     )
@@ -76,6 +77,11 @@ def plotly_js() -> str:
         return files("plotly").joinpath("package_data", "plotly.min.js").read_text("utf-8")
     except ModuleNotFoundError as error:
         raise InputError("--html needs plotly, which is not installed: pip install plotly") from error
+
+
+@cache
+def _packed_plotly() -> str:
+    return packed(plotly_js())
 
 
 def packed(text: str) -> str:
