@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Callable, Iterator, Sequence
 
 from velm_lightning.bench.planning import planned
+from velm_lightning.bench.sequential import false_claims, saved, small_differences
 from velm_lightning.bench.simulation import (
     Draw,
     Rates,
@@ -141,4 +142,7 @@ TABLES: dict[str, Callable[[int], Rows]] = {
     "pair": _pair_power,
     "not_held": _not_held,
     "planned": planned,
+    "looks": false_claims,
+    "saved": saved,
+    "small": small_differences,
 }

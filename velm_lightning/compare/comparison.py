@@ -22,6 +22,7 @@ from velm_lightning.compare.samples.agreement import agreement
 from velm_lightning.compare.samples.details import Details, details
 from velm_lightning.compare.samples.found_groups import found_groups
 from velm_lightning.compare.samples.group_tests import GroupTest, group_tests
+from velm_lightning.compare.deciding.sequential import Schedule
 from velm_lightning.compare.statistics import Interval, Table, image_interval, seed_interval
 from velm_lightning.errors import InputError
 
@@ -202,6 +203,7 @@ def _scores(
         try:
             if split not in run.record["scores"]:
                 raise InputError(f"it was not evaluated on {split!r}")
+            Schedule.of(run.record)
             scores[id(run)] = run.scores(split)
         except InputError as error:
             left.append(SkippedRun(run.folder, str(error)))
