@@ -14,6 +14,7 @@ CLOCKS = ("wall", "cpu")
 FEATURE_FUSIONS = ("early", "interactive", "late")
 GPU_PARTS = ("train", "step", "decode", "input", "growth")
 TABLES = ("ratio", "kinds", "unequal", "gap", "power", "pair", "not_held", "planned", "looks", "saved", "small")
+TABLES += ("posterior",)
 
 
 def step(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Callable, Iterator, Sequence
 
 from velm_lightning.bench.planning import planned
+from velm_lightning.bench.posterior import calibrated
 from velm_lightning.bench.sequential import false_claims, saved, small_differences
 from velm_lightning.bench.simulation import (
     Draw,
@@ -145,4 +146,5 @@ TABLES: dict[str, Callable[[int], Rows]] = {
     "looks": false_claims,
     "saved": saved,
     "small": small_differences,
+    "posterior": calibrated,
 }

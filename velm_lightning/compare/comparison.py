@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from velm_lightning.compare.budgets import expected_best
+from velm_lightning.compare.deciding.sequential import Schedule
 from velm_lightning.compare.grouping import Method, data_mark, methods, short_names
 from velm_lightning.compare.measures import COUNTS, Measure, Metric, Tested, metric_of, tested_figure
 from velm_lightning.compare.modality_reliance import modality_reliance
@@ -22,7 +23,6 @@ from velm_lightning.compare.samples.agreement import agreement
 from velm_lightning.compare.samples.details import Details, details
 from velm_lightning.compare.samples.found_groups import found_groups
 from velm_lightning.compare.samples.group_tests import GroupTest, group_tests
-from velm_lightning.compare.deciding.sequential import Schedule
 from velm_lightning.compare.statistics import Interval, Table, image_interval, seed_interval
 from velm_lightning.errors import InputError
 
@@ -58,6 +58,7 @@ class Comparison(NamedTuple):
         grouped_by: how samples were grouped if the data name no groups; empty if they do.
         details: calibration, scores by reference answer, and sentences, of the methods on the data of the best one.
         agreement: the share of samples with the same prediction, by the names of two methods on the same data.
+        rope: half the width of the region of practical equivalence of the posteriors; 0 if there is none.
 
     Example:
         >>> import velm_lightning as velm
@@ -80,6 +81,7 @@ class Comparison(NamedTuple):
     grouped_by: str = ""
     agreement: dict[tuple[str, str], float] = {}  # noqa: RUF012
     details: Details = Details({}, {}, {})
+    rope: float = 0.0
 
     @property
     def runs(self) -> list[RunFolder]:
@@ -126,6 +128,7 @@ def compare(
     split: str | None = None,
     controls: Sequence[str] = (),
     metric: str | None = None,
+    rope: float = 0.0,
 ) -> Comparison:
     """Compare runs.
 
@@ -135,10 +138,13 @@ def compare(
         split: the split; by default ``test`` if all runs have it, else ``val``.
         controls: further classes that are controls; runs of one modality always are.
         metric: the figure that is compared; by default the one that the runs monitor.
+        rope: differences up to this one are practically equal: adds the posteriors of all pairs. 0 adds none.
 
     Raises:
-        InputError: If no run can be compared on the split, or a run lacks the metric.
+        InputError: If no run can be compared on the split, a run lacks the metric, or ``rope`` is negative.
     """
+    if not 0 <= rope < math.inf:
+        raise InputError(f"--rope must be at least 0, got {rope:g}")
     split = split or ("test" if all("test" in run.record["scores"] for run in runs) else "val")
     scores, left = _scores(runs, split, list(left))
     compared = [run for run in runs if id(run) in scores]
@@ -190,6 +196,7 @@ def compare(
         grouped_by=grouped_by,
         agreement=_agreement(results[:MOST], scores),
         details=details(results, scores),
+        rope=rope,
     )
     return comparison._replace(notes=notes_on(comparison, scores))
 

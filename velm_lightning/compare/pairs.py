@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple
 
+from velm_lightning.compare.deciding.sequential import Schedule, looked_p
 from velm_lightning.compare.reading import RunFolder
 from velm_lightning.compare.result import Result
-from velm_lightning.compare.deciding.sequential import Schedule, looked_p
 from velm_lightning.compare.statistics import (
     LEVEL,
     MOST_SEEDS,

@@ -17,6 +17,7 @@ from velm_lightning.compare.result import Result
 from velm_lightning.compare.samples.detail_views import detail_sheets
 from velm_lightning.compare.samples.group_tables import against_controls, agreement_sheet
 from velm_lightning.compare.statistics import Interval
+from velm_lightning.compare.views.posterior_table import posterior_sheet
 from velm_lightning.compare.views.power_table import power_sheet
 from velm_lightning.compare.views.sections import sections
 from velm_lightning.compare.views.sheet import Sheet, print_sheet
@@ -40,6 +41,7 @@ def _sheets(comparison: Comparison) -> list[Sheet]:
         _meeting_depth(comparison),
         _figures(comparison),
         _pairs(comparison),
+        posterior_sheet(comparison),
         power_sheet(comparison),
         *(_control(comparison, control) for control in comparison.controls),
         _probes(comparison),
@@ -121,6 +123,7 @@ def _pairs(comparison: Comparison) -> Sheet:
         f"Family: all pairs of methods, tested together: {count} with at least {family.least} seeds. {PAIRED} A claim "
         f"(clear) needs p below 0.05; pairs with fewer seeds have none. Needed seeds are for "
         f"a power of 80 %, if the observed differences and spreads are the true ones.{_direction(comparison)}"
+        f"{_looks(comparison)}"
     )
     head = ["better", "worse", "difference [95 %]", "p (Holm)", "seeds", "verdict"]
     rows = [[pair.a.method.name, pair.b.method.name, *_tested(pair), pair.verdict] for pair in comparison.pairs]
@@ -129,6 +132,14 @@ def _pairs(comparison: Comparison) -> Sheet:
 
 def _direction(comparison: Comparison) -> str:
     return f" Of the {comparison.tested}, lower values are better." if comparison.tested_sign < 0 else ""
+
+
+def _looks(comparison: Comparison) -> str:
+    """Return how often results were looked at while seeds were added; empty if the number of seeds was fixed."""
+    looks = dict.fromkeys(str(list(run.record["looks"]["looks"])) for run in comparison.runs if run.record.get("looks"))
+    if not looks:
+        return ""
+    return f" Seeds were added until decided: p and intervals are corrected for looks at {' and '.join(looks)} seeds."
 
 
 def _control(comparison: Comparison, control: Result) -> Sheet:
