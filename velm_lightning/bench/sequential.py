@@ -1,4 +1,4 @@
-"""Simulates sweeps that add seeds until all pairs are decided, and measures their errors and the seeds that they use."""
+"""Simulates sweeps that add seeds until all pairs are decided: their errors, and the seeds that they use."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _staged(spec: Spec, options: argparse.Namespace) -> int:
-    """Run, show or preview a sweep in stages: equal budgets, a search for each arm, then its grid, or seeds in turns."""
+    """Run, show or preview a sweep in stages: equal budgets, a search for each arm, then its grid or seeds in turns."""
     if options.per or options.engine == "wandb":
         given = "--per" if options.per else "--engine wandb"
         raise InputError(f"{spec.name}: match, tune and --until do not go with {given}: remove it, or them")
