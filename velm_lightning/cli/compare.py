@@ -33,7 +33,7 @@ def main(words: Sequence[str]) -> int:
 
         print(f"report: {send(comparison, options.report, options.title)}")
     if options.curve:
-        from velm_lightning.compare.meeting_depth import draw_curve
+        from velm_lightning.compare.views.meeting_curve import draw_curve
 
         draw_curve(comparison, options.curve)
         print(f"curve: {options.curve}")

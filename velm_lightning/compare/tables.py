@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from velm_lightning.compare.comparison import Comparison, points
-from velm_lightning.compare.meeting_depth import CAPTION, curve_of
+from velm_lightning.compare.meeting_depth import ALL, CAPTION, curve_of
 from velm_lightning.compare.pairs import Pair
 from velm_lightning.compare.reading import COSTS
 from velm_lightning.compare.result import Result
@@ -69,24 +69,26 @@ def _scores(comparison: Comparison) -> Sheet:
 
 
 def _meeting_depth(comparison: Comparison) -> Sheet:
-    """Return the table of the curve: one row per kind and depth, one column per group of samples."""
+    """Return the table of the curve: one row per kind, tuning and depth, one column per group of samples."""
     parts = curve_of(comparison)
-    places = [(line.kind, depth) for line in (parts[0].lines if parts else []) for depth in line.depths]
+    groups = dict.fromkeys(part.group for part in parts)
+    whole = [part for part in parts if part.group == ALL]
+    places = [(part.tuning, line.kind, depth) for part in whole for line in part.lines for depth in line.depths]
     scores = {
-        (line.kind, depth, part.group): score
+        (part.tuning, line.kind, depth, part.group): score
         for part in parts
         for line in part.lines
         for depth, score in zip(line.depths, line.scores, strict=True)
     }
     rows = [
         [
-            kind,
+            f"{kind}, {tuning}" if tuning else kind,
             f"{depth:.2f}" if depth <= 1 else "after",
-            *(_interval(scores.get((kind, depth, part.group))) for part in parts),
+            *(_interval(scores.get((tuning, kind, depth, group))) for group in groups),
         ]
-        for kind, depth in places
+        for tuning, kind, depth in places
     ]
-    head = ["kind", "depth", *(part.group for part in parts)]
+    head = ["kind", "depth", *groups]
     return Sheet(f"score by meeting depth on {comparison.split}", head, rows, 1, CAPTION)
 
 
