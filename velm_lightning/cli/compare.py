@@ -40,7 +40,7 @@ def main(words: Sequence[str]) -> int:
     if options.html:
         from velm_lightning.compare.page import page
 
-        write(options.html, page(comparison, options.title))
+        write(options.html, page(comparison, options.title, options.html.parent))
         print(f"dashboard: {options.html}")
     return 0
 

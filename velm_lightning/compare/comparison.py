@@ -6,13 +6,13 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations_with_replacement
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from velm_lightning.compare.budgets import expected_best
 from velm_lightning.compare.deciding.sequential import Schedule
-from velm_lightning.compare.grouping import Method, data_mark, methods, short_names
+from velm_lightning.compare.grouping import Method, data_mark, methods
 from velm_lightning.compare.measures import COUNTS, Measure, Metric, Tested, metric_of, tested_figure
 from velm_lightning.compare.modality_reliance import modality_reliance
 from velm_lightning.compare.notes import notes_on
@@ -301,9 +301,3 @@ def _budgets(results: Sequence[Result], sign: int) -> dict[str, list[float]]:
 def points(interval: Interval) -> str:
     """Return a difference with its interval as text."""
     return f"{interval.value:+.4f} [{interval.low:+.4f}, {interval.high:+.4f}]"
-
-
-def settings_of(results: Sequence[Result]) -> dict[str, list[Any]]:
-    """Return the settings in which the methods differ, short-named, with the value of each method or None."""
-    keys = list(dict.fromkeys(key for result in results for key in result.method.settings))
-    return {name: [result.method.settings.get(key) for result in results] for key, name in short_names(keys).items()}

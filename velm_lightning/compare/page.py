@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from importlib.resources import files
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -14,14 +15,20 @@ from velm_lightning.compare.grouping import format_setting, short_names
 from velm_lightning.compare.reading import COSTS
 from velm_lightning.compare.tables import latex, markdown, sheets, table_of_runs
 from velm_lightning.compare.views.header import commands, header
+from velm_lightning.compare.views.links import links
 from velm_lightning.errors import InputError
 
 MOST_METHODS = 12
 """Maximum number of methods in the gallery."""
 
 
-def page(comparison: Comparison, title: str) -> str:
+def page(comparison: Comparison, title: str, place: Path | None = None) -> str:
     """Return the page as HTML; all texts of runs are shown as plain text.
+
+    Args:
+        comparison: the comparison.
+        title: the title.
+        place: the folder that the page will be in, for links to run folders; None makes none.
 
     Raises:
         InputError: If plotly is not installed.
@@ -35,6 +42,7 @@ def page(comparison: Comparison, title: str) -> str:
             "tables.tex": latex(comparison),
             "tables.md": markdown(comparison),
         },
+        "links": links(comparison.runs, place),
         "notes": comparison.notes,
         "left": [f"{left.folder}: {left.why}" for left in comparison.left],
         "sheets": [sheet._asdict() for sheet in sheets(comparison)],

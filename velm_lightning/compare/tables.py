@@ -20,6 +20,7 @@ from velm_lightning.compare.statistics import Interval
 from velm_lightning.compare.views.posterior_table import posterior_sheet
 from velm_lightning.compare.views.power_table import power_sheet
 from velm_lightning.compare.views.sections import sections
+from velm_lightning.compare.views.settings_table import settings_sheet
 from velm_lightning.compare.views.sheet import Sheet, print_sheet
 from velm_lightning.io.terminal import Console, Text
 
@@ -44,6 +45,7 @@ def _sheets(comparison: Comparison) -> list[Sheet]:
         posterior_sheet(comparison),
         power_sheet(comparison),
         *(_control(comparison, control) for control in comparison.controls),
+        settings_sheet(comparison),
         _probes(comparison),
         _groups(comparison),
         against_controls(comparison),
