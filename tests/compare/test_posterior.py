@@ -86,6 +86,14 @@ def test_python_takes_the_region_too(tmp_path):
     assert sheet.rows[0][-1] == "A is better"
 
 
+def test_few_seeds_name_nothing(tmp_path):
+    for seed in range(2):
+        run(tmp_path, "LateFusion", seed, 0.9)
+        run(tmp_path, "EarlyFusion", seed, 0.5)
+    (sheet,) = (sheet for sheet in sheets(compare_runs([tmp_path], rope=0.01)) if sheet.title.startswith("posterior"))
+    assert sheet.rows[0][-1] == "too few seeds"
+
+
 def test_a_negative_region_is_refused(tmp_path):
     run(tmp_path)
     with pytest.raises(InputError, match="--rope must be at least 0"):

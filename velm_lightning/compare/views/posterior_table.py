@@ -18,13 +18,15 @@ def posterior_sheet(comparison: Comparison) -> Sheet:
     head = ["A", "B", "A is better", f"within ±{rope:g}", "B is better", "posterior"]
     caption = (
         f"Probabilities that the true difference is above {rope:g}, within ±{rope:g} and below, given these runs, with "
-        f"flat priors (Benavoli et al. 2017; Behrens–Fisher over seeds and images); from {CERTAIN:.0%} on the most "
-        "probable is named. Each pair is by itself: no correction for the number of pairs or looks, and with one seed "
-        "only about these two models. The intervals and claims are in the table of paired differences."
+        f"flat priors (Benavoli et al. 2017; Behrens–Fisher over seeds and images); from {100 * CERTAIN:.0f} % on the "
+        "most probable is named if there are as many seeds as a claim needs. Each pair is by itself: no correction for "
+        "the number of pairs or looks, and with one seed only about these two models. The intervals and claims are in "
+        "the table of paired differences."
     )
     return Sheet(f"posterior of the differences of {comparison.tested}", head, rows, 2, caption)
 
 
 def _row(pair: Pair, of: Posterior) -> list[str]:
     names = {"better": "A is better", "equal": "practically equal", "worse": "B is better", "open": "open"}
-    return [pair.a.method.name, pair.b.method.name, *(f"{share:.1%}" for share in of), names[of.verdict]]
+    verdict = names[of.verdict] if pair.difference.seeds >= pair.least else "too few seeds"
+    return [pair.a.method.name, pair.b.method.name, *(f"{share:.1%}" for share in of), verdict]
