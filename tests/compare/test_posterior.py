@@ -111,5 +111,5 @@ def test_probabilities_are_frequencies(seeds, over_seeds, over_images):
     bins = calibration(seeds, over_seeds, over_images, 4_000)
     assert bins[0].true <= 0.05
     assert bins[-1].true >= 0.95
-    total = sum(each.count for each in bins)
-    assert abs(sum((each.said - each.true) * each.count for each in bins)) / total <= 0.02
+    total = sum(each.number for each in bins)
+    assert abs(sum((each.said - each.true) * each.number for each in bins)) / total <= 0.02

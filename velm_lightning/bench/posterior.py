@@ -22,12 +22,12 @@ class Bin(NamedTuple):
     Attributes:
         said: their mean probability.
         true: the share of the pairs in which A is better by more than the region.
-        count: their number.
+        number: their number.
     """
 
     said: float
     true: float
-    count: int
+    number: int
 
 
 def calibration(seeds: int, over_seeds: float, over_images: float, draws: int) -> list[Bin]:

@@ -176,8 +176,8 @@ def _looked(
     looks: list[Difference] = []
     shares = []
     for count, share in zip(schedule.looks, schedule.shares, strict=True):
-        arms = [[run for run in runs if run.seed in schedule.seeds[:count]] for runs in (a, b)]
-        rows_a, rows_b, paired = compared_rows(*arms, rows)
+        of_a, of_b = ([run for run in runs if run.seed in schedule.seeds[:count]] for runs in (a, b))
+        rows_a, rows_b, paired = compared_rows(of_a, of_b, rows)
         if min(len(rows_a), len(rows_b)) > (looks[-1].seeds if looks else 0):
             looks.append(difference(table, rows_a, rows_b, paired, share))
             shares.append(share)

@@ -82,4 +82,4 @@ def _upper(x: float | np.ndarray, squared: float, freedom: int) -> np.ndarray:
     if not squared:
         return np.where(np.asarray(x) < 0, 1.0, np.where(np.asarray(x) > 0, 0.0, 0.5))
     tail = t_p(np.asarray(x) / np.sqrt(squared), freedom) / 2
-    return np.where(np.asarray(x) > 0, tail, 1 - tail)
+    return np.asarray(np.where(np.asarray(x) > 0, tail, 1 - tail))

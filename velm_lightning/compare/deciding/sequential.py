@@ -119,4 +119,4 @@ def looked_p(p: Sequence[Array | float], of_level: Sequence[float]) -> Array:
         of_level: the share of each of these looks; see ``shares``.
     """
     corrected = [np.asarray(values, float) / share for values, share in zip(p, of_level, strict=True)]
-    return np.minimum(1.0, np.min(corrected, axis=0))
+    return np.asarray(np.minimum(1.0, np.min(corrected, axis=0)))
