@@ -104,7 +104,7 @@ def test_a_browser_draws_the_page_without_errors(rendered):
     assert not complaints
     body = document.split("</head>")[1]
     titles = re.findall(r"<h2>(.*?)</h2>", body)
-    drawn = ["Scores", "Curves", "Score against cost", "Score by group of samples", "Reliability", "Settings"]
+    drawn = ["Scores", "Curves", "Score against cost", "Score by group of samples", "Reliability"]
     drawn.append("Score by budget")
     assert set(drawn) <= set(titles)
     assert body.count('class="plot js-plotly-plot"') == len(drawn)

@@ -17,9 +17,7 @@ def settings_sheet(comparison: Comparison) -> Sheet:
         [result.method.name, *(_cell(result.method.settings, key) for key in columns)]
         for result in (comparison.results if columns else [])
     ]
-    caption = (
-        "The settings in which these methods differ, apart from the fusion; — means that a method has no such one."
-    )
+    caption = "The settings in which these methods differ, apart from the fusion, without intervals; — means none."
     return Sheet("settings that differ", ["method", *columns.values()], rows, 1, caption)
 
 
