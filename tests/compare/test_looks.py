@@ -149,11 +149,11 @@ def test_a_large_gap_ends_a_sweep_at_its_first_look():
 @pytest.mark.slow
 @pytest.mark.parametrize("looks", LOOKS)
 @pytest.mark.parametrize("methods", [2, 4, 5])
-@pytest.mark.parametrize("draw", [two_modes(0.5), two_modes(0.4), normal(0), normal(1), exponential])
+@pytest.mark.parametrize("draw", [two_modes(0.5), two_modes(0.4), normal(0), exponential], ids=["1:1", "2:3", "0", "e"])
 def test_false_claims_stay_below_5_per_cent_over_all_looks(draw, methods, looks):
     for most in (10, 20):
         schedule = schedule_for(methods, [0], most, looks).looks
-        assert sweeps(same(draw, methods, most, 0.5), schedule, 2_000).false <= 0.05
+        assert sweeps(same(draw, methods, most, 0.5), schedule, 3_000).false <= 0.05
 
 
 @pytest.mark.slow
