@@ -195,7 +195,7 @@ def test_kinds_keep_their_colours_and_are_named_once(tuned, tmp_path):
 
 def test_the_table_names_the_tuning(tuned):
     (sheet,) = (sheet for sheet in sheets(tuned) if sheet.title.startswith("score by meeting depth"))
-    assert [row[0] for row in sheet.rows[:3]] == ["cross-attention, frozen"] * 2 + ["joined attention, LoRA"]
+    assert [row[0] for row in sheet.rows[:3]] == ["cross-attention, frozen"] * 2 + ["cross-attention, LoRA"]
 
 
 @pytest.mark.parametrize("changes", [{"name": None}, {"weights": False}, {"trainable": "odd"}])
