@@ -46,9 +46,10 @@ MAY_IMPORT = {
     "sweep": {*LEAVES} - {"types"},
     "compare": {"errors", "io", "tracking.run_names"},
     "tracking.run_names": {"errors", "io"},
+    "board": {"errors", "io", "compare", "tracking", "tracking.run_names"},
     "importing": {*WITHOUT_COMMANDS} - {"fusion"},
     "bench": {*WITHOUT_COMMANDS, "compare"},
-    "cli": {"", *WITHOUT_COMMANDS, "tasks.scene_judge", "sweep", "compare", "bench", "importing"},
+    "cli": {"", *WITHOUT_COMMANDS, "tasks.scene_judge", "sweep", "compare", "board", "bench", "importing"},
     "__main__": {"cli"},
 }
 TEMPLATES = ROOT / "templates"  # which are written as the code of a user, outside of the package
@@ -146,7 +147,7 @@ def test_the_help_of_the_command_line_loads_nothing_heavy():
     assert "velm_lightning.cli.commands" in loaded
 
 
-@pytest.mark.parametrize("part", ["sweep", "compare"])
+@pytest.mark.parametrize("part", ["sweep", "compare", "board.server"])
 def test_what_reads_finished_runs_loads_no_torch(part):
     if importlib.util.find_spec(f"velm_lightning.{part}") is None:
         pytest.skip(f"there is no {part} yet")

@@ -81,10 +81,20 @@ def test_the_folder_holds_what_it_should(ran):
         "gallery/test.png",
         "predictions/val.pictures.jsonl",
         "predictions/test.pictures.jsonl",
+        "predictions/val.maps.jsonl",
+        "predictions/test.maps.jsonl",
     }
 
 
+def test_the_maps_are_of_one_sample_per_image(ran):
+    rows = [json.loads(line) for line in (ran.folder / "predictions" / "test.maps.jsonl").read_text().splitlines()]
+    assert rows
+    assert len({row["image"] for row in rows}) == len(rows)
+    assert all(len(line) == len(row["evidence"][0]) for row in rows for line in row["evidence"])
+
+
 def test_the_record_tells_what_was_run(ran):
+    assert ran.record["planned_steps"] == ran.record["steps"]
     record = ran.record
     assert record["id"] == ran.folder.name
     assert record["status"] == "finished"

@@ -11,13 +11,15 @@ from helpers.run_folders import run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from velm_lightning.board.state import Board
 from velm_lightning.compare.comparison import compare
-from velm_lightning.compare.page import page
+from velm_lightning.compare.page import as_json, page
 from velm_lightning.compare.reading import read_runs
 from velm_lightning.compare.tables import latex, markdown, print_tables, table_of_runs
 from velm_lightning.io.terminal import Console
 
-FILES = ("run.json", "config.yaml", "metrics.csv", "predictions/test.jsonl", "predictions/test.pictures.jsonl")
+FILES = ("run.json", "config.yaml", "metrics.csv", "predictions/test.jsonl")
+FILES += ("predictions/test.pictures.jsonl", "predictions/test.maps.jsonl")
 ODD = [None, True, -1, 1e308, -1e308, 10**400, float("inf"), float("nan"), "", "\ud800", "[/b]", "=1+1", [], [[]], {}]
 ODD += [{"a": {}}, ["a", 1], {"b": [None]}, "x" * 10_000, 2**63]
 
@@ -26,11 +28,15 @@ ODD += [{"a": {}}, ["a", 1], {"b": [None]}, "x" * 10_000, 2**63]
 def folders(tmp_path_factory):
     """Two whole runs and one to be broken, small, so that many can be read."""
     folder = tmp_path_factory.mktemp("runs")
-    return [run(folder, "EarlyFusion", seed, images=4) for seed in range(2)] + [run(folder, "LateFusion", images=4)]
+    runs = [run(folder, "EarlyFusion", seed, images=4) for seed in range(2)] + [run(folder, "LateFusion", images=4)]
+    for path in runs:
+        maps = {"key": "000-1", "image": "000-0", "evidence": [[0.5, 0.25], [0.0, 1.0]], "attention": [[1.0], [0.0]]}
+        (path / "predictions" / "test.maps.jsonl").write_text(json.dumps(maps) + "\n")
+    return runs
 
 
 def compared(folders):
-    """Do all that ``velm compare`` does with a comparison except for writing files."""
+    """Do all that ``velm compare`` and ``velm board`` do with run folders except for writing files and serving."""
     runs, left = read_runs(folders, drawn=True)
     comparison = compare(runs, left)
     with open(os.devnull, "w", encoding="utf-8") as file:
@@ -38,6 +44,10 @@ def compared(folders):
     for make in (markdown, latex, table_of_runs):
         make(comparison).encode("utf-8")
     page(comparison, "").encode("utf-8")
+    board = Board(folders)
+    for experiment in board.state(None, ())["experiments"]:
+        as_json(board.state(experiment, ("val/score", "train/loss"))).encode("utf-8")
+        as_json(board.gallery(experiment)).encode("utf-8")
     assert {"EarlyFusion"} <= {result.method.fusion for result in comparison.results}
     return comparison
 
@@ -90,6 +100,7 @@ def test_an_odd_config_is_left_out_with_the_reason(folders, tmp_path, config, wh
         ("metrics.csv", "a,b\n1,2\n", "metrics.csv cannot be read: 'step'"),
         ("metrics.csv", "step,a\n1,many\n", "metrics.csv cannot be read: could not convert"),
         ("predictions/test.pictures.jsonl", "{}\n", "rows that are not thumbnails"),
+        ("predictions/test.maps.jsonl", '{"key": "a", "evidence": [[1], []]}\n', "rows that are not maps"),
         ("predictions/test.jsonl", "[" * 100_000, "cannot be read"),
     ],
 )

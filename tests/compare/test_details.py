@@ -1,15 +1,18 @@
-"""Single answers: calibration, scores by reference answer and confusion, sentences."""
+"""Single answers: calibration, scores by reference answer and confusion, sentences, ranks."""
+
+import json
 
 import numpy as np
 import pytest
-from helpers.run_folders import fusions
+from helpers.run_folders import fusions, lines, run
 
 from velm_lightning.compare.comparison import compare
 from velm_lightning.compare.reading import Scores, read_runs
 from velm_lightning.compare.samples.answers import answers
 from velm_lightning.compare.samples.calibration import calibration
-from velm_lightning.compare.samples.detail_views import confusion, detail_sheets, reliability
+from velm_lightning.compare.samples.detail_views import confusion, detail_sheets, recall_curves, reliability
 from velm_lightning.compare.samples.details import Details
+from velm_lightning.compare.samples.ranks import ranks
 from velm_lightning.compare.samples.repetition import sentences
 
 
@@ -60,7 +63,7 @@ def test_sentences_are_described_by_length_repetition_and_misses():
     found = sentences([scores(["a dog runs"] * 8 + ["a cat sits", "grass"], references)])
     assert (found.words, found.reference_words) == (2.8, 5.0)
     assert found.distinct == 0.3
-    assert found.repeated == ("a dog runs", 0.8)
+    assert found.repeated == [("a dog runs", 0.8), ("a cat sits", 0.1), ("grass", 0.1)]
     missed = {text: (expected, count) for text, expected, count in found.missed}
     assert missed["on grass"] == (10, 10)
     assert missed["a dog"] == (10, 2)
@@ -87,3 +90,39 @@ def test_an_answer_in_a_plot_is_plain_text():
     found = Details({}, {"A": answers([run])}, {})
     (figure,) = confusion(found).variants.values()
     assert "&lt;b&gt;x&lt;/b&gt;" in figure["data"][0]["x"]
+
+
+def ranked(places, group="text to image"):
+    run = scores(
+        [f"rank {place}; first: a long name of a file" for place in places], [("four words and more",)] * len(places)
+    )
+    return run._replace(groups=(group,) * len(places))
+
+
+def test_ranks_are_counted_by_group_over_all_seeds():
+    both = ranks([ranked([1, 1, 3, 12]), ranked([1, 2, 6, 12])])["text to image"]
+    assert (both.queries, both.median) == (4, 2.5)
+    assert [both.at(k) for k in (1, 2, 5, 10, 15, 1000)] == [0.375, 0.5, 0.625, 0.75, 1.0, 1.0]
+    assert max(both.recall) == 15, "the curve ends where everything is found"
+    assert not ranks([ranked([1]), scores(["a red dog"], [("a dog",)])]), "one prediction without a rank"
+
+
+def test_ranks_have_a_table_and_a_curve_per_group(tmp_path):
+    found = Details({}, {}, {}, {"Late": ranks([ranked([1, 8])]), "Early": ranks([ranked([2, 2], "image to text")])})
+    (sheet,) = (sheet for sheet in detail_sheets(found) if sheet.rows)
+    assert sheet.head == ["method", "queries", "number", "R@1", "R@5", "R@10", "median rank"]
+    assert sheet.rows[0] == ["Late", "text to image", "2", "0.5000", "0.5000", "1.0000", "4.5"]
+    curve = recall_curves(found).variants["text to image"]["data"][0]
+    assert dict(zip(curve["x"], curve["y"], strict=True)) == {1: 0.5, 2: 0.5, 3: 0.5, 5: 0.5, 7: 0.5, 10: 1.0}
+
+
+def test_ranks_are_no_sentences(tmp_path):
+    folder = run(tmp_path)
+    path = folder / "predictions" / "test.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    text = {"prediction": "rank 3; first: a dog runs", "references": ["a cat sits on grass"]}
+    path.write_text(lines([row | text for row in rows]))
+    found = compare(*read_runs([folder])).details
+    assert not found.sentences
+    assert not found.answers
+    assert set(found.ranks["LateFusion"]) == {"colour", "count"}

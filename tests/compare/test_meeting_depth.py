@@ -9,10 +9,11 @@ from PIL import Image
 
 from velm_lightning.cli.compare import main
 from velm_lightning.compare.comparison import compare
-from velm_lightning.compare.meeting_depth import ALL, curve_of, curve_panel, draw_curve
+from velm_lightning.compare.meeting_depth import ALL, curve_of, tuning_of
 from velm_lightning.compare.reading import read_runs
 from velm_lightning.compare.tables import sheets
 from velm_lightning.compare.views.binding_table import binding_sheet
+from velm_lightning.compare.views.meeting_curve import curve_panel, draw_curve
 from velm_lightning.errors import InputError
 
 
@@ -146,6 +147,63 @@ def test_the_spread_of_budgets_is_stated(tmp_path):
         "Budgets: trained parameters 700,000 to 714,000 (2.0% apart); FLOPs of a training step per sample "
         "1,000,000,000 to 1,000,000,000 (0.0% apart)."
     )
+
+
+# Frozen, LoRA and full tuning of pretrained trunks
+
+TRUNK = {"class_path": "HFTextEncoder", "init_args": {"name": "tiny", "weights": True, "trainable": -1, "lora": None}}
+LORA = {"class_path": "velm_lightning.encoders.LoRA", "init_args": {"rank": 8}}
+TUNINGS = {"frozen": {"trainable": 0}, "LoRA": {"lora": LORA}, "full": {}, "last 2 layers": {"trainable": 2}}
+
+
+def trunk(**changes):
+    return TRUNK | {"init_args": TRUNK["init_args"] | changes}
+
+
+@pytest.fixture
+def tuned(tmp_path):
+    for place, changes in enumerate(TUNINGS.values()):
+        kinds = ("EarlyFusion", "joined attention"), ("InterleavedFusion", "cross-attention")
+        for fusion, kind in kinds[place == 0 :]:  # frozen trunks have cross-attention only
+            for depth in (0.0, 1.0):
+                arm(tmp_path, fusion, kind, depth, 0.6, 2, model__init_args__text_encoder=trunk(**changes))
+    run(tmp_path, "TextOnly", right=0.4, model__init_args__text_encoder=trunk(trainable=0))
+    run(tmp_path, "ImageOnly", right=0.3)
+    return compare(*read_runs([tmp_path]))
+
+
+def test_each_kind_of_tuning_has_a_part_of_its_own(tuned):
+    parts = [part for part in curve_of(tuned) if part.group == ALL]
+    assert [part.tuning for part in parts] == ["frozen", "LoRA", "full", "last 2 layers"]
+    assert [len(part.lines) for part in parts] == [1, 2, 2, 2]
+    assert [part.title for part in parts][0] == "all samples, frozen"
+
+
+def test_floors_are_the_controls_with_the_same_tuning(tuned):
+    floors = {part.tuning: {name for name, _ in part.floors} for part in curve_of(tuned)}
+    assert {name.partition(" ")[0] for name in floors["frozen"]} == {"TextOnly", "ImageOnly"}
+    assert {name.partition(" ")[0] for name in floors["full"]} == {"ImageOnly"}
+
+
+def test_kinds_keep_their_colours_and_are_named_once(tuned, tmp_path):
+    drawn = curve_panel(tuned).variants["test"]["data"]
+    colours = {(trace["name"], trace["line"]["color"]) for trace in drawn if trace.get("mode") == "lines+markers"}
+    assert len(colours) == 2
+    named = [trace["name"] for trace in drawn if trace.get("showlegend")]
+    assert len(named) == len(set(named))
+    draw_curve(tuned, tmp_path / "curve.png")
+    assert (tmp_path / "curve.png").stat().st_size > 10_000
+
+
+def test_the_table_names_the_tuning(tuned):
+    (sheet,) = (sheet for sheet in sheets(tuned) if sheet.title.startswith("score by meeting depth"))
+    assert [row[0] for row in sheet.rows[:3]] == ["cross-attention, frozen"] * 2 + ["cross-attention, LoRA"]
+
+
+@pytest.mark.parametrize("changes", [{"name": None}, {"weights": False}, {"trainable": "odd"}])
+def test_other_trunks_state_no_tuning(tmp_path, changes):
+    run(tmp_path, "EarlyFusion", model__init_args__text_encoder=trunk(**changes))
+    assert tuning_of(compare(*read_runs([tmp_path])).results[0]) == ""
 
 
 def test_steps_to_bind_are_those_of_the_first_evaluation_above_the_midpoint(tmp_path):

@@ -61,9 +61,14 @@ def rows(right, seed, images=IMAGES):
     return predictions
 
 
-def jpeg(shade):
+def jpeg(shade, side=16, noise=False):
+    """An image of one colour, or one as hard to compress as a photo."""
     file = io.BytesIO()
-    Image.new("RGB", (16, 16), (shade, 100, 200)).save(file, "JPEG")
+    image = Image.new("RGB", (side, side), (shade, 100, 200))
+    if noise:
+        random = np.random.default_rng(shade).integers(0, 255, (side // 4, side // 4, 3), np.uint8)
+        image = Image.fromarray(random).resize((side, side))
+    image.save(file, "JPEG", quality=80)
     return base64.b64encode(file.getvalue()).decode()
 
 

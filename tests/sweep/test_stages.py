@@ -165,7 +165,7 @@ def test_other_engines_and_commands_are_refused(sweep, tmp_path, capsys):
     path = written(tmp_path, tune=RATES)
     for words in (["--engine", "wandb"], ["--per", "a"]):
         assert sweep(path, *words)[0] == 2
-        assert f"match and tune do not go with {words[0]}" in capsys.readouterr().err
+        assert f"match, tune and --until do not go with {words[0]}" in capsys.readouterr().err
     assert sweep(written(tmp_path, match={"by": "flops"}))[0] == 2
     assert "match: needs trials that run `velm fit`" in capsys.readouterr().err
 

@@ -49,7 +49,8 @@ def test_a_run_has_scores_a_best_checkpoint_and_a_folder(place):
 
 def test_the_folder_is_that_of_the_command_line(place):
     names = {path.relative_to(place.run.folder).as_posix() for path in place.run.folder.rglob("*") if path.is_file()}
-    splits = [f"predictions/{split}{end}" for split in ("val", "test") for end in (".jsonl", ".pictures.jsonl")]
+    ends = (".jsonl", ".pictures.jsonl", ".maps.jsonl")
+    splits = [f"predictions/{split}{end}" for split in ("val", "test") for end in ends]
     pictures = ["gallery/val.png", "gallery/test.png"]
     files = ["config.yaml", "run.json", "metrics.csv", "tokenizer/tokenizer.json"]
     assert names == {*files, *splits, *pictures, "checkpoints/best.ckpt", "checkpoints/last.ckpt"}

@@ -13,7 +13,10 @@ from velm_lightning.io.paths import user_path
 CLOCKS = ("wall", "cpu")
 FEATURE_FUSIONS = ("early", "interactive", "late")
 GPU_PARTS = ("train", "step", "decode", "input", "growth")
-TABLES = ("ratio", "kinds", "unequal", "gap", "power", "pair", "not_held", "planned")
+TABLES = (
+    *("ratio", "kinds", "unequal", "gap", "power", "pair", "not_held", "planned"),
+    *("looks", "saved", "small", "posterior"),
+)
 
 
 def step(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from velm_lightning.compare.power import Components, plan, power
+from velm_lightning.compare.deciding.power import Components, plan, power
 from velm_lightning.compare.statistics import Difference, Table, difference
 
 CASES = {

@@ -120,6 +120,15 @@ def _claims(spreads: Sequence[Spread], pairs: Sequence[tuple[int, int]]) -> tupl
 
 def _spreads(truth: Truth, pairs: Sequence[tuple[int, int]], count: int, rng: np.random.Generator) -> list[Spread]:
     """Draw the runs of every method and compare all pairs."""
+    return compared(drawn(truth, count, rng), pairs, truth.paired)
+
+
+Runs = list[tuple[Array, Array]]
+"""The figures (n, S) of the runs of each method, and the influences (n, S, C) of images on them."""
+
+
+def drawn(truth: Truth, count: int, rng: np.random.Generator) -> Runs:
+    """Draw the runs of every method."""
     samples = rng.integers(1, 7, truth.images).astype(float)  # of each image
     scale = truth.over_images * samples.sum() / np.sqrt(2 * np.square(samples).sum())
     runs = []
@@ -128,10 +137,15 @@ def _spreads(truth: Truth, pairs: Sequence[tuple[int, int]], count: int, rng: np
         shift = (effect * samples).sum(-1) / samples.sum()  # (n, S)
         influence = (effect - shift[..., None]) * samples / samples.mean()  # (n, S, C)
         runs.append((gap + draw(rng, (count, seeds)) + shift, influence))
-    compared = []
+    return runs
+
+
+def compared(runs: Runs, pairs: Sequence[tuple[int, int]], paired: bool, most: int | None = None) -> list[Spread]:
+    """Compare all pairs by their first ``most`` seeds; by default by those that both have, or by all if unpaired."""
+    spreads = []
     for a, b in pairs:
         (of_a, effect_a), (of_b, effect_b) = runs[a], runs[b]
-        used = min(of_a.shape[1], of_b.shape[1]) if truth.paired else None
+        used = min(of_a.shape[1], of_b.shape[1]) if paired and most is None else most
         image_effect = effect_a[:, :used].mean(1) - effect_b[:, :used].mean(1)
-        compared.append(spread(of_a[:, :used], of_b[:, :used], image_effect, truth.paired))
-    return compared
+        spreads.append(spread(of_a[:, :used], of_b[:, :used], image_effect, paired))
+    return spreads

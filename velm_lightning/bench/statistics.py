@@ -10,6 +10,8 @@ import argparse
 from collections.abc import Callable, Iterator, Sequence
 
 from velm_lightning.bench.planning import planned
+from velm_lightning.bench.posterior import calibrated
+from velm_lightning.bench.sequential import false_claims, saved, small_differences
 from velm_lightning.bench.simulation import (
     Draw,
     Rates,
@@ -142,4 +144,8 @@ TABLES: dict[str, Callable[[int], Rows]] = {
     "pair": _pair_power,
     "not_held": _not_held,
     "planned": planned,
+    "looks": false_claims,
+    "saved": saved,
+    "small": small_differences,
+    "posterior": calibrated,
 }

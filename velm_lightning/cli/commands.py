@@ -16,6 +16,7 @@ COMMANDS = {
     "test": ("velm_lightning.cli.fit", "evaluate on the test split"),
     "predict": ("velm_lightning.cli.fit", "write predictions"),
     "runs": ("velm_lightning.cli.runs", "list the runs, or remove unfinished ones"),
+    "board": ("velm_lightning.cli.board", "show runs while they train, on a page in your browser"),
     "configs": ("velm_lightning.cli.configs", "list the experiments that come with the package, or copy one"),
     "ask": ("velm_lightning.cli.model.ask", "ask a model a question about an image"),
     "draw": ("velm_lightning.cli.model.draw", "generate images from a caption"),

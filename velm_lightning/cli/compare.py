@@ -24,7 +24,7 @@ def main(words: Sequence[str]) -> int:
 
     runs, skipped = read_runs(places(options.runs, options.fetched), drawn=bool(options.html))
     estimate(runs, options.watts, options.price)
-    comparison = compare(runs, skipped, options.split, options.controls, options.metric)
+    comparison = compare(runs, skipped, options.split, options.controls, options.metric, options.rope)
     print_tables(comparison, Console())
     for path, make in ((options.markdown, markdown), (options.csv, table_of_runs), (options.latex, latex)):
         if path:
@@ -34,14 +34,14 @@ def main(words: Sequence[str]) -> int:
 
         echo(f"report: {send(comparison, options.report, options.title)}")
     if options.curve:
-        from velm_lightning.compare.meeting_depth import draw_curve
+        from velm_lightning.compare.views.meeting_curve import draw_curve
 
         draw_curve(comparison, options.curve)
         echo(f"curve: {options.curve}")
     if options.html:
         from velm_lightning.compare.page import page
 
-        write(options.html, page(comparison, options.title))
+        write(options.html, page(comparison, options.title, options.html.parent))
         echo(f"dashboard: {options.html}")
     return 0
 
@@ -95,6 +95,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--controls", nargs="*", default=[], metavar="CLASS", help="further classes that are controls")
     parser.add_argument("--watts", type=float, help="mean power per device with its share of the machine: adds kWh")
     parser.add_argument("--price", type=float, help="price per device hour: adds the cost of a run")
+    parser.add_argument(
+        "--rope", type=float, default=0.0, metavar="X", help="adds the probability that a difference is larger than X"
+    )
     parser.add_argument("--html", type=user_path, metavar="FILE", help="write a dashboard that works without a network")
     parser.add_argument(
         "--curve", type=user_path, metavar="FILE", help="draw score against meeting depth: a .png, .pdf or .svg file"

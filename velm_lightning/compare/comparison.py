@@ -6,12 +6,13 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations_with_replacement
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from velm_lightning.compare.budgets import expected_best
-from velm_lightning.compare.grouping import Method, data_mark, methods, short_names
+from velm_lightning.compare.deciding.sequential import Schedule
+from velm_lightning.compare.grouping import Method, data_mark, methods
 from velm_lightning.compare.measures import COUNTS, Measure, Metric, Tested, metric_of, tested_figure
 from velm_lightning.compare.modality_reliance import modality_reliance
 from velm_lightning.compare.notes import notes_on
@@ -57,6 +58,7 @@ class Comparison(NamedTuple):
         grouped_by: how samples were grouped if the data name no groups; empty if they do.
         details: calibration, scores by reference answer, and sentences, of the methods on the data of the best one.
         agreement: the share of samples with the same prediction, by the names of two methods on the same data.
+        rope: half the width of the region of practical equivalence of the posteriors; 0 if there is none.
 
     Example:
         >>> import velm_lightning as velm
@@ -79,6 +81,7 @@ class Comparison(NamedTuple):
     grouped_by: str = ""
     agreement: dict[tuple[str, str], float] = {}  # noqa: RUF012
     details: Details = Details({}, {}, {})
+    rope: float = 0.0
 
     @property
     def runs(self) -> list[RunFolder]:
@@ -125,6 +128,7 @@ def compare(
     split: str | None = None,
     controls: Sequence[str] = (),
     metric: str | None = None,
+    rope: float = 0.0,
 ) -> Comparison:
     """Compare runs.
 
@@ -134,20 +138,21 @@ def compare(
         split: the split; by default ``test`` if all runs have it, else ``val``.
         controls: further classes that are controls; runs of one modality always are.
         metric: the figure that is compared; by default the one that the runs monitor.
+        rope: differences up to this one are practically equal: adds the posteriors of all pairs. 0 adds none.
 
     Raises:
-        InputError: If no run can be compared on the split, or a run lacks the metric.
+        InputError: If no run can be compared on the split, a run lacks the metric, or ``rope`` is negative.
     """
+    if not 0 <= rope < math.inf:
+        raise InputError(f"--rope must be at least 0, got {rope:g}")
     split = split or ("test" if all("test" in run.record["scores"] for run in runs) else "val")
     scores, left = _scores(runs, split, list(left))
     compared = [run for run in runs if id(run) in scores]
     if not compared:
         reasons = "".join(f"\n{skipped.folder}: {skipped.why}" for skipped in left)
         raise InputError(f"none of {len(runs) + len(left)} runs can be compared on {split!r}:{reasons}")
-    primary = metric_of(compared, split, metric)
-    tested = tested_figure(
-        primary, [scores[id(run)] for run in compared], [run.figure(split, primary.name) for run in compared]
-    )
+    metric_compared = metric_of(compared, split, metric)
+    tested = _tested(metric_compared, split, compared, scores)
     by_data = {
         data: [run for run in compared if run.data == data] for data in dict.fromkeys(run.data for run in compared)
     }
@@ -155,42 +160,63 @@ def compare(
     boards = {data: _board([scores[id(run)] for run in same], tested) for data, same in by_data.items()}
     rows = {id(run): row for same in by_data.values() for row, run in enumerate(same)}
     results = [
-        _result(method, split, primary, tested.name == primary.name, boards[method.data], rows)
+        _result(method, split, metric_compared, tested.name == metric_compared.name, boards[method.data], rows)
         for method in methods(compared, controls)
     ]
-    results.sort(key=lambda result: (math.isnan(result.score.value), -primary.sign * result.score.value))
-    tables = {data: board.table for data, board in boards.items()}
-    pairs, family = all_pairs(chosen(results, primary.sign), tables, rows, tested.sign)
-    several = len(by_data) > 1
-    floors = {
-        f"{name} · data={data_mark(run)}" if several else name: value
-        for run in compared
-        for name, value in run.floors(split, primary.name).items()
-    }
-    comparison = Comparison(
+    results.sort(key=lambda result: (math.isnan(result.score.value), -metric_compared.sign * result.score.value))
+    comparison = _tests(split, metric_compared, tested, results, boards, rows, scores)._replace(
+        left=left,
+        budgets=_budgets(results, metric_compared.sign),
+        floors=_floors(compared, split, metric_compared.name, len(by_data) > 1),
+        grouped_by=grouped_by,
+        agreement=_agreement(results[:MOST], scores),
+        details=details(results, scores),
+        rope=rope,
+    )
+    return comparison._replace(notes=notes_on(comparison, scores))
+
+
+def _tested(metric: Metric, split: str, runs: Sequence[RunFolder], scores: dict[int, Scores]) -> Tested:
+    """Return the figure whose differences are tested."""
+    figures = [run.figure(split, metric.name) for run in runs]
+    return tested_figure(metric, [scores[id(run)] for run in runs], figures)
+
+
+def _tests(
+    split: str,
+    metric: Metric,
+    tested: Tested,
+    results: list[Result],
+    boards: dict[str, _Board],
+    rows: dict[int, int],
+    scores: dict[int, Scores],
+) -> Comparison:
+    """Return the tests of the best results, of all pairs and by groups of samples, without the other parts."""
+    best = chosen(results, metric.sign)
+    pairs, family = all_pairs(best, {data: board.table for data, board in boards.items()}, rows, tested.sign)
+    groups = group_tests(best, {data: board.groups for data, board in boards.items()}, rows, scores, tested.sign)
+    return Comparison(
         split=split,
-        metric=primary,
+        metric=metric,
         tested=tested.name,
         tested_sign=tested.sign,
         results=results,
         pairs=pairs,
         family=family,
         notes=[],
-        left=left,
-        budgets=_budgets(results, primary.sign),
-        floors=floors,
-        groups=group_tests(
-            chosen(results, primary.sign),
-            {data: board.groups for data, board in boards.items()},
-            rows,
-            scores,
-            tested.sign,
-        ),
-        grouped_by=grouped_by,
-        agreement=_agreement(results[:MOST], scores),
-        details=details(results, scores),
+        left=[],
+        budgets={},
+        groups=groups,
     )
-    return comparison._replace(notes=notes_on(comparison, scores))
+
+
+def _floors(runs: Sequence[RunFolder], split: str, metric: str, several: bool) -> dict[str, float]:
+    """Return the figures without a model by their names, with a mark of the data if there are several."""
+    return {
+        f"{name} · data={data_mark(run)}" if several else name: value
+        for run in runs
+        for name, value in run.floors(split, metric).items()
+    }
 
 
 def _scores(
@@ -202,6 +228,7 @@ def _scores(
         try:
             if split not in run.record["scores"]:
                 raise InputError(f"it was not evaluated on {split!r}")
+            Schedule.of(run.record)
             scores[id(run)] = run.scores(split)
         except InputError as error:
             left.append(SkippedRun(run.folder, str(error)))
@@ -292,9 +319,3 @@ def _budgets(results: Sequence[Result], sign: int) -> dict[str, list[float]]:
 def points(interval: Interval) -> str:
     """Return a difference with its interval as text."""
     return f"{interval.value:+.4f} [{interval.low:+.4f}, {interval.high:+.4f}]"
-
-
-def settings_of(results: Sequence[Result]) -> dict[str, list[Any]]:
-    """Return the settings in which the methods differ, short-named, with the value of each method or None."""
-    keys = list(dict.fromkeys(key for result in results for key in result.method.settings))
-    return {name: [result.method.settings.get(key) for result in results] for key, name in short_names(keys).items()}

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from velm_lightning.compare.budgets import pareto
 from velm_lightning.compare.comparison import Comparison
-from velm_lightning.compare.meeting_depth import curve_panel
 from velm_lightning.compare.panel import MOST_LINES, Panel, colours_of, dashes_of, finite, label, layout_of, safe
 from velm_lightning.compare.reading import COSTS
-from velm_lightning.compare.samples.detail_views import confusion, reliability
+from velm_lightning.compare.samples.detail_views import confusion, recall_curves, reliability
 from velm_lightning.compare.tables import OR_IMAGES
 from velm_lightning.compare.views.curves import curves
+from velm_lightning.compare.views.meeting_curve import curve_panel
 from velm_lightning.compare.views.parallel import parallel
 from velm_lightning.compare.views.sections import sections
 
@@ -38,6 +38,7 @@ def _panels(comparison: Comparison, colours: dict[str, str]) -> list[Panel]:
         _heat(comparison),
         reliability(comparison.details),
         confusion(comparison.details),
+        recall_curves(comparison.details),
         parallel(comparison),
         _budgets(comparison, colours),
         _missing(comparison, colours),

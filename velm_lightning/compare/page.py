@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import math
+import re
+from functools import cache
 from importlib.resources import files
-from statistics import median
+from pathlib import Path
 from typing import Any
 
 from velm_lightning.compare.comparison import Comparison
@@ -13,15 +17,22 @@ from velm_lightning.compare.figures import panels
 from velm_lightning.compare.grouping import format_setting, short_names
 from velm_lightning.compare.reading import COSTS
 from velm_lightning.compare.tables import latex, markdown, sheets, table_of_runs
+from velm_lightning.compare.views.gallery import gallery
 from velm_lightning.compare.views.header import commands, header
+from velm_lightning.compare.views.links import links
 from velm_lightning.errors import InputError
 
-MOST_METHODS = 12
-"""Maximum number of methods in the gallery."""
+DIGITS = 6
+"""Significant digits of the numbers of plots."""
 
 
-def page(comparison: Comparison, title: str) -> str:
+def page(comparison: Comparison, title: str, place: Path | None = None) -> str:
     """Return the page as HTML; all texts of runs are shown as plain text.
+
+    Args:
+        comparison: the comparison.
+        title: the title.
+        place: the folder that the page will be in, for links to run folders; None makes none.
 
     Raises:
         InputError: If plotly is not installed.
@@ -35,31 +46,60 @@ def page(comparison: Comparison, title: str) -> str:
             "tables.tex": latex(comparison),
             "tables.md": markdown(comparison),
         },
+        "links": links(comparison.runs, place),
         "notes": comparison.notes,
         "left": [f"{left.folder}: {left.why}" for left in comparison.left],
         "sheets": [sheet._asdict() for sheet in sheets(comparison)],
         "runs": _runs(comparison),
-        "panels": [panel._asdict() for panel in panels(comparison)],
+        "panels": [_rounded(panel._asdict()) for panel in panels(comparison)],
         "gallery": gallery(comparison),
     }
-    template = files("velm_lightning.compare").joinpath("page.html").read_text("utf-8")
-    before, rest = template.split("/*PLOTLY*/")
-    between, after = rest.split("/*DATA*/")
-    return "".join((before, plotly_js(), between, for_script(data), after))
+    scripts = [asset(f"{name}.js") for name in ("parts", "gallery", "page")]
+    return filled(
+        "page.html",
+        STYLE=asset("style.css"),
+        PLOTLY=_packed_plotly(),
+        DATA=packed(as_json(data)),
+        SCRIPTS="\n".join(scripts),
+    )
+
+
+def asset(name: str) -> str:
+    """Return a file of the folder ``assets``."""
+    return files("velm_lightning.compare").joinpath("assets", name).read_text("utf-8")
+
+
+def filled(name: str, **parts: str) -> str:
+    """Return a template of the folder ``assets`` with its marks, such as ``/*DATA*/``, replaced."""
+    before, *marked = re.split(r"/\*([A-Z]+)\*/", asset(name))
+    return before + "".join(parts[mark] + after for mark, after in zip(marked[::2], marked[1::2], strict=True))
 
 
 def plotly_js() -> str:
-    """Return the source of plotly.js."""
+    """Return the source of plotly.js.
+
+    Raises:
+        InputError: If plotly is not installed.
+    """
     try:
         return files("plotly").joinpath("package_data", "plotly.min.js").read_text("utf-8")
     except ModuleNotFoundError as error:
         raise InputError("--html needs plotly, which is not installed: pip install plotly") from error
 
 
-def for_script(data: Any) -> str:
-    """Return data as JSON that is safe within a script element; NaN and infinity become null."""
-    text = json.dumps(_without_nan(data), ensure_ascii=True, allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+@cache
+def _packed_plotly() -> str:
+    return packed(plotly_js())
+
+
+def packed(text: str) -> str:
+    """Return a text compressed by gzip, in base64: a third of plotly's size, and nothing in it can end its script."""
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+
+
+def as_json(data: Any) -> str:
+    """Return data as JSON in which NaN and infinity are null."""
+    return json.dumps(_without_nan(data), ensure_ascii=True, allow_nan=False)
 
 
 def _without_nan(data: Any) -> Any:
@@ -68,6 +108,14 @@ def _without_nan(data: Any) -> Any:
     if isinstance(data, (list, tuple)):
         return [_without_nan(value) for value in data]
     return None if isinstance(data, float) and not math.isfinite(data) else data
+
+
+def _rounded(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _rounded(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_rounded(value) for value in data]
+    return float(f"{data:.{DIGITS}g}") if isinstance(data, float) else data
 
 
 def _runs(comparison: Comparison) -> dict[str, Any]:
@@ -96,30 +144,3 @@ def _runs(comparison: Comparison) -> dict[str, Any]:
         for run in result.method.runs
     ]
     return {"head": head, "rows": rows}
-
-
-def gallery(comparison: Comparison) -> dict[str, Any] | None:
-    """Return the samples with stored images, with the predictions of the first seed of each method."""
-    data = comparison.results[0].method.runs[0].data
-    chosen = [result for result in comparison.results if result.method.runs[0].data == data][:MOST_METHODS]
-    runs = [result.method.runs[0] for result in chosen]
-    pictures = next(filter(None, (run.thumbnails(comparison.split) for run in runs)), None)
-    if not pictures:
-        return None
-    samples: dict[str, dict[str, Any]] = {}
-    for run in runs:
-        for row in run.rows(comparison.split):
-            if (row.get("image") or "") in pictures:
-                shared = {name: row.get(name) or "" for name in ("prompt", "group", "image")}
-                shared["references"] = list(row.get("references") or ())
-                predictions = samples.setdefault(row["key"], shared | {"predictions": []})["predictions"]
-                predictions.append([row.get("prediction", ""), row["score"], row.get("confidence")])
-    scores = [score for sample in samples.values() for _, score, _ in sample["predictions"] if score is not None]
-    graded = max(scores, default=0.0) > 1
-    return {
-        "methods": [f"{result.method.name} (seed {run.seed})" for result, run in zip(chosen, runs, strict=True)],
-        "pictures": pictures,
-        "samples": [sample for sample in samples.values() if len(sample["predictions"]) == len(runs)],
-        "right": median(scores) if graded else 0.5,
-        "words": ["above the median", "below it"] if graded else ["right", "wrong"],
-    }

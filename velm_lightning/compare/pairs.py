@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple
 
+from velm_lightning.compare.deciding.sequential import Schedule, looked_p
 from velm_lightning.compare.reading import RunFolder
 from velm_lightning.compare.result import Result
 from velm_lightning.compare.statistics import (
@@ -142,11 +143,49 @@ def all_pairs(
 
 def _ordered(a: Result, b: Result, table: Table, rows: dict[int, int], sign: int) -> tuple[Result, Result, Difference]:
     """Return the better method, the worse one and their difference, all computed from one set of runs."""
-    rows_a, rows_b, paired = compared_rows(a.method.runs, b.method.runs, rows)
-    gap = difference(table, rows_a, rows_b, paired)
+    gap = compared(a.method.runs, b.method.runs, table, rows)
     if sign * gap.interval.value < 0:
-        return b, a, difference(table, rows_b, rows_a, paired)
+        return b, a, compared(b.method.runs, a.method.runs, table, rows)
     return a, b, gap
+
+
+def compared(a: Sequence[RunFolder], b: Sequence[RunFolder], table: Table, rows: dict[int, int]) -> Difference:
+    """Return the difference of two methods, with p and interval corrected for the looks that a sweep has taken.
+
+    Args:
+        a: the runs of A.
+        b: the runs of B.
+        table: the figure of every run on the same samples.
+        rows: the row of each run in the table, by identity.
+    """
+    schedules = {schedule for run in (*a, *b) if (schedule := Schedule.of(run.record))}
+    if not schedules:
+        return difference(table, *compared_rows(a, b, rows))
+    if len(schedules) > 1:  # several sweeps decided when to stop, each on its own
+        return difference(table, *compared_rows(a, b, rows))._replace(p=1.0)
+    return _looked(a, b, table, rows, schedules.pop())
+
+
+def _looked(
+    a: Sequence[RunFolder], b: Sequence[RunFolder], table: Table, rows: dict[int, int], schedule: Schedule
+) -> Difference:
+    """Return the difference at the last look, whose p is corrected for the earlier ones.
+
+    A look counts if it added seeds to both methods; it supports a claim if it has the sign of the last one.
+    """
+    looks: list[Difference] = []
+    shares = []
+    for count, share in zip(schedule.looks, schedule.shares, strict=True):
+        of_a, of_b = ([run for run in runs if run.seed in schedule.seeds[:count]] for runs in (a, b))
+        rows_a, rows_b, paired = compared_rows(of_a, of_b, rows)
+        if min(len(rows_a), len(rows_b)) > (looks[-1].seeds if looks else 0):
+            looks.append(difference(table, rows_a, rows_b, paired, share))
+            shares.append(share)
+    if not looks:  # runs with other seeds than those of the schedule
+        return difference(table, *compared_rows(a, b, rows))._replace(p=1.0)
+    last = looks[-1]
+    p = [gap.p if gap.interval.value * last.interval.value > 0 else 1.0 for gap in looks]
+    return last._replace(p=float(looked_p(p, shares)))
 
 
 def compared_rows(

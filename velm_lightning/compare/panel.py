@@ -10,6 +10,7 @@ from velm_lightning.compare.comparison import Comparison
 from velm_lightning.compare.result import Result
 
 COLOURS = ("#3366cc", "#dc6900", "#2a9d5c", "#b5338a", "#7a5cc7", "#8a6d3b", "#17a2b8", "#c0392b", "#6b7280", "#4d7c0f")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 MOST_LINES, MOST_LETTERS = 30, 44
 Figure = dict[str, Any]
 
@@ -59,11 +60,11 @@ def layout_of(x: str = "", y: str = "", **more: Any) -> Figure:
 
 def dashes_of(comparison: Comparison) -> dict[str, str]:
     """Return a line style for each method, different within one fusion."""
-    styles, last_style = ("solid", "dash", "dot", "dashdot", "longdash"), dict[str, int]()
+    last_style = dict[str, int]()
     dashes = {}
     for result in comparison.results:
         place = last_style[result.method.fusion] = last_style.get(result.method.fusion, -1) + 1
-        dashes[result.method.name] = styles[place % len(styles)]
+        dashes[result.method.name] = DASHES[place % len(DASHES)]
     return dashes
 
 

@@ -18,6 +18,7 @@ def compare_runs(
     split: str | None = None,
     metric: str | None = None,
     controls: Sequence[str] = (),
+    rope: float = 0.0,
     folder: str | Path = "runs",
 ) -> Comparison:
     """Compare finished runs: means and 95 % intervals over seeds, paired tests, scores by group, costs.
@@ -29,6 +30,7 @@ def compare_runs(
         split: The split; by default ``test`` if all runs have it, else ``val``.
         metric: The metric to compare by; by default the one that the runs monitor.
         controls: Further classes that are controls; runs of one modality always are.
+        rope: Differences up to this one are practically equal: adds the posteriors of all pairs (Benavoli et al. 2017).
         folder: Folder of all runs, in which ids are looked up.
 
     Returns:
@@ -55,7 +57,7 @@ def compare_runs(
     places = [_place(run, folder) for run in runs]
     if not places:
         raise InputError("there are no runs to compare: give at least one")
-    return compare(*read_runs(places), split=split, controls=controls, metric=metric)
+    return compare(*read_runs(places), split=split, controls=controls, metric=metric, rope=rope)
 
 
 def _place(run: Any, folder: str | Path) -> Path:

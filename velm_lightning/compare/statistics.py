@@ -125,6 +125,7 @@ class Difference(NamedTuple):
         paired: whether A and B were compared seed by seed.
         spread: the sources of variance.
         noise: the part of the squared standard error over images that shrinks with the number of seeds.
+        level: the level of the interval and of a claim: ``LEVEL``, or less if results are looked at several times.
     """
 
     interval: Interval
@@ -133,9 +134,10 @@ class Difference(NamedTuple):
     paired: bool
     spread: Spread
     noise: float
+    level: float = LEVEL
 
 
-def difference(table: Table, a: Sequence[int], b: Sequence[int], paired: bool) -> Difference:
+def difference(table: Table, a: Sequence[int], b: Sequence[int], paired: bool, share: float = 1.0) -> Difference:
     """Compare the runs ``a`` with the runs ``b``, rows of ``table``; sign, interval and p are of the same runs.
 
     Args:
@@ -143,11 +145,12 @@ def difference(table: Table, a: Sequence[int], b: Sequence[int], paired: bool) -
         a: rows of A.
         b: rows of B.
         paired: row ``a[i]`` has the seed of row ``b[i]``; else the arms are independent.
+        share: the part of the level that the interval has.
     """
     of_a, of_b = table.influence[list(a)], table.influence[list(b)]
     gap = spread(table.values[list(a)], table.values[list(b)], of_a.mean(0) - of_b.mean(0), paired)
     noise = sum(_noise(arm) for arm in ((of_a - of_b,) if paired else (of_a, of_b)))
-    value, half = float(gap.value), float(gap.half_width())
+    value, half = float(gap.value), float(gap.half_width(share * LEVEL))
     return Difference(
         interval=Interval(value, value - half, value + half),
         p=float(gap.p()),
@@ -155,6 +158,7 @@ def difference(table: Table, a: Sequence[int], b: Sequence[int], paired: bool) -
         paired=paired,
         spread=gap,
         noise=noise,
+        level=share * LEVEL,
     )
 
 

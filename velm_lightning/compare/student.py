@@ -36,6 +36,11 @@ def t_quantile(q: float, freedom: float) -> float:
     return float(_two_sided(np.asarray(2 * (1 - q)), freedom))
 
 
+def t_quantiles(q: Array, freedom: float) -> Array:
+    """Return quantiles of Student's t for probabilities between 0 and 1; ``freedom`` is at least 1."""
+    return np.sign(q - 0.5) * _two_sided(1 - np.abs(2 * q - 1), freedom)
+
+
 def _two_sided(level: Array, freedom: float) -> Array:
     """Return the t that abs(T) exceeds with probability ``level``."""
     angles, tails = _table(max(1.0, freedom))

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from velm_lightning.compare.comparison import Comparison, points
-from velm_lightning.compare.meeting_depth import CAPTION, curve_of
+from velm_lightning.compare.meeting_depth import ALL, CAPTION, curve_of
 from velm_lightning.compare.pairs import Pair
 from velm_lightning.compare.reading import COSTS
 from velm_lightning.compare.result import Result
@@ -18,8 +18,10 @@ from velm_lightning.compare.samples.detail_views import detail_sheets
 from velm_lightning.compare.samples.group_tables import against_controls, agreement_sheet
 from velm_lightning.compare.statistics import Interval
 from velm_lightning.compare.views.binding_table import binding_sheet
+from velm_lightning.compare.views.posterior_table import posterior_sheet
 from velm_lightning.compare.views.power_table import power_sheet
 from velm_lightning.compare.views.sections import sections
+from velm_lightning.compare.views.settings_table import settings_sheet
 from velm_lightning.compare.views.sheet import Sheet, print_sheet
 from velm_lightning.io.terminal import Console, Text
 
@@ -42,8 +44,10 @@ def _sheets(comparison: Comparison) -> list[Sheet]:
         binding_sheet(comparison),
         _figures(comparison),
         _pairs(comparison),
+        posterior_sheet(comparison),
         power_sheet(comparison),
         *(_control(comparison, control) for control in comparison.controls),
+        settings_sheet(comparison),
         _probes(comparison),
         _groups(comparison),
         against_controls(comparison),
@@ -69,24 +73,26 @@ def _scores(comparison: Comparison) -> Sheet:
 
 
 def _meeting_depth(comparison: Comparison) -> Sheet:
-    """Return the table of the curve: one row per kind and depth, one column per group of samples."""
+    """Return the table of the curve: one row per kind, tuning and depth, one column per group of samples."""
     parts = curve_of(comparison)
-    places = [(line.kind, depth) for line in (parts[0].lines if parts else []) for depth in line.depths]
+    groups = dict.fromkeys(part.group for part in parts)
+    whole = [part for part in parts if part.group == ALL]
+    places = [(part.tuning, line.kind, depth) for part in whole for line in part.lines for depth in line.depths]
     scores = {
-        (line.kind, depth, part.group): score
+        (part.tuning, line.kind, depth, part.group): score
         for part in parts
         for line in part.lines
         for depth, score in zip(line.depths, line.scores, strict=True)
     }
     rows = [
         [
-            kind,
+            f"{kind}, {tuning}" if tuning else kind,
             f"{depth:.2f}" if depth <= 1 else "after",
-            *(_interval(scores.get((kind, depth, part.group))) for part in parts),
+            *(_interval(scores.get((tuning, kind, depth, group))) for group in groups),
         ]
-        for kind, depth in places
+        for tuning, kind, depth in places
     ]
-    head = ["kind", "depth", *(part.group for part in parts)]
+    head = ["kind", "depth", *groups]
     return Sheet(f"score by meeting depth on {comparison.split}", head, rows, 1, CAPTION)
 
 
@@ -123,6 +129,7 @@ def _pairs(comparison: Comparison) -> Sheet:
         f"Family: all pairs of methods, tested together: {count} with at least {family.least} seeds. {PAIRED} A claim "
         f"(clear) needs p below 0.05; pairs with fewer seeds have none. Needed seeds are for "
         f"a power of 80 %, if the observed differences and spreads are the true ones.{_direction(comparison)}"
+        f"{_looks(comparison)}"
     )
     head = ["better", "worse", "difference [95 %]", "p (Holm)", "seeds", "verdict"]
     rows = [[pair.a.method.name, pair.b.method.name, *_tested(pair), pair.verdict] for pair in comparison.pairs]
@@ -131,6 +138,14 @@ def _pairs(comparison: Comparison) -> Sheet:
 
 def _direction(comparison: Comparison) -> str:
     return f" Of the {comparison.tested}, lower values are better." if comparison.tested_sign < 0 else ""
+
+
+def _looks(comparison: Comparison) -> str:
+    """Return how often results were looked at while seeds were added; empty if the number of seeds was fixed."""
+    looks = dict.fromkeys(str(list(run.record["looks"]["looks"])) for run in comparison.runs if run.record.get("looks"))
+    if not looks:
+        return ""
+    return f" Seeds were added until decided: p and intervals are corrected for looks at {' and '.join(looks)} seeds."
 
 
 def _control(comparison: Comparison, control: Result) -> Sheet:

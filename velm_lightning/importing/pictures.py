@@ -13,7 +13,7 @@ from velm_lightning.data.images.folder import pictures_in
 from velm_lightning.io.files import open_file
 from velm_lightning.types import InputError, Prediction
 
-SIDE, COUNT = 96, 200
+SIDE, COUNT = 160, 200
 """Longest side of a thumbnail in pixels, and the largest number of thumbnails, as in a run's own folder."""
 
 

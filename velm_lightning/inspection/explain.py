@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from velm_lightning.fusion import Fusion
-from velm_lightning.io.fonts import drawing, families
 from velm_lightning.nn.attention import record_attention
 from velm_lightning.types import Batch, Tokens
 
@@ -89,39 +84,3 @@ def _on_grid(values: Tensor, batch: Batch, grid: tuple[int, int]) -> Tensor:
     if not batch.image_places.shape[1]:
         return frames.mean(1)
     return frames[torch.arange(batch.size, device=frames.device), batch.last_images]
-
-
-def heat_picture(image: Tensor, heat: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Overlay a heat map (h, w) on a uint8 image (3, H, W); return (H, W, 3) uint8."""
-    size = list(image.shape[-2:])
-    scaled = torch.nn.functional.interpolate(heat[None, None].float(), size=size, mode="bicubic", antialias=True)[0, 0]
-    scaled = ((scaled - scaled.min()) / (scaled.max() - scaled.min() + 1e-9)).clamp(0, 1)
-    colour = torch.stack([scaled, 0.25 * scaled, 1 - scaled]) * 255
-    mixed = 0.55 * image.float() + 0.45 * colour
-    return mixed.permute(1, 2, 0).clamp(0, 255).byte().cpu().numpy()
-
-
-def draw(path: Path, image: Tensor, title: str, maps: Maps) -> None:
-    """Write a figure of one sample with the input image, its attention and its evidence.
-
-    Args:
-        path: a ``.png``, ``.pdf`` or ``.svg`` file.
-        image: (3, H, W) uint8, the input of the model.
-        title: question and answer.
-        maps: the maps of this sample.
-    """
-    panels = [("input", image.permute(1, 2, 0).numpy())]
-    for name, heat in (("attention", maps.attention), ("evidence (Grad-CAM)", maps.evidence)):
-        if heat is not None:
-            panels.append((name, heat_picture(image, heat[0])))
-    figure = Figure(figsize=(3.2 * len(panels), 3.8), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(title, wrap=True, parse_math=False, fontfamily=families(title))
-    for place, (name, picture) in enumerate(panels, 1):
-        axes = figure.add_subplot(1, len(panels), place)
-        axes.imshow(picture)
-        axes.set_title(name, fontsize=9)
-        axes.set_axis_off()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with drawing():
-        figure.savefig(path, dpi=150)

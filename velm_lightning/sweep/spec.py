@@ -67,6 +67,8 @@ class Spec:
         match: equal budgets of the arms; None keeps their sizes.
         tune: settings that are chosen for each arm in a stage of its own, and constants of that stage.
         settled: further settings of each arm, by its mark.
+        only: the marks of the arms that are run; None for all.
+        looks: the seeds and the numbers of seeds at which results are looked at, as JSON; empty if they are fixed.
     """
 
     name: str
@@ -81,6 +83,8 @@ class Spec:
     match: Match | None = None
     tune: tuple[Parameter, ...] = ()
     settled: Mapping[str, Config] = field(default_factory=dict)
+    only: frozenset[str] | None = None
+    looks: str = ""
 
     def arm(self, config: Config) -> str:
         """Return the mark of the arm that a trial belongs to: its varied values without seeds and tuned settings."""
@@ -108,7 +112,9 @@ class Spec:
         for number, point in enumerate(product(*grids)):
             if self.cap is not None and number >= self.cap:
                 return
-            yield dict(zip((parameter.key for parameter in self.parameters), point, strict=True))
+            config = dict(zip((parameter.key for parameter in self.parameters), point, strict=True))
+            if self.only is None or self.arm(config) in self.only:
+                yield config
 
     def split(self, key: str) -> list[Spec]:
         """Return one sweep per value of a parameter, each with the whole budget.

@@ -55,10 +55,9 @@ class Study:
 
     def _prepare(self) -> None:
         """Store the search space; all points of a grid are enqueued at the start."""
-        searched = json.dumps(
-            [self.spec.method, *(asdict(each) for each in self.spec.parameters), *filter(None, [self.spec.match])],
-            default=str,
-        )
+        spec = self.spec
+        more = [*filter(None, [spec.match]), *([] if spec.only is None else [sorted(spec.only)])]
+        searched = json.dumps([spec.method, *(asdict(each) for each in spec.parameters), *more], default=str)
         known = self.optuna.user_attrs.get("searched")
         if known is None:
             if self.spec.method == "grid":

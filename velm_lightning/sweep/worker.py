@@ -24,6 +24,9 @@ POLL = 0.1  # seconds between two checks of a trial
 WAITS = "VELM_SWEEP_WAITS"
 """Environment variable: a trial waits after each evaluation for the decision to continue or stop."""
 
+LOOKS = "VELM_SWEEP_LOOKS"
+"""Environment variable: when a sweep looks at its results while it adds seeds, as JSON; goes into ``run.json``."""
+
 
 def work(study: Study, stop: threading.Event, ended: Callable[[Trial, Config, str, float], None]) -> None:
     """Run trials until the budget is spent or ``stop`` is set; ``ended`` gets each with its result and its seconds."""
@@ -60,8 +63,9 @@ def run_trial(study: Study, trial: Trial, config: Config, stop: threading.Event)
     folder.mkdir(parents=True, exist_ok=True)
     args_file, config = folder / "args.json", flattened(config)
     args_file.write_text(json.dumps(config, indent=2) + "\n", "utf-8")
-    environment = {key: value for key, value in os.environ.items() if key not in ("VELM_RUN_ID", WAITS)}
+    environment = {key: value for key, value in os.environ.items() if key not in ("VELM_RUN_ID", WAITS, LOOKS)}
     environment |= {MARK: str(folder)} | ({WAITS: "1"} if study.spec.early else {})
+    environment |= {LOOKS: study.spec.looks} if study.spec.looks else {}
     words = study.spec.words(config, args_file)
     with (folder / "log.txt").open("wb") as log:
         try:

@@ -142,7 +142,11 @@ class RunRecord(Callback):
             resuming = next((item for item in trainer.callbacks if isinstance(item, Resuming)), None)  # type: ignore[attr-defined]
             changed = resuming.changed if resuming else []
             start = {"step": trainer.global_step, "at": now(), "changed": changed}
-            self.run.update(starts=[*self.run.record.get("starts", []), start])
+            steps = trainer.estimated_stepping_batches
+            self.run.update(
+                starts=[*self.run.record.get("starts", []), start],
+                planned_steps=int(steps) if math.isfinite(steps) else None,
+            )
             if report := getattr(pl_module, "init_report", None):
                 _log.info(report.summary())
                 self.run.update(init_from={"path": report.path, "sha256": report.sha256, "left": sorted(report.left)})

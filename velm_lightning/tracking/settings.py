@@ -136,6 +136,8 @@ def close_wandb(run: Run) -> None:
     if wandb is None or wandb.run is None:
         return
     try:
+        if address := getattr(wandb.run, "url", None):  # None offline
+            run.update(wandb=address)
         _send_folder(wandb.run, run.folder)
         wandb.finish()
     except Exception as error:

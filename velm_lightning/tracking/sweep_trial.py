@@ -35,9 +35,11 @@ class SweepTrial(Callback):
         return [SweepTrial(run, Path(folder), bool(os.environ.get("VELM_SWEEP_WAITS")))] if folder else []
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the path of the run's folder into the trial's folder."""
+        """Write the path of the run's folder into the trial's folder, and the looks of the sweep into the record."""
         if trainer.is_global_zero:
             (self.folder / "run").write_text(str(self.run.folder.resolve()), "utf-8")
+            if looks := os.environ.get("VELM_SWEEP_LOOKS"):
+                self.run.update(looks=json.loads(looks))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report the figures of an evaluation during training; stop all ranks if the verdict is ``stop``."""

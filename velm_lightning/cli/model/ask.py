@@ -70,7 +70,9 @@ def main(words: Sequence[str]) -> int:
     import torch
 
     from velm_lightning.fusion import Fusion
-    from velm_lightning.inspection.explain import draw, explain
+    from velm_lightning.inspection.drawing import draw
+    from velm_lightning.inspection.explain import explain
+    from velm_lightning.inspection.heat_overlay import in_log_odds
 
     model = Fusion.load_from_checkpoint(checkpoint)
     if folder is not None:
@@ -87,7 +89,8 @@ def main(words: Sequence[str]) -> int:
     if options.explain is not None:
         title = f"{batch.prompts[0]}  {answers[0][0]}".strip()
         picture = batch.image[0] if batch.image.ndim == 4 else batch.image[0, batch.last_images[0]]
-        draw(options.explain, picture, title, explain(model, batch, [answers[0][0]]))
+        maps = in_log_odds(explain(model, batch, [answers[0][0]]), answers[0][1])
+        draw(options.explain, picture, title, maps)
         echo(f"explanation: {options.explain}")
     return 0
 

@@ -1,16 +1,17 @@
-"""Tables and plots of single answers: calibration, scores by reference answer, confusion, sentences."""
+"""Tables and plots of single answers: calibration, scores by reference answer, confusion, sentences, ranks."""
 
 from __future__ import annotations
 
 from velm_lightning.compare.panel import COLOURS, Figure, Panel, layout_of, safe
 from velm_lightning.compare.samples.answers import OTHER
 from velm_lightning.compare.samples.details import Details
+from velm_lightning.compare.samples.ranks import KS
 from velm_lightning.compare.views.sheet import Sheet
 
 
 def detail_sheets(found: Details) -> list[Sheet]:
     """Return the tables of single answers; a table without rows has no data."""
-    return [_calibration(found), _answers(found), _sentences(found)]
+    return [_calibration(found), _answers(found), _sentences(found), _ranks(found)]
 
 
 def _calibration(found: Details) -> Sheet:
@@ -42,13 +43,46 @@ def _sentences(found: Details) -> Sheet:
             f"{of.words:.1f}",
             f"{of.reference_words:.1f}",
             f"{of.distinct:.1%}",
-            f"{of.repeated[0]} ({of.repeated[1]:.1%})",
+            "; ".join(f"{text} ({share:.1%})" for text, share in of.repeated),
             "; ".join(f"{text} ({count} of {expected})" for text, expected, count in of.missed),
         ]
         for name, of in found.sentences.items()
     ]
     caption = "`missed` are phrases that most references of a sample have and the prediction lacks. Without intervals."
     return Sheet("sentences", head, rows, 1, caption)
+
+
+def _ranks(found: Details) -> Sheet:
+    head = ["method", "queries", "number", *(f"R@{k}" for k in KS), "median rank"]
+    rows = [
+        [name, group or "all", f"{of.queries:,}", *(f"{of.at(k):.4f}" for k in KS), f"{of.median:g}"]
+        for name, groups in found.ranks.items()
+        for group, of in groups.items()
+    ]
+    caption = "R@k: share of the queries whose rank is at most k, over all seeds, without intervals."
+    return Sheet("ranks", head, rows, 2, caption)
+
+
+def recall_curves(found: Details) -> Panel:
+    """Return the distribution of ranks: for each group of queries, the share that is found by each rank."""
+    variants: dict[str, Figure] = {}
+    for group in dict.fromkeys(group for groups in found.ranks.values() for group in groups):
+        traces = [
+            {
+                "type": "scatter", "mode": "lines+markers", "name": safe(name),
+                "line": {"color": COLOURS[place % len(COLOURS)]},
+                "x": list(groups[group].recall), "y": list(groups[group].recall.values()),
+                "hovertemplate": "rank %{x} or better: %{y:.3f}",
+            }
+            for place, (name, groups) in enumerate(found.ranks.items())
+            if group in groups
+        ]  # fmt: skip
+        layout = layout_of("k", "recall at k", height=420, showlegend=True)
+        layout["xaxis"] |= {"type": "log", "tickvals": [1, 2, 5, 10, 20, 50, 100, 1000, 10_000]}
+        layout["yaxis"]["range"] = [0, 1.03]
+        variants[group or "all"] = {"data": traces, "layout": layout}
+    caption = "Share of the queries whose rank is at most k, over all seeds, without intervals."
+    return Panel("Ranks", caption, variants)
 
 
 def reliability(found: Details) -> Panel:

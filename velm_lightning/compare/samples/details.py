@@ -1,4 +1,4 @@
-"""Describes the answers of the methods: calibration, scores by reference answer, confusion, sentences."""
+"""Describes the answers of the methods: calibration, scores by reference answer, confusion, sentences, ranks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from velm_lightning.compare.reading import Scores
 from velm_lightning.compare.result import Result
 from velm_lightning.compare.samples.answers import Answers, answers
 from velm_lightning.compare.samples.calibration import Calibration, calibration
+from velm_lightning.compare.samples.ranks import Ranks, ranks
 from velm_lightning.compare.samples.repetition import Sentences, sentences
 
 MOST = 12
@@ -21,14 +22,18 @@ class Details(NamedTuple):
     calibration: dict[str, Calibration]
     answers: dict[str, Answers]
     sentences: dict[str, Sentences]
+    ranks: dict[str, dict[str, Ranks]] = {}  # noqa: RUF012 - a default of a NamedTuple, which nothing changes
 
 
 def details(results: Sequence[Result], scores: Mapping[int, Scores]) -> Details:
     """Describe the answers of the methods that were evaluated on the data of the best one."""
     same = [result.method for result in results if result.method.data == results[0].method.data][:MOST]
     runs = {method.name: [scores[id(run)] for run in method.runs] for method in same}
+    ranked = {name: found for name, of_method in runs.items() if (found := ranks(of_method))}
+    worded = {name: of_method for name, of_method in runs.items() if name not in ranked}
     return Details(
-        {name: found for name, of_method in runs.items() if (found := calibration(of_method))},
-        {name: counted for name, of_method in runs.items() if (counted := answers(of_method))},
-        {name: spoken for name, of_method in runs.items() if (spoken := sentences(of_method))},
+        {name: calibrated for name, of_method in runs.items() if (calibrated := calibration(of_method))},
+        {name: counted for name, of_method in worded.items() if (counted := answers(of_method))},
+        {name: spoken for name, of_method in worded.items() if (spoken := sentences(of_method))},
+        ranked,
     )

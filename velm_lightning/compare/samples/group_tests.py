@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from velm_lightning.compare.pairs import compared_rows
+from velm_lightning.compare.pairs import compared
 from velm_lightning.compare.reading import Scores
 from velm_lightning.compare.result import Result
 from velm_lightning.compare.samples.agreement import Agreement, agreement
-from velm_lightning.compare.statistics import LEVEL, Difference, Table, difference, family_p, least_seeds
+from velm_lightning.compare.statistics import LEVEL, Difference, Table, family_p, least_seeds
 
 FEWEST_IMAGES = 10
 """Number of images from which a group is tested: with fewer, the variance over images is not known well enough."""
@@ -118,10 +118,9 @@ def _images(test: GroupTest) -> int:
 def _against(
     result: Result, control: Result, group: str, table: Table, rows: dict[int, int], scores: Mapping[int, Scores]
 ) -> AgainstControl:
-    rows_a, rows_b, paired = compared_rows(result.method.runs, control.method.runs, rows)
     return AgainstControl(
         control=control,
-        difference=difference(table, rows_a, rows_b, paired),
+        difference=compared(result.method.runs, control.method.runs, table, rows),
         agreement=agreement(result.method, control.method, scores, group),
     )
 

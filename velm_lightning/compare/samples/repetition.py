@@ -14,8 +14,8 @@ from velm_lightning.compare.reading import Scores
 WORDS = 4
 """Median number of words of the references from which predictions are sentences."""
 
-MOST_MISSED, FEWEST = 6, 5
-"""Number of missed phrases that are shown, and of samples in which a phrase is expected."""
+MOST_REPEATED, MOST_MISSED, FEWEST = 3, 6, 5
+"""Number of repeated sentences and of missed phrases that are shown, and of samples in which a phrase is expected."""
 
 
 class Sentences(NamedTuple):
@@ -25,7 +25,7 @@ class Sentences(NamedTuple):
         words: their mean number of words.
         reference_words: that of the first references.
         distinct: the share of different sentences among the predictions, the mean over seeds.
-        repeated: the most frequent sentence over all seeds, with its share.
+        repeated: the most frequent sentences over all seeds, with their shares.
         missed: words and pairs of words that most references of a sample have and the prediction lacks most often: how
             often they are expected, over all seeds, and how often they are missed.
     """
@@ -33,7 +33,7 @@ class Sentences(NamedTuple):
     words: float
     reference_words: float
     distinct: float
-    repeated: tuple[str, float]
+    repeated: list[tuple[str, float]]
     missed: list[tuple[str, int, int]]
 
 
@@ -43,12 +43,11 @@ def sentences(runs: Sequence[Scores]) -> Sentences | None:
     if not lengths or np.median(lengths) < WORDS:
         return None
     texts = [text for run in runs for text in run.predictions]
-    ((most, count),) = Counter(texts).most_common(1)
     return Sentences(
         words=float(np.mean([len(text.split()) for text in texts])),
         reference_words=float(np.mean(lengths)),
         distinct=float(np.mean([len(set(run.predictions)) / len(run.predictions) for run in runs])),
-        repeated=(most, count / len(texts)),
+        repeated=[(text, count / len(texts)) for text, count in Counter(texts).most_common(MOST_REPEATED)],
         missed=_missed(runs),
     )
 

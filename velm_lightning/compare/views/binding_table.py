@@ -26,7 +26,7 @@ def binding_sheet(comparison: Comparison) -> Sheet:
     caption = (
         "The steps until a run combines image and text: its first evaluation above the midpoint between the better "
         "control and the method's plateau, which are means over seeds of the best validation figures. As exact as "
-        "evaluations are frequent."
+        "evaluations are frequent; without intervals."
     )
     return Sheet(f"steps to bind: {comparison.metric.name} on val", head, [row for row in rows if row], 1, caption)
 

@@ -6,18 +6,20 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from velm_lightning.compare.comparison import Comparison, settings_of
+from velm_lightning.compare.comparison import Comparison
 from velm_lightning.compare.grouping import format_setting
 from velm_lightning.compare.panel import Panel, layout_of, safe
 from velm_lightning.compare.reading import COSTS
 from velm_lightning.compare.tables import short
+from velm_lightning.compare.views.settings_table import shared_settings
 
 
 def parallel(comparison: Comparison) -> Panel:
-    """Return parallel coordinates as plain lines, because those of plotly need WebGL, which some browsers lack."""
-    settings = {
-        name: values for name, values in settings_of(comparison.results).items() if len(set(map(str, values))) > 1
-    }
+    """Return parallel coordinates of the settings that all methods have; without them there is no plot.
+
+    They are plain lines, because those of plotly need WebGL, which some browsers lack.
+    """
+    settings = shared_settings(comparison)
     if not settings or len(comparison.results) < 3:
         return Panel("", "", {})
     scores = [result.score.value for result in comparison.results]

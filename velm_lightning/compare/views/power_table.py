@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from velm_lightning.compare.comparison import Comparison
+from velm_lightning.compare.deciding.power import MOST_IMAGES, Plan, plan
 from velm_lightning.compare.pairs import Family, Pair
-from velm_lightning.compare.power import MOST_IMAGES, Plan, plan
 from velm_lightning.compare.statistics import MOST_SEEDS, least_seeds
 from velm_lightning.compare.views.sheet import Sheet
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import math
 import textwrap
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -16,11 +18,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from velm_lightning.fusion import Fusion
-from velm_lightning.inspection.explain import explain, heat_picture
+from velm_lightning.inspection.explain import Maps, explain
+from velm_lightning.inspection.heat_overlay import Heat, heat_of, in_log_odds, map_record, overlay
 from velm_lightning.io.atomic import write_atomic
 from velm_lightning.io.fonts import drawing, families
 from velm_lightning.tasks.protocol import ImageProducer
 from velm_lightning.tracking.callbacks.side_figures import side_figure
+from velm_lightning.tracking.callbacks.thumbnails import COUNT, spread
 from velm_lightning.tracking.run import Run
 from velm_lightning.types import Batch, Prediction
 
@@ -33,27 +37,31 @@ class GalleryEntry(NamedTuple):
 
     Attributes:
         picture: (H, W, 3) pixels.
-        looked: (H, W, 3) pixels of the image overlaid with attention or evidence, or of the image that the model
+        looked: (H, W, 3) pixels of the image, faded where there is no evidence, or of the image that the model
             generated; None if there is neither.
         row: prompt, prediction, references and score.
+        caption: the scale of ``looked``.
     """
 
     picture: Pixels
     looked: Pixels | None
     row: Prediction
+    caption: str = ""
 
 
 class Gallery(Callback):
-    """Shows the first samples of a final evaluation: image, attention or evidence, prediction and references.
+    """Shows samples of a final evaluation, one per image: image, evidence, prediction and references, errors first.
+
+    The images are spread evenly over the split and are the same for every run on it, so that ``velm compare`` shows the
+    evidence of several models for one answer side by side.
 
     Args:
-        run: the run; its folder gets ``gallery/<split>.png``.
-        count: number of samples; 0 shows none.
-        maps: number of samples that also show attention or evidence.
+        run: the run; its folder gets ``gallery/<split>.png`` and ``predictions/<split>.maps.jsonl``.
+        count: largest number of images; 0 shows none.
     """
 
-    def __init__(self, run: Run, count: int = 32, maps: int = 8) -> None:
-        self.run, self.count, self.maps = run, count, maps
+    def __init__(self, run: Run, count: int = 32) -> None:
+        self.run, self.count = run, count
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the validation split after an evaluation outside of training."""
@@ -73,36 +81,53 @@ class Gallery(Callback):
     def _draw(self, trainer: Trainer, pl_module: LightningModule, split: str) -> None:
         assert isinstance(pl_module, Fusion)
         with torch.inference_mode(False):  # evidence needs gradients, which inference tensors cannot have
-            entries = self._rows(trainer, pl_module, split)
+            entries, maps = self._entries(trainer, pl_module, split)
         if not entries:
             return
         sheet = draw_sheet(entries)
         split = self.run.names.get(split, split)
         write_atomic(self.run.folder / "gallery" / f"{split}.png", sheet)
+        if maps:
+            write_atomic(self.run.folder / "predictions" / f"{split}.maps.jsonl", _map_lines(entries, maps))
         logger = next((logger for logger in trainer.loggers if isinstance(logger, WandbLogger)), None)
         if logger is not None:
             logger.experiment.log(
                 {f"{split}/predictions": wandb_table(entries), f"{split}/gallery": _wandb_image(sheet)}
             )
 
-    def _rows(self, trainer: Trainer, model: Fusion, split: str) -> list[GalleryEntry]:
+    def _entries(self, trainer: Trainer, model: Fusion, split: str) -> tuple[list[GalleryEntry], dict[str, Maps]]:
+        """Return the entries, errors first, and the maps of the samples by their keys."""
         data: Any = getattr(trainer, "datamodule")  # noqa: B009 - a Trainer has it only while it runs on one
         view = data.split(split)
-        batch: Batch = view.pictured(range(min(self.count, len(view))))
+        places = spread(view.texts.image_names, COUNT)
+        places = places[:: -(-len(places) // self.count)]
         rows = {row.key: row for row in model.rows}
+        batch: Batch = view.pictured(places)  # without images that cannot be read
         drawn = self._drawn(model, batch)
-        heats = torch.empty(0)
+        maps: dict[str, Maps] = {}
         if drawn is None:
             with side_figure("the attention and evidence in the gallery"):
-                heats = self._looked(model, batch, rows)
-        entries, shown = [], batch.last_images
+                for place in places:
+                    maps |= self._maps(model, view.pictured([place]), rows)
+        entries = []
         for index, key in enumerate(batch.keys):
             if key in rows:
-                picture = batch.image[index] if batch.image.ndim == 4 else batch.image[index, shown[index]]
-                looked = heat_picture(picture, heats[index]) if index < len(heats) else None
+                picture = batch.image[index] if batch.image.ndim == 4 else batch.image[index, batch.last_images[index]]
+                pixels, heat = picture.permute(1, 2, 0).numpy(), heat_of(maps[key]) if key in maps else Heat(None, "")
+                looked = None if heat.strength is None else overlay(picture, heat)
                 looked = looked if drawn is None else drawn[index].permute(1, 2, 0).numpy()
-                entries.append(GalleryEntry(picture.permute(1, 2, 0).numpy(), looked, rows[key]))
-        return entries
+                entries.append(GalleryEntry(pixels, looked, rows[key], heat.caption))
+        entries.sort(key=lambda entry: (math.isnan(entry.row.score), entry.row.score))
+        return entries, maps
+
+    def _maps(self, model: Fusion, batch: Batch, rows: dict[str, Prediction]) -> dict[str, Maps]:
+        """Return the maps of the only sample of a batch, by its key; of none if it cannot be read or was not scored."""
+        if not batch.size or batch.keys[0] not in rows:
+            return {}
+        row = rows[batch.keys[0]]
+        maps = explain(model, batch.to(model.device), [row.prediction])
+        maps = Maps(*(None if of_kind is None else of_kind.cpu() for of_kind in maps))
+        return {row.key: in_log_odds(maps, row.confidence)}
 
     def _drawn(self, model: Fusion, batch: Batch) -> torch.Tensor | None:
         training = model.training
@@ -112,12 +137,11 @@ class Gallery(Callback):
         model.train(training)
         return None if drawn is None else drawn.cpu()
 
-    def _looked(self, model: Fusion, batch: Batch, rows: dict[str, Prediction]) -> torch.Tensor:
-        count = next((i for i, key in enumerate(batch.keys) if key not in rows), batch.size)
-        part = batch.first(min(self.maps, count)).to(model.device)
-        maps = explain(model, part, [rows[key].prediction for key in part.keys])
-        chosen = maps.evidence if maps.attention is None else maps.attention
-        return torch.empty(0) if chosen is None else chosen.cpu()
+
+def _map_lines(entries: Sequence[GalleryEntry], maps: dict[str, Maps]) -> str:
+    """Return the maps as JSON lines, each with the key and the image of its sample."""
+    rows = [entry.row for entry in entries if entry.row.key in maps]
+    return "".join(json.dumps({"key": row.key, "image": row.image, **map_record(maps[row.key])}) + "\n" for row in rows)
 
 
 def draw_sheet(entries: Sequence[GalleryEntry], columns: int = 4) -> bytes:
@@ -139,6 +163,7 @@ def draw_sheet(entries: Sequence[GalleryEntry], columns: int = 4) -> bytes:
         ]
         text = "\n".join(_fitted(label + line) for label, line in lines if line or label == "predicted: ")
         score = f"score {row.score:.2f}" if row.references else "no references"
+        score += f", {entry.caption}" if entry.caption else ""
         axes.set_title(f"{text}\n{score}", fontsize=7, loc="left", parse_math=False, fontfamily=families(text))
     written = io.BytesIO()
     with drawing():
@@ -156,7 +181,7 @@ def wandb_table(entries: Sequence[GalleryEntry]) -> Any:
     import wandb
 
     table = wandb.Table(columns=COLUMNS)
-    for picture, looked, row in entries:
+    for picture, looked, row, _ in entries:
         fields = row._asdict() | {"references": " | ".join(row.references)}
         table.add_data(wandb.Image(picture), None if looked is None else wandb.Image(looked), *fields.values())
     return table

@@ -16,8 +16,8 @@ from velm_lightning.io.atomic import write_atomic
 from velm_lightning.tracking.callbacks.side_figures import side_figure
 from velm_lightning.tracking.run import Run
 
-SIDE = 96
-"""Longest side of a thumbnail in pixels."""
+SIDE, COUNT = 160, 200
+"""Longest side of a thumbnail in pixels, and the largest number of thumbnails by default."""
 
 
 class Thumbnails(Callback):
@@ -30,7 +30,7 @@ class Thumbnails(Callback):
         count: largest number of images; 0 writes none.
     """
 
-    def __init__(self, run: Run, count: int = 200) -> None:
+    def __init__(self, run: Run, count: int = COUNT) -> None:
         self.run, self.count = run, count
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

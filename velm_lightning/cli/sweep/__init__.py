@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from velm_lightning.cli.sweep.until import add_options, run_stages, with_looks
 from velm_lightning.errors import InputError
 from velm_lightning.io.console import echo
 from velm_lightning.io.paths import user_path
@@ -30,7 +31,9 @@ def main(words: Sequence[str]) -> int:
     from velm_lightning.sweep.spec import read_spec
 
     spec = read_spec(options.sweep)
-    if spec.match or spec.tune:
+    if options.until:
+        spec = with_looks(spec, options)
+    if spec.match or spec.tune or spec.looks:
         return _staged(spec, options)
     specs = spec.split(options.per) if options.per else [spec]
     if options.dry:
@@ -56,16 +59,17 @@ def main(words: Sequence[str]) -> int:
 
 
 def _staged(spec: Spec, options: argparse.Namespace) -> int:
-    """Run, show or preview a sweep with ``match`` or ``tune``: equal budgets, a search for each arm, then its grid."""
+    """Run, show or preview a sweep in stages: equal budgets, a search for each arm, then its grid or seeds in turns."""
     if options.per or options.engine == "wandb":
         given = "--per" if options.per else "--engine wandb"
-        raise InputError(f"{spec.name}: match and tune do not go with {given}: remove it, or them")
+        raise InputError(f"{spec.name}: match, tune and --until do not go with {given}: remove it, or them")
     from velm_lightning.sweep.program import check_program
     from velm_lightning.sweep.show import rehearse, show
     from velm_lightning.sweep.stages import tuning, with_budgets, with_choices
+    from velm_lightning.sweep.until import stages
 
     if options.dry:
-        for part in [tuning(spec), spec] if spec.tune else [spec]:
+        for part in [*([tuning(spec)] if spec.tune else []), *(stages(spec) if spec.looks else [spec])]:
             rehearse(part)
         return 0
     from velm_lightning.sweep.study import Study
@@ -81,10 +85,28 @@ def _staged(spec: Spec, options: argparse.Namespace) -> int:
             _run(first, options.workers)
         show(first)
         spec = spec if options.show else with_choices(spec, first)
+    if spec.looks and not options.show:
+        return 0 if _until(spec, options, storage) else 1
+    if spec.looks:
+        return 0 if any([show(Study(stage, storage, folder)) for stage in stages(spec)]) else 1
     study = Study(spec, storage, folder)
     if not options.show:
         _run(study, options.workers)
     return 0 if show(study) else 1
+
+
+def _until(spec: Spec, options: argparse.Namespace, storage: str) -> bool:
+    """Add seeds until all pairs are decided; return whether any run has a score."""
+    from velm_lightning.sweep.study import Study
+
+    folder = options.folder / spec.name
+    return run_stages(
+        spec,
+        folder,
+        lambda stage: Study(stage, storage, folder),
+        lambda study: _run(study, options.workers),
+        options.rope,
+    )
 
 
 def _run(study: Any, workers: int) -> None:
@@ -157,6 +179,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--folder", type=user_path, default=Path("runs") / "sweeps", help="folder of the sweeps")
     parser.add_argument("--project", help="W&B project")
+    add_options(parser)
     return parser
 
 
