@@ -78,6 +78,12 @@ def test_images_of_parquet_are_parts_of_one_file(tmp_path):
     assert [path.suffix for path in (tmp_path / "cache/velm_lightning/tables").iterdir()].count(".arrow") == 1
 
 
+def test_the_cache_folder_may_be_a_text_with_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    table().to_parquet(tmp_path / "train.parquet")
+    assert read(tmp_path / "train.parquet", cache_dir="~/mine")[0].image.file.is_relative_to(tmp_path / "mine")
+
+
 def test_a_changed_parquet_file_is_read_again(tmp_path):
     table().to_parquet(tmp_path / "train.parquet")
     read(tmp_path / "train.parquet")

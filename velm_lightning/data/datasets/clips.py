@@ -15,6 +15,7 @@ from velm_lightning.data.images.cache import default_folder
 from velm_lightning.data.images.folder import SUFFIXES
 from velm_lightning.data.images.frames import frame_files
 from velm_lightning.io.files import fault
+from velm_lightning.io.paths import user_path
 from velm_lightning.types import FilePart, Image, InputError
 
 
@@ -38,7 +39,8 @@ class Clips(JSONLines):
         super().__init__(root, **options)
         if frames < 1:
             raise InputError(f"frames must be at least 1, got {frames}")
-        self.frames, self.cache_dir = frames, cache_dir or default_folder() / "frames"
+        self.frames = frames
+        self.cache_dir = user_path(cache_dir) if cache_dir else default_folder() / "frames"
         self._clips: dict[Image, tuple[Path, ...]] = {}
 
     @override

@@ -95,7 +95,7 @@ class DataFiles(FileDataset):
     ) -> None:
         self.root = user_path(root)
         named = {"train": train, "val": val, "test": test}
-        self.cache_dir = cache_dir or default_folder()
+        self.cache_dir = user_path(cache_dir) if cache_dir else default_folder()
         self.sources = self._sources(path, named)
         found = {split: files[0] if len(files) == 1 else None for split, files in self.sources.items()}
         self.files = found | {split: user_path(file) for split, file in named.items() if isinstance(file, Path)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,13 @@ def hub_tables(name: str) -> dict[str, list[Path]]:
     """
     require_network(f"{name} is no file or folder here, and a dataset of the Hugging Face hub needs the network")
     try:
-        import datasets
+        datasets: Any = import_module("datasets")
     except ImportError as error:
         raise InputError(f"{name}: datasets of the hub need `datasets`: pip install velm-lightning[hub]") from error
     repository, _, configuration = name.partition(":")
     _check_reachable(repository, name)
     try:
-        tables: Any = datasets.load_dataset(repository, configuration or None)
+        tables = datasets.load_dataset(repository, configuration or None)
     except Exception as error:  # each of its builders has its own
         raise _refusal(name, error) from error
     splits: dict[str, list[Path]] = {}
