@@ -12,7 +12,8 @@ from PIL import Image
 import velm_lightning as velm
 from velm_lightning.encoders import SmallCNN, SmallViT, TiledEncoder
 from velm_lightning.inspection.cost import flops
-from velm_lightning.inspection.explain import explain, heat_picture
+from velm_lightning.inspection.explain import explain
+from velm_lightning.inspection.heat_overlay import evidence_heat, overlay
 from velm_lightning.types import InputError
 
 SIZES = [(1, 1), (1, 500), (500, 1), (30, 400), (400, 100), (48, 48), (60, 45), (33, 100)]
@@ -65,7 +66,7 @@ def test_maps_have_the_grid_and_costs_are_counted(tmp_path, kind):
     maps = explain(model, batch, ["red"] * 4)
     rows, columns = model.grid
     assert maps.attention.shape == maps.evidence.shape == (4, rows, columns)
-    assert heat_picture(batch.image[0], maps.evidence[0]).shape == (*model.transform.shape[1:], 3)
+    assert overlay(batch.image[0], evidence_heat(maps.evidence[0])).shape == (*model.transform.shape[1:], 3)
     assert flops(model, [batch]).training > 0
 
 

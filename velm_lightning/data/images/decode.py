@@ -179,7 +179,7 @@ def _pixels(file: BinaryIO, name: str, transform: ImageTransform, max_pixels: in
 def _with_low_bytes(high: Pillow.Image, file: BinaryIO, name: str, tiles: list[Any], depth: Depth) -> Pillow.Image:
     """Return colours of 16 bits per value as 8 bits, after reading a file for the second time."""
     file.seek(0)
-    with _opened(file, name) as image:
+    with open_image(file, name) as image:
         image.tile = tiles  # type: ignore[attr-defined]
         return deep_colours(high, image, depth)
 
