@@ -1,12 +1,15 @@
 """A model of images that are not square, and one of tiles, through training, features and predictions."""
 
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
 import torch
 from helpers import python_runs, tiny
 from helpers.command_line import CONF, prepared
+from lightning.pytorch.callbacks import Callback
 from PIL import Image
 
 import velm_lightning as velm
@@ -115,3 +118,28 @@ def test_the_command_line_sets_size_transform_and_tiles(monkeypatch):
         "--model.init_args.image_encoder.init_args.tiles", 2,
     )  # fmt: skip
     assert cli.model.grid == (3 * 6, 6)
+
+
+class Stop(Callback):
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if trainer.global_step == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_a_resumed_run_has_the_losses_of_one_without_a_break(tmp_path, kind):
+    def fitted(name, **options):
+        data = module(tmp_path)
+        given = {"runs": tmp_path / name, "max_epochs": 4, "log_every_n_steps": 1, "pictures": 0} | python_runs.SILENT
+        return python_runs.quietly(velm.fit, model_of(kind, data), data, **given | options)
+
+    whole = fitted("whole")
+    with pytest.raises(KeyboardInterrupt):
+        fitted("parts", callbacks=[Stop()])
+    (record,) = (tmp_path / "parts").glob("*/*/run.json")
+    resumed = fitted("parts", resume=record.parent)
+    lines = [(run.folder / "metrics.csv").read_text().splitlines() for run in (whole, resumed)]
+    losses = [[line.split(",")[:2] for line in part[1:]] for part in lines]
+    assert losses[0] == losses[1]
+    assert len(losses[0]) > 6
