@@ -8,7 +8,7 @@ import torch
 from helpers import dialogues, tiny
 
 from velm_lightning.data import MultimodalData
-from velm_lightning.data.datasets.conversations import samples_of
+from velm_lightning.data.datasets.conversation_samples import samples_of
 from velm_lightning.data.datasets.messages import Conversation
 from velm_lightning.decoding import Greedy
 from velm_lightning.encoders import HFTextEncoder
