@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from argparse import Action, ArgumentParser
+from argparse import Action, ArgumentParser, _SubParsersAction
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -77,7 +77,7 @@ def _actions(parser: ArgumentParser) -> Iterable[Action]:
     """Yield the arguments of a parser and of its subcommands."""
     for action in parser._actions:
         yield action
-        for inner in action.choices.values() if isinstance(action.choices, dict) else ():
+        for inner in action.choices.values() if isinstance(action, _SubParsersAction) else ():
             yield from _actions(inner)
 
 

@@ -113,6 +113,8 @@ class StoredSamples(Sequence[Sample]):
 
     def _image(self, image: Any) -> Image:
         """Return a part of a shard, or the parts of a clip or of a conversation, which may have none."""
+        if not isinstance(image, list):
+            raise TypeError("the image must be a list")
         if not image or isinstance(image[0], list):
             return tuple(self._part(*frame) for frame in image)
         return self._part(*image)
