@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from typing_extensions import override
 
 from velm_lightning.encoders.base import ImageEncoder
+from velm_lightning.encoders.image.outer import OuterEncoder
 from velm_lightning.types import InputError, Tokens
 
 _BOX = 4
 
 
-class TiledEncoder(ImageEncoder):
+class TiledEncoder(OuterEncoder):
     """An image encoder applied to a thumbnail of the image and to the tiles of a grid, so that small objects are seen.
 
     The grid is chosen per image by its size and aspect ratio (AnyRes: LLaVA-NeXT, Liu et al. 2024), and the image is
@@ -48,16 +47,6 @@ class TiledEncoder(ImageEncoder):
         self.encoder, self.dim, self.tiles = encoder, encoder.dim + _BOX, tiles
         self.pretrained = encoder.pretrained
         self.grid = ((tiles + 1) * encoder.grid[0], encoder.grid[1])
-
-    @property
-    @override
-    def layer_groups(self) -> Sequence[nn.Module]:
-        return self.encoder.layer_groups
-
-    @override
-    def open_depths(self, count: int) -> None:
-        self.encoder.open_depths(count)
-        self.depths = self.encoder.depths
 
     @override
     def encode(self, pixels: Tensor) -> Tensor:

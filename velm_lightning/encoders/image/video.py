@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
 from velm_lightning.encoders.base import ImageEncoder
+from velm_lightning.encoders.image.outer import OuterEncoder
 from velm_lightning.types import InputError, Tokens
 
 
-class VideoEncoder(ImageEncoder):
+class VideoEncoder(OuterEncoder):
     """An image encoder applied to each frame, plus a learned embedding of the frame's index.
 
     Without the embedding the frames of a clip would be unordered. The tokens of a frozen encoder can be cached as for
@@ -30,18 +29,8 @@ class VideoEncoder(ImageEncoder):
 
     @property
     @override
-    def layer_groups(self) -> Sequence[nn.Module]:
-        return self.encoder.layer_groups
-
-    @property
-    @override
     def of_frames(self) -> ImageEncoder:
         return self.encoder.of_frames
-
-    @override
-    def open_depths(self, count: int) -> None:
-        self.encoder.open_depths(count)
-        self.depths = self.encoder.depths
 
     @override
     def encode(self, pixels: Tensor) -> Tensor:
