@@ -45,7 +45,7 @@ def test_a_model_that_is_rebuilt_from_its_config_is_not_scaled():
     assert to_config(rebuilt)["init_args"]["attention_gain"] == 2.0
 
 
-def test_with_a_gain_of_2_products_initially_have_a_variance_near_1():
+def test_with_a_gain_of_2_logits_initially_vary_by_16_9():
     torch.manual_seed(0)
     model = tiny.fusion(EarlyFusion, attention_gain=2.0, text_encoder=tiny.transformer(dim=256, heads=4))
     model.setup("fit")

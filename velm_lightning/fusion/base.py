@@ -40,8 +40,8 @@ class FusionParts(TypedDict):
         init_from: checkpoint whose weights initialise a new training wherever they fit; see ``start_from``.
         attention_gain: factor of the initial weights of queries and keys in all attention layers that are not
             pretrained; by default 1, PyTorch's initial weights, with which all tokens get nearly equal attention at
-            first. With 2 the products of normalised inputs initially have a variance of about 1, which the scaling of
-            Vaswani et al. (2017) assumes.
+            first. With the square root of 3 the logits of normalised inputs initially have the variance 1 that the
+            scaling of Vaswani et al. (2017) is meant for, with 2 a variance of 16/9.
     """
 
     vocabulary: Vocabulary
