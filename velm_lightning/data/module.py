@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, Unpack
 
 import torch
 from lightning import LightningDataModule
@@ -23,13 +21,16 @@ from velm_lightning.data.datasets.columns import Columns
 from velm_lightning.data.datasets.rows import Rows, Table
 from velm_lightning.data.features.frozen import FrozenEncoder, check_frozen, encoder_key
 from velm_lightning.data.features.store import FeatureStore
+from velm_lightning.data.fingerprint import fingerprint_of
 from velm_lightning.data.images.store import MAX_PIXELS, ImageStore
 from velm_lightning.data.incongruent import with_other_images
+from velm_lightning.data.position import position_of, resumed
 from velm_lightning.data.samplers import EvaluationSampler, TrainSampler
+from velm_lightning.data.settings import DataSettings, check_settings
 from velm_lightning.data.split import Loader, Split
+from velm_lightning.data.vocabulary import vocabulary_of_samples
 from velm_lightning.data.workers import leave_signals_to_parent
 from velm_lightning.io.configurable import RecordsArguments
-from velm_lightning.io.digests import ImageMarks
 from velm_lightning.text.tokenizers import PretrainedTokenizer, Tokenizing, TrainedTokenizer
 from velm_lightning.text.vocabulary import Vocabulary
 from velm_lightning.types import Batch, Dataset, ImageTransform, InputError, Sample
@@ -40,28 +41,6 @@ _WITHOUT = {
     "(trainer.limit_val_batches=0)"
 }
 """What to do if there is no such split."""
-
-
-class DataSettings(TypedDict, total=False):
-    """The arguments of ``MultimodalData`` except the dataset."""
-
-    tokenizer: Tokenizing | None
-    batch_size: int
-    num_workers: int
-    image_cache: Literal["memory", "disk", "disabled"]
-    cache_dir: Path | None
-    cache_features: bool
-    augment: Sequence[nn.Module]
-    num_answers: int
-    balance: float
-    max_length: int
-    vocabulary_from: Path | None
-    target_lengths: Sequence[int]
-    on_bad_image: Literal["error", "skip"]
-    on_long_conversation: Literal["error", "drop_turns"]
-    max_pixels: int
-    incongruent: bool
-    seed: int
 
 
 class MultimodalData(RecordsArguments, LightningDataModule):
@@ -132,22 +111,7 @@ class MultimodalData(RecordsArguments, LightningDataModule):
                 f"the dataset is of type {type(dataset).__name__}: give a Dataset, such as ShapeScenes(), or use "
                 "MultimodalData.from_rows for dictionaries, a DataFrame or a table"
             )
-        if batch_size < 1 or num_workers < 0:
-            raise InputError(
-                f"data.batch_size={batch_size} must be at least 1, data.num_workers={num_workers} at least 0"
-            )
-        if any(length < 1 for length in target_lengths):
-            raise InputError(f"data.target_lengths={list(target_lengths)}: every length must be at least 1")
-        if cache_features and augment:
-            raise InputError(
-                f"data.cache_features=true keeps one set of features per image, but data.augment has {len(augment)} "
-                "transforms that change the image every epoch: set data.cache_features to false or data.augment to []"
-            )
-        if cache_features and on_bad_image == "skip":
-            raise InputError(
-                "data.on_bad_image=skip cannot be combined with data.cache_features=true: remove the images that "
-                "`velm data check` lists"
-            )
+        check_settings(batch_size, num_workers, target_lengths, cache_features, augment, on_bad_image)
         self.on_bad_image, self.max_pixels = on_bad_image, max_pixels
         self.on_long_conversation = on_long_conversation
         self.dataset, self.tokenizing = dataset, tokenizer or TrainedTokenizer()
@@ -208,17 +172,7 @@ class MultimodalData(RecordsArguments, LightningDataModule):
         """
         if self.vocabulary_from is not None:
             return vocabulary_of(self.vocabulary_from)
-        train = self.samples("train")
-        tokenizer = self.tokenizing.tokenizer([sample.text for sample in train] + self.sentences("train"))
-        weights: Counter[str] = Counter()
-        for sample in train:
-            if isinstance(sample.target, Mapping):
-                weights.update(sample.target)
-        ranked = sorted(weights.items(), key=lambda item: (-item[1], item[0]))[: self.num_answers]
-        answers, counts = [answer for answer, _ in ranked], [float(count) for _, count in ranked]
-        vocabulary = Vocabulary(answers=answers, counts=counts, max_length=self.max_length, **tokenizer)
-        vocabulary.replaceable = isinstance(self.tokenizing, TrainedTokenizer)
-        return vocabulary
+        return vocabulary_of_samples(self.samples("train"), self.tokenizing, self.num_answers, self.max_length)
 
     def samples(self, name: str) -> Sequence[Sample]:
         """Return the samples of a split as the dataset yields them.
@@ -260,12 +214,7 @@ class MultimodalData(RecordsArguments, LightningDataModule):
         content. The digits are computed on the first call.
         """
         if name not in self._fingerprints:
-            digest, marks = blake2b(digest_size=8), ImageMarks()
-            for sample in self.dataset.split(name):
-                text: tuple[object, ...] = (sample.key, sample.text, sample.target, sample.references, sample.group)
-                text += sample.turns  # none in other data, whose fingerprint stays
-                digest.update(repr((*text, marks.of(sample.image))).encode())
-            self._fingerprints[name] = digest.hexdigest()
+            self._fingerprints[name] = fingerprint_of(self.dataset.split(name))
         return self._fingerprints[name]
 
     # Lightning hooks
@@ -377,31 +326,11 @@ class MultimodalData(RecordsArguments, LightningDataModule):
         """Return the position in the training order, from which a resumed run continues."""
         if self.trainer is None or self.order is None:
             return {}
-        loop = self.trainer.fit_loop
-        epoch: Any = loop.epoch_progress.current
-        batches: Any = loop.epoch_loop.batch_progress.current
-        within = batches.processed if epoch.processed < epoch.started else 0
-        return {"epoch": epoch.processed, "batches": within, "samples_a_step": self.order.samples_per_step}
+        return position_of(self.trainer, self.order)
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         """Store the position; Lightning calls this before ``train_dataloader``."""
         self._position = state_dict
-
-    def _resumed(self, order: TrainSampler) -> TrainSampler:
-        """Set the start of the order to the position of the resumed run.
-
-        Raises:
-            InputError: The position is within an epoch, and a step had another number of samples.
-        """
-        if self._position:
-            before = self._position["samples_a_step"]
-            if self._position["batches"] and before != order.samples_per_step:
-                raise InputError(
-                    f"the checkpoint was written within an epoch with {before} samples per step, but a step now has "
-                    f"{order.samples_per_step}: keep data.batch_size x number of processes, or resume from best.ckpt"
-                )
-            order.resume_at(self._position["epoch"], self._position["batches"])
-        return order
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the batches of the training split, from the position of a resumed run on.
@@ -412,7 +341,7 @@ class MultimodalData(RecordsArguments, LightningDataModule):
         if self.incongruent:
             raise InputError("data.incongruent=true is for `velm test`, not for training: set it to false")
         split = self.with_features("train")
-        self.order = self._resumed(self.train_order())
+        self.order = resumed(self.train_order(), self._position)
         return self._loader(split, self.order)
 
     @override
