@@ -8,7 +8,7 @@ import pytest
 from helpers.run_folders import lines, run
 
 from velm_lightning.bench.simulation import Truth, _spreads, normal, two_modes
-from velm_lightning.compare.comparison import compare
+from velm_lightning.compare.comparing import compare
 from velm_lightning.compare.reading import read_runs
 from velm_lightning.compare.samples.group_tables import verdict
 from velm_lightning.compare.samples.group_tests import least_seeds_of_groups
