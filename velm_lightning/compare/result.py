@@ -12,6 +12,7 @@ from velm_lightning.compare.measures import COUNTS, Measure, Metric
 from velm_lightning.compare.modality_reliance import ModalityReliance, modality_reliance
 from velm_lightning.compare.reading import COSTS, Scores
 from velm_lightning.compare.statistics import Interval, Table, image_interval, seed_interval
+from velm_lightning.io.groups import group_names
 
 
 class Result(NamedTuple):
@@ -56,8 +57,10 @@ class RunTables(NamedTuple):
 def run_tables(scores: Sequence[Scores], measure: Measure) -> RunTables:
     """Return the tables of runs on the same samples."""
     table = _table(scores, measure)
-    names = sorted({name for name in scores[0].groups if name})
-    return RunTables(table, {name: _table([samples.of_group(name) for samples in scores], measure) for name in names})
+    groups = {
+        name: _table([samples.of_group(name) for samples in scores], measure) for name in group_names(scores[0].groups)
+    }
+    return RunTables(table, groups)
 
 
 def _table(scores: Sequence[Scores], measure: Measure) -> Table:

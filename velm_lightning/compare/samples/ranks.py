@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from velm_lightning.compare.reading import Scores
+from velm_lightning.io.groups import enclosing
 
 KS = (1, 5, 10)
 SHOWN = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 200, 500, 1000, 2000, 5000, 10_000)
@@ -51,8 +52,9 @@ def ranks(runs: Sequence[Scores]) -> dict[str, Ranks]:
             match = re.match(r"rank (\d{1,9})\b", prediction)
             if match is None:
                 return {}
-            groups.setdefault(group, []).append(int(match[1]))
-    return {group: _ranks(np.array(ranks_of_group), len(runs)) for group, ranks_of_group in groups.items()}
+            for name in enclosing(group) or [""]:
+                groups.setdefault(name, []).append(int(match[1]))
+    return {group: _ranks(np.array(groups[group]), len(runs)) for group in sorted(groups)}
 
 
 def _ranks(values: np.ndarray[tuple[int], np.dtype[np.int64]], seeds: int) -> Ranks:
