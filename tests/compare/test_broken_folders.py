@@ -12,10 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from velm_lightning.board.state import Board
-from velm_lightning.compare.comparison import compare
+from velm_lightning.compare.comparing import compare
 from velm_lightning.compare.page import as_json, page
 from velm_lightning.compare.reading import read_runs
-from velm_lightning.compare.tables import latex, markdown, print_tables, table_of_runs
+from velm_lightning.compare.tables import print_tables
+from velm_lightning.compare.views.exports import latex, markdown, table_of_runs
 from velm_lightning.io.terminal import Console
 
 FILES = ("run.json", "config.yaml", "metrics.csv", "predictions/test.jsonl")

@@ -7,7 +7,7 @@ import pytest
 from helpers.browser import BROWSER, Browser
 from helpers.run_folders import HOSTILE, fusions, jpeg, lines, number, rows, run
 
-from velm_lightning.compare.comparison import compare
+from velm_lightning.compare.comparing import compare
 from velm_lightning.compare.page import page
 from velm_lightning.compare.reading import read_runs
 from velm_lightning.compare.views.gallery import gallery

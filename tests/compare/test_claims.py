@@ -8,11 +8,12 @@ import yaml
 from helpers.run_folders import config, fusions, lines, number, run
 
 from velm_lightning.cli.commands import main
-from velm_lightning.compare.comparison import compare
+from velm_lightning.compare.comparing import compare
 from velm_lightning.compare.figures import panels
 from velm_lightning.compare.measures import macro_f1
 from velm_lightning.compare.reading import RunFolder, read_runs
-from velm_lightning.compare.tables import markdown, sheets
+from velm_lightning.compare.tables import sheets
+from velm_lightning.compare.views.exports import markdown
 from velm_lightning.errors import InputError
 
 

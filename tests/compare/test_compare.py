@@ -11,12 +11,13 @@ import pytest
 from helpers.run_folders import fusions, run
 
 from velm_lightning.cli.commands import main
-from velm_lightning.compare.comparison import compare
+from velm_lightning.compare.comparing import compare
 from velm_lightning.compare.figures import panels
 from velm_lightning.compare.grouping import short_names
 from velm_lightning.compare.modality_reliance import estimate
 from velm_lightning.compare.reading import RunFolder, read_runs
-from velm_lightning.compare.tables import latex, markdown, short, table_of_runs
+from velm_lightning.compare.views.exports import latex, markdown, table_of_runs
+from velm_lightning.compare.views.numbers import short
 from velm_lightning.errors import InputError
 
 

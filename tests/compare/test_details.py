@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers.run_folders import fusions, lines, run
 
-from velm_lightning.compare.comparison import compare
+from velm_lightning.compare.comparing import compare
 from velm_lightning.compare.reading import Scores, read_runs
 from velm_lightning.compare.samples.answers import answers
 from velm_lightning.compare.samples.calibration import calibration

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers.run_folders import lines, run
 
-from velm_lightning.compare.comparison import compare
+from velm_lightning.compare.comparing import compare
 from velm_lightning.compare.figures import panels
 from velm_lightning.compare.measures import lower_is_better
 from velm_lightning.compare.reading import read_runs

@@ -7,10 +7,11 @@ import pytest
 from helpers.run_folders import HOSTILE, fusions, run
 from pylatexenc.latexwalker import LatexEnvironmentNode, LatexMacroNode, LatexSpecialsNode, LatexWalker
 
-from velm_lightning.compare.comparison import compare
+from velm_lightning.compare.comparing import compare
 from velm_lightning.compare.figures import panels
 from velm_lightning.compare.reading import read_runs
-from velm_lightning.compare.tables import latex, sheets
+from velm_lightning.compare.tables import sheets
+from velm_lightning.compare.views.exports import latex
 from velm_lightning.compare.views.links import links
 from velm_lightning.compare.views.sections import sections
 

@@ -4,7 +4,7 @@ import json
 
 from helpers.run_folders import run
 
-from velm_lightning.compare.comparison import compare
+from velm_lightning.compare.comparing import compare
 from velm_lightning.compare.reading import read_runs
 from velm_lightning.compare.tables import sheets
 

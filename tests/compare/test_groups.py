@@ -8,7 +8,7 @@ import pytest
 from helpers.run_folders import lines, run
 
 from velm_lightning.bench.simulation import Truth, _spreads, normal, two_modes
-from velm_lightning.compare.comparison import compare
+from velm_lightning.compare.comparing import compare
 from velm_lightning.compare.reading import read_runs
 from velm_lightning.compare.samples.group_tables import verdict
 from velm_lightning.compare.samples.group_tests import least_seeds_of_groups
@@ -63,6 +63,22 @@ def test_equal_answers_are_the_first_note(tmp_path):
     comparison = compared(tmp_path)
     assert verdicts(comparison)["yes/no", "LateFusion"] == "identical to TextOnly"
     assert comparison.notes[0] == "LateFusion is identical to TextOnly on yes/no (100 % of 120 answers)."
+
+
+def test_a_group_is_tested_whole_and_in_its_parts(tmp_path):
+    """As `text to image / colour` of a retrieval."""
+    parts = {"to image / colour": 0.9, "to image / count": 0.6}
+    comparison = compared(tmp_path, right={"LateFusion": parts, "TextOnly": {**parts, "to image / colour": 0.1}})
+    samples = {test.group: test.against[0].agreement.samples for test in comparison.groups}
+    assert samples == {"to image": 240, "to image / colour": 120, "to image / count": 120}
+    assert verdicts(comparison)["to image / count", "LateFusion"] == "identical to TextOnly"
+    assert comparison.notes[0] == "LateFusion is identical to TextOnly on to image / count (100 % of 120 answers)."
+
+
+def test_answers_of_a_group_count_once_in_the_note(tmp_path):
+    parts = {"to image / colour": 0.9, "to image / count": 0.6}
+    note = compared(tmp_path, right={"LateFusion": parts, "TextOnly": parts}).notes[0]
+    assert note == "LateFusion is identical to TextOnly on to image (100 % of 240 answers)."
 
 
 def test_the_claim_is_about_the_better_control(tmp_path):

@@ -6,7 +6,7 @@ from helpers.run_folders import run
 
 from velm_lightning.bench.sequential import LOOKS, sweeps
 from velm_lightning.bench.simulation import Truth, exponential, normal, rates, same, two_modes
-from velm_lightning.compare.comparison import compare
+from velm_lightning.compare.comparing import compare
 from velm_lightning.compare.deciding.decisions import decided, decisions
 from velm_lightning.compare.deciding.sequential import SPENT, Schedule, looked_p, schedule_for, shares
 from velm_lightning.compare.reading import read_runs

@@ -8,7 +8,7 @@ from helpers.run_folders import HOSTILE, fusions, run
 from PIL import Image
 
 from velm_lightning.cli.compare import main
-from velm_lightning.compare.comparison import compare
+from velm_lightning.compare.comparing import compare
 from velm_lightning.compare.meeting_depth import ALL, curve_of, tuning_of
 from velm_lightning.compare.reading import read_runs
 from velm_lightning.compare.tables import sheets

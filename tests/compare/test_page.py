@@ -8,11 +8,11 @@ import re
 import pytest
 from helpers.run_folders import HOSTILE, fusions, run
 
-from velm_lightning.compare.comparison import compare
+from velm_lightning.compare.comparing import compare
 from velm_lightning.compare.figures import panels
 from velm_lightning.compare.page import as_json, page, plotly_js
 from velm_lightning.compare.reading import read_runs
-from velm_lightning.compare.tables import latex, markdown, table_of_runs
+from velm_lightning.compare.views.exports import latex, markdown, table_of_runs
 from velm_lightning.compare.views.gallery import gallery
 from velm_lightning.compare.views.header import commands, header
 

@@ -7,7 +7,7 @@ from scipy import stats
 
 from velm_lightning.bench.posterior import calibration
 from velm_lightning.cli.commands import main
-from velm_lightning.compare.comparison import compare
+from velm_lightning.compare.comparing import compare
 from velm_lightning.compare.deciding.posterior import posterior
 from velm_lightning.compare.reading import read_runs
 from velm_lightning.compare.runs import compare_runs

@@ -6,7 +6,7 @@ from helpers.run_folders import fusions, run
 from scipy import stats
 
 from velm_lightning.cli.commands import main
-from velm_lightning.compare.comparison import compare
+from velm_lightning.compare.comparing import compare
 from velm_lightning.compare.deciding.power import Components, plan, power
 from velm_lightning.compare.reading import read_runs
 from velm_lightning.compare.statistics import LEVEL, Table, difference, spread

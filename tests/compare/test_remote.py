@@ -12,11 +12,10 @@ import pytest
 from helpers.run_folders import fusions
 from helpers.wandb_server import WandbServer
 
-from velm_lightning.compare import remote
-from velm_lightning.compare.comparison import compare
-from velm_lightning.compare.reading import read_runs
-from velm_lightning.compare.tables import markdown
+from velm_lightning.compare.comparing import compare
+from velm_lightning.compare.reading import read_runs, remote
 from velm_lightning.compare.views import report
+from velm_lightning.compare.views.exports import markdown
 from velm_lightning.errors import InputError
 from velm_lightning.io.wandb_service import end_service
 

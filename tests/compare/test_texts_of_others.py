@@ -6,7 +6,7 @@ import pytest
 from helpers.run_folders import run
 
 from velm_lightning.compare.reading import RunFolder
-from velm_lightning.compare.tables import _for_csv, _for_latex, _for_markdown
+from velm_lightning.compare.views.exports import _for_csv, _for_latex, _for_markdown
 from velm_lightning.errors import InputError
 
 

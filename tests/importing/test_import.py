@@ -10,7 +10,7 @@ from helpers.run_folders import run as own_run
 
 from velm_lightning.cli.commands import main
 from velm_lightning.cli.import_ import formats
-from velm_lightning.compare.comparison import compare
+from velm_lightning.compare.comparing import compare
 from velm_lightning.compare.reading import read_runs
 
 ANSWERS = {"1": ("yes", 1.0), "2": ("a red ball", 0.0), "3": ("2", 1.0)}

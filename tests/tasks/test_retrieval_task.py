@@ -15,6 +15,7 @@ from velm_lightning.metrics.retrieval import recall_at
 from velm_lightning.tasks import Retrieval
 from velm_lightning.tasks.ranking import CHUNK, Direction
 from velm_lightning.tasks.retrieval import rank_of
+from velm_lightning.tasks.rows import group_scores
 from velm_lightning.types import InputError, Prediction, Sample
 
 FUSIONS = [EarlyFusion, InteractiveFusion, LateFusion, TextOnly, ImageOnly]
@@ -272,6 +273,23 @@ def test_folds_are_searched_by_themselves_and_averaged():
     metrics = model.task.compute_metrics(rows)
     assert {row.group for row in rows} == {f"{d.value}, fold {n}" for d in Direction for n in (1, 2)}
     assert metrics == {name: (expected[0][name] + expected[1][name]) / 2 for name in metrics}
+
+
+def test_rows_have_the_groups_of_the_data_and_equal_figures():
+    samples = pairs(4, texts=2)
+    grouped = [sample._replace(group="indoor" if i < 4 else f"g{i % 2}") for i, sample in enumerate(samples)]
+    plain, rows = (evaluated(model_of(fold=2), of) for of in (samples, grouped))
+    assert [row._replace(group="") for row in rows] == [row._replace(group="") for row in plain]
+    assert {row.group for row in rows if row.key.startswith("picture of")} == {
+        "image to text, fold 1 / indoor",
+        "image to text, fold 2",  # the texts of these images have different groups
+    }
+    texts = {row.key: row.group for row in rows if row.group.startswith("text to image")}
+    assert (texts["p0-0"], texts["p3-1"]) == ("text to image, fold 1 / indoor", "text to image, fold 2 / g1")
+    task = Retrieval()
+    assert task.compute_metrics(rows) == task.compute_metrics(plain)
+    assert task.floors(rows, ()) == task.floors(plain, ())
+    assert group_scores(rows)["text to image, fold 1"] == group_scores(plain)["text to image, fold 1"]
 
 
 def test_figures_are_recalls_and_median_ranks_of_both_directions():

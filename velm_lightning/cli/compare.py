@@ -16,10 +16,11 @@ def main(words: Sequence[str]) -> int:
     """Compare runs, print the comparison, and write it to the files that the options name; returns exit code 0."""
     options = _parser().parse_args(list(words)[1:])
 
-    from velm_lightning.compare.comparison import compare
+    from velm_lightning.compare.comparing import compare
     from velm_lightning.compare.modality_reliance import estimate
     from velm_lightning.compare.reading import read_runs
-    from velm_lightning.compare.tables import latex, markdown, print_tables, table_of_runs
+    from velm_lightning.compare.tables import print_tables
+    from velm_lightning.compare.views.exports import latex, markdown, table_of_runs
     from velm_lightning.io.terminal import Console
 
     runs, skipped = read_runs(places(options.runs, options.fetched), drawn=bool(options.html))
@@ -48,7 +49,7 @@ def main(words: Sequence[str]) -> int:
 
 def places(names: Sequence[str], fetched: Path) -> list[Path]:
     """Return the paths that shell patterns match and the folders of runs fetched from W&B projects."""
-    from velm_lightning.compare.remote import PREFIX, fetch
+    from velm_lightning.compare.reading.remote import PREFIX, fetch
 
     places = []
     for name in names:

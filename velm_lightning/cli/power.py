@@ -14,7 +14,7 @@ def main(words: Sequence[str]) -> int:
     options = _parser().parse_args(list(words)[1:])
     if options.gap is not None and not 0 < options.gap < float("inf"):
         raise InputError(f"--gap must be above 0, got {options.gap:g}")
-    from velm_lightning.compare.comparison import compare
+    from velm_lightning.compare.comparing import compare
     from velm_lightning.compare.reading import read_runs
     from velm_lightning.compare.views.power_table import power_sheet
     from velm_lightning.compare.views.sheet import print_sheet

@@ -10,10 +10,10 @@ from velm_lightning.compare.comparison import Comparison
 from velm_lightning.compare.panel import MOST_LINES, Panel, colours_of, dashes_of, finite, label, layout_of, safe
 from velm_lightning.compare.reading import COSTS
 from velm_lightning.compare.samples.detail_views import confusion, recall_curves, reliability
-from velm_lightning.compare.tables import OR_IMAGES
 from velm_lightning.compare.views.curves import curves
 from velm_lightning.compare.views.meeting_curve import curve_panel
 from velm_lightning.compare.views.parallel import parallel
+from velm_lightning.compare.views.score_tables import OR_IMAGES
 from velm_lightning.compare.views.sections import sections
 
 

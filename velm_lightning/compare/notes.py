@@ -9,6 +9,7 @@ from velm_lightning.compare.budgets import spreads
 from velm_lightning.compare.grouping import confounders, format_setting, short_names
 from velm_lightning.compare.pairs import MOST
 from velm_lightning.compare.reading import Scores
+from velm_lightning.io.groups import belongs
 
 if TYPE_CHECKING:
     from velm_lightning.compare.comparison import Comparison
@@ -104,17 +105,25 @@ FEWEST = 10
 
 def _identical(comparison: Comparison) -> list[str]:
     """Return notes on the methods that give exactly the answers of a control on groups of samples."""
-    same: dict[tuple[str, str], list[tuple[str, int]]] = {}
+    same: dict[tuple[str, str], dict[str, int]] = {}
     for test in comparison.groups:
         for other in test.against:
             if other.agreement.share == 1 and other.agreement.samples >= FEWEST:
                 names = test.method.method.name, other.control.method.name
-                same.setdefault(names, []).append((test.group, other.agreement.samples))
+                same.setdefault(names, {})[test.group] = other.agreement.samples
     return [
-        f"{method} is identical to {control} on {', '.join(group for group, _ in groups)} (100 % of "
-        f"{sum(count for _, count in groups):,} answers)."
-        for (method, control), groups in same.items()
+        f"{method} is identical to {control} on {', '.join(groups)} (100 % of {sum(groups.values()):,} answers)."
+        for (method, control), groups in zip(same, map(_largest, same.values()), strict=True)
     ]
+
+
+def _largest(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return the groups that are not part of another one, with their numbers of samples."""
+    return {
+        group: count
+        for group, count in counts.items()
+        if not any(other != group and belongs(group, other) for other in counts)
+    }
 
 
 def _below_floor(comparison: Comparison) -> list[str]:

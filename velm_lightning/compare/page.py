@@ -16,7 +16,8 @@ from velm_lightning.compare.comparison import Comparison
 from velm_lightning.compare.figures import panels
 from velm_lightning.compare.grouping import format_setting, short_names
 from velm_lightning.compare.reading import COSTS
-from velm_lightning.compare.tables import latex, markdown, sheets, table_of_runs
+from velm_lightning.compare.tables import sheets
+from velm_lightning.compare.views.exports import latex, markdown, table_of_runs
 from velm_lightning.compare.views.gallery import gallery
 from velm_lightning.compare.views.header import commands, header
 from velm_lightning.compare.views.links import links

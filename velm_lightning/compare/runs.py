@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from velm_lightning.compare.comparison import Comparison, compare
+from velm_lightning.compare.comparing import compare
+from velm_lightning.compare.comparison import Comparison
 from velm_lightning.compare.reading import read_runs
 from velm_lightning.errors import InputError, expect
 from velm_lightning.tracking.run_names import find_run

@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from velm_lightning.io.groups import BELOW
 from velm_lightning.metrics.retrieval import best_ranks
 from velm_lightning.tasks.protocol import FusionProtocol
 from velm_lightning.tasks.rows import all_gather_objects
@@ -24,10 +25,15 @@ _ABOVE = 1e6  # items that were fused with the query rank before all others
 
 
 class Direction(Enum):
-    """The direction of a search; the values are the groups of rows."""
+    """The direction of a search; the values begin the groups of rows."""
 
     IMAGES = "text to image"
     TEXTS = "image to text"
+
+
+def fold_of(row: Prediction) -> str:
+    """Return direction and fold of a row: its group without the group of its query in the data."""
+    return row.group.partition(BELOW)[0]
 
 
 class CachedSample(NamedTuple):
@@ -35,6 +41,7 @@ class CachedSample(NamedTuple):
 
     Attributes:
         key: the sample's key.
+        group: its group in the data; may be empty.
         text: its text as written.
         name: the name of its image.
         vector: (W,) the vector of its text.
@@ -43,6 +50,7 @@ class CachedSample(NamedTuple):
     """
 
     key: str
+    group: str
     text: str
     name: str
     vector: Tensor
@@ -91,8 +99,10 @@ class SearchIndex:
         self.names = list(dict.fromkeys(sample.name for sample in self.samples))
         place = {name: index for index, name in enumerate(self.names)}
         self.texts_of: dict[str, list[str]] = {name: [] for name in self.names}  # the texts of each image
+        self.groups_of: dict[str, set[str]] = {name: set() for name in self.names}
         for sample in self.samples:
             self.texts_of[sample.name].append(sample.text)
+            self.groups_of[sample.name].add(sample.group)
         self.owner = torch.tensor([place[sample.name] for sample in self.samples])  # (T,) the image of each text
         self.images = torch.stack([encoded[name][0] for name in self.names])  # (I, W)
         self.tokens = torch.stack([encoded[name][1] for name in self.names])  # (I, N, D)
@@ -110,7 +120,7 @@ class SearchIndex:
         """Run all queries of a direction; the processes divide the queries, and each returns all rows."""
         rows = []
         for number, fold in enumerate(self.folds, 1):
-            group = direction.value if len(self.folds) == 1 else f"{direction.value}, fold {number}"
+            label = direction.value if len(self.folds) == 1 else f"{direction.value}, fold {number}"
             images = torch.tensor(list(fold))
             texts = torch.isin(self.owner, images).nonzero()[:, 0]
             queries, items = (texts, images) if direction is Direction.IMAGES else (images, texts)
@@ -118,7 +128,7 @@ class SearchIndex:
                 hit for chunk in _chunks_of_rank(queries) for hit in self._ranked(task, model, direction, chunk, items)
             ]
             everything = sorted(hit for part in all_gather_objects(local) for hit in part)
-            rows += [self._row(direction, group, hit) for hit in everything]
+            rows += [self._row(direction, label, hit) for hit in everything]
         return rows
 
     def _ranked(
@@ -156,19 +166,21 @@ class SearchIndex:
         )
         return task.correction(model, image, text, image_rows.to(device), text_rows.to(device)).cpu().double()
 
-    def _row(self, direction: Direction, group: str, hit: RankedQuery) -> Prediction:
+    def _row(self, direction: Direction, label: str, hit: RankedQuery) -> Prediction:
+        """Return the row of a query; an image has the group of its texts if they share one."""
         references: tuple[str, ...]
         if direction is Direction.IMAGES:
             sample = self.samples[hit.query]
             key, prompt, name, references = sample.key, sample.text, sample.name, (sample.name,)
-            first = self.names[hit.first]
+            first, groups = self.names[hit.first], {sample.group}
         else:
             name = self.names[hit.query]
             key, prompt, references = f"picture of {name}", "", tuple(self.texts_of[name])
-            first = self.samples[hit.first].text
+            first, groups = self.samples[hit.first].text, self.groups_of[name]
+        group = next(iter(groups)) if len(groups) == 1 else ""
         return Prediction(
             key=key,
-            group=group,
+            group=f"{label}{BELOW}{group}" if group else label,
             prompt=prompt,
             prediction=f"rank {hit.rank}; first: {first}",
             references=references,

@@ -20,7 +20,7 @@ from velm_lightning.nn.distributed import all_gather_with_grad
 from velm_lightning.tasks.base import Task
 from velm_lightning.tasks.floors import Floors
 from velm_lightning.tasks.protocol import FusionProtocol
-from velm_lightning.tasks.ranking import CachedSample, Direction, SearchIndex
+from velm_lightning.tasks.ranking import CachedSample, Direction, SearchIndex, fold_of
 from velm_lightning.tasks.rows import mean
 from velm_lightning.text.vocabulary import Vocabulary
 from velm_lightning.types import Batch, InputError, Prediction, Sample, Tokens
@@ -197,6 +197,7 @@ class Retrieval(Task):
             tokens = image.embeddings[i] if self.shortlist else image.embeddings[i, :0]  # needed for reranking only
             self._cached[key] = CachedSample(
                 key=key,
+                group=batch.groups[i],
                 text=batch.prompts[i],
                 name=name,
                 vector=_copied(texts[i]),
@@ -239,7 +240,7 @@ class Retrieval(Task):
             folds: dict[str, list[int]] = {}
             for row in rows:
                 if row.group.startswith(direction.value):
-                    folds.setdefault(row.group, []).append(rank_of(row) - 1)
+                    folds.setdefault(fold_of(row), []).append(rank_of(row) - 1)
             if folds:
                 recalls = recall_of_folds(list(folds.values()), KS)
                 name = direction.value.replace(" ", "_")
@@ -254,7 +255,9 @@ class Retrieval(Task):
         for row in rows:
             for direction in Direction:
                 if row.group.startswith(direction.value):
-                    fold = folds.setdefault(row.group.removeprefix(direction.value), {each: [] for each in Direction})
+                    fold = folds.setdefault(
+                        fold_of(row).removeprefix(direction.value), {each: [] for each in Direction}
+                    )
                     fold[direction].append(row)
         if not folds:
             return {}

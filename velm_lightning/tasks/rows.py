@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import torch.distributed as dist
 
+from velm_lightning.io.groups import enclosing
 from velm_lightning.types import Batch, Prediction
 
 T = TypeVar("T")
@@ -67,9 +68,9 @@ def sizes(rows: Sequence[Prediction]) -> dict[str, int]:
 
 
 def group_scores(rows: Sequence[Prediction]) -> dict[str, tuple[int, float]]:
-    """Return the number of samples and the mean score of every named group, sorted by name."""
+    """Return the number of samples and the mean score of every named group and its parts, sorted by name."""
     groups: dict[str, list[float]] = {}
     for row in rows:
-        if row.group:
-            groups.setdefault(row.group, []).append(row.score)
+        for name in enclosing(row.group):
+            groups.setdefault(name, []).append(row.score)
     return {name: (len(scores), mean(scores)) for name, scores in sorted(groups.items())}

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from velm_lightning.compare.comparison import Comparison, compare, points
+from velm_lightning.compare.comparing import compare
+from velm_lightning.compare.comparison import Comparison
 from velm_lightning.compare.pairs import Pair
 from velm_lightning.compare.reading import read_runs
+from velm_lightning.compare.views.numbers import points
 from velm_lightning.compare.views.sheet import Sheet
 
 

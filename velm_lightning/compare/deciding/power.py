@@ -49,7 +49,7 @@ class Components(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What a pair needs to tell a difference apart with 80 % power; infinite if no number suffices.
+    """The numbers with which a pair finds a difference with 80 % power; infinite if no number suffices.
 
     Attributes:
         seeds_now: the number of seeds.
@@ -93,8 +93,8 @@ def power(parts: Components, gap: float, seeds: int, images: int, level: float =
     ratios, weights = _chi_squared(seeds - 1)
     freedom = min(images - 1, _LARGE)  # beyond, Student's t is normal, and each number costs a table
     half = joint_half_width(level, over_seeds * ratios, seeds - 1, over_images, freedom)
-    found = normal_cdf((abs(gap) - half) / error) + normal_cdf((-abs(gap) - half) / error)
-    return float((weights * found).sum())
+    claimed = normal_cdf((abs(gap) - half) / error) + normal_cdf((-abs(gap) - half) / error)
+    return float((weights * claimed).sum())
 
 
 def _chi_squared(freedom: int) -> tuple[Any, Any]:
@@ -107,7 +107,7 @@ def _chi_squared(freedom: int) -> tuple[Any, Any]:
 
 
 def plan(difference: Difference, gap: float, tests: int, least: int) -> Plan:
-    """Return what a pair needs to tell a difference of ``gap`` apart.
+    """Return the numbers of seeds and images with which a pair finds a difference of ``gap``.
 
     Args:
         difference: the pair.

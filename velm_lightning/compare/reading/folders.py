@@ -48,8 +48,8 @@ def read_runs(places: Sequence[Path], drawn: bool = False) -> tuple[list[RunFold
         if mark in latest:
             left.append(SkippedRun(latest[mark].folder, f"{run.ident} repeats its configuration and seed"))
         latest[mark] = run
-    kept = set(map(id, latest.values()))
-    return [run for run in runs if id(run) in kept], left
+    latest_ids = set(map(id, latest.values()))
+    return [run for run in runs if id(run) in latest_ids], left
 
 
 def _folders(place: Path) -> Iterator[Path]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from velm_lightning.compare.reading.files import printable
 from velm_lightning.errors import InputError
+from velm_lightning.io.groups import belongs
 from velm_lightning.io.plain import LARGEST, number_of
 
 
@@ -39,8 +40,8 @@ class Scores(NamedTuple):
     confidences: NDArray[np.float64]
 
     def of_group(self, name: str) -> Scores:
-        """Return the samples of one group."""
-        chosen = [place for place, group in enumerate(self.groups) if group == name]
+        """Return the samples of one group and its parts."""
+        chosen = [place for place, group in enumerate(self.groups) if belongs(group, name)]
         return Scores(*(_pick(column, chosen) for column in self))
 
 

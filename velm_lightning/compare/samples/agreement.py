@@ -9,6 +9,7 @@ import numpy as np
 
 from velm_lightning.compare.grouping import Method
 from velm_lightning.compare.reading import Scores
+from velm_lightning.io.groups import belongs
 
 
 class Agreement(NamedTuple):
@@ -34,7 +35,7 @@ def agreement(a: Method, b: Method, scores: Mapping[int, Scores], group: str | N
     """
     shares = [_share(scores[id(x)], scores[id(y)], group) for x, y in _pairs(a, b)]
     first = scores[id(a.runs[0])].groups
-    size = len(first) if group is None else sum(name == group for name in first)
+    size = len(first) if group is None else sum(belongs(name, group) for name in first)
     return Agreement(float(np.mean(shares)) if shares and size else float("nan"), size)
 
 
@@ -46,5 +47,9 @@ def _pairs(a: Method, b: Method) -> Sequence[tuple[object, object]]:
 
 
 def _share(a: Scores, b: Scores, group: str | None) -> float:
-    equal = [x == y for x, y, name in zip(a.predictions, b.predictions, a.groups, strict=True) if group in (None, name)]
+    equal = [
+        x == y
+        for x, y, name in zip(a.predictions, b.predictions, a.groups, strict=True)
+        if group is None or belongs(name, group)
+    ]
     return float(np.mean(equal)) if equal else float("nan")

@@ -41,11 +41,11 @@ def calibration(runs: Sequence[Scores]) -> Calibration | None:
     """
     known = [~np.isnan(scores.confidences) for scores in runs]
     pairs = [(scores.confidences[mask], scores.values[mask]) for scores, mask in zip(runs, known, strict=True)]
-    if not all(len(sure) and _within(sure) and _within(good) for sure, good in pairs):
+    if not all(len(confidences) and _within(confidences) and _within(values) for confidences, values in pairs):
         return None
-    sure, good = (np.concatenate(column) for column in zip(*pairs, strict=True))
+    confidences, values = (np.concatenate(column) for column in zip(*pairs, strict=True))
     error = float(np.mean([_error(*pair) for pair in pairs]))
-    return Calibration(float(sure.mean()), float(good.mean()), error, _bins(sure, good))
+    return Calibration(float(confidences.mean()), float(values.mean()), error, _bins(confidences, values))
 
 
 def _within(values: Array) -> bool:
@@ -62,4 +62,4 @@ def _bins(confidences: Array, scores: Array) -> list[tuple[float, float, int]]:
 
 
 def _error(confidences: Array, scores: Array) -> float:
-    return sum(count * abs(sure - good) for sure, good, count in _bins(confidences, scores)) / len(scores)
+    return sum(count * abs(confidence - score) for confidence, score, count in _bins(confidences, scores)) / len(scores)

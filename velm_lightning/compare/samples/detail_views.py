@@ -9,33 +9,33 @@ from velm_lightning.compare.samples.ranks import KS
 from velm_lightning.compare.views.sheet import Sheet
 
 
-def detail_sheets(found: Details) -> list[Sheet]:
+def detail_sheets(details: Details) -> list[Sheet]:
     """Return the tables of single answers; a table without rows has no data."""
-    return [_calibration(found), _answers(found), _sentences(found), _ranks(found)]
+    return [_calibration(details), _answers(details), _sentences(details), _ranks(details)]
 
 
-def _calibration(found: Details) -> Sheet:
+def _calibration(details: Details) -> Sheet:
     head = ["method", "mean confidence", "mean score", "calibration error"]
     rows = [
-        [name, f"{of.confidence:.4f}", f"{of.score:.4f}", f"{of.error:.4f}"] for name, of in found.calibration.items()
+        [name, f"{of.confidence:.4f}", f"{of.score:.4f}", f"{of.error:.4f}"] for name, of in details.calibration.items()
     ]
     caption = "Expected calibration error with 10 bins (Guo et al. 2017), means over seeds, without intervals."
     return Sheet("calibration error", head, rows, 1, caption)
 
 
-def _answers(found: Details) -> Sheet:
-    if not found.answers or found.sentences:
+def _answers(details: Details) -> Sheet:
+    if not details.answers or details.sentences:
         return Sheet("", [], [])
-    first = next(iter(found.answers.values()))
+    first = next(iter(details.answers.values()))
     rows = [
-        [text, str(count), *(f"{of.scores[text]:.4f}" for of in found.answers.values())]
+        [text, str(count), *(f"{of.scores[text]:.4f}" for of in details.answers.values())]
         for text, count in first.support.items()
     ]
     caption = "Mean score of the samples with this first reference, over seeds, without intervals."
-    return Sheet("score by reference answer", ["answer", "samples", *found.answers], rows, 1, caption)
+    return Sheet("score by reference answer", ["answer", "samples", *details.answers], rows, 1, caption)
 
 
-def _sentences(found: Details) -> Sheet:
+def _sentences(details: Details) -> Sheet:
     head = ["method", "words", "of references", "distinct", "most repeated", "missed most often"]
     rows = [
         [
@@ -46,27 +46,27 @@ def _sentences(found: Details) -> Sheet:
             "; ".join(f"{text} ({share:.1%})" for text, share in of.repeated),
             "; ".join(f"{text} ({count} of {expected})" for text, expected, count in of.missed),
         ]
-        for name, of in found.sentences.items()
+        for name, of in details.sentences.items()
     ]
     caption = "`missed` are phrases that most references of a sample have and the prediction lacks. Without intervals."
     return Sheet("sentences", head, rows, 1, caption)
 
 
-def _ranks(found: Details) -> Sheet:
+def _ranks(details: Details) -> Sheet:
     head = ["method", "queries", "number", *(f"R@{k}" for k in KS), "median rank"]
     rows = [
         [name, group or "all", f"{of.queries:,}", *(f"{of.at(k):.4f}" for k in KS), f"{of.median:g}"]
-        for name, groups in found.ranks.items()
+        for name, groups in details.ranks.items()
         for group, of in groups.items()
     ]
     caption = "R@k: share of the queries whose rank is at most k, over all seeds, without intervals."
     return Sheet("ranks", head, rows, 2, caption)
 
 
-def recall_curves(found: Details) -> Panel:
+def recall_curves(details: Details) -> Panel:
     """Return the distribution of ranks: for each group of queries, the share that is found by each rank."""
     variants: dict[str, Figure] = {}
-    for group in dict.fromkeys(group for groups in found.ranks.values() for group in groups):
+    for group in dict.fromkeys(group for groups in details.ranks.values() for group in groups):
         traces = [
             {
                 "type": "scatter", "mode": "lines+markers", "name": safe(name),
@@ -74,7 +74,7 @@ def recall_curves(found: Details) -> Panel:
                 "x": list(groups[group].recall), "y": list(groups[group].recall.values()),
                 "hovertemplate": "rank %{x} or better: %{y:.3f}",
             }
-            for place, (name, groups) in enumerate(found.ranks.items())
+            for place, (name, groups) in enumerate(details.ranks.items())
             if group in groups
         ]  # fmt: skip
         layout = layout_of("k", "recall at k", height=420, showlegend=True)
@@ -85,16 +85,16 @@ def recall_curves(found: Details) -> Panel:
     return Panel("Ranks", caption, variants)
 
 
-def reliability(found: Details) -> Panel:
+def reliability(details: Details) -> Panel:
     """Return the reliability curves: mean score by confidence."""
     traces: list[Figure] = [
         {
             "type": "scatter", "mode": "lines+markers", "name": safe(name), "line": {"color": COLOURS[place % 10]},
-            "x": [sure for sure, _, _ in of.bins], "y": [good for _, good, _ in of.bins],
+            "x": [confidence for confidence, _, _ in of.bins], "y": [score for _, score, _ in of.bins],
             "text": [f"{count} samples" for _, _, count in of.bins],
             "hovertemplate": "confidence %{x:.3f}, score %{y:.3f}, %{text}",
         }
-        for place, (name, of) in enumerate(found.calibration.items())
+        for place, (name, of) in enumerate(details.calibration.items())
     ]  # fmt: skip
     line = {"type": "scatter", "mode": "lines", "x": [0, 1], "y": [0, 1], "showlegend": False, "hoverinfo": "skip"}
     layout = layout_of("confidence", "mean score", height=420)
@@ -103,10 +103,10 @@ def reliability(found: Details) -> Panel:
     return Panel("Reliability", caption, {"calibration": figure} if traces else {})
 
 
-def confusion(found: Details) -> Panel:
+def confusion(details: Details) -> Panel:
     """Return the confusion matrix of each method, over the most frequent reference answers."""
     variants = {}
-    for name, of in found.answers.items() if not found.sentences else ():
+    for name, of in details.answers.items() if not details.sentences else ():
         labels = [safe(text) for text in of.support]
         heat = {
             "type": "heatmap", "z": of.confusion[::-1], "x": [*labels, OTHER], "y": labels[::-1],

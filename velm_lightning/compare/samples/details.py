@@ -29,7 +29,7 @@ def details(results: Sequence[Result], scores: Mapping[int, Scores]) -> Details:
     """Describe the answers of the methods that were evaluated on the data of the best one."""
     same = [result.method for result in results if result.method.data == results[0].method.data][:MOST]
     runs = {method.name: [scores[id(run)] for run in method.runs] for method in same}
-    ranked = {name: found for name, of_method in runs.items() if (found := ranks(of_method))}
+    ranked = {name: by_group for name, of_method in runs.items() if (by_group := ranks(of_method))}
     worded = {name: of_method for name, of_method in runs.items() if name not in ranked}
     return Details(
         {name: calibrated for name, of_method in runs.items() if (calibrated := calibration(of_method))},

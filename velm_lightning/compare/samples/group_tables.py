@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-from velm_lightning.compare.comparison import Comparison, points
+from velm_lightning.compare.comparison import Comparison
 from velm_lightning.compare.samples.group_tests import FEWEST_IMAGES, GroupTest
+from velm_lightning.compare.views.numbers import points
 from velm_lightning.compare.views.sheet import Sheet
 
 

@@ -11,6 +11,7 @@ from velm_lightning.compare.reading import Scores
 from velm_lightning.compare.result import Result
 from velm_lightning.compare.samples.agreement import Agreement, agreement
 from velm_lightning.compare.statistics import LEVEL, Difference, Table, family_p, least_seeds
+from velm_lightning.io.groups import belongs
 
 FEWEST_IMAGES = 10
 """Number of images from which a group is tested: with fewer, the variance over images is not known well enough."""
@@ -108,7 +109,7 @@ def group_tests(
 
 
 def _size(scores: Mapping[int, Scores], result: Result, group: str) -> int:
-    return scores[id(result.method.runs[0])].groups.count(group)
+    return sum(belongs(name, group) for name in scores[id(result.method.runs[0])].groups)
 
 
 def _images(test: GroupTest) -> int:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from velm_lightning.compare.reading import Scores
+from velm_lightning.io.groups import enclosing
 
 KS = (1, 5, 10)
 SHOWN = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 200, 500, 1000, 2000, 5000, 10_000)
@@ -39,8 +40,8 @@ def ranks(runs: Sequence[Scores]) -> dict[str, Ranks]:
     Example:
         >>> import numpy as np
         >>> nothing, numbers = ("",) * 4, np.zeros(4)
-        >>> found = tuple(f"rank {rank}; first: a.png" for rank in (1, 1, 4, 20))
-        >>> scores = Scores(nothing, nothing, nothing, numbers, numbers, found, ((),) * 4, nothing, numbers)
+        >>> predictions = tuple(f"rank {rank}; first: a.png" for rank in (1, 1, 4, 20))
+        >>> scores = Scores(nothing, nothing, nothing, numbers, numbers, predictions, ((),) * 4, nothing, numbers)
         >>> of_all = ranks([scores])[""]
         >>> of_all.median, of_all.at(1), of_all.at(5), of_all.at(10), of_all.at(50)
         (2.5, 0.5, 0.75, 0.75, 1.0)
@@ -51,14 +52,15 @@ def ranks(runs: Sequence[Scores]) -> dict[str, Ranks]:
             match = re.match(r"rank (\d{1,9})\b", prediction)
             if match is None:
                 return {}
-            groups.setdefault(group, []).append(int(match[1]))
-    return {group: _ranks(np.array(found), len(runs)) for group, found in groups.items()}
+            for name in enclosing(group) or [""]:
+                groups.setdefault(name, []).append(int(match[1]))
+    return {group: _ranks(np.array(groups[group]), len(runs)) for group in sorted(groups)}
 
 
-def _ranks(found: np.ndarray[tuple[int], np.dtype[np.int64]], seeds: int) -> Ranks:
+def _ranks(values: np.ndarray[tuple[int], np.dtype[np.int64]], seeds: int) -> Ranks:
     recall: dict[int, float] = {}
     for k in SHOWN:
-        recall[k] = float((found <= k).mean())
+        recall[k] = float((values <= k).mean())
         if recall[k] == 1:
             break
-    return Ranks(len(found) // seeds, float(np.median(found)), recall)
+    return Ranks(len(values) // seeds, float(np.median(values)), recall)

@@ -38,7 +38,7 @@ class Sentences(NamedTuple):
 
 
 def sentences(runs: Sequence[Scores]) -> Sentences | None:
-    """Return what the runs of a method say; None if the references are no sentences."""
+    """Return the sentences of the runs of a method, or None if the references are no sentences."""
     lengths = [len(references[0].split()) for references in runs[0].references if references]
     if not lengths or np.median(lengths) < WORDS:
         return None

@@ -1,4 +1,4 @@
-"""What the head of the page says about the runs: data, split, numbers, versions, dates and commands."""
+"""The head of the page: data, split, numbers, versions, dates and commands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_COMMANDS = 12
 
 
 def header(comparison: Comparison) -> list[list[str]]:
-    """Return the names and values of the head of the page; what no run recorded is left out."""
+    """Return the names and values of the head of the page without entries that no run recorded."""
     return [[name, value] for name, value in _entries(comparison) if value]
 
 

@@ -20,7 +20,7 @@ def links(runs: Sequence[RunFolder], place: Path | None) -> list[tuple[str, list
         runs: the runs.
         place: the folder of the page; None leaves out addresses of files, for a page that is published without them.
     """
-    return [(run.ident, found) for run in runs if (found := [*_files(run, place), *_wandb(run)])]
+    return [(run.ident, targets) for run in runs if (targets := [*_files(run, place), *_wandb(run)])]
 
 
 def _files(run: RunFolder, place: Path | None) -> list[Link]:

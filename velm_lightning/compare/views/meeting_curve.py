@@ -74,17 +74,17 @@ def _traces(part: Part, colours: dict[str, str], named: set[str]) -> Iterator[Fi
             outline = {"x": [*line.depths, *line.depths[::-1]], "y": edges, "fill": "toself", "mode": "lines"}
             quiet = {"line": {"width": 0, "color": colour}, "opacity": 0.2, "hoverinfo": "skip", "showlegend": False}
             yield shared | outline | quiet
-        shown = line.kind not in named
+        is_first = line.kind not in named
         named.add(line.kind)
-        drawn = {"mode": "lines+markers", "name": safe(line.kind), "line": {"color": colour}, "showlegend": shown}
+        drawn = {"mode": "lines+markers", "name": safe(line.kind), "line": {"color": colour}, "showlegend": is_first}
         yield shared | drawn | {"y": values, "error_y": bars}
     for place, (name, score) in enumerate(part.floors):
         dots = {"color": "#666", "dash": ("dot", "dashdot", "dash")[place % 3]}
-        shown = name not in named
+        is_first = name not in named
         named.add(name)
         ends = {"x": _RANGE, "y": [score.value, score.value], "legendgroup": name}
         yield ends | {
-            "type": "scatter", "mode": "lines", "name": safe(name), "line": dots, "showlegend": shown
+            "type": "scatter", "mode": "lines", "name": safe(name), "line": dots, "showlegend": is_first
         }  # fmt: skip
 
 

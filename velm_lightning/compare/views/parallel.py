@@ -10,7 +10,7 @@ from velm_lightning.compare.comparison import Comparison
 from velm_lightning.compare.grouping import format_setting
 from velm_lightning.compare.panel import Panel, layout_of, safe
 from velm_lightning.compare.reading import COSTS
-from velm_lightning.compare.tables import short
+from velm_lightning.compare.views.numbers import short
 from velm_lightning.compare.views.settings_table import shared_settings
 
 

@@ -13,8 +13,8 @@ from velm_lightning.compare.views.sheet import Sheet
 def posterior_sheet(comparison: Comparison) -> Sheet:
     """Return the posteriors of all pairs; without rows if no region of equivalence was given."""
     rope = comparison.rope
-    found = [(pair, posterior(pair.difference, rope, comparison.tested_sign)) for pair in comparison.pairs]
-    rows = [_row(pair, of) for pair, of in found if not math.isnan(of.equal)] if rope else []
+    posteriors = [(pair, posterior(pair.difference, rope, comparison.tested_sign)) for pair in comparison.pairs]
+    rows = [_row(pair, of) for pair, of in posteriors if not math.isnan(of.equal)] if rope else []
     head = ["A", "B", "A is better", f"within ±{rope:g}", "B is better", "posterior"]
     caption = (
         f"Probabilities that the true difference is above {rope:g}, within ±{rope:g} and below, given these runs, with "

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from velm_lightning.compare.comparison import Comparison
-from velm_lightning.compare.tables import markdown
+from velm_lightning.compare.views.exports import markdown
 from velm_lightning.errors import InputError
 from velm_lightning.io.wandb_service import end_service
 

@@ -16,7 +16,7 @@ def sections(comparison: Comparison) -> list[tuple[str, Comparison]]:
     data = list(dict.fromkeys(result.method.data for result in comparison.results))
     if len(data) == 1:
         return [("", comparison)]
-    parts = [_part(comparison, one, place == 0) for place, one in enumerate(data)]
+    parts = [_part(comparison, mark, place == 0) for place, mark in enumerate(data)]
     return [(f"data set {place}: {dataset_of(part.runs[0])}", part) for place, part in enumerate(parts, 1)]
 
 

@@ -23,8 +23,8 @@ def read(path: Path, choices: Choices) -> Imported:
     """Read the samples; see ``formats``."""
     records = list(read_rows(path))
     filters = dict.fromkeys(str(record.values["filter"]) for record in records if "filter" in record.values)
-    kept = chosen(list(filters), choices.filter, "filter", path)
-    records = [record for record in records if str(record.values.get("filter", "")) == kept]
+    wanted = chosen(list(filters), choices.filter, "filter", path)
+    records = [record for record in records if str(record.values.get("filter", "")) == wanted]
     names = dict.fromkeys(
         name
         for record in records
