@@ -110,7 +110,10 @@ def test_odd_files_are_named(folders, tmp_path, name, text, why):
     assert why in reason(folders, tmp_path / "copy")
 
 
-@pytest.mark.parametrize(("key", "value"), [("key", []), ("score", "1"), ("group", 3), ("image", [1]), ("loss", "x")])
+ROWS = [("key", []), ("score", "1"), ("score", []), ("score", [1]), ("group", 3), ("image", [1]), ("loss", "x")]
+
+
+@pytest.mark.parametrize(("key", "value"), ROWS)
 def test_rows_of_other_types_are_named(folders, tmp_path, key, value):
     path = broken(folders, tmp_path) / "predictions" / "test.jsonl"
     rows = [json.loads(line) | {key: value} for line in path.read_text().splitlines()]

@@ -64,7 +64,7 @@ def scores_of(rows: Sequence[Mapping[str, Any]], name: str) -> Scores:
             printable(row["key"])
             printable(row.get("image") or "")
         scored = [row for row in rows if row["score"] is not None]
-        if not np.all(np.abs([row["score"] for row in scored]) <= LARGEST):
+        if not np.all(np.array([abs(row["score"]) for row in scored]) <= LARGEST):  # numpy takes lists of numbers
             raise InputError(f"{name} has scores that are not finite")
         return Scores(
             keys=tuple(printable(row["key"]) for row in scored),
