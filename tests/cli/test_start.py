@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from velm_lightning.bench.options import OPTIONS
 from velm_lightning.cli.commands import COMMANDS, main
@@ -45,15 +46,18 @@ LINES = [
     ["features", "nowhere.yaml"],
     ["data", "check", "nowhere.yaml"],
     ["score", "nowhere.json"],
+    ["init", "data.csv"],
 ]
 
 
-def test_help_and_refusals_import_nothing_heavy(tmp_path):
+def test_help_refusals_and_init_import_nothing_heavy(tmp_path):
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
+    (tmp_path / "data.csv").write_text("image,label\na.png,red\na.png,blue\na.png,red\n")
     script = f"HEAVY, LINES = {HEAVY!r}, {LINES!r}\n{GUARD}"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     codes = {line.partition(" ")[2] for line in done.stdout.splitlines() if line.startswith("exit ")}
-    good = {f"0 {' '.join(words)}" for words in LINES if words[-1] in ("--help", "--version", "runs")}
+    good = {f"0 {' '.join(words)}" for words in LINES if words[-1] in ("--help", "--version", "runs", "data.csv")}
     assert {code for code in codes if code.startswith("0 ")} == good
     assert len(codes) == len(LINES)
     assert all(code.startswith(("0 ", "2 ")) for code in codes)

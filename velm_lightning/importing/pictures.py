@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
-from velm_lightning.data.images.decode import MAX_PIXELS, open_image, upright_rgb
+from velm_lightning.data.images.decode import MAX_PIXELS, upright_rgb
 from velm_lightning.data.images.folder import pictures_in
 from velm_lightning.io.files import open_file
+from velm_lightning.io.image_files import open_image
 from velm_lightning.types import InputError, Prediction
 
 SIDE, COUNT = 160, 200

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from velm_lightning.cli.start.hints import no_file
 from velm_lightning.cli.start.tasks import TASKS
 from velm_lightning.errors import InputError
-from velm_lightning.io.files import read_rows
+from velm_lightning.io.files import open_file, read_rows
 
 LOOKED_AT = 200
 """Largest number of rows or pictures that are looked at, spread over the file."""
@@ -179,13 +179,16 @@ def _first(value: Any) -> Any:
 
 
 def _side(files: Sequence[Path]) -> int:
-    """Return the shorter side of the middle picture."""
-    from velm_lightning.data.images.header import header_of
+    """Return the shorter side of the middle picture, by the headers only, so that nothing heavy is imported."""
+    from PIL import Image
+
+    from velm_lightning.io.image_files import open_image
 
     sides = []
     for path in files[:: -(-len(files) // LOOKED_AT) or 1]:
-        if header := header_of(path):
-            sides.append(min(header.width, header.height))
+        unreadable = suppress(InputError, OSError, ValueError, Image.DecompressionBombError)
+        with unreadable, open_file(path) as file, open_image(file, str(path)) as image:
+            sides.append(min(image.size))
     return sorted(sides)[len(sides) // 2] if sides else 0
 
 

@@ -19,12 +19,12 @@ from torch import Tensor
 from velm_lightning.data.images.depth import AUTO, Depth, deep_colours, low_bytes, to_bytes
 from velm_lightning.data.images.geometry import fit, sufficient_size
 from velm_lightning.data.images.png import without_remarks
+from velm_lightning.io.image_files import open_image
 from velm_lightning.types import FilePart, ImageTransform, InputError, Source
 
 MAX_PIXELS = 64_000_000
 """Default limit on the pixels of an image, because a header can claim any size."""
 
-_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM")  # none that starts another program, such as EPS
 _TURNS = {
     2: Pillow.Transpose.FLIP_LEFT_RIGHT,
     3: Pillow.Transpose.ROTATE_180,
@@ -182,20 +182,6 @@ def _with_low_bytes(high: Pillow.Image, file: BinaryIO, name: str, tiles: list[A
     with open_image(file, name) as image:
         image.tile = tiles  # type: ignore[attr-defined]
         return deep_colours(high, image, depth)
-
-
-def open_image(file: BinaryIO, name: str) -> Pillow.Image:
-    """Open an image without decoding its pixels, in one of the formats that are read; HEIC needs the extra ``heic``."""
-    head = file.read(8)
-    file.seek(0)
-    if head[4:] != b"ftyp":
-        return Pillow.open(file, formats=_FORMATS)
-    try:
-        from pillow_heif import register_heif_opener
-    except ImportError:
-        raise InputError(f"{name}: HEIC images need pillow-heif: pip install velm-lightning[heic]") from None
-    register_heif_opener()
-    return Pillow.open(file, formats=(*_FORMATS, "HEIF"))
 
 
 def _orientation(image: Pillow.Image) -> int:

@@ -9,8 +9,8 @@ from typing import BinaryIO, NamedTuple
 from PIL import Image as Pillow
 from torch import Tensor
 
-from velm_lightning.data.images.decode import open_image
 from velm_lightning.io.files import open_file
+from velm_lightning.io.image_files import open_image
 from velm_lightning.types import FilePart, InputError, Source
 
 
