@@ -99,6 +99,7 @@ def test_features_of_retrieval_are_the_vectors_of_its_towers(kind):
         (lambda model: model.predict([None], [["a"]]), "a turn of a conversation is of type str: give velm.Turn"),
         (lambda model: model.predict([None], "\ud800"), "holds half of a surrogate pair"),
         (lambda model: model.predict([None], "a", top_k="3"), "top_k is of type str: give a whole number"),
+        (lambda model: model.predict([None], "a", batch_size="3"), "batch_size is of type str: give a whole number"),
         (lambda model: model.image_features("a.png"), "image_features takes a list of images"),
     ],
 )
