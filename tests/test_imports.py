@@ -14,20 +14,22 @@ from velm_lightning.cli.commands import COMMANDS
 
 ROOT = Path(velm_lightning.__file__).parent
 # The other parts that each part of the package may import; a new part gets a line here.
-LEAVES = {"errors", "types", "io", "io.configurable", "io.resolve", "io.user_list", "io.allowlist", "io.atomic"}
+PLAIN_IO = {"io.argument_types", "io.resolve", "io.user_list", "io.allowlist", "io.atomic"}
+LEAVES = {"errors", "types", "io", "io.configurable", *PLAIN_IO}
 IMAGES = {"data.images", "data.collate"}  # what a model needs to read an image and a text
 MODEL = {*LEAVES, "text", "nn", "decoding", "metrics", "checkpoints", "encoders", "tasks", "training"}
 WITHOUT_COMMANDS = {*MODEL, *IMAGES, "data", "fusion", "inspection", "tracking", "tracking.run_names"}
 MAY_IMPORT = {
     "": {"errors", "types", "data", "decoding", "encoders", "fusion", "tasks", "training", "compare", "tracking"},
     "errors": set(),
-    "io.configurable": {"errors", "io.resolve"},
+    "io.argument_types": {"errors"},
+    "io.configurable": {"errors", "io.resolve", "io.argument_types"},
     "io.resolve": {"errors", "io.allowlist", "io.user_list"},
     "io.user_list": {"errors", "io.allowlist", "io.atomic"},
     "io.allowlist": {"errors"},
     "io.atomic": {"errors"},
     "types": {"errors", "io.configurable"},
-    "io": {"errors", "types", "io.configurable", "io.resolve", "io.user_list", "io.allowlist", "io.atomic"},
+    "io": {"errors", "types", "io.configurable", *PLAIN_IO},
     "text": LEAVES,
     "nn": {"errors", "types"},
     "decoding": LEAVES,
@@ -44,7 +46,7 @@ MAY_IMPORT = {
     "inspection": {*MODEL, *IMAGES, "data", "fusion"},
     "tracking": {*MODEL, *IMAGES, "data", "fusion", "inspection", "tracking.run_names"},
     "sweep": {*LEAVES} - {"types"},
-    "compare": {"errors", "io", "tracking.run_names"},
+    "compare": {"errors", "io", "io.argument_types", "tracking.run_names"},
     "tracking.run_names": {"errors", "io"},
     "board": {"errors", "io", "compare", "tracking", "tracking.run_names"},
     "importing": {*WITHOUT_COMMANDS} - {"fusion"},

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -129,6 +129,11 @@ class Sample(NamedTuple):
 
 class Dataset(RecordsArguments, ABC):
     """The base of datasets, which the data module reads; one class per file."""
+
+    argument_hint: ClassVar[str] = (
+        "a Dataset, such as ShapeScenes(), or use MultimodalData.from_rows for dictionaries, a DataFrame or a table"
+    )
+    """What to give for an argument of this type, if something else was given."""
 
     @abstractmethod
     def split(self, name: str) -> Sequence[Sample]:

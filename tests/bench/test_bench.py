@@ -4,7 +4,7 @@ import importlib.util
 
 import pytest
 
-from velm_lightning.bench import decoding, features, options, scoring, statistics
+from velm_lightning.bench import decoding, features, options, scoring, start, statistics
 from velm_lightning.bench.gpu import command as gpu
 from velm_lightning.cli.bench import BENCHES
 from velm_lightning.metrics import score_captions
@@ -15,6 +15,7 @@ SMALL = {
     "features": ["--encoder=mobilenet_v3_small", "--size=32", "--dim=16", "--samples=8", "--batch-size=4", "--turns=1"],
     "gpu": ["--small", "--only", "growth"],
     "scoring": ["--images", "40", "20", "--turns=1"],
+    "start": ["--turns=1"],
     "step": ["--dim=16", "--batch-size=4", "--steps=2", "--turns=1", "--minutes=0"],
     "statistics": ["--draws=4", "--tables", "gap"],
 }
@@ -24,6 +25,7 @@ ROWS = {
     "features": ["cached / in memory", "encoder in the loop / cached"],
     "gpu": ["NOT A GPU", "64 wide", "128 wide", "192 wide"],
     "scoring": [" 20 ", " 40 ", "200"],
+    "start": ["velm --version", "velm fitt", "The shortest of 1 turns"],
     "step": ["velm / bare, elapsed", "velm / bare, CPU time", "NOT RESOLVED within +-2.0%"],
     "statistics": ["| seeds | normal | two modes, 1:1 |", "| 8 | "],
 }
@@ -33,6 +35,7 @@ ROWS = {
 @pytest.mark.parametrize("name", SMALL)
 def test_a_benchmark_prints_its_table(name, here, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(start, "COMMANDS", ("--version", "fitt"))
     assert here("bench", name, *SMALL[name]) == 0
     output = capsys.readouterr().out
     assert all(row in output for row in ROWS[name])

@@ -1,5 +1,7 @@
 """A refusal names what was probably meant, and only if the name does not exist."""
 
+import sys
+
 import pytest
 from helpers.command_line import CONF, SMALL, prepared
 
@@ -126,6 +128,32 @@ def test_what_does_not_exist_is_hinted_at_once_and_only_there(refused, words, sa
     line = refused(*VQA, *words)
     assert line.count(said) == 1
     assert line.count("instead of") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "hinted"),
+    [
+        (["--model=my_fusion.FiLMFusion"], "my_fusion.FiLMFusion is code outside the allowed packages", ""),
+        (
+            ["--allow", "my_fusion", "--model=my_fusion.FilmFusion"],
+            "module 'my_fusion' has no attribute 'FilmFusion'",
+            "did you mean 'FiLMFusion' instead of 'FilmFusion'?",
+        ),
+        (["--allow", "nowhere", "--model=nowhere.FiLMFusion"], "no module nowhere", ""),
+    ],
+    ids=["not allowed", "another name", "another module"],
+)
+def test_an_own_class_gets_only_a_hint_that_is_true(refused, tmp_path, monkeypatch, words, said, hinted):
+    """None names a class of the package, an extra to install or an option of another key."""
+    monkeypatch.chdir(tmp_path)
+    base = "from velm_lightning.fusion import LateFusion\n"
+    (tmp_path / "my_fusion.py").write_text(f"{base}class FiLMFusion(LateFusion):\n    pass\n")
+    line = refused(*VQA, *words)
+    assert said in line
+    assert line.count("did you mean") == bool(hinted)
+    assert line.endswith(hinted)
+    assert "pip install" not in line
+    sys.modules.pop("my_fusion", None)
 
 
 def test_a_message_of_the_parser_is_read_with_its_whole_key():

@@ -36,6 +36,17 @@ def test_a_sample_of_the_runs_own_data_is_shown_by_its_key(out):
     assert out("ask", "latest", "--random", "--split", "val").startswith("sample ")
 
 
+def test_without_a_test_split_a_sample_of_val_is_shown(project, out):
+    config = project.run / "config.yaml"
+    text = config.read_text()
+    config.write_text(text.replace("test: test.jsonl", "test: null"))
+    assert config.read_text() != text
+    try:
+        assert " of val: what colour ?" in out("ask", "latest", "--random")
+    finally:
+        config.write_text(text)
+
+
 def test_a_key_that_does_not_exist_is_refused_with_others(project, capsys):
     assert project.here("ask", "latest", "--sample", "11") == 2
     assert "--sample 11: no sample of test has that key; others are 1" in capsys.readouterr().err

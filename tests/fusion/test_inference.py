@@ -99,6 +99,7 @@ def test_features_of_retrieval_are_the_vectors_of_its_towers(kind):
         (lambda model: model.predict([None], [["a"]]), "a turn of a conversation is of type str: give velm.Turn"),
         (lambda model: model.predict([None], "\ud800"), "holds half of a surrogate pair"),
         (lambda model: model.predict([None], "a", top_k="3"), "top_k is of type str: give a whole number"),
+        (lambda model: model.predict([None], "a", batch_size="3"), "batch_size is of type str: give a whole number"),
         (lambda model: model.image_features("a.png"), "image_features takes a list of images"),
     ],
 )
@@ -128,11 +129,14 @@ def test_a_part_of_another_type_is_one_sentence(part, message):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: velm.fit(None, None), "model is of type NoneType: velm.fit takes a model, then its data"),
+        (
+            lambda: velm.fit(None, None),
+            "model is of type NoneType: give a fusion, .* takes a model, then its data",
+        ),
         (lambda: velm.fit(tiny.fusion(), [{}]), "data is of type list: give velm.MultimodalData"),
-        (lambda: velm.load(3), "the run is of type int: give a run, its folder or id, a checkpoint, or 'latest'"),
-        (lambda: velm.load(["latest"]), "the run is of type list"),
-        (lambda: velm.compare_runs(None), "runs is of type NoneType: give a list of runs"),
+        (lambda: velm.load(3), "name is of type int: give a run, its folder or id, a checkpoint, or 'latest'"),
+        (lambda: velm.load(["latest"]), "name is of type list"),
+        (lambda: velm.compare_runs(None), "runs=None is of type NoneType: give a list of runs"),
         (lambda: velm.compare_runs([1]), "a run is of type int: give a run, or its folder or id"),
         (lambda: velm.wrap_encoder(3, dim=4, size=16), "module is of type int: give a torch.nn.Module"),
         (lambda: velm.wrap_encoder(torch.nn.Conv2d, dim=4, size=16), "module is the class Conv2d"),

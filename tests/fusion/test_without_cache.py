@@ -1,15 +1,18 @@
 """A fusion may be written without a cache: it then decodes uncached, and gives the same sentences."""
 
+import importlib.util
 import logging
+from pathlib import Path
 
 import pytest
 import torch
 from helpers import tiny
 
+import velm_lightning
 from velm_lightning.decoding import BeamSearch, Greedy
 from velm_lightning.fusion import EarlyFusion, Fusion
 from velm_lightning.fusion.text_first import TextFirstFusion
-from velm_lightning.tasks import Generation, SelfCritical
+from velm_lightning.tasks import Generation, Retrieval, SelfCritical
 from velm_lightning.tasks.stepping import CachedSteps, _note_uncached
 from velm_lightning.types import Tokens
 
@@ -35,6 +38,15 @@ class AddedWithCache(TextFirstFusion):
             self.pooled = image.mean()[:, None]
         repeats = len(text.embeddings) // len(self.pooled)
         return text.with_embeddings(text.embeddings + self.pooled.repeat_interleave(repeats, 0))
+
+
+def template(kind):
+    """The module that ``velm new`` writes."""
+    path = Path(velm_lightning.__file__).parent / "templates" / kind / f"my_{kind}.py"
+    located = importlib.util.spec_from_file_location(f"my_{kind}", path)
+    module = importlib.util.module_from_spec(located)
+    located.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(autouse=True)
@@ -75,12 +87,13 @@ def test_a_fusion_with_a_cache_uses_it(sentences, caplog, monkeypatch):
     assert not caplog.records
 
 
-@pytest.mark.parametrize("kind", [Prefix, Added])
+@pytest.mark.parametrize("kind", [Prefix, Added, template("fusion").MyFusion])
 def test_such_a_fusion_trains_on_every_kind_of_task(kind, batch, sentences):
     for model, samples in (
         (tiny.fusion(kind), batch),
         (built(kind), sentences),
         (built(kind, SelfCritical), sentences),
+        (built(kind, Retrieval), batch),
     ):
         model.train().task.prepare(tiny.translations())
         loss = model.task.loss(model, samples)

@@ -256,6 +256,18 @@ def refused(graph, inputs):
     raise AssertionError("nothing is to be compiled for a count")
 
 
+def test_fused_convolutions_are_counted_alike(monkeypatch):
+    """Only recurrent cells need the slow kernels, whose convolutions take most of the time of a count."""
+    model, enabled = model_of(LateFusion), []
+    split = Split(tiny.Texts(tiny.questions(), tiny.vocabulary()), Pictures(tiny.questions()))
+    model.image_encoder.register_forward_hook(lambda *_: enabled.append(torch.backends.mkldnn.enabled))
+    cost = sample_flops(model, split)
+    monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
+    assert sample_flops(model, split) == cost
+    assert enabled == sorted(enabled, reverse=True)
+    assert {*enabled} == {True, False}
+
+
 def test_an_error_in_counting_is_a_warning():
     model = model_of(LateFusion)
     split = Split(tiny.Texts(tiny.questions(), tiny.vocabulary()), Pictures(tiny.questions()))

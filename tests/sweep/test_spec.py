@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import re
 import statistics
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ import yaml
 from helpers.command_line import ROOT, prepared
 
 from velm_lightning.errors import InputError
+from velm_lightning.sweep.macros import expanded
+from velm_lightning.sweep.program import check_program
 from velm_lightning.sweep.show import drawn, rehearse
 from velm_lightning.sweep.spec import VELM, flattened, read_spec
 
@@ -144,20 +147,90 @@ def test_a_sweep_per_value_has_a_folder_beside_the_others(tmp_path):
     assert [part.name for part in whole.split("x")] == ["s-late", "s-org-name", "s--up"]
 
 
-def test_macros_are_replaced_as_by_wandb(tmp_path, monkeypatch):
+CONFIG = {"a.b": 1, "on": True, "off": False, "none": None}
+
+
+@pytest.mark.parametrize(
+    ("macro", "words"),
+    [
+        ("${env}", []),
+        ("${interpreter}", [sys.executable, "-u"]),
+        ("${program}", ["train.py"]),
+        ("${args}", ["--a.b=1", "--on=True", "--off=False", "--none=None"]),
+        ("${args_no_hyphens}", ["a.b=1", "on=True", "off=False", "none=None"]),
+        ("${args_no_equals}", ["--a.b", "1", "--on", "True", "--off", "False", "--none", "None"]),
+        ("${args_no_boolean_flags}", ["--a.b=1", "--on", "--none=None"]),
+        ("${args_append_hydra}", ["+a.b=1", "+on=True", "+off=False", "+none=None"]),
+        ("${args_override_hydra}", ["++a.b=1", "++on=True", "++off=False", "++none=None"]),
+        ("${args_json}", ['{"a.b": 1, "on": true, "off": false, "none": null}']),
+        ("${args_json_file}", ["f.json"]),
+        ("${envvar:PLACE}/x", ["here/x"]),
+    ],
+)
+def test_a_macro_is_replaced_as_by_wandb(tmp_path, monkeypatch, macro, words):
     monkeypatch.setenv("PLACE", "here")
-    command = [
-        "${env}",
-        "${interpreter}",
-        "${program}",
-        "${args}",
-        "${args_no_hyphens}",
-        "${args_json}",
-        "${envvar:PLACE}",
-    ]
-    sweep = spec(tmp_path, {"a.b": {"value": 1}}, command=command, program="train.py")
-    words = sweep.words({"a.b": 1}, Path("f.json"))
-    assert words == [sys.executable, "-u", "train.py", "--a.b=1", "a.b=1", '{"a.b": 1}', "here"]
+    sweep = spec(tmp_path, {"a.b": {"value": 1}}, command=[macro], program="train.py")
+    assert sweep.words(CONFIG, Path("f.json")) == words
+
+
+def test_the_macros_are_those_of_wandb():
+    """``args_dict`` is none: its keys would become the words of the command."""
+    utils = pytest.importorskip("wandb.sdk.launch.sweeps.utils")
+    named = utils.create_sweep_command_args({"args": {}}).keys() - {"args_dict"}
+    with pytest.raises(InputError) as error:
+        expanded(["${nowhere}"], {}, Path(), "")
+    assert {name for name in named if f"${{{name}}}" not in str(error.value)} == set()
+
+
+@pytest.mark.parametrize("word", ["${args_dict}", "x${args}", "${envvar:NOT_SET_AT_ALL}"])
+def test_what_is_no_macro_is_refused_before_the_first_trial(tmp_path, word):
+    sweep = spec(tmp_path, {"a.b": {"value": 1}}, command=["velm", "fit", word])
+    with pytest.raises(InputError, match="command: "):
+        check_program(sweep)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["${args}"],
+        ["${args_no_equals}"],
+        ["--config", "${args_json}"],
+        ["--config", "${args_json_file}"],
+        ["${args_no_boolean_flags}"],
+    ],
+    ids=" ".join,
+)
+def test_velm_reads_the_settings_of_a_macro(tmp_path, monkeypatch, words):
+    values = {"trainer.max_epochs": 2, "trainer.limit_val_batches": None, "data.cache_features": True}
+    if words[0] != "--config":
+        del values["trainer.limit_val_batches"]
+    if words == ["${args_no_boolean_flags}"]:
+        del values["data.cache_features"]
+    command = ["velm", "fit", "--config", "conf/vqa.yaml", *words]
+    sweep = spec(tmp_path, {key: {"value": value} for key, value in values.items()}, command=command)
+    check_program(sweep)
+    (tmp_path / "args.json").write_text(json.dumps(values))
+    monkeypatch.chdir(ROOT)
+    parsed = prepared(monkeypatch, *sweep.words(values, tmp_path / "args.json")[4:], build=False).config["fit"]
+    assert {key: parsed[key] for key in values} == values
+
+
+@pytest.mark.parametrize(
+    ("macro", "value"),
+    [
+        ("${args_no_hyphens}", 1),
+        ("${args_append_hydra}", 1),
+        ("${args_override_hydra}", 1),
+        ("${args_no_boolean_flags}", True),
+        ("${args}", None),
+        ("${args_no_equals}", None),
+    ],
+)
+def test_a_macro_that_velm_cannot_read_is_refused_by_name(tmp_path, macro, value):
+    sweep = spec(tmp_path, {"a": {"values": [value, 2]}}, command=["velm", "fit", macro])
+    with pytest.raises(InputError, match=rf"velm does not read .*{re.escape(macro)}.*: use --config"):
+        check_program(sweep)
+    check_program(spec(tmp_path, {"a": {"value": 1}}, command=["velm", "fit", "--config", "${args_json_file}"]))
 
 
 def test_the_command_velm_runs_this_package(tmp_path):

@@ -95,6 +95,11 @@ def baseline(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", default="IMAGENET1K_V1", help="of torchvision, or `none` (IMAGENET1K_V1)")
 
 
+def start(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``velm bench start``."""
+    parser.add_argument("--turns", type=int, default=3, help="number of turns (3)")
+
+
 def gpu(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``velm bench gpu``."""
     parser.add_argument("--small", action="store_true", help="tiny models, also on a CPU, in one to two minutes")
@@ -113,6 +118,7 @@ def _parts(text: str) -> list[str]:
 
 
 OPTIONS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
-    function.__name__: function for function in (gpu, step, fusions, decoding, scoring, features, baseline, statistics)
+    function.__name__: function
+    for function in (gpu, start, step, fusions, decoding, scoring, features, baseline, statistics)
 }
 """The function that declares the options of a benchmark, by the benchmark's name."""

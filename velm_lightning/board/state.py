@@ -14,7 +14,7 @@ from velm_lightning.compare.panel import COLOURS, DASHES, MOST_LINES, safe
 from velm_lightning.compare.views.curves import Line, curve, logged
 from velm_lightning.compare.views.gallery import MOST_METHODS, cards_of
 from velm_lightning.errors import InputError
-from velm_lightning.io.timespan import span
+from velm_lightning.io.console import span
 from velm_lightning.tracking.run_status import RunStatus
 
 HEAD = ("run", "method", "seed", "status", "step", "of", "time left", "last", "best", "test", "changed")

@@ -20,6 +20,7 @@ from velm_lightning.io.console import echo
 
 BENCHES = {
     "gpu": "the speed of training, decoding and reading data on a GPU, in one command of 9 minutes",
+    "start": "seconds until help, versions and refusals are printed",
     "step": "a training step of velm against a plain PyTorch loop",
     "fusions": "cost of each fusion: training and inference throughput, utilisation",
     "decoding": "tokens per second, with and without the cache, against transformers.generate",

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from velm_lightning.compare.comparing import compare
 from velm_lightning.compare.comparison import Comparison
 from velm_lightning.compare.reading import read_runs
-from velm_lightning.errors import InputError, expect
+from velm_lightning.errors import InputError
+from velm_lightning.io.argument_types import checked
 from velm_lightning.tracking.run_names import find_run
 
 
+@checked(runs="a list of runs, folders or ids")
 def compare_runs(
     runs: Sequence[Any],
     *,
@@ -52,9 +54,6 @@ def compare_runs(
         >>> "LateFusion" in table
         True
     """
-    if isinstance(runs, str | Path):
-        raise InputError(f"compare_runs takes a list of runs, got {str(runs)!r}: write [{str(runs)!r}]")
-    expect(runs, Iterable, "runs", "give a list of runs, folders or ids")
     places = [_place(run, folder) for run in runs]
     if not places:
         raise InputError("there are no runs to compare: give at least one")

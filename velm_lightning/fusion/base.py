@@ -14,9 +14,9 @@ from typing_extensions import override
 from velm_lightning.encoders import ImageEncoder, TextEncoder
 from velm_lightning.encoders.connectors import Connector, LinearConnector
 from velm_lightning.encoders.own_tokenizer import with_own_tokenizer
-from velm_lightning.errors import expect
 from velm_lightning.fusion.inference import Inference
 from velm_lightning.fusion.meeting import Meeting
+from velm_lightning.io.argument_types import checked
 from velm_lightning.io.configurable import rebuilding
 from velm_lightning.nn.attention import AttentionMaps, scale_attention
 from velm_lightning.nn.kv_cache import Cache
@@ -79,6 +79,12 @@ class Fusion(Inference, TrainingModule):
     modalities: ClassVar[tuple[str, ...]] = ("image", "text")
     masks_images: ClassVar[bool] = False
 
+    @checked(
+        vocabulary="that of the data, data.vocabulary",
+        image_encoder="an ImageEncoder, or velm.wrap_encoder(module, …)",
+        text_encoder="a TextEncoder, such as velm.TransformerTextEncoder()",
+        task="a task, such as velm.Classification()",
+    )
     def __init__(
         self,
         vocabulary: Vocabulary,
@@ -91,10 +97,6 @@ class Fusion(Inference, TrainingModule):
         attention_gain: float = 1.0,
     ) -> None:
         super().__init__(optimization, init_from)
-        expect(vocabulary, Vocabulary, "vocabulary", "give that of the data, data.vocabulary")
-        expect(image_encoder, ImageEncoder, "image_encoder", "give an ImageEncoder, or velm.wrap_encoder(module, …)")
-        expect(text_encoder, TextEncoder, "text_encoder", "give a TextEncoder, such as velm.TransformerTextEncoder()")
-        expect(task, Task, "task", "give a task, such as velm.Classification()")
         if attention_gain <= 0:
             raise InputError(f"model.attention_gain must be above 0, got {attention_gain}")
         self._gain_to_apply = 1.0 if rebuilding() else attention_gain

@@ -190,6 +190,7 @@ def batches(
     model: Any, images: Sequence[Any], texts: Sequence[str | Sequence[Turn]], batch_size: int
 ) -> Iterator[tuple[Batch, Tensor]]:
     """Yield batches on the model's device, and a mask (B,) of the samples that have an image or are conversations."""
+    expect(batch_size, int, "batch_size", "give a whole number")
     check(batch_size >= 1, f"batch_size must be at least 1, got {batch_size}")
     talks = sum(not isinstance(text, str) for text in texts)
     check(talks in (0, len(texts)), f"{talks} of {len(texts)} texts are conversations: give only these, or none")

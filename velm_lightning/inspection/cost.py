@@ -89,7 +89,7 @@ def _training(model: Any, batch: Batch) -> int:
     model.eval()
     model.task.train()
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    with torch.enable_grad(), _counting(batch) as counter:
+    with torch.enable_grad(), _counting(model, batch) as counter:
         loss = model.task.loss(model, batch)
         if loss.requires_grad:
             torch.autograd.grad(loss, parameters, allow_unused=True)
@@ -99,16 +99,17 @@ def _training(model: Any, batch: Batch) -> int:
 def _inference(model: Any, batch: Batch) -> int:
     model.eval()
     assert isinstance(model.task, Task)
-    with torch.no_grad(), _counting(batch) as counter:
+    with torch.no_grad(), _counting(model, batch) as counter:
         model.task.forward_once(model, batch)
     return int(counter.get_total_flops())
 
 
 @contextmanager
-def _counting(batch: Batch) -> Iterator[FlopCounterMode]:
+def _counting(model: nn.Module, batch: Batch) -> Iterator[FlopCounterMode]:
     """Count operations with fused kernels disabled, so that cells, attention and compiled layers become products.
 
-    Torch has formulas for products and convolutions, and does not count other kernels.
+    Torch has formulas for products and convolutions, and does not count other kernels. Those of oneDNN are disabled
+    only for recurrent cells: a convolution is counted before its kernel is chosen, and is slower without them.
     """
     fast = torch.backends.mha.get_fastpath_enabled()
     gpus = [batch.image.device] if batch.image.is_cuda else []
@@ -118,7 +119,8 @@ def _counting(batch: Batch) -> Iterator[FlopCounterMode]:
         stack.callback(torch.backends.mha.set_fastpath_enabled, fast)
         torch.backends.mha.set_fastpath_enabled(False)
         stack.enter_context(torch.compiler.set_stance("force_eager"))
-        stack.enter_context(_off(torch.backends.mkldnn))
+        if any(isinstance(module, nn.RNNBase) for module in model.modules()):
+            stack.enter_context(_off(torch.backends.mkldnn))
         stack.enter_context(_off(torch.backends.cudnn))
         stack.enter_context(torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH))
         stack.enter_context(torch.random.fork_rng(gpus))

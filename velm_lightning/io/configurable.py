@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from velm_lightning.errors import InputError
+from velm_lightning.io.argument_types import check_arguments
 from velm_lightning.io.resolve import resolve
 
 _rebuilding: ContextVar[bool] = ContextVar("rebuilding", default=False)
@@ -29,7 +30,11 @@ class RecordsArguments:
     _init_args: dict[str, Any]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Store the bound arguments, then let ``__init__`` run."""
+        """Check and store the bound arguments, then let ``__init__`` run.
+
+        Raises:
+            InputError: An argument is of another type than ``__init__`` says.
+        """
         self = super().__new__(cls)
         signature = inspect.signature(cls.__init__)
         try:
@@ -37,15 +42,24 @@ class RecordsArguments:
         except TypeError:  # copy and pickle call __new__ without arguments; a wrong call fails in __init__
             object.__setattr__(self, "_init_args", {})
             return self
+        if not rebuilding():
+            check_arguments(cls, _flat(signature, bound.arguments))
         bound.apply_defaults()
-        arguments = dict(list(bound.arguments.items())[1:])
+        arguments = _flat(signature, bound.arguments)
         for name, parameter in signature.parameters.items():
-            if parameter.kind is parameter.VAR_KEYWORD:  # stores `**parts` as separate arguments
-                arguments.update(arguments.pop(name))
-            elif parameter.kind is parameter.VAR_POSITIONAL and not arguments[name]:  # e.g. nn.Module.__init__
+            if parameter.kind is parameter.VAR_POSITIONAL and not arguments[name]:  # e.g. nn.Module.__init__
                 del arguments[name]
         object.__setattr__(self, "_init_args", arguments)
         return self
+
+
+def _flat(signature: inspect.Signature, bound: Mapping[str, Any]) -> dict[str, Any]:
+    """Return bound arguments without ``self``, with those of ``**parts`` as separate arguments."""
+    arguments = dict(list(bound.items())[1:])
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            arguments.update(arguments.pop(name, {}))
+    return arguments
 
 
 class Configurable(RecordsArguments):

@@ -8,6 +8,9 @@ from velm_lightning.errors import InputError
 from velm_lightning.io.allowlist import how_to_allow, named
 from velm_lightning.sweep.spec import Spec
 
+_OTHER_FORMS = ("${args_no_hyphens}", "${args_append_hydra}", "${args_override_hydra}")
+_FLAGS = "${args_no_boolean_flags}"  # booleans as options without a value
+_NONE_AS_TEXT = ("${args}", "${args_no_equals}", _FLAGS)
 _TRIALS = ("fit", "validate", "test", "predict")
 
 
@@ -28,6 +31,21 @@ def check_program(spec: Spec) -> None:
         raise InputError(
             f"{spec.name}: command: its trials run {program!r} instead of `velm fit`, and nothing was run: "
             f"{how_to_allow(program)}"
+        )
+    if program == "velm":
+        _check_macros(spec)
+
+
+def _check_macros(spec: Spec) -> None:
+    """Raise if a macro writes settings in a form that ``velm`` does not read."""
+    values = [value for parameter in (*spec.parameters, *spec.tune) for value in parameter.values]
+    refused = {*_OTHER_FORMS}
+    refused |= {_FLAGS} if any(isinstance(value, bool) for value in values) else set()
+    refused |= {*_NONE_AS_TEXT} if None in values else set()
+    if wrong := next((word for word in spec.command if word in refused), None):
+        raise InputError(
+            f"{spec.name}: command: velm does not read the form in which {wrong} writes these settings: use --config "
+            "${args_json_file}"
         )
 
 

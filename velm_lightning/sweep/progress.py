@@ -12,7 +12,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from velm_lightning.io.timespan import span
+from velm_lightning.io.console import span
 from velm_lightning.sweep.spec import Config
 from velm_lightning.sweep.study import Study, best
 from velm_lightning.sweep.worker import run_folder, run_record

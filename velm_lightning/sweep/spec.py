@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 from velm_lightning.errors import InputError
 from velm_lightning.io.paths import is_folder_name
 from velm_lightning.io.yaml_files import read_yaml
+from velm_lightning.sweep.macros import expanded
 from velm_lightning.sweep.parameter import Parameter, parameters_of
 
 Config = dict[str, Any]
@@ -146,18 +146,12 @@ class Spec:
         ]
 
     def words(self, config: Config, args_file: Path) -> list[str]:
-        """Return the command of a trial, with macros replaced as by ``wandb agent``."""
-        args = [f"{key}={value}" for key, value in config.items()]
-        macros: dict[str, Sequence[str]] = {
-            "${env}": ["/usr/bin/env"],
-            "${interpreter}": [sys.executable, "-u"],
-            "${program}": [self.program],
-            "${args}": [f"--{arg}" for arg in args],
-            "${args_no_hyphens}": args,
-            "${args_json}": [json.dumps(config)],
-            "${args_json_file}": [str(args_file)],
-        }
-        words = [part for word in self.command for part in macros.get(word, [_environment(word)])]
+        """Return the command of a trial, with macros replaced as by ``wandb agent``.
+
+        Raises:
+            InputError: A macro or an environment variable does not exist.
+        """
+        words = expanded(self.command, config, args_file, self.program)
         if words and words[0] == "/usr/bin/env":
             words = words[1:]
         if words[:4] == [sys.executable, "-u", "-m", "velm_lightning"]:
@@ -183,11 +177,6 @@ def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield f"{key}.class_path", value["class_path"]
     for name, argument in (value.get("init_args") or {}).items():
         yield from _leaves(f"{key}.init_args.{name}", argument)
-
-
-def _environment(word: str) -> str:
-    name = word.removeprefix("${envvar:").removesuffix("}")
-    return os.environ.get(name, "") if word.startswith("${envvar:") else word
 
 
 def read_spec(path: Path) -> Spec:

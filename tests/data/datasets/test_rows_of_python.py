@@ -144,7 +144,7 @@ def test_what_is_no_row_is_named(rows, message):
 
 
 def test_rows_in_place_of_a_dataset_are_explained():
-    with pytest.raises(InputError, match="the dataset is of type list: give a Dataset, such as ShapeScenes"):
+    with pytest.raises(InputError, match="dataset is of type list: give a Dataset, such as ShapeScenes"):
         MultimodalData(ROWS)
 
 

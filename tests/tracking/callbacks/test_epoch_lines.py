@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
 
-from velm_lightning.io.timespan import span
+from velm_lightning.io.console import span
 from velm_lightning.tracking.callbacks.epoch_lines import EpochLines
 from velm_lightning.tracking.callbacks.image_sizes import describe_sizes
 from velm_lightning.tracking.callbacks.train_log import TrainLog
@@ -75,6 +75,14 @@ def test_the_time_of_the_whole_run_is_estimated_once(capsys):
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("about ")
     assert line.endswith(" for 30 steps")
+
+
+def test_no_estimate_follows_the_line_of_an_epoch(capsys):
+    trainer, lines = Trainer(), EpochLines(TrainLog(), first=0.0)
+    lines.on_train_start(trainer, None)
+    trainer.epoch(lines, 0.5)
+    lines.on_train_batch_end(trainer, None, None, None, 0)
+    assert len(capsys.readouterr().out.splitlines()) == 1
 
 
 def test_a_time_span_is_short():

@@ -12,7 +12,6 @@ from velm_lightning.cli.start.words import data_class
 from velm_lightning.errors import InputError
 from velm_lightning.io.config_files import SUFFIXES
 from velm_lightning.io.paths import expand_home
-from velm_lightning.io.yaml_files import read_yaml
 
 if TYPE_CHECKING:
     from velm_lightning.cli.parsing.parser import Parser
@@ -31,6 +30,7 @@ def data_of(config: Path, options: Sequence[str] = ()) -> MultimodalData:
     """
     from velm_lightning.cli.parsing.parser import Parser
     from velm_lightning.data import MultimodalData
+    from velm_lightning.io.yaml_files import read_yaml
 
     expand_home()
     parser = Parser()

@@ -32,13 +32,13 @@ def batch_of(model: Fusion, image: Path, text: str) -> Batch:
     return Texts([sample], model.vocabulary).batch([0], pixels[None])
 
 
-def batch_of_sample(model: Fusion, run: Path, split: str, key: str | None) -> Batch:
-    """Return a batch of one sample of the data that a run was trained on.
+def batch_of_sample(model: Fusion, run: Path, split: str | None, key: str | None) -> tuple[str, Batch]:
+    """Return a batch of one sample of the data that a run was trained on, and the name of its split.
 
     Args:
         model: The model of the run.
         run: The run's folder.
-        split: ``train``, ``val`` or ``test``.
+        split: ``train``, ``val`` or ``test``; None means the test split, or the validation split if there is none.
         key: The sample's key, as in the prediction files; None draws one at random.
 
     Raises:
@@ -51,14 +51,15 @@ def batch_of_sample(model: Fusion, run: Path, split: str, key: str | None) -> Ba
 
     data = data_of(run / "config.yaml")
     data.connect(model)
+    split = split or data.predicted
     view = data.split(split)
     keys = [sample.key for sample in view.texts.samples]
     if key is None:
-        return view.pictured([random.SystemRandom().randrange(len(keys))])
+        return split, view.pictured([random.SystemRandom().randrange(len(keys))])
     if key not in keys:
         near = get_close_matches(key, keys, 3, 0.0)
         raise InputError(f"--sample {key}: no sample of {split} has that key; others are {', '.join(near)}")
-    return view.pictured([keys.index(key)])
+    return split, view.pictured([keys.index(key)])
 
 
 def main(words: Sequence[str]) -> int:
@@ -76,8 +77,8 @@ def main(words: Sequence[str]) -> int:
 
     model = Fusion.load_from_checkpoint(checkpoint)
     if folder is not None:
-        batch = batch_of_sample(model, folder, options.split, options.sample)
-        echo(f"sample {batch.keys[0]} of {options.split}: {batch.prompts[0]}".rstrip(": "))
+        split, batch = batch_of_sample(model, folder, options.split, options.sample)
+        echo(f"sample {batch.keys[0]} of {split}: {batch.prompts[0]}".rstrip(": "))
     else:
         batch = batch_of(model, options.image, options.text)
     with torch.inference_mode():
@@ -112,7 +113,9 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
     shown.add_argument("--sample", metavar="KEY", help="a sample of the run's own data, by its key")
     shown.add_argument("--random", action="store_true", help="a random sample of the run's own data")
     parser.add_argument("--text", default="", help="the question, source sentence or prompt that goes with --image")
-    parser.add_argument("--split", choices=["train", "val", "test"], default="test", help="split of --sample (test)")
+    parser.add_argument(
+        "--split", choices=["train", "val", "test"], help="split of --sample; by default test, or val without test"
+    )
     parser.add_argument("--best", type=int, default=5, help="number of answers to print (5)")
     parser.add_argument("--explain", type=user_path, help="write an attention and evidence map to this file")
     parser.add_argument("--runs", type=user_path, default=Path("runs"), help="folder of all runs (runs)")

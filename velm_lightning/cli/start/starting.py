@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from velm_lightning.errors import InputError
-from velm_lightning.io.yaml_files import read_yaml
 from velm_lightning.tracking.run_names import find_checkpoint, find_run
 
 _ONE_BIT = (
@@ -46,6 +45,8 @@ def find_start(name: str) -> Start:
     Raises:
         InputError: There is no such run, or it has no checkpoint or config.
     """
+    from velm_lightning.io.yaml_files import read_yaml
+
     checkpoint = find_checkpoint(name).absolute()
     file = find_run(checkpoint) / "config.yaml"
     content = read_yaml(file) if file.is_file() else None

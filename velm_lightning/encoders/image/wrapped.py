@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from velm_lightning.encoders.base import ImageEncoder
 from velm_lightning.encoders.image.geometry import Size, grid_of_count, transform_of
-from velm_lightning.errors import expect
+from velm_lightning.io.argument_types import checked
 from velm_lightning.io.configurable import Configurable
 from velm_lightning.types import ImageTransform, InputError
 
@@ -115,6 +115,7 @@ def _given(name: str) -> nn.Module:
     return module
 
 
+@checked(module="a torch.nn.Module")
 def wrap_encoder(
     module: nn.Module,
     dim: int,
@@ -151,5 +152,4 @@ def wrap_encoder(
         A checkpoint holds the weights of such a module, but not its code, which ``load`` takes again:
         ``velm.load("latest", image_encoder=nn.Conv2d(3, 8, 4, stride=4))``.
     """
-    expect(module, nn.Module, "module", "give a torch.nn.Module")
     return WrappedEncoder(module, dim, size, mean, std, pretrained, trainable, transform)

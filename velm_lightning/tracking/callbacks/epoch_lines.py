@@ -10,7 +10,7 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
-from velm_lightning.io.timespan import span
+from velm_lightning.io.console import span
 from velm_lightning.tracking.callbacks.train_log import TrainLog
 
 _log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class EpochLines(Callback):
         self._best = None if best is None else float(best)
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        """Print the estimate once, after ``first`` seconds."""
+        """Print the estimate once, after ``first`` seconds, unless an epoch has ended before."""
         if self._estimated or time.monotonic() - self._started < self.first:
             return
         self._estimated = True
@@ -54,7 +54,7 @@ class EpochLines(Callback):
         """Print the line of the epoch."""
         if trainer.is_global_zero:
             _log.info(self._line(trainer))
-        self._evaluated = False
+        self._estimated, self._evaluated = True, False  # the line has an estimate
 
     def _line(self, trainer: Trainer) -> str:
         of = f"/{trainer.max_epochs}" if trainer.max_epochs and trainer.max_epochs > 0 else ""

@@ -18,8 +18,8 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 
 from velm_lightning.data import MultimodalData
-from velm_lightning.errors import expect
 from velm_lightning.fusion import Fusion
+from velm_lightning.io.argument_types import checked
 from velm_lightning.io.console import log_to_console
 from velm_lightning.tracking.callbacks.epoch_lines import EpochLines
 from velm_lightning.tracking.callbacks.non_finite import NonFiniteLossGuard
@@ -27,7 +27,7 @@ from velm_lightning.tracking.callbacks.train_log import Progress
 from velm_lightning.tracking.checkpoint_files import LastCheckpoint
 from velm_lightning.tracking.from_python.recorder import RunRecorder
 from velm_lightning.tracking.from_python.resume import resume_run
-from velm_lightning.tracking.from_python.trainer_arguments import TrainerArguments, complete
+from velm_lightning.tracking.from_python.trainer_arguments import TrainerArguments, check_names, complete
 from velm_lightning.tracking.quiet import quiet
 from velm_lightning.tracking.resuming import Choice
 from velm_lightning.tracking.run import Run, now
@@ -37,6 +37,11 @@ from velm_lightning.tracking.shutdown import Interrupted, Signals
 _log = logging.getLogger(__name__)
 
 
+@checked(
+    model="a fusion, such as velm.LateFusion(…); velm.fit takes a model, then its data",
+    data='velm.MultimodalData(velm.DataFiles("folder")) or velm.MultimodalData.from_rows(…)',
+    resume="a run, its folder or id, a checkpoint, 'latest' or 'auto'",
+)
 def fit(
     model: Fusion,
     data: MultimodalData,
@@ -98,8 +103,7 @@ def fit(
         >>> run.best.name
         'best.ckpt'
     """
-    expect(model, Fusion, "model", "velm.fit takes a model, then its data")
-    expect(data, MultimodalData, "data", "give velm.MultimodalData(…) or velm.MultimodalData.from_rows(…)")
+    check_names(trainer_arguments)
     log_to_console()
     if seed is not None:
         data.seed = seed

@@ -9,12 +9,13 @@ import torch
 from torch import nn
 
 from velm_lightning.encoders.image.wrapped import supplying
-from velm_lightning.errors import expect
 from velm_lightning.fusion import Fusion
+from velm_lightning.io.argument_types import checked
 from velm_lightning.tracking.run import Run
 from velm_lightning.tracking.run_names import find_checkpoint
 
 
+@checked(name="a run, its folder or id, a checkpoint, or 'latest'")
 def load(
     name: str | Path | Run = "latest",
     *,
@@ -45,7 +46,6 @@ def load(
         >>> type(velm.load("latest")).__name__
         'LateFusion'
     """
-    expect(name, (str, Path, Run), "the run", "give a run, its folder or id, a checkpoint, or 'latest'")
     path = name.best if isinstance(name, Run) else find_checkpoint(name, runs)
     with supplying(image_encoder):
         return Fusion.load_from_checkpoint(path, map_location=device, allow=allow)

@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from velm_lightning.data import MultimodalData
 from velm_lightning.fusion import Fusion
+from velm_lightning.io.argument_types import checked
 from velm_lightning.io.atomic import write_atomic
 from velm_lightning.tracking.callbacks.data_summary import DataSummary
 from velm_lightning.tracking.callbacks.gallery import Gallery
@@ -61,6 +62,7 @@ class RunRecorder(Callback):
         'finished'
     """
 
+    @checked()
     def __init__(
         self,
         experiment: str = "python",
