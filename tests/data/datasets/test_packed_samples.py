@@ -78,8 +78,13 @@ def held_out_by_definition(items, share):
         a, b = pairs[0]
         groups = [group for group in groups if group is not a and group is not b] + [(a[0] | b[0], a[1] | b[1])]
     smallest = {name: min(names) for names, _ in groups for name in names}
-    digest = {name: hashlib.sha256(low.encode()).digest() for name, low in smallest.items()}
-    return [int.from_bytes(digest[name][:8], "big") < share * 2**64 for name, _ in items]
+    draw = {low: int.from_bytes(hashlib.sha256(low.encode()).digest()[:8], "big") for low in smallest.values()}
+    chosen = {low for low in draw if draw[low] < share * 2**64}
+    if share and not chosen and len(draw) > 1:
+        chosen = {min(draw, key=draw.get)}
+    if share and len(chosen) == len(draw):
+        chosen -= {max(draw, key=draw.get, default=None)}
+    return [smallest[name] in chosen for name, _ in items]
 
 
 FILES = st.sets(st.integers(0, 9).map(lambda number: Path(f"gone/{number}.png")), max_size=3)

@@ -58,13 +58,25 @@ class RowConverter:
     ) -> None:
         self.locate = locate
         self.optional = {"group", "target", "answers"} if unlabelled else {"group"}
-        where = rows.first.where if rows.first else ""
-        self.names = choose_columns(columns, rows.columns, where, self.optional)
+        self.names = self._choose(columns, rows)
         labels = self.names["answers"]
         self.whole_numbers = labels is not None and all(
             row.written and _WHOLE.fullmatch(row.values.get(labels, "").strip()) for row in rows
         )
         self._images: dict[str, Source] = {}
+
+    def _choose(self, columns: Mapping[str, str | None], rows: RowSource) -> dict[str, str | None]:
+        where, values = (rows.first.where, list(rows.first.values.values())) if rows.first else ("", [])
+        whole = InputError(
+            f"{where}: is one object with the keys {list_of(rows.columns)}, not records: write a list of records, as "
+            "`DataFrame.to_json(…, orient='records')` does"
+        )
+        if values and all(isinstance(value, dict) for value in values):
+            raise whole
+        try:
+            return choose_columns(columns, rows.columns, where, self.optional)
+        except InputError as error:
+            raise whole if values and all(isinstance(value, dict | list) for value in values) else error from None
 
     def first_name(self, rows: Iterable[TableRow]) -> str | None:
         """Return the first name of an image in the rows; None if images are no names."""

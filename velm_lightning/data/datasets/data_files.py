@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,13 +14,14 @@ from typing_extensions import override
 from velm_lightning.data.datasets.columns import Columns
 from velm_lightning.data.datasets.conversion import Converter, converter_of
 from velm_lightning.data.datasets.holdout import check_holdout, held_out
+from velm_lightning.data.datasets.image_names import located_image
 from velm_lightning.data.datasets.located import FileDataset, Located
 from velm_lightning.data.datasets.packed import PackedRows, Packing
 from velm_lightning.data.datasets.packed_splits import SplitOf, packed_splits
 from velm_lightning.data.datasets.readers.column_names import suggestion
 from velm_lightning.data.datasets.readers.hub_tables import hub_tables
 from velm_lightning.data.datasets.readers.reading import Reading
-from velm_lightning.data.datasets.readers.recognition import expanded, rows_of, splits_of
+from velm_lightning.data.datasets.readers.recognition import expanded, rows_of, splits_of, unread_tables
 from velm_lightning.data.datasets.readers.remote import is_address, local_copies
 from velm_lightning.data.datasets.readers.row_source import RowSource
 from velm_lightning.data.datasets.sample_cache import keep, kept, place_of
@@ -104,12 +105,12 @@ class DataFiles(FileDataset):
         self.sources = self._sources(path, named)
         found = {split: files[0] if len(files) == 1 else None for split, files in self.sources.items()}
         self.files = found | {split: user_path(file) for split, file in named.items() if isinstance(file, Path)}
-        folder = self.root / user_path(images) if images is not None else self._folder()
-        super().__init__(folder, links, absolute_names)
+        self._folders = [self.root / user_path(images)] if images is not None else self._likely_folders(path)
+        super().__init__(self._folders[0], links, absolute_names)
         self.images_are_named = images is not None
         if holdout is None:
             holdout = HOLDOUT if path is not None and self.sources["train"] and not self.sources["val"] else 0.0
-        self.remarks: dict[str, None] = {}
+        self.remarks = dict.fromkeys(self._unread(path))
         self._read: dict[str, PackedRows | InputError] = {}
         self.holdout = holdout
         self.columns: dict[str, str | None] = dict(columns or {})  # type: ignore[arg-type]
@@ -132,6 +133,15 @@ class DataFiles(FileDataset):
             places = self._located(path)
             found = splits_of(places[0]) if len(places) == 1 else {"train": places}
         return {split: found.get(split, []) for split in named}
+
+    def _unread(self, path: str | Path | None) -> Iterator[str]:
+        """Yield a remark if the folder ``path`` holds tables that are not read."""
+        read = [file for files in self.sources.values() for file in files]
+        if path is not None and (others := unread_tables(self.root / user_path(path), read)):
+            yield (
+                f"{len(others)} tables in {path} are not read, because tables of one format are: {others[0].name}; to "
+                "read it, name the file"
+            )
 
     def _located(self, name: str | Path) -> list[Path]:
         if isinstance(name, str) and is_address(name):
@@ -176,7 +186,7 @@ class DataFiles(FileDataset):
 
     def locate(self, name: Any, where: str) -> Source:
         """Return the image that a row names; what is a file or a part of one stays so."""
-        return name if isinstance(name, Path | FilePart) else self.image_file(name, where)
+        return name if isinstance(name, Path | FilePart) else located_image(name, self.image_file, where)
 
     def converter(self, rows: RowSource, unlabelled: bool) -> Converter:
         """Return the conversion of rows to samples; ``unlabelled`` means that labels may be missing."""
@@ -198,7 +208,7 @@ class DataFiles(FileDataset):
             fault(error, problems)
             return nothing
         if not self.images_are_named:
-            self.images = _folder_of(converter.first_name(rows), self.images)
+            self.images = _folder_of(converter.first_name(rows), self._folders)
         split_of = self._sides(rows, converter, problems) if held else lambda _: name
         splits, remarks = packed_splits(rows, converter, names, split_of, problems)
         self.remarks |= dict.fromkeys(
@@ -242,10 +252,12 @@ class DataFiles(FileDataset):
             found[number] = 1 + decision
         return lambda number: sides[found[number] == 2] if number < len(found) and found[number] else None
 
-    def _folder(self) -> Path:
-        """Return the folder of the first source."""
+    def _likely_folders(self, path: str | Path | None) -> list[Path]:
+        """Return where images may be: the folder of the first source, and the folder ``path`` that it was found in."""
         first = next(source for sources in self.sources.values() for source in sources)
-        return first if first.is_dir() else first.parent
+        folder = first if first.is_dir() else first.parent
+        outer = self.root / user_path(path) if path is not None else folder
+        return list(dict.fromkeys([folder, outer])) if outer.is_dir() else [folder]
 
     def _name(self, image: Image) -> str:
         """Return the name of an image relative to the folder of images, which may move; empty if there is no file."""
@@ -260,9 +272,11 @@ def _files(image: Image) -> list[Path | FilePart]:
     return [frame for frame in frames if isinstance(frame, Path | FilePart)]
 
 
-def _folder_of(name: str | None, folder: Path) -> Path:
-    """Return the folder, or the subfolder of it that holds the image of a name."""
-    if name is None or not folder.is_dir() or (folder / name).exists():
-        return folder
-    inner: Iterable[Path] = sorted(item for item in folder.iterdir() if item.is_dir())
-    return next((item for item in inner if (item / name).is_file()), folder)
+def _folder_of(name: str | None, folders: Sequence[Path]) -> Path:
+    """Return the first of folders that holds the image of a name, itself or in a subfolder; else the first."""
+    for folder in folders if name is not None else ():
+        inner = sorted(item for item in folder.iterdir() if item.is_dir()) if folder.is_dir() else []
+        for place in (folder, *inner):
+            if name and (place / name).exists():
+                return place
+    return folders[0]

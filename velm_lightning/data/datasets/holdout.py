@@ -35,7 +35,8 @@ def holdout_part(
     """Return the held-out part of a training split, or the rest.
 
     Items with the same image, under any name, stay together: the smallest of their names decides whether they are
-    held out. The result depends neither on the order of the rows nor on the location of the folder.
+    held out. At least one image is on each side if there are two. The result depends neither on the order of the rows
+    nor on the location of the folder.
 
     Args:
         items: Items of the training split.
@@ -69,13 +70,25 @@ def held_out(items: Iterable[tuple[str, Sequence[Path | FilePart]]], share: floa
             low, high = sorted((root(item_name), root(first.setdefault(content[path], item_name))))
             if low != high:
                 above[high] = low
-    chosen: dict[str, bool] = {}
-    return [chosen.setdefault(at, _is_held_out(at, share)) for at in map(root, names)]
+    roots = list(map(root, names))
+    chosen = _chosen(dict.fromkeys(roots), share)
+    return [chosen[at] for at in roots]
 
 
-def _is_held_out(name: str, share: float) -> bool:
+def _chosen(names: Iterable[str], share: float) -> dict[str, bool]:
+    """Return whether each name is held out: at least one, if there is another for training."""
+    draws = {name: _draw(name) for name in names}
+    chosen = {name: draw < share for name, draw in draws.items()}
+    if share and len(set(chosen.values())) == 1:
+        odd = max(draws, key=draws.__getitem__) if True in chosen.values() else min(draws, key=draws.__getitem__)
+        chosen[odd] = not chosen[odd] and len(chosen) > 1
+    return chosen
+
+
+def _draw(name: str) -> float:
+    """Return a number from 0 to 1 that is a function of a name."""
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
-    return int.from_bytes(digest[:8], "big") < share * 2**64
+    return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def contents_of_files(files: Sequence[Path | FilePart]) -> dict[Path | FilePart, Hashable]:
