@@ -34,7 +34,7 @@ def choose_columns(
         InputError: Columns are missing, or both kinds of labels exist.
     """
     taken = {name for name in columns.values() if name}
-    spelt = {name.lower(): name for name in [*reversed(known), *map(str.lower, known)] if name in known}
+    spelt = {name.lower(): name for name in [*reversed(list(known)), *map(str.lower, known)] if name in known}
     names: dict[str, str | None] = {}
     for part, usual in USUAL_NAMES.items():
         found = (spelt[name] for name in usual if name in spelt and spelt[name] not in taken)
