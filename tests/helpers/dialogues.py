@@ -4,7 +4,10 @@ import torch
 from helpers import tiny
 
 from velm_lightning.data.collate import Texts
-from velm_lightning.types import Sample, Turn
+from velm_lightning.data.images.decode import read_image
+from velm_lightning.types import ImageTransform, Sample, Turn
+
+WHOLE = ImageTransform(tiny.SIZE)
 
 
 def user(*parts):
@@ -34,9 +37,9 @@ def samples():
     ]
 
 
-def batch(chosen, words):
-    """Collate samples with their images, which are of the size of the tiny models."""
+def batch(chosen, words, transform=WHOLE):
+    """Collate samples with their images, in the form that an image encoder wants."""
     texts = Texts(chosen, words)
-    images = [texts.images[i] for i in texts.image_indices(range(len(chosen)))]
-    stacked = torch.stack(images) if images else torch.empty(0, 3, tiny.SIZE, tiny.SIZE, dtype=torch.uint8)
+    images = [read_image(texts.images[i], transform) for i in texts.image_indices(range(len(chosen)))]
+    stacked = torch.stack(images) if images else torch.empty(0, *transform.shape, dtype=torch.uint8)
     return texts.batch(range(len(chosen)), stacked)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import accumulate
 
 import torch
@@ -24,6 +24,7 @@ class Texts:
         shorten: Whether a conversation that is too long loses its first turns; otherwise it is an error.
 
     Attributes:
+        image_names: the name of each sample's image: the key of the first sample with that image.
         conversations: the tokens of the samples that are conversations, by sample number.
         shortened: a sentence about the conversations that lost turns; empty if there are none.
 
@@ -33,23 +34,26 @@ class Texts:
 
     def __init__(self, samples: Sequence[Sample], vocabulary: Vocabulary, shorten: bool = True) -> None:
         self.samples, self.vocabulary = samples, vocabulary
-        sentences = [sample.target if isinstance(sample.target, str) else None for sample in samples]
-        prompts = vocabulary.encode([sample.text for sample in samples])
+        prompts, sentences, talks = list[str](), list[str | None](), dict[int, Sample]()
+        self.answers, self.image_names = list[list[tuple[int, float]]](), image_names(samples)
+        for i, sample in enumerate(samples):  # once, because a split may read each sample when it is used
+            prompts.append(sample.text)
+            sentences.append(sample.target if isinstance(sample.target, str) else None)
+            self.answers.append(known_answers(sample, vocabulary))
+            if sample.turns:
+                talks[i] = sample
         targets = vocabulary.encode([sentence or "" for sentence in sentences])
-        self.prompt_ids = [vocabulary.prompt(ids) for ids in prompts]
+        self.prompt_ids = [vocabulary.prompt(ids) for ids in vocabulary.encode(prompts)]
         self.target_ids = [
             [] if sentence is None else [*ids, vocabulary.end] for sentence, ids in zip(sentences, targets, strict=True)
         ]
-        self.image_names = image_names(samples)
-        self.answers = [known_answers(sample, vocabulary) for sample in samples]
-        self.conversations = self._conversations(shorten)
+        self.conversations = self._conversations(talks, shorten)
         for i, turns in self.conversations.items():
             self.prompt_ids[i], self.target_ids[i] = turns.ids, []
         counts = [len(self._images_of(i)) for i in range(len(samples))] if self.conversations else []
         self._ends = list(accumulate(counts))
 
-    def _conversations(self, shorten: bool) -> dict[int, EncodedTurns]:
-        talks = {i: sample for i, sample in enumerate(self.samples) if sample.turns}
+    def _conversations(self, talks: Mapping[int, Sample], shorten: bool) -> dict[int, EncodedTurns]:
         encoded = encode_conversations([sample.turns for sample in talks.values()], self.vocabulary)
         for sample, row in zip(talks.values(), encoded, strict=True):
             count = len(sample.image) if isinstance(sample.image, tuple) else 1
@@ -163,7 +167,7 @@ def cut_targets(batch: Batch, longest: int, pad: int) -> Batch:
     )
 
 
-def image_names(samples: Sequence[Sample]) -> list[str]:
+def image_names(samples: Iterable[Sample]) -> list[str]:
     """Return the name of each sample's image: the key of the first sample with that image.
 
     That of a conversation is its first image, or, if it has none, its first turn, so that all its replies share it.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from hashlib import blake2b, file_digest
+from itertools import groupby
 from pathlib import Path
 
 import torch
@@ -60,11 +61,35 @@ def digests_of(images: Sequence[Source], folder: Path) -> list[bytes]:
     note = _note(files, folder) if len(files) == len(images) else None
     digests = _noted(note, len(files)) if note is not None else None
     if digests is None:
-        with threads() as pool:
-            digests = list(pool.map(digest_of, images))
+        digests = _digests(images)
         if note is not None and note == _note(files, folder):
             _write(note, b"".join(digests))
     return digests
+
+
+def _digests(images: Sequence[Source]) -> list[bytes]:
+    """Return the digest of every image; a file with many of them is opened once."""
+    parts = dict(_digests_of_parts(image for image in images if isinstance(image, FilePart)))
+    with threads() as pool:
+        others = pool.map(digest_of, (image for image in images if not isinstance(image, FilePart)))
+        return [parts[image] if isinstance(image, FilePart) else next(others) for image in images]
+
+
+def _digests_of_parts(parts: Iterable[FilePart]) -> Iterator[tuple[FilePart, bytes]]:
+    in_order = sorted(parts, key=lambda part: (str(part.file), part.offset))
+    for path, within in groupby(in_order, key=lambda part: part.file):
+        try:
+            with open_file(path) as file:
+                for part in within:
+                    file.seek(part.offset)
+                    content = file.read(part.length)
+                    yield (
+                        part,
+                        blake2b(content if len(content) == part.length else part.read(), digest_size=SIZE).digest(),
+                    )
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(f"{path}: cannot be read ({reason}): check the path") from error
 
 
 class ImageMarks:
@@ -113,8 +138,8 @@ def _content(image: Source) -> Hashable:
         return image
 
 
-def _note(files: Sequence[Path], folder: Path) -> Path | None:
-    """Return the file with the digests of ``files`` in their current state; None if one changed just now."""
+def state_of(files: Sequence[Path]) -> str | None:
+    """Return a digest of the names, sizes and times of files; None if one is missing or changed just now."""
     name, latest = blake2b(digest_size=SIZE), 0
     for file in files:
         try:
@@ -125,8 +150,13 @@ def _note(files: Sequence[Path], folder: Path) -> Path | None:
         state = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         name.update(f"{os.path.abspath(file)}\0{state}\n".encode("utf-8", "surrogateescape"))
         latest = max(latest, status.st_ctime_ns)
-    at_rest = time.time() - latest / 1e9 > _AT_REST
-    return folder / f"{name.hexdigest()}.digests" if at_rest else None
+    return name.hexdigest() if time.time() - latest / 1e9 > _AT_REST else None
+
+
+def _note(files: Sequence[Path], folder: Path) -> Path | None:
+    """Return the file with the digests of ``files`` in their current state; None if one changed just now."""
+    state = state_of(files)
+    return None if state is None else folder / f"{state}.digests"
 
 
 def _noted(note: Path, count: int) -> list[bytes] | None:

@@ -105,6 +105,8 @@ def interpreting(path: Path, kind: str) -> Iterator[None]:
 def inside(root: Path, name: object, follow: bool = False, absolute: bool = False) -> Path:
     """Return ``root / name``, which must be inside ``root``; Unicode forms of a name are equal.
 
+    If there is no such file, blanks around the name are ignored, and the separators of Windows are those of a path.
+
     Args:
         root: The folder.
         name: The name, relative to the folder.
@@ -116,6 +118,8 @@ def inside(root: Path, name: object, follow: bool = False, absolute: bool = Fals
     """
     if not isinstance(name, str) or not name.strip() or "\0" in name or _LONE.search(name):
         raise InputError(f"{show(name)} is not a file name: give one relative to {root}")
+    if ("\\" in name or name != name.strip()) and not os.path.exists(root / name):  # as other programs write it
+        name = name.strip() if PureWindowsPath(name).anchor else name.strip().replace("\\", "/")
     if name.startswith("~") and not (root / name).exists():
         name = str(user_path(name))
     if PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor:

@@ -11,7 +11,7 @@ from helpers.pictures import png_header
 from PIL import Image
 
 from velm_lightning.cli.data.check import main
-from velm_lightning.data import DataFiles
+from velm_lightning.data import DataFiles, VisDial, VisualGenome
 from velm_lightning.data.checks.check import check_dataset
 from velm_lightning.data.datasets.conversations import Conversations
 from velm_lightning.types import InputError
@@ -102,6 +102,38 @@ def gray(values):
     return lambda path: Image.fromarray(values).save(path)
 
 
+def official(make, name, content):
+    """A file of a published dataset with a fault, next to sound images."""
+
+    def plant(folder):
+        photos(folder / "images")
+        (folder / name).write_text(json.dumps(content))
+        return make(folder)
+
+    return plant
+
+
+def dialogues(**change):
+    said = {"image_id": 0, "caption": "a cat", "dialog": [{"question": 0, "answer": 0}]}
+    data = {"questions": ["is it black"], "answers": ["yes"], "dialogs": [said, said | {"image_id": 1} | change]}
+    return official(lambda folder: VisDial(folder, "a.json", None), "a.json", {"data": data})
+
+
+def genome(number=0, **change):
+    whole = {"qa_id": 1, "image_id": 0, "question": "What?", "answer": "A cat."}
+    other = whole | {"qa_id": 2, "image_id": number} | change
+    content = [{"id": 0, "qas": [whole]}, {"id": number, "qas": [other]}]
+    make = lambda folder: VisualGenome(folder, images="images", val=0, test=0)  # noqa: E731
+    return official(make, "question_answers.json", content)
+
+
+def vizwiz(**change):
+    answers = [{"answer": "basil", "answer_confidence": "yes"}] * 10
+    row = {"image": "0.png", "question": "What?", "answers": answers, "answer_type": "other", "answerable": 1}
+    make = lambda folder: DataFiles(train=folder / "a.json", images=folder / "images")  # noqa: E731
+    return official(make, "a.json", [row, row | change])
+
+
 HOT = np.zeros((64, 64), np.uint16)
 HOT[0, 0] = 65535
 HEAD = "image,text,answers\n"
@@ -121,6 +153,9 @@ KINDS = {
     "a key used twice": (table("key," + HEAD + "a,0.png,what?,red\na,1.png,what?,red\n"), "is also in"),
     "bytes that are no UTF-8": (latin, "UTF-8"),
     "an absolute name": (table(HEAD + "/etc/a.png,what?,red\n"), "is an absolute file name"),
+    "a name of the home folder": (table(HEAD + "~/a.png,what?,red\n"), "is an absolute file name"),
+    "an address": (table(HEAD + "https://a.org/a.png,what?,red\n"), "is an address"),
+    "JSON that is one object": (table('{"data": [{"image": "0.png"}]}', "t.json"), "is one object"),
     "a link out of the folder": (link, "leads out of"),
     "a name out of the folder": (table(HEAD + "../a.png,what?,red\n"), "leads out of"),
     "a missing image": (table(HEAD + "none.png,what?,red\n"), "none.png: no such image file"),
@@ -141,6 +176,13 @@ KINDS = {
     "an unknown role": (talk(("human", "<image>?"), ("robot", "Red.")), "robot"),
     "an empty reply": (talk(("human", "<image>?"), ("gpt", "")), "t.jsonl:1: "),
     "a conversation without a reply": (talk(("human", "<image>?")), "has no reply that is learned"),
+    "VisDial: an image that is not there": (dialogues(image_id=99), "no image of number 99"),
+    "VisDial: a question that is not there": (dialogues(dialog=[{"question": 7}]), "question 7 is none of the 1"),
+    "VisDial: another file": (official(lambda f: VisDial(f, "a.json", None), "a.json", []), "has no list data."),
+    "Visual Genome: an image that is not there": (genome(99), "no image 99.jpg"),
+    "Visual Genome: an empty answer": (genome(1, answer=" "), "answer is empty"),
+    "VizWiz: an answer without a text": (vizwiz(answers=[{"answer": ""}]), "an answer is empty"),
+    "VizWiz: an image that is not there": (vizwiz(image="9.png"), "9.png: no such image file"),
     "a missing image of a turn": (
         talk(("human", "<image>?"), ("gpt", "A."), images=("none.png",)),
         "none.png: no such",
@@ -179,3 +221,9 @@ def test_one_and_one_point_zero_are_one_label(tmp_path):
     (tmp_path / "t.csv").write_text(HEAD + "0.png,how many?,1\n1.png,how many?,1.0\n")
     report = check_dataset(DataFiles(tmp_path / "t.csv", holdout=0), progress=False)
     assert report.splits["train"].answers == 1
+
+
+def test_names_in_another_unicode_form_and_special_words_are_sound(tmp_path):
+    (tmp_path / "e\u0301.png").write_bytes(png("red"))
+    (tmp_path / "t.csv").write_text(HEAD + "\u00e9.png,[SEP] <image> [MASK]?,[SEP]\n", "utf-8")
+    assert not check_dataset(DataFiles(tmp_path / "t.csv", holdout=0), progress=False).problems

@@ -3,8 +3,11 @@
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
+from typing import ClassVar
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from helpers.formats import table
 
 from velm_lightning.cli.start.words import complete
@@ -73,3 +76,47 @@ def test_only_known_protocols_are_addresses(tmp_path):
 def test_an_address_may_be_named_on_the_command_line():
     words = complete(["fit", "--data", "https://example.org/a.parquet"])
     assert "--data.dataset.init_args.path=https://example.org/a.parquet" in words
+
+
+@pytest.fixture(params=["s3", "gs"])
+def bucket(request, monkeypatch):
+    """A bucket in memory, in the place of that of the cloud, which counts what is opened."""
+
+    class Bucket(MemoryFileSystem):
+        protocol = request.param
+        store: ClassVar = {}
+        pseudo_dirs: ClassVar = [""]
+        opened: ClassVar = []
+        cachable = False
+
+        @classmethod
+        def _strip_protocol(cls, path):
+            return "/" + path.removeprefix(f"{cls.protocol}://").lstrip("/")
+
+        def _open(self, path, mode="rb", **options):
+            self.opened.append((path, mode))
+            return super()._open(path, mode, **options)
+
+    monkeypatch.setitem(import_module("fsspec.registry")._registry, request.param, Bucket)
+    return Bucket()
+
+
+def test_files_of_a_bucket_are_copied_once(bucket, tmp_path):
+    for number in range(2):
+        table(4).to_parquet(tmp_path / "a.parquet")
+        bucket.pipe(f"{bucket.protocol}://pets/train-{number}.parquet", (tmp_path / "a.parquet").read_bytes())
+    name = f"{bucket.protocol}://pets/train-{{0..1}}.parquet"
+    datas = [DataFiles(train=name, cache_dir=tmp_path / "cache") for _ in range(2)]
+    assert [len(data.split("train")) for data in datas] == [8, 8]
+    assert [path for path, mode in bucket.opened if mode == "rb"] == ["/pets/train-0.parquet", "/pets/train-1.parquet"]
+
+
+def test_a_bucket_is_not_opened_without_permission(bucket, tmp_path):
+    with permissions(["fit"]), pytest.raises(InputError, match="nothing was opened"):
+        DataFiles(f"{bucket.protocol}://pets/a.tar", cache_dir=tmp_path)
+    assert not bucket.opened
+
+
+def test_an_object_that_is_missing_in_a_bucket_is_named(bucket, tmp_path):
+    with pytest.raises(InputError, match="://pets/none.tar: cannot be copied"):
+        DataFiles(f"{bucket.protocol}://pets/none.tar", cache_dir=tmp_path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -75,7 +75,7 @@ def check_dataset(
     return report
 
 
-def _read(dataset: Dataset, name: str, problems: list[Problem]) -> list[Located]:
+def _read(dataset: Dataset, name: str, problems: list[Problem]) -> Sequence[Located]:
     messages: list[str] = []
     try:
         if isinstance(dataset, FileDataset):
@@ -95,7 +95,7 @@ def _keys(rows: Iterable[Located]) -> Iterator[Problem]:
             yield Problem("keys", f"{where}: key {sample.key!r} is also in {first[sample.key]}: make keys unique")
 
 
-def _texts(rows: list[Located]) -> Iterator[Problem]:
+def _texts(rows: Sequence[Located]) -> Iterator[Problem]:
     """Yield the problems of empty texts; prompts may be empty if all are."""
     prompted = any(sample.text.strip() for _, sample in rows)
     for where, sample in rows:
@@ -124,7 +124,7 @@ class _User(NamedTuple):
     rows: int
 
 
-def _users(read: Mapping[str, list[Located]]) -> dict[tuple[str, object], _User]:
+def _users(read: Mapping[str, Sequence[Located]]) -> dict[tuple[str, object], _User]:
     users: dict[tuple[str, object], _User] = {}
     for split, rows in read.items():
         for where, sample in rows:
@@ -193,7 +193,7 @@ def _answers(sample: Sample) -> tuple[str, ...]:
     return tuple(sample.target) if isinstance(sample.target, Mapping) else ()
 
 
-def _statistics(rows: list[Located], known: set[str]) -> SplitStatistics:
+def _statistics(rows: Sequence[Located], known: set[str]) -> SplitStatistics:
     samples = [sample for _, sample in rows]
     images = {
         image_key(image)
@@ -217,7 +217,7 @@ def _lengths(texts: Iterable[str]) -> tuple[int, ...]:
     return tuple(int(length) for length in np.percentile(words, (50, 90, 99, 100), method="higher"))
 
 
-def _without_references(read: Mapping[str, list[Located]]) -> Iterator[str]:
+def _without_references(read: Mapping[str, Sequence[Located]]) -> Iterator[str]:
     """Yield a note per evaluation split in which some samples, but not all, have no references."""
     for split in ("val", "test"):
         missing = [located for located in read[split] if not located.sample.references]
@@ -226,7 +226,7 @@ def _without_references(read: Mapping[str, list[Located]]) -> Iterator[str]:
             yield f"{note}; the first is {missing[0].where}"
 
 
-def _unlabelled(read: Mapping[str, list[Located]]) -> Iterator[str]:
+def _unlabelled(read: Mapping[str, Sequence[Located]]) -> Iterator[str]:
     """Yield a note if no training sample has a target."""
     if read["train"] and not any(located.sample.target for located in read["train"]):
         yield (
@@ -235,7 +235,7 @@ def _unlabelled(read: Mapping[str, list[Located]]) -> Iterator[str]:
         )
 
 
-def _unknown(read: Mapping[str, list[Located]], known: set[str]) -> Iterator[str]:
+def _unknown(read: Mapping[str, Sequence[Located]], known: set[str]) -> Iterator[str]:
     """Yield a note per evaluation split with samples whose answers are not in the answer vocabulary."""
     for split in ("val", "test") if known else ():
         lost = [item for item in read[split] if _answers(item.sample) and known.isdisjoint(_answers(item.sample))]

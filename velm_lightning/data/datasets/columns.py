@@ -8,12 +8,13 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypedDict
 
 from velm_lightning.data.datasets.image_names import Locate
 from velm_lightning.data.datasets.readers.column_names import choose_columns, list_of, suggestion
+from velm_lightning.data.datasets.readers.row_source import RowSource
 from velm_lightning.io.files import TableRow, clean_text, show
 from velm_lightning.types import Image, InputError, Sample, Source
 
@@ -51,28 +52,40 @@ class RowConverter:
     def __init__(
         self,
         columns: Mapping[str, str | None],
-        rows: Sequence[TableRow],
+        rows: RowSource,
         locate: Locate,
         unlabelled: bool,
     ) -> None:
         self.locate = locate
-        known = dict.fromkeys(name for row in rows for name in row.values)
         self.optional = {"group", "target", "answers"} if unlabelled else {"group"}
-        self.names = choose_columns(columns, known, rows[0].where, self.optional)
+        self.names = self._choose(columns, rows)
         labels = self.names["answers"]
         self.whole_numbers = labels is not None and all(
             row.written and _WHOLE.fullmatch(row.values.get(labels, "").strip()) for row in rows
         )
         self._images: dict[str, Source] = {}
 
-    def first_name(self, rows: Sequence[TableRow]) -> str | None:
+    def _choose(self, columns: Mapping[str, str | None], rows: RowSource) -> dict[str, str | None]:
+        where, values = (rows.first.where, list(rows.first.values.values())) if rows.first else ("", [])
+        whole = InputError(
+            f"{where}: is one object with the keys {list_of(rows.columns)}, not records: write a list of records, as "
+            "`DataFrame.to_json(…, orient='records')` does"
+        )
+        if values and all(isinstance(value, dict) for value in values):
+            raise whole
+        try:
+            return choose_columns(columns, rows.columns, where, self.optional)
+        except InputError as error:
+            raise whole if values and all(isinstance(value, dict | list) for value in values) else error from None
+
+    def first_name(self, rows: Iterable[TableRow]) -> str | None:
         """Return the first name of an image in the rows; None if images are no names."""
         for row in rows:
             with suppress(InputError):
                 value = self.value(row, "image")
                 first = value[0] if isinstance(value, list) and value else value
-                if isinstance(first, str):
-                    return first
+                if first is not None:
+                    return first if isinstance(first, str) else None
         return None
 
     def subject(self, row: TableRow, number: str) -> tuple[str, Image]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from velm_lightning.data.datasets.image_names import Locate
 from velm_lightning.data.datasets.messages import Conversation, conversation_of
+from velm_lightning.data.datasets.readers.row_source import RowSource
 from velm_lightning.io.files import TableRow, clean_text, show
 from velm_lightning.types import Image, InputError, Sample, Turn
 
@@ -24,12 +25,13 @@ class ConversationConverter:
         column: Column of the images. None means a usual name.
     """
 
-    def __init__(self, rows: Sequence[TableRow], locate: Locate, column: str | None = None) -> None:
+    def __init__(self, rows: RowSource, locate: Locate, column: str | None = None) -> None:
         self.names: dict[str, str | None] = {"image": column} if column else {}
         self.locate, self.column = locate, column
-        self._ids = Counter(str(row.values.get("id")) for row in rows)
+        named = rows if "id" in rows.columns else ()
+        self._ids = Counter(str(row.values.get("id")) for row in named)
 
-    def first_name(self, rows: Sequence[TableRow]) -> str | None:
+    def first_name(self, rows: Iterable[TableRow]) -> str | None:
         """Return the first name of an image in the rows; None if images are no names."""
         for row in rows:
             with suppress(InputError):

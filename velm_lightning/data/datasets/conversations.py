@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from typing_extensions import override
 
 from velm_lightning.data.datasets.conversation_samples import ConversationConverter
 from velm_lightning.data.datasets.conversion import Converter
 from velm_lightning.data.datasets.jsonlines import JSONLines
-from velm_lightning.io.files import TableRow
+from velm_lightning.data.datasets.readers.row_source import RowSource
 
 
 class Conversations(JSONLines):
@@ -46,5 +44,5 @@ class Conversations(JSONLines):
     """
 
     @override
-    def converter(self, rows: Sequence[TableRow], unlabelled: bool) -> Converter:
+    def converter(self, rows: RowSource, unlabelled: bool) -> Converter:
         return ConversationConverter(rows, self.locate, self.columns.get("image"))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
 from velm_lightning.data.datasets.columns import RowConverter
 from velm_lightning.data.datasets.conversation_samples import ConversationConverter
 from velm_lightning.data.datasets.image_names import Locate
-from velm_lightning.data.datasets.messages import is_conversation
+from velm_lightning.data.datasets.messages import TURNS, is_conversation
+from velm_lightning.data.datasets.readers.row_source import RowSource
 from velm_lightning.io.files import TableRow
 from velm_lightning.types import Image, Sample
 
@@ -22,7 +23,7 @@ class Converter(Protocol):
 
     names: dict[str, str | None]
 
-    def first_name(self, rows: Sequence[TableRow]) -> str | None:
+    def first_name(self, rows: Iterable[TableRow]) -> str | None:
         """Return the first name of an image in the rows; None if images are no names."""
 
     def subject(self, row: TableRow, number: str) -> tuple[str, Image]:
@@ -32,9 +33,7 @@ class Converter(Protocol):
         """Yield the samples of a row, whose number is its key if it has none."""
 
 
-def converter_of(
-    columns: Mapping[str, str | None], rows: Sequence[TableRow], locate: Locate, unlabelled: bool
-) -> Converter:
+def converter_of(columns: Mapping[str, str | None], rows: RowSource, locate: Locate, unlabelled: bool) -> Converter:
     """Return the conversion of rows with turns if any row has some, and ``columns`` name no other part of a sample.
 
     Args:
@@ -46,6 +45,7 @@ def converter_of(
     Raises:
         InputError: A column is missing, or which column is meant is not clear.
     """
-    if columns.keys() <= {"image"} and any(map(is_conversation, rows)):
+    may_have_turns = columns.keys() <= {"image"} and not rows.columns.keys().isdisjoint(TURNS)
+    if may_have_turns and any(map(is_conversation, rows)):
         return ConversationConverter(rows, locate, columns.get("image"))
     return RowConverter(columns, rows, locate, unlabelled)

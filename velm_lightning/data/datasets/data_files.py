@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+import inspect
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,14 +13,18 @@ from typing_extensions import override
 
 from velm_lightning.data.datasets.columns import Columns
 from velm_lightning.data.datasets.conversion import Converter, converter_of
-from velm_lightning.data.datasets.holdout import check_holdout, holdout_part
-from velm_lightning.data.datasets.located import FileDataset, Located, add
+from velm_lightning.data.datasets.holdout import check_holdout, held_out
+from velm_lightning.data.datasets.image_names import located_image
+from velm_lightning.data.datasets.located import FileDataset, Located
+from velm_lightning.data.datasets.packed import PackedRows, Packing
+from velm_lightning.data.datasets.packed_splits import SplitOf, packed_splits
 from velm_lightning.data.datasets.readers.column_names import suggestion
 from velm_lightning.data.datasets.readers.hub_tables import hub_tables
 from velm_lightning.data.datasets.readers.reading import Reading
-from velm_lightning.data.datasets.readers.recognition import rows_of, splits_of
-from velm_lightning.data.datasets.readers.references import with_all_references
+from velm_lightning.data.datasets.readers.recognition import expanded, rows_of, splits_of, unread_tables
 from velm_lightning.data.datasets.readers.remote import is_address, local_copies
+from velm_lightning.data.datasets.readers.row_source import RowSource
+from velm_lightning.data.datasets.sample_cache import keep, kept, place_of
 from velm_lightning.data.images.cache import default_folder
 from velm_lightning.io.files import TableRow, fault
 from velm_lightning.io.paths import is_hub_name, user_path
@@ -99,12 +105,13 @@ class DataFiles(FileDataset):
         self.sources = self._sources(path, named)
         found = {split: files[0] if len(files) == 1 else None for split, files in self.sources.items()}
         self.files = found | {split: user_path(file) for split, file in named.items() if isinstance(file, Path)}
-        folder = self.root / user_path(images) if images is not None else self._folder()
-        super().__init__(folder, links, absolute_names)
+        self._folders = [self.root / user_path(images)] if images is not None else self._likely_folders(path)
+        super().__init__(self._folders[0], links, absolute_names)
         self.images_are_named = images is not None
         if holdout is None:
             holdout = HOLDOUT if path is not None and self.sources["train"] and not self.sources["val"] else 0.0
-        self.remarks: dict[str, None] = {}
+        self.remarks = dict.fromkeys(self._unread(path))
+        self._read: dict[str, PackedRows | InputError] = {}
         self.holdout = holdout
         self.columns: dict[str, str | None] = dict(columns or {})  # type: ignore[arg-type]
         for name in self.columns.keys() - Columns.__annotations__.keys():
@@ -127,16 +134,51 @@ class DataFiles(FileDataset):
             found = splits_of(places[0]) if len(places) == 1 else {"train": places}
         return {split: found.get(split, []) for split in named}
 
+    def _unread(self, path: str | Path | None) -> Iterator[str]:
+        """Yield a remark if the folder ``path`` holds tables that are not read."""
+        read = [file for files in self.sources.values() for file in files]
+        if path is not None and (others := unread_tables(self.root / user_path(path), read)):
+            yield (
+                f"{len(others)} tables in {path} are not read, because tables of one format are: {others[0].name}; to "
+                "read it, name the file"
+            )
+
     def _located(self, name: str | Path) -> list[Path]:
         if isinstance(name, str) and is_address(name):
             return local_copies(name, self.cache_dir)
         return [self.root / user_path(name)]
 
     @override
-    def read(self, name: str, problems: list[str] | None = None) -> list[Located]:
-        held = bool(self.holdout) and name == "val"
-        sources = self.sources["train" if held else name]
-        return self._samples(sources, name, problems) if sources else []
+    def read(self, name: str, problems: list[str] | None = None) -> Sequence[Located]:
+        names = ("train", "val") if self.holdout and name != "test" else (name,)
+        if not self.sources[names[0]]:
+            return []
+        if problems is not None:
+            rows = self._read_splits((name,), problems)[name]
+        else:
+            if name not in self._read:
+                self._read |= self._kept_or_read(names)
+            rows = self._read[name]
+        if isinstance(rows, InputError):
+            raise rows
+        return rows
+
+    def _kept_or_read(self, names: Sequence[str]) -> Mapping[str, PackedRows | InputError]:
+        """Return splits as any process has read them before, or read them."""
+        place = place_of(self._files_of(names[0]), (names, self._init_args), self.cache_dir)
+        if place is not None and (splits := kept(place)) is not None:
+            self.remarks |= dict.fromkeys(splits.remarks)
+            return splits.rows
+        before = set(self.remarks)
+        rows = self._read_splits(names, None)
+        if place is not None:
+            keep(place, rows, [remark for remark in self.remarks if remark not in before])
+        return rows
+
+    def _files_of(self, name: str) -> list[Path]:
+        """Return the files that the samples of a split depend on: those of the data, and those of this class."""
+        code = [Path(inspect.getfile(kind)) for kind in type(self).__mro__ if issubclass(kind, DataFiles)]
+        return [*(file for source in self.sources[name] for file in expanded(source)), *code]
 
     def files_of(self, image: Image) -> Sequence[Path | FilePart]:
         """Return the files of an image or clip, or of the images of a conversation."""
@@ -144,73 +186,78 @@ class DataFiles(FileDataset):
 
     def locate(self, name: Any, where: str) -> Source:
         """Return the image that a row names; what is a file or a part of one stays so."""
-        return name if isinstance(name, Path | FilePart) else self.image_file(name, where)
+        return name if isinstance(name, Path | FilePart) else located_image(name, self.image_file, where)
 
-    def converter(self, rows: Sequence[TableRow], unlabelled: bool) -> Converter:
+    def converter(self, rows: RowSource, unlabelled: bool) -> Converter:
         """Return the conversion of rows to samples; ``unlabelled`` means that labels may be missing."""
         return converter_of(self.columns, rows, self.locate, unlabelled)
 
-    def _samples(self, sources: Sequence[Path], name: str, problems: list[str] | None) -> list[Located]:
-        reading = Reading(self.cache_dir, problems, self.image_names)
-        rows = list(rows_of(sources, reading))
-        if not rows:
+    def _read_splits(self, names: Sequence[str], problems: list[str] | None) -> Mapping[str, PackedRows | InputError]:
+        """Read splits of one source: the training and the validation split if one is held out from the other."""
+        name, held = names[0], bool(self.holdout) and names != ("test",)
+        sources = self.sources["train" if held else name]
+        nothing = dict.fromkeys(names, Packing().packed())
+        rows = self._rows(sources, problems)
+        if rows.first is None:
             shown = ", ".join(map(str, sources))[:200]
             fault(InputError(f"{shown}: holds no rows: give a file with at least one, or leave {name} out"), problems)
-            return []
-        samples: dict[str, Located] = {}
+            return nothing
         try:
             converter = self.converter(rows, name == "test")
         except InputError as error:
             fault(error, problems)
-            return []
+            return nothing
         if not self.images_are_named:
-            self.images = _folder_of(converter.first_name(rows), self.images)
-        for number, row in self._part(rows, converter, name, problems):
-            try:
-                for sample in converter.samples(row, str(number), name == "train"):
-                    add(samples, Located(row.where, sample))
-            except InputError as error:
-                fault(error, problems)
+            self.images = _folder_of(converter.first_name(rows), self._folders)
+        split_of = self._sides(rows, converter, problems) if held else lambda _: name
+        splits, remarks = packed_splits(rows, converter, names, split_of, problems)
         self.remarks |= dict.fromkeys(
             f"{part} is read from the column {column!r}"
             for part, column in converter.names.items()
             if column not in (None, part) and part not in self.columns
         )
-        if name == "train":
-            return list(samples.values())
-        joined = with_all_references(samples.values())
-        if len(joined) < len(samples):
-            self.remarks[
-                f"{len(samples)} rows of {name} are {len(joined)} samples: those with the same image, text and group "
-                "are references of one"
-            ] = None
-        return joined
+        self.remarks |= dict.fromkeys(remarks)
+        return splits
 
-    def _part(
-        self, rows: Sequence[TableRow], converter: Converter, name: str, problems: list[str] | None
-    ) -> Iterable[tuple[int, TableRow]]:
-        """Return the rows of a split with their numbers: all, or, with ``holdout``, those on one side."""
-        if not self.holdout or name == "test":
-            return enumerate(rows)
-        subjects = []
-        for number, row in enumerate(rows):
-            try:
-                subjects.append((number, row, *converter.subject(row, str(number))))
-            except InputError as error:
-                fault(error, problems)
-        part = holdout_part(
-            subjects,
-            self.holdout,
-            name == "val",
-            lambda subject: self._name(subject[3]) or subject[2],
-            lambda subject: self.files_of(subject[3]),
-        )
-        return [(number, row) for number, row, *_ in part]
+    def _rows(self, sources: Sequence[Path], problems: list[str] | None) -> RowSource:
+        """Return the rows of sources; those of a pipe, which can be read only once, are kept."""
 
-    def _folder(self) -> Path:
-        """Return the folder of the first source."""
+        def read(problems: list[str] | None) -> Iterator[TableRow]:
+            return rows_of(sources, Reading(self.cache_dir, problems, self.image_names))
+
+        if all(file.is_file() or file.is_dir() or not file.exists() for file in sources):
+            return RowSource(read, problems)
+        every = list(read(problems))
+        return RowSource(lambda _: iter(every))
+
+    def _sides(self, rows: RowSource, converter: Converter, problems: list[str] | None) -> SplitOf:
+        """Return the split of each row, of which a share of the images is held out."""
+        numbers = array("q")
+
+        def subjects() -> Iterator[tuple[str, Sequence[Path | FilePart]]]:
+            for number, row in enumerate(rows):
+                try:
+                    key, image = converter.subject(row, str(number))
+                    item = self._name(image) or key, self.files_of(image)
+                except InputError as error:
+                    fault(error, problems)
+                    continue
+                numbers.append(number)
+                yield item
+
+        decisions = held_out(subjects(), self.holdout)
+        sides = {True: "val", False: "train"}
+        found = bytearray(max(numbers, default=-1) + 1)  # per row 0 if it has a fault, else 1 more than the decision
+        for number, decision in zip(numbers, decisions, strict=True):
+            found[number] = 1 + decision
+        return lambda number: sides[found[number] == 2] if number < len(found) and found[number] else None
+
+    def _likely_folders(self, path: str | Path | None) -> list[Path]:
+        """Return where images may be: the folder of the first source, and the folder ``path`` that it was found in."""
         first = next(source for sources in self.sources.values() for source in sources)
-        return first if first.is_dir() else first.parent
+        folder = first if first.is_dir() else first.parent
+        outer = self.root / user_path(path) if path is not None else folder
+        return list(dict.fromkeys([folder, outer])) if outer.is_dir() else [folder]
 
     def _name(self, image: Image) -> str:
         """Return the name of an image relative to the folder of images, which may move; empty if there is no file."""
@@ -225,9 +272,11 @@ def _files(image: Image) -> list[Path | FilePart]:
     return [frame for frame in frames if isinstance(frame, Path | FilePart)]
 
 
-def _folder_of(name: str | None, folder: Path) -> Path:
-    """Return the folder, or the subfolder of it that holds the image of a name."""
-    if name is None or not folder.is_dir() or (folder / name).exists():
-        return folder
-    inner: Iterable[Path] = sorted(item for item in folder.iterdir() if item.is_dir())
-    return next((item for item in inner if (item / name).is_file()), folder)
+def _folder_of(name: str | None, folders: Sequence[Path]) -> Path:
+    """Return the first of folders that holds the image of a name, itself or in a subfolder; else the first."""
+    for folder in folders if name is not None else ():
+        inner = sorted(item for item in folder.iterdir() if item.is_dir()) if folder.is_dir() else []
+        for place in (folder, *inner):
+            if name and (place / name).exists():
+                return place
+    return folders[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 from unicodedata import normalize
@@ -35,7 +35,8 @@ def holdout_part(
     """Return the held-out part of a training split, or the rest.
 
     Items with the same image, under any name, stay together: the smallest of their names decides whether they are
-    held out. The result depends neither on the order of the rows nor on the location of the folder.
+    held out. At least one image is on each side if there are two. The result depends neither on the order of the rows
+    nor on the location of the folder.
 
     Args:
         items: Items of the training split.
@@ -44,31 +45,50 @@ def holdout_part(
         name: Returns the name of an item.
         image_files: Returns the image files of an item.
     """
-    files = [image_files(item) for item in items]
+    decisions = held_out(((name(item), image_files(item)) for item in items), share)
+    return [item for item, decision in zip(items, decisions, strict=True) if decision == held]
+
+
+def held_out(items: Iterable[tuple[str, Sequence[Path | FilePart]]], share: float) -> list[bool]:
+    """Return whether each item, given by its name and its image files, is held out; see ``holdout_part``."""
+    names, files = list[str](), list[Sequence[Path | FilePart]]()
+    for name, paths in items:
+        names.append(normalize("NFC", name))  # so that both Unicode forms are the same name
+        files.append(paths)
     content = contents_of_files(list(dict.fromkeys(path for paths in files for path in paths)))
-    above: dict[Hashable, Hashable] = {}  # a forest of contents and names; connected nodes share a root
+    above: dict[str, str] = {}  # a forest of names; those with a common image share a root, the smallest of them
 
-    def root(node: Hashable) -> Hashable:
-        above.setdefault(node, node)
-        while above[node] != node:
-            above[node] = node = above[above[node]]
-        return node
+    def root(name: str) -> str:
+        while (higher := above.get(name)) is not None:
+            above[name] = above.get(higher, higher)  # shortens the path
+            name = higher
+        return name
 
-    names = [normalize("NFC", name(item)) for item in items]  # so that both Unicode forms are the same name
+    first: dict[Hashable, str] = {}
     for item_name, paths in zip(names, files, strict=True):
         for path in paths:
-            above[root(content[path])] = root(("name", item_name))
-    smallest: dict[Hashable, str] = {}
-    for item_name in names:
-        at = root(("name", item_name))
-        smallest[at] = min(item_name, smallest.get(at, item_name))
-    chosen = {item_name: _is_held_out(smallest[root(("name", item_name))], share) for item_name in dict.fromkeys(names)}
-    return [item for item, item_name in zip(items, names, strict=True) if chosen[item_name] == held]
+            low, high = sorted((root(item_name), root(first.setdefault(content[path], item_name))))
+            if low != high:
+                above[high] = low
+    roots = list(map(root, names))
+    chosen = _chosen(dict.fromkeys(roots), share)
+    return [chosen[at] for at in roots]
 
 
-def _is_held_out(name: str, share: float) -> bool:
+def _chosen(names: Iterable[str], share: float) -> dict[str, bool]:
+    """Return whether each name is held out: at least one, if there is another for training."""
+    draws = {name: _draw(name) for name in names}
+    chosen = {name: draw < share for name, draw in draws.items()}
+    if share and len(set(chosen.values())) == 1:
+        odd = max(draws, key=draws.__getitem__) if True in chosen.values() else min(draws, key=draws.__getitem__)
+        chosen[odd] = not chosen[odd] and len(chosen) > 1
+    return chosen
+
+
+def _draw(name: str) -> float:
+    """Return a number from 0 to 1 that is a function of a name."""
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
-    return int.from_bytes(digest[:8], "big") < share * 2**64
+    return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def contents_of_files(files: Sequence[Path | FilePart]) -> dict[Path | FilePart, Hashable]:

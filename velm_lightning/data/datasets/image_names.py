@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import base64
+import binascii
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from velm_lightning.io.files import inside
+from velm_lightning.data.images.image_like import to_image
+from velm_lightning.io.files import inside, show
 from velm_lightning.types import InputError, Source
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 Locate = Callable[[Any, str], Source]
 """Returns the image that a row at a location names, as a file or otherwise."""
@@ -44,3 +50,25 @@ class ImageNames(NamedTuple):
         if "absolute file name" in message:
             return ", or set absolute_names to true"
         return ", or set links to follow" if " by a link: " in message and not self.follow else ""
+
+
+def located_image(image: Any, locate: Locate, where: str) -> Source:
+    """Return the file of an image, or its bytes if it is given as a record of bytes or as a ``data:`` address.
+
+    Raises:
+        InputError: It is missing, is an address on the network, or is not found.
+    """
+    if isinstance(image, Mapping) and {"bytes", "path"} & image.keys():
+        image = image if image.get("bytes") is not None else image.get("path")
+    try:
+        if image is None or image != image:
+            raise InputError("is missing (null): name one, or remove the row")
+        if isinstance(image, Mapping):
+            return to_image(image)
+        if isinstance(image, str) and image.startswith("data:"):
+            return to_image(base64.b64decode(image.partition(",")[2], validate=True))
+        if isinstance(image, str) and _ADDRESS.match(image):
+            raise InputError(f"{show(image)} is an address: download it and give the name of the file")
+    except (InputError, binascii.Error) as error:
+        raise InputError(f"{where}: image {error}") from error
+    return locate(image, where)

@@ -53,7 +53,7 @@ class FileDataset(Dataset):
         return self.image_names.file(folder or self.images, name, where)
 
     @abstractmethod
-    def read(self, name: str, problems: list[str] | None = None) -> list[Located]:
+    def read(self, name: str, problems: list[str] | None = None) -> Sequence[Located]:
         """Return the samples of a split with their locations.
 
         Args:
@@ -74,7 +74,8 @@ class FileDataset(Dataset):
             raise InputError(f"{name!r} is not a split: use {', '.join(SPLITS)}")
         if name not in self._splits:
             with _no_collection():
-                self._splits[name] = [located.sample for located in self.read(name)]
+                rows = self.read(name)
+                self._splits[name] = getattr(rows, "samples", None) or [located.sample for located in rows]
         return self._splits[name]
 
 

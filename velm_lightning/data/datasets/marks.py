@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from velm_lightning.data.datasets.columns import literal
-from velm_lightning.data.datasets.image_names import Locate
 from velm_lightning.data.datasets.readers.column_names import USUAL_NAMES
 from velm_lightning.data.images.folder import SUFFIXES
-from velm_lightning.data.images.image_like import to_image
 from velm_lightning.io.files import TableRow, show
-from velm_lightning.types import FilePart, InputError, Source, Turn
+from velm_lightning.types import FilePart, InputError, Turn
 
 MARK = "<image>"
 
@@ -92,23 +88,3 @@ def images_at_marks(contents: Sequence[Content], given: Sequence[Any], row: Tabl
         )
     rest = iter(given)
     return [next(rest) if mark is None else given[mark] if isinstance(mark, int) else mark for mark in marks]
-
-
-def located_image(image: Any, locate: Locate, where: str) -> Source:
-    """Return the file of an image, or its bytes if it is given as a record of bytes or as a ``data:`` address.
-
-    Raises:
-        InputError: It is an address on the network, or is not found.
-    """
-    if isinstance(image, Mapping):
-        image = image if image.get("bytes") is not None else image.get("path")
-    try:
-        if isinstance(image, Mapping):
-            return to_image(image)
-        if isinstance(image, str) and image.startswith("data:"):
-            return to_image(base64.b64decode(image.partition(",")[2], validate=True))
-        if isinstance(image, str) and image.startswith(("http://", "https://")):
-            raise InputError(f"{show(image)} is an address: download it and give the name of the file")
-    except (InputError, binascii.Error) as error:
-        raise InputError(f"{where}: image {error}") from error
-    return locate(image, where)

@@ -7,14 +7,13 @@ from typing import Any, NamedTuple
 from unicodedata import normalize
 
 from velm_lightning.data.datasets.columns import literal
-from velm_lightning.data.datasets.image_names import Locate
+from velm_lightning.data.datasets.image_names import Locate, located_image
 from velm_lightning.data.datasets.marks import (
     MARK,
     Content,
     before_first_question,
     given_images,
     images_at_marks,
-    located_image,
 )
 from velm_lightning.io.files import TableRow, show
 from velm_lightning.types import InputError, Source, Turn

@@ -18,6 +18,7 @@ from velm_lightning.data.datasets.holdout import contents_of_files
 from velm_lightning.data.datasets.image_names import ImageNames
 from velm_lightning.data.datasets.located import Located, add
 from velm_lightning.data.datasets.readers.references import with_all_references
+from velm_lightning.data.datasets.readers.row_source import RowSource
 from velm_lightning.data.images.image_like import to_image
 from velm_lightning.io.digests import digest_of
 from velm_lightning.io.files import TableRow, show
@@ -69,14 +70,15 @@ class Rows(Dataset):
         return self._splits.get(name, [])
 
     def _samples(self, split: str, rows: Sequence[TableRow], training: bool = True) -> list[Sample]:
-        converter = converter_of(self.columns, rows, self._images.locate, split == "test")
+        source = RowSource(lambda _: iter(rows))
+        converter = converter_of(self.columns, source, self._images.locate, split == "test")
         training = training and split == "train"
         samples: dict[str, Located] = {}
         for number, row in enumerate(rows):
             for sample in converter.samples(row, str(number), training):
                 add(samples, Located(row.where, sample))
-        every = samples.values() if training else with_all_references(samples.values())
-        return [located.sample for located in every]
+        every = list(samples.values())
+        return [located.sample for located in (every if training else with_all_references(every))]
 
 
 class _Images:

@@ -11,8 +11,9 @@ import numpy as np
 from typing_extensions import override
 
 from velm_lightning.data.datasets.located import FileDataset, Located
+from velm_lightning.data.datasets.records import sample_of
 from velm_lightning.io.files import fault, inside, read_json, show
-from velm_lightning.types import FilePart, Image, InputError, Sample, Turn
+from velm_lightning.types import FilePart, Image, InputError, Sample
 
 DESCRIPTION, FORMAT = "velm_data.json", 1
 """Name of the file that marks such a folder, and the version of its layout."""
@@ -99,13 +100,7 @@ class StoredSamples(Sequence[Sample]):
 
     def _sample(self, number: int, line: bytes) -> Sample:
         try:
-            key, image, text, target, references, group, *more = json.loads(line)
-            if not all(isinstance(word, str) for word in (key, text, group, *references)):
-                raise TypeError("key, text, group and references must be texts")
-            if not isinstance(target, str | None):
-                target = {str(answer): float(weight) for answer, weight in dict(target).items()}
-            turns = tuple(Turn(role, tuple(parts), learned) for role, parts, learned in (more[0] if more else ()))
-            return Sample(key, self._image(image), text, target, tuple(references), group, turns)
+            return sample_of(json.loads(line), self._image)
         except (ValueError, TypeError, RecursionError) as error:
             raise InputError(
                 f"{self.file}:{number + 1}: {show(line)} is no sample ({show(str(error))}): import the data again"

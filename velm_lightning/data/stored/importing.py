@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image as Pillow
 from torch import Tensor
 
+from velm_lightning.data.datasets.records import record_of
 from velm_lightning.data.stored.imported import DESCRIPTION, FORMAT
 from velm_lightning.io.atomic import new_folder, refusal
 from velm_lightning.io.digests import image_key
@@ -71,10 +72,7 @@ def _write_split(dataset: Dataset, name: str, folder: Path, shards: Shards) -> i
 def _record(sample: Sample, shards: Shards) -> list[Any]:
     frames = sample.image if isinstance(sample.image, tuple) else (sample.image,)
     stored = [shards.add(frame) for frame in frames]
-    target = sample.target if sample.target is None or isinstance(sample.target, str) else dict(sample.target)
-    image = stored if isinstance(sample.image, tuple) else stored[0]
-    record = [sample.key, image, sample.text, target, list(sample.references or ()), sample.group]
-    return [*record, list(sample.turns)] if sample.turns else record
+    return record_of(sample, stored if isinstance(sample.image, tuple) else stored[0])
 
 
 class Shards:

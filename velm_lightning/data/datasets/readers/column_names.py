@@ -9,14 +9,20 @@ from velm_lightning.io.files import show
 from velm_lightning.types import InputError
 
 USUAL_NAMES = {
-    "image": ("image", "images", "file_name", "filename", "image_file", "image_path", "img", "photo", "picture"),
+    "image": (
+        *("image", "images", "file_name", "filename", "image_file", "image_path", "image_name", "img", "photo"),
+        *("picture", "file_path", "filepath", "path"),
+    ),
     "text": ("text", "question", "prompt"),
     "target": ("target", "caption", "captions"),
     "answers": ("answers", "answer", "label", "labels"),
     "group": ("group",),
     "key": ("key",),
 }
-"""The names under which the parts of a row are looked for, in this order, if ``columns`` does not name them."""
+"""The names under which the parts of a row are looked for, in this order, if ``columns`` does not name them.
+
+Capitals do not count.
+"""
 
 
 def choose_columns(
@@ -28,10 +34,11 @@ def choose_columns(
         InputError: Columns are missing, or both kinds of labels exist.
     """
     taken = {name for name in columns.values() if name}
-    names = {
-        part: columns[part] if part in columns else next((n for n in usual if n in known and n not in taken), None)
-        for part, usual in USUAL_NAMES.items()
-    }
+    spelt = {name.lower(): name for name in [*reversed(list(known)), *map(str.lower, known)] if name in known}
+    names: dict[str, str | None] = {}
+    for part, usual in USUAL_NAMES.items():
+        found = (spelt[name] for name in usual if name in spelt and spelt[name] not in taken)
+        names[part] = columns[part] if part in columns else next(found, None)
     _choose_label(names, columns, where)
     missing = [
         f"{name!r}{suggestion(difflib.get_close_matches(name, known, 1))} (columns.{part})"
@@ -42,7 +49,7 @@ def choose_columns(
         raise InputError(f"{where}: no column {', no column '.join(missing)} in {list_of(known)}: correct the names")
     rest = [name for name in known if name not in names.values()]
     unclear = [part for part in ("image", "text") if part not in columns and names[part] is None]
-    if "text" in unclear and (not rest or names["target"] in ("caption", "captions")):
+    if "text" in unclear and (not rest or (names["target"] or "").lower() in ("caption", "captions")):
         unclear.remove("text")  # a labelled or captioned image has no prompt
     if unclear:
         leave = ", or `text: null` for none" if "text" in unclear else ""

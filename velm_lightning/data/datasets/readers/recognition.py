@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from velm_lightning.data.datasets.readers.arrow import ARROW
@@ -14,6 +14,7 @@ from velm_lightning.data.datasets.readers.reading import Reader, Reading, counte
 from velm_lightning.data.datasets.readers.saved import SAVED, split_names
 from velm_lightning.data.datasets.readers.text_tables import TEXT_TABLES
 from velm_lightning.data.datasets.readers.webdataset import WEBDATASET
+from velm_lightning.data.images.folder import SUFFIXES, files_named
 from velm_lightning.io.files import TableRow
 from velm_lightning.io.tables import separator_of
 from velm_lightning.types import InputError
@@ -115,15 +116,42 @@ def _folders_in(folder: Path) -> list[Path]:
 
 
 def _tables_in(folder: Path) -> list[Path]:
-    """Return the tables of one format in a folder, else in its subfolder ``data``; descriptions of images are none."""
+    """Return the tables of one format in a folder, else in a subfolder without images, such as ``data``.
+
+    Those whose names state a split are preferred; descriptions of images, ``metadata.csv``, are none.
+    """
+    formats = list(tables_by_format(folder).values())
+    if formats:
+        return next((tables for tables in formats if any(split_of(file.name) for file in tables)), formats[0])
+    if (folder / "data").is_dir():
+        return _tables_in(folder / "data")
+    if files_named(folder, METADATA):
+        return []
+    for inner in _folders_in(folder):
+        tables = next(iter(tables_by_format(inner).values()), [])
+        if tables and not any(file.suffix.lower() in SUFFIXES for file in inner.iterdir()):
+            return _tables_in(inner)
+    return []
+
+
+def tables_by_format(folder: Path) -> dict[str, list[Path]]:
+    """Return the tables in a folder by their suffixes, in the order of preference."""
     files = sorted(item for item in folder.iterdir() if item.is_file() and not item.name.startswith((".", "_")))
+    formats: dict[str, list[Path]] = {}
     for suffix in TABLES:
         tables = [file for file in files if file.suffix.lower() == suffix and file.name not in METADATA]
         if suffix == ".txt":
             tables = [file for file in tables if _names_images(file)]
         if tables:
-            return tables
-    return _tables_in(folder / "data") if (folder / "data").is_dir() else []
+            formats[suffix] = tables
+    return formats
+
+
+def unread_tables(folder: Path, read: Collection[Path]) -> list[Path]:
+    """Return the tables in a folder that are not read, because they have another format than those in ``read``."""
+    if not folder.is_dir() or not any(file.parent == folder for file in read):
+        return []
+    return [file for tables in tables_by_format(folder).values() for file in tables if file not in read]
 
 
 def _names_images(file: Path) -> bool:

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 
 from velm_lightning.data.datasets.located import Located
 from velm_lightning.io.digests import image_key
 
 
-def with_all_references(samples: Iterable[Located]) -> list[Located]:
-    """Return samples of an evaluation, of which those with the same image, text and group are one.
+def with_all_references(samples: Sequence[Located]) -> Iterator[Located]:
+    """Yield the samples of an evaluation, of which those with the same image, text and group are one.
 
     Only samples with target sentences are joined, no conversations. The key and the target are those of the first, the
     references those of all, in order.
     """
-    joined: dict[Hashable, Located] = {}
+    later = _repetitions(samples)
+    joined = {number for numbers in later.values() for number in numbers}
     for number, located in enumerate(samples):
-        sample = located.sample
-        same: Hashable = (image_key(sample.image), sample.text, sample.group)
-        first = joined.setdefault(same if isinstance(sample.target, str) and not sample.turns else number, located)
-        if first is not located:
-            references = (*(first.sample.references or ()), *(sample.references or ()))
-            joined[same] = first._replace(sample=first.sample._replace(references=references))
-    return list(joined.values())
+        if number in later:
+            every = [located.sample, *(samples[other].sample for other in later[number])]
+            references = tuple(reference for sample in every for reference in sample.references or ())
+            yield located._replace(sample=located.sample._replace(references=references))
+        elif number not in joined:
+            yield located
+
+
+def _repetitions(samples: Iterable[Located]) -> dict[int, list[int]]:
+    """Return the numbers of the samples that repeat the image, text and group of an earlier one, by its number."""
+    first, later = dict[Hashable, int](), dict[int, list[int]]()
+    for number, (_, sample) in enumerate(samples):
+        if isinstance(sample.target, str) and not sample.turns:
+            same = first.setdefault((image_key(sample.image), sample.text, sample.group), number)
+            if same != number:
+                later.setdefault(same, []).append(number)
+    return later

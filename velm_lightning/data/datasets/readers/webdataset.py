@@ -14,6 +14,7 @@ from velm_lightning.io.files import TableRow, clean_text, fault, show
 from velm_lightning.types import FilePart, InputError
 
 _TEXTS = {"txt": "caption", "text": "caption", "caption": "caption", "cls": "label"}
+_COMPRESSED = (".tgz", ".tar.gz", ".tar.zst")
 _LONGEST_TEXT = 2**24
 
 
@@ -26,7 +27,7 @@ class _Member(NamedTuple):
 
 def recognises(path: Path) -> bool:
     """Return whether a file is a tar archive."""
-    return starts_with(path, b"ustar", 257) or (path.suffix == ".tgz" or path.name.endswith((".tar.gz", ".tar.zst")))
+    return starts_with(path, b"ustar", 257) or (path.is_file() and path.name.endswith((".tar", *_COMPRESSED)))
 
 
 def rows(path: Path, reading: Reading) -> Iterator[TableRow]:
@@ -37,7 +38,7 @@ def rows(path: Path, reading: Reading) -> Iterator[TableRow]:
     Raises:
         InputError: The archive is damaged or compressed.
     """
-    if not starts_with(path, b"ustar", 257):
+    if path.name.endswith(_COMPRESSED):
         raise InputError(f"{path}: a compressed shard cannot be read at any place: unpack it to a .tar file")
     key, members = None, list[_Member]()
     for name, member in _members(path, reading):
