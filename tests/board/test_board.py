@@ -6,6 +6,7 @@ import os
 import shutil
 import threading
 import time
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -181,9 +182,9 @@ def server(runs):
         server.shutdown()
 
 
-def answer_of(server, path, method="GET", host=None):
+def answer_of(server, path, method="GET", host=None, **headers):
     connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=30)
-    connection.request(method, path, headers={} if host is None else {"Host": host})
+    connection.request(method, path, headers=headers | ({} if host is None else {"Host": host}))
     answer = connection.getresponse()
     content = answer.read()
     connection.close()
@@ -193,6 +194,24 @@ def answer_of(server, path, method="GET", host=None):
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:6007", "127.0.0.1.evil.example", "", "localhost.x:80"])
 def test_a_page_elsewhere_cannot_read_the_board(server, host):
     assert answer_of(server, "/state", host=host)[0].status == 403
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_another_page_in_the_browser_gets_no_work_done(server, site):
+    """It could not read the answer, but every answer takes time; a link to the board is followed."""
+    for path in ("/state", "/gallery?experiment=vqa", "/board.js", "/plotly.js"):
+        assert answer_of(server, path, **{"Sec-Fetch-Site": site})[0].status == 403
+        assert answer_of(server, path, **{"Sec-Fetch-Site": "same-origin"})[0].status == 200
+    assert answer_of(server, "/", **{"Sec-Fetch-Site": site})[0].status == 200
+
+
+def test_paths_that_are_no_files_are_not_kept(server):
+    tracemalloc.start()
+    for number in range(100):
+        assert answer_of(server, f"/{number}" + "x" * 30_000)[0].status == 404
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 10**6
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:6007", "localhost:9", "localhost", "[::1]:80"])

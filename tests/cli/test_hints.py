@@ -176,6 +176,24 @@ def test_whatever_a_part_raises_is_one_sentence(refused):
     assert line.endswith("(set VELM_DEBUG=1 for the traceback)")
 
 
+@pytest.mark.parametrize(
+    ("words", "raised", "sentence"),
+    [
+        ([*VQA, "--trainer.accelerator=tpuu"], "ValueError: You selected an invalid", "cannot be built"),
+        (["compare", "none"], "InputError: none does not exist", "none does not exist"),
+    ],
+    ids=["another library", "this package"],
+)
+def test_debug_prints_the_traceback_before_the_sentence(here, capsys, monkeypatch, words, raised, sentence):
+    monkeypatch.setenv("VELM_DEBUG", "1")
+    assert here(*words) == 2
+    *trace, last = capsys.readouterr().err.splitlines()
+    assert "Traceback (most recent call last):" in trace
+    assert [line for line in trace if raised in line]
+    assert [line for line in trace if line.lstrip().startswith("File ")]
+    assert sentence in last
+
+
 def test_distillation_without_a_teacher_is_one_sentence(refused):
     line = refused("fit", "--config", CONF / "distill.yaml", "--tracking.wandb=off")
     assert line == "task.teacher is not set: name the checkpoint of a trained model"

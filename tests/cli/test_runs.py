@@ -1,11 +1,13 @@
 """``velm runs`` lists the runs, and removes unfinished ones after a confirmation."""
 
 import json
+import os
 
 import pytest
 
 from velm_lightning.cli.commands import main
 from velm_lightning.cli.runs import age
+from velm_lightning.errors import InputError
 from velm_lightning.tracking.run import Run
 
 RECORDS = {
@@ -62,3 +64,12 @@ def test_unfinished_runs_are_removed_only_after_a_confirmation(runs, capsys, mon
 
 def test_an_age_is_given_in_its_largest_unit():
     assert [age(seconds) for seconds in (5, 200, 7300, 200000)] == ["5 s", "3 min", "2 h", "2 d"]
+
+
+def test_a_record_that_is_larger_than_memory_is_unknown(runs, capsys):
+    path = runs / "vqa" / "good-1" / "run.json"
+    os.truncate(path, 2**43)  # it has a hole, and takes no space
+    assert main(["runs", "vqa"]) == 0
+    assert "unknown" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"run\.json has 8,796,093,022,208 bytes"):
+        _ = Run(path.parent).record

@@ -75,6 +75,12 @@ def test_a_pipe_or_folder_instead_of_a_file_is_not_read(folders, tmp_path, name)
     assert "is not a regular file" in reason(folders, tmp_path / "copy")
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_is_larger_than_memory_is_not_read(folders, tmp_path, name):
+    os.truncate(broken(folders, tmp_path) / name, 2**43)  # it has a hole, and takes no space
+    assert "has 8,796,093,022,208 bytes, more than" in reason(folders, tmp_path / "copy")
+
+
 @pytest.mark.parametrize(
     ("config", "why"),
     [

@@ -109,6 +109,10 @@ def test_the_looks_of_a_sweep_cannot_be_changed(tmp_path):
     keep_schedule(spec_of(tmp_path), tmp_path)
     with pytest.raises(InputError, match="was started with other looks"):
         keep_schedule(spec_of(tmp_path, looks=4), tmp_path)
+    (tmp_path / "looks.json").write_bytes(b"\xff\x1b" * 5000)
+    with pytest.raises(InputError, match="was started with other looks") as refused:
+        keep_schedule(spec_of(tmp_path), tmp_path)
+    assert len(str(refused.value)) < 500
 
 
 def test_stages_have_the_seeds_that_they_add(tmp_path):

@@ -6,7 +6,7 @@ import sys
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from typing_extensions import override
 
@@ -63,17 +63,17 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:  # noqa: N802
         """Answer a request."""
-        if not self._is_local():
-            self.send_error(403, "this server answers only to 127.0.0.1 and localhost")
+        path, _, query = self.path.partition("?")
+        if not self._is_local() or (path != "/" and self._is_of_another_page()):
+            self.send_error(403, "this server answers only to its own page at 127.0.0.1 or localhost")
             return
-        url = urlsplit(self.path)
-        words = parse_qs(url.query)
-        if url.path == "/state":
+        words = parse_qs(query)
+        if path == "/state":
             self._json(self.server.board.state(words.get("experiment", [None])[0], words.get("figure", [])[:4]))
-        elif url.path == "/gallery":
+        elif path == "/gallery":
             self._json(self.server.board.gallery(words.get("experiment", [""])[0]))
-        elif content := _file(url.path):
-            self._send(content, _TYPES[content_type(url.path)], "no-cache")
+        elif content := _file(path):
+            self._send(content, _TYPES[content_type(path)], "no-cache")
         else:
             self.send_error(404)
 
@@ -83,6 +83,10 @@ class Handler(BaseHTTPRequestHandler):
         """Return whether a browser meant this machine; a page elsewhere can give its own name this address."""
         host = self.headers.get("Host", "")
         return host.rpartition(":")[0] in HOSTS or host in HOSTS
+
+    def _is_of_another_page(self) -> bool:
+        """Return whether a page of another address asks; it cannot read the answer but could keep this server busy."""
+        return self.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin")
 
     def _json(self, data: Any) -> None:
         self._send(as_json(data).encode(), "application/json", "no-store")
@@ -112,15 +116,19 @@ def content_type(path: str) -> str:
     return "html" if path == "/" else path.rpartition(".")[2]
 
 
-@cache
 def _file(path: str) -> bytes:
     """Return a file of the page; empty if there is no such file."""
     if path == "/plotly.js":
         return plotly_js().encode()
-    name = {"/": "board.html", "/style.css": "style.css"}.get(path)
     if path == "/board.js":
-        return "\n".join(['"use strict";', *(asset(f"{part}.js") for part in ("parts", "gallery", "board"))]).encode()
+        return _script().encode()
+    name = {"/": "board.html", "/style.css": "style.css"}.get(path)
     return asset(name).encode() if name else b""
+
+
+@cache
+def _script() -> str:
+    return "\n".join(['"use strict";', *(asset(f"{part}.js") for part in ("parts", "gallery", "board"))])
 
 
 def serve(board: Board, port: int) -> BoardServer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -87,8 +88,11 @@ def _run(words: list[str]) -> int:
             module, _ = COMMANDS.get(completed[0], COMMANDS["fit"])  # options may stand before the trainer's command
             return int(import_module(module).main(_with_packaged_configs(completed)) or 0)
     except InputError as error:
+        from velm_lightning.cli.start.faults import DEBUG
         from velm_lightning.cli.start.hints import readable
 
+        if os.environ.get(DEBUG):
+            echo("".join(traceback.format_exception(error)), file=sys.stderr)
         echo(f"velm: error: {readable(str(error))}", file=sys.stderr)
         return 2
 

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from velm_lightning.errors import InputError
-from velm_lightning.io.files import show
+from velm_lightning.io.files import MAX_UNPACKED, show
 
 MOST_VALUES, MOST_DEPTH = 200_000, 100
 """Default limit on the number of values, and limit on their depth."""
+
+MOST_RECORD = 2**26
+"""Largest number of bytes of a record or config."""
 
 LARGEST = 1e100
 """Largest absolute value of a number: sums and squares of such numbers are finite."""
@@ -51,17 +54,23 @@ def scalars(content: Any, name: str, most: int = MOST_VALUES) -> Iterator[Any]:
             yield value
 
 
-def text_of(path: Path) -> str:
+def text_of(path: Path, most: int = MAX_UNPACKED) -> str:
     """Return the text of a regular file; reading a pipe or a device could wait forever.
 
+    Args:
+        path: The file.
+        most: Largest number of its bytes. A file with holes can claim more than any memory, and take no space.
+
     Raises:
-        InputError: If it is something else.
+        InputError: If it is something else, or larger.
         FileNotFoundError: If there is none.
         OSError: If it cannot be read.
         ValueError: If it is not UTF-8.
     """
     if path.exists() and not path.is_file():
         raise InputError(f"{path.name} is not a regular file")
+    if (size := path.stat().st_size) > most:
+        raise InputError(f"{path.name} has {size:,} bytes, more than {most:,}")
     return path.read_text("utf-8")
 
 

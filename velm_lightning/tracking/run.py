@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from velm_lightning.errors import InputError
 from velm_lightning.io.atomic import write_atomic
 from velm_lightning.io.paths import is_folder_name
+from velm_lightning.io.plain import MOST_RECORD, text_of
 from velm_lightning.tracking import watcher
 
 if TYPE_CHECKING:
@@ -248,7 +249,7 @@ def _record(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        record = json.loads(path.read_text("utf-8"))
+        record = json.loads(text_of(path, MOST_RECORD))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read ({error}): fix it, or remove the run") from error
     if not isinstance(record, dict):

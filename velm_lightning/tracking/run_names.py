@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from velm_lightning.errors import InputError
-from velm_lightning.io.plain import text_of
+from velm_lightning.io.plain import MOST_RECORD, text_of
 
 LATEST = "latest"
 
@@ -75,7 +75,7 @@ def run_folders(runs: str | Path = "runs") -> Iterator[Path]:
 def read_record(folder: Path) -> dict[str, Any]:
     """Return the content of a run's ``run.json``; empty if it cannot be read."""
     try:
-        record = json.loads(text_of(folder / "run.json"))
+        record = json.loads(text_of(folder / "run.json", MOST_RECORD))
     except (OSError, ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from typing import Any
 from velm_lightning.errors import InputError
 
 DEBUG = "VELM_DEBUG"
-"""Environment variable; if it is set, a fault is raised with its traceback."""
+"""Environment variable; if it is set, commands print the traceback of a fault before its sentence."""
 _PACKAGE = Path(__file__).resolve().parents[2]
 _MODULES = re.compile(r"No module named '(\w+)|Requirement '(\w[\w-]*)|[`'](\w[\w-]*)[`'].* is (?:not )?available")
 _EXTRAS = {
@@ -35,8 +34,6 @@ def one_sentence() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if os.environ.get(DEBUG):
-            raise
         raise InputError(sentence_of(error)) from error
 
 

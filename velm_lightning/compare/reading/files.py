@@ -10,7 +10,7 @@ from typing import Any
 
 from velm_lightning.errors import InputError
 from velm_lightning.io.files import show
-from velm_lightning.io.plain import number_of, text_of
+from velm_lightning.io.plain import MOST_RECORD, number_of, text_of
 from velm_lightning.io.yaml_files import load_yaml
 
 Curves = dict[str, tuple[list[float], list[float]]]
@@ -42,7 +42,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def _parsed(path: Path, parse: Any, fault: type[Exception]) -> Any:
     try:
-        return parse(text_of(path))
+        return parse(text_of(path, MOST_RECORD))
     except FileNotFoundError:
         raise InputError(f"it has no {path.name}") from None
     except (OSError, ValueError, RecursionError, fault) as error:
