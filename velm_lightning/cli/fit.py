@@ -26,6 +26,7 @@ from velm_lightning.cli.parsing.run_options import DEFAULTS, add_run_options
 from velm_lightning.cli.start.faults import one_sentence
 from velm_lightning.data import MultimodalData, PretrainedTokenizer, TrainedTokenizer
 from velm_lightning.fusion import Fusion
+from velm_lightning.io.allocator import reuse_memory
 from velm_lightning.io.atomic import write_atomic
 from velm_lightning.io.console import echo
 from velm_lightning.io.paths import expand_home, user_path
@@ -280,6 +281,7 @@ def _plain(config: Any) -> dict[str, Any]:
 def main(arguments: Sequence[str]) -> int:
     """Run one of Lightning's subcommands; the exit code of a run stopped by a signal is 128 + the signal."""
     quiet()
+    reuse_memory()
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
     try:
         _start(arguments)

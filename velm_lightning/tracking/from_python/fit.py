@@ -20,6 +20,7 @@ from lightning.pytorch.loggers import Logger
 from velm_lightning.data import MultimodalData
 from velm_lightning.errors import expect
 from velm_lightning.fusion import Fusion
+from velm_lightning.io.allocator import reuse_memory
 from velm_lightning.io.console import log_to_console
 from velm_lightning.tracking.callbacks.epoch_lines import EpochLines
 from velm_lightning.tracking.callbacks.non_finite import NonFiniteLossGuard
@@ -117,6 +118,7 @@ def fit(
     loggers = [logger] if isinstance(logger, Logger) else list(logger)
     with warnings.catch_warnings():
         quiet()
+        reuse_memory()
         trainer = Trainer(callbacks=[*parts, last], logger=loggers or False, **complete(trainer_arguments, run, data))
         checkpoint = None
         if resume is not None:
