@@ -15,7 +15,8 @@ def reuse_memory() -> bool:
     """Let this process reuse freed blocks of up to 32 MiB instead of returning them to the operating system.
 
     By default, glibc returns large blocks soon, and the system clears each page again before it is used: some hundred
-    page faults per training step of a small model on a CPU. Results do not change. Settings in the environment (``MALLOC_MMAP_THRESHOLD_``, ``MALLOC_TRIM_THRESHOLD_``, ``GLIBC_TUNABLES``) take precedence.
+    page faults per training step of a small model on a CPU. Results do not change. Settings in the environment
+    (``MALLOC_MMAP_THRESHOLD_``, ``MALLOC_TRIM_THRESHOLD_``, ``GLIBC_TUNABLES``) take precedence.
 
     Returns:
         Whether the settings were made: False with a C library other than glibc, or if the environment has settings.
