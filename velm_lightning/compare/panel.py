@@ -44,10 +44,12 @@ def safe(text: str) -> str:
 def label(result: Result, comparison: Comparison) -> str:
     """Return the label of a method in plots; a long name is cut and followed by its row in the table of scores."""
     name = result.method.name
-    if len(name) > MOST_LETTERS:
-        place = [other.method.name for other in comparison.results].index(name) + 1
-        name = f"{name[: MOST_LETTERS - 6].rstrip(' ·')} … ({place})"
-    return safe(name)
+    return safe(cut(name, [other.method.name for other in comparison.results].index(name) + 1))
+
+
+def cut(name: str, number: int) -> str:
+    """Return the name of a method in at most ``MOST_LETTERS`` letters; a number keeps names apart that are cut."""
+    return name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 6].rstrip(' ·')} … ({number})"
 
 
 def layout_of(x: str = "", y: str = "", **more: Any) -> Figure:

@@ -75,7 +75,7 @@ function legendHeight(figure, width) {
     if (place && place + wide > width - 80) { lines += 1; place = 0; }
     place += wide;
   }
-  return 19 * lines;
+  return 8 + 19 * lines;
 }
 function themed(figure, width) {
   const layout = { ...figure.layout }, legend = legendHeight(figure, width);
