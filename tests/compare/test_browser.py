@@ -64,7 +64,7 @@ def opened(browser, file):
 def test_ten_runs_are_a_page_below_5_mb_that_draws_all_plots(opened, file, comparison):
     assert file.stat().st_size < 5_000_000
     titles = opened.run("Array.from(document.querySelectorAll('h2'), node => node.textContent)")
-    plots = {"Scores", "Curves", "Score against cost", "Score by group of samples", "Reliability", "Score by budget"}
+    plots = {"Scores", "Curves", "Score against cost", "Groups", "Reliability", "Score by budget"}
     assert plots | {"About", "Notes", "Runs", "Predictions"} <= set(titles)
     for place in range(opened.run("document.querySelectorAll('.plot').length")):
         opened.run(f"document.querySelectorAll('.plot')[{place}].scrollIntoView()")

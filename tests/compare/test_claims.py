@@ -143,7 +143,7 @@ def test_tables_and_panels_state_their_intervals(tmp_path):
     comparison = compared(tmp_path)
     assert all("interval" in table.caption.lower() for table in sheets(comparison))
     captions = {panel.title: panel.caption for panel in panels(comparison)}
-    for title in ("Scores", "Score against cost", "Score by budget", "Score by group of samples"):
+    for title in ("Scores", "Score against cost", "Score by budget", "Groups"):
         assert "interval" in captions[title], title
 
 

@@ -1,6 +1,7 @@
 """Single answers: calibration, scores by reference answer and confusion, sentences, ranks."""
 
 import json
+from collections import defaultdict
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from velm_lightning.compare.samples.detail_views import confusion, detail_sheets
 from velm_lightning.compare.samples.details import Details
 from velm_lightning.compare.samples.ranks import ranks
 from velm_lightning.compare.samples.repetition import sentences
+
+LINES = defaultdict(lambda: {"color": "#3366cc"})
 
 
 def scores(predictions, references, confidences=None):
@@ -75,12 +78,12 @@ def test_short_answers_are_no_sentences():
 
 
 def test_the_page_has_the_tables_and_plots_that_have_data(tmp_path):
-    found = compare(*read_runs([fusions(tmp_path)])).details
+    (found,) = compare(*read_runs([fusions(tmp_path)])).details.values()
     assert [sheet.title for sheet in detail_sheets(found) if sheet.rows] == ["calibration error"]
-    assert len(reliability(found).variants["calibration"]["data"]) == 4, "the diagonal and three methods"
-    empty = Details({}, {}, {})
+    assert len(reliability(found, LINES).variants["calibration"]["data"]) == 4, "the diagonal and three methods"
+    empty = Details()
     assert not [sheet for sheet in detail_sheets(empty) if sheet.rows]
-    assert not reliability(empty).variants
+    assert not reliability(empty, LINES).variants
     assert not confusion(empty).variants
 
 
@@ -112,7 +115,7 @@ def test_ranks_have_a_table_and_a_curve_per_group(tmp_path):
     (sheet,) = (sheet for sheet in detail_sheets(found) if sheet.rows)
     assert sheet.head == ["method", "queries", "number", "R@1", "R@5", "R@10", "median rank"]
     assert sheet.rows[0] == ["Late", "text to image", "2", "0.5000", "0.5000", "1.0000", "4.5"]
-    curve = recall_curves(found).variants["text to image"]["data"][0]
+    curve = recall_curves(found, LINES).variants["text to image"]["data"][0]
     assert dict(zip(curve["x"], curve["y"], strict=True)) == {1: 0.5, 2: 0.5, 3: 0.5, 5: 0.5, 7: 0.5, 10: 1.0}
 
 
@@ -122,7 +125,7 @@ def test_ranks_are_no_sentences(tmp_path):
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     text = {"prediction": "rank 3; first: a dog runs", "references": ["a cat sits on grass"]}
     path.write_text(lines([row | text for row in rows]))
-    found = compare(*read_runs([folder])).details
+    (found,) = compare(*read_runs([folder])).details.values()
     assert not found.sentences
     assert not found.answers
     assert set(found.ranks["LateFusion"]) == {"colour", "count"}

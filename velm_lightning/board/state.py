@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from velm_lightning.board.live_run import LiveRun, RunCache, listed, progress_of
 from velm_lightning.compare.grouping import Method, methods
-from velm_lightning.compare.panel import COLOURS, DASHES, MOST_LINES, safe
+from velm_lightning.compare.panel import COLOURS, DASHES, MOST_LINES, cut, safe
 from velm_lightning.compare.views.curves import Line, curve, logged
 from velm_lightning.compare.views.gallery import MOST_METHODS, cards_of
 from velm_lightning.errors import InputError
@@ -54,7 +54,10 @@ class Board:
             name = experiment if experiment in folders else next(iter(folders), "")
             now = time.time()
             read = self._read(folders.get(name, []))
-            named = methods([run for run, _ in read.runs])
+            named = [
+                method._replace(name=cut(method.name, number))
+                for number, method in enumerate(methods([run for run, _ in read.runs]), 1)
+            ]
             by_run = {id(run): method.name for method in named for run in method.runs}
             first = {"train/loss", *(f"val/{run.monitored[0]}" for run, _ in read.runs)}
             names = sorted(logged([run for run, _ in read.runs]), key=lambda figure: figure not in first)

@@ -69,7 +69,9 @@ def compare(
         floors=_floors(compared, split, metric_compared.name, len(by_data) > 1),
         grouped_by=grouped_by,
         agreement=_agreement(results[:MOST], scores),
-        details=details(results, scores),
+        details={
+            data: details([result for result in results if result.method.data == data], scores) for data in by_data
+        },
         rope=rope,
     )
     return comparison._replace(notes=notes_on(comparison, scores))

@@ -41,7 +41,7 @@ class Comparison(NamedTuple):
         floors: scores without a model, such as that of the majority answer; they are not methods and not tested.
         groups: the tests of every method against all controls on every group of samples.
         grouped_by: how samples were grouped if the data name no groups; empty if they do.
-        details: calibration, scores by reference answer, and sentences, of the methods on the data of the best one.
+        details: calibration, scores by reference answer, sentences and ranks of the methods, by data set.
         agreement: the share of samples with the same prediction, by the names of two methods on the same data.
         rope: half the width of the region of practical equivalence of the posteriors; 0 if there is none.
 
@@ -65,7 +65,7 @@ class Comparison(NamedTuple):
     groups: list[GroupTest] = []  # noqa: RUF012
     grouped_by: str = ""
     agreement: dict[tuple[str, str], float] = {}  # noqa: RUF012
-    details: Details = Details({}, {}, {})
+    details: dict[str, Details] = {}  # noqa: RUF012
     rope: float = 0.0
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from velm_lightning.compare.comparison import Comparison
@@ -43,29 +44,41 @@ def safe(text: str) -> str:
 def label(result: Result, comparison: Comparison) -> str:
     """Return the label of a method in plots; a long name is cut and followed by its row in the table of scores."""
     name = result.method.name
-    if len(name) > MOST_LETTERS:
-        place = [other.method.name for other in comparison.results].index(name) + 1
-        name = f"{name[: MOST_LETTERS - 6].rstrip(' ·')} … ({place})"
-    return safe(name)
+    return safe(cut(name, [other.method.name for other in comparison.results].index(name) + 1))
+
+
+def cut(name: str, number: int) -> str:
+    """Return the name of a method in at most ``MOST_LETTERS`` letters; a number keeps names apart that are cut."""
+    return name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 6].rstrip(' ·')} … ({number})"
 
 
 def layout_of(x: str = "", y: str = "", **more: Any) -> Figure:
-    """Return a layout with titles of the axes, which are shown as plain text, and further entries."""
+    """Return a layout with titles of the axes, which are shown as plain text, and further entries.
+
+    The legend is above the plot, where the page makes room for its lines; below, it would hide the title of the axis.
+    """
     axes: Figure = {
         "xaxis": {"title": {"text": safe(x)}, "automargin": True},
         "yaxis": {"title": {"text": safe(y)}, "automargin": True, "ticklabelstandoff": 6},
     }
-    return axes | {"margin": {"l": 60, "r": 20, "t": 40, "b": 50}, "hovermode": "closest", **more}
+    legend = {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"}
+    return axes | {"margin": {"l": 60, "r": 20, "t": 40, "b": 50}, "hovermode": "closest", "legend": legend, **more}
 
 
-def dashes_of(comparison: Comparison) -> dict[str, str]:
-    """Return a line style for each method, different within one fusion."""
+def wide_enough(labels: Sequence[str], more: int = 300) -> Figure:
+    """Return the entry of a layout for the least width of a plot with labels on its left; a phone scrolls it."""
+    return {"meta": {"least": min(1000, more + 7 * max(map(len, labels), default=0))}}
+
+
+def lines_of(comparison: Comparison, colours: dict[str, str]) -> dict[str, Figure]:
+    """Return the line of each method by its name: the colour of its fusion, and a style that differs within it."""
     last_style = dict[str, int]()
-    dashes = {}
+    lines: dict[str, Figure] = {}
     for result in comparison.results:
-        place = last_style[result.method.fusion] = last_style.get(result.method.fusion, -1) + 1
-        dashes[result.method.name] = DASHES[place % len(DASHES)]
-    return dashes
+        fusion = result.method.fusion
+        place = last_style[fusion] = last_style.get(fusion, -1) + 1
+        lines[result.method.name] = {"color": colours[fusion], "dash": DASHES[place % len(DASHES)]}
+    return lines
 
 
 def finite(value: float) -> float:

@@ -43,7 +43,7 @@ def _sheets(comparison: Comparison) -> list[Sheet]:
         group_sheet(comparison),
         against_controls(comparison),
         agreement_sheet(comparison),
-        *detail_sheets(comparison.details),
+        *(sheet for of_data in comparison.details.values() for sheet in detail_sheets(of_data)),
     ]
 
 

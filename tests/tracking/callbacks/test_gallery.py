@@ -1,12 +1,15 @@
 """The sheet of predictions with their images."""
 
 import io
+import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from velm_lightning.tracking.callbacks.gallery import GalleryEntry, draw_sheet
+from velm_lightning.tracking.callbacks import gallery
+from velm_lightning.tracking.callbacks.gallery import Gallery, GalleryEntry, draw_sheet
 from velm_lightning.types import Prediction
 
 
@@ -42,3 +45,13 @@ def test_images_are_shown_without_maps():
     picture, heat = colours(draw_sheet([entry(prediction="", attended=False)]))
     assert picture > 1000
     assert heat == 0
+
+
+def test_maps_end_after_a_limit_of_seconds_which_a_line_says(monkeypatch, capsys):
+    """On a CPU, the evidence of a large model takes seconds per image."""
+    clock = itertools.count(0, 12.0)
+    monkeypatch.setattr(gallery.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(Gallery, "_maps", lambda self, model, place, rows: {place: "map"})
+    view = SimpleNamespace(pictured=lambda places: places[0])
+    assert list(Gallery(None)._all_maps(None, view, range(10, 20), {}, "test")) == [10, 11, 12]
+    assert capsys.readouterr().out == ("the gallery of test has maps of evidence for 3 of 10 images, which took 30 s\n")

@@ -25,7 +25,7 @@ function plotOf(title, fits) {
   const draw = () => {
     if (!figure || !figure.data) return plot.replaceChildren();
     const options = { displaylogo: false, displayModeBar: "hover", responsive: true };
-    const layout = { ...themed(figure.layout), uirevision: select.value };
+    const layout = { ...themed(figure, plot.clientWidth), uirevision: select.value };
     return ready.then(() => Plotly.react(plot, figure.data, layout, options));
   };
   plot.style.minHeight = "420px";

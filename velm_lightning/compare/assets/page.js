@@ -4,7 +4,6 @@ async function unpacked(name) {
   return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
 }
 const afterwards = () => new Promise(resolve => requestAnimationFrame(() => setTimeout(resolve)));
-const ready = afterwards().then(() => unpacked("plotly")).then(source => { add(document.head, "script", source); });
 
 function about(header, commands, links) {
   const node = section("About", null), entries = add(node, "dl");
@@ -42,7 +41,7 @@ function runs({ head, rows }) {
   input.addEventListener("input", () => filter(input.value));
 }
 
-unpacked("data").then(text => {
+const built = unpacked("data").then(text => {
   const comparison = JSON.parse(text);
   downloads(heading(comparison.title), comparison.files);
   main.appendChild(contents);
@@ -58,3 +57,5 @@ unpacked("data").then(text => {
   add(main, "p", `This browser cannot show the page (${error}): open it with Firefox 113, Chrome 103, Safari 16.4 or newer.`);
   throw error;
 });
+// The source of plotly is read once the content is on the screen.
+const ready = built.then(afterwards).then(() => unpacked("plotly")).then(source => { add(document.head, "script", source); });

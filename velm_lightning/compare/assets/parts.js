@@ -9,11 +9,18 @@ function add(parent, tag, text, name) {
   parent.appendChild(node);
   return node;
 }
+// Adds a text in which the parts between backticks are code.
+function prose(parent, tag, text, name) {
+  const node = add(parent, tag, null, name);
+  text.split(/`([^`]+)`/).forEach((part, at) => add(node, at % 2 ? "code" : "span", part));
+  return node;
+}
+const titled = text => text.charAt(0).toUpperCase() + text.slice(1);
 function section(title, caption) {
   const node = add(main, "section");
-  const head = add(node, "h2", title), jump = add(contents, "button", title);
+  const head = add(node, "h2", titled(title)), jump = add(contents, "button", titled(title));
   jump.addEventListener("click", () => head.scrollIntoView());
-  if (caption) add(node, "p", caption, "caption");
+  if (caption) prose(node, "p", caption, "caption");
   return node;
 }
 function choice(parent, label, names) {
@@ -24,7 +31,7 @@ function choice(parent, label, names) {
 }
 function list(node, items) {
   const ul = add(node, "ul");
-  items.forEach(item => add(ul, "li", item));
+  items.forEach(item => prose(ul, "li", item));
 }
 const number = value => typeof value === "number";
 const formatted = value => value === null || value === undefined ? "—" : !number(value) ? value
@@ -58,12 +65,30 @@ function table(node, head, rows, words, sortable) {
 }
 
 const TOOLS = ["select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"]; // removed from the toolbar
-function themed(layout) {
+// The height of a legend above the plot, whose lines depend on the width of the window.
+function legendHeight(figure, width) {
+  const names = new Set(figure.data.filter(line => line.name && line.showlegend !== false).map(line => line.name));
+  if (names.size < 2 || (figure.layout.legend || {}).y !== 1) return 0;
+  let lines = 1, place = 0;
+  for (const name of names) {
+    const wide = 50 + 7 * name.length;
+    if (place && place + wide > width - 80) { lines += 1; place = 0; }
+    place += wide;
+  }
+  return 8 + 19 * lines;
+}
+function themed(figure, width) {
+  const layout = { ...figure.layout }, legend = legendHeight(figure, width);
+  if (legend) {
+    layout.height = (layout.height || 380) + legend;
+    layout.margin = { ...layout.margin, t: layout.margin.t + legend };
+  }
   const style = getComputedStyle(root), colour = name => style.getPropertyValue(name).trim();
   const line = colour("--line"), copy = { ...layout, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)" };
   copy.font = { ...layout.font, color: colour("--text") };
   copy.modebar = { bgcolor: "rgba(0,0,0,0)", color: colour("--line"), activecolor: colour("--quiet"), remove: TOOLS };
-  for (const name of ["xaxis", "yaxis"]) copy[name] = { gridcolor: line, zerolinecolor: line, ...layout[name] };
+  const axes = Object.keys(layout).filter(name => /^[xy]axis/.test(name));
+  for (const name of ["xaxis", "yaxis", ...axes]) copy[name] = { gridcolor: line, zerolinecolor: line, ...layout[name] };
   if (layout.annotations) copy.annotations = layout.annotations.map(note => ({ ...note, bgcolor: colour("--panel") }));
   return copy;
 }
@@ -78,13 +103,14 @@ const near = new IntersectionObserver(entries => entries.forEach(entry => {
 // A plot with variants; returns a function that replaces them and keeps the chosen one by its name.
 function plotted(node, variants) {
   let names = Object.keys(variants);
-  const bar = add(node, "div", null, "controls"), plot = add(node, "div", null, "plot");
+  const bar = add(node, "div", null, "controls"), plot = add(add(node, "div", null, "sideways"), "div", null, "plot");
   let select = null, visible = false;
   const draw = () => {
     if (!visible || !names.length) return;
-    const figure = variants[names[select ? select.value : 0]];
+    const figure = variants[names[select ? select.value : 0]], { least } = figure.layout.meta || {};
+    plot.style.minWidth = least ? `${least}px` : "";
     const options = { displaylogo: false, displayModeBar: "hover", responsive: true };
-    ready.then(() => Plotly.react(plot, figure.data, themed(figure.layout), options));
+    ready.then(() => Plotly.react(plot, figure.data, themed(figure, plot.clientWidth), options));
   };
   const choose = () => {
     const before = select && select.selectedOptions[0].textContent;

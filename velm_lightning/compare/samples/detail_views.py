@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from velm_lightning.compare.panel import COLOURS, Figure, Panel, layout_of, safe
+from collections.abc import Mapping
+
+from velm_lightning.compare.panel import Figure, Panel, layout_of, safe
 from velm_lightning.compare.samples.answers import OTHER
 from velm_lightning.compare.samples.details import Details
 from velm_lightning.compare.samples.ranks import KS
@@ -12,6 +14,11 @@ from velm_lightning.compare.views.sheet import Sheet
 def detail_sheets(details: Details) -> list[Sheet]:
     """Return the tables of single answers; a table without rows has no data."""
     return [_calibration(details), _answers(details), _sentences(details), _ranks(details)]
+
+
+def detail_panels(details: Details, lines: Mapping[str, Figure]) -> list[Panel]:
+    """Return the plots; a plot without variants has no data. ``lines`` are the lines of the methods by name."""
+    return [reliability(details, lines), confusion(details), recall_curves(details, lines)]
 
 
 def _calibration(details: Details) -> Sheet:
@@ -63,18 +70,18 @@ def _ranks(details: Details) -> Sheet:
     return Sheet("ranks", head, rows, 2, caption)
 
 
-def recall_curves(details: Details) -> Panel:
+def recall_curves(details: Details, lines: Mapping[str, Figure]) -> Panel:
     """Return the distribution of ranks: for each group of queries, the share that is found by each rank."""
     variants: dict[str, Figure] = {}
     for group in dict.fromkeys(group for groups in details.ranks.values() for group in groups):
         traces = [
             {
                 "type": "scatter", "mode": "lines+markers", "name": safe(name),
-                "line": {"color": COLOURS[place % len(COLOURS)]},
+                "line": lines[name],
                 "x": list(groups[group].recall), "y": list(groups[group].recall.values()),
                 "hovertemplate": "rank %{x} or better: %{y:.3f}",
             }
-            for place, (name, groups) in enumerate(details.ranks.items())
+            for name, groups in details.ranks.items()
             if group in groups
         ]  # fmt: skip
         layout = layout_of("k", "recall at k", height=420, showlegend=True)
@@ -85,16 +92,16 @@ def recall_curves(details: Details) -> Panel:
     return Panel("Ranks", caption, variants)
 
 
-def reliability(details: Details) -> Panel:
+def reliability(details: Details, lines: Mapping[str, Figure]) -> Panel:
     """Return the reliability curves: mean score by confidence."""
     traces: list[Figure] = [
         {
-            "type": "scatter", "mode": "lines+markers", "name": safe(name), "line": {"color": COLOURS[place % 10]},
+            "type": "scatter", "mode": "lines+markers", "name": safe(name), "line": lines[name],
             "x": [confidence for confidence, _, _ in of.bins], "y": [score for _, score, _ in of.bins],
             "text": [f"{count} samples" for _, _, count in of.bins],
             "hovertemplate": "confidence %{x:.3f}, score %{y:.3f}, %{text}",
         }
-        for place, (name, of) in enumerate(details.calibration.items())
+        for name, of in details.calibration.items()
     ]  # fmt: skip
     line = {"type": "scatter", "mode": "lines", "x": [0, 1], "y": [0, 1], "showlegend": False, "hoverinfo": "skip"}
     layout = layout_of("confidence", "mean score", height=420)

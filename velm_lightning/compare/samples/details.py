@@ -19,15 +19,15 @@ MOST = 12
 class Details(NamedTuple):
     """The answers of the best methods on one data set, by the name of the method; empty if it has none of the kind."""
 
-    calibration: dict[str, Calibration]
-    answers: dict[str, Answers]
-    sentences: dict[str, Sentences]
-    ranks: dict[str, dict[str, Ranks]] = {}  # noqa: RUF012 - a default of a NamedTuple, which nothing changes
+    calibration: dict[str, Calibration] = {}  # noqa: RUF012 - a default of a NamedTuple, which nothing changes
+    answers: dict[str, Answers] = {}  # noqa: RUF012
+    sentences: dict[str, Sentences] = {}  # noqa: RUF012
+    ranks: dict[str, dict[str, Ranks]] = {}  # noqa: RUF012
 
 
 def details(results: Sequence[Result], scores: Mapping[int, Scores]) -> Details:
-    """Describe the answers of the methods that were evaluated on the data of the best one."""
-    same = [result.method for result in results if result.method.data == results[0].method.data][:MOST]
+    """Describe the answers of the best methods on one data set."""
+    same = [result.method for result in results[:MOST]]
     runs = {method.name: [scores[id(run)] for run in method.runs] for method in same}
     ranked = {name: by_group for name, of_method in runs.items() if (by_group := ranks(of_method))}
     worded = {name: of_method for name, of_method in runs.items() if name not in ranked}

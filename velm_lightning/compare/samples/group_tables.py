@@ -6,14 +6,14 @@ import math
 
 from velm_lightning.compare.comparison import Comparison
 from velm_lightning.compare.samples.group_tests import FEWEST_IMAGES, GroupTest
-from velm_lightning.compare.views.numbers import points
+from velm_lightning.compare.views.numbers import p_value, points
 from velm_lightning.compare.views.sheet import Sheet
 
 
 def against_controls(comparison: Comparison) -> Sheet:
     """Return the table of all methods against all controls on every group."""
     names = list(dict.fromkeys(other.control.method.name for test in comparison.groups for other in test.against))
-    head = ["group", "method", "samples"]
+    head = ["group", "method", "samples", "verdict", "p (Holm)"]
     head += [part for name in names for part in (f"less {name} [95 %]", "same answers")]
     rows = [_row(test, names) for test in comparison.groups]
     least = comparison.groups[0].least if comparison.groups else 0
@@ -23,17 +23,22 @@ def against_controls(comparison: Comparison) -> Sheet:
         "images. `same answers` is the share of samples to which method and control give the same answer."
     )
     title = f"groups against every control: {comparison.tested}"
-    return Sheet(title, [*head, "p (Holm)", "verdict"], rows, 2, caption)
+    return Sheet(title, head, rows, 2, caption)
 
 
 def _row(test: GroupTest, names: list[str]) -> list[str]:
     cells = {other.control.method.name: other for other in test.against}
-    row = [test.group, test.method.method.name, f"{test.against[0].agreement.samples:,}"]
+    row = [
+        test.group,
+        test.method.method.name,
+        f"{test.against[0].agreement.samples:,}",
+        verdict(test),
+        p_value(test.p),
+    ]
     for name in names:
         other = cells.get(name)
         row += [points(other.difference.interval), f"{other.agreement.share:.1%}"] if other else ["", ""]
-    p = "—" if math.isnan(test.p) else "< 0.001" if test.p < 0.001 else f"{test.p:.3f}"
-    return [*row, p, verdict(test)]
+    return row
 
 
 def verdict(test: GroupTest) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from velm_lightning.compare.comparison import Comparison
-from velm_lightning.compare.panel import MOST_LINES, Figure, Panel, dashes_of, label, layout_of
+from velm_lightning.compare.panel import MOST_LINES, Figure, Panel, label, layout_of, lines_of
 from velm_lightning.compare.reading import RunFiles
 
 MOST_POINTS = 300
@@ -35,12 +35,12 @@ def curves(comparison: Comparison, colours: dict[str, str]) -> Panel:
     """Return curves of all logged figures by step, one line per method."""
     names = logged(comparison.runs)
     names.sort(key=lambda name: name != f"val/{comparison.metric.name}")
-    dashes = dashes_of(comparison)
+    styles = lines_of(comparison, colours)
     lines = [
         Line(
             label=label(result, comparison),
-            colour=colours[result.method.fusion],
-            dash=dashes[result.method.name],
+            colour=styles[result.method.name]["color"],
+            dash=styles[result.method.name]["dash"],
             runs=result.method.runs,
         )
         for result in comparison.results[:MOST_LINES]
@@ -66,8 +66,7 @@ def curve(lines: Sequence[Line], name: str, partial: bool = False) -> Figure:
         partial: whether steps count that not all seeds of a method have reached, because they still train.
     """
     traces = [trace for line in lines for trace in _band(line, name, partial)]
-    legend = {"orientation": "h", "y": -0.16, "yanchor": "top"}
-    return {"data": traces, "layout": layout_of("step", name, height=420, legend=legend)} if traces else {}
+    return {"data": traces, "layout": layout_of("step", name, height=420)} if traces else {}
 
 
 def _band(line: Line, name: str, partial: bool) -> list[Figure]:

@@ -26,6 +26,7 @@ def curve_panel(comparison: Comparison) -> Panel:
     columns = _columns(parts)
     rows = -(-len(parts) // columns)
     layout: Figure = {"height": 110 + _HEIGHT * rows, "margin": {"l": 50, "r": 20, "t": 40, "b": 70}, "annotations": []}
+    layout["meta"] = {"least": 220 * min(columns, len(parts))}
     layout["legend"] = {"orientation": "h", "y": -0.14 / rows, "yanchor": "top"}
     traces: list[Figure] = []
     named: set[str] = set()  # the names in the legend

@@ -19,6 +19,13 @@ def spread(interval: Interval | None) -> str:
     return f"{interval.value:.4f}" + (f" ± {interval.half:.4f}" if math.isfinite(interval.half) else "")
 
 
+def percent(share: float) -> str:
+    """Return a probability in per cent; one that is not exactly 0 or 1 is not shown as if it were."""
+    if 0 < share < 0.0005:
+        return "< 0.1%"
+    return "> 99.9%" if 0.9995 <= share < 1 else f"{share:.1%}"
+
+
 def short(value: float) -> str:
     """Return a number in short form: 954 k, 26.1 M, 3.2."""
     if math.isnan(value):

@@ -72,10 +72,10 @@ def _axis(name: str, values: Sequence[Any]) -> _Axis:
 
 
 def _apart(marks: Sequence[tuple[float, float]], width: float) -> list[tuple[float, float]]:
-    """Return the marks that do not overlap, lowest first; the highest is always kept."""
+    """Return the marks that do not overlap and differ as texts, lowest first; the highest is always kept."""
     spaced = [marks[-1]]
     for mark in marks[:-1]:
-        if all(abs(mark[0] - other[0]) >= 0.06 * width for other in spaced):
+        if all(abs(mark[0] - other[0]) >= 0.06 * width and short(mark[1]) != short(other[1]) for other in spaced):
             spaced.append(mark)
     return sorted(spaced)
 

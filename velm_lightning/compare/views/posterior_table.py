@@ -7,6 +7,7 @@ import math
 from velm_lightning.compare.comparison import Comparison
 from velm_lightning.compare.deciding.posterior import CERTAIN, Posterior, posterior
 from velm_lightning.compare.pairs import Pair
+from velm_lightning.compare.views.numbers import percent
 from velm_lightning.compare.views.sheet import Sheet
 
 
@@ -29,4 +30,4 @@ def posterior_sheet(comparison: Comparison) -> Sheet:
 def _row(pair: Pair, of: Posterior) -> list[str]:
     names = {"better": "A is better", "equal": "practically equal", "worse": "B is better", "open": "open"}
     verdict = names[of.verdict] if pair.difference.seeds >= pair.least else "too few seeds"
-    return [pair.a.method.name, pair.b.method.name, *(f"{share:.1%}" for share in of), verdict]
+    return [pair.a.method.name, pair.b.method.name, *map(percent, of), verdict]

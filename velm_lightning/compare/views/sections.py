@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from velm_lightning.compare.comparison import Comparison
 from velm_lightning.compare.grouping import data_mark
-from velm_lightning.compare.samples.details import Details
 from velm_lightning.compare.views.header import dataset_of
 
 
@@ -16,11 +15,11 @@ def sections(comparison: Comparison) -> list[tuple[str, Comparison]]:
     data = list(dict.fromkeys(result.method.data for result in comparison.results))
     if len(data) == 1:
         return [("", comparison)]
-    parts = [_part(comparison, mark, place == 0) for place, mark in enumerate(data)]
+    parts = [_part(comparison, mark) for mark in data]
     return [(f"data set {place}: {dataset_of(part.runs[0])}", part) for place, part in enumerate(parts, 1)]
 
 
-def _part(comparison: Comparison, data: str, first: bool) -> Comparison:
+def _part(comparison: Comparison, data: str) -> Comparison:
     results = [result for result in comparison.results if result.method.data == data]
     names = {result.method.name for result in results}
     mark = f"data={data_mark(results[0].method.runs[0])}"
@@ -31,5 +30,5 @@ def _part(comparison: Comparison, data: str, first: bool) -> Comparison:
         floors={name: value for name, value in comparison.floors.items() if name.endswith(mark)},
         budgets={name: values for name, values in comparison.budgets.items() if name.endswith(mark)},
         agreement={pair: share for pair, share in comparison.agreement.items() if names.issuperset(pair)},
-        details=comparison.details if first else Details({}, {}, {}),
+        details={data: comparison.details[data]},
     )

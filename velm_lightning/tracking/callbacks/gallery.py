@@ -6,6 +6,7 @@ import io
 import json
 import math
 import textwrap
+import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from velm_lightning.fusion import Fusion
 from velm_lightning.inspection.explain import Maps, explain
 from velm_lightning.inspection.heat_overlay import Heat, heat_of, in_log_odds, map_record, overlay
 from velm_lightning.io.atomic import write_atomic
+from velm_lightning.io.console import echo
 from velm_lightning.io.fonts import drawing, families
 from velm_lightning.tasks.protocol import ImageProducer
 from velm_lightning.tracking.callbacks.side_figures import side_figure
@@ -29,6 +31,8 @@ from velm_lightning.tracking.run import Run
 from velm_lightning.types import Batch, Prediction
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+SECONDS = 30.0
+"""Seconds after which no further maps are computed: on a CPU, those of a large model take seconds each."""
 COLUMNS: list[str | int] = ["picture", "looked", *Prediction._fields]
 
 
@@ -107,8 +111,7 @@ class Gallery(Callback):
         maps: dict[str, Maps] = {}
         if drawn is None:
             with side_figure("the attention and evidence in the gallery"):
-                for place in places:
-                    maps |= self._maps(model, view.pictured([place]), rows)
+                maps = self._all_maps(model, view, places, rows, split)
         entries = []
         for index, key in enumerate(batch.keys):
             if key in rows:
@@ -119,6 +122,22 @@ class Gallery(Callback):
                 entries.append(GalleryEntry(pixels, looked, rows[key], heat.caption))
         entries.sort(key=lambda entry: (math.isnan(entry.row.score), entry.row.score))
         return entries, maps
+
+    def _all_maps(
+        self, model: Fusion, view: Any, places: Sequence[int], rows: dict[str, Prediction], split: str
+    ) -> dict[str, Maps]:
+        """Return the maps of the samples at ``places``, or of the first of them that ``SECONDS`` suffice for."""
+        maps: dict[str, Maps] = {}
+        start = time.monotonic()
+        for number, place in enumerate(places):
+            if number and time.monotonic() - start > SECONDS:
+                echo(
+                    f"the gallery of {split} has maps of evidence for {number} of {len(places)} images, which took "
+                    f"{SECONDS:.0f} s"
+                )
+                break
+            maps |= self._maps(model, view.pictured([place]), rows)
+        return maps
 
     def _maps(self, model: Fusion, batch: Batch, rows: dict[str, Prediction]) -> dict[str, Maps]:
         """Return the maps of the only sample of a batch, by its key; of none if it cannot be read or was not scored."""
