@@ -15,8 +15,9 @@ from torch import nn
 
 from velm_lightning.checkpoints import checkpoint
 from velm_lightning.fusion import EarlyFusion, Fusion, LateFusion
-from velm_lightning.io.configurable import Configurable, to_config
+from velm_lightning.io.configurable import to_config
 from velm_lightning.text.vocabulary import train_tokenizer
+from velm_lightning.training import Optimization
 from velm_lightning.types import InputError
 
 
@@ -268,8 +269,9 @@ def test_a_part_that_is_not_configurable_is_named():
         checkpoint.pack(model, {})
 
 
-class Unwritable(Configurable):
+class Unwritable(Optimization):
     def __init__(self, activation):
+        super().__init__()
         self.activation = activation
 
 
