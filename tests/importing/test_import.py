@@ -259,6 +259,17 @@ def test_pictures_of_a_folder_are_shown_in_the_gallery(add, tmp_path):
     assert set(run.thumbnails("test")) == set(ANSWERS)
 
 
+def test_scores_need_no_references(add, tmp_path):
+    rows = [{"key": key, "prediction": "a", "score": score} for key, score in (("1", 1.0), ("2", 0.0), ("3", 70.0))]
+    ((record, _),) = add(written(tmp_path / "rows.jsonl", lines(rows)), "jsonl")
+    assert record["scores"]["test"]["score"] == pytest.approx(71 / 3)
+    assert "without_references" not in record["scores"]["test"]
+    assert main(["verify", str(next((tmp_path / "x").glob("*")))]) == 0
+    comparison = compare(*read_runs([tmp_path / "x"]))
+    assert comparison.results[0].score.value == pytest.approx(71 / 3)
+    assert not any("references" in note for note in comparison.notes)
+
+
 # Faults
 
 
@@ -269,6 +280,7 @@ def test_pictures_of_a_folder_are_shown_in_the_gallery(add, tmp_path):
         ([{"prediction": "a"}], "has no key"),
         ([{"key": 1, "prediction": "a", "score": "good"}], "score is 'good', expected a number"),
         ([{"key": 1, "prediction": "a"}], "have no score"),
+        ([{"key": 1, "prediction": "a", "score": "nan"}], "no sample has a score"),
         ([], "holds no predictions"),
     ],
 )
@@ -285,6 +297,12 @@ def test_a_damaged_spreadsheet_is_refused(tmp_path, capsys, content):
     (tmp_path / "t.xlsx").write_bytes(content)
     command = ["import", tmp_path / "t.xlsx", "--as", "vlmevalkit", "--name", "A", "--out", tmp_path / "x"]
     assert "is not an .xlsx file that can be read" in refused(capsys, *command)
+
+
+def test_a_log_that_is_half_an_archive_is_refused(tmp_path, capsys):
+    (tmp_path / "cut.eval").write_bytes(b"PK\x03\x04 cut \0")
+    error = refused(capsys, "import", tmp_path / "cut.eval", "--as", "inspect", "--name", "A", "--out", tmp_path / "x")
+    assert "is a damaged zip file: copy it again" in error
 
 
 def test_a_training_run_without_its_config_is_still_left_out(tmp_path):

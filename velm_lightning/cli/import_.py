@@ -43,6 +43,8 @@ def main(words: Sequence[str]) -> int:
     source = {"format": options.format, "file": options.file.name, "sha256": _digest(options.file)}
     for repeat, rows in enumerate(imported.repeats):
         scored = like.scored(rows) if like else task.score(rows)
+        if all(row.score != row.score for row in scored):
+            raise InputError(f"{options.file}: no sample has a score{_HELP}")
         run = write_run(
             options.out, System(options.name, options.seed + repeat, source), options.split, scored, task, like
         )
@@ -70,10 +72,11 @@ def _task(imported: Imported, options: argparse.Namespace) -> Task:
             raise InputError(f"{options.file}: no sample has references to score against: add them, or --like RUN")
         return Generation(scorer=SCORERS[scorer]())
     if not imported.figure:
-        raise InputError(
-            f"{options.file}: the samples have no score: score them by --score {' or '.join(SCORERS)}, or --like RUN"
-        )
+        raise InputError(f"{options.file}: the samples have no score{_HELP}")
     return Generation(scorer=GivenScores(imported.figure, options.format))
+
+
+_HELP = ": score them again by --score exact, vqa or captions, or by --like RUN"
 
 
 def _pictures(like: Any) -> str:

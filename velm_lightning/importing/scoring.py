@@ -25,6 +25,8 @@ class GivenScores(SentenceScorer):
         'exact_match'
     """
 
+    needs_references = False
+
     def __init__(self, figure: str, tool: str) -> None:
         self.name, self.tool = figure, tool
 

@@ -93,8 +93,7 @@ def _scored_again(task: Task, stored: Sequence[Prediction]) -> list[Prediction]:
     """Return the rows with scores computed from predictions and references, or the stored ones if the task has none."""
     rows = task.score([row._replace(score=math.nan) for row in stored])
     return [
-        new._replace(score=old.score) if math.isnan(new.score) and new.references else new
-        for old, new in zip(stored, rows, strict=True)
+        new._replace(score=old.score) if math.isnan(new.score) else new for old, new in zip(stored, rows, strict=True)
     ]
 
 

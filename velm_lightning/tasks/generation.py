@@ -140,15 +140,21 @@ class Generation(HeadTask):
 
     @override
     def score(self, rows: Sequence[Prediction]) -> list[Prediction]:
-        """Score the rows that have references; all others have no score."""
-        answered = [row for row in rows if row.references]
+        """Score the rows that have the references that the scorer needs; all others have no score."""
+        answered = self._answered(rows)
         scored = iter(self.scorer.score(answered) if answered else [])
-        return [next(scored) if row.references else row._replace(score=math.nan) for row in rows]
+        return [next(scored) if self._can_score(row) else row._replace(score=math.nan) for row in rows]
+
+    def _can_score(self, row: Prediction) -> bool:
+        return bool(row.references) or not self.scorer.needs_references
+
+    def _answered(self, rows: Sequence[Prediction]) -> list[Prediction]:
+        return [row for row in rows if self._can_score(row)]
 
     @override
     def compute_metrics(self, rows: Sequence[Prediction]) -> dict[str, float]:
         """Compute the scorer's metrics over samples with references, the loss, and diversity."""
-        answered = [row for row in rows if row.references]
+        answered = self._answered(rows)
         metrics = self.scorer.compute_metrics(answered) if answered else {self.scorer.name: math.nan}
         return {
             "score": metrics[self.scorer.name],

@@ -62,8 +62,8 @@ def mean(values: Iterable[float]) -> float:
 
 
 def sizes(rows: Sequence[Prediction]) -> dict[str, int]:
-    """Return the number of samples and, if there are any, the number of samples without references."""
-    missing = sum(not row.references for row in rows)
+    """Return the number of samples and, if there are any, the number of samples without references and score."""
+    missing = sum(not row.references and math.isnan(row.score) for row in rows)
     return {"samples": len(rows)} | ({WITHOUT_REFERENCES: missing} if missing else {})
 
 

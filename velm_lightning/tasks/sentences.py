@@ -28,17 +28,21 @@ _NO_SPACES = (
 
 
 class SentenceScorer(Configurable, ABC):
-    """Scores a table of sentences; ``name`` is the name of the headline metric."""
+    """Scores a table of sentences; ``name`` is the name of the headline metric.
+
+    Rows without references are scored only if ``needs_references`` is False.
+    """
 
     name: str
+    needs_references = True
 
     @abstractmethod
     def score(self, rows: Sequence[Prediction]) -> list[Prediction]:
-        """Return the rows with the headline metric of each sample; every row has references."""
+        """Return the rows with the headline metric of each sample; every row has references if they are needed."""
 
     @abstractmethod
     def compute_metrics(self, rows: Sequence[Prediction]) -> dict[str, float]:
-        """Compute all metrics of a table whose rows all have references."""
+        """Compute all metrics of a table whose rows all have references if they are needed."""
 
     @abstractmethod
     def signature(self, split: str) -> str:

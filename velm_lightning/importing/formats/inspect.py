@@ -35,6 +35,9 @@ def read(path: Path, choices: Choices) -> Imported:
 
 
 def _listed(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    with path.open("rb") as file:
+        if file.read(2) == b"PK":
+            raise InputError(f"{path}: is a damaged zip file: copy it again")
     whole = read_json(path)
     samples = whole.get("samples") if isinstance(whole, dict) else None
     for place, sample in enumerate(samples if isinstance(samples, list) else [], 1):
