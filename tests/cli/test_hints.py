@@ -1,13 +1,13 @@
 """A refusal names what was probably meant, and only if the name does not exist."""
 
 import pytest
-from helpers.command_line import CONF, SMALL, prepared
+from helpers.command_line import CONF, FEW, SMALL, prepared
 
 from velm_lightning.cli.start.hints import OPTIMIZATION, OTHER_NAMES, SCHEDULE, readable
 from velm_lightning.cli.start.words import complete
 from velm_lightning.errors import InputError
 
-VQA = ["fit", "--config", str(CONF / "vqa.yaml"), *SMALL, "--tracking.wandb=off"]
+VQA = ["fit", "--config", str(CONF / "vqa.yaml"), *SMALL, *FEW, "--tracking.wandb=off"]
 
 
 @pytest.fixture
