@@ -3,13 +3,13 @@
 import sys
 
 import pytest
-from helpers.command_line import CONF, SMALL, prepared
+from helpers.command_line import CONF, FEW, SMALL, prepared
 
 from velm_lightning.cli.start.hints import OPTIMIZATION, OTHER_NAMES, SCHEDULE, readable
 from velm_lightning.cli.start.words import complete
 from velm_lightning.errors import InputError
 
-VQA = ["fit", "--config", str(CONF / "vqa.yaml"), *SMALL, "--tracking.wandb=off"]
+VQA = ["fit", "--config", str(CONF / "vqa.yaml"), *SMALL, *FEW, "--tracking.wandb=off"]
 
 
 @pytest.fixture
