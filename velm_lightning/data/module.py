@@ -182,8 +182,13 @@ class MultimodalData(RecordsArguments, LightningDataModule):
         """
         samples = self.dataset.split(name)
         if not samples:
-            raise InputError(f"{type(self.dataset).__name__} has no {name!r} split{_WITHOUT.get(name, '')}")
+            raise InputError(f"{type(self.dataset).__name__} has no {name!r} split{self._without(name)}")
         return samples
+
+    def _without(self, name: str) -> str:
+        if name == "val" and getattr(self.dataset, "holdout", None):
+            return ", because its rows show only one image: name its file, or set trainer.limit_val_batches=0"
+        return _WITHOUT.get(name, "")
 
     def has(self, name: str) -> bool:
         """Return whether the split exists."""

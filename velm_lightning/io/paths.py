@@ -52,3 +52,8 @@ def is_hub_name(name: str | Path) -> bool:
     if _HUB_NAME.fullmatch(text) is None or _FILE_SUFFIX.fullmatch(Path(text.partition(":")[0]).suffix):
         return False
     return not Path(text.partition("/")[0]).exists()
+
+
+def is_pattern(name: str | Path) -> bool:
+    """Return whether a name stands for several files: ``train-*.parquet``, ``{000..009}.tar``."""
+    return bool(set("*?[{") & set(str(name)))

@@ -10,7 +10,8 @@ from helpers.formats import COLOURS, photos, png
 from pyarrow import parquet
 from pyarrow import table as arrow_table
 
-from velm_lightning.data import DataFiles
+from velm_lightning.cli.commands import main
+from velm_lightning.data import DataFiles, MultimodalData
 from velm_lightning.types import InputError
 
 NAMES = [f"{number}.png" for number in range(8)]
@@ -143,6 +144,15 @@ def test_an_image_within_json_is_read():
     assert "image" in refusal(lines(["data:image/png;base64,?"]))
 
 
+def test_copies_of_an_image_within_json_are_in_one_split():
+    address = [f"data:image/png;base64,{base64.b64encode(png(colour)).decode()}" for colour in COLOURS]
+    data = DataFiles(lines(address * 4), holdout=0.5)
+    train, val = ({sample.image.numpy().tobytes() for sample in data.split(name)} for name in ("train", "val"))
+    assert train
+    assert val
+    assert not train & val
+
+
 def test_records_of_images_with_only_a_path_are_names(folder):
     records = [{"bytes": None, "path": name} for name in NAMES]
     read = samples(lines(records))
@@ -189,6 +199,8 @@ def test_a_small_table_has_images_on_both_sides(count):
 def test_one_image_is_for_training():
     data = DataFiles(text(FRAME[:1].to_csv(index=False)))
     assert (len(data.split("train")), len(data.split("val"))) == (1, 0)
+    with pytest.raises(InputError, match="no 'val' split, because its rows show only one image"):
+        MultimodalData(data).samples("val")
 
 
 def test_a_shard_without_samples_is_named():
@@ -196,3 +208,11 @@ def test_a_shard_without_samples_is_named():
     assert "empty.tar: holds no rows" in refusal("empty.tar")
     text("no archive", "broken.tar")
     assert "broken.tar: not a whole tar archive" in refusal("broken.tar")
+
+
+def test_a_pattern_may_be_checked_and_imported(folder, tmp_path, capsys):
+    for name in ("a", "b"):
+        FRAME.to_csv(f"{name}.csv", index=False)
+    assert main(["data", "check", "[ab].csv"]) in (0, 1)
+    assert main(["data", "import", "*.csv", "--to", str(tmp_path / "stored")]) == 0
+    assert "samples" in capsys.readouterr().out

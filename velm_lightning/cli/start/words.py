@@ -8,7 +8,7 @@ from pathlib import Path
 from velm_lightning.cli.start.hints import no_file, other_name, packaged, similar
 from velm_lightning.errors import InputError
 from velm_lightning.io.config_files import SUFFIXES, find_config
-from velm_lightning.io.paths import is_hub_name, user_path
+from velm_lightning.io.paths import is_hub_name, is_pattern, user_path
 from velm_lightning.tracking.run_names import LATEST, find_checkpoint, find_run
 
 FIT_COMMANDS = ("fit", "validate", "test", "predict")
@@ -101,7 +101,7 @@ def _data_of(command: str, name: str) -> list[str]:
     """Return the options of a dataset that is named by its files: their splits, or one file for the split at hand."""
     path = user_path(name)
     hub = is_hub_name(name)
-    if not path.exists() and not set("*?[{") & set(name) and "://" not in name and not hub:
+    if not path.exists() and not is_pattern(name) and "://" not in name and not hub:
         raise InputError(f"--data {name}: there is no such file or folder: name a config, a table or a folder")
     if (kind := data_class(path)) != "DataFiles":
         return ["--data.dataset", kind, f"--data.dataset.init_args.path={path}"]

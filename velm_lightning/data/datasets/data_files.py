@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 import inspect
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from torch import Tensor
 from typing_extensions import override
 
 from velm_lightning.data.datasets.columns import Columns
@@ -26,6 +27,7 @@ from velm_lightning.data.datasets.readers.remote import is_address, local_copies
 from velm_lightning.data.datasets.readers.row_source import RowSource
 from velm_lightning.data.datasets.sample_cache import keep, kept, place_of
 from velm_lightning.data.images.cache import default_folder
+from velm_lightning.io.digests import digest_of
 from velm_lightning.io.files import TableRow, fault
 from velm_lightning.io.paths import is_hub_name, user_path
 from velm_lightning.types import FilePart, Image, InputError, Source
@@ -234,11 +236,11 @@ class DataFiles(FileDataset):
         """Return the split of each row, of which a share of the images is held out."""
         numbers = array("q")
 
-        def subjects() -> Iterator[tuple[str, Sequence[Path | FilePart]]]:
+        def subjects() -> Iterator[tuple[str, Sequence[Hashable]]]:
             for number, row in enumerate(rows):
                 try:
                     key, image = converter.subject(row, str(number))
-                    item = self._name(image) or key, self.files_of(image)
+                    item = self._name(image) or key, [*self.files_of(image), *_digests(image)]
                 except InputError as error:
                     fault(error, problems)
                     continue
@@ -270,6 +272,13 @@ class DataFiles(FileDataset):
 def _files(image: Image) -> list[Path | FilePart]:
     frames = image if isinstance(image, tuple) else (image,)
     return [frame for frame in frames if isinstance(frame, Path | FilePart)]
+
+
+def _digests(image: Image) -> list[bytes]:
+    """Return the digests of the images that are in memory."""
+    return [
+        digest_of(frame) for frame in (image if isinstance(image, tuple) else (image,)) if isinstance(frame, Tensor)
+    ]
 
 
 def _folder_of(name: str | None, folders: Sequence[Path]) -> Path:

@@ -49,9 +49,14 @@ def holdout_part(
     return [item for item, decision in zip(items, decisions, strict=True) if decision == held]
 
 
-def held_out(items: Iterable[tuple[str, Sequence[Path | FilePart]]], share: float) -> list[bool]:
-    """Return whether each item, given by its name and its image files, is held out; see ``holdout_part``."""
-    names, files = list[str](), list[Sequence[Path | FilePart]]()
+def held_out(items: Iterable[tuple[str, Sequence[Hashable]]], share: float) -> list[bool]:
+    """Return whether each item is held out; see ``holdout_part``.
+
+    Args:
+        items: The name of each item and its images: files, parts of files, or other contents, such as digests.
+        share: Share of the names that is held out.
+    """
+    names, files = list[str](), list[Sequence[Hashable]]()
     for name, paths in items:
         names.append(normalize("NFC", name))  # so that both Unicode forms are the same name
         files.append(paths)
@@ -91,14 +96,14 @@ def _draw(name: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def contents_of_files(files: Sequence[Path | FilePart]) -> dict[Path | FilePart, Hashable]:
+def contents_of_files(files: Sequence[Hashable]) -> dict[Hashable, Hashable]:
     """Return a value per file that is equal for files with the same bytes; only files of equal size are read."""
     sizes: dict[int, list[Path | FilePart]] = {}
-    contents: dict[Path | FilePart, Hashable] = {file: file for file in files}
+    contents: dict[Hashable, Hashable] = {file: file for file in files}
     for file in files:
         if isinstance(file, FilePart):
             sizes.setdefault(file.length, []).append(file)
-        elif file.is_file():  # a missing file raises when it is decoded
+        elif isinstance(file, Path) and file.is_file():  # a missing file raises when it is decoded
             sizes.setdefault(file.stat().st_size, []).append(file)
     alike = [file for same in sizes.values() if len(same) > 1 for file in same]
     try:
