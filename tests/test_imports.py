@@ -14,7 +14,7 @@ from velm_lightning.cli.commands import COMMANDS
 
 ROOT = Path(velm_lightning.__file__).parent
 # The other parts that each part of the package may import; a new part gets a line here.
-PLAIN_IO = {"io.argument_types", "io.resolve", "io.user_list", "io.allowlist", "io.atomic"}
+PLAIN_IO = {"io.argument_types", "io.allow.resolve", "io.allow.user_list", "io.allow.allowlist", "io.atomic"}
 LEAVES = {"errors", "types", "io", "io.configurable", *PLAIN_IO}
 IMAGES = {"data.images", "data.collate"}  # what a model needs to read an image and a text
 MODEL = {*LEAVES, "text", "nn", "decoding", "metrics", "checkpoints", "encoders", "tasks", "training"}
@@ -23,10 +23,10 @@ MAY_IMPORT = {
     "": {"errors", "types", "data", "decoding", "encoders", "fusion", "tasks", "training", "compare", "tracking"},
     "errors": set(),
     "io.argument_types": {"errors"},
-    "io.configurable": {"errors", "io.resolve", "io.argument_types"},
-    "io.resolve": {"errors", "io.allowlist", "io.user_list"},
-    "io.user_list": {"errors", "io.allowlist", "io.atomic"},
-    "io.allowlist": {"errors"},
+    "io.configurable": {"errors", "io.allow.resolve", "io.argument_types"},
+    "io.allow.resolve": {"errors", "io.allow.allowlist", "io.allow.user_list"},
+    "io.allow.user_list": {"errors", "io.allow.allowlist", "io.atomic"},
+    "io.allow.allowlist": {"errors"},
     "io.atomic": {"errors"},
     "types": {"errors", "io.configurable"},
     "io": {"errors", "types", "io.configurable", *PLAIN_IO},

@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 
 from velm_lightning.errors import InputError
+from velm_lightning.io.allow.user_list import Allowed, add, list_file, read_list, remove
 from velm_lightning.io.console import echo
-from velm_lightning.io.user_list import Allowed, add, list_file, read_list, remove
 
 
 def main(words: Sequence[str]) -> int:

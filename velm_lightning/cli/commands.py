@@ -76,7 +76,7 @@ def _run(words: list[str]) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     from velm_lightning.errors import InputError
-    from velm_lightning.io.allowlist import permissions
+    from velm_lightning.io.allow.allowlist import permissions
     from velm_lightning.io.console import log_to_console
 
     log_to_console()

@@ -26,10 +26,10 @@ from velm_lightning.cli.parsing.run_options import DEFAULTS, add_run_options
 from velm_lightning.cli.start.faults import one_sentence
 from velm_lightning.data import MultimodalData, PretrainedTokenizer, TrainedTokenizer
 from velm_lightning.fusion import Fusion
+from velm_lightning.io.allow.resolve import resolve
 from velm_lightning.io.atomic import write_atomic
 from velm_lightning.io.console import echo
 from velm_lightning.io.paths import expand_home, user_path
-from velm_lightning.io.resolve import resolve
 from velm_lightning.nn.size_limit import machine_memory, size_limit
 from velm_lightning.tracking.callbacks.data_summary import DataSummary
 from velm_lightning.tracking.callbacks.epoch_lines import EpochLines

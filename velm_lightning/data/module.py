@@ -106,11 +106,6 @@ class MultimodalData(RecordsArguments, LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if not isinstance(dataset, Dataset):
-            raise InputError(
-                f"the dataset is of type {type(dataset).__name__}: give a Dataset, such as ShapeScenes(), or use "
-                "MultimodalData.from_rows for dictionaries, a DataFrame or a table"
-            )
         check_settings(batch_size, num_workers, target_lengths, cache_features, augment, on_bad_image)
         self.on_bad_image, self.max_pixels = on_bad_image, max_pixels
         self.on_long_conversation = on_long_conversation

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from velm_lightning.errors import InputError
+from velm_lightning.io.allow.resolve import resolve
 from velm_lightning.io.argument_types import check_arguments
-from velm_lightning.io.resolve import resolve
 
 _rebuilding: ContextVar[bool] = ContextVar("rebuilding", default=False)
 

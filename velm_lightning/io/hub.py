@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from velm_lightning.io.allowlist import network_allowed, require_network
+from velm_lightning.io.allow.allowlist import network_allowed, require_network
 from velm_lightning.io.packaged import packaged
 from velm_lightning.types import ImageTransform, InputError
 

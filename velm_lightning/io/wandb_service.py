@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlparse
 
 from velm_lightning.errors import InputError
-from velm_lightning.io.allowlist import how_to_allow, named
+from velm_lightning.io.allow.allowlist import how_to_allow, named
 
 if sys.platform != "win32":
     import fcntl

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from velm_lightning.errors import InputError
-from velm_lightning.io.allowlist import how_to_allow, named
+from velm_lightning.io.allow.allowlist import how_to_allow, named
 from velm_lightning.sweep.spec import Spec
 
 _OTHER_FORMS = ("${args_no_hyphens}", "${args_append_hydra}", "${args_override_hydra}")

@@ -10,7 +10,7 @@ from helpers.formats import COLOURS, table
 from velm_lightning.cli import data as command
 from velm_lightning.cli.start.words import complete
 from velm_lightning.data import DataFiles
-from velm_lightning.io.allowlist import permissions
+from velm_lightning.io.allow.allowlist import permissions
 from velm_lightning.io.paths import is_hub_name
 from velm_lightning.types import FilePart, InputError
 

@@ -13,7 +13,7 @@ from helpers.formats import table
 from velm_lightning.cli.start.words import complete
 from velm_lightning.data import DataFiles
 from velm_lightning.data.datasets.readers.remote import is_address
-from velm_lightning.io.allowlist import permissions
+from velm_lightning.io.allow.allowlist import permissions
 from velm_lightning.types import InputError
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from velm_lightning.cli.data.load import data_of
 from velm_lightning.cli.start.hints import no_file
 from velm_lightning.errors import InputError
+from velm_lightning.io.allow.resolve import resolve
 from velm_lightning.io.paths import user_path
-from velm_lightning.io.resolve import resolve
 from velm_lightning.io.terminal import Console, Text
 from velm_lightning.io.yaml_files import read_yaml
 

@@ -19,8 +19,8 @@ import yaml
 from jsonargparse import Namespace, set_loader, set_parsing_settings
 
 from velm_lightning.errors import InputError
-from velm_lightning.io.allowlist import how_to_allow, require_network
-from velm_lightning.io.resolve import MissingError, by_full_name, full_name, resolve
+from velm_lightning.io.allow.allowlist import how_to_allow, require_network
+from velm_lightning.io.allow.resolve import MissingError, by_full_name, full_name, resolve
 from velm_lightning.io.yaml_files import Loader, load_yaml, read_yaml_text
 
 try:

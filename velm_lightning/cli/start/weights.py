@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from velm_lightning.io.allowlist import network_allowed
+from velm_lightning.io.allow.allowlist import network_allowed
 from velm_lightning.io.packaged import MINILM, PACKAGES, packaged
 
 MOBILENET = "mobilenet_v2-b0353104.pth"

@@ -19,7 +19,7 @@ from typing_extensions import override
 from velm_lightning.encoders.base import ImageEncoder
 from velm_lightning.encoders.image.geometry import Size, transform_of
 from velm_lightning.io import hub
-from velm_lightning.io.allowlist import require_network
+from velm_lightning.io.allow.allowlist import require_network
 from velm_lightning.io.configurable import rebuilding
 from velm_lightning.types import ImageTransform, InputError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from velm_lightning.data.datasets.readers.recognition import split_of
-from velm_lightning.io.allowlist import require_network
+from velm_lightning.io.allow.allowlist import require_network
 from velm_lightning.io.files import show
 from velm_lightning.types import InputError
 

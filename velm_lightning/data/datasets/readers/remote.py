@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from velm_lightning.data.datasets.readers.reading import counted
-from velm_lightning.io.allowlist import require_network
+from velm_lightning.io.allow.allowlist import require_network
 from velm_lightning.io.atomic import make_folder, replacing
 from velm_lightning.io.files import show
 from velm_lightning.types import InputError

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from velm_lightning.errors import InputError
-from velm_lightning.io.allowlist import covers, how_to_allow, start_folder
+from velm_lightning.io.allow.allowlist import covers, how_to_allow, start_folder
 from velm_lightning.io.atomic import write_atomic
 
 Files = tuple[tuple[str, int, int], ...]

@@ -13,8 +13,8 @@ from types import ModuleType
 from typing import Any
 
 from velm_lightning.errors import InputError
-from velm_lightning.io.allowlist import PACKAGES, covers, how_to_allow, named, start_folder
-from velm_lightning.io.user_list import appended, entry_for, find_top
+from velm_lightning.io.allow.allowlist import PACKAGES, covers, how_to_allow, named, start_folder
+from velm_lightning.io.allow.user_list import appended, entry_for, find_top
 
 
 class RefusedError(InputError):
@@ -30,7 +30,7 @@ def resolve(path: str, allow: Sequence[str] = ()) -> Any:
 
     Args:
         path: The path, from a file or a command line.
-        allow: Names that are allowed in addition to those of ``io.allowlist`` and of the user's list.
+        allow: Names that are allowed in addition to those of ``io.allow.allowlist`` and of the user's list.
 
     Returns:
         The class; for a path that is allowed by its full name, any object.

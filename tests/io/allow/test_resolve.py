@@ -6,9 +6,9 @@ import sys
 import pytest
 
 from velm_lightning.errors import InputError
-from velm_lightning.io.allowlist import how_to_allow, network_allowed, permissions, require_network
-from velm_lightning.io.resolve import RefusedError, resolve
-from velm_lightning.io.user_list import add, list_file, read_list, remove
+from velm_lightning.io.allow.allowlist import how_to_allow, network_allowed, permissions, require_network
+from velm_lightning.io.allow.resolve import RefusedError, resolve
+from velm_lightning.io.allow.user_list import add, list_file, read_list, remove
 
 CODE = "from pathlib import Path\nPath('mark').touch()\nclass Mine:\n    class Inner: pass\ndef make(): pass\n"
 
