@@ -66,7 +66,7 @@ def test_options_and_their_values_are_completed(completed):
     assert completed("velm predict latest --im") == {"--images"}
     assert completed("velm sweep sweeps/vqa_d") == {"sweeps/vqa_depth.yaml"}
     assert completed("velm sweep x.yaml --engine ") == {"auto", "optuna", "wandb"}
-    assert completed("velm bench st") == {"step", "statistics"}
+    assert completed("velm bench st") == {"start", "step", "statistics"}
     assert completed("velm bench step --tu") == {"--turns"}
     assert completed("velm configs copy vq") == {"vqa"}
 

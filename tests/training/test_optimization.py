@@ -9,6 +9,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from velm_lightning.encoders import Resampler, VideoEncoder
 from velm_lightning.fusion import InteractiveFusion, LateFusion
 from velm_lightning.tasks import Drawing, Generation
+from velm_lightning.tasks.scene_judge import SceneJudge
 from velm_lightning.training import LinearDecay, Optimization
 
 
@@ -74,7 +75,7 @@ EMBEDDINGS = "model.embeddings"
         (lambda: VideoEncoder(tiny.cnn(), frames=2), {"time", "encoder.position"}),
         (lambda: built(tiny.transformer(), tiny.vocabulary()), {"position", "embedding.weight"}),
         (lambda: built(Resampler(count=2), 12, tiny.DIM), {"queries"}),
-        (lambda: built(Drawing(judge=None), tiny.vocabulary(), tiny.transformer()), {"position"}),
+        (lambda: built(Drawing(SceneJudge()), tiny.vocabulary(), tiny.transformer()), {"position"}),
         (lambda: tiny.pretrained_image("hf-vit"), {f"{EMBEDDINGS}.cls_token", f"{EMBEDDINGS}.position_embeddings"}),
         (lambda: tiny.pretrained_image("dinov2"), {f"{EMBEDDINGS}.cls_token", f"{EMBEDDINGS}.position_embeddings"}),
     ],
