@@ -110,6 +110,10 @@ def test_ranks_are_counted_by_group_over_all_seeds():
     assert not ranks([ranked([1]), scores(["a red dog"], [("a dog",)])]), "one prediction without a rank"
 
 
+def test_ranks_of_one_part_are_not_repeated_for_its_group():
+    assert list(ranks([ranked([1, 3], "text to image / colour")])) == ["text to image / colour"]
+
+
 def test_ranks_have_a_table_and_a_curve_per_group(tmp_path):
     found = Details({}, {}, {}, {"Late": ranks([ranked([1, 8])]), "Early": ranks([ranked([2, 2], "image to text")])})
     (sheet,) = (sheet for sheet in detail_sheets(found) if sheet.rows)
