@@ -82,7 +82,7 @@ def _parser(named: Sequence[str]) -> argparse.ArgumentParser:
         bench = benches.add_parser(name, help=summary, description=description)
         if name in named:
             OPTIONS[name](bench)
-            if name != "statistics":  # which prints Markdown, and runs for an hour
+            if name != "statistics":  # which prints every table as Markdown once it is complete
                 bench.add_argument(
                     "--json", type=Path, metavar="FILE", help="also write JSON to FILE, and Markdown next to it"
                 )
