@@ -57,6 +57,14 @@ def test_scores_and_confusion_are_by_reference_answer():
     assert found.confusion == [[0.75, 0.2, 0.05], [0.0, 1.0, 0.0]]
 
 
+def test_a_method_with_other_references_has_empty_cells():
+    """A run folder that was edited, whose fingerprints are those of the others, ends no comparison."""
+    both = [[("yes",)] * 10 + [("no",)] * 10, [("Yes",)] * 10 + [("no",)] * 10]
+    found = {name: answers([scores(["no"] * 20, each)]) for name, each in zip("AB", both, strict=True)}
+    (sheet,) = (sheet for sheet in detail_sheets(Details(answers=found)) if sheet.rows)
+    assert sheet.rows == [["yes", "10", "0.0000", "—"], ["no", "10", "1.0000", "1.0000"]]
+
+
 def test_one_answer_is_no_table():
     assert answers([scores(["a"] * 30, [("a",)] * 30)]) is None
 
