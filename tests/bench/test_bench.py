@@ -44,6 +44,12 @@ def test_a_benchmark_prints_its_table(name, here, capsys, monkeypatch):
         assert output.splitlines()[-1] == f"repeat with: velm bench {name} {' '.join(SMALL[name])}"
 
 
+@pytest.mark.parametrize("name", ["start", "fusions"])
+def test_a_benchmark_without_turns_is_refused(name, here, capsys):
+    assert here("bench", name, "--turns=0") == 2
+    assert "--turns must be at least 1, got 0" in capsys.readouterr().err
+
+
 def test_every_benchmark_is_tested():
     assert {*SMALL, "baseline"} == set(BENCHES)  # baseline: test_baseline.py, with data
 

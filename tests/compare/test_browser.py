@@ -96,6 +96,29 @@ def test_the_gallery_filters_and_shows_errors_first(opened, comparison):
     assert opened.run("document.querySelector('#count').textContent").startswith("20 of 40 samples")
 
 
+def test_the_gallery_filters_groups_and_answers_without_score(browser, tmp_path):
+    """A group includes its parts; an answer without a score is neither right nor wrong."""
+    for seed in range(3):
+        path = run(tmp_path / "runs", "LateFusion", seed) / "predictions" / "test.jsonl"
+        table = [json.loads(line) for line in path.read_text().splitlines()]
+        for place, row in enumerate(table):
+            row |= {"group": f"{('to image', 'to text')[place % 2]} / {('count', 'colour')[place // 2 % 2]}"}
+            row |= {"references": [], "score": None} if place < 4 else {"score": 0.0}
+        path.write_text(lines(table))
+    file = tmp_path / "page.html"
+    file.write_text(page(compare(*read_runs([tmp_path / "runs"])), "groups"), "utf-8")
+    browser.size(*WIDE)
+    browser.open(f"file://{file}", BUILT)
+    names = browser.run("Array.from(document.querySelectorAll('#group option'), node => node.textContent)")
+    assert {"to image", "to image / count", "to text"} <= set(names)
+    count = "document.querySelector('#count').textContent"
+    browser.choose("#group", names.index("to image"))
+    assert browser.run(count).startswith("20 of 40 samples")
+    browser.choose("#group", 0)
+    browser.choose("#which", 3)  # both wrong
+    assert browser.run(count).startswith("36 of 40 samples")
+
+
 def test_a_click_opens_the_image_with_all_answers_and_maps(opened, comparison):
     opened.choose("#search", HOSTILE)
     opened.click(".open")

@@ -57,6 +57,14 @@ def test_scores_and_confusion_are_by_reference_answer():
     assert found.confusion == [[0.75, 0.2, 0.05], [0.0, 1.0, 0.0]]
 
 
+def test_a_method_with_other_references_has_empty_cells():
+    """A run folder that was edited, whose fingerprints are those of the others, ends no comparison."""
+    both = [[("yes",)] * 10 + [("no",)] * 10, [("Yes",)] * 10 + [("no",)] * 10]
+    found = {name: answers([scores(["no"] * 20, each)]) for name, each in zip("AB", both, strict=True)}
+    (sheet,) = (sheet for sheet in detail_sheets(Details(answers=found)) if sheet.rows)
+    assert sheet.rows == [["yes", "10", "0.0000", "—"], ["no", "10", "1.0000", "1.0000"]]
+
+
 def test_one_answer_is_no_table():
     assert answers([scores(["a"] * 30, [("a",)] * 30)]) is None
 
@@ -108,6 +116,10 @@ def test_ranks_are_counted_by_group_over_all_seeds():
     assert [both.at(k) for k in (1, 2, 5, 10, 15, 1000)] == [0.375, 0.5, 0.625, 0.75, 1.0, 1.0]
     assert max(both.recall) == 15, "the curve ends where everything is found"
     assert not ranks([ranked([1]), scores(["a red dog"], [("a dog",)])]), "one prediction without a rank"
+
+
+def test_ranks_of_one_part_are_not_repeated_for_its_group():
+    assert list(ranks([ranked([1, 3], "text to image / colour")])) == ["text to image / colour"]
 
 
 def test_ranks_have_a_table_and_a_curve_per_group(tmp_path):

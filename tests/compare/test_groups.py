@@ -81,6 +81,14 @@ def test_answers_of_a_group_count_once_in_the_note(tmp_path):
     assert note == "LateFusion is identical to TextOnly on to image (100 % of 240 answers)."
 
 
+def test_samples_that_are_all_in_one_part_are_tested_once(tmp_path):
+    """A name with a slash is no reason to test its samples twice."""
+    right = {"LateFusion": {"and / or": 0.9, "yes/no": 0.5}, "TextOnly": {"and / or": 0.3, "yes/no": 0.5}}
+    comparison = compared(tmp_path, right=right)
+    assert sorted(test.group for test in comparison.groups) == ["and / or", "yes/no"]
+    assert list(comparison.results[0].groups) == ["and / or", "yes/no"]
+
+
 def test_the_claim_is_about_the_better_control(tmp_path):
     """Far better than one control and equal to the other is no claim."""
     right = {"LateFusion": {"g": 0.6}, "TextOnly": {"g": 0.61}, "ImageOnly": {"g": 0.1}}

@@ -108,14 +108,14 @@ def test_the_table_has_one_row_per_pair(tmp_path):
     sheet = power_sheet(comparison)
     assert len(sheet.rows) == len(comparison.pairs) == 3
     assert sheet.rows[0][2] == "4 × 40"
-    assert "0.01 apart" in sheet.caption
+    assert "a difference of 0.01 with" in sheet.caption
 
 
 def test_the_command_prints_the_table(tmp_path, capsys):
     fusions(tmp_path, seeds=4)
     assert main(["power", str(tmp_path), "--gap", "0.05"]) == 0
     printed = capsys.readouterr().out
-    assert "0.05 apart with 80 % power" in " ".join(printed.split())
+    assert "a difference of 0.05 with 80 % power" in " ".join(printed.split())
     assert main(["power", str(tmp_path), "--gap", "0"]) == 2
 
 

@@ -18,7 +18,7 @@ COMMANDS = (
     *("fitt", "fit conf/vqa.yml", "fit --config nowhere.yaml", "test nowhere.ckpt", "ask nowhere --random"),
     *("verify nowhere", "data check nowhere.yaml", "init nowhere.csv"),
 )
-"""Help, and what is misspelt or missing."""
+"""Help, the version, and refusals of what is misspelt or missing."""
 
 
 def run(options: argparse.Namespace) -> list[Result]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from velm_lightning.data import MultimodalData
 
 from velm_lightning.bench.options import OPTIONS
+from velm_lightning.errors import InputError
 from velm_lightning.io.console import echo
 
 BENCHES = {
@@ -57,6 +58,8 @@ def load_data(file: Path, images: Path | None, val: Path | None, test: Path | No
 def main(words: Sequence[str]) -> int:
     """Run one benchmark, print its tables and the command that repeats them; only its module is imported."""
     options = _parser(words[1:2]).parse_args(list(words)[1:])
+    if getattr(options, "turns", 1) < 1:
+        raise InputError(f"--turns must be at least 1, got {options.turns}")
     options.load_data = load_data  # benchmarks do not import commands
     options.command = shlex.join(["velm", "bench", *list(words)[1:]])
     results = import_module(f"velm_lightning.bench.{options.bench}").run(options)
@@ -82,7 +85,7 @@ def _parser(named: Sequence[str]) -> argparse.ArgumentParser:
         bench = benches.add_parser(name, help=summary, description=description)
         if name in named:
             OPTIONS[name](bench)
-            if name != "statistics":  # which prints Markdown, and runs for an hour
+            if name != "statistics":  # which prints every table as Markdown once it is complete
                 bench.add_argument(
                     "--json", type=Path, metavar="FILE", help="also write JSON to FILE, and Markdown next to it"
                 )

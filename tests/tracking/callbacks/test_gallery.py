@@ -54,4 +54,4 @@ def test_maps_end_after_a_limit_of_seconds_which_a_line_says(monkeypatch, capsys
     monkeypatch.setattr(Gallery, "_maps", lambda self, model, place, rows: {place: "map"})
     view = SimpleNamespace(pictured=lambda places: places[0])
     assert list(Gallery(None)._all_maps(None, view, range(10, 20), {}, "test")) == [10, 11, 12]
-    assert capsys.readouterr().out == ("the gallery of test has maps of evidence for 3 of 10 images, which took 30 s\n")
+    assert capsys.readouterr().out == ("the gallery of test has maps of evidence for 3 of 10 images, which took 36 s\n")

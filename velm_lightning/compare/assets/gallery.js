@@ -35,6 +35,8 @@ function look(parent, source, title, heat) {
   } else add(figure, "div", heat.text, "scale");
   return figure;
 }
+// The names of a group and of the groups that it is a part of, as in io/groups.py.
+const enclosing = group => group.split(" / ").map((_, at, parts) => parts.slice(0, at + 1).join(" / ")).filter(Boolean);
 
 function gallery({ methods, cards, pictures, right, words }) {
   const [yes, no] = words, node = section("Predictions", "One card per stored image, errors of A first. Click on an image "
@@ -44,15 +46,16 @@ function gallery({ methods, cards, pictures, right, words }) {
   b.value = Math.min(1, methods.length - 1);
   const filters = {
     "all": () => true,
-    [`A ${yes}, B ${no}`]: (x, y) => x && !y,
-    [`A ${no}, B ${yes}`]: (x, y) => !x && y,
-    [`both ${no}`]: (x, y) => !x && !y,
-    [`both ${yes}`]: (x, y) => x && y,
+    [`A ${yes}, B ${no}`]: (x, y) => x === true && y === false,
+    [`A ${no}, B ${yes}`]: (x, y) => x === false && y === true,
+    [`both ${no}`]: (x, y) => x === false && y === false,
+    [`both ${yes}`]: (x, y) => x === true && y === true,
     "with maps of where they looked": (x, y, sample) => sample.maps,
   };
   const which = choice(bar, "show", Object.keys(filters));
   which.id = "which";
-  const groups = ["every group", ...new Set(cards.flatMap(card => card.samples.map(sample => sample.group)).filter(Boolean))];
+  const names = cards.flatMap(card => card.samples.flatMap(sample => enclosing(sample.group)));
+  const groups = ["every group", ...new Set(names)];
   const group = choice(bar, "of", groups), search = add(add(bar, "label", "text "), "input");
   group.id = "group";
   search.id = "search";
@@ -60,12 +63,14 @@ function gallery({ methods, cards, pictures, right, words }) {
   count.id = "count";
   const every = cards.reduce((sum, card) => sum + card.samples.length, 0);
   const address = name => "data:image/jpeg;base64," + pictures[name];
-  const good = prediction => prediction[1] !== null && prediction[1] >= right;
+  // Whether an answer is right; null if it has no score, because the sample has no reference.
+  const good = prediction => prediction[1] === null ? null : prediction[1] >= right;
   const error = prediction => prediction[1] === null ? Infinity : prediction[1];
 
   const answer = (parent, label, [text, score, confidence]) => {
-    const correct = good([text, score]), line = add(parent, "div", null, correct ? "right" : "wrong");
-    add(line, "span", correct ? "✓" : "✗", "sign");
+    const correct = good([text, score]), scored = correct !== null;
+    const line = add(parent, "div", null, scored ? (correct ? "right" : "wrong") : "quiet");
+    add(line, "span", scored ? (correct ? "✓" : "✗") : "–", "sign");
     add(line, "span", `${label}: ${text}`);
     if (score !== null) line.title = `score ${score.toFixed(3)}` + (confidence === null ? "" : `, confidence ${confidence.toFixed(3)}`);
   };
@@ -112,12 +117,12 @@ function gallery({ methods, cards, pictures, right, words }) {
   const chosen = () => {
     const test = Object.values(filters)[which.value], text = search.value.toLowerCase();
     const fits = sample => test(good(sample.predictions[a.value]), good(sample.predictions[b.value]), sample)
-      && (group.value === "0" || sample.group === groups[group.value])
+      && (group.value === "0" || enclosing(sample.group).includes(groups[group.value]))
       && [sample.prompt, ...sample.references, ...sample.predictions.map(([said]) => said)].join("\n").toLowerCase().includes(text);
     const worst = (x, y) => error(x.predictions[a.value]) - error(y.predictions[a.value])
       || error(x.predictions[b.value]) - error(y.predictions[b.value]) || 0;
     return cards.map(card => ({ card, samples: card.samples.filter(fits).sort(worst) })).filter(({ samples }) => samples.length)
-      .map(entry => ({ ...entry, wrong: entry.samples.filter(sample => !good(sample.predictions[a.value])).length / entry.samples.length }))
+      .map(entry => ({ ...entry, wrong: entry.samples.filter(sample => good(sample.predictions[a.value]) === false).length / entry.samples.length }))
       .sort((x, y) => y.wrong - x.wrong);
   };
   const draw = () => {

@@ -35,7 +35,7 @@ def _answers(details: Details) -> Sheet:
         return Sheet("", [], [])
     first = next(iter(details.answers.values()))
     rows = [
-        [text, str(count), *(f"{of.scores[text]:.4f}" for of in details.answers.values())]
+        [text, str(count), *(f"{of.scores[text]:.4f}" if text in of.scores else "—" for of in details.answers.values())]
         for text, count in first.support.items()
     ]
     caption = "Mean score of the samples with this first reference, over seeds, without intervals."

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from velm_lightning.compare.reading import Scores
-from velm_lightning.io.groups import enclosing
+from velm_lightning.io.groups import enclosing, group_names
 
 KS = (1, 5, 10)
 SHOWN = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 200, 500, 1000, 2000, 5000, 10_000)
@@ -54,7 +54,8 @@ def ranks(runs: Sequence[Scores]) -> dict[str, Ranks]:
                 return {}
             for name in enclosing(group) or [""]:
                 groups.setdefault(name, []).append(int(match[1]))
-    return {group: _ranks(np.array(groups[group]), len(runs)) for group in sorted(groups)}
+    shown = ["", *group_names(runs[0].groups)]
+    return {group: _ranks(np.array(groups[group]), len(runs)) for group in shown if group in groups}
 
 
 def _ranks(values: np.ndarray[tuple[int], np.dtype[np.int64]], seeds: int) -> Ranks:

@@ -22,8 +22,8 @@ def power_sheet(comparison: Comparison, gap: float | None = None) -> Sheet:
     rows = [_row(pair, plan_of(pair, comparison, gap)) for pair in comparison.pairs if pair.difference.seeds > 1]
     head = ["A", "B", "seeds × images now", "found now", "seeds", "images", "or both"]
     caption = (
-        f"To tell {gap:g} apart with 80 % power, in the family of all pairs (first level of Holm): seeds with the "
-        "images of now, images with the seeds of now, or both. `found now` is the smallest difference found with 80 % "
+        f"To find a difference of {gap:g} with 80 % power, in the family of all pairs (first level of Holm): seeds "
+        "with these images, images with these seeds, or both. `found now` is the smallest difference found with 80 % "
         "power. Estimated from the variance over seeds, images and single answers of these runs: with few seeds a "
         "rough guide, without intervals."
     )

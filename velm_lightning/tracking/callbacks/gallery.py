@@ -22,7 +22,7 @@ from velm_lightning.fusion import Fusion
 from velm_lightning.inspection.explain import Maps, explain
 from velm_lightning.inspection.heat_overlay import Heat, heat_of, in_log_odds, map_record, overlay
 from velm_lightning.io.atomic import write_atomic
-from velm_lightning.io.console import echo
+from velm_lightning.io.console import echo, span
 from velm_lightning.io.fonts import drawing, families
 from velm_lightning.tasks.protocol import ImageProducer
 from velm_lightning.tracking.callbacks.side_figures import side_figure
@@ -130,10 +130,10 @@ class Gallery(Callback):
         maps: dict[str, Maps] = {}
         start = time.monotonic()
         for number, place in enumerate(places):
-            if number and time.monotonic() - start > SECONDS:
+            if number and (elapsed := time.monotonic() - start) > SECONDS:
                 echo(
-                    f"the gallery of {split} has maps of evidence for {number} of {len(places)} images, which took "
-                    f"{SECONDS:.0f} s"
+                    f"the gallery of {split} has maps of evidence for {len(maps)} of {len(places)} images, which took "
+                    f"{span(elapsed)}"
                 )
                 break
             maps |= self._maps(model, view.pictured([place]), rows)
