@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import inspect
 from array import array
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -167,7 +166,8 @@ class DataFiles(FileDataset):
 
     def _kept_or_read(self, names: Sequence[str]) -> Mapping[str, PackedRows | InputError]:
         """Return splits as any process has read them before, or read them."""
-        place = place_of(self._files_of(names[0]), (names, self._init_args), self.cache_dir)
+        sources = [file for source in self.sources[names[0]] for file in expanded(source)]
+        place = place_of(sources, type(self), (names, self._init_args), self.cache_dir)
         if place is not None and (splits := kept(place)) is not None:
             self.remarks |= dict.fromkeys(splits.remarks)
             return splits.rows
@@ -176,11 +176,6 @@ class DataFiles(FileDataset):
         if place is not None:
             keep(place, rows, [remark for remark in self.remarks if remark not in before])
         return rows
-
-    def _files_of(self, name: str) -> list[Path]:
-        """Return the files that the samples of a split depend on: those of the data, and those of this class."""
-        code = [Path(inspect.getfile(kind)) for kind in type(self).__mro__ if issubclass(kind, DataFiles)]
-        return [*(file for source in self.sources[name] for file in expanded(source)), *code]
 
     def files_of(self, image: Image) -> Sequence[Path | FilePart]:
         """Return the files of an image or clip, or of the images of a conversation."""
