@@ -75,6 +75,18 @@ def test_an_exact_name_goes_before_one_in_capitals():
     assert is_whole(samples(text(frame.to_csv(index=False))))
 
 
+@pytest.mark.parametrize("other", ["Filename", "image_name", "path", "Prompt", "Caption"])
+def test_a_further_column_does_not_change_which_are_read(other):
+    frame = FRAME.rename(columns={"image": "photo"}).assign(**{other: "other.png"})
+    assert is_whole(samples(text(frame[sorted(frame)].to_csv(index=False))))
+
+
+def test_names_of_columns_may_be_numbers():
+    rows = FRAME.copy()
+    rows[0] = "more"
+    assert len(MultimodalData.from_rows(rows).samples("train")) > 1
+
+
 def test_a_cell_of_a_megabyte_is_read():
     (sample,) = samples(text(FRAME[:1].assign(question="word " * 200_000).to_csv(index=False)))
     assert len(sample.text) == 10**6 - 1
