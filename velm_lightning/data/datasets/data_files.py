@@ -22,8 +22,8 @@ from velm_lightning.data.datasets.readers.column_names import suggestion
 from velm_lightning.data.datasets.readers.reading import Reading
 from velm_lightning.data.datasets.readers.recognition import expanded, rows_of
 from velm_lightning.data.datasets.readers.row_source import RowSource
+from velm_lightning.data.datasets.readers.sources import folder_with, image_folders, sources_of, unread_remarks
 from velm_lightning.data.datasets.sample_cache import keep, kept, place_of
-from velm_lightning.data.datasets.sources import folder_with, image_folders, sources_of, unread_remarks
 from velm_lightning.data.images.cache import default_folder
 from velm_lightning.io.digests import digest_of
 from velm_lightning.io.files import TableRow, fault
