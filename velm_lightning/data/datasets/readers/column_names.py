@@ -8,11 +8,22 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from velm_lightning.io.files import show
 from velm_lightning.types import InputError
 
+IMAGE_NAMES = (
+    "image",
+    "images",
+    "file_name",
+    "filename",
+    "image_file",
+    "image_path",
+    "img",
+    "photo",
+    "picture",
+    "image_name",
+)
+"""The usual names of a column of images."""
+
 USUAL_NAMES = {
-    "image": (
-        *("image", "images", "file_name", "filename", "image_file", "image_path", "img", "photo", "picture"),
-        *("image_name", "file_path", "filepath", "path"),
-    ),
+    "image": (*IMAGE_NAMES, "file_path", "filepath", "path"),  # of any file: an image if there must be one
     "text": ("text", "question", "prompt"),
     "target": ("target", "caption", "captions"),
     "answers": ("answers", "answer", "label", "labels"),

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from velm_lightning.data.datasets.readers.arrow import ARROW
-from velm_lightning.data.datasets.readers.column_names import USUAL_NAMES
+from velm_lightning.data.datasets.readers.column_names import IMAGE_NAMES
 from velm_lightning.data.datasets.readers.image_folder import IMAGE_FOLDER, METADATA
 from velm_lightning.data.datasets.readers.parquet import PARQUET
 from velm_lightning.data.datasets.readers.reading import Reader, Reading, counted
@@ -161,4 +161,4 @@ def _names_images(file: Path) -> bool:
     with file.open("rb") as opened:
         line = opened.readline(4096).decode("utf-8-sig", "replace")
     cells = [cell.strip().strip('"') for cell in line.split(separator_of(line))]
-    return len(cells) > 1 and any(cell in USUAL_NAMES["image"] for cell in cells)
+    return len(cells) > 1 and any(cell in IMAGE_NAMES for cell in cells)
