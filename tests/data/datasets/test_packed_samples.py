@@ -250,6 +250,15 @@ def test_a_table_that_was_just_changed_is_not_kept(large, monkeypatch, tmp_path)
     assert not list((tmp_path / "cache" / "samples").glob("*"))
 
 
+def test_a_saved_table_is_kept(large, tmp_path, walks):
+    table().save_to_disk(tmp_path / "saved")
+    datas = [DataFiles(tmp_path / "saved", cache_dir=tmp_path / "cache", holdout=0) for _ in range(2)]
+    first = list(datas[0].read("train"))
+    count = len(walks)
+    assert list(datas[1].read("train")) == first
+    assert len(walks) == count
+
+
 def test_a_table_that_names_files_is_not_kept(large, tmp_path):
     photos(tmp_path / "photos")
     data = DataFiles(tmp_path / "photos", cache_dir=tmp_path / "cache", holdout=0)

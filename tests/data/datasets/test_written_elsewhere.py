@@ -220,6 +220,12 @@ def test_each_folder_of_a_split_has_its_table(folder):
     assert data.split("val")[0].image.parent.parent.name == "val"
 
 
+def test_a_list_of_files_next_to_classes_is_no_table(folder):
+    photos(folder / "classes" / "red")
+    text("path,label\nred/0.png,other\n", "classes/list.txt")
+    assert {*samples("classes")[0].target} == {"red"}
+
+
 def test_of_several_formats_the_tables_with_names_of_splits_are_read(folder):
     FRAME.to_csv(folder / "train.csv", index=False)
     FRAME[:2].to_parquet(folder / "other.parquet")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from hashlib import blake2b
@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from velm_lightning.data.datasets.located import FileDataset
 from velm_lightning.data.datasets.packed import PackedRows
+from velm_lightning.data.datasets.readers.saved import SAVED
 from velm_lightning.io.atomic import make_folder, new_folder
 from velm_lightning.io.digests import state_of
 from velm_lightning.io.files import read_json
@@ -40,17 +41,20 @@ class ReadSplits(NamedTuple):
     remarks: Sequence[str]
 
 
-def place_of(sources: Iterable[Path], kind: type[FileDataset], options: object, folder: Path) -> Path | None:
+def place_of(sources: Sequence[Path], kind: type[FileDataset], options: object, folder: Path) -> Path | None:
     """Return the folder in which the samples of sources are kept; None if they cannot be recognised later.
 
-    That is so if a file changed just now, or if the class is defined in no file, as in a notebook.
+    That is so if a file changed just now, or if the class is defined in no file, as in a notebook. Folders of images
+    are not listed, because their samples are not kept.
 
     Args:
-        sources: Files, or folders of files.
+        sources: Files, or folders that ``datasets`` has saved.
         kind: The class that reads them, on whose code the samples depend.
         options: Whatever else the samples depend on; its ``repr`` counts.
         folder: The cache folder.
     """
+    if any(source.is_dir() and not SAVED.recognises(source) for source in sources):
+        return None
     try:
         files = [file for source in sources for file in (sorted(source.iterdir()) if source.is_dir() else [source])]
         code = _code_of(kind)
