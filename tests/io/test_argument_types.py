@@ -34,7 +34,7 @@ class Options(TypedDict, total=False):
         (Path, ["a", Path("a")], [3, None]),
         (int | None, [3, None], ["3"]),
         (Literal["a", "b"], ["a"], ["c", 1]),
-        (Sequence[int], [[1], (1, 2), np.array([1])], [1, "12", ["1"], {"a": 1}]),
+        (Sequence[int], [[1], (1, 2), np.array([1])], [1, "12", ["1"], {"a": 1}, np.array(1)]),
         (tuple[int, ...], [[1], (1,)], [1]),
         (Mapping[str, int], [{"a": 1}], [["a"], {"a": "1"}]),
         (Options, [{"size": 1}], [3]),

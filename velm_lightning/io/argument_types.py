@@ -151,7 +151,9 @@ def _is_plain(value: Any, kind: type) -> bool:
 
 def _is_listed(value: Any) -> bool:
     """Return whether a value can be read as a sequence; a string is one text, not a sequence of letters."""
-    return hasattr(value, "__len__") and hasattr(value, "__getitem__") and not isinstance(value, str | bytes | Mapping)
+    if isinstance(value, str | bytes | Mapping) or getattr(value, "shape", None) == ():  # an array of one number
+        return False
+    return hasattr(value, "__len__") and hasattr(value, "__getitem__")
 
 
 def _is_class(hint: Any) -> bool:

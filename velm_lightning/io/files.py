@@ -114,9 +114,9 @@ def inside(root: Path, name: object, follow: bool = False, absolute: bool = Fals
         absolute: Whether absolute names, and ``~`` for the home folder, are accepted also.
 
     Raises:
-        InputError: The name is empty or absolute, or leads out of the root.
+        InputError: The name is empty, too long or absolute, or leads out of the root.
     """
-    if not isinstance(name, str) or not name.strip() or "\0" in name or _LONE.search(name):
+    if not isinstance(name, str) or not name.strip() or "\0" in name or _LONE.search(name) or _is_too_long(name):
         raise InputError(f"{show(name)} is not a file name: give one relative to {root}")
     if ("\\" in name or name != name.strip()) and not os.path.exists(root / name):  # as other programs write it
         name = name.strip() if PureWindowsPath(name).anchor else name.strip().replace("\\", "/")
@@ -137,6 +137,11 @@ def inside(root: Path, name: object, follow: bool = False, absolute: bool = Fals
         fix = "copy the file into it, or name a folder that holds both"
         raise InputError(f"{show(name)} leads out of {root}{how}: {fix}")
     return path
+
+
+def _is_too_long(name: str) -> bool:
+    """Return whether a name is longer than any file system accepts, such as a text in a wrong column."""
+    return len(name) > 4096 or any(len(part.encode()) > 255 for part in re.split(r"[/\\]", name))
 
 
 def _in_any_form(root: Path, name: str) -> Path:

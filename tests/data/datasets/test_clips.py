@@ -1,11 +1,13 @@
 """Clips from folders of frames and from video files: the chosen frames, and the errors for clips without frames."""
 
+import base64
 import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.formats import png
 from PIL import Image
 
 from velm_lightning.data import Clips, MultimodalData
@@ -86,6 +88,16 @@ def test_a_list_of_frames_is_a_clip(tmp_path):
     folder_of_frames(tmp_path / "ball", 4)
     (sample,) = clips(tmp_path, row([f"ball/frame_{number}.png" for number in range(4)]), frames=2).split("train")
     assert levels(sample.image) == [1, 3]
+
+
+def test_frames_within_a_table_are_a_clip(tmp_path):
+    content = [f"data:image/png;base64,{base64.b64encode(png(colour)).decode()}" for colour in ("red", "blue")]
+    lines = [{"image": image, "text": "what?", "answers": "a"} for image in (content, content[0])]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    problems = []
+    ((_, sample),) = Clips(tmp_path, train="a.jsonl", frames=4).read("train", problems)
+    assert [frame.numpy().tobytes() for frame in sample.image] == [png("red")] * 2 + [png("blue")] * 2
+    assert "a.jsonl:2: image is one image within the table" in problems[0]
 
 
 def test_the_frames_of_a_video_are_made_once_until_it_changes(tmp_path):

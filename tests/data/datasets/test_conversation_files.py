@@ -218,3 +218,11 @@ def test_imported_conversations_are_read_back_equal(tmp_path, count):
             [read_image(image, ImageTransform(8)).tolist() for image in other.image] for _, other in pairs
         ]
     assert stored.split("train")[-1].image == ()
+
+
+@pytest.mark.parametrize("column", ["path", "file_path"])
+def test_the_file_that_a_conversation_comes_from_is_no_image(tmp_path, column):
+    talk = [{"role": "user", "content": "what is 1 + 1?"}, {"role": "assistant", "content": "2"}]
+    (tmp_path / "a.jsonl").write_text(json.dumps({"messages": talk, column: "src/sums.py"}))
+    (sample,) = DataFiles(tmp_path / "a.jsonl", holdout=0).split("train")
+    assert (sample.image, sample.turns[0].parts) == ((), ("what is 1 + 1?",))

@@ -289,6 +289,12 @@ def test_faulty_shards_are_named(tmp_path):
     assert "a compressed shard cannot be read at any place" in refused(tmp_path / "a.tar.gz")
 
 
+def test_a_shard_that_is_only_named_as_compressed_is_read(tmp_path):
+    write_shards(tmp_path, cls=lambda row: 1)
+    (tmp_path / "pairs-000000.tar").rename(tmp_path / "a.tar.gz")
+    assert len(read(tmp_path / "a.tar.gz")) == 8
+
+
 # Paths
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import pickle
 from pathlib import Path
 
@@ -204,10 +205,58 @@ def test_what_is_damaged_in_the_cache_is_read_again(large, tmp_path, damage):
     assert splits(large(holdout=0)) == before
 
 
+def test_a_damaged_cache_is_written_again(large, tmp_path, walks):
+    before = splits(large(holdout=0))
+    (file,) = (tmp_path / "cache").rglob("train.jsonl")
+    file.write_bytes(file.read_bytes().replace(b"red", b"rod"))
+    assert splits(large(holdout=0)) == before
+    count = len(walks)
+    assert splits(large(holdout=0)) == before
+    assert len(walks) == count
+
+
+def test_samples_are_read_again_if_the_copy_of_their_images_differs(large, tmp_path, walks):
+    before = splits(large(holdout=0))
+    (copy,) = (tmp_path / "cache" / "tables").glob("*.arrow")
+    os.utime(copy, (1, 1))
+    count = len(walks)
+    assert splits(large(holdout=0)) == before
+    assert len(walks) > count
+
+
+def test_changed_code_reads_a_large_table_again(large, monkeypatch, tmp_path, walks):
+    splits(large(holdout=0))
+    count = len(walks)
+    monkeypatch.setattr(sample_cache, "_code_of", lambda kind: "another")
+    splits(large(holdout=0))
+    assert len(walks) > count
+
+
+def test_a_dataset_of_a_notebook_is_read(large, tmp_path):
+    kind = type("Mine", (DataFiles,), {"__module__": "a_notebook"})
+    data = kind(tmp_path / "train.parquet", cache_dir=tmp_path / "cache", holdout=0)
+    assert len(data.split("train")) == len(large(holdout=0).split("train"))
+
+
+def test_a_copy_for_another_process_maps_the_same_file(large, tmp_path):
+    splits(large(holdout=0))
+    samples = large(holdout=0).split("train")
+    assert pickle.loads(pickle.dumps(samples)).lines.filename == samples.lines.filename
+
+
 def test_a_table_that_was_just_changed_is_not_kept(large, monkeypatch, tmp_path):
     monkeypatch.setattr(digests, "_AT_REST", 3600)
     splits(large())
     assert not list((tmp_path / "cache" / "samples").glob("*"))
+
+
+def test_a_saved_table_is_kept(large, tmp_path, walks):
+    table().save_to_disk(tmp_path / "saved")
+    datas = [DataFiles(tmp_path / "saved", cache_dir=tmp_path / "cache", holdout=0) for _ in range(2)]
+    first = list(datas[0].read("train"))
+    count = len(walks)
+    assert list(datas[1].read("train")) == first
+    assert len(walks) == count
 
 
 def test_a_table_that_names_files_is_not_kept(large, tmp_path):

@@ -75,6 +75,18 @@ def test_an_exact_name_goes_before_one_in_capitals():
     assert is_whole(samples(text(frame.to_csv(index=False))))
 
 
+@pytest.mark.parametrize("other", ["Filename", "image_name", "path", "Prompt", "Caption"])
+def test_a_further_column_does_not_change_which_are_read(other):
+    frame = FRAME.rename(columns={"image": "photo"}).assign(**{other: "other.png"})
+    assert is_whole(samples(text(frame[sorted(frame)].to_csv(index=False))))
+
+
+def test_names_of_columns_may_be_numbers():
+    rows = FRAME.copy()
+    rows[0] = "more"
+    assert len(MultimodalData.from_rows(rows).samples("train")) > 1
+
+
 def test_a_cell_of_a_megabyte_is_read():
     (sample,) = samples(text(FRAME[:1].assign(question="word " * 200_000).to_csv(index=False)))
     assert len(sample.text) == 10**6 - 1
@@ -123,6 +135,11 @@ def test_separators_of_windows_are_read_and_lead_nowhere_else(folder):
     photos(folder / "sub")
     assert is_whole(samples(with_names([f"sub\\{name}" for name in NAMES])))
     (folder.parent / "secret.png").write_bytes(png("red"))
+    (folder / "sub").rename(folder / "photos")
+    (folder / "photos" / "sub").mkdir()
+    for name in NAMES:
+        (folder / "photos" / name).rename(folder / "photos" / "sub" / name)
+    assert is_whole(samples(with_names([f"sub\\{name}" for name in NAMES])))  # in the only folder that holds them
     assert "leads out of" in refusal(with_names(["..\\secret.png"] * 8))
     assert "is an absolute file name" in refusal(with_names(["C:\\photos\\0.png"] * 8))
 
@@ -142,6 +159,18 @@ def test_an_image_within_json_is_read():
     (sample,) = samples(lines([address]))
     assert sample.image.numpy().tobytes() == png("red")
     assert "image" in refusal(lines(["data:image/png;base64,?"]))
+
+
+def test_a_large_image_within_json_is_read():
+    content = png("red") + bytes(9000)  # whose address is longer than the name of a file can be
+    (sample,) = samples(lines([f"data:image/png;base64,{base64.b64encode(content).decode()}"]))
+    assert sample.image.numpy().tobytes() == content
+
+
+@pytest.mark.parametrize("cell", ["a" * 300, "é" * 200, "a/" * 3000])
+def test_a_text_in_the_column_of_images_is_no_name(cell):
+    assert "rows.csv:2: image" in (message := refusal(with_names([cell] * 8)))
+    assert "is not a file name" in message
 
 
 def test_copies_of_an_image_within_json_are_in_one_split():
@@ -179,6 +208,22 @@ def test_tables_next_to_a_folder_of_images_are_read(folder):
     data = DataFiles(folder, holdout=0)
     assert is_whole(data.split("train"))
     assert data.split("train")[0].image == folder / "images" / "0.png"
+
+
+def test_each_folder_of_a_split_has_its_table(folder):
+    for split in ("train", "val", "test"):
+        photos(folder / "all" / split / "images")
+        FRAME.to_csv(folder / "all" / split / f"{split}.csv", index=False)
+    data = DataFiles("all")
+    assert [len(data.split(name)) for name in ("train", "val", "test")] == [8, 8, 8]
+    assert is_whole(data.split("train"))
+    assert data.split("val")[0].image.parent.parent.name == "val"
+
+
+def test_a_list_of_files_next_to_classes_is_no_table(folder):
+    photos(folder / "classes" / "red")
+    text("path,label\nred/0.png,other\n", "classes/list.txt")
+    assert {*samples("classes")[0].target} == {"red"}
 
 
 def test_of_several_formats_the_tables_with_names_of_splits_are_read(folder):

@@ -16,7 +16,7 @@ from velm_lightning.data.images.folder import SUFFIXES
 from velm_lightning.data.images.frames import frame_files
 from velm_lightning.io.files import fault
 from velm_lightning.io.paths import user_path
-from velm_lightning.types import FilePart, Image, InputError
+from velm_lightning.types import FilePart, Image, InputError, Source
 
 
 class Clips(JSONLines):
@@ -41,7 +41,7 @@ class Clips(JSONLines):
             raise InputError(f"frames must be at least 1, got {frames}")
         self.frames = frames
         self.cache_dir = user_path(cache_dir) if cache_dir else default_folder() / "frames"
-        self._clips: dict[Image, tuple[Path, ...]] = {}
+        self._clips: dict[Image, tuple[Source, ...]] = {}
 
     @override
     def read(self, name: str, problems: list[str] | None = None) -> list[Located]:
@@ -56,20 +56,20 @@ class Clips(JSONLines):
     @override
     def files_of(self, image: Image) -> Sequence[Path | FilePart]:
         try:
-            return self._frames(image)
+            return super().files_of(self._frames(image))
         except InputError:  # `read` reports this row
             return super().files_of(image)
 
-    def _frames(self, image: Image) -> tuple[Path, ...]:
+    def _frames(self, image: Image) -> tuple[Source, ...]:
         if image not in self._clips:
             self._clips[image] = self._frames_of(image)
         return self._clips[image]
 
-    def _frames_of(self, image: Image) -> tuple[Path, ...]:
+    def _frames_of(self, image: Image) -> tuple[Source, ...]:
         if isinstance(image, tuple):
-            listed = [frame for frame in image if isinstance(frame, Path)]
-            return tuple(listed[place] for place in middle_indices(len(listed), self.frames))
-        assert isinstance(image, Path)
+            return tuple(image[place] for place in middle_indices(len(image), self.frames))
+        if not isinstance(image, Path):
+            raise InputError("is one image within the table: list the frames, or name a folder or a video file")
         if image.is_dir():
             frames = frames_in(image)
             return tuple(frames[place] for place in middle_indices(len(frames), self.frames))

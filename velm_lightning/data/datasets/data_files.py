@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import inspect
 from array import array
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,16 +19,15 @@ from velm_lightning.data.datasets.located import FileDataset, Located
 from velm_lightning.data.datasets.packed import PackedRows, Packing
 from velm_lightning.data.datasets.packed_splits import SplitOf, packed_splits
 from velm_lightning.data.datasets.readers.column_names import suggestion
-from velm_lightning.data.datasets.readers.hub_tables import hub_tables
 from velm_lightning.data.datasets.readers.reading import Reading
-from velm_lightning.data.datasets.readers.recognition import expanded, rows_of, splits_of, unread_tables
-from velm_lightning.data.datasets.readers.remote import is_address, local_copies
+from velm_lightning.data.datasets.readers.recognition import expanded, rows_of
 from velm_lightning.data.datasets.readers.row_source import RowSource
+from velm_lightning.data.datasets.readers.sources import folder_with, image_folders, sources_of, unread_remarks
 from velm_lightning.data.datasets.sample_cache import keep, kept, place_of
 from velm_lightning.data.images.cache import default_folder
 from velm_lightning.io.digests import digest_of
 from velm_lightning.io.files import TableRow, fault
-from velm_lightning.io.paths import is_hub_name, user_path
+from velm_lightning.io.paths import user_path
 from velm_lightning.types import FilePart, Image, InputError, Source
 
 HOLDOUT = 0.1
@@ -63,8 +61,8 @@ class DataFiles(FileDataset):
         train: File, folder or pattern (``train-*.parquet``, ``{000..009}.tar``) of the training split; likewise
             ``val`` and ``test``, also on the network (``https://``, ``s3://``, ``gs://``; extra ``remote``), with
             ``--allow-network`` on the command line. None means an empty split.
-        images: Folder of images that are given by name. None means the folder of the table, or the subfolder of it
-            that holds the first image.
+        images: Folder of images that are given by name. None means the folder of the table, ``path``, or the folder of
+            the first table, or a subfolder of one of them: the first that holds the first image.
         columns: Names of columns that differ.
         holdout: Share of the training *images*, chosen by content and name, that become the validation split;
             copies of an image are in the same split. None means 0.1 for a ``path`` without validation split, else 0.
@@ -104,15 +102,16 @@ class DataFiles(FileDataset):
         self.root = user_path(root)
         named = {"train": train, "val": val, "test": test}
         self.cache_dir = user_path(cache_dir) if cache_dir else default_folder()
-        self.sources = self._sources(path, named)
+        self.sources = sources_of(path, named, self.root, self.cache_dir)
         found = {split: files[0] if len(files) == 1 else None for split, files in self.sources.items()}
         self.files = found | {split: user_path(file) for split, file in named.items() if isinstance(file, Path)}
-        self._folders = [self.root / user_path(images)] if images is not None else self._likely_folders(path)
-        super().__init__(self._folders[0], links, absolute_names)
+        self._outer = self.root / user_path(path) if path is not None else None
+        folder = self.root / user_path(images) if images is not None else image_folders(self.sources, "train")[0]
+        super().__init__(folder, links, absolute_names)
         self.images_are_named = images is not None
         if holdout is None:
             holdout = HOLDOUT if path is not None and self.sources["train"] and not self.sources["val"] else 0.0
-        self.remarks = dict.fromkeys(self._unread(path))
+        self.remarks = dict.fromkeys(unread_remarks(self._outer, self.sources))
         self._read: dict[str, PackedRows | InputError] = {}
         self.holdout = holdout
         self.columns: dict[str, str | None] = dict(columns or {})  # type: ignore[arg-type]
@@ -120,35 +119,6 @@ class DataFiles(FileDataset):
             near = difflib.get_close_matches(name, Columns.__annotations__, 1)
             raise InputError(f"columns.{name} is not one of {', '.join(Columns.__annotations__)}{suggestion(near)}")
         check_holdout(holdout, self.sources["train"], self.sources["val"])
-
-    def _sources(self, path: str | Path | None, named: Mapping[str, str | Path | None]) -> dict[str, list[Path]]:
-        """Return the files or folders of each split; those on the network are copied."""
-        given = [split for split, file in named.items() if file is not None]
-        if (path is None) == (not given):
-            more = f", not both: `path` and {', '.join(given)}" if given else ""
-            raise InputError(f"name at least one file: train, val or test, or `path`{more}")
-        if path is None:
-            return {split: [] if file is None else self._located(file) for split, file in named.items()}
-        if is_hub_name(path) and not (self.root / path).exists():
-            found = hub_tables(str(path))
-        else:
-            places = self._located(path)
-            found = splits_of(places[0]) if len(places) == 1 else {"train": places}
-        return {split: found.get(split, []) for split in named}
-
-    def _unread(self, path: str | Path | None) -> Iterator[str]:
-        """Yield a remark if the folder ``path`` holds tables that are not read."""
-        read = [file for files in self.sources.values() for file in files]
-        if path is not None and (others := unread_tables(self.root / user_path(path), read)):
-            yield (
-                f"{len(others)} tables in {path} are not read, because tables of one format are: {others[0].name}; to "
-                "read it, name the file"
-            )
-
-    def _located(self, name: str | Path) -> list[Path]:
-        if isinstance(name, str) and is_address(name):
-            return local_copies(name, self.cache_dir)
-        return [self.root / user_path(name)]
 
     @override
     def read(self, name: str, problems: list[str] | None = None) -> Sequence[Located]:
@@ -167,7 +137,8 @@ class DataFiles(FileDataset):
 
     def _kept_or_read(self, names: Sequence[str]) -> Mapping[str, PackedRows | InputError]:
         """Return splits as any process has read them before, or read them."""
-        place = place_of(self._files_of(names[0]), (names, self._init_args), self.cache_dir)
+        sources = [file for source in self.sources[names[0]] for file in expanded(source)]
+        place = place_of(sources, type(self), (names, self._init_args), self.cache_dir)
         if place is not None and (splits := kept(place)) is not None:
             self.remarks |= dict.fromkeys(splits.remarks)
             return splits.rows
@@ -176,11 +147,6 @@ class DataFiles(FileDataset):
         if place is not None:
             keep(place, rows, [remark for remark in self.remarks if remark not in before])
         return rows
-
-    def _files_of(self, name: str) -> list[Path]:
-        """Return the files that the samples of a split depend on: those of the data, and those of this class."""
-        code = [Path(inspect.getfile(kind)) for kind in type(self).__mro__ if issubclass(kind, DataFiles)]
-        return [*(file for source in self.sources[name] for file in expanded(source)), *code]
 
     def files_of(self, image: Image) -> Sequence[Path | FilePart]:
         """Return the files of an image or clip, or of the images of a conversation."""
@@ -210,7 +176,8 @@ class DataFiles(FileDataset):
             fault(error, problems)
             return nothing
         if not self.images_are_named:
-            self.images = _folder_of(converter.first_name(rows), self._folders)
+            folders = image_folders(self.sources, "train" if held else name, self._outer)
+            self.images = folder_with(converter.first_name(rows), folders, self.image_names.absolute)
         split_of = self._sides(rows, converter, problems) if held else lambda _: name
         splits, remarks = packed_splits(rows, converter, names, split_of, problems)
         self.remarks |= dict.fromkeys(
@@ -254,13 +221,6 @@ class DataFiles(FileDataset):
             found[number] = 1 + decision
         return lambda number: sides[found[number] == 2] if number < len(found) and found[number] else None
 
-    def _likely_folders(self, path: str | Path | None) -> list[Path]:
-        """Return where images may be: the folder of the first source, and the folder ``path`` that it was found in."""
-        first = next(source for sources in self.sources.values() for source in sources)
-        folder = first if first.is_dir() else first.parent
-        outer = self.root / user_path(path) if path is not None else folder
-        return list(dict.fromkeys([folder, outer])) if outer.is_dir() else [folder]
-
     def _name(self, image: Image) -> str:
         """Return the name of an image relative to the folder of images, which may move; empty if there is no file."""
         first = next(iter(_files(image)), None)
@@ -279,13 +239,3 @@ def _digests(image: Image) -> list[bytes]:
     return [
         digest_of(frame) for frame in (image if isinstance(image, tuple) else (image,)) if isinstance(frame, Tensor)
     ]
-
-
-def _folder_of(name: str | None, folders: Sequence[Path]) -> Path:
-    """Return the first of folders that holds the image of a name, itself or in a subfolder; else the first."""
-    for folder in folders if name is not None else ():
-        inner = sorted(item for item in folder.iterdir() if item.is_dir()) if folder.is_dir() else []
-        for place in (folder, *inner):
-            if name and (place / name).exists():
-                return place
-    return folders[0]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from velm_lightning.data.datasets.columns import literal
-from velm_lightning.data.datasets.readers.column_names import USUAL_NAMES
+from velm_lightning.data.datasets.readers.column_names import IMAGE_NAMES
 from velm_lightning.data.images.folder import SUFFIXES
 from velm_lightning.io.files import TableRow, show
 from velm_lightning.types import FilePart, InputError, Turn
@@ -34,7 +34,7 @@ def given_images(row: TableRow, column: str | None = None) -> list[Any]:
     Raises:
         InputError: There are none, but another column holds names of images.
     """
-    names = [column] if column else ["images", *USUAL_NAMES["image"]]
+    names = [column] if column else ["images", *IMAGE_NAMES]
     cells = [_cell(row, name) for name in names]
     lists = [cell if isinstance(cell, list) else [] if _is_empty(cell) else [cell] for cell in cells]
     images = next((listed for listed in lists if listed), [])

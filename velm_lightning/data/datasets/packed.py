@@ -79,6 +79,13 @@ class _Packed(Sequence[Item]):
     ) -> None:
         self.lines, self.ends, self.files, self.tensors, self.complete = lines, ends, files, tensors, complete
 
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"lines": getattr(self.lines, "filename", None) or self.lines}  # of a mapped file its name
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        lines = state["lines"]
+        vars(self).update(state, lines=np.memmap(lines, np.uint8, "r") if isinstance(lines, str | Path) else lines)
+
     def __len__(self) -> int:
         return len(self.ends)
 

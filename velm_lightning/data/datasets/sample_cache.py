@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from hashlib import blake2b
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
+from velm_lightning.data.datasets.located import FileDataset
 from velm_lightning.data.datasets.packed import PackedRows
+from velm_lightning.data.datasets.readers.saved import SAVED
 from velm_lightning.io.atomic import make_folder, new_folder
 from velm_lightning.io.digests import state_of
 from velm_lightning.io.files import read_json
@@ -21,7 +26,6 @@ from velm_lightning.types import InputError
 SMALLEST = 10_000
 """Number of samples from which a table is kept; fewer are read in a second."""
 
-_FORMAT = 1
 _DESCRIPTION = "description.json"
 
 
@@ -37,35 +41,54 @@ class ReadSplits(NamedTuple):
     remarks: Sequence[str]
 
 
-def place_of(sources: Iterable[Path], options: object, folder: Path) -> Path | None:
-    """Return the folder in which the samples of sources are kept; None if one changed just now.
+def place_of(sources: Sequence[Path], kind: type[FileDataset], options: object, folder: Path) -> Path | None:
+    """Return the folder in which the samples of sources are kept; None if they cannot be recognised later.
+
+    That is so if a file changed just now, or if the class is defined in no file, as in a notebook. Folders of images
+    are not listed, because their samples are not kept.
 
     Args:
-        sources: Files, or folders of files.
+        sources: Files, or folders that ``datasets`` has saved.
+        kind: The class that reads them, on whose code the samples depend.
         options: Whatever else the samples depend on; its ``repr`` counts.
         folder: The cache folder.
     """
+    if any(source.is_dir() and not SAVED.recognises(source) for source in sources):
+        return None
     try:
         files = [file for source in sources for file in (sorted(source.iterdir()) if source.is_dir() else [source])]
-    except OSError:
+        code = _code_of(kind)
+    except (OSError, TypeError):
         return None
     state = state_of(files)
     if state is None:
         return None
-    depends_on = repr((version("velm-lightning"), _FORMAT, state, options)).encode("utf-8", "surrogateescape")
+    depends_on = repr((code, state, options)).encode("utf-8", "surrogateescape")
     return folder / "samples" / blake2b(depends_on, digest_size=16).hexdigest()
 
 
+@lru_cache(maxsize=64)
+def _code_of(kind: type[FileDataset]) -> str:
+    """Return a digest of the code by which a class reads files; the version is the same for an editable install."""
+    package = Path(__file__).parents[2]
+    files = [file for folder in ("data/datasets", "io") for file in (package / folder).rglob("*.py")]
+    own = [Path(inspect.getfile(each)) for each in kind.__mro__ if issubclass(each, FileDataset)]
+    digest = blake2b(digest_size=16)
+    for file in [*sorted(files), *own]:
+        digest.update(blake2b(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
 def kept(place: Path) -> ReadSplits | None:
-    """Return the splits that are kept in a place; None if there are none, or a file of their images is gone."""
+    """Return the splits that are kept in a place; None if there are none, or a file of their images has changed."""
     if not (place / _DESCRIPTION).is_file():
         return None
     try:
         described: Any = read_json(place / _DESCRIPTION)
-        rows = {name: _rows(place, name, list(map(Path, files))) for name, files in described["files"].items()}
-    except (InputError, OSError, ValueError, TypeError, KeyError):
+        rows = {name: _rows(place, name, split) for name, split in described["splits"].items()}
+        return ReadSplits(rows, list(described["remarks"]))
+    except (InputError, OSError, ValueError, TypeError, KeyError, AttributeError):
         return None  # it is read again
-    return ReadSplits(rows, described["remarks"])
 
 
 def keep(place: Path, splits: Mapping[str, PackedRows | InputError], remarks: Sequence[str]) -> None:
@@ -78,21 +101,41 @@ def keep(place: Path, splits: Mapping[str, PackedRows | InputError], remarks: Se
         return
     with suppress(InputError, OSError):
         make_folder(place.parent)
+        if kept(place) is None:  # else another process has written it by now
+            shutil.rmtree(place, ignore_errors=True)
         with new_folder(place) as part:
-            for name, split in rows.items():
-                split.lines.tofile(part / f"{name}.jsonl")
-                split.ends.astype("<i8").tofile(part / f"{name}.index")
-            files = {name: list(map(str, split.files)) for name, split in rows.items()}
-            (part / _DESCRIPTION).write_text(json.dumps({"files": files, "remarks": list(remarks)}), "utf-8")
+            described = {name: _write(part, name, split) for name, split in rows.items()}
+            (part / _DESCRIPTION).write_text(json.dumps({"splits": described, "remarks": list(remarks)}), "utf-8")
 
 
-def _rows(place: Path, name: str, files: Sequence[Path]) -> PackedRows:
-    if not all(file.is_file() for file in files):
-        raise ValueError("a file is gone")
-    ends = np.fromfile(place / f"{name}.index", "<i8").astype(np.int64)
-    if not len(ends):
-        return PackedRows(np.empty(0, np.uint8), ends, files)
-    lines = np.memmap(place / f"{name}.jsonl", np.uint8, "r")
-    if (np.diff(ends, prepend=0) <= 0).any() or ends[-1] != len(lines):
-        raise ValueError("the index does not fit")
-    return PackedRows(lines, ends, files)
+def _write(folder: Path, name: str, split: PackedRows) -> dict[str, Any]:
+    """Write a split, and return what is needed to recognise damage and changed images."""
+    ends = split.ends.astype("<i8")
+    split.lines.tofile(folder / f"{name}.jsonl")
+    ends.tofile(folder / f"{name}.index")
+    files = [[str(file), *_state(file)] for file in split.files]
+    return {"files": files, "digest": _digest(split.lines, ends)}
+
+
+def _rows(place: Path, name: str, described: Mapping[str, Any]) -> PackedRows:
+    if any(_state(Path(file)) != state for file, *state in described["files"]):
+        raise ValueError("a file has changed")
+    files = [Path(file) for file, *_ in described["files"]]
+    ends = np.fromfile(place / f"{name}.index", "<i8")
+    lines = np.memmap(place / f"{name}.jsonl", np.uint8, "r") if len(ends) else np.empty(0, np.uint8)
+    if _digest(lines, ends) != described["digest"]:
+        raise ValueError("it is damaged")
+    return PackedRows(lines, ends.astype(np.int64), files)
+
+
+def _state(file: Path) -> list[int]:
+    """Return the size and time of a file, of which the samples know at which bytes its images are."""
+    status = file.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _digest(*arrays: npt.NDArray[Any]) -> str:
+    digest = blake2b(digest_size=16)
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

@@ -8,11 +8,22 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from velm_lightning.io.files import show
 from velm_lightning.types import InputError
 
+IMAGE_NAMES = (
+    "image",
+    "images",
+    "file_name",
+    "filename",
+    "image_file",
+    "image_path",
+    "img",
+    "photo",
+    "picture",
+    "image_name",
+)
+"""The usual names of a column of images."""
+
 USUAL_NAMES = {
-    "image": (
-        *("image", "images", "file_name", "filename", "image_file", "image_path", "image_name", "img", "photo"),
-        *("picture", "file_path", "filepath", "path"),
-    ),
+    "image": (*IMAGE_NAMES, "file_path", "filepath", "path"),  # of any file: an image if there must be one
     "text": ("text", "question", "prompt"),
     "target": ("target", "caption", "captions"),
     "answers": ("answers", "answer", "label", "labels"),
@@ -21,7 +32,7 @@ USUAL_NAMES = {
 }
 """The names under which the parts of a row are looked for, in this order, if ``columns`` does not name them.
 
-Capitals do not count.
+Capitals do not count if no column has one of the names exactly; for a label, one of the names of either kind.
 """
 
 
@@ -34,14 +45,15 @@ def choose_columns(
         InputError: Columns are missing, or both kinds of labels exist.
     """
     taken = {name for name in columns.values() if name}
-    spelt = {name.lower(): name for name in [*reversed(list(known)), *map(str.lower, known)] if name in known}
-    names: dict[str, str | None] = {}
-    for part, usual in USUAL_NAMES.items():
-        found = (spelt[name] for name in usual if name in spelt and spelt[name] not in taken)
-        names[part] = columns[part] if part in columns else next(found, None)
+    free = [name for name in known if name not in taken]
+    names = {
+        part: columns[part] if part in columns else next((name for name in usual if name in free), None)
+        for part, usual in USUAL_NAMES.items()
+    }
+    names |= _in_capitals([part for part in names if names[part] is None and part not in columns], names, free)
     _choose_label(names, columns, where)
     missing = [
-        f"{name!r}{suggestion(difflib.get_close_matches(name, known, 1))} (columns.{part})"
+        f"{name!r}{suggestion(difflib.get_close_matches(name, map(str, known), 1))} (columns.{part})"
         for part, name in names.items()
         if name is not None and name not in known and (part == "group" or part not in optional)
     ]
@@ -57,6 +69,17 @@ def choose_columns(
         settings = " and ".join(f"columns.{part}" for part in unclear)
         raise InputError(f"{where}: no column {parts} in {list_of(known)}: set {settings}{leave}")
     return names
+
+
+def _in_capitals(parts: Sequence[str], names: Mapping[str, str | None], free: Sequence[str]) -> dict[str, str | None]:
+    """Return the columns of parts that have none of exactly a usual name, without regard to capitals."""
+    spelt = {str(name).lower(): name for name in reversed(free)}
+    labels = {"target", "answers"} if names["target"] or names["answers"] else set[str]()
+    return {
+        part: next((spelt[name] for name in USUAL_NAMES[part] if name in spelt), None)
+        for part in parts
+        if part not in labels
+    }
 
 
 def _choose_label(names: dict[str, str | None], columns: Mapping[str, str | None], where: str) -> None:

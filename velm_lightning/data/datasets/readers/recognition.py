@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from velm_lightning.data.datasets.readers.arrow import ARROW
-from velm_lightning.data.datasets.readers.column_names import USUAL_NAMES
+from velm_lightning.data.datasets.readers.column_names import IMAGE_NAMES
 from velm_lightning.data.datasets.readers.image_folder import IMAGE_FOLDER, METADATA
 from velm_lightning.data.datasets.readers.parquet import PARQUET
 from velm_lightning.data.datasets.readers.reading import Reader, Reading, counted
@@ -118,7 +118,8 @@ def _folders_in(folder: Path) -> list[Path]:
 def _tables_in(folder: Path) -> list[Path]:
     """Return the tables of one format in a folder, else in a subfolder without images, such as ``data``.
 
-    Those whose names state a split are preferred; descriptions of images, ``metadata.csv``, are none.
+    Those whose names state a split are preferred; descriptions of images, ``metadata.csv``, are none, nor is what is in
+    the subfolder of a split.
     """
     formats = list(tables_by_format(folder).values())
     if formats:
@@ -127,7 +128,7 @@ def _tables_in(folder: Path) -> list[Path]:
         return _tables_in(folder / "data")
     if files_named(folder, METADATA):
         return []
-    for inner in _folders_in(folder):
+    for inner in (inner for inner in _folders_in(folder) if split_of(inner.name) is None):
         tables = next(iter(tables_by_format(inner).values()), [])
         if tables and not any(file.suffix.lower() in SUFFIXES for file in inner.iterdir()):
             return _tables_in(inner)
@@ -136,10 +137,11 @@ def _tables_in(folder: Path) -> list[Path]:
 
 def tables_by_format(folder: Path) -> dict[str, list[Path]]:
     """Return the tables in a folder by their suffixes, in the order of preference."""
-    files = sorted(item for item in folder.iterdir() if item.is_file() and not item.name.startswith((".", "_")))
+    named = (item for item in folder.iterdir() if item.suffix.lower() in TABLES and item.name not in METADATA)
+    files = sorted(item for item in named if not item.name.startswith((".", "_")) and item.is_file())
     formats: dict[str, list[Path]] = {}
     for suffix in TABLES:
-        tables = [file for file in files if file.suffix.lower() == suffix and file.name not in METADATA]
+        tables = [file for file in files if file.suffix.lower() == suffix]
         if suffix == ".txt":
             tables = [file for file in tables if _names_images(file)]
         if tables:
@@ -148,7 +150,7 @@ def tables_by_format(folder: Path) -> dict[str, list[Path]]:
 
 
 def unread_tables(folder: Path, read: Collection[Path]) -> list[Path]:
-    """Return the tables in a folder that are not read, because they have another format than those in ``read``."""
+    """Return the tables in a folder that are not in ``read``: of another format, or of no split."""
     if not folder.is_dir() or not any(file.parent == folder for file in read):
         return []
     return [file for tables in tables_by_format(folder).values() for file in tables if file not in read]
@@ -159,4 +161,4 @@ def _names_images(file: Path) -> bool:
     with file.open("rb") as opened:
         line = opened.readline(4096).decode("utf-8-sig", "replace")
     cells = [cell.strip().strip('"') for cell in line.split(separator_of(line))]
-    return len(cells) > 1 and any(cell in USUAL_NAMES["image"] for cell in cells)
+    return len(cells) > 1 and any(cell in IMAGE_NAMES for cell in cells)

@@ -38,7 +38,7 @@ def rows(path: Path, reading: Reading) -> Iterator[TableRow]:
     Raises:
         InputError: The archive is damaged or compressed.
     """
-    if path.name.endswith(_COMPRESSED):
+    if path.name.endswith(_COMPRESSED) and not starts_with(path, b"ustar", 257):
         raise InputError(f"{path}: a compressed shard cannot be read at any place: unpack it to a .tar file")
     key, members = None, list[_Member]()
     for name, member in _members(path, reading):
