@@ -33,6 +33,7 @@ def folder(tmp_path_factory):
     (run / "run.json").write_text(json.dumps(record | {"model": {"init_args": {"task": MODEL}}}))
     content = {"velm": {"format": FORMAT, "model": MODEL}, "state_dict": {"w": torch.zeros(1)}}
     torch.save(content, run / "checkpoints" / "best.ckpt")
+    (folder / "x.png").touch()
     (folder / "captions.json").write_text(json.dumps([{"image_id": 1, "caption": "a"}]))
     return folder
 

@@ -47,6 +47,11 @@ def test_an_optimiser_step_is_repeated_from_its_start(tmp_path):
     assert check(tmp_path, "*-often-1.ckpt", max_steps=3, accumulate_grad_batches=3) == ({}, 1)
 
 
+def test_the_time_of_a_repeated_optimiser_step_does_not_count(tmp_path):
+    """Within the first step, and within the one that waits for its end after the time is over."""
+    assert check(tmp_path, "*-often-[02].ckpt", seconds=7, accumulate_grad_batches=3) == ({}, 3)
+
+
 def test_a_run_that_early_stopping_ended_trains_no_further(tmp_path):
     """Before the evaluation that ends it, and after it."""
     assert check(tmp_path, "*-often-10.ckpt", max_epochs=6, patience=1) == ({}, 2)

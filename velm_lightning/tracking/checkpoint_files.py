@@ -78,7 +78,7 @@ class LastCheckpoint(Checkpoint):
         self.path, self.every_n_steps = path, every_n_steps
         self.saved = -1
         self._states: list[dict[str, Any]] = []
-        self._before_step: tuple[dict[str, Any], dict[str, torch.Tensor]] = ({}, {})
+        self._before_step: tuple[dict[str, Any], dict[str, torch.Tensor], dict[str, Any]] = ({}, {}, {})
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Use the path of rank 0 on all ranks, and loops that can be restored."""
@@ -87,9 +87,11 @@ class LastCheckpoint(Checkpoint):
         name_refusals(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Keep what micro-batches change before the end of an optimiser step: random states and buffers."""
+        """Keep what micro-batches change before the end of an optimiser step: random states, buffers and time."""
         if trainer.accumulate_grad_batches > 1 and batch_idx % trainer.accumulate_grad_batches == 0:
-            self._before_step = random_state(), {name: value.clone() for name, value in pl_module.named_buffers()}
+            buffers = {name: value.clone() for name, value in pl_module.named_buffers()}
+            times = {timer.state_key: timer.state_dict() for timer in _timers(trainer)}
+            self._before_step = random_state(), buffers, times
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """Write ``last.ckpt`` every N steps if another training batch follows."""
@@ -119,7 +121,8 @@ class LastCheckpoint(Checkpoint):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the position of the run, the random states of all processes, and whether early stopping has ended it.
 
-        Within an optimiser step of several micro-batches, position, random states and buffers are those at its start.
+        Within an optimiser step of several micro-batches, position, random states, buffers and the time that counts for
+        ``max_time`` are those at its start, because a resumed run repeats the step.
         """
         loop = resumable(trainer)
         epochs, progress = trainer.fit_loop.epoch_progress.current, loop.batch_progress.current
@@ -134,9 +137,10 @@ class LastCheckpoint(Checkpoint):
         set_position(checkpoint["loops"]["fit_loop"], epochs.processed, batches, pending)  # type: ignore[attr-defined]
         data: Any = checkpoint.get(type(getattr(trainer, "datamodule", None)).__qualname__, {})
         data.update({"epoch": epochs.processed, "batches": batches} if data else {})  # type: ignore[attr-defined]
-        random, buffers = self._before_step if within_step else (random_state(), {})
+        random, buffers, times = self._before_step if within_step else (random_state(), {}, {})
         weights = checkpoint["state_dict"]
         weights.update({name: value for name, value in buffers.items() if name in weights})
+        checkpoint.setdefault("callbacks", {}).update(times)
         checkpoint["velm_random"] = all_gather_objects(random)
         checkpoint["velm_should_stop"] = bool(trainer.should_stop) and not _out_of_time(trainer)
 
@@ -171,8 +175,13 @@ def more_follow(trainer: Trainer) -> bool:
 
 def _out_of_time(trainer: Trainer) -> bool:
     """Return whether ``max_time`` has ended the training; a resumed run may have another limit."""
-    timers = [callback for callback in trainer.callbacks if isinstance(callback, Timer)]  # type: ignore[attr-defined]
-    return any((timer.time_remaining() or 1) <= 0 for timer in timers)
+    left = (timer.time_remaining() for timer in _timers(trainer))  # None without a limit
+    return any(seconds is not None and seconds <= 0 for seconds in left)
+
+
+def _timers(trainer: Trainer) -> list[Timer]:
+    """Return the callbacks that hold the time of the training."""
+    return [callback for callback in trainer.callbacks if isinstance(callback, Timer)]  # type: ignore[attr-defined]
 
 
 def random_state() -> dict[str, Any]:
