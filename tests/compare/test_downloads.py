@@ -86,11 +86,19 @@ def test_runs_link_to_folders_and_checkpoints_from_the_page(tmp_path):
 
 @pytest.mark.parametrize(
     ("address", "shown"),
-    [("https://wandb.ai/me/p/runs/x", True), ("javascript:alert(1)", False), (3, False), (None, False)],
+    [
+        ("https://wandb.ai/me/p/runs/x", "W&B"),
+        ("https://wandb.ai@theirs.example/x", "W&B at theirs.example"),
+        ("https://[broken", None),
+        ("javascript:alert(1)", None),
+        (3, None),
+        (None, None),
+    ],
 )
 def test_only_addresses_of_servers_are_links(tmp_path, address, shown):
     run(tmp_path, record={"wandb": address})
-    assert links(compared(tmp_path).runs, None) == ([(compared(tmp_path).runs[0].ident, [("W&B", address)])] * shown)
+    runs = compared(tmp_path).runs
+    assert links(runs, None) == ([(runs[0].ident, [(shown, address)])] if shown else [])
 
 
 def test_a_folder_is_never_a_scheme(tmp_path):

@@ -128,6 +128,16 @@ def test_every_arm_is_matched_once_and_keeps_its_width(tmp_path, asked):
     assert len(asked) == 2
 
 
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"arms": {"EarlyFusion join=0": 3}}', '{"arms": null}', "\xff"])
+@pytest.mark.parametrize("name", ["found.json", "asked.json"])
+def test_damaged_budgets_are_computed_again(tmp_path, asked, name, content):
+    first = with_budgets(matched(tmp_path), tmp_path)
+    (tmp_path / "budget" / name).write_text(content, "latin-1")
+    again = with_budgets(matched(tmp_path), tmp_path)
+    assert len(asked) == 2
+    assert [again.complete(point) for point in again.points()] == [first.complete(point) for point in first.points()]
+
+
 def test_a_budget_that_cannot_be_matched_ends_the_sweep(tmp_path, monkeypatch):
     monkeypatch.setattr(stages.subprocess, "run", lambda words: subprocess.CompletedProcess(words, 2))
     with pytest.raises(InputError, match="the budgets of the arms cannot be matched; nothing was run"):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from velm_lightning.errors import InputError
 from velm_lightning.io.atomic import write_atomic
 from velm_lightning.io.console import echo
+from velm_lightning.io.plain import MOST_RECORD, text_of
 from velm_lightning.sweep.spec import VELM, Config, Spec, flattened
 
 if TYPE_CHECKING:
@@ -53,12 +54,31 @@ def with_budgets(spec: Spec, folder: Path) -> Spec:
     asked = {"by": spec.match.by, "tolerance": spec.match.tolerance, "arms": points}
     asked_file, found_file = place / "asked.json", place / "found.json"
     text = json.dumps(asked, sort_keys=True)
-    if not found_file.is_file() or not asked_file.is_file() or asked_file.read_text("utf-8") != text:
+    found = _read(found_file, points) if _is_text(asked_file, text) else None
+    if found is None:
         found_file.unlink(missing_ok=True)
         _ask(spec, words, place / "arms.json", found_file)
         write_atomic(asked_file, text)
-    found = json.loads(found_file.read_text("utf-8"))["arms"]
-    return spec.settled_with({mark: found[label(mark)]["settings"] for mark in points})
+        found = _read(found_file, points)
+    if found is None:
+        raise InputError(f"{spec.name}: match: {found_file} does not hold the settings of every arm: remove {place}")
+    return spec.settled_with(found)
+
+
+def _read(found_file: Path, marks: Iterable[str]) -> dict[str, Config] | None:
+    """Return the settings that ``velm budget`` has found for each arm; None if they cannot be read."""
+    try:
+        found = json.loads(text_of(found_file, MOST_RECORD))["arms"]
+        return {mark: dict(found[label(mark)]["settings"]) for mark in marks}
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+
+
+def _is_text(file: Path, text: str) -> bool:
+    try:
+        return text_of(file, MOST_RECORD) == text
+    except (OSError, ValueError):
+        return False
 
 
 def _ask(spec: Spec, words: Mapping[str, list[str]], arms_file: Path, found_file: Path) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from velm_lightning.compare.reading import RunFolder
 
@@ -37,4 +38,9 @@ def _relative(path: Path, place: Path) -> str:
 
 def _wandb(run: RunFolder) -> list[Link]:
     address = run.record.get("wandb")
-    return [("W&B", address)] if isinstance(address, str) and address.startswith(("https://", "http://")) else []
+    if not isinstance(address, str) or not address.startswith(("https://", "http://")):
+        return []
+    with suppress(ValueError):  # no address
+        host = urlsplit(address).hostname or ""
+        return [("W&B" if host == "wandb.ai" else f"W&B at {host}", address)]
+    return []
