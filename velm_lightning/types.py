@@ -62,6 +62,12 @@ Source = Path | FilePart | Tensor
 Image = Source | tuple[Source, ...]
 """One image, or the frames of a clip."""
 
+
+def frames_of(image: Image) -> tuple[Source, ...]:
+    """Return the frames of a clip, or one image as a clip of one frame."""
+    return image if isinstance(image, tuple) else (image,)
+
+
 SPLITS = ("train", "val", "test")
 
 

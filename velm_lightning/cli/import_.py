@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import math
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.resources import files
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from velm_lightning.tasks.base import Task
 
 FORMATS = "velm_lightning.importing.formats"
+_HELP = ": score them again by --score exact, vqa or captions, or by --like RUN"
 
 
 def main(words: Sequence[str]) -> int:
@@ -43,7 +45,7 @@ def main(words: Sequence[str]) -> int:
     source = {"format": options.format, "file": options.file.name, "sha256": _digest(options.file)}
     for repeat, rows in enumerate(imported.repeats):
         scored = like.scored(rows) if like else task.score(rows)
-        if all(row.score != row.score for row in scored):
+        if all(math.isnan(row.score) for row in scored):
             raise InputError(f"{options.file}: no sample has a score{_HELP}")
         run = write_run(
             options.out, System(options.name, options.seed + repeat, source), options.split, scored, task, like
@@ -74,9 +76,6 @@ def _task(imported: Imported, options: argparse.Namespace) -> Task:
     if not imported.figure:
         raise InputError(f"{options.file}: the samples have no score{_HELP}")
     return Generation(scorer=GivenScores(imported.figure, options.format))
-
-
-_HELP = ": score them again by --score exact, vqa or captions, or by --like RUN"
 
 
 def _pictures(like: Any) -> str:

@@ -16,7 +16,7 @@ from torch import Tensor
 from velm_lightning.io.atomic import write_atomic
 from velm_lightning.io.files import open_file
 from velm_lightning.io.threads import threads
-from velm_lightning.types import FilePart, Image, InputError, Source
+from velm_lightning.types import FilePart, Image, InputError, Source, frames_of
 
 SIZE = 16
 """Number of bytes of a digest."""
@@ -117,7 +117,7 @@ def contents_of(images: Sequence[Image]) -> list[Hashable]:
 
     An unreadable file is equal only to itself.
     """
-    frames = [image if isinstance(image, tuple) else (image,) for image in images]
+    frames = [frames_of(image) for image in images]
     sources = {image_key(frame): frame for clip in frames for frame in clip}
     with threads() as pool:
         contents = dict(zip(sources, pool.map(_content, sources.values()), strict=True))

@@ -54,6 +54,11 @@ def is_hub_name(name: str | Path) -> bool:
     return not Path(text.partition("/")[0]).exists()
 
 
+def stands_for_files(name: str | Path) -> bool:
+    """Return whether a name is no file but stands for some: a pattern, or the name of a dataset of the hub."""
+    return is_pattern(name) or is_hub_name(name)
+
+
 def is_pattern(name: str | Path) -> bool:
     """Return whether a name stands for several files: ``train-*.parquet``, ``{000..009}.tar``."""
     return bool(set("*?[{") & set(str(name)))

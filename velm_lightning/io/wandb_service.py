@@ -88,7 +88,7 @@ def end_service(seconds: float = SECONDS, code: int | None = None) -> None:
 def own_temporary_folders() -> None:
     """Mark W&B's temporary folders as those of this process, and remove those whose process was killed.
 
-    A folder is marked by a file that its process keeps locked, so that folders of other programs are left alone.
+    A folder is marked by a file that its process keeps locked, so that folders of other programs stay.
     """
     if sys.platform == "win32":
         return

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from velm_lightning.cli.data.load import data_of
 from velm_lightning.cli.start.hints import no_file
 from velm_lightning.errors import InputError
-from velm_lightning.io.paths import is_hub_name, is_pattern, user_path
+from velm_lightning.io.paths import stands_for_files, user_path
 
 if TYPE_CHECKING:
     from velm_lightning.data import MultimodalData
@@ -67,7 +67,7 @@ def main(words: Sequence[str]) -> int:
         "--all", action="store_true", help="print every problem and every shared image, not only the first of each kind"
     )
     options, others = parser.parse_known_args(list(words))
-    if not options.config.exists() and not is_hub_name(options.config) and not is_pattern(options.config):
+    if not options.config.exists() and not stands_for_files(options.config):
         raise InputError(f"velm data check {no_file(options.config)}")
     from velm_lightning.data.checks.check import check_dataset
     from velm_lightning.data.checks.report import SHOWN

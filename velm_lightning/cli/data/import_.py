@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from velm_lightning.cli.start.hints import no_file
 from velm_lightning.errors import InputError
 from velm_lightning.io.console import echo
-from velm_lightning.io.paths import is_hub_name, is_pattern, user_path
+from velm_lightning.io.paths import stands_for_files, user_path
 
 
 def main(words: Sequence[str]) -> int:
@@ -22,7 +22,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("data", type=user_path, help="your data, a config, or a file of its data section")
     parser.add_argument("--to", type=user_path, required=True, metavar="FOLDER", help="the new folder")
     options, others = parser.parse_known_args(list(words))
-    if not options.data.exists() and not is_hub_name(options.data) and not is_pattern(options.data):
+    if not options.data.exists() and not stands_for_files(options.data):
         raise InputError(f"velm data import {no_file(options.data)}")
     from velm_lightning.cli.data.load import data_of
     from velm_lightning.data.stored.importing import import_dataset

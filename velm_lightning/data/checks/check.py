@@ -18,7 +18,7 @@ from velm_lightning.data.images.decode import MAX_PIXELS, read_image
 from velm_lightning.io.digests import digest_of, image_key
 from velm_lightning.io.terminal import Console
 from velm_lightning.io.threads import threads
-from velm_lightning.types import SPLITS, Dataset, ImageTransform, InputError, Sample, Source
+from velm_lightning.types import SPLITS, Dataset, ImageTransform, InputError, Sample, Source, frames_of
 
 __all__ = ["Problem", "Report", "check_dataset"]
 
@@ -128,7 +128,7 @@ def _users(read: Mapping[str, Sequence[Located]]) -> dict[tuple[str, object], _U
     users: dict[tuple[str, object], _User] = {}
     for split, rows in read.items():
         for where, sample in rows:
-            for image in sample.image if isinstance(sample.image, tuple) else (sample.image,):
+            for image in frames_of(sample.image):
                 key = split, image_key(image)
                 user = users.get(key, _User(image, where, split, 0))
                 users[key] = user._replace(rows=user.rows + 1)
@@ -195,11 +195,7 @@ def _answers(sample: Sample) -> tuple[str, ...]:
 
 def _statistics(rows: Sequence[Located], known: set[str]) -> SplitStatistics:
     samples = [sample for _, sample in rows]
-    images = {
-        image_key(image)
-        for sample in samples
-        for image in (sample.image if isinstance(sample.image, tuple) else (sample.image,))
-    }
+    images = {image_key(image) for sample in samples for image in frames_of(sample.image)}
     labelled = [answers for sample in samples if (answers := _answers(sample))]
     return SplitStatistics(
         len(samples),

@@ -28,7 +28,7 @@ from velm_lightning.data.images.cache import default_folder
 from velm_lightning.io.digests import digest_of
 from velm_lightning.io.files import TableRow, fault
 from velm_lightning.io.paths import user_path
-from velm_lightning.types import FilePart, Image, InputError, Source
+from velm_lightning.types import FilePart, Image, InputError, Source, frames_of
 
 HOLDOUT = 0.1
 """Share of the training images that is held out if ``path`` has no validation split."""
@@ -163,7 +163,8 @@ class DataFiles(FileDataset):
     def _read_splits(self, names: Sequence[str], problems: list[str] | None) -> Mapping[str, PackedRows | InputError]:
         """Read splits of one source: the training and the validation split if one is held out from the other."""
         name, held = names[0], bool(self.holdout) and names != ("test",)
-        sources = self.sources["train" if held else name]
+        source = "train" if held else name
+        sources = self.sources[source]
         nothing = dict.fromkeys(names, Packing().packed())
         rows = self._rows(sources, problems)
         if rows.first is None:
@@ -176,7 +177,7 @@ class DataFiles(FileDataset):
             fault(error, problems)
             return nothing
         if not self.images_are_named:
-            folders = image_folders(self.sources, "train" if held else name, self._outer)
+            folders = image_folders(self.sources, source, self._outer)
             self.images = folder_with(converter.first_name(rows), folders, self.image_names.absolute)
         split_of = self._sides(rows, converter, problems) if held else lambda _: name
         splits, remarks = packed_splits(rows, converter, names, split_of, problems)
@@ -215,11 +216,11 @@ class DataFiles(FileDataset):
                 yield item
 
         decisions = held_out(subjects(), self.holdout)
-        sides = {True: "val", False: "train"}
-        found = bytearray(max(numbers, default=-1) + 1)  # per row 0 if it has a fault, else 1 more than the decision
+        sides = (None, "train", "val")  # None for rows with a fault
+        found = bytearray(max(numbers, default=-1) + 1)  # per row the place in `sides`
         for number, decision in zip(numbers, decisions, strict=True):
             found[number] = 1 + decision
-        return lambda number: sides[found[number] == 2] if number < len(found) and found[number] else None
+        return lambda number: sides[found[number]] if number < len(found) else None
 
     def _name(self, image: Image) -> str:
         """Return the name of an image relative to the folder of images, which may move; empty if there is no file."""
@@ -230,12 +231,9 @@ class DataFiles(FileDataset):
 
 
 def _files(image: Image) -> list[Path | FilePart]:
-    frames = image if isinstance(image, tuple) else (image,)
-    return [frame for frame in frames if isinstance(frame, Path | FilePart)]
+    return [frame for frame in frames_of(image) if isinstance(frame, Path | FilePart)]
 
 
 def _digests(image: Image) -> list[bytes]:
     """Return the digests of the images that are in memory."""
-    return [
-        digest_of(frame) for frame in (image if isinstance(image, tuple) else (image,)) if isinstance(frame, Tensor)
-    ]
+    return [digest_of(frame) for frame in frames_of(image) if isinstance(frame, Tensor)]

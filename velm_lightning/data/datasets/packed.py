@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
 from array import array
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,7 +59,36 @@ class Packing:
         return self._files.setdefault(path, len(self._files))
 
 
-class _Packed(Sequence[Item]):
+class Indexed(Sequence[Item]):
+    """Items that stand one after the other, a line each, and become objects only while they are used.
+
+    Attributes:
+        ends: (N,) the place after each line.
+    """
+
+    ends: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Item]: ...
+    def __getitem__(self, index: int | slice) -> Item | list[Item]:
+        numbers = range(len(self))[index]
+        return self._item(numbers) if isinstance(numbers, int) else [self._item(number) for number in numbers]
+
+    def _place(self, number: int) -> tuple[int, int]:
+        """Return where the line of an item begins and ends."""
+        return int(self.ends[number - 1]) if number else 0, int(self.ends[number])
+
+    @abstractmethod
+    def _item(self, number: int) -> Item:
+        """Return the item of a number from 0."""
+
+
+class _Packed(Indexed[Item]):
     """Items of packed rows; a copy in another process shares a file that is mapped into memory.
 
     Args:
@@ -86,17 +116,6 @@ class _Packed(Sequence[Item]):
         lines = state["lines"]
         vars(self).update(state, lines=np.memmap(lines, np.uint8, "r") if isinstance(lines, str | Path) else lines)
 
-    def __len__(self) -> int:
-        return len(self.ends)
-
-    @overload
-    def __getitem__(self, index: int) -> Item: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Item]: ...
-    def __getitem__(self, index: int | slice) -> Item | list[Item]:
-        numbers = range(len(self))[index]
-        return self._item(numbers) if isinstance(numbers, int) else [self._item(number) for number in numbers]
-
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence) or len(self) != len(other):
             return False
@@ -104,15 +123,8 @@ class _Packed(Sequence[Item]):
 
     __hash__ = None  # type: ignore[assignment]
 
-    def _item(self, number: int) -> Item:
-        raise NotImplementedError
-
-    def _line(self, number: int) -> bytes:
-        start = int(self.ends[number - 1]) if number else 0
-        return self.lines[start : int(self.ends[number])].tobytes()
-
     def _located(self, number: int) -> tuple[str, Sample]:
-        where, record = json.loads(self._line(number))
+        where, record = json.loads(self.lines[slice(*self._place(number))].tobytes())
         return where, sample_of(record, self._image)
 
     def _image(self, image: Any) -> Image:

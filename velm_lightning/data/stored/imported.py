@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from typing_extensions import override
 
 from velm_lightning.data.datasets.located import FileDataset, Located
+from velm_lightning.data.datasets.packed import Indexed
 from velm_lightning.data.datasets.records import sample_of
 from velm_lightning.io.files import fault, inside, read_json, show
 from velm_lightning.types import FilePart, Image, InputError, Sample
@@ -54,7 +55,7 @@ class ImportedData(FileDataset):
         return located
 
 
-class StoredSamples(Sequence[Sample]):
+class StoredSamples(Indexed[Sample]):
     """The samples of a split, of which only the places of their lines are in memory.
 
     Args:
@@ -77,26 +78,17 @@ class StoredSamples(Sequence[Sample]):
         if (self.ends < 0).any() or (np.diff(self.ends, prepend=0) <= 0).any() or last != size:
             raise InputError(f"{self.file}: does not fit its index: import the data again")
 
-    def __len__(self) -> int:
-        return len(self.ends)
-
     def __iter__(self) -> Iterator[Sample]:
         with self.file.open("rb") as lines:
             for number, line in enumerate(lines):
                 yield self._sample(number, line)
 
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Sample]: ...
-    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
-        number = range(len(self))[index]
-        start = int(self.ends[number - 1]) if number else 0
+    @override
+    def _item(self, number: int) -> Sample:
+        start, end = self._place(number)
         with self.file.open("rb") as lines:
             lines.seek(start)
-            return self._sample(number, lines.read(int(self.ends[number]) - start))
+            return self._sample(number, lines.read(end - start))
 
     def _sample(self, number: int, line: bytes) -> Sample:
         try:

@@ -18,7 +18,7 @@ from velm_lightning.data.stored.imported import DESCRIPTION, FORMAT
 from velm_lightning.io.atomic import new_folder, refusal
 from velm_lightning.io.digests import image_key
 from velm_lightning.io.files import open_file
-from velm_lightning.types import SPLITS, Dataset, FilePart, Image, InputError, Sample, Source
+from velm_lightning.types import SPLITS, Dataset, FilePart, Image, InputError, Sample, Source, frames_of
 
 SHARD = 2**30
 """Bytes after which a new shard begins."""
@@ -70,8 +70,7 @@ def _write_split(dataset: Dataset, name: str, folder: Path, shards: Shards) -> i
 
 
 def _record(sample: Sample, shards: Shards) -> list[Any]:
-    frames = sample.image if isinstance(sample.image, tuple) else (sample.image,)
-    stored = [shards.add(frame) for frame in frames]
+    stored = [shards.add(frame) for frame in frames_of(sample.image)]
     return record_of(sample, stored if isinstance(sample.image, tuple) else stored[0])
 
 
