@@ -124,7 +124,8 @@ REDUNDANT = [
 ]
 REDUNDANT.remove(("deep-stack", "clip", "llama"))
 # Parts for the class token of CLIP, the pooled vector of SigLIP, the masks of DINOv2: our tokens do not depend on them.
-UNREAD = ("image_encoder.model.post_layernorm.", "image_encoder.model.head.", ".mask_token")
+# In transformers 5.0 they are parts of ``vision_model``.
+UNREAD = (".model.post_layernorm.", ".model.head.", "vision_model.post_layernorm.", "vision_model.head.", ".mask_token")
 CLOSE = {"atol": 1e-10, "rtol": 0.0}  # the models below compute in double precision
 
 

@@ -71,7 +71,7 @@ def test_the_connector_learns_with_a_frozen_language_model(sentences):
     model = prefix(connector=MLPConnector, text_encoder=tiny.pretrained_text("gpt2", config=config, trainable=0))
     start = model.task.loss(model, sentences).item()
     trained(model, sentences, steps=40)
-    assert model.task.loss(model, sentences).item() < 0.8 * start
+    assert model.task.loss(model, sentences).item() < 0.9 * start
 
 
 def test_a_resampler_sets_the_length_of_the_prefix(sentences):

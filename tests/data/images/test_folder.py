@@ -31,6 +31,19 @@ def test_virtual_file_systems_are_not_searched(folder, monkeypatch):
     assert len(picture_files(folder)) == 3
 
 
+def test_virtual_file_systems_are_known_behind_links(tmp_path, monkeypatch):
+    """Mounts are listed by their real paths, with blanks as octal numbers."""
+    (tmp_path / "whole disk" / "proc").mkdir(parents=True)
+    (tmp_path / "whole disk" / "proc" / "a.png").touch()
+    (tmp_path / "whole disk" / "b.png").touch()
+    (tmp_path / "link").symlink_to("whole disk")
+    place = str(tmp_path.resolve()).replace(" ", "\\040")
+    (tmp_path / "mounts").write_text(f"proc {place}/whole\\040disk/proc proc rw 0 0\n")
+    monkeypatch.setattr("velm_lightning.data.images.folder._MOUNTS", tmp_path / "mounts")
+    for folder in ("whole disk", "link"):
+        assert picture_files(tmp_path / folder) == [tmp_path / folder / "b.png"]
+
+
 @pytest.mark.parametrize(
     ("key", "name"),
     [

@@ -80,14 +80,21 @@ _VIRTUAL = {"proc", "sysfs", "devtmpfs", "devpts", "cgroup", "cgroup2", "debugfs
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    try:
-        mounts = [line.split() for line in _MOUNTS.read_text("utf-8", "replace").splitlines()]
-    except OSError:  # not Linux
-        mounts = []
-    virtual = {words[1] for words in mounts if len(words) > 2 and words[2] in _VIRTUAL}
+    virtual = set(_virtual_folders())
     for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if os.path.abspath(os.path.join(place, name)) not in virtual]
+        real = os.path.realpath(place)  # the mounts have no links in their paths
+        folders[:] = [name for name in folders if os.path.join(real, name) not in virtual]
         yield from (Path(place, name) for name in names)
+
+
+def _virtual_folders() -> Iterator[str]:
+    try:
+        mounts = _MOUNTS.read_text("utf-8", "surrogateescape").split("\n")
+    except OSError:  # not Linux
+        return
+    for words in (line.split(" ") for line in mounts):
+        if len(words) > 2 and words[2] in _VIRTUAL:
+            yield re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), words[1])  # a space is written \040
 
 
 def _names(path: Path) -> Iterator[str]:
