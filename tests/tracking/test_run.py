@@ -119,6 +119,47 @@ def test_the_record_is_kept_in_run_json(tmp_path):
     assert Run(run.folder).record == written
 
 
+ODD = [("scores", []), ("data", 3), ("starts", {}), ("minutes", "x"), ("id", 1), ("checkpoint", None), ("timed", "")]
+
+
+@pytest.mark.parametrize(("name", "value"), ODD)
+def test_a_record_of_other_types_is_refused_by_name(tmp_path, name, value):
+    (tmp_path / "run.json").write_text(json.dumps({name: value}))
+    with pytest.raises(InputError, match=rf"run\.json: {name} is .*, no \w+: fix it, or remove the run"):
+        Run(tmp_path)
+
+
+def test_a_record_that_is_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "run.json")
+    with pytest.raises(InputError, match=r"run\.json is not a regular file"):
+        Run(tmp_path)
+
+
+def test_the_best_checkpoint_is_in_the_folder(tmp_path):
+    (tmp_path / "run.json").write_text('{"checkpoint": "../../../elsewhere/other.ckpt"}')
+    assert Run(tmp_path).best == tmp_path / "checkpoints" / "other.ckpt"
+
+
+def test_a_config_that_is_no_text_is_not_that_of_the_run_to_resume(tmp_path):
+    run = Run.create(tmp_path, "vqa", "x")
+    run.update(status="failed")
+    (run.folder / "config.yaml").write_bytes(b"\xff\xfe\xff")
+    assert Run.unfinished(tmp_path, "vqa", "a: 1") is None
+    (run.folder / "config.yaml").unlink()
+    os.mkfifo(run.folder / "config.yaml")
+    assert Run.unfinished(tmp_path, "vqa", "a: 1") is None
+
+
+def test_nothing_is_written_where_a_link_leads(tmp_path):
+    run = Run(tmp_path / "run")
+    (tmp_path / "precious").mkdir()
+    run.folder.mkdir()
+    (run.folder / "predictions").symlink_to(tmp_path / "precious")
+    with pytest.raises(InputError, match="run/predictions is a link that leads out of the run"):
+        run.write_predictions("val", ROWS)
+    assert list((tmp_path / "precious").iterdir()) == []
+
+
 # Predictions
 
 
