@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from velm_lightning.errors import InputError
 
 DEBUG = "VELM_DEBUG"
 """Environment variable; if it is set, commands print the traceback of a fault before its sentence."""
+_FULL_OR_DENIED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EIO}
+_NO_NAME = {errno.ENAMETOOLONG, errno.ELOOP}
 _PACKAGE = Path(__file__).resolve().parents[2]
 _MODULES = re.compile(r"No module named '(\w+)|Requirement '(\w[\w-]*)|[`'](\w[\w-]*)[`'].* is (?:not )?available")
 _EXTRAS = {
@@ -35,6 +38,22 @@ def one_sentence() -> Iterator[None]:
         yield
     except Exception as error:
         raise InputError(sentence_of(error)) from error
+
+
+@contextmanager
+def named_by_system() -> Iterator[None]:
+    """Raise ``InputError`` of one sentence if a file of the context cannot be read or written for the system's reasons.
+
+    These are a full disk, missing rights and names that no file can have; other errors may be mistakes of a program.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL_OR_DENIED | _NO_NAME:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        fix = "give another name" if error.errno in _NO_NAME else "free some space, or check the permissions"
+        raise InputError(f"{place}{error.strerror}: {fix}") from error
 
 
 def sentence_of(error: BaseException) -> str:
