@@ -5,6 +5,7 @@ import sys
 
 import pytest
 from helpers.command_line import CONF, FEW, SMALL, prepared
+from torch import nn
 
 from velm_lightning.cli.start.hints import OPTIMIZATION, OTHER_NAMES, SCHEDULE, readable
 from velm_lightning.cli.start.words import complete
@@ -108,6 +109,13 @@ def test_an_overlay_larger_than_memory_is_refused(here, capsys, tmp_path):
         assert "huge.yaml: is larger than 16 MiB" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["fit"], ["init"], ["data", "check"], ["score"], ["fit", "vqa", "--config"]])
+def test_a_pipe_instead_of_a_file_is_not_opened(here, capsys, tmp_path, words):
+    os.mkfifo(tmp_path / "a.yaml")
+    assert here(*words, "a.yaml") == 2
+    assert "a.yaml: cannot be read: it is not a regular file" in capsys.readouterr().err
+
+
 # What the system refuses
 
 
@@ -141,6 +149,12 @@ def test_a_name_longer_than_any_file_has_is_one_line(here, capsys, command):
     error = capsys.readouterr().err
     assert "File name too long: give another name" in error
     assert error.count("\n") == 1
+
+
+def test_a_width_beyond_the_memory_is_refused_before_it_is_used(refused, monkeypatch):
+    monkeypatch.setattr(nn.Embedding, "reset_parameters", lambda self: pytest.fail("the memory is used"))
+    line = refused(*VQA, "--model.init_args.text_encoder.init_args.dim=1000000000")
+    assert "the memory of this machine" in line
 
 
 # Keys, classes and values

@@ -102,6 +102,16 @@ def test_a_run_that_was_resumed_meanwhile_is_not_counted(runs, capsys, monkeypat
     assert "removed 1 runs" in capsys.readouterr().out
 
 
+def test_a_run_is_one_line_whatever_its_name_and_status(runs, capsys):
+    (runs / "vqa" / "good-1").rename(runs / "vqa" / "a\x1b[2J\nforged-1  finished")
+    (runs / "vqa" / "lost-2" / "run.json").write_text('{"status": "failed\\nforged-2  finished"}')
+    assert main(["runs", "vqa"]) == 0
+    assert main(["runs", "vqa", "--prune", "--yes"]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert [line for line in out.splitlines() if line.strip().startswith("forged")] == []
+
+
 def test_an_age_is_given_in_its_largest_unit():
     assert [age(seconds) for seconds in (5, 200, 7300, 200000)] == ["5 s", "3 min", "2 h", "2 d"]
 

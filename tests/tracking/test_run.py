@@ -7,11 +7,14 @@ import signal
 import stat
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from velm_lightning.io.atomic import write_atomic
+from velm_lightning.tracking import watcher
 from velm_lightning.tracking.run import Run, now
 from velm_lightning.types import InputError, Prediction
 
@@ -158,6 +161,22 @@ def test_nothing_is_written_where_a_link_leads(tmp_path):
     with pytest.raises(InputError, match="run/predictions is a link that leads out of the run"):
         run.write_predictions("val", ROWS)
     assert list((tmp_path / "precious").iterdir()) == []
+
+
+def test_a_record_that_cannot_be_written_keeps_its_status(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    run = Run(tmp_path)
+    run.update(status="running")
+    for module in ("velm_lightning.io.atomic.os", "velm_lightning.tracking.watcher.os"):
+        monkeypatch.setattr(f"{module}.replace", full)
+    with pytest.raises(InputError, match=r"run\.json cannot be written: No space left on device; the previous file"):
+        run.mark("failed")
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=BytesIO()))  # closed: the process of the run has died
+    watcher.main(str(tmp_path / "run.json"))
+    assert Run(tmp_path).record["status"] == "running"
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 
 # Predictions

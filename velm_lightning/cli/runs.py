@@ -11,6 +11,7 @@ from pathlib import Path
 
 from velm_lightning.errors import InputError
 from velm_lightning.io.console import echo
+from velm_lightning.io.files import clean_text
 from velm_lightning.io.paths import user_path
 from velm_lightning.tracking.run_names import run_folders
 from velm_lightning.tracking.run_status import RunStatus, in_use, status_of
@@ -49,9 +50,11 @@ def age(seconds: float) -> str:
 
 
 def _print(rows: Sequence[RunStatus]) -> None:
-    width = max(len(row.folder.name) for row in rows)
-    for row in rows:
-        echo(f"  {row.folder.name:<{width}}  {row.status:<11}  {row.score:<11}  {age(row.seconds):>6}".rstrip())
+    names = [clean_text(row.folder.name) for row in rows]  # on one line each
+    width = max(map(len, names))
+    for name, row in zip(names, rows, strict=True):
+        status = clean_text(row.status)
+        echo(f"  {name:<{width}}  {status:<11}  {row.score:<11}  {age(row.seconds):>6}".rstrip())
 
 
 def _unfinished(rows: Iterable[RunStatus], runs: Path) -> Iterator[RunStatus]:
@@ -59,10 +62,11 @@ def _unfinished(rows: Iterable[RunStatus], runs: Path) -> Iterator[RunStatus]:
     for row in rows:
         if row.status in ("finished", "running"):
             continue
+        place = clean_text(str(row.folder))
         if row.folder.is_symlink() or not row.folder.resolve().is_relative_to(runs.resolve()):
-            echo(f"kept {row.folder}: it is elsewhere, reached by a link")
+            echo(f"kept {place}: it is elsewhere, reached by a link")
         elif row.status not in UNFINISHED:
-            echo(f"kept {row.folder}: its run.json does not say how the run ended (status {row.status})")
+            echo(f"kept {place}: its run.json does not say how the run ended (status {clean_text(row.status)})")
         else:
             yield row
 
