@@ -123,6 +123,19 @@ def test_the_storage_may_be_named_by_the_home_folder(sweep, monkeypatch, tmp_pat
     assert not (tmp_path / "~").exists()
 
 
+@pytest.mark.parametrize("spoil", [lambda data: b"x" * 4096, lambda data: data[:4096], lambda data: data[:-5000]])
+def test_a_damaged_database_is_named(sweep, capsys, spoil):
+    sweep_run = sweep({"x": {"values": [0.5]}})
+    sweep_run.study()
+    file = sweep_run.folder / "state" / "made" / "sweep.db"
+    file.write_bytes(spoil(file.read_bytes()))
+    capsys.readouterr()
+    assert sweep_run.run() == 2
+    error = capsys.readouterr().err
+    assert "sweep.db cannot be opened: " in error
+    assert error.count("\n") == 1
+
+
 def test_several_workers_run_as_many_trials_as_the_cap(sweep):
     sweep_run = sweep({"x": {"min": 0.0, "max": 1.0}}, method="random", run_cap=5)
     assert sweep_run.run("--workers", "3") == 0
