@@ -123,7 +123,10 @@ def test_the_storage_may_be_named_by_the_home_folder(sweep, monkeypatch, tmp_pat
     assert not (tmp_path / "~").exists()
 
 
-@pytest.mark.parametrize("spoil", [lambda data: b"x" * 4096, lambda data: data[:4096], lambda data: data[:-5000]])
+DAMAGED = [lambda data: b"x" * 4096, lambda data: data[:4096], lambda data: data[:8192] + b"\xff" * 8192 + data[16384:]]
+
+
+@pytest.mark.parametrize("spoil", DAMAGED)
 def test_a_damaged_database_is_named(sweep, capsys, spoil):
     sweep_run = sweep({"x": {"values": [0.5]}})
     sweep_run.study()
