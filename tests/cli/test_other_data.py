@@ -231,7 +231,7 @@ def test_floors_are_computed_from_the_samples_of_the_training(project):
     assert project.record["floors"]["test"] == before
 
 
-ODD = [{"scores": []}, {"evaluations": {"test": 3}}, {"evaluations": {"test": {"a": 1}}}, {"floors": {"test": 3}}]
+ODD = [{"scores": []}, {"evaluations": {"test": 3}}, {"evaluations": {"test": {"a": 1}}}, {"floors": {"val": 3}}]
 
 
 @pytest.mark.parametrize("change", ODD, ids=str)

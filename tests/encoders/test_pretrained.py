@@ -267,7 +267,8 @@ def test_a_hub_name_needs_the_word_of_the_command_line():
 def test_code_that_comes_with_a_model_never_runs(known, tmp_path):
     saved(tmp_path, "bert")
     (tmp_path / "theirs.py").write_text(f"open({str(tmp_path / 'mark')!r}, 'w')\nclass Theirs: pass\n")
-    names = {name: "theirs.Theirs" for name in ("AutoConfig", "AutoModel", "AutoModelForMaskedLM", "AutoTokenizer")}
+    names = {name: "theirs.Theirs" for name in ("AutoConfig", "AutoModel", "AutoModelForMaskedLM")}
+    names["AutoTokenizer"] = ["theirs.Theirs", "theirs.Theirs"]
     for file in ("config.json", "tokenizer_config.json"):
         content = json.loads((tmp_path / file).read_text()) | {"auto_map": names}
         content |= {} if known else {"model_type": "theirs", "tokenizer_class": "Theirs"}

@@ -49,7 +49,7 @@ def size_limit(size: int, reason: str, entries: int = 100_000) -> Iterator[None]
     handles = [register(count) for register in _REGISTER]
     try:
         yield
-    except RuntimeError as error:  # of torch, if a part is too large for the system before it is registered
+    except Exception as error:  # of torch's allocator, if a part is too large for the system before it is registered
         if "can't allocate memory" not in str(error):
             raise
         raise InputError(f"the model needs more memory than the system gives{by}: choose smaller sizes") from error
