@@ -70,6 +70,8 @@ def sentence_of(error: BaseException) -> str:
     cause = causes[-1]
     reason = " ".join(str(cause).split()) or "no reason given"
     part = _class_of(cause) or "a part of the config"
+    if "DefaultCPUAllocator" in reason or isinstance(cause, MemoryError):
+        return f"{part} needs more memory than the system has: choose smaller sizes"
     place = _user_line(cause)
     return f"{part} cannot be built: {type(cause).__name__}: {reason:.500}{place} (set {DEBUG}=1 for the traceback)"
 
