@@ -143,7 +143,7 @@ def test_the_best_checkpoint_is_in_the_folder(tmp_path):
     assert Run(tmp_path).best == tmp_path / "checkpoints" / "other.ckpt"
 
 
-def test_a_config_that_is_no_text_is_not_that_of_the_run_to_resume(tmp_path):
+def test_a_config_that_is_no_text_is_not_that_of_a_run(tmp_path):
     run = Run.create(tmp_path, "vqa", "x")
     run.update(status="failed")
     (run.folder / "config.yaml").write_bytes(b"\xff\xfe\xff")
