@@ -116,7 +116,11 @@ def _new_values(folder: Path, metric: str, start: int) -> Iterator[tuple[int, fl
     with suppress(OSError, ValueError):
         lines = text_of(folder / "values.jsonl").split("\n")[:-1]  # the last line may be incomplete
     for number, line in enumerate(lines[start:], start + 1):
-        yield number, _number(lambda line=line: json.loads(line)[metric])
+        yield number, _figure(line, metric)
+
+
+def _figure(line: str, metric: str) -> float:
+    return _number(lambda: json.loads(line)[metric])
 
 
 def _number(read: Callable[[], Any]) -> float:
