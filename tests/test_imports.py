@@ -45,7 +45,7 @@ MAY_IMPORT = {
     "fusion": {*MODEL, *IMAGES},
     "inspection": {*MODEL, *IMAGES, "data", "fusion"},
     "tracking": {*MODEL, *IMAGES, "data", "fusion", "inspection", "tracking.run_names"},
-    "sweep": {*LEAVES} - {"types"},
+    "sweep": {*LEAVES, "tracking.run_names"} - {"types"},
     "compare": {"errors", "io", "io.argument_types", "tracking.run_names"},
     "tracking.run_names": {"errors", "io"},
     "board": {"errors", "io", "compare", "tracking", "tracking.run_names"},

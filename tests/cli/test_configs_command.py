@@ -1,5 +1,6 @@
 """``velm configs`` lists the experiments of the package and copies them; all commands find packaged configs."""
 
+import os
 import re
 from pathlib import Path
 
@@ -37,6 +38,13 @@ def test_a_copy_never_overwrites(here, tmp_path, capsys):
     assert "conf/encoders/transformer.yaml exists and differs from the package's file" in capsys.readouterr().err
     assert changed.read_text() == "mine: 1\n"
     assert not (tmp_path / "conf" / "vqa.yaml").exists()
+
+
+def test_a_pipe_in_the_place_of_a_copy_is_not_waited_for(here, tmp_path, capsys):
+    (tmp_path / "conf").mkdir()
+    os.mkfifo(tmp_path / "conf" / "vqa.yaml")
+    assert here("configs", "copy", "vqa") == 2
+    assert "conf/vqa.yaml exists and differs from the package's file" in capsys.readouterr().err
 
 
 def test_a_second_copy_keeps_identical_files(here, tmp_path, capsys):

@@ -1,5 +1,7 @@
 """A refusal names what was probably meant, and only if the name does not exist."""
 
+import os
+import re
 import sys
 
 import pytest
@@ -97,6 +99,63 @@ def test_an_overlay_of_comments_only_changes_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty.yaml").write_text("# trainer:\n#   max_epochs: 3\n")
     assert complete(["fit", "vqa", "--config", "empty.yaml"]) == ["fit", "--config", "conf/vqa.yaml"]
+
+
+def test_an_overlay_larger_than_memory_is_refused(here, capsys, tmp_path):
+    (tmp_path / "huge.yaml").touch()
+    os.truncate(tmp_path / "huge.yaml", 2**43)  # it has a hole, and takes no space
+    for words in (["fit", "huge.yaml"], ["fit", "vqa", "--config", "huge.yaml"]):
+        assert here(*words) == 2
+        assert "huge.yaml: is larger than 16 MiB" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["fit"], ["init"], ["score"], ["fit", "vqa", "--config"]])
+def test_a_pipe_instead_of_a_file_is_not_opened(here, capsys, tmp_path, words):
+    file = "a.yaml" if words[0] == "fit" else "a.csv"
+    os.mkfifo(tmp_path / file)
+    assert here(*words, file) == 2
+    told = f"{file}: cannot be read:? .?it is (not a regular file|a pipe or device, which may never end)"
+    assert re.search(told, capsys.readouterr().err)
+
+
+# What the system refuses
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(28, "No space left on device", "some/file"), "some/file: No space left on device: free some space"),
+        (OSError(28, "No space left on device"), "error: No space left on device: free some space, or check the"),
+        (PermissionError(13, "Permission denied", "a"), "a: Permission denied: free some space, or check the perm"),
+    ],
+)
+def test_a_full_disk_or_missing_right_is_one_line(here, capsys, monkeypatch, error, told):
+    """Wherever in a command it happens."""
+    monkeypatch.setattr("velm_lightning.cli.runs.run_folders", lambda place: (_ for _ in ()).throw(error))
+    assert here("runs") == 2
+    assert told in capsys.readouterr().err
+
+
+def test_other_errors_of_the_system_are_mistakes_of_a_program(here, monkeypatch):
+    def fail(place):
+        raise FileNotFoundError(2, "No such file or directory", "x")
+
+    monkeypatch.setattr("velm_lightning.cli.runs.run_folders", fail)
+    with pytest.raises(FileNotFoundError):
+        here("runs")
+
+
+@pytest.mark.parametrize("command", [["ask", "x" * 300, "--random"], ["fit", "x" * 300], ["verify", "x" * 300]])
+def test_a_name_longer_than_any_file_has_is_one_line(here, capsys, command):
+    assert here(*command) == 2
+    error = capsys.readouterr().err
+    assert "File name too long: give another name" in error
+    assert error.count("\n") == 1
+
+
+def test_a_width_beyond_the_memory_is_refused_before_it_is_used(refused):
+    line = refused(*VQA, f"--model.init_args.text_encoder.init_args.dim={10**10}")
+    assert line == "TransformerTextEncoder needs more memory than the system has: choose smaller sizes"
 
 
 # Keys, classes and values

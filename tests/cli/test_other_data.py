@@ -229,3 +229,33 @@ def test_floors_are_computed_from_the_samples_of_the_training(project):
     project.data(train=("zebra",) * 3)
     assert project.evaluate("test") == 0
     assert project.record["floors"]["test"] == before
+
+
+ODD = [{"scores": []}, {"evaluations": {"test": 3}}, {"evaluations": {"test": {"a": 1}}}, {"floors": {"val": 3}}]
+
+
+@pytest.mark.parametrize("change", ODD, ids=str)
+def test_a_record_of_other_types_ends_an_evaluation_in_a_line(project, capsys, change):
+    whole = (project.run / "run.json").read_text()
+    (project.run / "run.json").write_text(json.dumps(project.record | change))
+    try:
+        assert project.evaluate("test") == 2
+    finally:
+        (project.run / "run.json").write_text(whole)
+    error = capsys.readouterr().err
+    assert "run.json" in error
+    assert error.count("velm: error: ") == error[error.index("velm: error: ") :].count("\n") == 1
+
+
+def test_an_evaluation_writes_nothing_where_a_link_leads(project, capsys):
+    place = project.run / "gallery"
+    place.rename(project.folder / "elsewhere")
+    place.symlink_to(project.folder / "elsewhere")
+    before = [path.stat().st_mtime_ns for path in (project.folder / "elsewhere").iterdir()]
+    try:
+        assert project.evaluate("test") == 2
+    finally:
+        place.unlink()
+        (project.folder / "elsewhere").rename(place)
+    assert "gallery is a link that leads out of the run: put a folder in its place" in capsys.readouterr().err
+    assert [path.stat().st_mtime_ns for path in place.iterdir()] == before

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from velm_lightning.cli.start.proposal import _side
+from velm_lightning.cli.start.pictures import shorter_side
 from velm_lightning.data.datasets.readers import arrow, image_folder, saved, webdataset
 from velm_lightning.data.datasets.readers.reading import Reading, counted
 from velm_lightning.data.images import folder as image_files
@@ -28,7 +28,7 @@ def test_a_pipe_with_the_name_of_an_image_is_not_waited_for(tmp_path):
     path = tmp_path / "a.png"
     os.mkfifo(path)
     assert header_of(path) is None
-    assert _side([path]) == 0
+    assert shorter_side([path]) == 0
     with pytest.raises(InputError, match=r"a\.png: cannot be read \(it is a pipe or device"):
         digest_of(path)
 

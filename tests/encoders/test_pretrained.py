@@ -6,6 +6,7 @@ Attention and caching are covered by the fusion tests, freezing by the visual-pr
 import importlib.util
 import json
 import pickle
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ from velm_lightning.data.features.store import FeatureStore
 from velm_lightning.encoders import HFImageEncoder, HFTextEncoder
 from velm_lightning.fusion import EarlyFusion
 from velm_lightning.io import hub
+from velm_lightning.io.allow.allowlist import permissions
 from velm_lightning.io.configurable import build, to_config
 from velm_lightning.tasks import Generation
 from velm_lightning.text.vocabulary import Vocabulary
@@ -254,6 +256,26 @@ def test_a_missing_path_is_not_taken_for_a_hub_name(name):
 def test_an_unknown_hub_name_is_refused_offline(monkeypatch):
     with pytest.raises(InputError, match="name='nobody/nothing' cannot be loaded"):
         HFTextEncoder("nobody/nothing")
+
+
+def test_a_hub_name_needs_the_word_of_the_command_line():
+    with permissions(["fit"]), pytest.raises(InputError, match="is a model of the hub .*nothing was opened: .*network"):
+        HFTextEncoder("nobody/nothing")
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_code_that_comes_with_a_model_never_runs(known, tmp_path):
+    saved(tmp_path, "bert")
+    (tmp_path / "theirs.py").write_text(f"open({str(tmp_path / 'mark')!r}, 'w')\nclass Theirs: pass\n")
+    names = {name: "theirs.Theirs" for name in ("AutoConfig", "AutoModel", "AutoModelForMaskedLM")}
+    names["AutoTokenizer"] = ["theirs.Theirs", "theirs.Theirs"]
+    for file in ("config.json", "tokenizer_config.json"):
+        content = json.loads((tmp_path / file).read_text()) | {"auto_map": names}
+        content |= {} if known else {"model_type": "theirs", "tokenizer_class": "Theirs"}
+        (tmp_path / file).write_text(json.dumps(content))
+    with nullcontext() if known else pytest.raises(InputError):
+        connected(tmp_path)
+    assert not (tmp_path / "mark").exists()
 
 
 @pytest.mark.parametrize(

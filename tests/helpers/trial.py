@@ -1,6 +1,6 @@
 """Replaces ``velm fit`` in the tests of sweeps: writes the files of a trial without training.
 
-Settings: ``x``, the score that it approaches; ``mode``: fail, die, hang, or wait for a file.
+Settings: ``x``, the score that it approaches; ``mode``: fail, die, hang, write garbage, or wait for a file.
 """
 
 import json
@@ -27,6 +27,10 @@ if mode == "hang" or (mode == "hang once" and not Path(f"{os.environ['SWEEP_LOG'
     time.sleep(120)
 while mode == "wait" and not Path(f"{os.environ['SWEEP_LOG']}.go").exists():
     time.sleep(0.01)
+if mode == "garbage":
+    (folder / "values.jsonl").write_text('[1]\n{"val/score": {}}\n')
+    (run / "run.json").write_text('{"status": "finished", "scores": [3]}')
+    sys.exit()
 status = "finished"
 for epoch in range(1, 5):
     with (folder / "values.jsonl").open("a") as file:

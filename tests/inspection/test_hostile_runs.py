@@ -1,4 +1,4 @@
-"""``velm verify`` and ``velm runs`` on run folders of strangers: a sentence at most, whatever they hold."""
+"""Run folders of strangers that ``velm verify``, ``runs`` and ``import --like`` read: a sentence at most."""
 
 import json
 import math
@@ -87,3 +87,35 @@ def test_a_record_that_is_a_pipe_is_not_waited_for(tmp_path, capsys):
     os.mkfifo(folder / "run.json")
     assert main(["runs", "--runs", str(tmp_path / "runs")]) == 0
     assert "unknown" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["run.json", "predictions/val.jsonl"])
+def test_a_file_that_is_larger_than_memory_is_not_read(tmp_path, capsys, name):
+    folder = write(tmp_path, record())
+    os.truncate(folder / name, 2**43)  # it has a hole, and takes no space
+    assert main(["verify", str(folder)]) == 2
+    assert "has 8,796,093,022,208 bytes, more than" in capsys.readouterr().err
+
+
+LIKE = [[], {}, {"scores": 3}, {"scores": ["val"]}, {"scores": {"val": []}}, {"scores": {"val": {}}, "model": []}]
+
+
+@pytest.mark.parametrize("content", LIKE)
+def test_a_run_to_import_like_may_hold_anything(tmp_path, capsys, content):
+    folder = write(tmp_path / "run", content)
+    (tmp_path / "other.jsonl").write_text(lines([{"key": "000-0", "prediction": "yes"}]))
+    words = ["--as", "jsonl", "--name", "A", "--split", "val", "--like", str(folder), "--out", str(tmp_path / "out")]
+    assert main(["import", str(tmp_path / "other.jsonl"), *words]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(b"\xff"), os.mkfifo, os.mkdir])
+def test_thumbnails_of_a_run_to_import_like_are_text(tmp_path, capsys, spoil):
+    folder = write(tmp_path / "run", record())
+    spoil(folder / "predictions" / "val.pictures.jsonl")
+    answers = [{"key": row["key"], "prediction": "yes"} for row in rows(0.5, 0, images=1)]
+    (tmp_path / "other.jsonl").write_text(lines(answers))
+    words = ["--as", "jsonl", "--name", "A", "--split", "val", "--like", str(folder), "--out", str(tmp_path / "out")]
+    assert main(["import", str(tmp_path / "other.jsonl"), *words]) == 2
+    assert "val.pictures.jsonl" in (error := capsys.readouterr().err)
+    assert error.count("\n") == 1

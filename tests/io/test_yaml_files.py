@@ -1,9 +1,9 @@
-"""The YAML loader: what it reads as what, and the one sentence with which it refuses the rest."""
+"""YAML: what is read as what, the one sentence that refuses the rest, and that what is written is read back."""
 
 import pytest
 
 from velm_lightning.errors import InputError
-from velm_lightning.io.yaml_files import MAX_BYTES, MAX_NODES, load_yaml, read_yaml
+from velm_lightning.io.yaml_files import MAX_BYTES, MAX_NODES, dump_yaml, load_yaml, read_yaml
 
 BOMB = "".join(
     f"{name}: &{name} [{', '.join([f'*{chr(ord(name) - 1)}' if name > 'a' else 'x'] * 9)}]\n" for name in "abcdefg"
@@ -58,3 +58,19 @@ def test_a_file_is_regular_and_not_too_large(tmp_path):
         read_yaml(tmp_path)
     with pytest.raises(InputError, match=r"none\.yaml: cannot be read \(No such file or directory\)"):
         read_yaml(tmp_path / "none.yaml")
+
+
+TEXTS = ["1e5", "6e12345", "1.0", "null", "on", "~", "", " x", "a: b", "0x1f", "1:30", "2024-01-01", "!!python/x", "=x"]
+TEXTS += ["\x00", "\x1b[2J", "\x85", "\u2028", "\ufeffx", "é", "a\n\nb\x85 c", "9" * 500, "<<", "'", '"', "#", "- a"]
+
+
+@pytest.mark.parametrize("value", [*TEXTS, 1e-5, 1e20, float("inf"), 10**20, True, None, [], {}])
+def test_what_is_written_is_read_back(value):
+    content = {"a": value, "b": [value], str(value) + "c": 1}
+    assert load_yaml(dump_yaml(content)) == content
+    assert type(load_yaml(dump_yaml(content))["a"]) is type(value)
+
+
+def test_a_text_that_is_not_unicode_is_refused():
+    with pytest.raises(InputError, match="is not Unicode, which YAML cannot hold"):
+        dump_yaml({"a": ["\ud800"]})

@@ -4,6 +4,7 @@ The trials are `trial.py`, which exchanges files with the sweep like a training 
 """
 
 import json
+import math
 import os
 import re
 import signal
@@ -26,7 +27,7 @@ from velm_lightning.errors import InputError
 from velm_lightning.sweep.processes import working
 from velm_lightning.sweep.spec import read_spec
 from velm_lightning.sweep.study import Study
-from velm_lightning.sweep.worker import recover, run_record
+from velm_lightning.sweep.worker import _new_values, reached, recover, run_record
 
 TRIAL = str(Path(__file__).parents[1] / "helpers/trial.py")
 
@@ -122,6 +123,22 @@ def test_the_storage_may_be_named_by_the_home_folder(sweep, monkeypatch, tmp_pat
     assert not (tmp_path / "~").exists()
 
 
+DAMAGED = [lambda data: b"x" * 4096, lambda data: data[:4096], lambda data: data[:8192] + b"\xff" * 8192 + data[16384:]]
+
+
+@pytest.mark.parametrize("spoil", DAMAGED)
+def test_a_damaged_database_is_named(sweep, capsys, spoil):
+    sweep_run = sweep({"x": {"values": [0.5]}})
+    sweep_run.study()
+    file = sweep_run.folder / "state" / "made" / "sweep.db"
+    file.write_bytes(spoil(file.read_bytes()))
+    capsys.readouterr()
+    assert sweep_run.run() == 2
+    error = capsys.readouterr().err
+    assert "sweep.db cannot be opened: " in error
+    assert error.count("\n") == 1
+
+
 def test_several_workers_run_as_many_trials_as_the_cap(sweep):
     sweep_run = sweep({"x": {"min": 0.0, "max": 1.0}}, method="random", run_cap=5)
     assert sweep_run.run("--workers", "3") == 0
@@ -157,6 +174,41 @@ def test_a_failed_trial_is_recorded_and_not_run_again(sweep, capsys):
     failed = next(trial for trial in sweep_run.study().trials() if trial.state == TrialState.FAIL)
     assert failed.user_attrs["error"] == "exit code 1: something is wrong"
     assert f"trial {failed.number} failed: exit code 1: something is wrong" in capsys.readouterr().out
+
+
+NO_FIGURES = ["[]", '{"val/score": []}', '{"val/score": "good"}', "7", "{", "[" * 100_000]
+NO_FIGURES.append('{"val/score": 1' + "0" * 400 + "}")
+NO_RECORDS = ["[]", '{"status": "finished", "scores": []}', '{"scores": {"val": 3}}', "{", "[" * 100_000]
+
+
+@pytest.mark.parametrize("text", NO_FIGURES)
+def test_figures_of_another_kind_are_none(tmp_path, text):
+    """Any program may be a trial, and write anything."""
+    (tmp_path / "values.jsonl").write_text(f'{{"val/score": 0.5}}\n{text}\n')
+    values = [value for _, value in _new_values(tmp_path, "val/score", 0)]
+    assert values[0] == 0.5
+    assert math.isnan(values[1])
+
+
+@pytest.mark.parametrize("text", NO_RECORDS)
+def test_a_record_of_another_kind_has_no_figure(tmp_path, text):
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "run.json").write_text(text)
+    (tmp_path / "run").write_text(str(tmp_path / "made"))
+    assert math.isnan(reached(run_record(tmp_path), "val/score", tmp_path))
+
+
+@pytest.mark.parametrize("name", ["run", "values.jsonl"])
+def test_state_that_is_a_pipe_is_not_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    assert run_record(tmp_path) == {}
+    assert math.isnan(reached({}, "val/score", tmp_path))
+
+
+def test_a_trial_without_readable_figures_fails_and_others_run(sweep):
+    sweep_run = sweep({"x": {"value": 0.5}, "mode": {"values": ["garbage", ""]}})
+    assert sweep_run.run() == 0
+    assert sweep_run.states() == {"COMPLETE": 1, "FAIL": 1}
 
 
 def test_the_exit_code_is_1_if_every_trial_fails(sweep):

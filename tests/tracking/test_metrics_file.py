@@ -1,9 +1,11 @@
 """``metrics.csv`` has one row per step and one column per metric, and no step twice after resuming."""
 
 import csv
+import os
 
 import pytest
 
+from velm_lightning.errors import InputError
 from velm_lightning.tracking import metrics_file
 from velm_lightning.tracking.metrics_file import MetricsFile
 
@@ -113,3 +115,20 @@ def test_hyperparameters_are_not_written(path):
     log.log_hyperparams({"x": 1})
     log.finalize("success")
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "content", [b"a,b\n1,2\n", b"step,a\nx,2\n", b"step,a\n1,2,3\n", b'step\n"1', b"\xff", b"step,a\n\n,"]
+)
+def test_damaged_metrics_of_a_resumed_run_are_named(path, content):
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"metrics\.csv: "):
+        MetricsFile(path).resume(10)
+
+
+def test_metrics_that_are_a_pipe_are_named(path):
+    path.parent.mkdir()
+    os.mkfifo(path)
+    with pytest.raises(InputError, match=r"metrics\.csv is not a regular file"):
+        MetricsFile(path).resume(10)

@@ -7,11 +7,14 @@ import signal
 import stat
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from velm_lightning.io.atomic import write_atomic
+from velm_lightning.tracking import watcher
 from velm_lightning.tracking.run import Run, now
 from velm_lightning.types import InputError, Prediction
 
@@ -117,6 +120,63 @@ def test_the_record_is_kept_in_run_json(tmp_path):
         "folder": "some/where",
     }
     assert Run(run.folder).record == written
+
+
+ODD = [("scores", []), ("data", 3), ("starts", {}), ("minutes", "x"), ("id", 1), ("checkpoint", None), ("timed", "")]
+
+
+@pytest.mark.parametrize(("name", "value"), ODD)
+def test_a_record_of_other_types_is_refused_by_name(tmp_path, name, value):
+    (tmp_path / "run.json").write_text(json.dumps({name: value}))
+    with pytest.raises(InputError, match=rf"run\.json: {name} is .*, no \w+: fix it, or remove the run"):
+        Run(tmp_path)
+
+
+def test_a_record_that_is_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "run.json")
+    with pytest.raises(InputError, match=r"run\.json is not a regular file"):
+        Run(tmp_path)
+
+
+def test_the_best_checkpoint_is_in_the_folder(tmp_path):
+    (tmp_path / "run.json").write_text('{"checkpoint": "../../../elsewhere/other.ckpt"}')
+    assert Run(tmp_path).best == tmp_path / "checkpoints" / "other.ckpt"
+
+
+def test_a_config_that_is_no_text_is_not_that_of_a_run(tmp_path):
+    run = Run.create(tmp_path, "vqa", "x")
+    run.update(status="failed")
+    (run.folder / "config.yaml").write_bytes(b"\xff\xfe\xff")
+    assert Run.unfinished(tmp_path, "vqa", "a: 1") is None
+    (run.folder / "config.yaml").unlink()
+    os.mkfifo(run.folder / "config.yaml")
+    assert Run.unfinished(tmp_path, "vqa", "a: 1") is None
+
+
+def test_nothing_is_written_where_a_link_leads(tmp_path):
+    run = Run(tmp_path / "run")
+    (tmp_path / "precious").mkdir()
+    run.folder.mkdir()
+    (run.folder / "predictions").symlink_to(tmp_path / "precious")
+    with pytest.raises(InputError, match="run/predictions is a link that leads out of the run"):
+        run.write_predictions("val", ROWS)
+    assert list((tmp_path / "precious").iterdir()) == []
+
+
+def test_a_record_that_cannot_be_written_keeps_its_status(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    run = Run(tmp_path)
+    run.update(status="running")
+    for module in ("velm_lightning.io.atomic.os", "velm_lightning.tracking.watcher.os"):
+        monkeypatch.setattr(f"{module}.replace", full)
+    with pytest.raises(InputError, match=r"run\.json cannot be written: No space left on device; the previous file"):
+        run.mark("failed")
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=BytesIO()))  # closed: the process of the run has died
+    watcher.main(str(tmp_path / "run.json"))
+    assert Run(tmp_path).record["status"] == "running"
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 
 # Predictions

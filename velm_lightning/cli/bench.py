@@ -42,16 +42,15 @@ def load_data(file: Path, images: Path | None, val: Path | None, test: Path | No
 
     if file.suffix in (".yaml", ".yml"):
         return data_of(file)
-    import yaml
-
     from velm_lightning.cli.start.proposal import propose
     from velm_lightning.cli.start.recipe import data_section
+    from velm_lightning.io.yaml_files import dump_yaml
 
     files = {"train": file.resolve(), "val": val and val.resolve(), "test": test and test.resolve()}
     section = data_section(propose(file, images), files)
     with TemporaryDirectory() as folder:
         config = Path(folder, "data.yaml")
-        config.write_text(yaml.safe_dump(section), "utf-8")
+        config.write_text(dump_yaml(section), "utf-8")
         return data_of(config)
 
 

@@ -75,13 +75,14 @@ def _run(words: list[str]) -> int:
     # cores; with the runtime's own spinning, anything else on the machine costs several times the speed.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    from velm_lightning.cli.start.faults import named_by_system
     from velm_lightning.errors import InputError
     from velm_lightning.io.allow.allowlist import permissions
     from velm_lightning.io.console import log_to_console
 
     log_to_console()
     try:
-        with permissions(words) as rest:
+        with named_by_system(), permissions(words) as rest:
             completed = _started(rest)
             if completed is None:
                 return 0

@@ -60,7 +60,7 @@ def copy_experiment(name: str) -> list[Path]:
         raise InputError(f"there is no experiment {name!r}: `velm configs` lists them")
     copies = {_ROOT / path.resolve().relative_to(folder): path for path in (source, *named_files(source))}
     for target, path in copies.items():
-        if target.exists() and target.read_bytes() != path.read_bytes():
+        if target.exists() and (not target.is_file() or target.read_bytes() != path.read_bytes()):
             raise InputError(f"{target} exists and differs from the package's file: rename or remove it first")
     written = [target for target in copies if not target.exists()]
     for target in copies:

@@ -28,7 +28,7 @@ from velm_lightning.data import MultimodalData, PretrainedTokenizer, TrainedToke
 from velm_lightning.fusion import Fusion
 from velm_lightning.io.allow.resolve import resolve
 from velm_lightning.io.atomic import write_atomic
-from velm_lightning.io.console import echo
+from velm_lightning.io.console import command, echo
 from velm_lightning.io.paths import expand_home, user_path
 from velm_lightning.nn.size_limit import machine_memory, size_limit
 from velm_lightning.tracking.callbacks.data_summary import DataSummary
@@ -239,9 +239,9 @@ def next_steps(run: Run) -> list[str]:
     kept = {"best checkpoint": "checkpoints/best.ckpt", "gallery": "gallery/test.png"}
     lines = [f"{name}: {run.folder / file}" for name, file in kept.items() if (run.folder / file).is_file()]
     split = "test" if "test" in run.record.get("scores", {}) else "val"
-    sample = "--random" if split == "test" else f"--random --split {split}"
-    commands = [f"velm ask {run.folder} {sample}", f"velm probe {run.folder}", f"velm compare {run.folder.parent}"]
-    return [*lines, "next:", *(f"  {command}" for command in commands)]
+    sample = ["--random"] if split == "test" else ["--random", "--split", split]
+    commands = [["ask", run.folder, *sample], ["probe", run.folder], ["compare", run.folder.parent]]
+    return [*lines, "next:", *(f"  {command('velm', *words)}" for words in commands)]
 
 
 class SaveConfig(SaveConfigCallback):

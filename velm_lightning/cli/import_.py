@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 from velm_lightning.cli.start.hints import no_file
 from velm_lightning.errors import InputError
 from velm_lightning.io.console import echo
+from velm_lightning.io.files import interpreting
 from velm_lightning.io.paths import user_path
+from velm_lightning.io.plain import text_of
 
 if TYPE_CHECKING:
     from velm_lightning.importing.rows import Imported
@@ -32,7 +34,6 @@ def main(words: Sequence[str]) -> int:
     from velm_lightning.importing.pictures import thumbnail_lines
     from velm_lightning.importing.reference_run import ReferenceRun
     from velm_lightning.importing.rows import Choices
-    from velm_lightning.io.files import interpreting
     from velm_lightning.tracking.run_names import find_run
 
     like = ReferenceRun.of(find_run(options.like), options.split) if options.like else None
@@ -81,7 +82,10 @@ def _task(imported: Imported, options: argparse.Namespace) -> Task:
 def _pictures(like: Any) -> str:
     """Return the thumbnails of the run whose samples were imported, empty if it has none."""
     path = like.folder / "predictions" / f"{like.split}.pictures.jsonl" if like else None
-    return path.read_text("utf-8") if path is not None and path.is_file() else ""
+    if path is None or not path.exists():
+        return ""
+    with interpreting(path, "thumbnails"):
+        return text_of(path)
 
 
 def _digest(path: Path) -> str:

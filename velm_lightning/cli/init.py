@@ -6,14 +6,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from velm_lightning.cli.start.proposal import propose
+from velm_lightning.cli.start.proposal import check_columns, propose
 from velm_lightning.cli.start.recipe import recipe
 from velm_lightning.cli.start.starting import find_start
 from velm_lightning.cli.start.tasks import TASKS
 from velm_lightning.cli.start.weights import find_weights
 from velm_lightning.errors import InputError
-from velm_lightning.io.console import echo
-from velm_lightning.io.paths import user_path
+from velm_lightning.io.console import command, echo
+from velm_lightning.io.paths import is_folder_name, user_path
 
 
 def main(words: Sequence[str]) -> int:
@@ -22,10 +22,12 @@ def main(words: Sequence[str]) -> int:
     target: Path = options.out or Path(f"{options.file.stem}.yaml")
     if target.exists() and not options.force:
         raise InputError(f"{target} exists: add --force to replace it, or name another file with --out")
+    if not is_folder_name(target.stem):
+        raise InputError(f"{target}: the experiment would be named {target.stem!r}: name another file with --out")
     proposal = propose(options.file, options.images, options.task)
     for extra in (options.val, options.test):
         if extra is not None:
-            propose(extra, options.images, options.task)  # raises if it has other columns
+            check_columns(extra, proposal)
     files = {"train": options.file, "val": options.val, "test": options.test}
     weights = find_weights()
     start = find_start(options.init_from) if options.init_from else None
@@ -35,23 +37,19 @@ def main(words: Sequence[str]) -> int:
     echo(f"task: {proposal.task}")
     for note in notes:
         echo(note)
-    fit = f"velm fit {target}{' --allow-network' if weights.download else ''}"
-    _write(target, config, notes, proposal.task, fit)
-    echo(f"wrote {target}; next:\n  velm data check {target}\n  {fit}")
+    fit = command("velm", "fit", target, *(["--allow-network"] if weights.download else []))
+    _write(target, config, [f"{proposal.task.capitalize()}, proposed by `velm init`.", f"  {fit}", *notes])
+    echo(f"wrote {target}; next:\n  {command('velm', 'data', 'check', target)}\n  {fit}")
     return 0
 
 
-def _write(target: Path, config: dict[str, object], notes: Sequence[str], task: str, fit: str) -> None:
-    import yaml
-
+def _write(target: Path, config: dict[str, object], comments: Sequence[str]) -> None:
+    """Write a config below comments, each line of which is one, for the names of files may have several lines."""
     from velm_lightning.io.atomic import write_atomic
+    from velm_lightning.io.yaml_files import dump_yaml
 
-    head = [
-        f"# {task.capitalize()}, proposed by `velm init`.",
-        f"#   {fit}",
-        *(f"# {note}" for note in notes),
-    ]
-    write_atomic(target, "\n".join(head) + "\n" + yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    head = "".join(f"# {line}\n" for comment in comments for line in comment.splitlines())
+    write_atomic(target, head + dump_yaml(config))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
 from velm_lightning.errors import InputError
 from velm_lightning.io.console import echo
+from velm_lightning.io.files import clean_text
 from velm_lightning.io.paths import user_path
 from velm_lightning.tracking.run_names import run_folders
 from velm_lightning.tracking.run_status import RunStatus, in_use, status_of
+
+UNFINISHED = ("died", "failed", "interrupted", "pruned")
+"""The statuses of runs that ``--prune`` removes."""
 
 
 def main(words: Sequence[str]) -> int:
@@ -23,7 +27,7 @@ def main(words: Sequence[str]) -> int:
         status_of(folder) for folder in run_folders(options.runs) if options.experiment in (None, folder.parent.name)
     ]
     if options.prune:
-        return _prune([row for row in rows if row.status not in ("finished", "running")], options.yes)
+        return _prune(list(_unfinished(rows, options.runs)), options.yes)
     if not rows:
         echo(f"{options.runs} holds no runs{f' of {options.experiment}' if options.experiment else ''}")
     for experiment, group in groupby(rows, key=lambda row: row.folder.parent):
@@ -46,16 +50,32 @@ def age(seconds: float) -> str:
 
 
 def _print(rows: Sequence[RunStatus]) -> None:
-    width = max(len(row.folder.name) for row in rows)
+    names = [clean_text(row.folder.name) for row in rows]  # on one line each
+    width = max(map(len, names))
+    for name, row in zip(names, rows, strict=True):
+        status = clean_text(row.status)
+        echo(f"  {name:<{width}}  {status:<11}  {row.score:<11}  {age(row.seconds):>6}".rstrip())
+
+
+def _unfinished(rows: Iterable[RunStatus], runs: Path) -> Iterator[RunStatus]:
+    """Yield the runs that may be removed; those that are kept for another reason than their status are named."""
     for row in rows:
-        echo(f"  {row.folder.name:<{width}}  {row.status:<11}  {row.score:<11}  {age(row.seconds):>6}".rstrip())
+        if row.status in ("finished", "running"):
+            continue
+        place = clean_text(str(row.folder))
+        if row.folder.is_symlink() or not row.folder.resolve().is_relative_to(runs.resolve()):
+            echo(f"kept {place}: it is elsewhere, reached by a link")
+        elif row.status not in UNFINISHED:
+            echo(f"kept {place}: its run.json does not say how the run ended (status {clean_text(row.status)})")
+        else:
+            yield row
 
 
 def _prune(rows: Sequence[RunStatus], confirmed: bool) -> int:
     """Remove runs after a confirmation.
 
     Raises:
-        InputError: Standard input is not a terminal, and ``--yes`` is missing.
+        InputError: Standard input is not a terminal, and ``--yes`` is missing; or a run cannot be removed.
     """
     if not rows:
         echo("no unfinished runs")
@@ -68,11 +88,22 @@ def _prune(rows: Sequence[RunStatus], confirmed: bool) -> int:
         if answer.strip().lower() not in ("y", "yes"):
             echo("nothing was removed")
             return 0
-    for row in rows:
-        if not in_use(row.folder):  # it may have been resumed in the meantime
-            shutil.rmtree(row.folder)
-    echo(f"removed {len(rows)} runs")
+    removed = [row.folder for row in rows if _remove(row.folder)]
+    echo(f"removed {len(removed)} runs")
     return 0
+
+
+def _remove(folder: Path) -> bool:
+    """Remove a run and return True, unless it has been resumed in the meantime."""
+    if in_use(folder):
+        return False
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be removed ({error.strerror}: {error.filename}): remove it by hand"
+        ) from error
+    return True
 
 
 def _options(words: Sequence[str]) -> argparse.Namespace:

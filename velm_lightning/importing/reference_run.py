@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from velm_lightning.inspection.verify import read_rows, task_of
 from velm_lightning.io.files import interpreting, read_json, show
+from velm_lightning.io.plain import MOST_RECORD, checked_size
 from velm_lightning.tasks.base import Task
 from velm_lightning.types import InputError, Prediction
 
@@ -35,13 +36,13 @@ class ReferenceRun(NamedTuple):
         """Read a run.
 
         Raises:
-            InputError: The run was not evaluated on the split.
+            InputError: The run was not evaluated on the split, or its files cannot be read.
         """
-        record = read_json(folder / "run.json")
-        if split not in (record.get("scores") or {}):
-            known = ", ".join(record.get("scores") or {}) or "nothing"
-            raise InputError(f"{folder} was not evaluated on {split!r}, only on {known}: choose one by --split")
         with interpreting(folder, "a run"):
+            record = read_json(checked_size(folder / "run.json", MOST_RECORD))
+            if split not in (record.get("scores") or {}):
+                known = ", ".join(record.get("scores") or {}) or "nothing"
+                raise InputError(f"{folder} was not evaluated on {split!r}, only on {known}: choose one by --split")
             rows = read_rows(folder / "predictions" / f"{split}.jsonl")
             return ReferenceRun(folder, split, record, task_of(record, split), rows)
 

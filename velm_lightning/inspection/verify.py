@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from velm_lightning.io.configurable import build
 from velm_lightning.io.files import inside, interpreting, read_json, read_text
-from velm_lightning.io.plain import number_of
+from velm_lightning.io.plain import MOST_RECORD, checked_size, number_of
 from velm_lightning.nn.size_limit import size_limit
 from velm_lightning.tasks.base import Task
 from velm_lightning.tasks.floors import constant
@@ -49,7 +49,7 @@ def verify(folder: Path, allow: Sequence[str] = ()) -> list[Figure]:
         InputError: there is no evaluation in the folder, or its record or its predictions cannot be read.
     """
     path = folder / "run.json"
-    record = read_json(path) if path.is_file() else {}
+    record = read_json(checked_size(path, MOST_RECORD)) if path.is_file() else {}
     if not isinstance(record, dict) or not record.get("scores"):
         raise InputError(f"{folder} holds no evaluated run: give a folder with run.json and predictions")
     figures: list[Figure] = []
@@ -110,7 +110,7 @@ def read_rows(path: Path) -> list[Prediction]:
     if not path.is_file():
         raise InputError(f"{path} does not exist: was it moved?")
     rows = []
-    for number, line in enumerate(read_text(path).split("\n"), 1):
+    for number, line in enumerate(read_text(checked_size(path)).split("\n"), 1):
         if not line:
             continue
         try:

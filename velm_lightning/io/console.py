@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shlex
 import sys
 from typing import Any
 
@@ -32,6 +33,19 @@ def echo(*values: Any, file: Any = None, flush: bool = False) -> None:
         flush: Whether the stream is flushed.
     """
     print(*(printable(str(value)) for value in values), file=file, flush=flush)
+
+
+def command(*words: object) -> str:
+    """Return a command for the user to copy: words that a shell would interpret are quoted.
+
+    Args:
+        words: The words; the names in them may come from files of others.
+
+    Example:
+        >>> command("velm", "fit", "my data.yaml")
+        "velm fit 'my data.yaml'"
+    """
+    return shlex.join(map(str, words))
 
 
 def span(seconds: float) -> str:

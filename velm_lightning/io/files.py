@@ -184,7 +184,7 @@ def read_text(path: Path, max_unpacked: int = MAX_UNPACKED) -> str:
     except InputError:
         raise
     except (OSError, ValueError, EOFError, zlib.error, MemoryError) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = getattr(error, "strerror", None) or str(error) or "it is larger than the memory"
         raise InputError(f"{path}: cannot be read ({reason}): check the path") from error
     wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
     if b"\0" in data and not wide:

@@ -67,11 +67,16 @@ def text_of(path: Path, most: int = MAX_UNPACKED) -> str:
         OSError: If it cannot be read.
         ValueError: If it is not UTF-8.
     """
+    return checked_size(path, most).read_text("utf-8")
+
+
+def checked_size(path: Path, most: int = MAX_UNPACKED) -> Path:
+    """Return the path of a file, which must be a regular one and not too large; see ``text_of``."""
     if path.exists() and not path.is_file():
         raise InputError(f"{path.name} is not a regular file")
     if (size := path.stat().st_size) > most:
         raise InputError(f"{path.name} has {size:,} bytes, more than {most:,}")
-    return path.read_text("utf-8")
+    return path
 
 
 def check_plain(content: Mapping[str, Any], name: str) -> None:

@@ -1,4 +1,4 @@
-"""The YAML loader of the package: bounded in size, depth and aliases; a key that is given twice is an error."""
+"""YAML as the package reads and writes it: bounded in size, depth and aliases, and without repeated keys."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import yaml
 from typing_extensions import override
 
 from velm_lightning.errors import InputError
-from velm_lightning.io.files import read_text
+from velm_lightning.io.files import read_text, show
 
 MAX_BYTES, MAX_NODES, MAX_DEPTH = 2**24, 100_000, 100
 """Limits on a file; an alias counts as all the nodes that it repeats, and 1,000 characters count as a node."""
@@ -78,6 +78,22 @@ def load_yaml(text: str, name: str = "") -> Any:
         raise InputError(f"{name or 'the text'}: not YAML ({error}): correct it there") from error
 
 
+def dump_yaml(content: Any) -> str:
+    r"""Return content as YAML that ``load_yaml`` reads back as it was; PyYAML would write the text ``1e5`` as a number.
+
+    Args:
+        content: Plain values.
+
+    Raises:
+        InputError: A text is not Unicode, so that YAML cannot hold it.
+
+    Example:
+        >>> dump_yaml({"tags": ["1e5"]})
+        "tags:\n- '1e5'\n"
+    """
+    return str(yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False))
+
+
 class _FaultError(yaml.MarkedYAMLError):
     """A text that is YAML, but is refused."""
 
@@ -109,7 +125,8 @@ def _check(text: str) -> None:
             total += (size := 1 + len(event.value) // 1000)
             if event.anchor:
                 sizes[event.anchor] = size
-            if _LONG_NUMBER.fullmatch(event.value):
+            quoted = event.implicit == (False, True)
+            if not quoted and _LONG_NUMBER.fullmatch(event.value):
                 raise _fault("is a number of more than 400 digits: shorten it", event.start_mark)
         if len(open_nodes) > MAX_DEPTH:
             raise _fault(f"is nested more than {MAX_DEPTH} deep: simplify it", event.start_mark)
@@ -159,3 +176,24 @@ def _check_keys(node: Any) -> None:
                 problem = f"{key.value} is given a second time, after line {first}: remove one of the two"
                 raise _fault(problem, key.start_mark)
             lines[key.tag, key.value] = key.start_mark.line + 1
+
+
+class _Dumper(yaml.SafeDumper):
+    """PyYAML's safe dumper, which also quotes the texts that ``Loader`` would read as numbers."""
+
+    yaml_implicit_resolvers = {
+        first: [*yaml.SafeDumper.yaml_implicit_resolvers.get(first, []), *Loader.yaml_implicit_resolvers.get(first, [])]
+        for first in {*yaml.SafeDumper.yaml_implicit_resolvers, *Loader.yaml_implicit_resolvers}
+    }
+
+    @override
+    def represent_str(self, data: str) -> Any:
+        try:
+            data.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(f"{show(data)} is not Unicode, which YAML cannot hold: write another text") from error
+        escaped = any(end in data for end in "\x85\u2028\u2029")  # PyYAML folds them unless they are escaped
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style='"' if escaped else None)
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)

@@ -1,4 +1,4 @@
 """Runs sweep files with Optuna on this machine; needs no torch, because trials are processes of their own.
 
-Imports only io and the errors.
+Imports only io, the errors, and the names of runs.
 """

@@ -6,13 +6,14 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from velm_lightning.io.console import span
+from velm_lightning.io.console import command, span
+from velm_lightning.io.plain import LARGEST
 from velm_lightning.sweep.spec import Config
 from velm_lightning.sweep.study import Study, best
 from velm_lightning.sweep.worker import run_folder, run_record
@@ -72,11 +73,19 @@ def next_steps(study: Study) -> list[str]:
     folder = run_folder(study.folder_of(first)) if first else None
     if first is None or folder is None:
         return []
-    scores: Mapping[str, Any] = run_record(study.folder_of(first)).get("scores", {})
-    figures = [f"{split}/score {values['score']:.4f}" for split, values in scores.items() if "score" in values]
+    figures = list(_figures(run_record(study.folder_of(first)).get("scores")))
     place = Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder
-    commands = [f"velm compare {place.parent} --html report.html", f"velm ask {place} --random", f"velm probe {place}"]
-    return [f"best: trial {first.number}, {', '.join(figures)}: {place}", "next:", *(f"  {line}" for line in commands)]
+    commands = [["compare", place.parent, "--html", "report.html"], ["ask", place, "--random"], ["probe", place]]
+    best = f"best: trial {first.number}, {', '.join(figures)}: {place}"
+    return [best, "next:", *(f"  {command('velm', *words)}" for words in commands)]
+
+
+def _figures(scores: Any) -> Iterator[str]:
+    """Yield the score of each split; the record may be of any program."""
+    for split, values in scores.items() if isinstance(scores, Mapping) else ():
+        score = values.get("score") if isinstance(values, Mapping) else None
+        if isinstance(score, int | float) and not abs(score) > LARGEST:
+            yield f"{split}/score {score:.4f}"
 
 
 def short(key: str) -> str:

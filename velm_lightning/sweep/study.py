@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -33,7 +34,7 @@ class Study:
         folder: the folder that holds the folders of the trials.
 
     Raises:
-        InputError: If the storage holds another sweep of this name.
+        InputError: If the storage holds another sweep of this name, is damaged or cannot be opened.
     """
 
     def __init__(self, spec: Spec, storage: str, folder: Path) -> None:
@@ -43,15 +44,16 @@ class Study:
         halving = early and optuna.pruners.SuccessiveHalvingPruner(
             min_resource=early.first, reduction_factor=early.factor, min_early_stopping_rate=0
         )
-        self.optuna = optuna.create_study(
-            study_name=spec.name,
-            storage=opened(storage),
-            sampler=_sampler(spec),
-            pruner=halving or optuna.pruners.NopPruner(),
-            direction="maximize" if spec.maximize else "minimize",
-            load_if_exists=True,
-        )
-        self._prepare()
+        with _readable(storage):
+            self.optuna = optuna.create_study(
+                study_name=spec.name,
+                storage=opened(storage),
+                sampler=_sampler(spec),
+                pruner=halving or optuna.pruners.NopPruner(),
+                direction="maximize" if spec.maximize else "minimize",
+                load_if_exists=True,
+            )
+            self._prepare()
 
     def _prepare(self) -> None:
         """Store the search space; all points of a grid are enqueued at the start."""
@@ -189,7 +191,7 @@ def opened(storage: str) -> Any:
     Raises:
         InputError: If it cannot be opened.
     """
-    try:
+    with _readable(storage):
         if "://" not in storage:
             from optuna.storages import JournalStorage
             from optuna.storages.journal import JournalFileBackend
@@ -202,6 +204,15 @@ def opened(storage: str) -> Any:
             settings = {"connect_args": {"timeout": 60}, "poolclass": NullPool}
             return optuna.storages.RDBStorage(storage, engine_kwargs=settings)
         return optuna.storages.RDBStorage(storage)
+
+
+@contextmanager
+def _readable(storage: str) -> Iterator[None]:
+    """Raise ``InputError`` for whatever a storage raises that is damaged or cannot be opened."""
+    try:
+        yield
+    except InputError:
+        raise
     except Exception as error:  # every database driver has its own
         reason = " ".join(str(error).split())
         raise InputError(f"--storage {storage} cannot be opened: {reason}: check the address and its driver") from error

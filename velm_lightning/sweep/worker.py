@@ -16,10 +16,14 @@ from typing import Any
 
 from optuna.trial import Trial
 
+from velm_lightning.io.atomic import write_atomic
+from velm_lightning.io.plain import text_of
 from velm_lightning.sweep.processes import MARK, end_processes
 from velm_lightning.sweep.spec import Config, flattened
 from velm_lightning.sweep.study import Study
+from velm_lightning.tracking.run_names import read_record
 
+_LONGEST_PATH = 2**16
 POLL = 0.1  # seconds between two checks of a trial
 WAITS = "VELM_SWEEP_WAITS"
 """Environment variable: a trial waits after each evaluation for the decision to continue or stop."""
@@ -62,7 +66,7 @@ def run_trial(study: Study, trial: Trial, config: Config, stop: threading.Event)
     folder = study.folder_of(trial)
     folder.mkdir(parents=True, exist_ok=True)
     args_file, config = folder / "args.json", flattened(config)
-    args_file.write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+    write_atomic(args_file, json.dumps(config, indent=2) + "\n")
     environment = {key: value for key, value in os.environ.items() if key not in ("VELM_RUN_ID", WAITS, LOOKS)}
     environment |= {MARK: str(folder)} | ({WAITS: "1"} if study.spec.early else {})
     environment |= {LOOKS: study.spec.looks} if study.spec.looks else {}
@@ -91,7 +95,7 @@ def watch(study: Study, trial: Trial, process: subprocess.Popen[bytes], folder: 
             reported = number
             trial.report(value, number)
             end = study.spec.early is not None and not math.isnan(value) and trial.should_prune()
-            (folder / f"verdict-{number}").write_text("stop" if end else "go")
+            write_atomic(folder / f"verdict-{number}", "stop" if end else "go")
         if over:
             return
         if stop.is_set():
@@ -107,11 +111,24 @@ def watch(study: Study, trial: Trial, process: subprocess.Popen[bytes], folder: 
 
 
 def _new_values(folder: Path, metric: str, start: int) -> Iterator[tuple[int, float]]:
-    """Yield the number and value of each new evaluation."""
-    path = folder / "values.jsonl"
-    lines = path.read_text("utf-8").split("\n")[:-1] if path.is_file() else []  # the last line may be incomplete
+    """Yield the number and value of each new evaluation, NaN if the program of the trial has written none."""
+    lines: list[str] = []
+    with suppress(OSError, ValueError):
+        lines = text_of(folder / "values.jsonl").split("\n")[:-1]  # the last line may be incomplete
     for number, line in enumerate(lines[start:], start + 1):
-        yield number, float(json.loads(line).get(metric, math.nan))
+        yield number, _figure(line, metric)
+
+
+def _figure(line: str, metric: str) -> float:
+    return _number(lambda: json.loads(line)[metric])
+
+
+def _number(read: Callable[[], Any]) -> float:
+    """Return a number that the program of a trial has written, NaN if it is none; any program may write any value."""
+    try:
+        return float(read())
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
+        return math.nan
 
 
 def _ended(study: Study, trial: Trial, code: int, folder: Path) -> str:
@@ -134,28 +151,24 @@ def _ended(study: Study, trial: Trial, code: int, folder: Path) -> str:
 
 
 def run_record(folder: Path) -> dict[str, Any]:
-    """Return the ``run.json`` of a trial's run, empty if there is none."""
-    with suppress(OSError, ValueError):
-        run = run_folder(folder)
-        record: dict[str, Any] = json.loads((run / "run.json").read_text("utf-8")) if run else {}
-        return record
-    return {}
+    """Return the ``run.json`` of a trial's run, empty if there is none that can be read."""
+    run = run_folder(folder)
+    return read_record(run) if run else {}
 
 
 def run_folder(folder: Path) -> Path | None:
     """Return the folder of a trial's run, or None if it has not started one."""
-    with suppress(OSError):
-        return Path((folder / "run").read_text("utf-8"))
+    with suppress(OSError, ValueError):
+        return Path(text_of(folder / "run", _LONGEST_PATH))
     return None
 
 
 def reached(record: dict[str, Any], metric: str, folder: Path) -> float:
     """Return the figure of the run's best checkpoint, or the last reported figure if there is none."""
     split, _, name = metric.partition("/")
-    value = record.get("scores", {}).get(split, {}).get(name)
-    if value is None:
-        value = next((value for _, value in reversed(list(_new_values(folder, metric, 0)))), math.nan)
-    return float(value)
+    value = _number(lambda: record["scores"][split][name])
+    reported = [value for _, value in _new_values(folder, metric, 0)]
+    return reported[-1] if math.isnan(value) and reported else value
 
 
 def _tail(path: Path, lines: int = 8) -> str:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from lightning import Trainer
 
 from velm_lightning.checkpoints.checkpoint import differences
+from velm_lightning.io.files import interpreting
 from velm_lightning.metrics.signature import split_fingerprint
 from velm_lightning.tracking.run import Run
 from velm_lightning.types import Prediction
@@ -79,12 +80,13 @@ def own_conditions(run: Run, split: str, now: Conditions, complete: bool = True)
     """
     record = run.record
     seed = record.get("seed", now.seed)
-    if stored := record.get("evaluations", {}).get(split):
-        return Conditions(**stored)._replace(seed=seed)
-    if "data" not in record:  # nothing was trained here: the first evaluation is the run's own
-        return now
-    data, checkpoint = record["data"].get(split, ""), record.get("checkpoint", "best.ckpt")
-    return Conditions(data, now.samples if complete else "", checkpoint, evaluation_config(record["model"]), seed)
+    with interpreting(run.folder / "run.json", "the record of a run"):
+        if stored := record.get("evaluations", {}).get(split):
+            return Conditions(**stored)._replace(seed=seed)
+        if "data" not in record:  # nothing was trained here: the first evaluation is the run's own
+            return now
+        data, checkpoint = record["data"].get(split, ""), record.get("checkpoint", "best.ckpt")
+        return Conditions(data, now.samples if complete else "", checkpoint, evaluation_config(record["model"]), seed)
 
 
 def name_of(title: str, now: Conditions, own: Conditions, file: Path | None = None) -> tuple[str, list[str]]:

@@ -13,7 +13,10 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
+from velm_lightning.errors import InputError
 from velm_lightning.io.atomic import write_atomic
+from velm_lightning.io.files import interpreting
+from velm_lightning.io.plain import text_of
 
 
 class MetricsFile(Logger):
@@ -42,11 +45,19 @@ class MetricsFile(Logger):
         return ""
 
     def resume(self, step: int) -> None:
-        """Load the rows before ``step`` that an earlier start of the run wrote."""
-        if self.path.is_file():
-            with self.path.open(encoding="utf-8", newline="") as file:
-                rows = {int(row["step"]): row for row in csv.DictReader(file)}
-            self.rows = {at: row | {"step": at} for at, row in rows.items() if at < step}
+        """Load the rows before ``step`` that an earlier start of the run wrote.
+
+        Raises:
+            InputError: The file is damaged.
+        """
+        if not self.path.exists():
+            return
+        with interpreting(self.path, "the metrics of a run"):
+            text = io.StringIO(text_of(self.path), newline="")
+            rows = {int(row["step"]): row for row in csv.DictReader(text, restval="", strict=True)}
+            if any(None in row for row in rows.values()):
+                raise InputError(f"{self.path}: has rows of more cells than columns: correct or remove the file")
+        self.rows = {at: row | {"step": at} for at, row in rows.items() if at < step}
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:

@@ -20,6 +20,7 @@ from lightning.pytorch.callbacks import Callback
 from velm_lightning.inspection.cost import Flops, peak_memory, sample_flops
 from velm_lightning.io.atomic import make_folder, remove_parts
 from velm_lightning.io.configurable import to_config
+from velm_lightning.io.files import interpreting
 from velm_lightning.metrics.sanity import diversity
 from velm_lightning.metrics.signature import split_fingerprint
 from velm_lightning.tasks.protocol import HasExtraMetrics
@@ -51,9 +52,11 @@ class RunRecord(Callback):
         """Use the run of rank 0 on all ranks, and claim it for training.
 
         Raises:
-            InputError: another process uses the run.
+            InputError: another process uses the run, or a folder in it leads elsewhere.
         """
         self.run.move_to(Path(trainer.strategy.broadcast(str(self.run.folder))))
+        for name in ("predictions", "gallery", *(("checkpoints", "tokenizer") if stage == "fit" else ())):
+            self.run.place(name)
         if stage != "fit" or not trainer.is_global_zero:
             return
         make_folder(self.run.folder)
@@ -79,7 +82,9 @@ class RunRecord(Callback):
             return
         self.started = time.monotonic()
         self.minutes_before = self.run.record.get("minutes", 0.0)  # of earlier starts of the run
-        self.timed_before = self.run.record.get("timed", self.timed_before)
+        with interpreting(self.run.folder / "run.json", "the record of a run"):
+            timed = self.run.record.get("timed", {})
+            self.timed_before = {name: timed.get(name, 0) + 0 for name in self.timed_before}
         self.run.update(
             status="running",
             started=now(),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from velm_lightning.errors import InputError
 from velm_lightning.io.atomic import write_atomic
+from velm_lightning.io.files import show
 from velm_lightning.io.paths import is_folder_name
 from velm_lightning.io.plain import MOST_RECORD, text_of
 from velm_lightning.tracking import watcher
@@ -29,6 +30,14 @@ if sys.platform != "win32":
 
 PATIENCE = 5.0
 """Seconds to wait for the watcher at the end of a run."""
+
+_FIELDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "mapping": ((dict,), "beside data evaluations floors groups model scores seen_in_training signatures timed"),
+    "list": ((list,), "limits starts"),
+    "text": ((str,), "checkpoint experiment id status"),
+    "number": ((int, float), "minutes"),
+}
+"""The types of the fields of a record that are read again, for the file may be damaged or a stranger's."""
 
 LAUNCHED = "VELM_RUN_ID"
 """Environment variable with the id of the process that launched this rank, and the folder of its run."""
@@ -125,7 +134,7 @@ class Run:
             except InputError:
                 continue  # a damaged record is not a run to resume
             file = run.folder / "config.yaml"
-            same = file.is_file() and file.read_text("utf-8") == config
+            same = _is_text(file, config)
             if same and run.record.get("status") != "finished" and run.claim(shared=True):
                 run.release()
                 return run
@@ -183,6 +192,17 @@ class Run:
             os.close(self._claim)
             self._claim = None
 
+    def place(self, name: str) -> Path:
+        """Return a folder in that of the run, to write to.
+
+        Raises:
+            InputError: It is a link that leads elsewhere, where files of the same names would be replaced.
+        """
+        place = self.folder / name
+        if not place.resolve().is_relative_to(self.folder.resolve()):
+            raise InputError(f"{place} is a link that leads out of the run: put a folder in its place")
+        return place
+
     @property
     def ident(self) -> str:
         """The id of the run, on disk and in W&B."""
@@ -196,7 +216,7 @@ class Run:
     @property
     def best(self) -> Path:
         """The checkpoint that was evaluated: the one with the best validation score, or else the last."""
-        return self.folder / "checkpoints" / str(self.record.get("checkpoint", "best.ckpt"))
+        return self.folder / "checkpoints" / Path(str(self.record.get("checkpoint", "best.ckpt"))).name
 
     def __repr__(self) -> str:
         scores = ", ".join(f"{split} {values['score']:.4f}" for split, values in self.scores.items())
@@ -226,7 +246,7 @@ class Run:
             rows: The predictions.
             files: The picture's file by the key of the sample, which is written as ``file``.
         """
-        path = self.folder / "predictions" / f"{split}.jsonl"
+        path = self.place("predictions") / f"{split}.jsonl"
         given = {key: {"file": file} for key, file in (files or {}).items()}
         lines = (json.dumps(plain(row) | given.get(row.key, {}), ensure_ascii=False) + "\n" for row in rows)
         write_atomic(path, "".join(lines))
@@ -245,15 +265,26 @@ if sys.platform != "win32":
     os.register_at_fork(after_in_child=_close_all)
 
 
+def _is_text(file: Path, text: str) -> bool:
+    try:
+        return text_of(file, MOST_RECORD) == text
+    except (OSError, ValueError):
+        return False
+
+
 def _record(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
     try:
         record = json.loads(text_of(path, MOST_RECORD))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read ({error}): fix it, or remove the run") from error
     if not isinstance(record, dict):
         raise InputError(f"{path} is not the record of a run (a JSON object): fix it, or remove the run")
+    for kind, (types, names) in _FIELDS.items():
+        for name in names.split():
+            if name in record and not isinstance(record[name], types):
+                raise InputError(f"{path}: {name} is {show(record[name])}, no {kind}: fix it, or remove the run")
     return record
 
 

@@ -90,6 +90,7 @@ class Tracking:
             return None
         if self.online:
             check_settings_file()
+        run.place("wandb")
         rank_zero_only(make_folder)(run.folder)  # other ranks may have another folder at this point
         os.environ.setdefault("WANDB_SILENT", "true")  # read when its service starts, before any settings are
         return Wandb(

@@ -169,6 +169,17 @@ def test_a_config_that_is_no_config_is_named_with_its_line(here, capsys, tmp_pat
         assert message.count("\n") == 1
 
 
+def test_a_text_that_is_no_config_is_not_printed_whole(here, capsys, tmp_path):
+    """As that of a file that a link in a stranger's folder leads to."""
+    (tmp_path / "secret").write_text("\n".join(f"user{number}:x:{number}:secret" for number in range(200)))
+    (tmp_path / "theirs.yaml").symlink_to(tmp_path / "secret")
+    for words in (["fit", "--config", "theirs.yaml"], ["data", "check", "theirs.yaml"]):
+        assert here(*words) == 2
+        error = capsys.readouterr().err
+        assert "user100:x" not in error
+        assert error.count("\n") == 1
+
+
 def test_own_and_well_known_classes_need_no_word(parser):
     names = "{class_path: torchvision.transforms.v2.RandomGrayscale}, {class_path: torch.nn.Identity}"
     config = parser.parse_args(["--data.dataset=ShapeScenes", f"--data.augment=[{names}]"])

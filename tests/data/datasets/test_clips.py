@@ -183,6 +183,16 @@ def test_the_size_and_the_length_of_a_video_are_bounded(tmp_path):
     assert len(list(images_of(path, 2, max_frames=12))) == 2
 
 
+def test_a_video_is_never_skipped(tmp_path):
+    """Its frames are made when the table is read, before any batch."""
+    folder_of_frames(tmp_path / "ball", 3)
+    pytest.importorskip("av")
+    (tmp_path / "words.mp4").write_text("no video at all")
+    data = MultimodalData(clips(tmp_path, row("words.mp4"), row("ball"), frames=3), on_bad_image="skip")
+    with pytest.raises(InputError, match=r"train\.jsonl:1: image .*words\.mp4: cannot be read as a video"):
+        data.samples("train")
+
+
 def test_a_check_goes_on_after_a_fault(tmp_path):
     folder_of_frames(tmp_path / "ball", 3)
     problems = []

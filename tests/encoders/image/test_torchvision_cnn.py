@@ -10,6 +10,7 @@ from torchvision import models
 from velm_lightning.encoders import TorchvisionCNN
 from velm_lightning.encoders.image import torchvision as torchvision_cnn
 from velm_lightning.io import hub
+from velm_lightning.io.allow.allowlist import permissions
 from velm_lightning.io.configurable import build, to_config
 from velm_lightning.types import ImageTransform, InputError
 
@@ -182,6 +183,13 @@ def test_code_in_a_weights_file_does_not_run(file, monkeypatch):
 def test_nothing_is_downloaded_offline(file, monkeypatch):
     monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *_, **__: pytest.fail("a download started"))
     with pytest.raises(InputError, match=r"HF_HUB_OFFLINE=1 disables downloads; save them as .*b8a52dc0\.pth"):
+        squeezenet()
+
+
+def test_a_download_needs_the_word_of_the_command_line(file, monkeypatch):
+    monkeypatch.setattr(hub, "offline", lambda: False)
+    monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *_, **__: pytest.fail("a download started"))
+    with permissions(["fit"]), pytest.raises(InputError, match="squeezenet1_1.* nothing was opened: .*--allow-network"):
         squeezenet()
 
 

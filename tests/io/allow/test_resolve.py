@@ -1,11 +1,16 @@
 """From text to classes: who may allow a name, and that nothing is imported before."""
 
 import json
+import os
+import py_compile
 import sys
+from importlib.util import cache_from_source
+from multiprocessing import get_context
 
 import pytest
 
 from velm_lightning.errors import InputError
+from velm_lightning.io.allow import user_list
 from velm_lightning.io.allow.allowlist import how_to_allow, network_allowed, permissions, require_network
 from velm_lightning.io.allow.resolve import RefusedError, resolve
 from velm_lightning.io.allow.user_list import add, list_file, read_list, remove
@@ -194,3 +199,86 @@ def test_the_network_is_closed_on_the_command_line_unless_it_is_allowed():
     with permissions(["fit", "--allow-network"]) as rest:
         assert (rest, network_allowed()) == (["fit"], True)
     assert network_allowed()
+
+
+# The list of the user
+
+
+def test_two_processes_add_to_the_list_at_once(project, monkeypatch):
+    """The second one adds a module while the first is between reading and writing."""
+    (project / "other_part.py").write_text(CODE)
+    other = get_context("fork").Process(target=add, args=("other_part",))
+    write = user_list.write_atomic
+
+    def written_late(*words):
+        monkeypatch.setattr(user_list, "write_atomic", write)
+        other.start()
+        other.join(0.5)
+        write(*words)
+
+    monkeypatch.setattr(user_list, "write_atomic", written_late)
+    add("my_part")
+    other.join()
+    assert {entry.name for entry in read_list()} == {"my_part", "other_part"}
+
+
+def test_a_list_that_is_a_link_stays_one(project):
+    list_file().parent.mkdir(parents=True)
+    (project / "settings.json").write_text("[]")
+    list_file().symlink_to(project / "settings.json")
+    add("my_part")
+    assert list_file().is_symlink()
+    assert "my_part" in (project / "settings.json").read_text()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
+def test_a_list_that_is_no_file_is_named_and_not_replaced(project, make):
+    list_file().parent.mkdir(parents=True)
+    make(list_file())
+    for change in (lambda: add("my_part"), lambda: remove("my_part"), read_list):
+        with pytest.raises(InputError, match=r"allowed\.json: is damaged \(it is not a regular file\)"):
+            change()
+
+
+def test_a_list_that_cannot_be_written_is_named(project):
+    list_file().parent.parent.write_text("a file instead of the folder")
+    with pytest.raises(InputError, match="velm cannot be written: "):
+        add("my_part")
+
+
+# What an entry covers
+
+
+def test_compiled_code_of_others_is_not_used(project):
+    """A stranger's ``.pyc`` may have the time and size of a harmless source."""
+    source, harmful = project / "my_part.py", project / "harmful.py"
+    harmful.write_text(CODE + "class Mine: harm = True\n")
+    source.write_text(CODE.ljust(len(harmful.read_text())))
+    os.utime(harmful, (1, 1))
+    os.utime(source, (1, 1))
+    py_compile.compile(str(harmful), cache_from_source(str(source)), doraise=True)
+    add("my_part")
+    assert not hasattr(resolve("my_part.Mine"), "harm")
+    forget(project)
+    assert not hasattr(resolve("my_part.Mine", ["my_part"]), "harm")
+
+
+def test_a_file_that_moves_within_a_package_is_a_change(project):
+    package = project / "my_package"
+    (package / "inner").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "inner" / "part.py").write_text(CODE)
+    add("my_package")
+    (package / "inner").rename(package / "outer")
+    with pytest.raises(InputError, match="no longer as you allowed it"):
+        resolve("my_package.outer.part.Mine")
+
+
+def test_a_package_with_a_linked_folder_is_refused(project):
+    (project / "elsewhere").mkdir()
+    (project / "my_package").mkdir()
+    (project / "my_package" / "__init__.py").touch()
+    (project / "my_package" / "inner").symlink_to(project / "elsewhere")
+    with pytest.raises(InputError, match="my_package/inner is a link to a folder"):
+        add("my_package")
+    assert read_list() == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from velm_lightning.cli.start.faults import one_sentence
 from velm_lightning.cli.start.words import data_class
@@ -40,7 +40,9 @@ def data_of(config: Path, options: Sequence[str] = ()) -> MultimodalData:
         start = parser.parse_object({"data": files})
         return _built(parser, parser.parse_args(list(options), namespace=start) if options else start)
     content = read_yaml(config)
-    section = content.get("data") if isinstance(content, dict) and "dataset" not in content else content
+    section: Any = content if isinstance(content, dict) and "dataset" in content else None
+    if section is None and isinstance(content, dict):
+        section = content.get("data")
     if not isinstance(section, dict | str):
         raise InputError(
             f"config {config} has no `data` section: name a config as for `velm fit`, or a file of conf/data"

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import Namespace, set_loader, set_parsing_settings
+from jsonargparse import Namespace, set_dumper, set_loader, set_parsing_settings
 
 from velm_lightning.errors import InputError
 from velm_lightning.io.allow.allowlist import how_to_allow, require_network
 from velm_lightning.io.allow.resolve import MissingError, by_full_name, full_name, resolve
-from velm_lightning.io.yaml_files import Loader, load_yaml, read_yaml_text
+from velm_lightning.io.yaml_files import Loader, dump_yaml, load_yaml, read_yaml_text
 
 try:
     _common: Any = import_module("jsonargparse._common")
@@ -62,6 +62,7 @@ def install() -> None:
     """Put the gate into jsonargparse, for all parsers of this process."""
     set_parsing_settings(import_path_denylist=["*"], instantiate_subclass_spec_in_any=False)
     set_loader("yaml", _load, (yaml.YAMLError,))
+    set_dumper("yaml", dump_yaml)
     _loaders_dumpers.yaml_default_loader = Loader
     _paths.Path.read_text = _read
     _typehints.callable_instances = _is_callable

@@ -63,6 +63,7 @@ _NOISE = re.compile(
     r"Subtypes:|Errors:|Given value type:|Given value: NestedArg|Does not validate against any of the Union subtypes|"
     r"Expected a <class 'NoneType'>|Expected a path but .* either not accessible or invalid|\(given: Namespace\("
 )
+_LONGEST = 1200
 _OTHER_TYPE = re.compile(r"Expected a <class '[\w.]+'>")
 _SECTION = re.compile(r'Parser key "[\w.]+":|\(given: .*\)')
 
@@ -75,7 +76,12 @@ def sentence(message: str) -> tuple[str, list[str]]:
     parts = dict.fromkeys(line for line in lines if line not in hints and not _NOISE.match(line))
     if any(not _OTHER_TYPE.search(line) and not _SECTION.fullmatch(line) for line in parts):
         parts = dict.fromkeys(line for line in parts if not _OTHER_TYPE.fullmatch(line))  # of the union's other types
-    return " ".join(parts) or "the arguments cannot be used", hints
+    return _short(" ".join(parts)) or "the arguments cannot be used", hints
+
+
+def _short(text: str) -> str:
+    """Return a sentence without the middle of a long value, such as the text of a file that is no config."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 4 :]}"
 
 
 def _meant(word: str, parser: ArgumentParser) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from velm_lightning.errors import InputError
 
 DEBUG = "VELM_DEBUG"
 """Environment variable; if it is set, commands print the traceback of a fault before its sentence."""
+_FULL_OR_DENIED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EIO}
+_NO_NAME = {errno.ENAMETOOLONG, errno.ELOOP}
 _PACKAGE = Path(__file__).resolve().parents[2]
 _MODULES = re.compile(r"No module named '(\w+)|Requirement '(\w[\w-]*)|[`'](\w[\w-]*)[`'].* is (?:not )?available")
 _EXTRAS = {
@@ -37,6 +40,22 @@ def one_sentence() -> Iterator[None]:
         raise InputError(sentence_of(error)) from error
 
 
+@contextmanager
+def named_by_system() -> Iterator[None]:
+    """Raise ``InputError`` of one sentence if a file of the context cannot be read or written for the system's reasons.
+
+    These are a full disk, missing rights and names that no file can have; other errors may be mistakes of a program.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL_OR_DENIED | _NO_NAME:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        fix = "give another name" if error.errno in _NO_NAME else "free some space, or check the permissions"
+        raise InputError(f"{place}{error.strerror}: {fix}") from error
+
+
 def sentence_of(error: BaseException) -> str:
     """Return why a part could not be built: an input error's own words, a missing package, or class and reason."""
     causes = list(_chain(error))
@@ -51,6 +70,8 @@ def sentence_of(error: BaseException) -> str:
     cause = causes[-1]
     reason = " ".join(str(cause).split()) or "no reason given"
     part = _class_of(cause) or "a part of the config"
+    if "DefaultCPUAllocator" in reason or isinstance(cause, MemoryError):
+        return f"{part} needs more memory than the system has: choose smaller sizes"
     place = _user_line(cause)
     return f"{part} cannot be built: {type(cause).__name__}: {reason:.500}{place} (set {DEBUG}=1 for the traceback)"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -38,6 +39,8 @@ OTHER_NAMES = {
 
 def no_file(name: str | Path) -> str:
     """Return the sentence that a file does not exist, with a file or packaged config of a similar name."""
+    if os.path.exists(name):
+        return f"{name}: cannot be read: it is not a regular file"
     near = similar_file(Path(name))
     return f"{name}: cannot be read: there is no such file" + (f"; did you mean {near}?" if near else "")
 

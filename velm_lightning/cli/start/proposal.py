@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from velm_lightning.cli.start.hints import no_file
+from velm_lightning.cli.start.pictures import file_of, outside, shorter_side, spread
 from velm_lightning.cli.start.tasks import TASKS
 from velm_lightning.errors import InputError
-from velm_lightning.io.files import open_file, read_rows
+from velm_lightning.io.files import read_rows
 
-LOOKED_AT = 200
-"""Largest number of rows or pictures that are looked at, spread over the file."""
 _NAMES = {
     "image": r"(image|img|photo|picture|file|filename)(_?(file|name|path|file_name))?s?|path",
     "text": r"question|text|prompt|sentence|post|tweet|statement|source|src|dialogue|document|en",
@@ -38,6 +37,7 @@ class Proposal(NamedTuple):
         pictures: Number of different pictures.
         side: Shorter side of the middle picture in pixels.
         answers: How often each answer occurs; empty for sentences.
+        outside: Why ``velm fit`` refuses the names of images unless an option allows them; empty if it does not.
     """
 
     columns: dict[str, str]
@@ -47,6 +47,7 @@ class Proposal(NamedTuple):
     pictures: int
     side: int
     answers: Counter[str]
+    outside: str = ""
 
     @property
     def skew(self) -> float:
@@ -65,11 +66,7 @@ def propose(file: Path, images: Path | None = None, task: str | None = None) -> 
     Raises:
         InputError: The file cannot be read, no column names pictures, or the columns do not fit the task.
     """
-    if not file.is_file():
-        raise InputError(no_file(file))
-    rows = [row.values for row in read_rows(file)]
-    if not rows:
-        raise InputError(f"{file}: holds no rows: give a file with one row per sample")
+    rows = _rows(file)
     image, folder = _image_column(file, rows, images)
     columns = {"image": image} | _other_columns(rows, image)
     labelled = next((part for part in ("answers", "target") if part in columns), None)
@@ -79,16 +76,44 @@ def propose(file: Path, images: Path | None = None, task: str | None = None) -> 
         )
     proposed = task or ("classification" if labelled == "answers" else _generated(columns))
     _check(proposed, columns, file)
-    names = [name for row in rows if isinstance(name := _first(row.get(image)), str)]
+    names = {name: None for row in rows if isinstance(name := _first(row.get(image)), str)}
+    looked = spread(list(names))
     return Proposal(
         columns=columns,
         images=folder,
         task=proposed,
         rows=len(rows),
-        pictures=len(set(names)),
-        side=_side([folder / name for name in dict.fromkeys(names)]),
+        pictures=len(names),
+        side=shorter_side([path for name in looked if (path := file_of(folder, name))]),
         answers=_answers(rows, columns) if TASKS[proposed].learned == "answers" else Counter(),
+        outside=next((reason for name in looked if (reason := outside(folder, name))), ""),
     )
+
+
+def check_columns(file: Path, proposal: Proposal) -> None:
+    """Check that the table of another split has the columns and the images that were found in the training table.
+
+    Raises:
+        InputError: The file cannot be read, or lacks a column or the images.
+    """
+    rows = _rows(file)
+    wanted = [name for part, name in proposal.columns.items() if part != "group"]
+    if missing := [name for name in wanted if name not in rows[0]]:
+        raise InputError(
+            f"{file}: has no column {missing[0]!r}, only {', '.join(rows[0])}: name its columns as in the training file"
+        )
+    _image_column(
+        file, [{proposal.columns["image"]: row.get(proposal.columns["image"])} for row in rows], proposal.images
+    )
+
+
+def _rows(file: Path) -> list[dict[str, Any]]:
+    if not file.is_file():
+        raise InputError(no_file(file))
+    rows = [row.values for row in read_rows(file)]
+    if not rows:
+        raise InputError(f"{file}: holds no rows: give a file with one row per sample")
+    return rows
 
 
 def _answers(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> Counter[str]:
@@ -114,12 +139,12 @@ def _image_column(file: Path, rows: Sequence[Mapping[str, Any]], images: Path | 
     if images is not None and not images.is_dir():
         raise InputError(f"--images {images}: there is no such folder")
     folders = [images] if images else [file.parent, *sorted(path for path in file.parent.iterdir() if path.is_dir())]
-    some = rows[:: -(-len(rows) // LOOKED_AT)]
+    some = spread(rows)
     best: tuple[float, bool, str, Path] | None = None
     for folder in folders:
         for name in rows[0]:
             values = [_first(row.get(name)) for row in some]
-            share = sum(isinstance(value, str) and _is_file(folder / value) for value in values) / len(some)
+            share = sum(isinstance(value, str) and file_of(folder, value) is not None for value in values) / len(some)
             if share and (best is None or (share, _named("image", name)) > best[:2]):
                 best = share, _named("image", name), name, folder
     if best is None:
@@ -169,31 +194,10 @@ def _unique(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
 def _listed(value: Any) -> list[Any]:
     """Return the items of a list, also of one that is written in a cell."""
     if isinstance(value, str) and value.startswith("["):
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             value = json.loads(value)
     return list(value) if isinstance(value, list | dict) else [value]
 
 
 def _first(value: Any) -> Any:
     return next(iter(_listed(value)), None)
-
-
-def _side(files: Sequence[Path]) -> int:
-    """Return the shorter side of the middle picture, by the headers only, so that nothing heavy is imported."""
-    from PIL import Image
-
-    from velm_lightning.io.image_files import open_image
-
-    sides = []
-    for path in files[:: -(-len(files) // LOOKED_AT) or 1]:
-        unreadable = suppress(InputError, OSError, ValueError, Image.DecompressionBombError)
-        with unreadable, open_file(path) as file, open_image(file, str(path)) as image:
-            sides.append(min(image.size))
-    return sorted(sides)[len(sides) // 2] if sides else 0
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False

@@ -9,6 +9,7 @@ from velm_lightning.cli.start.hints import no_file, other_name, packaged, simila
 from velm_lightning.errors import InputError
 from velm_lightning.io.config_files import SUFFIXES, find_config
 from velm_lightning.io.paths import is_hub_name, is_pattern, user_path
+from velm_lightning.io.plain import MOST_RECORD, text_of
 from velm_lightning.tracking.run_names import LATEST, find_checkpoint, find_run
 
 FIT_COMMANDS = ("fit", "validate", "test", "predict")
@@ -62,8 +63,8 @@ def _pairs(words: Sequence[str]) -> Iterator[tuple[str, str, list[str]]]:
 def _is_empty(path: Path) -> bool:
     """Return whether a config holds nothing but comments."""
     try:
-        lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError):  # the parser names the fault
+        lines = [line.strip() for line in text_of(path, MOST_RECORD).splitlines()]
+    except (OSError, ValueError):  # the parser names the fault
         return False
     return all(not line or line.startswith("#") or line == "---" for line in lines)
 

@@ -10,15 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib import invalidate_caches
-from importlib.machinery import ModuleSpec
+from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
 from pathlib import Path
 from typing import NamedTuple
 
 from velm_lightning.errors import InputError
 from velm_lightning.io.allow.allowlist import covers, how_to_allow, start_folder
-from velm_lightning.io.atomic import write_atomic
+from velm_lightning.io.atomic import make_folder, refusal, write_atomic
 
-Files = tuple[tuple[str, int, int], ...]
+Files = tuple[tuple[str, str, int, int], ...]
+"""Path, path within the package, size and time of each file."""
+_SUFFIXES = (".py", *EXTENSION_SUFFIXES)
 
 
 class Allowed(NamedTuple):
@@ -48,18 +50,32 @@ def read_list() -> list[Allowed]:
         InputError: The file is damaged.
     """
     path = list_file()
-    if not path.is_file():
-        return []
     try:
-        return [Allowed(**{key: str(entry[key]) for key in Allowed._fields}) for entry in json.loads(path.read_bytes())]
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        if path.exists() and not path.is_file():
+            raise ValueError("it is not a regular file")
+        entries = json.loads(path.read_bytes())
+        return [Allowed(**{key: str(entry[key]) for key in Allowed._fields}) for entry in entries]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputError(f"{path}: is damaged ({error}): remove it, and allow your modules again") from error
 
 
-def write_list(entries: list[Allowed]) -> None:
-    """Replace the list."""
-    list_file().parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(list_file(), json.dumps([entry._asdict() for entry in entries], indent=2) + "\n")
+@contextmanager
+def _changing() -> Iterator[list[Allowed]]:
+    """Yield the entries of the list, which are written when the block ends; one process at a time changes them."""
+    from filelock import FileLock  # here, because every command reads the list
+
+    path = list_file().resolve()  # a link, as of a folder of settings under version control, stays one
+    make_folder(path.parent)
+    try:
+        with FileLock(path.with_suffix(".lock"), timeout=10):
+            yield (entries := read_list())
+            write_atomic(path, json.dumps([entry._asdict() for entry in entries], indent=2) + "\n")
+    except OSError as error:
+        raise refusal(path, error) from error
 
 
 def add(name: str) -> Allowed:
@@ -69,7 +85,7 @@ def add(name: str) -> Allowed:
         name: The module, or a class or function in it.
 
     Raises:
-        InputError: There is no such module, or it holds no Python file.
+        InputError: There is no such module, it has no Python file or links to a folder, or the list cannot be written.
     """
     here = located(name, start_folder())
     if here is None:
@@ -77,14 +93,16 @@ def add(name: str) -> Allowed:
             f"velm allow {name}: there is no Python module {name.partition('.')[0]} in {start_folder()} or among the "
             "installed packages: call it from the folder that holds the file"
         )
-    write_list([entry for entry in read_list() if (entry.name, entry.folder) != here[:2]] + [here])
+    with _changing() as entries:
+        entries[:] = [entry for entry in entries if (entry.name, entry.folder) != here[:2]] + [here]
     return here
 
 
 def remove(name: str) -> list[Allowed]:
     """Remove all entries of a name from the list, and return them."""
-    gone = [entry for entry in read_list() if entry.name == name]
-    write_list([entry for entry in read_list() if entry.name != name])
+    with _changing() as entries:
+        gone = [entry for entry in entries if entry.name == name]
+        entries[:] = [entry for entry in entries if entry.name != name]
     return gone
 
 
@@ -135,31 +153,53 @@ def find_top(name: str) -> ModuleSpec | None:
 
 @contextmanager
 def appended(folder: Path | None) -> Iterator[None]:
-    """Search ``folder`` last while a module is imported, so that no file in it hides a library."""
+    """Search ``folder`` last while a module is imported, so that no file in it hides a library.
+
+    Compiled files next to its sources are not used: a ``.pyc`` of a stranger may hold other code than its source.
+    """
     added = None if folder is None or str(folder) in sys.path else str(folder)
+    compiled = sys.pycache_prefix
+    if folder is not None:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+        sys.pycache_prefix = str(cache / "velm_lightning" / "bytecode")
     if added is not None:
         sys.path.append(added)
         invalidate_caches()
     try:
         yield
     finally:
+        sys.pycache_prefix = compiled
         if added in sys.path:
             sys.path.remove(added)
 
 
 def _files(spec: ModuleSpec) -> Files:
-    """Return the Python files of a module or package, with their sizes and times."""
+    """Return the Python files and extensions of a module or package, with their sizes and times."""
     folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
-    paths = sorted(path for folder in folders for path in folder.rglob("*.py"))
+    paths = [(path, path.relative_to(folder).as_posix()) for folder in folders for path in _code_in(folder)]
     if not folders and spec.origin and spec.has_location:
-        paths = [Path(spec.origin)]
-    return tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths if path.is_file())
+        paths = [(Path(spec.origin), Path(spec.origin).name)]
+    stats = [(str(path), name, path.stat()) for path, name in sorted(paths) if path.is_file()]
+    return tuple((path, name, stat.st_size, stat.st_mtime_ns) for path, name, stat in stats)
+
+
+def _code_in(folder: Path) -> Iterator[Path]:
+    """Yield the files of code below a folder.
+
+    Raises:
+        InputError: It holds a link to a folder, which Python's import would follow.
+    """
+    for path in folder.rglob("*"):
+        if path.is_symlink() and path.is_dir():
+            raise InputError(f"{path} is a link to a folder, whose files could change unseen: copy the folder instead")
+        if path.name.endswith(_SUFFIXES):
+            yield path
 
 
 @lru_cache(maxsize=32)
 def _digest(files: Files) -> str:
     digest = hashlib.sha256()
-    for name, size, _ in files:
-        digest.update(f"{Path(name).name}\0{size}\0".encode())
-        digest.update(Path(name).read_bytes())
+    for path, name, size, _ in files:
+        digest.update(f"{name}\0{size}\0".encode())
+        digest.update(Path(path).read_bytes())
     return digest.hexdigest()

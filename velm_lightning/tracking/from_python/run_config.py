@@ -7,11 +7,11 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
 from lightning import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from velm_lightning.io.configurable import RecordsArguments, to_config
+from velm_lightning.io.yaml_files import dump_yaml
 from velm_lightning.types import InputError
 
 _OBJECTS = ("callbacks", "logger", "plugins", "strategy", "accelerator", "devices", "profiler", "default_root_dir")
@@ -50,7 +50,7 @@ def config_text(model: Any, data: Any, trainer: Trainer, tracking: Mapping[str, 
         "model": written,
         "data": data_section,
     }
-    text = yaml.safe_dump(_with_public_names(config), sort_keys=False, allow_unicode=True)
+    text = dump_yaml(_with_public_names(config))
     return text if complete else IN_MEMORY + text
 
 
