@@ -20,7 +20,7 @@ IMAGES = {"data.images", "data.collate"}  # what a model needs to read an image 
 MODEL = {*LEAVES, "text", "nn", "decoding", "metrics", "checkpoints", "encoders", "tasks", "training"}
 WITHOUT_COMMANDS = {*MODEL, *IMAGES, "data", "fusion", "inspection", "tracking", "tracking.run_names"}
 MAY_IMPORT = {
-    "": {"errors", "types", "data", "decoding", "encoders", "fusion", "tasks", "training", "compare", "tracking"},
+    "": {"errors", "types", "io", "data", "decoding", "encoders", "fusion", "tasks", "training", "compare", "tracking"},
     "errors": set(),
     "io.argument_types": {"errors"},
     "io.configurable": {"errors", "io.allow.resolve", "io.argument_types"},
@@ -154,3 +154,10 @@ def test_what_reads_finished_runs_loads_no_torch(part):
     if importlib.util.find_spec(f"velm_lightning.{part}") is None:
         pytest.skip(f"there is no {part} yet")
     assert not {"torch", "lightning", "transformers"} & loaded_by(f"import velm_lightning.{part}")
+
+
+@pytest.mark.slow
+def test_training_loads_no_libraries_of_unused_parts():
+    loaded = loaded_by("import velm_lightning\nvelm_lightning.fit\nimport velm_lightning.cli.fit")
+    assert "torchmetrics.metric" in loaded
+    assert not {"transformers", "torchvision", "scipy", "torchmetrics.functional", "wandb"} & loaded

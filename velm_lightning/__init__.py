@@ -158,6 +158,9 @@ def __getattr__(name: str) -> Any:
         return version("velm-lightning")
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from velm_lightning.io.lazy_metrics import postpone_metrics
+
+    postpone_metrics()
     value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     globals()[name] = value
     return value

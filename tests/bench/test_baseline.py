@@ -118,6 +118,7 @@ def test_a_table_is_scored_next_to_a_run_on_it(posts, here, capsys):
     baseline, run, difference = table["rows"]
     assert difference["score"] == pytest.approx(run["score"] - baseline["score"])
     assert table["title"] == "accuracy on val, in %"
+    assert f"best accuracy on val, in %: {baseline['score']:.1f}" in printed
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from helpers import tiny
+from helpers.brightness import Brightness
 
 from velm_lightning.checkpoints import checkpoint
 from velm_lightning.data.collate import Texts
@@ -22,7 +23,6 @@ from velm_lightning.fusion import (
 )
 from velm_lightning.tasks import Drawing
 from velm_lightning.tasks.drawing import MIN_REMAINING_TIME, distance
-from velm_lightning.tasks.judges import Descriptions, Judge
 from velm_lightning.types import InputError, Sample
 
 FUSIONS = {
@@ -38,25 +38,6 @@ TEXTS = {"transformer": tiny.transformer, "lstm": tiny.recurrent}
 CAPTIONS = ("how many blue stars", "a red circle left of the blue square", "what colour")
 PATCH = 4
 CLOSE = {"atol": 1e-10, "rtol": 0.0}
-
-
-class Brightness(Judge):
-    """Describes an image as light or dark."""
-
-    def describe(self, images):
-        light = images.double().mean((1, 2, 3))
-        descriptions = tuple("light" if brightness > 127.5 else "dark" for brightness in light)
-        return Descriptions(descriptions, (light / 255 - 0.5).abs() * 2, images.double().mean((2, 3)))
-
-    def compare(self, description, caption):
-        return {"score": float(description in caption), "odd": float(description not in caption)}
-
-    @property
-    def accuracy(self):
-        return 1.0
-
-    def name(self):
-        return "brightness"
 
 
 def samples():

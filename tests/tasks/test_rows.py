@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from helpers import tiny
+from helpers.brightness import Brightness
 from lightning import Trainer
 
 from velm_lightning.checkpoints.checkpoint import pack
@@ -24,7 +25,6 @@ from velm_lightning.tasks import (
     Retrieval,
     SelfCritical,
 )
-from velm_lightning.tasks.judges import Descriptions, Judge
 from velm_lightning.tasks.scorers import VQAAccuracy
 from velm_lightning.tasks.sentences import Answers, Captions, Translations
 from velm_lightning.tracking.callbacks.train_log import TrainLog
@@ -33,25 +33,6 @@ from velm_lightning.tracking.run import Run
 from velm_lightning.tracking.scores import print_scores
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(isinstance.treespec|many workers|eval mode)")
-
-
-class Brightness(Judge):
-    """Describes an image as light or dark."""
-
-    def describe(self, images):
-        light = images.double().mean((1, 2, 3))
-        descriptions = tuple("light" if brightness > 127.5 else "dark" for brightness in light)
-        return Descriptions(descriptions, (light / 255 - 0.5).abs() * 2, images.double().mean((2, 3)))
-
-    def compare(self, description, caption):
-        return {"score": float(description in caption), "odd": float(description not in caption)}
-
-    @property
-    def accuracy(self):
-        return 1.0
-
-    def name(self):
-        return "brightness"
 
 
 def questions():

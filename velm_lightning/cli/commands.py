@@ -79,8 +79,10 @@ def _run(words: list[str]) -> int:
     from velm_lightning.errors import InputError
     from velm_lightning.io.allow.allowlist import permissions
     from velm_lightning.io.console import log_to_console
+    from velm_lightning.io.lazy_metrics import postpone_metrics
 
     log_to_console()
+    postpone_metrics()
     try:
         with named_by_system(), permissions(words) as rest:
             completed = _started(rest)

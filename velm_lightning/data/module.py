@@ -117,6 +117,7 @@ class MultimodalData(RecordsArguments, LightningDataModule):
         self.vocabulary_from = vocabulary_from
         self.transform: ImageTransform | None = None
         self.encoder: FrozenEncoder | None = None
+        self._as_mean = False
         self._splits: dict[str, Split] = {}
         self.order: TrainSampler | None = None
         self._position: dict[str, int] = {}
@@ -246,7 +247,7 @@ class MultimodalData(RecordsArguments, LightningDataModule):
         if not self.cache_features or isinstance(encoder, nn.Identity):  # a control model without image
             self.encoder = None
             return
-        self.encoder = encoder.of_frames
+        self.encoder, self._as_mean = encoder.of_frames, bool(getattr(model, "uses_image_mean", False))
         check_frozen(self.encoder)
 
     def _describe_tokenizer(self, model: Any) -> None:
@@ -299,6 +300,8 @@ class MultimodalData(RecordsArguments, LightningDataModule):
         elif split.features is None or split.features.key != encoder_key(encoder):
             first = self.trainer is None or self.trainer.is_global_zero
             split.features = FeatureStore(split.texts.images, encoder, self.cache_dir, progress=first)
+        if split.features is not None:
+            split.features.as_mean = self._as_mean
         return split
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:

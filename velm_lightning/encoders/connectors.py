@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -15,7 +16,14 @@ from velm_lightning.types import InputError, Tokens
 
 
 class Connector(Configurable, Buildable, ABC):
-    """Base class of maps from image tokens to tokens of the text encoder's width, with entries of unit scale."""
+    """Base class of maps from image tokens to tokens of the text encoder's width, with entries of unit scale.
+
+    Attributes:
+        uses_mean: whether the result depends only on the mean of the image tokens, so that cached features need not be
+            read as a whole in every step.
+    """
+
+    uses_mean: ClassVar[bool] = False
 
     @abstractmethod
     def build(self, image_dim: int, dim: int) -> None:
@@ -56,6 +64,8 @@ class MeanConnector(Connector):
     Args:
         dropout: dropout on the mean of the image encoder's features, against overfitting to training images.
     """
+
+    uses_mean = True
 
     def __init__(self, dropout: float = 0.0) -> None:
         super().__init__()

@@ -115,6 +115,7 @@ class Fusion(Inference, TrainingModule):
     @override
     def setup(self, stage: str) -> None:
         """Scale initial weights by ``attention_gain``, once and before processes shard them."""
+        super().setup(stage)
         if stage == "fit" and self._gain_to_apply != 1:
             scale_attention(self, self._gain_to_apply)
             self._gain_to_apply = 1.0
@@ -131,6 +132,13 @@ class Fusion(Inference, TrainingModule):
     def meeting(self) -> Meeting | None:
         """Where image and text meet, which ``velm compare`` draws; None, the default, is not drawn."""
         return None
+
+    @property
+    def uses_image_mean(self) -> bool:
+        """Whether nothing but the mean of the image encoder's tokens is used, so that means can be cached instead."""
+        unchanged = type(self).encode_image is Fusion.encode_image
+        unchanged &= type(self.image_encoder).forward is ImageEncoder.forward
+        return unchanged and bool(getattr(self.connector, "uses_mean", False))
 
     @abstractmethod
     def fuse(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:

@@ -13,7 +13,6 @@ from velm_lightning.io.files import inside, interpreting, read_json, read_text
 from velm_lightning.io.plain import MOST_RECORD, checked_size, number_of
 from velm_lightning.nn.size_limit import size_limit
 from velm_lightning.tasks.base import Task
-from velm_lightning.tasks.floors import constant
 from velm_lightning.tasks.rows import group_scores, sizes
 from velm_lightning.types import InputError, Prediction
 
@@ -80,7 +79,7 @@ def _figures(record: Mapping[str, Any], split: str, stored: Sequence[Prediction]
     for name, floor in record.get("floors", {}).get(split, {}).items():
         if "answer" in floor:
             numbers = {figure: value for figure, value in floor.items() if isinstance(value, int | float)}
-            again = task.compute_metrics(constant(task, rows, floor["answer"]))
+            again = task.constant_metrics(rows, floor["answer"])
             reported |= {f"{name} · {figure}": value for figure, value in numbers.items() if figure in again}
             computed |= {f"{name} · {figure}": again[figure] for figure in numbers if figure in again}
     for name in dict.fromkeys([*reported, *computed]):

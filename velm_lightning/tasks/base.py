@@ -11,7 +11,7 @@ from typing_extensions import override
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.io.configurable import Configurable
 from velm_lightning.nn.buildable import Buildable
-from velm_lightning.tasks.floors import Floors, majority, training_answers
+from velm_lightning.tasks.floors import Floors, constant, majority, training_answers
 from velm_lightning.tasks.protocol import FusionProtocol
 from velm_lightning.text.vocabulary import Vocabulary
 from velm_lightning.types import Batch, Prediction, Sample, Tokens
@@ -75,12 +75,20 @@ class Task(Configurable, Buildable, ABC):
         """
         return {}
 
+    def constant_metrics(self, rows: Sequence[Prediction], answer: str) -> dict[str, float]:
+        """Compute the metrics of a model that always predicts ``answer``, on the rows that ``floors`` is about."""
+        return self.compute_metrics(constant(self, rows, answer))
+
     def producible(self, texts: Sequence[str], vocabulary: Vocabulary) -> list[str] | None:
         """Return the output of a perfect model whose targets are ``texts``; None if the answers are not texts.
 
         May be called before ``build``.
         """
         return None
+
+    def as_question(self, batch: Batch) -> Batch:
+        """Return samples of a split in the form that ``top_answers`` reads; by default unchanged."""
+        return batch
 
     @abstractmethod
     def top_answers(self, model: FusionProtocol, batch: Batch, count: int) -> list[list[tuple[str, float]]]:

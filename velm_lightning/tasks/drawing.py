@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torchmetrics.image.fid import FrechetInceptionDistance
 from typing_extensions import override
 
 from velm_lightning.decoding.flow import Flow, between, keyed_noise, keyed_times
@@ -253,6 +252,8 @@ def distance(pairs: Sequence[tuple[Tensor, Tensor]]) -> float:
     """Return the Fréchet distance (Heusel et al. 2017) of features (F,), real and drawn; NaN below two pairs."""
     if len(pairs) < 2:
         return math.nan
+    from torchmetrics.image.fid import FrechetInceptionDistance  # imports most of torchvision
+
     metric = FrechetInceptionDistance(feature=_PrecomputedFeatures(len(pairs[0][0])))
     for features, real in zip(zip(*pairs, strict=True), (True, False), strict=True):
         metric.update(torch.stack(features).double(), real=real)

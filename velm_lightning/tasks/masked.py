@@ -156,6 +156,17 @@ class MaskedLM(Task):
         return {"score": accuracy, "masked_accuracy": accuracy, "loss": mean(row.loss for row in rows)}
 
     @override
+    @torch.no_grad()
+    def as_question(self, batch: Batch) -> Batch:
+        """Return the batch with the first token masked that an evaluation chooses, which is then the reference."""
+        places = self._places(batch, self._chances(batch)[..., 0])
+        first = places & (places.cumsum(1) == 1)
+        if bool((batch.ids == self.vocabulary.mask).any()) or not bool(first.any(1).all()):
+            return batch
+        references = tuple((self._piece(index),) for index in batch.ids[first].tolist())
+        return batch._replace(ids=batch.ids.masked_fill(first, self.vocabulary.mask), references=references)
+
+    @override
     def top_answers(self, model: FusionProtocol, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
         """Return the best tokens for the first ``[MASK]`` of each text.
 

@@ -131,6 +131,14 @@ class Mixture(Task):
     def floors(self, rows: Sequence[Prediction], training: Sequence[Sample]) -> Floors:
         return self.headline_task.floors(self._rows_of(self.headline, rows), training)
 
+    @override
+    def constant_metrics(self, rows: Sequence[Prediction], answer: str) -> dict[str, float]:
+        return self.headline_task.constant_metrics(self._rows_of(self.headline, rows), answer)
+
+    @override
+    def as_question(self, batch: Batch) -> Batch:
+        return self.headline_task.as_question(batch)
+
     def top_answers(self, model: FusionProtocol, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
         """See ``Task.top_answers``."""
         return self.headline_task.top_answers(model, batch, count)

@@ -142,12 +142,15 @@ class TrainingModule(Configurable, LightningModule, ABC):
 
     # Optimisation.
 
-    def on_fit_start(self) -> None:
-        """Prepare the task with the training samples and, unless a run is resumed, load ``init_from``."""
-        data: Any = getattr(self.trainer, "datamodule", None)
-        self.step_mean = StepMean()
-        if data is not None:
+    def setup(self, stage: str) -> None:
+        """Prepare the task with the training samples, before callbacks measure the cost of its loss."""
+        data: Any = getattr(self._trainer, "datamodule", None)
+        if stage == "fit" and data is not None:
             self.task.prepare(data.samples("train"))
+
+    def on_fit_start(self) -> None:
+        """Load ``init_from``, unless a run is resumed."""
+        self.step_mean = StepMean()
         if self.init_from is not None and not self.trainer.ckpt_path:
             self.init_report = start_from(self, self.init_from)
 

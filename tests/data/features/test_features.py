@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,8 @@ from velm_lightning.data.features.frozen import encoder_key
 from velm_lightning.data.features.shards import open_shard, write_shard
 from velm_lightning.data.features.store import FeatureStore
 from velm_lightning.data.images.store import ImageStore
-from velm_lightning.encoders import ImageEncoder, SmallViT
-from velm_lightning.fusion import InteractiveFusion, TextOnly
+from velm_lightning.encoders import ImageEncoder, MeanConnector, SmallViT
+from velm_lightning.fusion import InteractiveFusion, LateFusion, TextOnly
 from velm_lightning.io.digests import digest_of, digests_of
 from velm_lightning.types import Dataset, ImageTransform, InputError
 
@@ -452,6 +453,21 @@ class TestTraining:
         for expected, other in zip(plain.parameters(), cached.parameters(), strict=True):
             torch.testing.assert_close(expected, other, rtol=1e-2, atol=1e-3)
 
+    def test_a_model_that_uses_the_mean_gets_means(self, tmp_path):
+        """Training and rows are those without the cache; pictures for the gallery have all of their tokens."""
+        plain, cached = (
+            fitted(tmp_path, partial(LateFusion, connector=MeanConnector()), cache_features=keep)
+            for keep in (False, True)
+        )
+        assert cached[1].split("val").__getitems__([(0, 1), (0, 2)]).image.shape == (2, 1, 12)
+        assert cached[1].split("val").pictured([1, 2]).image.dtype == torch.uint8
+        for expected, other in zip(plain[0].rows, cached[0].rows, strict=True):
+            assert expected.prediction == other.prediction
+            assert other.loss == pytest.approx(expected.loss, rel=1e-3)
+        data = cached[1]
+        data.connect(tiny.fusion(vocabulary=data.vocabulary, image_encoder=cached[0].image_encoder))
+        assert data.with_features("val").__getitems__([(0, 1)]).image.shape == (1, 16, 12)
+
     def test_a_model_that_sees_no_image_needs_no_features(self, tmp_path):
         _, data = fitted(tmp_path, TextOnly, cache_features=True)
         assert data.split("train").features is None
@@ -526,3 +542,17 @@ def test_the_command_on_a_full_disk_says_so_and_can_be_repeated(tmp_path, capsys
     assert "cannot be written: File too large: free some space" in last
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.suffix in (".part", ".safetensors")]
     assert main(["features", str(tmp_path / "run.yaml")]) == 0
+
+
+def test_a_model_that_uses_the_mean_reads_the_mean(folder, encoder):
+    """The mean is that of the tokens, each is computed once, and a model that needs the tokens gets them again."""
+    features = store(folder, files(folder), encoder)
+    tokens = features.fetch([3, 0, 3])
+    features.as_mean = True
+    means = features.fetch([3, 0, 3])
+    assert means.dtype == torch.float32
+    assert torch.equal(means, tokens.float().mean(1, keepdim=True))
+    assert features._mean(3) is features._mean(3)
+    assert features.fetch([]).shape == (0, 1, encoder.dim)
+    features.as_mean = False
+    assert torch.equal(features.fetch([3, 0, 3]), tokens)

@@ -26,6 +26,9 @@ class Classifier:
         samples: The samples of each split.
         features: The features of each split.
         num_answers: Largest number of answers: the most frequent ones.
+
+    Attributes:
+        monitored: The score on the validation split by which the best epoch is chosen.
     """
 
     metric = "accuracy"
@@ -41,6 +44,7 @@ class Classifier:
         self.answers = [answer for answer, _ in ranked]
         frequency = torch.tensor([float(count) for _, count in ranked])
         self.skewed = len(ranked) <= FEW and bool(frequency.max() >= SKEWED * frequency.mean())
+        self.monitored = "macro_f1" if self.skewed else "score"
         weight = frequency**-0.5 if self.skewed else torch.ones(len(ranked))
         self.weight = (weight * frequency.sum() / (weight * frequency).sum()).to(device())
         self.targets = self._targets(samples["train"])
@@ -70,8 +74,7 @@ class Classifier:
             likely = self._logits(train, chosen).log_softmax(1)
             return -(self.targets[chosen] * likely * self.weight).sum(1).mean()
 
-        monitored = "macro_f1" if self.skewed else "score"
-        return fit(self.model, loss, lambda: self.scores("val")[monitored], len(known), 64)
+        return fit(self.model, loss, lambda: self.scores("val")[self.monitored], len(known), 64)
 
     def _logits(self, features: Features, indices: Tensor) -> Tensor:
         both = torch.cat([features.texts[indices], features.images[features.rows[indices]]], 1)

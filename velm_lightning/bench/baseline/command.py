@@ -33,6 +33,7 @@ def run(options: argparse.Namespace) -> list[Result]:
     features = {name: extractor.features(part) for name, part in samples.items()}
     encoding = _since(before)
     rows: list[dict[str, float]] = []
+    validation: list[str] = []
     for seed in options.seeds:
         seed_everything(seed, verbose=False)
         model = _model(samples, features, data.num_answers)
@@ -40,7 +41,10 @@ def run(options: argparse.Namespace) -> list[Result]:
         epochs = model.fit()
         minutes = {name: (value + encoding[name]) / 60 for name, value in _since(before).items()}
         rows.append({**model.scores(split), **minutes, "epochs": epochs})
+        validation.append(f"{100 * model.scores('val')[model.monitored]:.1f}")
     result = table(f"{model.metric} on {split}, in %", dict(zip(options.seeds, rows, strict=True)), runs)
+    figure = model.metric if model.monitored == "score" else model.monitored
+    result.notes.append(f"best {figure} on val, in %: {', '.join(validation)}")
     sizes = ", ".join(f"{name} {len(part):,}" for name, part in samples.items())
     result.notes.append(f"samples: {sizes}; minutes on {device_name()}, with the features")
     return [result]

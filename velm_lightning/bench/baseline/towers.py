@@ -25,7 +25,7 @@ class Towers(nn.Module):
         features: The features of each split.
     """
 
-    metric = "mean recall"
+    metric, monitored = "mean recall", "score"
 
     def __init__(self, features: Mapping[str, Features]) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Towers(nn.Module):
             share = same / same.sum(1, keepdim=True)
             return (F.cross_entropy(logits, share) + F.cross_entropy(logits.T, share)) / 2
 
-        return fit(self, loss, lambda: self.scores("val")["score"], len(train.rows), 256)
+        return fit(self, loss, lambda: self.scores("val")[self.monitored], len(train.rows), 256)
 
     @torch.no_grad()
     def scores(self, split: str) -> dict[str, float]:

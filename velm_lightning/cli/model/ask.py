@@ -71,14 +71,12 @@ def main(words: Sequence[str]) -> int:
     import torch
 
     from velm_lightning.fusion import Fusion
-    from velm_lightning.inspection.drawing import draw
-    from velm_lightning.inspection.explain import explain
-    from velm_lightning.inspection.heat_overlay import in_log_odds
 
     model = Fusion.load_from_checkpoint(checkpoint)
     if folder is not None:
         split, batch = batch_of_sample(model, folder, options.split, options.sample)
         echo(f"sample {batch.keys[0]} of {split}: {batch.prompts[0]}".rstrip(": "))
+        batch = model.task.as_question(batch)
     else:
         batch = batch_of(model, options.image, options.text)
     with torch.inference_mode():
@@ -88,6 +86,10 @@ def main(words: Sequence[str]) -> int:
     if own and batch.references[0]:
         echo(f"expected: {' | '.join(dict.fromkeys(batch.references[0]))}")
     if options.explain is not None:
+        from velm_lightning.inspection.drawing import draw
+        from velm_lightning.inspection.explain import explain
+        from velm_lightning.inspection.heat_overlay import in_log_odds
+
         title = f"{batch.prompts[0]}  {answers[0][0]}".strip()
         picture = batch.image[0] if batch.image.ndim == 4 else batch.image[0, batch.last_images[0]]
         maps = in_log_odds(explain(model, batch, [answers[0][0]]), answers[0][1])

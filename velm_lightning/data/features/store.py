@@ -41,6 +41,8 @@ class FeatureStore:
 
     Attributes:
         key: Key of the encoder; the tokens are stale if ``encoder_key`` returns another.
+        as_mean: Whether ``fetch`` returns the mean of the tokens of an image as its only token. Means are computed once
+            and kept in memory.
         folder: Folder of the encoder's shards.
         num_images: Number of distinct images.
         num_computed: Number of images whose features were computed.
@@ -69,17 +71,27 @@ class FeatureStore:
             ) from error
         self._places = [places[digest] for digest in digests]
         self._shards = _mapped(self._files)
+        self.as_mean, self._means = False, dict[int, Tensor]()
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def fetch(self, indices: Sequence[int]) -> Tensor:
-        """Return float16 tokens (B, N, D), or (B, T, N, D) for clips."""
+        """Return float16 tokens (B, N, D), or (B, T, N, D) for clips; with ``as_mean``, N is 1 and they are float32."""
         rows = self._rows[torch.as_tensor(indices, dtype=torch.long)]  # (B,) or (B, T)
-        places = [self._places[row] for row in rows.flatten().tolist()]
+        images, read = rows.flatten().tolist(), self._mean if self.as_mean else self._tokens
         with torch.autocast("cpu", enabled=False):  # which does not support float16
-            tokens = torch.stack([self._shards[shard][row] for shard, row in places]) if places else self._shards[0][:0]
+            tokens = torch.stack([read(image) for image in images]) if images else read(0)[None][:0]
         return tokens.view(*rows.shape, *tokens.shape[1:])
+
+    def _tokens(self, image: int) -> Tensor:
+        shard, row = self._places[image]
+        return self._shards[shard][row]
+
+    def _mean(self, image: int) -> Tensor:
+        if image not in self._means:
+            self._means[image] = self._tokens(image).float().mean(0, keepdim=True)
+        return self._means[image]
 
     def _places_of(self, sources: Sources, extraction: Extraction, progress: bool) -> dict[bytes, tuple[int, int]]:
         """Return the file number and row of every image, after computing the missing ones."""

@@ -8,12 +8,10 @@ from contextlib import contextmanager
 from hashlib import file_digest
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torchvision import models
-from torchvision.models.feature_extraction import create_feature_extractor
 from typing_extensions import override
 
 from velm_lightning.encoders.base import ImageEncoder
@@ -22,6 +20,9 @@ from velm_lightning.io import hub
 from velm_lightning.io.allow.allowlist import require_network
 from velm_lightning.io.configurable import rebuilding
 from velm_lightning.types import ImageTransform, InputError
+
+if TYPE_CHECKING:  # imported when used: it takes longer than the rest of this package
+    from torchvision.models import WeightsEnum
 
 STAGES = ("layer4", "trunk_output", "features")
 """Node with the last feature map, per family of torchvision: ResNets and similar, RegNet, all others."""
@@ -64,6 +65,8 @@ class TorchvisionCNN(ImageEncoder):
     ) -> None:
         chosen = _weights(name, weights)
         super().__init__(transform_of(_transform(chosen), size, transform))
+        from torchvision.models.feature_extraction import create_feature_extractor
+
         network = _network(name, chosen)
         node = stage or next((stage for stage in STAGES if hasattr(network, stage)), None)
         if node is None:
@@ -95,7 +98,9 @@ class TorchvisionCNN(ImageEncoder):
         return parts
 
 
-def _weights(name: str, weights: str | None) -> models.WeightsEnum | None:
+def _weights(name: str, weights: str | None) -> WeightsEnum | None:
+    from torchvision import models
+
     try:
         family = models.get_model_weights(name)
     except ValueError as error:
@@ -109,7 +114,9 @@ def _weights(name: str, weights: str | None) -> models.WeightsEnum | None:
         raise InputError(f"image_encoder.weights={weights!r} does not exist: {name} has {known}") from error
 
 
-def _network(name: str, weights: models.WeightsEnum | None) -> nn.Module:
+def _network(name: str, weights: WeightsEnum | None) -> nn.Module:
+    from torchvision import models
+
     if weights is None or rebuilding():
         untrained: nn.Module = models.get_model(name)
         return untrained
@@ -160,7 +167,7 @@ def _tensors_only() -> Iterator[None]:
             os.environ[name] = before
 
 
-def _transform(weights: models.WeightsEnum | None) -> ImageTransform:
+def _transform(weights: WeightsEnum | None) -> ImageTransform:
     if weights is None:
         return ImageTransform(224)
     preset = weights.transforms()
