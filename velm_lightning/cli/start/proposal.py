@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from velm_lightning.cli.start.hints import no_file
 from velm_lightning.cli.start.tasks import TASKS
 from velm_lightning.errors import InputError
-from velm_lightning.io.files import open_file, read_rows
+from velm_lightning.io.files import open_file
+from velm_lightning.io.record_files import read_rows
 
 LOOKED_AT = 200
 """Largest number of rows or pictures that are looked at, spread over the file."""
@@ -105,8 +106,8 @@ def _check(task: str, columns: Mapping[str, str], file: Path) -> None:
     """Raise ``InputError`` if the columns do not fit the task."""
     wanted = TASKS[task].learned
     if wanted not in columns:
-        found = ", ".join(f"{part}: {name}" for part, name in columns.items())
-        raise InputError(f"{file}: --task {task} needs a column for {wanted}, found {found}: name it {wanted!r}")
+        present = ", ".join(f"{part}: {name}" for part, name in columns.items())
+        raise InputError(f"{file}: --task {task} needs a column for {wanted}, found {present}: name it {wanted!r}")
 
 
 def _image_column(file: Path, rows: Sequence[Mapping[str, Any]], images: Path | None) -> tuple[str, Path]:
