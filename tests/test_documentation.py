@@ -17,7 +17,7 @@ from velm_lightning.cli.commands import COMMANDS
 from velm_lightning.cli.start.completion import declared
 from velm_lightning.cli.start.words import FIT_COMMANDS, complete
 from velm_lightning.errors import InputError
-from velm_lightning.sweep.spec import read_spec
+from velm_lightning.sweep.spec_file import read_spec
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]

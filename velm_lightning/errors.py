@@ -1,4 +1,4 @@
-"""The exception for invalid input; a module of its own, so that importing it loads nothing else."""
+"""The exception for invalid input, and its most frequent causes; importing this module loads nothing else."""
 
 from __future__ import annotations
 
@@ -16,6 +16,12 @@ class InputError(ValueError):
         ...     print(error)
         image_encoder.size must be a multiple of 8 for 3 stages, got 30
     """
+
+
+def unreadable(path: object, error: Exception, fix: str = "check the path") -> InputError:
+    """Return the error for a file that cannot be read, with the reason that the system gives, and the fix."""
+    reason = getattr(error, "strerror", None) or str(error) or "it is larger than the memory"
+    return InputError(f"{path}: cannot be read ({reason}): {fix}")
 
 
 def expect(value: object, kind: type | tuple[type, ...], name: str, fix: str) -> None:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from velm_lightning.errors import InputError as InputError
+from velm_lightning.errors import unreadable
 from velm_lightning.io.configurable import RecordsArguments
 
 
@@ -46,8 +47,7 @@ class FilePart:
                 file.seek(self.offset)
                 content = file.read(self.length)
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise InputError(f"{self.file}: cannot be read ({reason}): check the path") from error
+            raise unreadable(self.file, error) from error
         if len(content) < self.length:
             raise InputError(f"{self.file}: ends before its image {self.name or self.offset}: replace the file")
         return content

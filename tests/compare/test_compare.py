@@ -74,9 +74,10 @@ def test_folders_and_loading_settings_do_not_split_a_method(tmp_path):
 
 
 def test_a_setting_that_differs_between_fusions_is_noted(tmp_path):
-    run(tmp_path, "LateFusion", data__batch_size=64)
-    run(tmp_path, "EarlyFusion", data__batch_size=32)
-    assert "Not on equal footing: batch_size is EarlyFusion 32, LateFusion 64." in compared(tmp_path).notes
+    for fusion, size in (("LateFusion", 64), ("EarlyFusion", 32), ("InteractiveFusion", 32)):
+        run(tmp_path, fusion, data__batch_size=size)
+    sentence = "Not on equal footing: batch_size is 32 for EarlyFusion and InteractiveFusion; 64 for LateFusion."
+    assert sentence in compared(tmp_path).notes
 
 
 def test_names_are_the_shortest_unique_endings():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from helpers.run_folders import lines, run
 
-from velm_lightning.bench.simulation import Truth, _spreads, normal, two_modes
+from velm_lightning.bench.simulation import Truth, drawn_spreads, normal, two_modes
 from velm_lightning.compare.comparing import compare
 from velm_lightning.compare.reading import read_runs
 from velm_lightning.compare.samples.group_tables import verdict
@@ -164,7 +164,7 @@ def test_false_claims_about_groups_stay_below_5_per_cent(draw, groups, methods, 
     for _ in range(10):
         p = np.empty((200, groups, methods))
         for group in range(groups):
-            spreads = _spreads(truth, pairs, 200, rng)
+            spreads = drawn_spreads(truth, pairs, 200, rng)
             single = np.stack([np.where(each.value > 0, each.p(), 1.0) for each in spreads], -1)
             p[:, group] = single.reshape(200, methods, 2).max(-1)
         family = family_p(p.reshape(200, -1), [seeds] * (groups * methods), seeds)

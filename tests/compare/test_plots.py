@@ -10,7 +10,7 @@ from velm_lightning.compare.figures import panels
 from velm_lightning.compare.reading import read_runs
 from velm_lightning.compare.tables import sheets
 from velm_lightning.compare.views.numbers import percent
-from velm_lightning.compare.views.parallel import _axis
+from velm_lightning.compare.views.parallel import axis_of
 
 
 def plots(folder):
@@ -65,7 +65,7 @@ def test_a_method_has_one_colour_in_all_plots(tmp_path):
 
 
 def test_ticks_of_a_parallel_axis_differ_as_texts():
-    ticks = [text for _, text in _axis("parameters", [1_624_000, 1_624_200, 1_624_900, 1_630_000]).ticks]
+    ticks = [text for _, text in axis_of("parameters", [1_624_000, 1_624_200, 1_624_900, 1_630_000]).ticks]
     assert ticks == ["1.62 M", "1.63 M"]
 
 

@@ -112,4 +112,4 @@ def test_probabilities_are_frequencies(seeds, over_seeds, over_images):
     assert bins[0].true <= 0.05
     assert bins[-1].true >= 0.95
     total = sum(each.number for each in bins)
-    assert abs(sum((each.said - each.true) * each.number for each in bins)) / total <= 0.02
+    assert abs(sum((each.predicted - each.true) * each.number for each in bins)) / total <= 0.02

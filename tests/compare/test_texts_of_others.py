@@ -6,13 +6,13 @@ import pytest
 from helpers.run_folders import run
 
 from velm_lightning.compare.reading import RunFolder
-from velm_lightning.compare.views.exports import _for_csv, _for_latex, _for_markdown
+from velm_lightning.compare.views.exports import csv_cell, latex_text, markdown_text
 from velm_lightning.errors import InputError
 
 
 @pytest.mark.parametrize("text", ["[2pt]", "*", " [x]", "*[1cm]"])
 def test_a_row_of_latex_begins_with_no_argument(text):
-    assert _for_latex(text) == "{}" + text
+    assert latex_text(text) == "{}" + text
 
 
 @pytest.mark.parametrize(
@@ -29,11 +29,11 @@ def test_a_row_of_latex_begins_with_no_argument(text):
     ],
 )
 def test_no_part_of_a_csv_cell_is_a_formula(text, cell):
-    assert _for_csv(text) == cell
+    assert csv_cell(text) == cell
 
 
 def test_markdown_holds_no_mathematics_and_no_deleted_text():
-    assert _for_markdown(r"$\href{javascript:alert(1)}{x}$ ~~y~~") == (r"\$\\href{javascript:alert(1)}{x}\$ \~\~y\~\~")
+    assert markdown_text(r"$\href{javascript:alert(1)}{x}$ ~~y~~") == (r"\$\\href{javascript:alert(1)}{x}\$ \~\~y\~\~")
 
 
 @pytest.mark.parametrize("split", ["../../elsewhere", "/etc/passwd", "..", "a/b"])

@@ -13,7 +13,7 @@ from velm_lightning.decoding import BeamSearch, Greedy
 from velm_lightning.fusion import EarlyFusion, Fusion
 from velm_lightning.fusion.text_first import TextFirstFusion
 from velm_lightning.tasks import Generation, Retrieval, SelfCritical
-from velm_lightning.tasks.stepping import CachedSteps, _note_uncached
+from velm_lightning.tasks.stepping import CachedSteps, warn_uncached
 from velm_lightning.types import Tokens
 
 
@@ -51,7 +51,7 @@ def template(kind):
 
 @pytest.fixture(autouse=True)
 def forget():
-    _note_uncached.cache_clear()
+    warn_uncached.cache_clear()
 
 
 def built(kind, task=Generation, **settings):

@@ -20,7 +20,7 @@ from lightning.pytorch.callbacks import timer as timer_module
 from velm_lightning.data import MultimodalData
 from velm_lightning.tasks import Classification
 from velm_lightning.tracking.callbacks.train_log import TrainLog, logged_step
-from velm_lightning.tracking.checkpoint_files import AtomicCheckpointIO, LastCheckpoint, _progress
+from velm_lightning.tracking.checkpoint_files import AtomicCheckpointIO, LastCheckpoint, steps_done
 from velm_lightning.tracking.metrics_file import MetricsFile
 from velm_lightning.tracking.resuming import Resuming
 from velm_lightning.tracking.shutdown import Signals
@@ -173,7 +173,7 @@ def check(folder, names="*", **settings):
     whole = Run(folder, **settings)
     kept = (folder / "written").rename(folder / "kept") if whole.trainer.is_global_zero else folder / "kept"
     whole.trainer.strategy.barrier()
-    paths = {_progress(path): path for path in sorted(kept.glob(names))}
+    paths = {steps_done(path): path for path in sorted(kept.glob(names))}
     wrong = {}
     for path in paths.values():
         if different := list(differences(Run(folder, path, **settings), whole)):

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from velm_lightning.errors import InputError
-from velm_lightning.io.files import clean_text, read_json, read_text
+from velm_lightning.io.files import clean_text, read_text
+from velm_lightning.io.record_files import read_json
 from velm_lightning.io.yaml_files import read_yaml
 
 

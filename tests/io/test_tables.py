@@ -4,7 +4,7 @@ import pandas
 import pytest
 
 from velm_lightning.errors import InputError
-from velm_lightning.io.files import read_rows
+from velm_lightning.io.record_files import read_rows
 from velm_lightning.io.tables import separator_of, table_rows
 
 ROW = {"image": "a.png", "text": 'is it "red", or; blue?', "answers": "red"}

@@ -10,7 +10,7 @@ from velm_lightning import encoders, fusion
 from velm_lightning.decoding import Greedy
 from velm_lightning.encoders import LoRA
 from velm_lightning.fusion.interleaved import CrossLayer
-from velm_lightning.sweep.spec import read_spec
+from velm_lightning.sweep.spec_file import read_spec
 from velm_lightning.sweep.stages import arms, label, tuning
 from velm_lightning.tasks import Generation
 from velm_lightning.training import Optimization

@@ -8,7 +8,7 @@ import yaml
 from velm_lightning.cli.commands import main
 from velm_lightning.errors import InputError
 from velm_lightning.sweep.program import check_program
-from velm_lightning.sweep.spec import read_spec
+from velm_lightning.sweep.spec_file import read_spec
 
 PARAMETERS = {"seed_everything": {"values": [0]}}
 

@@ -25,7 +25,7 @@ from optuna.trial import TrialState
 from velm_lightning.cli.commands import main
 from velm_lightning.errors import InputError
 from velm_lightning.sweep.processes import working
-from velm_lightning.sweep.spec import read_spec
+from velm_lightning.sweep.spec_file import read_spec
 from velm_lightning.sweep.study import Study
 from velm_lightning.sweep.worker import _new_values, reached, recover, run_record
 

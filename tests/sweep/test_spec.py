@@ -16,7 +16,8 @@ from velm_lightning.errors import InputError
 from velm_lightning.sweep.macros import expanded
 from velm_lightning.sweep.program import check_program
 from velm_lightning.sweep.show import drawn, rehearse
-from velm_lightning.sweep.spec import VELM, flattened, read_spec
+from velm_lightning.sweep.spec import VELM, flattened
+from velm_lightning.sweep.spec_file import read_spec
 
 FILES = sorted((ROOT / "sweeps").glob("*.yaml"))
 

@@ -11,7 +11,8 @@ from helpers.command_line import ROOT
 from velm_lightning.cli.commands import main
 from velm_lightning.errors import InputError
 from velm_lightning.sweep import stages
-from velm_lightning.sweep.spec import VELM, flattened, read_spec
+from velm_lightning.sweep.spec import VELM, flattened
+from velm_lightning.sweep.spec_file import read_spec
 from velm_lightning.sweep.stages import arms, label, tuning, with_budgets
 
 TRIAL_FILE = str(ROOT / "tests/helpers/trial.py")

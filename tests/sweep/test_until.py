@@ -15,7 +15,7 @@ from velm_lightning.cli.sweep.until import run_stages
 from velm_lightning.compare.deciding.sequential import schedule_for
 from velm_lightning.compare.reading import read_runs
 from velm_lightning.errors import InputError
-from velm_lightning.sweep.spec import read_spec
+from velm_lightning.sweep.spec_file import read_spec
 from velm_lightning.sweep.study import Study
 from velm_lightning.sweep.until import keep_schedule, run_until_decided, seeds_of, stages
 

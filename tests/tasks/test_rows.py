@@ -28,7 +28,8 @@ from velm_lightning.tasks import (
 from velm_lightning.tasks.scorers import VQAAccuracy
 from velm_lightning.tasks.sentences import Answers, Captions, Translations
 from velm_lightning.tracking.callbacks.train_log import TrainLog
-from velm_lightning.tracking.record import RunRecord, summary_of
+from velm_lightning.tracking.provenance import summary_of
+from velm_lightning.tracking.record import RunRecord
 from velm_lightning.tracking.run import Run
 from velm_lightning.tracking.scores import print_scores
 

@@ -14,7 +14,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
 import velm_lightning as velm
-from velm_lightning.cli.fit import config_text
+from velm_lightning.cli.parsing.saved_config import config_text
 from velm_lightning.compare.reading import flat
 from velm_lightning.inspection.verify import verify
 from velm_lightning.tracking.from_python.run_config import IN_MEMORY

@@ -26,8 +26,8 @@ def planned(draws: int) -> Iterator[Sequence[str]]:
     for name, parts in CASES.items():
         for gap in (5.0, 3.0):
             enough = next((s for s in range(LEAST, 51) if power(parts, gap, s, IMAGES) >= 0.8), 51)
-            found = (_true_powers(parts, gap, seeds, max(20, draws // 100)) for seeds in (3, 5, 10))
-            yield [name, f"{gap:g}", str(enough) if enough <= 50 else "> 50", *map(_three, found)]
+            powers = (_true_powers(parts, gap, seeds, max(20, draws // 100)) for seeds in (3, 5, 10))
+            yield [name, f"{gap:g}", str(enough) if enough <= 50 else "> 50", *map(_three, powers)]
 
 
 def _three(values: Sequence[float]) -> str:

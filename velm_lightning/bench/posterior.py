@@ -20,12 +20,12 @@ class Bin(NamedTuple):
     """The posteriors whose probability of a better A lies in a range.
 
     Attributes:
-        said: their mean probability.
+        predicted: their mean probability.
         true: the share of the pairs in which A is better by more than the region.
         number: their number.
     """
 
-    said: float
+    predicted: float
     true: float
     number: int
 
@@ -41,12 +41,12 @@ def calibration(seeds: int, over_seeds: float, over_images: float, draws: int) -
     """
     rng = np.random.default_rng(0)
     real = rng.normal(0, WIDE, draws)
-    said = np.array([_drawn(gap, seeds, over_seeds, over_images, rng).better for gap in real])
+    predicted = np.array([_drawn(gap, seeds, over_seeds, over_images, rng).better for gap in real])
     bins = []
     for low, high in BINS:
-        inside = (said >= low) & (said < high)
+        inside = (predicted >= low) & (predicted < high)
         if inside.any():
-            bins.append(Bin(float(said[inside].mean()), float((real[inside] > ROPE).mean()), int(inside.sum())))
+            bins.append(Bin(float(predicted[inside].mean()), float((real[inside] > ROPE).mean()), int(inside.sum())))
     return bins
 
 
@@ -65,6 +65,6 @@ def calibrated(draws: int) -> Iterator[Sequence[str]]:
     yield ["seeds", "deviations over seeds, images", *heads]
     for seeds in (3, 5, 10):
         for over_seeds, over_images in ((2.0, 0.5), (1.0, 1.0), (0.3, 2.0)):
-            found = calibration(seeds, over_seeds, over_images, max(1, draws // 4))
-            cells = [f"{each.said:.1%} / {each.true:.1%}" for each in found]
+            bins = calibration(seeds, over_seeds, over_images, max(1, draws // 4))
+            cells = [f"{each.predicted:.1%} / {each.true:.1%}" for each in bins]
             yield [str(seeds), f"{over_seeds:g}, {over_images:g}", *cells, *[""] * (len(BINS) - len(cells))]

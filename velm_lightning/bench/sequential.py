@@ -91,7 +91,7 @@ def _portion(
         taken.append(np.where(both, np.stack([each.p() for each in spreads], -1), 1.0))
         values.append(value)
         last = np.where(both, value, last)
-        p = [np.where(of_look * last > 0, one, 1.0) for one, of_look in zip(taken, values, strict=True)]
+        p = [np.where(of_look * last > 0, p_value, 1.0) for p_value, of_look in zip(taken, values, strict=True)]
         family = family_p(looked_p(p, of_level[: place + 1]), [seeds] * len(pairs), least_seeds(len(truth.gaps)))
         clear = family < LEVEL
         halves = np.stack([each.half_width(LEVEL * of_level[place] / len(pairs)) for each in spreads], -1)
@@ -113,11 +113,11 @@ def false_claims(draws: int) -> Iterator[Sequence[str]]:
     for methods in (2, 3, 5, 8):
         for number in LOOKS:
             looks = _looks(methods, number)
-            found = (
+            results = (
                 sweeps(same(draw, methods, looks[-1], over), looks, max(1, draws // (2 if methods < 5 else 5)))
                 for draw, over in KINDS.values()
             )
-            yield [str(methods), ", ".join(map(str, looks)), *(f"{each.false:.1%}" for each in found)]
+            yield [str(methods), ", ".join(map(str, looks)), *(f"{each.false:.1%}" for each in results)]
 
 
 def saved(draws: int) -> Iterator[Sequence[str]]:
@@ -128,8 +128,8 @@ def saved(draws: int) -> Iterator[Sequence[str]]:
             for deviation in (1.0, 3.0, 6.0):
                 steps = [gap * place for place in range(methods)]
                 truth, number = Truth([normal(deviation)] * methods, [MOST] * methods, steps), max(1, draws // part)
-                found = (sweeps(truth, _looks(methods, looks), number) for looks in (2, 4, 8))
-                cells = [f"{each.power:.0%} / {each.seeds:.1f}" for each in found]
+                results = (sweeps(truth, _looks(methods, looks), number) for looks in (2, 4, 8))
+                cells = [f"{each.power:.0%} / {each.seeds:.1f}" for each in results]
                 yield [str(methods), f"{gap:g}", f"{deviation:g}", f"{rates(truth, number).power:.0%} / {MOST}", *cells]
 
 
@@ -142,6 +142,6 @@ def small_differences(draws: int) -> Iterator[Sequence[str]]:
             cells = []
             for gap, rope in ((3.0, 3.0 - 1e-9), (0.0, 3.0)):
                 gaps = [gap, *[0.0] * (methods - 1)]
-                found = sweeps(Truth([normal(deviation)] * methods, [MOST] * methods, gaps, 0.3), looks, number, rope)
-                cells += [f"{found.wrong if gap else found.small:.1%}", f"{found.seeds:.1f}"]
+                result = sweeps(Truth([normal(deviation)] * methods, [MOST] * methods, gaps, 0.3), looks, number, rope)
+                cells += [f"{result.wrong if gap else result.small:.1%}", f"{result.seeds:.1f}"]
             yield [str(methods), f"{deviation:g}", *cells]

@@ -87,7 +87,7 @@ def rates(truth: Truth, draws: int, seed: int = 0) -> Rates:
     real = np.array([truth.gaps[a] - truth.gaps[b] for a, b in pairs])
     false, covered, claimed = [], [], []
     for count in _portions(draws):
-        spreads = _spreads(truth, pairs, count, rng)
+        spreads = drawn_spreads(truth, pairs, count, rng)
         values = np.stack([pair.value for pair in spreads], -1)  # (n, P)
         halves = np.stack([pair.half_width() for pair in spreads], -1)
         clear, judged = _claims(spreads, pairs)
@@ -118,7 +118,7 @@ def _claims(spreads: Sequence[Spread], pairs: Sequence[tuple[int, int]]) -> tupl
     return family_p(np.stack([pair.p() for pair in spreads], -1), seeds, family.least) < LEVEL, enough
 
 
-def _spreads(truth: Truth, pairs: Sequence[tuple[int, int]], count: int, rng: np.random.Generator) -> list[Spread]:
+def drawn_spreads(truth: Truth, pairs: Sequence[tuple[int, int]], count: int, rng: np.random.Generator) -> list[Spread]:
     """Draw the runs of every method and compare all pairs."""
     return compared(drawn(truth, count, rng), pairs, truth.paired)
 

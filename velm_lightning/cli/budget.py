@@ -76,24 +76,24 @@ def show(matches: Mapping[str, Match], by: str, target: int) -> None:
 
     table = Table("", f"{by} before", "changed", f"{by} after", "off", title=f"target: {target:,} {_unit(by)}")
     table.columns[0].overflow = "fold"
-    for name, found in matches.items():
+    for name, match in matches.items():
         changes = ", ".join(
-            f"{key.rpartition('.')[2]} {'default' if found.replaced[key] is None else found.replaced[key]} → {value}"
-            for key, value in found.settings.items()
+            f"{key.rpartition('.')[2]} {'default' if match.replaced[key] is None else match.replaced[key]} → {value}"
+            for key, value in match.settings.items()
         )
-        numbers = (f"{found.before:,}", changes or "nothing", f"{found.after:,}", f"{found.error(target):+.2%}")
+        numbers = (f"{match.before:,}", changes or "nothing", f"{match.after:,}", f"{match.error(target):+.2%}")
         table.add_row(name, *numbers)
     console = Console()
     console.print(table)
-    for name, found in matches.items():
-        if found.settings:
+    for name, match in matches.items():
+        if match.settings:
             console.print(
-                f"{name}: {' '.join(f'--{key} {value}' for key, value in found.settings.items())}", soft_wrap=True
+                f"{name}: {' '.join(f'--{key} {value}' for key, value in match.settings.items())}", soft_wrap=True
             )
 
 
 def _plain(matches: Mapping[str, Match], by: str, target: int) -> dict[str, Any]:
-    arms = {name: found._asdict() | {"error": found.error(target)} for name, found in matches.items()}
+    arms = {name: match._asdict() | {"error": match.error(target)} for name, match in matches.items()}
     return {"by": by, "target": target, "arms": arms}
 
 
@@ -105,9 +105,9 @@ def _check(matches: Mapping[str, Match], by: str, target: int, tolerance: float)
     """
     from velm_lightning.inspection.budget import LARGEST_ERROR
 
-    for name, found in matches.items():
-        error = found.error(target)
-        nearest = f"{name}: the nearest reachable value is {found.after:,} {_unit(by)}, {error:+.1%} from {target:,}"
+    for name, match in matches.items():
+        error = match.error(target)
+        nearest = f"{name}: the nearest reachable value is {match.after:,} {_unit(by)}, {error:+.1%} from {target:,}"
         if abs(error) > LARGEST_ERROR:
             raise InputError(
                 f"{nearest}, and more than {LARGEST_ERROR:.0%} is refused: change the depth of its fusion or trunk, or "

@@ -8,6 +8,7 @@ from glob import glob
 from pathlib import Path
 
 from velm_lightning.errors import InputError
+from velm_lightning.io.atomic import write_atomic
 from velm_lightning.io.console import echo
 from velm_lightning.io.paths import user_path
 
@@ -29,7 +30,7 @@ def main(words: Sequence[str]) -> int:
     print_tables(comparison, Console())
     for path, make in ((options.markdown, markdown), (options.csv, table_of_runs), (options.latex, latex)):
         if path:
-            write(path, make(comparison))
+            write_atomic(path, make(comparison))
     if options.report:
         from velm_lightning.compare.views.report import send
 
@@ -42,7 +43,7 @@ def main(words: Sequence[str]) -> int:
     if options.html:
         from velm_lightning.compare.page import page
 
-        write(options.html, page(comparison, options.title, options.html.parent))
+        write_atomic(options.html, page(comparison, options.title, options.html.parent))
         echo(f"dashboard: {options.html}")
     return 0
 
@@ -51,14 +52,14 @@ def places(names: Sequence[str], fetched: Path) -> list[Path]:
     """Return the paths that shell patterns match and the folders of runs fetched from W&B projects."""
     from velm_lightning.compare.reading.remote import PREFIX, fetch
 
-    places = []
+    paths = []
     for name in names:
         if name.startswith(PREFIX):
-            places.append(fetch(name, fetched))
+            paths.append(fetch(name, fetched))
         else:
-            path = str(user_path(name))
-            places += [Path(match) for match in sorted(glob(path))] or [_run(path)]
-    return places
+            pattern = str(user_path(name))
+            paths += [Path(match) for match in sorted(glob(pattern))] or [_run(pattern)]
+    return paths
 
 
 def _run(name: str) -> Path:
@@ -71,19 +72,6 @@ def _run(name: str) -> Path:
         if Path(name).name == "latest":
             raise
         return Path(name)  # the reader says that there is no such place
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file.
-
-    Raises:
-        InputError: If it cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}): name another file") from error
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 from velm_lightning.cli.start.faults import one_sentence
 from velm_lightning.cli.start.hints import no_file
 from velm_lightning.errors import InputError
@@ -28,11 +30,13 @@ def parts(arguments: Sequence[str]) -> tuple[Fusion, MultimodalData]:
     from velm_lightning.tracking.quiet import QUIET
 
     class Parts(VelmCLI):
+        @override
         def instantiate_classes(self) -> None:
             with one_sentence(), size_limit(machine_memory(), "the memory of this machine"):
                 self.config_init = self.parser.instantiate(self.config)
             self.datamodule, self.model = (self._get(self.config_init, name) for name in ("data", "model"))
 
+        @override
         def _run_subcommand(self, subcommand: str) -> None:
             pass
 

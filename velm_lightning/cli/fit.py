@@ -13,7 +13,7 @@ from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
 import velm_lightning.encoders
@@ -23,11 +23,11 @@ import velm_lightning.tasks.scene_judge
 import velm_lightning.training  # noqa: F401 - imported, their classes can be named by short names
 from velm_lightning.cli.parsing.parser import Parser
 from velm_lightning.cli.parsing.run_options import DEFAULTS, add_run_options
+from velm_lightning.cli.parsing.saved_config import SaveConfig, config_text
 from velm_lightning.cli.start.faults import one_sentence
 from velm_lightning.data import MultimodalData, PretrainedTokenizer, TrainedTokenizer
 from velm_lightning.fusion import Fusion
 from velm_lightning.io.allow.resolve import resolve
-from velm_lightning.io.atomic import write_atomic
 from velm_lightning.io.console import command, echo
 from velm_lightning.io.paths import expand_home, user_path
 from velm_lightning.nn.size_limit import machine_memory, size_limit
@@ -46,7 +46,7 @@ from velm_lightning.tracking.resuming import Resuming
 from velm_lightning.tracking.run import Run, now
 from velm_lightning.tracking.scores import print_scores
 from velm_lightning.tracking.settings import Tracking, close_wandb, say_offline
-from velm_lightning.tracking.shutdown import Interrupted, PeerWatchdog, Signals, leave, said
+from velm_lightning.tracking.shutdown import Interrupted, PeerWatchdog, Signals, leave, stop_message
 from velm_lightning.tracking.sweep_trial import SweepTrial
 from velm_lightning.types import InputError
 
@@ -90,14 +90,14 @@ class VelmCLI(LightningCLI):
         given = self._get(self.config_init, "trainer")
         log = TrainLog()
         self.last = LastCheckpoint(folder / "last.ckpt", self._get(self.config, "save_every_n_steps"))
-        self.signals, self.companions = Signals(self.last, self._stopped_at_once), PeerWatchdog(self._companion_died)
+        self.signals, self.watchdog = Signals(self.last, self._stopped_at_once), PeerWatchdog(self._peer_died)
         self.record = RunRecord(self.run, log)
         text = config_text(self._parser(self.subcommand), self.config[self.subcommand])
         resuming = Resuming(text, self.run.folder / "config.yaml", self._get(self.config, "resume_schedule"))
         callbacks = [*(given.callbacks or []), log, resuming, self.record, DataSummary(self.run), Limits(self.run)]
         callbacks += [Gallery(self.run, settings.pictures), Thumbnails(self.run, settings.thumbnails)]
         callbacks += SweepTrial.of_environment(self.run)
-        callbacks += [self.signals, self.companions, NonFiniteLossGuard(self._get(self.config, "on_nan"))]
+        callbacks += [self.signals, self.watchdog, NonFiniteLossGuard(self._get(self.config, "on_nan"))]
         callbacks.append(EpochLines(log))
         bar = given.enable_progress_bar is not False and sys.stdout.isatty()  # in a file it would leave fragments
         callbacks += [Progress(log)] if bar else []
@@ -184,14 +184,14 @@ class VelmCLI(LightningCLI):
             raise
         finally:
             close_wandb(self.run)
-            self.companions.stop()
+            self.watchdog.stop()
             self.signals.restore()
             self.run.release()
 
     def _stopped_at_once(self) -> None:
         self.run.mark("interrupted")
 
-    def _companion_died(self, who: str) -> None:
+    def _peer_died(self, who: str) -> None:
         if Run(self.run.folder).record.get("status") == "running":
             self.run.mark("failed")
         echo(f"velm: error: {who} died: this process exits, too", file=sys.stderr, flush=True)
@@ -244,30 +244,6 @@ def next_steps(run: Run) -> list[str]:
     return [*lines, "next:", *(f"  {command('velm', *words)}" for words in commands)]
 
 
-class SaveConfig(SaveConfigCallback):
-    """Writes the complete config into the run's folder; ``velm fit --config`` on it repeats the run."""
-
-    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
-        """Write nothing yet, so that a refused start leaves no files."""
-
-    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Write ``config.yaml`` and the tokeniser."""
-        if not trainer.is_global_zero:
-            return
-        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        folder = next(callback.run.folder for callback in callbacks if isinstance(callback, RunRecord))
-        next(callback for callback in callbacks if isinstance(callback, Resuming)).restore(self.config)
-        write_atomic(folder / "config.yaml", config_text(self.parser, self.config))
-        write_atomic(folder / "tokenizer" / "tokenizer.json", pl_module.vocabulary.tokenizer.to_str())
-
-
-def config_text(parser: LightningArgumentParser, config: Any) -> str:
-    """Return the complete config as YAML, without the options of a single start such as ``--resume``."""
-    config = config.clone()
-    config.ckpt_path = config.resume = config.resume_schedule = config.allow = None
-    return str(parser.dump(config, skip_unset=False, skip_validation=True))
-
-
 def _listed(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
 
@@ -284,7 +260,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         _start(arguments)
     except Interrupted as interrupt:
-        echo(said(interrupt), file=sys.stderr)
+        echo(stop_message(interrupt), file=sys.stderr)
         return 128 + interrupt.signum
     except KeyboardInterrupt:
         echo("velm: stopped by SIGINT", file=sys.stderr)

@@ -51,9 +51,7 @@ def _doubts(comparison: Comparison, scores: Mapping[int, Scores]) -> list[str]:
         first = results[0].method.runs[0]
         others = ", ".join(sorted({run.ident for run in runs if run.data != first.data})[:4])
         notes.append(f"Not paired, because data fingerprints or scorers differ: {others} against {first.ident}.")
-    for key, values in confounders([result.method for result in results]).items():
-        settings = ", ".join(f"{fusion} {format_setting(value)}" for fusion, value in values.items())
-        notes.append(f"Not on equal footing: {next(iter(short_names([key]).values()))} is {settings}.")
+    notes += _confounders(comparison)
     notes += spreads(comparison)
     single = [result.method.name for result in results if len(result.method.runs) == 1]
     if single:
@@ -71,6 +69,18 @@ def _doubts(comparison: Comparison, scores: Mapping[int, Scores]) -> list[str]:
         notes.append(f"{missing} samples of {comparison.split} have no references and no score.")
     if len(results) > MOST:
         notes.append(f"Of {len(results)} methods, the best of each fusion on validation data are tested in pairs.")
+    return notes
+
+
+def _confounders(comparison: Comparison) -> list[str]:
+    """Return a note per setting, other than the fusion itself, in which fusions differ."""
+    notes = []
+    for key, values in confounders([result.method for result in comparison.results]).items():
+        fusions: dict[str, list[str]] = {}
+        for fusion, value in values.items():
+            fusions.setdefault(format_setting(value), []).append(fusion)
+        sides = "; ".join(f"{value} for {' and '.join(names)}" for value, names in fusions.items())
+        notes.append(f"Not on equal footing: {short_names([key])[key]} is {sides}.")
     return notes
 
 

@@ -48,7 +48,7 @@ def label(result: Result, comparison: Comparison) -> str:
 
 
 def cut(name: str, number: int) -> str:
-    """Return the name of a method in at most ``MOST_LETTERS`` letters; a number keeps names apart that are cut."""
+    """Return the name of a method in at most ``MOST_LETTERS`` letters; cut names are kept apart by a number."""
     return name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 6].rstrip(' ·')} … ({number})"
 
 

@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
-import torch
 from lightning import LightningDataModule
 from torch import nn
 from torch.utils.data import DataLoader
@@ -27,9 +26,8 @@ from velm_lightning.data.incongruent import with_other_images
 from velm_lightning.data.position import position_of, resumed
 from velm_lightning.data.samplers import EvaluationSampler, TrainSampler
 from velm_lightning.data.settings import DataSettings, check_settings
-from velm_lightning.data.split import Loader, Split
+from velm_lightning.data.split import Split, loader_of
 from velm_lightning.data.vocabulary import vocabulary_of_samples
-from velm_lightning.data.workers import leave_signals_to_parent
 from velm_lightning.io.configurable import RecordsArguments
 from velm_lightning.text.tokenizers import PretrainedTokenizer, Tokenizing, TrainedTokenizer
 from velm_lightning.text.vocabulary import Vocabulary
@@ -345,7 +343,7 @@ class MultimodalData(RecordsArguments, LightningDataModule):
             raise InputError("data.incongruent=true is for `velm test`, not for training: set it to false")
         split = self.with_features("train")
         self.order = resumed(self.train_order(), self._position)
-        return self._loader(split, self.order)
+        return loader_of(split, self.order, self.num_workers, self.seed)
 
     @override
     def val_dataloader(self) -> DataLoader[Batch]:
@@ -361,25 +359,8 @@ class MultimodalData(RecordsArguments, LightningDataModule):
 
     def _evaluation(self, name: str) -> DataLoader[Batch]:
         split = self.with_features(name)
-        return self._loader(split, EvaluationSampler(len(split), self.batch_size, *self._rank_and_world()))
-
-    def _loader(self, split: Split, order: TrainSampler | EvaluationSampler) -> DataLoader[Batch]:
-        return Loader(
-            split,
-            batch_size=order.batch_size,
-            sampler=order,
-            num_workers=self.num_workers,
-            collate_fn=_as_is,
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=self.num_workers > 0,
-            worker_init_fn=leave_signals_to_parent,
-            # so that reading data does not change the random state of the model
-            generator=torch.Generator().manual_seed(self.seed),
-        )
+        order = EvaluationSampler(len(split), self.batch_size, *self._rank_and_world())
+        return loader_of(split, order, self.num_workers, self.seed)
 
     def _rank_and_world(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
-
-
-def _as_is(batch: Any) -> Any:
-    return batch

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 from velm_lightning.data.datasets.published.captioned import caption_text, id_text, records
 from velm_lightning.data.datasets.published.karpathy import captions_of, image_id
-from velm_lightning.io.files import TableRow as Record
-from velm_lightning.io.files import clean_text, read_json, read_rows, read_text, show
+from velm_lightning.io.files import clean_text, read_text, show
+from velm_lightning.io.record_files import TableRow as Record
+from velm_lightning.io.record_files import read_json, read_rows
 from velm_lightning.types import InputError, Prediction
 
 References = dict[str, tuple[str, ...]]

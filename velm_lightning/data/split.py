@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,8 @@ from torch.utils.data import Dataset as TorchDataset
 from velm_lightning.data.collate import Texts, cut_targets
 from velm_lightning.data.features.store import FeatureStore
 from velm_lightning.data.images.store import ImageStore
-from velm_lightning.data.samplers import Place
+from velm_lightning.data.samplers import EvaluationSampler, Place, TrainSampler
+from velm_lightning.data.workers import leave_signals_to_parent
 from velm_lightning.io.seeding import stable_number
 from velm_lightning.types import Batch, InputError
 
@@ -28,6 +30,34 @@ class Loader(DataLoader[Batch]):
             if isinstance(batch, InputError):
                 raise batch
             yield batch
+
+
+def loader_of(
+    split: Split, order: TrainSampler | EvaluationSampler, num_workers: int = 0, seed: int = 0
+) -> DataLoader[Batch]:
+    """Return a loader of the batches of a split.
+
+    Args:
+        split: The split.
+        order: The samples of this process, in their order.
+        num_workers: Number of loader processes; 0 means this process.
+        seed: Seed of a random state of its own, so that reading data does not change that of the model.
+    """
+    return Loader(
+        split,
+        batch_size=order.batch_size,
+        sampler=order,
+        num_workers=num_workers,
+        collate_fn=_unchanged,
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=num_workers > 0,
+        worker_init_fn=leave_signals_to_parent,
+        generator=torch.Generator().manual_seed(seed),
+    )
+
+
+def _unchanged(batch: Any) -> Any:
+    return batch
 
 
 class Split(TorchDataset[Batch]):
@@ -97,8 +127,8 @@ class Split(TorchDataset[Batch]):
             return self.texts.batch(indices, self.images.fetch(self.texts.image_indices(indices)))
         except InputError:
             pass
-        kept = [index for index in indices if self._is_readable(index)]
-        return self.texts.batch(kept, self.images.fetch(self.texts.image_indices(kept)))
+        readable = [index for index in indices if self._is_readable(index)]
+        return self.texts.batch(readable, self.images.fetch(self.texts.image_indices(readable)))
 
     def _is_readable(self, index: int) -> bool:
         """Return whether all images of a sample can be read; report one that cannot."""

@@ -39,11 +39,13 @@ class TextOnly(TextFirstFusion):
         # Unused parameters would count as the model's, and DDP fails on parameters without a gradient.
         self.image_encoder, self.connector = nn.Identity(), nn.Identity()
 
+    @override
     def encode_image(self, image: Tensor) -> Tokens:
         """Return no tokens: (B, 0, D)."""
         weight = self.text_encoder.embedding.weight
         return Tokens.of_image(weight.new_zeros(len(image), 0, self.text_encoder.dim))
 
+    @override
     def fuse_states(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
         """Return the states (B, N, D) of the trunk unchanged."""
         return text

@@ -83,6 +83,7 @@ class EarlyFusion(Fusion):
         states = self._encode(_gather(tokens, order), cache, count, order)
         return text.with_embeddings(_gather(states, order.argsort(1)).embeddings[:, count:])
 
+    @override
     def fuse_pairs(self, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
         """Fuse given pairs; a causal trunk encodes each image once and reuses it for all texts paired with it."""
         if not self.text_encoder.causal or image.places is not None:
@@ -113,6 +114,7 @@ class EarlyFusion(Fusion):
     def _scaled(self, image: Tokens) -> Tokens:
         return image.with_embeddings(image.embeddings * self.text_encoder.scale)
 
+    @override
     def image_attention(self, maps: AttentionMaps, image: Tokens, text: Tokens) -> Tensor | None:
         """Select the last self-attention of the trunk, from words to image tokens, that is not masked: (B, N, M)."""
         if self._last_joint:

@@ -66,6 +66,7 @@ class InteractiveFusion(TextFirstFusion):
     def meeting(self) -> Meeting | None:
         return Meeting(CROSS, 1.0)
 
+    @override
     def fuse_states(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
         """Combine image tokens (B, M, D) and trunk states (B, N, D) by cross-attention.
 
@@ -88,6 +89,7 @@ class InteractiveFusion(TextFirstFusion):
             x = updated
         return text.with_embeddings(self.norm(x))
 
+    @override
     def image_attention(self, maps: AttentionMaps, image: Tokens, text: Tokens) -> Tensor | None:
         """Select the last cross-attention from words to image tokens: (B, N, M), averaged over its heads."""
         last = self.text_layers[-1].cross_attention

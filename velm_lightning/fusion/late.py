@@ -44,10 +44,12 @@ class LateFusion(TextFirstFusion):
     def meeting(self) -> Meeting | None:
         return Meeting("merge", AFTER)
 
+    @override
     def fuse_states(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
         """Merge the image with every state (B, N, D) of the trunk."""
         return text.with_embeddings(self.merge.merge_tokens(image, text, cache))
 
+    @override
     def fuse_pairs(self, image: Tokens, text: Tokens, images: Tensor, texts: Tensor) -> Tensor:
         """Merge pooled vectors (P, D) only if the merge allows it, which is cheaper than merging every state."""
         if not self.merge.of_means:

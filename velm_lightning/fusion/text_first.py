@@ -28,6 +28,7 @@ class TextFirstFusion(Fusion):
             return self.fuse_states(image, self.text_encoder.trunk(text))
         return self.fuse_states(image, self.text_encoder.trunk(text, cache), cache)
 
+    @override
     def encode_text(self, text: Tokens) -> Tokens:
         """Return the states (B, N, D) of the trunk, which do not depend on the image."""
         return self.text_encoder.trunk(text)

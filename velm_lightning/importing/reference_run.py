@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from velm_lightning.inspection.verify import read_rows, task_of
-from velm_lightning.io.files import interpreting, read_json, show
+from velm_lightning.io.files import interpreting, show
 from velm_lightning.io.plain import MOST_RECORD, checked_size
+from velm_lightning.io.record_files import read_json
 from velm_lightning.tasks.base import Task
 from velm_lightning.types import InputError, Prediction
 

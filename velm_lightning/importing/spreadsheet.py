@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
-from velm_lightning.io.files import TableRow
+from velm_lightning.io.record_files import TableRow
 from velm_lightning.types import InputError
 
 _SPACE = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"

@@ -154,8 +154,8 @@ def nearest(budget: Callable[[int], int], low: int, high: int, target: int) -> i
 def _heads(plain: Any) -> list[int]:
     """Return the numbers of attention heads in a configuration, all of which divide the width of the trunk."""
     if isinstance(plain, Mapping):
-        own = [plain["heads"]] if isinstance(plain.get("heads"), int) else []
-        return own + [number for value in plain.values() for number in _heads(value)]
+        here = [plain["heads"]] if isinstance(plain.get("heads"), int) else []
+        return here + [number for value in plain.values() for number in _heads(value)]
     if isinstance(plain, Sequence) and not isinstance(plain, str):
         return [number for value in plain for number in _heads(value)]
     return []

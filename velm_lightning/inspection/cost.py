@@ -37,7 +37,7 @@ class Flops(NamedTuple):
     training: int
     inference: int
 
-    def said(self) -> str:
+    def describe(self) -> str:
         """Return both numbers in a sentence."""
         return f"a sample costs {self.training / 1e9:.3g} GFLOPs in training, {self.inference / 1e9:.3g} in inference"
 

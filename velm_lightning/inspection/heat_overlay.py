@@ -88,8 +88,8 @@ def overlay(image: Tensor, heat: Heat) -> Pixels:
         strength = torch.nn.functional.interpolate(cells, size=size, mode="bilinear", align_corners=False)[0, 0]
         faded = 0.8 * (1 - strength.clamp(0, 1))
         pixels = pixels * (1 - faded) + 128 * faded
-    shown: Pixels = pixels.permute(1, 2, 0).clamp(0, 255).byte().cpu().numpy()
-    return shown
+    overlaid: Pixels = pixels.permute(1, 2, 0).clamp(0, 255).byte().cpu().numpy()
+    return overlaid
 
 
 def map_record(maps: Maps) -> dict[str, list[list[float]]]:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from velm_lightning.io.configurable import build
-from velm_lightning.io.files import inside, interpreting, read_json, read_text
+from velm_lightning.io.files import inside, interpreting, read_text
 from velm_lightning.io.plain import MOST_RECORD, checked_size, number_of
+from velm_lightning.io.record_files import read_json
 from velm_lightning.nn.size_limit import size_limit
 from velm_lightning.tasks.base import Task
 from velm_lightning.tasks.rows import group_scores, sizes

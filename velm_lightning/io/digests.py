@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from velm_lightning.errors import unreadable
 from velm_lightning.io.atomic import write_atomic
 from velm_lightning.io.files import open_file
 from velm_lightning.io.threads import threads
@@ -45,7 +46,7 @@ def digest_of(image: Source) -> bytes:
         with open_file(image) as file:
             return file_digest(file, lambda: blake2b(digest_size=SIZE)).digest()
     except OSError as error:
-        raise InputError(f"{image}: cannot be read ({error.strerror}): correct the name or remove its rows") from error
+        raise unreadable(image, error, "correct the name or remove its rows") from error
 
 
 def digests_of(images: Sequence[Source], folder: Path) -> list[bytes]:
@@ -88,8 +89,7 @@ def _digests_of_parts(parts: Iterable[FilePart]) -> Iterator[tuple[FilePart, byt
                         blake2b(content if len(content) == part.length else part.read(), digest_size=SIZE).digest(),
                     )
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise InputError(f"{path}: cannot be read ({reason}): check the path") from error
+            raise unreadable(path, error) from error
 
 
 class ImageMarks:

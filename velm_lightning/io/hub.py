@@ -18,6 +18,8 @@ from velm_lightning.io.packaged import packaged
 from velm_lightning.types import ImageTransform, InputError
 
 _BOOKKEEPING = ("_name_or_path", "_model_name_or_path", "transformers_version", "architectures", "dtype")
+_FAULTS = (OSError, ValueError, TypeError, LookupError, AttributeError, AssertionError, RuntimeError)
+"""Errors by which a library of models reports a file that it cannot read."""
 _LABELS = ("id2label", "label2id", "problem_type")
 
 
@@ -204,6 +206,7 @@ def one_line_errors(what: str) -> Iterator[None]:
     from safetensors import SafetensorError
     from transformers.utils import logging
 
+    of_libraries = (HFValidationError, StrictDataclassError, SafetensorError)
     level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -211,11 +214,7 @@ def one_line_errors(what: str) -> Iterator[None]:
         yield
     except (InputError, MemoryError):
         raise
-    except (OSError, ValueError, TypeError, LookupError, AttributeError, AssertionError, RuntimeError) as error:
-        raise InputError(f"{what} cannot be loaded: {reason(error)}") from error
-    except (ImportError, EOFError) as error:
-        raise InputError(f"{what} cannot be loaded: {reason(error)}") from error
-    except (HFValidationError, StrictDataclassError, SafetensorError, pickle.UnpicklingError) as error:
+    except (*_FAULTS, ImportError, EOFError, pickle.UnpicklingError, *of_libraries) as error:
         raise InputError(f"{what} cannot be loaded: {reason(error)}") from error
     finally:
         logging.set_verbosity(level)

@@ -66,8 +66,8 @@ def _rows(text: str, path: Path, separator: str, quoting: int) -> Iterator[tuple
             names = [name.strip() for name in cells]
             named = [name for name in names if name]
             if not named or len(set(named)) < len(named):
-                shown = repr(cells)[:80]
-                yield InputError(f"{place}: column names {shown} are all empty or repeated: name each column once")
+                first_line = repr(cells)[:80]
+                yield InputError(f"{place}: column names {first_line} are all empty or repeated: name each column once")
                 return
     except csv.Error as error:
         yield InputError(f"{path}:{line}: not a table ({error}): is a quote left open?")

@@ -137,13 +137,13 @@ def _check(text: str) -> None:
 
 def _resolvers() -> dict[str, list[tuple[str, Any]]]:
     """Return the patterns of plain values: as PyYAML's, but without dates, and with YAML 1.2's floats."""
-    kept = {
+    resolvers = {
         first: [(tag, pattern) for tag, pattern in patterns if tag.rpartition(":")[2] not in ("timestamp", "float")]
         for first, patterns in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
     for first in "-+0123456789.":
-        kept.setdefault(first, []).append(("tag:yaml.org,2002:float", _FLOAT))
-    return kept
+        resolvers.setdefault(first, []).append(("tag:yaml.org,2002:float", _FLOAT))
+    return resolvers
 
 
 class Loader(_Plain):

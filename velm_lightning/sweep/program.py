@@ -1,4 +1,4 @@
-"""What the trials of a sweep file run: the commands of ``velm``, or a program that the user allows."""
+"""The program that the trials of a sweep file run: the commands of ``velm``, or a program that the user allows."""
 
 from __future__ import annotations
 

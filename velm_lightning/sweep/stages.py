@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 def arms(spec: Spec) -> dict[str, Config]:
     """Return the first point of the grid of each arm, by the mark of the arm; see ``Spec.arm``."""
-    found: dict[str, Config] = {}
+    firsts: dict[str, Config] = {}
     for point in spec.points():
-        found.setdefault(spec.arm(point), point)
-    return found
+        firsts.setdefault(spec.arm(point), point)
+    return firsts
 
 
 def with_budgets(spec: Spec, folder: Path) -> Spec:
@@ -54,22 +54,22 @@ def with_budgets(spec: Spec, folder: Path) -> Spec:
     asked = {"by": spec.match.by, "tolerance": spec.match.tolerance, "arms": points}
     asked_file, found_file = place / "asked.json", place / "found.json"
     text = json.dumps(asked, sort_keys=True)
-    found = _read(found_file, points) if _is_text(asked_file, text) else None
-    if found is None:
+    settings = _read(found_file, points) if _is_text(asked_file, text) else None
+    if settings is None:
         found_file.unlink(missing_ok=True)
         _ask(spec, words, place / "arms.json", found_file)
         write_atomic(asked_file, text)
-        found = _read(found_file, points)
-    if found is None:
+        settings = _read(found_file, points)
+    if settings is None:
         raise InputError(f"{spec.name}: match: {found_file} does not hold the settings of every arm: remove {place}")
-    return spec.settled_with(found)
+    return spec.settled_with(settings)
 
 
 def _read(found_file: Path, marks: Iterable[str]) -> dict[str, Config] | None:
     """Return the settings that ``velm budget`` has found for each arm; None if they cannot be read."""
     try:
-        found = json.loads(text_of(found_file, MOST_RECORD))["arms"]
-        return {mark: dict(found[label(mark)]["settings"]) for mark in marks}
+        matches = json.loads(text_of(found_file, MOST_RECORD))["arms"]
+        return {mark: dict(matches[label(mark)]["settings"]) for mark in marks}
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
 
@@ -96,8 +96,8 @@ def _ask(spec: Spec, words: Mapping[str, list[str]], arms_file: Path, found_file
 def tuning(spec: Spec) -> Spec:
     """Return the first stage of a sweep with ``tune``: a grid of the tuned settings for each arm."""
     tuned = {parameter.key for parameter in spec.tune}
-    kept = tuple(parameter for parameter in spec.parameters if parameter.key not in tuned)
-    return replace(spec, name=f"{spec.name}-tuning", parameters=(*kept, *spec.tune), cap=None)
+    untuned = tuple(parameter for parameter in spec.parameters if parameter.key not in tuned)
+    return replace(spec, name=f"{spec.name}-tuning", parameters=(*untuned, *spec.tune), cap=None)
 
 
 def with_choices(spec: Spec, study: Study) -> Spec:

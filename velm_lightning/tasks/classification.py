@@ -115,8 +115,8 @@ class Classification(HeadTask):
         terms = -target * log_likely * self.answer_weight
         return (terms * _power(1 - log_likely.exp(), self.focal) if self.focal else terms).sum(-1)
 
+    @override
     def loss_from_logits(self, logits: Tensor, batch: Batch) -> Tensor:
-        """See ``HeadTask.loss_from_logits``."""
         return self.losses(logits, batch.answers).mean()
 
     @override
@@ -172,16 +172,16 @@ class Classification(HeadTask):
         """Return each text that is an answer of the vocabulary, and an empty string for any other."""
         return [text if text in vocabulary.answer_index else "" for text in texts]
 
+    @override
     def top_answers(self, model: FusionProtocol, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
-        """See ``Task.top_answers``."""
         best = self._likely(self.logits(model, batch)).topk(min(count, len(self.answers)), dim=-1)
         return [
             [(self.answers[index], value) for index, value in zip(indices, values, strict=True)]
             for indices, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ]
 
+    @override
     def with_targets(self, batch: Batch, answers: Sequence[str]) -> Batch:
-        """See ``Task.with_targets``."""
         wanted = torch.zeros(batch.size, len(self.answers), device=batch.answers.device)
         for row, answer in enumerate(answers):
             wanted[row, self.answers.index(answer)] = 1.0

@@ -134,8 +134,8 @@ class Distillation(Task):
     def score(self, rows: Sequence[Prediction]) -> list[Prediction]:
         return self.task.score(rows)
 
+    @override
     def compute_metrics(self, rows: Sequence[Prediction]) -> dict[str, float]:
-        """See ``Task.compute_metrics``."""
         return self.task.compute_metrics(rows)
 
     @override
@@ -146,12 +146,12 @@ class Distillation(Task):
     def producible(self, texts: Sequence[str], vocabulary: Vocabulary) -> list[str] | None:
         return self.task.producible(texts, vocabulary)
 
+    @override
     def top_answers(self, model: FusionProtocol, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
-        """See ``Task.top_answers``."""
         return self.task.top_answers(model, batch, count)
 
+    @override
     def with_targets(self, batch: Batch, answers: Sequence[str]) -> Batch:
-        """See ``Task.with_targets``."""
         return self.task.with_targets(batch, answers)
 
     @override

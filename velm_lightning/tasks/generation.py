@@ -177,8 +177,8 @@ class Generation(HeadTask):
             for sample in self.sentences(model, batch)
         ]
 
+    @override
     def with_targets(self, batch: Batch, answers: Sequence[str]) -> Batch:
-        """See ``Task.with_targets``."""
         targets = [[*ids, self.vocabulary.end] for ids in self.vocabulary.encode(answers)]
         prompt = prompts(batch)
         ids, valid, block = self.followed_by(prompt, targets)

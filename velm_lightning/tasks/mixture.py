@@ -121,8 +121,8 @@ class Mixture(Task):
             row for name, part in self.named_tasks() for row in self._named(name, part.score(self._rows_of(name, rows)))
         ]
 
+    @override
     def compute_metrics(self, rows: Sequence[Prediction]) -> dict[str, float]:
-        """See ``Task.compute_metrics``."""
         metrics = {name: part.compute_metrics(self._rows_of(name, rows)) for name, part in self.named_tasks()}
         named = {f"{name}_{figure}": value for name, values in metrics.items() for figure, value in values.items()}
         return {"score": metrics[self.headline]["score"], **named}
@@ -139,12 +139,12 @@ class Mixture(Task):
     def as_question(self, batch: Batch) -> Batch:
         return self.headline_task.as_question(batch)
 
+    @override
     def top_answers(self, model: FusionProtocol, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
-        """See ``Task.top_answers``."""
         return self.headline_task.top_answers(model, batch, count)
 
+    @override
     def with_targets(self, batch: Batch, answers: Sequence[str]) -> Batch:
-        """See ``Task.with_targets``."""
         return self.headline_task.with_targets(batch, answers)
 
     @override

@@ -93,8 +93,8 @@ class Captions(SentenceScorer):
         scores = figures["CIDEr-D"].samples
         return [row._replace(score=float(value)) for row, value in zip(rows, scores, strict=True)]
 
+    @override
     def compute_metrics(self, rows: Sequence[Prediction]) -> dict[str, float]:
-        """See ``SentenceScorer.compute_metrics``."""
         predictions, references = self._predictions(rows), self._references(rows)
         figures = score_captions(predictions, references, tokenise=self.tokenise == "ptb")
         metrics = {name: score.corpus for name, score in figures.items()}
@@ -134,8 +134,8 @@ class Translations(SentenceScorer):
     def score(self, rows: Sequence[Prediction]) -> list[Prediction]:
         return [row._replace(score=float(value)) for row, value in zip(rows, self._bleu(rows).samples, strict=True)]
 
+    @override
     def compute_metrics(self, rows: Sequence[Prediction]) -> dict[str, float]:
-        """See ``SentenceScorer.compute_metrics``."""
         predictions, references = [row.prediction for row in rows], [row.references for row in rows]
         return {"bleu": self._bleu(rows).corpus, "chrf": chrf(predictions, references).corpus}
 
@@ -160,8 +160,8 @@ class Answers(SentenceScorer):
     def score(self, rows: Sequence[Prediction]) -> list[Prediction]:
         return [row._replace(score=self.scorer(row.prediction, row.references)) for row in rows]
 
+    @override
     def compute_metrics(self, rows: Sequence[Prediction]) -> dict[str, float]:
-        """See ``SentenceScorer.compute_metrics``."""
         return {self.name: mean(row.score for row in rows)}
 
     @override

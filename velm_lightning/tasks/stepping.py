@@ -134,7 +134,7 @@ def steps_of(
     """Return steps with the cache, or without it if the fusion does not take one; arguments as ``CachedSteps``."""
     if takes_cache(model):
         return CachedSteps(model, batch, logits, max_new_tokens)
-    _note_uncached(type(model).__name__)
+    warn_uncached(type(model).__name__)
     return UncachedSteps(model, batch, logits, max_new_tokens)
 
 
@@ -145,7 +145,7 @@ def takes_cache(model: FusionProtocol) -> bool:
 
 
 @cache
-def _note_uncached(name: str) -> None:
+def warn_uncached(name: str) -> None:
     """Log once per class that decoding is slower than it could be."""
     _log.warning(
         "%s.fuse takes no cache: every decoding step computes the whole sentence again. "

@@ -69,8 +69,8 @@ def _shortened(turns: Sequence[Turn], contents: Sequence[list[list[int] | None]]
     for start in starts:
         if len(row.ids) <= words.max_length:
             break
-        kept = [*range(system), *range(start, len(turns))]
-        row = _joined([turns[at] for at in kept], [contents[at] for at in kept], words)
+        remaining = [*range(system), *range(start, len(turns))]
+        row = _joined([turns[at] for at in remaining], [contents[at] for at in remaining], words)
         row = row._replace(dropped=start - system, images_dropped=len(whole.marks) - len(row.marks))
     return row
 

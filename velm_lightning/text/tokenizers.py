@@ -82,6 +82,7 @@ class PretrainedTokenizer(Tokenizing):
     def __init__(self, name: str) -> None:
         self.name = name
 
+    @override
     def tokenizer(self, texts: Sequence[str]) -> dict[str, Any]:
         """See ``Tokenizing.tokenizer``.
 

@@ -227,14 +227,14 @@ def newest_usable(folder: Path) -> Path | None:
     The times of files do not matter: copying a folder changes them.
     """
     paths = [*folder.glob("checkpoints/*.ckpt"), *folder.glob("hpc_ckpt_*.ckpt")]
-    for path in sorted(paths, key=lambda path: (_progress(path), path.name), reverse=True):
+    for path in sorted(paths, key=lambda path: (steps_done(path), path.name), reverse=True):
         with suppress(InputError):
             if "optimizer_states" in safe.read(path):
                 return path
     return None
 
 
-def _progress(path: Path) -> tuple[int, ...]:
+def steps_done(path: Path) -> tuple[int, ...]:
     """Return how many steps, epochs and batches a checkpoint has completed, and whether it has been evaluated."""
     try:
         content = safe.read(path, mmap=True)

@@ -29,9 +29,10 @@ def quiet() -> None:
         warnings.filterwarnings("ignore", message=message)
     for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
         for handler in logging.getLogger(name).handlers:
-            if _wanted not in handler.filters:
-                handler.addFilter(_wanted)
+            if is_printed not in handler.filters:
+                handler.addFilter(is_printed)
 
 
-def _wanted(record: logging.LogRecord) -> bool:
+def is_printed(record: logging.LogRecord) -> bool:
+    """Return whether a message of a library is printed."""
     return not SILENT.match(record.getMessage())

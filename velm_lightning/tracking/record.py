@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import logging
 import math
-import platform
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from velm_lightning.inspection.cost import Flops, peak_memory, sample_flops
+from velm_lightning.inspection.cost import Flops, sample_flops
 from velm_lightning.io.atomic import make_folder, remove_parts
-from velm_lightning.io.configurable import to_config
 from velm_lightning.io.files import interpreting
 from velm_lightning.metrics.sanity import diversity
 from velm_lightning.metrics.signature import split_fingerprint
@@ -28,8 +23,10 @@ from velm_lightning.tasks.rows import group_scores, sizes
 from velm_lightning.tracking.callbacks.train_log import TrainLog, logged_step
 from velm_lightning.tracking.evaluations import conditions, covers_split, name_of, own_conditions
 from velm_lightning.tracking.metrics_file import MetricsFile
+from velm_lightning.tracking.provenance import git_revision, summary_of, versions
 from velm_lightning.tracking.resuming import Resuming
 from velm_lightning.tracking.run import Run, now
+from velm_lightning.tracking.run_cost import RunCost
 from velm_lightning.tracking.shutdown import Interrupted
 from velm_lightning.types import FilePart, InputError, Prediction, Sample
 
@@ -43,8 +40,7 @@ class RunRecord(Callback):
 
     def __init__(self, run: Run, log: TrainLog) -> None:
         self.run, self.train_log = run, log
-        self.started, self.minutes_before = time.monotonic(), 0.0
-        self.timed_before = {"samples": 0.0, "seconds": 0.0}
+        self.cost = RunCost(log)
         self.fitted = False  # whether this process has trained the run, so that its evaluations are the run's own
         self.predictions: Path | None = None
 
@@ -77,14 +73,11 @@ class RunRecord(Callback):
         model: Any = pl_module
         meeting = getattr(model, "meeting", None)
         with trainer.precision_plugin.forward_context():
-            cost = sample_flops(model, data.split("train"))  # on all processes, because a model may gather
+            flops = sample_flops(model, data.split("train"))  # on all processes, because a model may gather
         if not trainer.is_global_zero:
             return
-        self.started = time.monotonic()
-        self.minutes_before = self.run.record.get("minutes", 0.0)  # of earlier starts of the run
         with interpreting(self.run.folder / "run.json", "the record of a run"):
-            timed = self.run.record.get("timed", {})
-            self.timed_before = {name: timed.get(name, 0) + 0 for name in self.timed_before}
+            self.cost.start(self.run.record)
         self.run.update(
             status="running",
             started=now(),
@@ -101,7 +94,7 @@ class RunRecord(Callback):
             git=git_revision(),
         )
         self.run.watch()
-        self._sizes(pl_module, cost)
+        self._sizes(pl_module, flops)
 
     def _check(self, trainer: Trainer, fingerprints: dict[str, str]) -> None:
         """Raise ``InputError`` if the run is finished or was trained on other data."""
@@ -121,18 +114,18 @@ class RunRecord(Callback):
         if not trainer.ckpt_path and not trainer.strategy.restore_checkpoint_after_setup:
             self._begin(trainer, pl_module)
 
-    def _sizes(self, pl_module: LightningModule, cost: Flops | None) -> None:
+    def _sizes(self, pl_module: LightningModule, flops: Flops | None) -> None:
         """Write the number of parameters and the FLOPs per sample."""
         trained = sum(p.numel() for p in pl_module.parameters() if p.requires_grad)
         every = sum(p.numel() for p in pl_module.parameters())
         _log.info(
             "model: %s, %.2fM parameters, %.2fM of them trained", type(pl_module).__name__, every / 1e6, trained / 1e6
         )
-        if cost:
-            _log.info(cost.said())
+        if flops:
+            _log.info(flops.describe())
         self.run.update(
-            training_flops_per_sample=cost and cost.training,
-            inference_flops_per_sample=cost and cost.inference,
+            training_flops_per_sample=flops and flops.training,
+            inference_flops_per_sample=flops and flops.inference,
             parameters=every,
             trainable=trained,
         )
@@ -173,7 +166,7 @@ class RunRecord(Callback):
             if isinstance(logger, MetricsFile):
                 logger.flush()
         if trainer.is_global_zero:
-            self.run.update(**self._cost(trainer))
+            self.run.update(**self.cost.fields(trainer, self.run.record))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log figures and group scores; outside of training, also write the predictions."""
@@ -243,9 +236,9 @@ class RunRecord(Callback):
         """Return the name that an evaluation is stored under; store its conditions and print how they differ."""
         data: Any = getattr(trainer, "datamodule", None)
         now = conditions(trainer, split, summary_of(pl_module), rows)
-        own = now if self.fitted else own_conditions(self.run, split, now, covers_split(trainer))
+        of_run = now if self.fitted else own_conditions(self.run, split, now, covers_split(trainer))
         title = data.title("predict" if trainer.predicting else split)
-        name, different = name_of(title, now, own, data.file(split))
+        name, different = name_of(title, now, of_run, data.file(split))
         if different:
             _log.info("stored as %s, separate from the run's own figures: %s", name, "; ".join(different))
         self.run.names[split] = name
@@ -256,7 +249,7 @@ class RunRecord(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the time of the end and the costs; the run is finished only after its best checkpoint is evaluated."""
         if self.fitted and trainer.is_global_zero:  # otherwise no step was left to train
-            self.run.update(ended=now(), **self._cost(trainer))
+            self.run.update(ended=now(), **self.cost.fields(trainer, self.run.record))
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Set the status to ``interrupted`` or ``failed``; the process that fails first writes it."""
@@ -265,31 +258,7 @@ class RunRecord(Callback):
             if self.fitted:
                 self.run.mark("interrupted" if stopped else "failed")
             if self.fitted and trainer.is_global_zero and trainer.state.fn == "fit":
-                self.run.update(ended=now(), **self._cost(trainer))
-
-    def _cost(self, trainer: Trainer) -> dict[str, Any]:
-        """Return the costs of the run so far, and its last training loss.
-
-        ``samples_per_second`` is the mean over training, of all processes and all starts of the run, without evaluation
-        and without the time before the first row of each start (see ``TrainLog``); None if the run is too short.
-        ``epoch_loss`` is the mean training loss of the last completed epoch.
-        """
-        minutes = self.minutes_before + (time.monotonic() - self.started) / 60
-        log = self.train_log
-        timed = {
-            "samples": self.timed_before["samples"] + log.timed_samples,
-            "seconds": self.timed_before["seconds"] + log.timed_seconds,
-        }
-        return {
-            "steps": trainer.global_step,
-            "epochs": trainer.current_epoch,
-            "minutes": round(minutes, 3),
-            "device_minutes": round(minutes * trainer.world_size, 3),
-            "timed": timed,
-            "samples_per_second": round(timed["samples"] / timed["seconds"], 1) if timed["seconds"] else None,
-            "epoch_loss": self.run.record.get("epoch_loss") if math.isnan(log.epoch_loss) else log.epoch_loss,
-            "peak_memory_mib": round(peak_memory() / 2**20),
-        }
+                self.run.update(ended=now(), **self.cost.fields(trainer, self.run.record))
 
 
 def file_names(samples: Sequence[Sample]) -> dict[str, str]:
@@ -304,26 +273,3 @@ def _sentences(data: Any) -> list[str]:
     except InputError:
         return []
     return sentences
-
-
-def summary_of(model: Any) -> dict[str, Any]:
-    """Return the classes and arguments of a model without its vocabulary."""
-    written = to_config(model)
-    written["init_args"].pop("vocabulary", None)
-    return dict(written)
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that affect a result."""
-    names = ("velm_lightning", "lightning", "torch", "torchvision", "transformers", "tokenizers", "numpy", "wandb")
-    return {"python": platform.python_version()} | {name: version(name) for name in names}
-
-
-def git_revision() -> str | None:
-    """Return the commit of the working folder, followed by ``+`` if files differ from it; None if there is none."""
-    try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10)
-        changed = subprocess.run(["git", "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")

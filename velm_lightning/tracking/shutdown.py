@@ -248,14 +248,14 @@ def leave(error: BaseException, trainer: Trainer) -> NoReturn:
     elif not isinstance(error, Interrupted):
         traceback.print_exception(error)
     elif trainer.is_global_zero:
-        echo(said(error), file=sys.stderr)
+        echo(stop_message(error), file=sys.stderr)
     end_service(GRACE, code)
     sys.stdout.flush()
     sys.stderr.flush()
     end_now(children, code)
 
 
-def said(error: Interrupted) -> str:
+def stop_message(error: Interrupted) -> str:
     """Return the message for a user whose run was stopped."""
     return f"velm: {error}; the same command with --resume auto continues it"
 

@@ -110,6 +110,11 @@ def test_files_are_read_from_the_folder_of_images(tmp_path):
         MultimodalData.from_rows({"train": [row(0, image="../a.png")]}, images=tmp_path)
 
 
+def test_a_misspelt_part_in_columns_is_refused():
+    with pytest.raises(InputError, match=r"columns\.txt is not one of image, text, .*; did you mean 'text'"):
+        MultimodalData.from_rows(ROWS, columns={"txt": "question"})
+
+
 def test_columns_are_named_as_in_files():
     rows = [{"picture": one["image"], "caption": "a dark square"} for one in ROWS]
     data = MultimodalData.from_rows(rows, columns={"image": "picture", "text": None, "target": "caption"})

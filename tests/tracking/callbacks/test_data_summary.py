@@ -13,7 +13,8 @@ from velm_lightning.inspection.verify import verify
 from velm_lightning.tasks import Classification
 from velm_lightning.tracking.callbacks.data_summary import DataSummary, summary
 from velm_lightning.tracking.callbacks.train_log import TrainLog
-from velm_lightning.tracking.record import RunRecord, summary_of
+from velm_lightning.tracking.provenance import summary_of
+from velm_lightning.tracking.record import RunRecord
 from velm_lightning.tracking.run import Run
 from velm_lightning.tracking.scores import print_scores
 

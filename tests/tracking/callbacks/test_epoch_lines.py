@@ -11,7 +11,7 @@ from velm_lightning.io.console import span
 from velm_lightning.tracking.callbacks.epoch_lines import EpochLines
 from velm_lightning.tracking.callbacks.image_sizes import describe_sizes
 from velm_lightning.tracking.callbacks.train_log import TrainLog
-from velm_lightning.tracking.quiet import _wanted
+from velm_lightning.tracking.quiet import is_printed
 from velm_lightning.types import ImageTransform, Sample
 
 
@@ -111,4 +111,4 @@ def test_the_sizes_of_pictures_are_said_as_stored_and_as_used(tmp_path):
 )
 def test_messages_that_nobody_can_act_on_are_not_printed(message, printed):
     record = logging.LogRecord("lightning.pytorch", logging.INFO, "", 0, message, (), None)
-    assert _wanted(record) is printed
+    assert is_printed(record) is printed

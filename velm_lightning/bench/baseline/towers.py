@@ -37,8 +37,8 @@ class Towers(nn.Module):
 
     def similarity(self, images: Tensor, texts: Tensor) -> Tensor:
         """Return the similarity (I, T) of features."""
-        one, other = F.normalize(self.image(images), dim=-1), F.normalize(self.text(texts), dim=-1)
-        return self.log_scale.exp().clamp(max=100) * one @ other.T
+        image, text = F.normalize(self.image(images), dim=-1), F.normalize(self.text(texts), dim=-1)
+        return self.log_scale.exp().clamp(max=100) * image @ text.T
 
     def fit(self) -> int:
         """Train both projections; return the number of epochs."""

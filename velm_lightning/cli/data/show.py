@@ -123,7 +123,7 @@ def _described(image: Any) -> str:
 
 
 def own_tokenizer(config: Path) -> list[str]:
-    """Return the options that give the data the tokeniser of a config's pretrained text encoder; none without one."""
+    """Return the options that give the data the tokeniser of a config's pretrained text encoder, if any."""
     from velm_lightning.cli.parsing.parser import Parser
     from velm_lightning.encoders import TextEncoder
 

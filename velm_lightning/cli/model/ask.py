@@ -66,8 +66,8 @@ def main(words: Sequence[str]) -> int:
     """Print the best answers of a model with their probabilities."""
     options = _options(words)
     checkpoint = find_checkpoint(options.run, options.runs)
-    own = options.image is None
-    folder = find_run(checkpoint) if own else None
+    from_run = options.image is None
+    folder = find_run(checkpoint) if from_run else None
     import torch
 
     from velm_lightning.fusion import Fusion
@@ -83,7 +83,7 @@ def main(words: Sequence[str]) -> int:
         answers = model.task.top_answers(model, batch.first(1), options.best)[0]
     for answer, probability in answers:
         echo(f"{probability:7.2%}  {answer}")
-    if own and batch.references[0]:
+    if from_run and batch.references[0]:
         echo(f"expected: {' | '.join(dict.fromkeys(batch.references[0]))}")
     if options.explain is not None:
         from velm_lightning.inspection.drawing import draw
@@ -110,10 +110,10 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
         epilog="examples: velm ask latest --image photo.jpg --text 'what is on the table?'; velm ask latest --random",
     )
     parser.add_argument("run", help="a run's folder or id, a .ckpt file, or `latest`")
-    shown = parser.add_mutually_exclusive_group(required=True)
-    shown.add_argument("--image", type=user_path, help="an image file")
-    shown.add_argument("--sample", metavar="KEY", help="a sample of the run's own data, by its key")
-    shown.add_argument("--random", action="store_true", help="a random sample of the run's own data")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--image", type=user_path, help="an image file")
+    source.add_argument("--sample", metavar="KEY", help="a sample of the run's own data, by its key")
+    source.add_argument("--random", action="store_true", help="a random sample of the run's own data")
     parser.add_argument("--text", default="", help="the question, source sentence or prompt that goes with --image")
     parser.add_argument(
         "--split", choices=["train", "val", "test"], help="split of --sample; by default test, or val without test"

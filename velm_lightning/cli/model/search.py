@@ -35,9 +35,9 @@ def draw(path: Path, text: str, hits: Sequence[Hit], transform: ImageTransform, 
     cells = figure.subplots(rows, columns, squeeze=False).flatten()
     for axes in cells:
         axes.set_axis_off()
-    shown = transform._replace(size=_size(transform), tiles=0)
+    resized = transform._replace(size=_size(transform), tiles=0)
     for rank, (axes, hit) in enumerate(zip(cells, hits, strict=False), 1):
-        axes.imshow(read_image(hit.picture, shown).permute(1, 2, 0).numpy())
+        axes.imshow(read_image(hit.picture, resized).permute(1, 2, 0).numpy())
         title = f"{rank}. {hit.picture.name}"
         axes.set_title(title, fontsize=7, parse_math=False, fontfamily=families(title))
     path.parent.mkdir(parents=True, exist_ok=True)

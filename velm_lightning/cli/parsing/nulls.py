@@ -37,4 +37,4 @@ class NullParser(LightningArgumentParser):
 def _is_mapping(kind: Any) -> bool:
     """Return whether a type is a dict or a typed dict, or one of these or None."""
     kinds = getattr(kind, "__args__", ()) if not isinstance(kind, type) else (kind,)
-    return any(isinstance(one, type) and issubclass(one, dict) for one in kinds)
+    return any(isinstance(each, type) and issubclass(each, dict) for each in kinds)

@@ -29,10 +29,10 @@ class Budget(NamedTuple):
 
     def describe(self) -> str:
         """Return a sentence for the user."""
-        seen = f"{self.passes:.0f} passes" if self.passes >= 2 else f"{self.passes:.1f} of a pass"
+        passed = f"{self.passes:.0f} passes" if self.passes >= 2 else f"{self.passes:.1f} of a pass"
         return (
-            f"steps: {self.steps:,} of {self.batch_size} samples, about {seen} over the data; training stops sooner if "
-            f"{PATIENCE} evaluations bring no better score"
+            f"steps: {self.steps:,} of {self.batch_size} samples, about {passed} over the data; training stops sooner "
+            f"if {PATIENCE} evaluations bring no better score"
         )
 
 

@@ -14,7 +14,7 @@ from velm_lightning.cli.start.hints import no_file
 from velm_lightning.cli.start.pictures import file_of, outside, shorter_side, spread
 from velm_lightning.cli.start.tasks import TASKS
 from velm_lightning.errors import InputError
-from velm_lightning.io.files import read_rows
+from velm_lightning.io.record_files import read_rows
 
 _NAMES = {
     "image": r"(image|img|photo|picture|file|filename)(_?(file|name|path|file_name))?s?|path",
@@ -130,8 +130,8 @@ def _check(task: str, columns: Mapping[str, str], file: Path) -> None:
     """Raise ``InputError`` if the columns do not fit the task."""
     wanted = TASKS[task].learned
     if wanted not in columns:
-        found = ", ".join(f"{part}: {name}" for part, name in columns.items())
-        raise InputError(f"{file}: --task {task} needs a column for {wanted}, found {found}: name it {wanted!r}")
+        present = ", ".join(f"{part}: {name}" for part, name in columns.items())
+        raise InputError(f"{file}: --task {task} needs a column for {wanted}, found {present}: name it {wanted!r}")
 
 
 def _image_column(file: Path, rows: Sequence[Mapping[str, Any]], images: Path | None) -> tuple[str, Path]:

@@ -28,7 +28,7 @@ def main(words: Sequence[str]) -> int:
     if options.workers < 1:
         raise InputError(f"--workers must be at least 1, got {options.workers}")
     from velm_lightning.sweep.program import check_program
-    from velm_lightning.sweep.spec import read_spec
+    from velm_lightning.sweep.spec_file import read_spec
 
     spec = read_spec(options.sweep)
     if options.until:

@@ -15,7 +15,7 @@ from velm_lightning.compare.statistics import LEVEL, MOST_SEEDS, Difference
 from velm_lightning.compare.student import joint_half_width, normal_cdf
 
 POWER = 0.8
-"""The chance with which a difference shall be found."""
+"""The probability with which a difference is to be found."""
 
 MOST_IMAGES = 1_000_000
 """The largest number of images that is considered."""

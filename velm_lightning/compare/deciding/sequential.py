@@ -53,13 +53,13 @@ class Schedule(NamedTuple):
             return None
         try:
             schedule = Schedule(*(tuple(int(number) for number in entry[name]) for name in ("seeds", "looks")))
-            checked(schedule)
+            check(schedule)
         except (KeyError, TypeError, ValueError, OverflowError, IndexError) as error:
             raise InputError(f"`looks` in run.json is not a schedule of seeds and looks: {error}") from error
         return schedule
 
 
-def checked(schedule: Schedule) -> None:
+def check(schedule: Schedule) -> None:
     """Raise ``ValueError`` if the looks of a schedule do not grow to the number of its seeds."""
     seeds, looks = schedule
     if not looks or looks[-1] != len(seeds) or any(a >= b for a, b in zip((0, *looks), looks, strict=False)):

@@ -1,1 +1,1 @@
-"""What the single samples of runs show: groups, equal answers, calibration, confusion, sentences."""
+"""Comparisons of single samples: groups, equal answers, calibration, confusion, sentences."""

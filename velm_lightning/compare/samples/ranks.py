@@ -54,8 +54,8 @@ def ranks(runs: Sequence[Scores]) -> dict[str, Ranks]:
                 return {}
             for name in enclosing(group) or [""]:
                 groups.setdefault(name, []).append(int(match[1]))
-    shown = ["", *group_names(runs[0].groups)]
-    return {group: _ranks(np.array(groups[group]), len(runs)) for group in shown if group in groups}
+    names = ["", *group_names(runs[0].groups)]
+    return {group: _ranks(np.array(groups[group]), len(runs)) for group in names if group in groups}
 
 
 def _ranks(values: np.ndarray[tuple[int], np.dtype[np.int64]], seeds: int) -> Ranks:

@@ -1,4 +1,4 @@
-"""What generated sentences say: their length, how often one sentence is repeated, and the phrases that they miss."""
+"""The length of generated sentences, how often one sentence is repeated, and the phrases that they miss."""
 
 from __future__ import annotations
 

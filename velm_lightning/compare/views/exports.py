@@ -18,16 +18,16 @@ def markdown(comparison: Comparison) -> str:
     """Return the tables and notes as Markdown."""
     parts = []
     for sheet in sheets(comparison):
-        parts.append(f"**{_for_markdown(sheet.title)}**\n")
+        parts.append(f"**{markdown_text(sheet.title)}**\n")
         rule = ["---" if place < sheet.words else "---:" for place in range(len(sheet.head))]
-        parts += ["| " + " | ".join(map(_for_markdown, row)) + " |" for row in (sheet.head, rule, *sheet.rows)]
-        parts += ["", *([_for_markdown(sheet.caption), ""] if sheet.caption else [])]
-    parts += [f"- {_for_markdown(note)}" for note in comparison.notes]
-    parts += [f"- left out: {_for_markdown(f'{left.folder}: {left.why}')}" for left in comparison.left]
+        parts += ["| " + " | ".join(map(markdown_text, row)) + " |" for row in (sheet.head, rule, *sheet.rows)]
+        parts += ["", *([markdown_text(sheet.caption), ""] if sheet.caption else [])]
+    parts += [f"- {markdown_text(note)}" for note in comparison.notes]
+    parts += [f"- left out: {markdown_text(f'{left.folder}: {left.why}')}" for left in comparison.left]
     return "\n".join(parts) + "\n"
 
 
-def _for_markdown(text: str) -> str:
+def markdown_text(text: str) -> str:
     """Return a text without markup, on one line; addresses and ``@names`` do not become links or mentions."""
     if re.fullmatch(r"-+:?", text):
         return text
@@ -52,10 +52,10 @@ def _tabular(sheet: Sheet) -> Iterator[str]:
         yield f"% {_one_line(sheet.caption)}"
     yield rf"\begin{{tabular}}{{{columns}}}"
     yield r"\toprule"
-    yield " & ".join(map(_for_latex, sheet.head)) + r" \\"
+    yield " & ".join(map(latex_text, sheet.head)) + r" \\"
     yield r"\midrule"
     for row in sheet.rows:
-        yield " & ".join(map(_for_latex, row)) + r" \\"
+        yield " & ".join(map(latex_text, row)) + r" \\"
     yield r"\bottomrule"
     yield r"\end{tabular}"
 
@@ -66,7 +66,7 @@ _LATEX = {
 }  # fmt: skip
 
 
-def _for_latex(text: str) -> str:
+def latex_text(text: str) -> str:
     """Return a text without commands; a row that begins with ``[`` or ``*`` is no argument of the rule before it."""
     escaped = "".join(_LATEX.get(sign, sign) for sign in _one_line(text))
     return f"{{}}{escaped}" if escaped.lstrip()[:1] in ("[", "*") else escaped
@@ -90,12 +90,12 @@ def table_of_runs(comparison: Comparison) -> str:
     text = io.StringIO()
     names = list(dict.fromkeys(name for row in rows for name in row))
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(map(_for_csv, names))
-    writer.writerows([_for_csv(row.get(name, "")) for name in names] for row in rows)
+    writer.writerow(map(csv_cell, names))
+    writer.writerows([csv_cell(row.get(name, "")) for name in names] for row in rows)
     return text.getvalue()
 
 
-def _for_csv(value: Any) -> Any:
+def csv_cell(value: Any) -> Any:
     """Return a cell that no spreadsheet evaluates; numbers stay numbers."""
     text = str(value)
     return value if isinstance(value, int | float) or _NUMBER(text) else _FORMULA.sub(r"\1'", text)

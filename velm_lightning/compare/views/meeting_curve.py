@@ -65,7 +65,7 @@ def _colours(parts: Sequence[Part]) -> dict[str, str]:
 
 
 def _traces(part: Part, colours: dict[str, str], named: set[str]) -> Iterator[Figure]:
-    """Yield the lines of a part; each name is once in the legend, of which ``named`` are there already."""
+    """Yield the lines of a part; a name is in the legend once, and those in ``named`` are there already."""
     for line in part.lines:
         colour, values = colours[line.kind], [score.value for score in line.scores]
         shared = {"type": "scatter", "legendgroup": line.kind, "x": line.depths}

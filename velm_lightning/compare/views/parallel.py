@@ -23,9 +23,9 @@ def parallel(comparison: Comparison) -> Panel:
     if not settings or len(comparison.results) < 3:
         return Panel("", "", {})
     scores = [result.score.value for result in comparison.results]
-    axes = [_axis(name, values) for name, values in settings.items()]
-    axes += [_axis(COSTS["parameters"], [result.costs["parameters"] for result in comparison.results])]
-    axes += [_axis(f"{comparison.metric.name} on {comparison.split}", scores)]
+    axes = [axis_of(name, values) for name, values in settings.items()]
+    axes += [axis_of(COSTS["parameters"], [result.costs["parameters"] for result in comparison.results])]
+    axes += [axis_of(f"{comparison.metric.name} on {comparison.split}", scores)]
     shades = [place if comparison.metric.sign > 0 else 1 - place for place in axes[-1].places]
     lines = [
         {
@@ -55,7 +55,8 @@ class _Axis(NamedTuple):
     ticks: list[tuple[float, str]]
 
 
-def _axis(name: str, values: Sequence[Any]) -> _Axis:
+def axis_of(name: str, values: Sequence[Any]) -> _Axis:
+    """Return an axis with the values of the methods, numbers on their scale and others as categories."""
     numbers = [value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
     if len(numbers) < len(values) or not all(map(math.isfinite, numbers)):
         kinds = sorted({format_setting(value) for value in values})

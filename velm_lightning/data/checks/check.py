@@ -57,22 +57,27 @@ def check_dataset(
     shared = _shared(users, contents, examples)
     official = isinstance(dataset, FileDataset) and dataset.official
     problems.extend(Problem("splits", f"{sentence}: {_PARTED}") for sentence in shared if not official)
-    weights = Counter[str]()
-    for _, sample in read["train"]:
-        weights.update(dict.fromkeys(_answers(sample), 1))
-    known = {answer for answer, _ in weights.most_common(answers)}
-    report = Report({name: _statistics(rows, known) for name, rows in read.items()})
-    report.problems = list(dict.fromkeys(problems))  # a file shared by two splits is read twice
-    report.notes = [f"{sentence}: as in the published splits" for sentence in shared if official]
-    report.notes += [
-        *_without_references(read),
-        *_unknown(read, known),
-        *unused_files(dataset, (image for _, image in users)),
-    ]
-    report.notes += [*getattr(dataset, "remarks", ()), *_unlabelled(read)]
-    report.notes += deep_images(dict.fromkeys(user.image for user in users.values()))
-    report.notes += dark_images(list(dict.fromkeys(map(_named, dark))))
-    return report
+    known = _frequent_answers(read["train"], answers)
+    return Report(
+        {name: _statistics(rows, known) for name, rows in read.items()},
+        problems=list(dict.fromkeys(problems)),  # a file shared by two splits is read twice
+        notes=[
+            *(f"{sentence}: as in the published splits" for sentence in shared if official),
+            *_without_references(read),
+            *_unknown(read, known),
+            *unused_files(dataset, (image for _, image in users)),
+            *getattr(dataset, "remarks", ()),
+            *_unlabelled(read),
+            *deep_images(dict.fromkeys(user.image for user in users.values())),
+            *dark_images(list(dict.fromkeys(map(_named, dark)))),
+        ],
+    )
+
+
+def _frequent_answers(rows: Iterable[Located], most: int | None) -> set[str]:
+    """Return the answers of most samples, at most ``most`` of them."""
+    counts = Counter(answer for _, sample in rows for answer in dict.fromkeys(_answers(sample)))
+    return {answer for answer, _ in counts.most_common(most)}
 
 
 def _read(dataset: Dataset, name: str, problems: list[Problem]) -> Sequence[Located]:

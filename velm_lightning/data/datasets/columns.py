@@ -10,12 +10,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from velm_lightning.data.datasets.image_names import Locate
 from velm_lightning.data.datasets.readers.column_names import choose_columns, list_of, suggestion
 from velm_lightning.data.datasets.readers.row_source import RowSource
-from velm_lightning.io.files import TableRow, clean_text, show
+from velm_lightning.io.files import clean_text, show
+from velm_lightning.io.record_files import TableRow
 from velm_lightning.types import Image, InputError, Sample, Source
 
 
@@ -28,6 +29,18 @@ class Columns(TypedDict, total=False):
     answers: str | None
     group: str | None
     key: str | None
+
+
+def column_names(columns: Columns) -> dict[str, str | None]:
+    """Return the names of columns by the part of a sample that they hold.
+
+    Raises:
+        InputError: A key is not a part of a sample.
+    """
+    for part in columns.keys() - Columns.__annotations__.keys():
+        near = difflib.get_close_matches(part, Columns.__annotations__, 1)
+        raise InputError(f"columns.{part} is not one of {', '.join(Columns.__annotations__)}{suggestion(near)}")
+    return {part: cast(str | None, name) for part, name in columns.items()}
 
 
 _WHOLE = re.compile(r"(-?(0|[1-9]\d*)(\.0*)?)?")  # pandas writes 1.0 where another cell of the column is empty

@@ -9,7 +9,8 @@ from contextlib import suppress
 from velm_lightning.data.datasets.image_names import Locate
 from velm_lightning.data.datasets.messages import Conversation, conversation_of
 from velm_lightning.data.datasets.readers.row_source import RowSource
-from velm_lightning.io.files import TableRow, clean_text, show
+from velm_lightning.io.files import clean_text, show
+from velm_lightning.io.record_files import TableRow
 from velm_lightning.types import Image, InputError, Sample, Turn
 
 

@@ -10,7 +10,7 @@ from velm_lightning.data.datasets.conversation_samples import ConversationConver
 from velm_lightning.data.datasets.image_names import Locate
 from velm_lightning.data.datasets.messages import TURNS, is_conversation
 from velm_lightning.data.datasets.readers.row_source import RowSource
-from velm_lightning.io.files import TableRow
+from velm_lightning.io.record_files import TableRow
 from velm_lightning.types import Image, Sample
 
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
-from array import array
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor
 from typing_extensions import override
 
-from velm_lightning.data.datasets.columns import Columns
+from velm_lightning.data.datasets.columns import Columns, column_names
 from velm_lightning.data.datasets.conversion import Converter, converter_of
-from velm_lightning.data.datasets.holdout import check_holdout, held_out
+from velm_lightning.data.datasets.holdout import check_holdout
 from velm_lightning.data.datasets.image_names import located_image
 from velm_lightning.data.datasets.located import FileDataset, Located
 from velm_lightning.data.datasets.packed import PackedRows, Packing
-from velm_lightning.data.datasets.packed_splits import SplitOf, packed_splits
-from velm_lightning.data.datasets.readers.column_names import suggestion
+from velm_lightning.data.datasets.packed_splits import held_out_rows, packed_splits
 from velm_lightning.data.datasets.readers.reading import Reading
 from velm_lightning.data.datasets.readers.recognition import expanded, rows_of
 from velm_lightning.data.datasets.readers.row_source import RowSource
@@ -26,9 +24,10 @@ from velm_lightning.data.datasets.readers.sources import folder_with, image_fold
 from velm_lightning.data.datasets.sample_cache import keep, kept, place_of
 from velm_lightning.data.images.cache import default_folder
 from velm_lightning.io.digests import digest_of
-from velm_lightning.io.files import TableRow, fault
+from velm_lightning.io.files import fault
 from velm_lightning.io.paths import user_path
-from velm_lightning.types import FilePart, Image, InputError, Source, frames_of
+from velm_lightning.io.record_files import TableRow
+from velm_lightning.types import FilePart, Image, InputError, Sample, Source, frames_of
 
 HOLDOUT = 0.1
 """Share of the training images that is held out if ``path`` has no validation split."""
@@ -103,8 +102,8 @@ class DataFiles(FileDataset):
         named = {"train": train, "val": val, "test": test}
         self.cache_dir = user_path(cache_dir) if cache_dir else default_folder()
         self.sources = sources_of(path, named, self.root, self.cache_dir)
-        found = {split: files[0] if len(files) == 1 else None for split, files in self.sources.items()}
-        self.files = found | {split: user_path(file) for split, file in named.items() if isinstance(file, Path)}
+        single = {split: files[0] if len(files) == 1 else None for split, files in self.sources.items()}
+        self.files = single | {split: user_path(file) for split, file in named.items() if isinstance(file, Path)}
         self._outer = self.root / user_path(path) if path is not None else None
         folder = self.root / user_path(images) if images is not None else image_folders(self.sources, "train")[0]
         super().__init__(folder, links, absolute_names)
@@ -114,10 +113,7 @@ class DataFiles(FileDataset):
         self.remarks = dict.fromkeys(unread_remarks(self._outer, self.sources))
         self._read: dict[str, PackedRows | InputError] = {}
         self.holdout = holdout
-        self.columns: dict[str, str | None] = dict(columns or {})  # type: ignore[arg-type]
-        for name in self.columns.keys() - Columns.__annotations__.keys():
-            near = difflib.get_close_matches(name, Columns.__annotations__, 1)
-            raise InputError(f"columns.{name} is not one of {', '.join(Columns.__annotations__)}{suggestion(near)}")
+        self.columns = column_names(columns or {})
         check_holdout(holdout, self.sources["train"], self.sources["val"])
 
     @override
@@ -134,6 +130,10 @@ class DataFiles(FileDataset):
         if isinstance(rows, InputError):
             raise rows
         return rows
+
+    @override
+    def _without_locations(self, rows: Sequence[Located]) -> Sequence[Sample]:
+        return rows.samples if isinstance(rows, PackedRows) else super()._without_locations(rows)
 
     def _kept_or_read(self, names: Sequence[str]) -> Mapping[str, PackedRows | InputError]:
         """Return splits as any process has read them before, or read them."""
@@ -168,8 +168,8 @@ class DataFiles(FileDataset):
         nothing = dict.fromkeys(names, Packing().packed())
         rows = self._rows(sources, problems)
         if rows.first is None:
-            shown = ", ".join(map(str, sources))[:200]
-            fault(InputError(f"{shown}: holds no rows: give a file with at least one, or leave {name} out"), problems)
+            named = ", ".join(map(str, sources))[:200]
+            fault(InputError(f"{named}: holds no rows: give a file with at least one, or leave {name} out"), problems)
             return nothing
         try:
             converter = self.converter(rows, name == "test")
@@ -179,7 +179,8 @@ class DataFiles(FileDataset):
         if not self.images_are_named:
             folders = image_folders(self.sources, source, self._outer)
             self.images = folder_with(converter.first_name(rows), folders, self.image_names.absolute)
-        split_of = self._sides(rows, converter, problems) if held else lambda _: name
+        subject = partial(self._subject, converter)
+        split_of = held_out_rows(rows, subject, self.holdout, problems) if held else lambda _: name
         splits, remarks = packed_splits(rows, converter, names, split_of, problems)
         self.remarks |= dict.fromkeys(
             f"{part} is read from the column {column!r}"
@@ -200,27 +201,10 @@ class DataFiles(FileDataset):
         every = list(read(problems))
         return RowSource(lambda _: iter(every))
 
-    def _sides(self, rows: RowSource, converter: Converter, problems: list[str] | None) -> SplitOf:
-        """Return the split of each row, of which a share of the images is held out."""
-        numbers = array("q")
-
-        def subjects() -> Iterator[tuple[str, Sequence[Hashable]]]:
-            for number, row in enumerate(rows):
-                try:
-                    key, image = converter.subject(row, str(number))
-                    item = self._name(image) or key, [*self.files_of(image), *_digests(image)]
-                except InputError as error:
-                    fault(error, problems)
-                    continue
-                numbers.append(number)
-                yield item
-
-        decisions = held_out(subjects(), self.holdout)
-        sides = (None, "train", "val")  # None for rows with a fault
-        found = bytearray(max(numbers, default=-1) + 1)  # per row the place in `sides`
-        for number, decision in zip(numbers, decisions, strict=True):
-            found[number] = 1 + decision
-        return lambda number: sides[found[number]] if number < len(found) else None
+    def _subject(self, converter: Converter, row: TableRow, number: str) -> tuple[str, Sequence[Hashable]]:
+        """Return the name of a row's image, else the row's key, and the contents by which copies are recognised."""
+        key, image = converter.subject(row, number)
+        return self._name(image) or key, [*self.files_of(image), *_digests(image)]
 
     def _name(self, image: Image) -> str:
         """Return the name of an image relative to the folder of images, which may move; empty if there is no file."""

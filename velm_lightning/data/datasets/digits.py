@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from typing_extensions import override
 
 from velm_lightning.data.synthetic.shapes.scene import generator
 from velm_lightning.types import SPLITS, Dataset, InputError, Sample
@@ -66,6 +67,7 @@ class Digits(Dataset):
         self.questions_per_digit, self.size, self.seed, self.mnist = questions_per_digit, size, seed, mnist
         self._samples: dict[str, list[Sample]] = {}
 
+    @override
     def split(self, name: str) -> Sequence[Sample]:
         """Return the samples digit by digit; the key is the split, the digit's number in the file and the question."""
         if name not in self.counts:

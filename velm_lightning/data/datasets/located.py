@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
+from typing_extensions import override
+
 from velm_lightning.data.datasets.image_names import ImageNames
 from velm_lightning.io.files import show
 from velm_lightning.io.paths import user_path
@@ -64,6 +66,7 @@ class FileDataset(Dataset):
             InputError: As ``split``, if ``problems`` is not given.
         """
 
+    @override
     def split(self, name: str) -> Sequence[Sample]:
         """Return the samples of a split in the order of its file; the file is read once.
 
@@ -74,9 +77,12 @@ class FileDataset(Dataset):
             raise InputError(f"{name!r} is not a split: use {', '.join(SPLITS)}")
         if name not in self._splits:
             with _no_collection():
-                rows = self.read(name)
-                self._splits[name] = getattr(rows, "samples", None) or [located.sample for located in rows]
+                self._splits[name] = self._without_locations(self.read(name))
         return self._splits[name]
+
+    def _without_locations(self, rows: Sequence[Located]) -> Sequence[Sample]:
+        """Return the samples of the rows that ``read`` returned."""
+        return [located.sample for located in rows]
 
 
 @contextmanager

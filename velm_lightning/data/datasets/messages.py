@@ -15,7 +15,8 @@ from velm_lightning.data.datasets.marks import (
     given_images,
     images_at_marks,
 )
-from velm_lightning.io.files import TableRow, show
+from velm_lightning.io.files import show
+from velm_lightning.io.record_files import TableRow
 from velm_lightning.types import InputError, Source, Turn
 
 TURNS = ("messages", "conversations", "texts")

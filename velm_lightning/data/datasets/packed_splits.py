@@ -2,17 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 
 from velm_lightning.data.datasets.conversion import Converter
+from velm_lightning.data.datasets.holdout import held_out
 from velm_lightning.data.datasets.located import Located
 from velm_lightning.data.datasets.packed import PackedRows, Packing
 from velm_lightning.data.datasets.readers.references import with_all_references
-from velm_lightning.io.files import TableRow, fault, show
+from velm_lightning.data.datasets.readers.row_source import RowSource
+from velm_lightning.io.files import fault, show
+from velm_lightning.io.record_files import TableRow
 from velm_lightning.types import InputError
 
 SplitOf = Callable[[int], str | None]
 """Returns the split of a row by its number; None if the row is in none."""
+
+
+def held_out_rows(
+    rows: RowSource,
+    subject: Callable[[TableRow, str], tuple[str, Sequence[Hashable]]],
+    share: float,
+    problems: list[str] | None,
+) -> SplitOf:
+    """Return the split of each row, ``train`` or ``val``; rows with a fault are in none.
+
+    Args:
+        rows: The rows.
+        subject: Returns the name and the images of a row, given its number; see ``held_out``.
+        share: Share of the images that is held out for ``val``.
+        problems: If given, errors of rows are appended to it; else they are raised.
+    """
+    numbers = array("q")
+
+    def subjects() -> Iterator[tuple[str, Sequence[Hashable]]]:
+        for number, row in enumerate(rows):
+            try:
+                item = subject(row, str(number))
+            except InputError as error:
+                fault(error, problems)
+                continue
+            numbers.append(number)
+            yield item
+
+    decisions = held_out(subjects(), share)
+    splits = (None, "train", "val")
+    places = bytearray(max(numbers, default=-1) + 1)  # per row the place in `splits`
+    for number, decision in zip(numbers, decisions, strict=True):
+        places[number] = 1 + decision
+    return lambda number: splits[places[number]] if number < len(places) else None
 
 
 class _OpenSplit:

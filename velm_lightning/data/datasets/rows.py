@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 from typing_extensions import override
 
-from velm_lightning.data.datasets.columns import Columns
+from velm_lightning.data.datasets.columns import Columns, column_names
 from velm_lightning.data.datasets.conversion import converter_of
 from velm_lightning.data.datasets.holdout import contents_of_files
 from velm_lightning.data.datasets.image_names import ImageNames
@@ -21,7 +21,8 @@ from velm_lightning.data.datasets.readers.references import with_all_references
 from velm_lightning.data.datasets.readers.row_source import RowSource
 from velm_lightning.data.images.image_like import to_image
 from velm_lightning.io.digests import digest_of
-from velm_lightning.io.files import TableRow, show
+from velm_lightning.io.files import show
+from velm_lightning.io.record_files import TableRow
 from velm_lightning.types import SPLITS, Dataset, InputError, Sample, Source
 
 Table = Iterable[Mapping[str, Any]]
@@ -56,7 +57,7 @@ class Rows(Dataset):
     ) -> None:
         if not 0 <= holdout < 0.5:
             raise InputError(f"holdout must be at least 0 and below 0.5, got {holdout}")
-        self.columns: dict[str, str | None] = dict(columns or {})  # type: ignore[arg-type]
+        self.columns = column_names(columns or {})
         self._images = _Images(images)
         tables = {name: _table_rows(name, table) for name, table in _by_split(rows).items()}
         self._splits = {name: self._samples(name, table) for name, table in tables.items()}
@@ -97,10 +98,10 @@ class _Images:
         if isinstance(image, str) and self.folder is not None:
             return ImageNames().file(self.folder, image, where)
         try:
-            found = to_image((self.folder or Path(".")) / image if isinstance(image, Path) else image)
+            source = to_image((self.folder or Path(".")) / image if isinstance(image, Path) else image)
         except InputError as error:
             raise InputError(f"{where}: {error}") from error
-        return self._tensors.setdefault(digest_of(found), found) if isinstance(found, Tensor) else found
+        return self._tensors.setdefault(digest_of(source), source) if isinstance(source, Tensor) else source
 
 
 def _table_rows(split: str, table: Table) -> list[TableRow]:

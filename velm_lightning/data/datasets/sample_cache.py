@@ -20,7 +20,7 @@ from velm_lightning.data.datasets.packed import PackedRows
 from velm_lightning.data.datasets.readers.saved import SAVED
 from velm_lightning.io.atomic import make_folder, new_folder
 from velm_lightning.io.digests import state_of
-from velm_lightning.io.files import read_json
+from velm_lightning.io.record_files import read_json
 from velm_lightning.types import InputError
 
 SMALLEST = 10_000

@@ -94,7 +94,7 @@ def low_bytes(tiles: Sequence[Any]) -> list[Any] | None:
 
 
 def deep_colours(high: Pillow.Image, low: Pillow.Image, depth: Depth) -> Pillow.Image:
-    """Return colours with 8 bits per value from the high and the low bytes of such with 16."""
+    """Return colours of 8 bits per value, given the high and the low bytes of 16-bit ones."""
     values = np.asarray(high).astype(np.uint16) << 8 | np.asarray(low)  # (H, W, 3 or 4)
     return Pillow.fromarray(np.concatenate([to_bytes(values[..., :3], depth), np.asarray(high)[..., 3:]], 2))
 

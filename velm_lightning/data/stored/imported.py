@@ -13,7 +13,8 @@ from typing_extensions import override
 from velm_lightning.data.datasets.located import FileDataset, Located
 from velm_lightning.data.datasets.packed import Indexed
 from velm_lightning.data.datasets.records import sample_of
-from velm_lightning.io.files import fault, inside, read_json, show
+from velm_lightning.io.files import fault, inside, show
+from velm_lightning.io.record_files import read_json
 from velm_lightning.types import FilePart, Image, InputError, Sample
 
 DESCRIPTION, FORMAT = "velm_data.json", 1

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from velm_lightning.data.datasets.records import record_of
 from velm_lightning.data.stored.imported import DESCRIPTION, FORMAT
+from velm_lightning.errors import unreadable
 from velm_lightning.io.atomic import new_folder, refusal
 from velm_lightning.io.digests import image_key
 from velm_lightning.io.files import open_file
@@ -145,4 +146,4 @@ def _content(image: Source) -> bytes:
         with open_file(image) as file:
             return file.read()
     except OSError as error:
-        raise InputError(f"{image}: cannot be read ({error.strerror}): correct the name or remove its rows") from error
+        raise unreadable(image, error, "correct the name or remove its rows") from error

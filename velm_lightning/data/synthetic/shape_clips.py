@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from velm_lightning.data.synthetic.shape_scenes import at_least
 from velm_lightning.data.synthetic.shapes.render import render
@@ -82,6 +83,7 @@ class ShapeClips(Dataset):
             self._images[name] = torch.from_numpy(clips)
         return self._images[name]
 
+    @override
     def split(self, name: str) -> Sequence[Sample]:
         """Return the samples of ``train``, ``val`` or ``test``, clip by clip; frames are views of `images`."""
         if name not in self._samples:
@@ -109,6 +111,7 @@ class ShapeClipCaptions(ShapeClips):
     per caption, ``val`` and ``test`` have one per clip; all have both as references. The groups are the axes.
     """
 
+    @override
     def _ask(self, key: str, frames: tuple[Tensor, ...], clip: Clip) -> Iterator[Sample]:
         clauses = [
             f"a {thing.colour} {thing.shape} {f'moves {way}' if way else 'stays'}"

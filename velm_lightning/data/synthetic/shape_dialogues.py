@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from torch import Tensor
+from typing_extensions import override
 
 from velm_lightning.data.synthetic.shape_scenes import Scenes, at_least
 from velm_lightning.data.synthetic.shapes.dialogues import exchanges_about
@@ -38,6 +39,7 @@ class ShapeDialogues(Scenes):
         at_least("dialogues_per_scene", dialogues_per_scene, 1)
         self.dialogues_per_scene = dialogues_per_scene
 
+    @override
     def _samples_of(
         self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor
     ) -> Iterator[Sample]:

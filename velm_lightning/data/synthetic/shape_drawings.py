@@ -55,6 +55,7 @@ class ShapeDrawings(Scenes):
             if len(scene.things) == 1 or split_of(scene) == name:
                 return scene
 
+    @override
     def _samples_of(
         self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor
     ) -> Iterator[Sample]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from velm_lightning.data.synthetic.shapes.captions import captions
 from velm_lightning.data.synthetic.shapes.german import sentences
@@ -64,6 +65,7 @@ class Scenes(Dataset):
             self._images[name] = torch.from_numpy(images)
         return self._images[name]
 
+    @override
     def split(self, name: str) -> Sequence[Sample]:
         """Return the samples of ``train``, ``val`` or ``test``, scene by scene; ``image`` is a view of `images`."""
         if name not in self._samples:
@@ -118,6 +120,7 @@ class ShapeScenes(Scenes):
         at_least("questions_per_scene", questions_per_scene, 1)
         self.questions_per_scene = questions_per_scene
 
+    @override
     def _samples_of(
         self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor
     ) -> Iterator[Sample]:
@@ -138,6 +141,7 @@ class ShapeCaptions(Scenes):
         ('', True)
     """
 
+    @override
     def _samples_of(
         self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor
     ) -> Iterator[Sample]:
@@ -169,6 +173,7 @@ class ShapeStatements(Scenes):
         at_least("statements_per_scene", statements_per_scene, 1)
         self.statements_per_scene = statements_per_scene
 
+    @override
     def _samples_of(
         self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor
     ) -> Iterator[Sample]:
@@ -185,6 +190,7 @@ class ShapeTranslations(Scenes):
     dem blauen* of a circle or a star and *das rote …* of a square or a triangle. In ``named`` the words suffice.
     """
 
+    @override
     def _samples_of(
         self, split: str, scene: Scene, rng: np.random.Generator, key: str, image: Tensor
     ) -> Iterator[Sample]:

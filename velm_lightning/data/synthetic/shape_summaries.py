@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from torch import Tensor
+from typing_extensions import override
 
 from velm_lightning.data.synthetic.shape_scenes import ShapeCaptions
 from velm_lightning.data.synthetic.shapes.scene import MOST, Scene, generator, pick
@@ -41,6 +42,7 @@ class ShapeSummaries(Dataset):
         self.seed = seed
         self._samples: dict[str, list[Sample]] = {}
 
+    @override
     def split(self, name: str) -> Sequence[Sample]:
         """Return the samples of a split; the two images of a sample are views of one tensor."""
         if name not in self._samples:

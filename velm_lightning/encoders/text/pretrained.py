@@ -161,10 +161,10 @@ class HFTextEncoder(TextEncoder):
         return tokens.with_embeddings(self._states(tokens, cache, control))
 
     def _states(self, tokens: Tokens, cache: Cache | None, control: LayerControl | None) -> Tensor:
-        seen = tokens if cache is None else cache.places(self, tokens)
-        positions = self._positions(tokens, seen)
+        keys = tokens if cache is None else cache.places(self, tokens)
+        positions = self._positions(tokens, keys)
         layers = int(self.config.num_hidden_layers)
-        with reading(LayerMasks(tokens, seen, positions), cache), controlling(control, tokens, seen, layers):
+        with reading(LayerMasks(tokens, keys, positions), cache), controlling(control, tokens, keys, layers):
             states = self.model(
                 inputs_embeds=tokens.embeddings,
                 attention_mask=torch.ones_like(tokens.mask),  # the layers use the masks of `layer_mask`

@@ -95,11 +95,11 @@ class TransformerTextEncoder(TextEncoder):
 
     @override
     def trunk(self, tokens: Tokens, cache: Cache | None = None, control: LayerControl | None = None) -> Tokens:
-        seen = tokens if cache is None else cache.places(self, tokens)
-        x, mask, control = tokens.embeddings, attention_mask(tokens, seen, self.causal), control or LayerControl()
+        keys = tokens if cache is None else cache.places(self, tokens)
+        x, mask, control = tokens.embeddings, attention_mask(tokens, keys, self.causal), control or LayerControl()
         for index, layer in enumerate(self.layers):
             x = control.before(index, x)
-            x = control.apply(index, layer, x, narrowed(mask, control.visible(index, tokens, seen), x), cache)
+            x = control.apply(index, layer, x, narrowed(mask, control.visible(index, tokens, keys), x), cache)
         return tokens.with_embeddings(self.norm(x))
 
     @override

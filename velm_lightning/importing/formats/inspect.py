@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from velm_lightning.importing.rows import Choices, Imported, check_keys, chosen, field, row_of
-from velm_lightning.io.files import read_json, show
+from velm_lightning.io.files import show
+from velm_lightning.io.record_files import read_json
 from velm_lightning.types import InputError, Prediction
 
 _VALUES = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0, "yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}

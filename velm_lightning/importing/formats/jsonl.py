@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from velm_lightning.importing.rows import Choices, Imported, check_keys, field, number, row_of
-from velm_lightning.io.files import TableRow, read_rows
+from velm_lightning.io.record_files import TableRow, read_rows
 from velm_lightning.types import InputError, Prediction
 
 

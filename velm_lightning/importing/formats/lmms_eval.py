@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from velm_lightning.importing.rows import Choices, Imported, check_keys, chosen, field, row_of
-from velm_lightning.io.files import TableRow, read_rows, show
+from velm_lightning.io.files import show
+from velm_lightning.io.record_files import TableRow, read_rows
 from velm_lightning.types import InputError, Prediction
 
 _NO_FIGURES = {"doc_id", "doc", "target", "arguments", "input", "resps", "filtered_resps", "filter", "metrics"}

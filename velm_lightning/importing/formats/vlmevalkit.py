@@ -12,7 +12,7 @@ from typing import Any
 
 from velm_lightning.importing.rows import Choices, Imported, check_keys, field, number, row_of
 from velm_lightning.importing.spreadsheet import read_spreadsheet
-from velm_lightning.io.files import TableRow, read_rows
+from velm_lightning.io.record_files import TableRow, read_rows
 from velm_lightning.types import InputError, Prediction
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from velm_lightning.data.datasets.published.captioned import id_text, records
 from velm_lightning.importing.rows import Choices, Imported, check_keys, field, row_of
-from velm_lightning.io.files import TableRow, read_json, read_rows
+from velm_lightning.io.record_files import TableRow, read_json, read_rows
 from velm_lightning.types import InputError, Prediction
 
 

@@ -99,9 +99,9 @@ class RunRecorder(Callback):
         """Return the run, which is created on the first call."""
         data = getattr(trainer, "datamodule", None)
         if not isinstance(model, Fusion) or not isinstance(data, MultimodalData):
-            found = [type(part).__name__ for part in (model, data)]
+            kinds = [type(part).__name__ for part in (model, data)]
             raise InputError(
-                f"RunRecorder got a {found[0]} and data of type {found[1]}: call the trainer with a fusion and a "
+                f"RunRecorder got a {kinds[0]} and data of type {kinds[1]}: call the trainer with a fusion and a "
                 "MultimodalData, as in trainer.fit(model, data)"
             )
         if self.run is None:

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from typing_extensions import override
 
 from velm_lightning.data.datasets.located import FileDataset, Located, add
-from velm_lightning.io.files import TableRow, clean_text, fault, show
+from velm_lightning.io.files import clean_text, fault, show
+from velm_lightning.io.record_files import TableRow
 from velm_lightning.types import InputError, Sample
 
 

@@ -19,8 +19,9 @@ from velm_lightning.data.datasets.published.captioned import (
     records,
 )
 from velm_lightning.data.datasets.readers.column_names import suggestion
-from velm_lightning.io.files import fault, read_json
+from velm_lightning.io.files import fault
 from velm_lightning.io.paths import user_path
+from velm_lightning.io.record_files import read_json
 from velm_lightning.types import InputError
 
 

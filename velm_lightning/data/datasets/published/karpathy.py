@@ -16,8 +16,9 @@ from velm_lightning.data.datasets.published.captioned import (
     id_text,
     records,
 )
-from velm_lightning.io.files import TableRow, fault, read_json, show
+from velm_lightning.io.files import fault, show
 from velm_lightning.io.paths import user_path
+from velm_lightning.io.record_files import TableRow, read_json
 from velm_lightning.types import InputError
 
 _SPLITS = {"train": "train", "restval": "train", "val": "val", "test": "test"}

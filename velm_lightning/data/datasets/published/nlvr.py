@@ -11,8 +11,9 @@ from typing_extensions import override
 from velm_lightning.data.datasets.columns import sentence
 from velm_lightning.data.datasets.located import FileDataset, Located, add
 from velm_lightning.data.datasets.published.captioned import id_text
-from velm_lightning.io.files import TableRow, clean_text, fault, read_rows, show
+from velm_lightning.io.files import clean_text, fault, show
 from velm_lightning.io.paths import user_path
+from velm_lightning.io.record_files import TableRow, read_rows
 from velm_lightning.types import InputError, Sample
 
 

@@ -11,8 +11,9 @@ from typing_extensions import override
 from velm_lightning.data.datasets.located import FileDataset, Located, add
 from velm_lightning.data.datasets.published.captioned import caption_text, records
 from velm_lightning.data.images.folder import numbered_files
-from velm_lightning.io.files import TableRow, fault, read_json, show
+from velm_lightning.io.files import fault, show
 from velm_lightning.io.paths import user_path
+from velm_lightning.io.record_files import TableRow, read_json
 from velm_lightning.types import InputError, Sample
 
 
@@ -79,8 +80,8 @@ class VisDial(FileDataset):
             question = _sentence(entry, "question", sentences["questions"], row)
             answer = _sentence(entry, "answer", sentences["answers"], row) if "answer" in entry else None
             question = question if question.endswith("?") else f"{question}?"
-            shown = history if self.rounds is None else history[len(history) - min(self.rounds, len(history)) :]
-            text = " ".join([caption, *shown, question])
+            recent = history if self.rounds is None else history[len(history) - min(self.rounds, len(history)) :]
+            text = " ".join([caption, *recent, question])
             references = () if answer is None else (answer,)
             yield Sample(f"{number}-{place}", image, text, answer, references, f"round {place}")
             history.append(f"{question} {_closed(answer or '')}".strip())

@@ -12,8 +12,9 @@ from typing_extensions import override
 from velm_lightning.data.datasets.located import FileDataset, Located, add
 from velm_lightning.data.datasets.published.captioned import caption_text, id_text
 from velm_lightning.data.images.folder import numbered_files
-from velm_lightning.io.files import TableRow, fault, read_json, show
+from velm_lightning.io.files import fault, show
 from velm_lightning.io.paths import user_path
+from velm_lightning.io.record_files import TableRow, read_json
 from velm_lightning.types import SPLITS, InputError, Sample
 
 _FILES = {"questions": ("question_answers.json", "qas"), "regions": ("region_descriptions.json", "regions")}

@@ -13,8 +13,9 @@ from velm_lightning.data.datasets.columns import sentence, soft_weights
 from velm_lightning.data.datasets.holdout import check_holdout, holdout_part
 from velm_lightning.data.datasets.located import FileDataset, Located, add
 from velm_lightning.data.datasets.published.captioned import id_text, records
-from velm_lightning.io.files import TableRow, clean_text, fault, read_json, show
+from velm_lightning.io.files import clean_text, fault, show
 from velm_lightning.io.paths import user_path
+from velm_lightning.io.record_files import TableRow, read_json
 from velm_lightning.types import InputError, Sample
 
 

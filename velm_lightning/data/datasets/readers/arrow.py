@@ -14,7 +14,8 @@ from filelock import FileLock
 
 from velm_lightning.data.datasets.readers.reading import Reader, Reading, arrow_module, derived_file, starts_with
 from velm_lightning.io.atomic import make_folder, replacing
-from velm_lightning.io.files import TableRow, show
+from velm_lightning.io.files import show
+from velm_lightning.io.record_files import TableRow
 from velm_lightning.types import FilePart, InputError
 
 _FILE, _STREAM = b"ARROW1", b"\xff\xff\xff\xff"

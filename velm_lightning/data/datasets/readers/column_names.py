@@ -72,7 +72,7 @@ def choose_columns(
 
 
 def _in_capitals(parts: Sequence[str], names: Mapping[str, str | None], free: Sequence[str]) -> dict[str, str | None]:
-    """Return the columns of parts that have none of exactly a usual name, without regard to capitals."""
+    """Return the columns of parts without a usual name, whose names equal a usual one except for capitals."""
     spelt = {str(name).lower(): name for name in reversed(free)}
     labels = {"target", "answers"} if names["target"] or names["answers"] else set[str]()
     return {

@@ -38,8 +38,8 @@ def hub_tables(name: str) -> dict[str, list[Path]]:
         if known := split_of(split):
             splits.setdefault(known, []).extend(Path(file["filename"]) for file in table.cache_files)
     if not splits:
-        shown = show(list(tables))
-        raise InputError(f"{name}: has the splits {shown}: download it and name the files of train, val and test")
+        names = show(list(tables))
+        raise InputError(f"{name}: has the splits {names}: download it and name the files of train, val and test")
     return splits
 
 
@@ -54,6 +54,6 @@ def _check_reachable(repository: str, name: str) -> None:
 
 
 def _refusal(name: str, error: Exception) -> InputError:
-    said = " ".join(str(error).split()) or type(error).__name__
+    reason = " ".join(str(error).split()) or type(error).__name__
     fix = "check the name and the connection, or download it elsewhere and give the folder"
-    return InputError(f"{name}: no file here, and no dataset of the hub that can be loaded ({show(said)}): {fix}")
+    return InputError(f"{name}: no file here, and no dataset of the hub that can be loaded ({show(reason)}): {fix}")

@@ -9,7 +9,8 @@ from velm_lightning.data.datasets.image_names import ImageNames
 from velm_lightning.data.datasets.readers import parquet
 from velm_lightning.data.datasets.readers.reading import Reader, Reading
 from velm_lightning.data.images.folder import files_named, picture_files
-from velm_lightning.io.files import TableRow, fault, read_rows
+from velm_lightning.io.files import fault
+from velm_lightning.io.record_files import TableRow, read_rows
 from velm_lightning.types import InputError
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from velm_lightning.data.datasets.readers.arrow import copied_rows, is_image_type, plain_rows, uncompressed
 from velm_lightning.data.datasets.readers.reading import Reader, Reading, arrow_module, starts_with
-from velm_lightning.io.files import TableRow, show
+from velm_lightning.io.files import show
+from velm_lightning.io.record_files import TableRow
 from velm_lightning.types import InputError
 
 _BATCH = 256

@@ -1,4 +1,4 @@
-"""What the readers share: their signature and the place of files that they derive."""
+"""The signature that all readers share, and the place of files that they derive."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from velm_lightning.data.datasets.image_names import ImageNames
-from velm_lightning.io.files import TableRow
+from velm_lightning.io.record_files import TableRow
 from velm_lightning.types import InputError
 
 

@@ -15,7 +15,7 @@ from velm_lightning.data.datasets.readers.saved import SAVED, split_names
 from velm_lightning.data.datasets.readers.text_tables import TEXT_TABLES
 from velm_lightning.data.datasets.readers.webdataset import WEBDATASET
 from velm_lightning.data.images.folder import SUFFIXES, files_named
-from velm_lightning.io.files import TableRow
+from velm_lightning.io.record_files import TableRow
 from velm_lightning.io.tables import separator_of
 from velm_lightning.types import InputError
 
@@ -64,7 +64,7 @@ def expanded(path: Path) -> list[Path]:
         return (not SAVED.recognises(path) and _tables_in(path)) or [path]
     if path.exists() or not re.search(r"[*?\[{]", str(path)):
         return [path]
-    files = [file for one in counted(str(path)) for file in _matching(Path(one))]
+    files = [file for pattern in counted(str(path)) for file in _matching(Path(pattern))]
     if not files:
         raise InputError(f"{path}: no file matches this pattern: correct it")
     return files
@@ -118,8 +118,8 @@ def _folders_in(folder: Path) -> list[Path]:
 def _tables_in(folder: Path) -> list[Path]:
     """Return the tables of one format in a folder, else in a subfolder without images, such as ``data``.
 
-    Those whose names state a split are preferred; descriptions of images, ``metadata.csv``, are none, nor is what is in
-    the subfolder of a split.
+    Tables whose names state a split are preferred. Descriptions of images (``metadata.csv``) and files in the subfolder
+    of a split do not count.
     """
     formats = list(tables_by_format(folder).values())
     if formats:

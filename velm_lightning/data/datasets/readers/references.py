@@ -9,9 +9,9 @@ from velm_lightning.io.digests import image_key
 
 
 def with_all_references(samples: Sequence[Located]) -> Iterator[Located]:
-    """Yield the samples of an evaluation, of which those with the same image, text and group are one.
+    """Yield the samples of an evaluation; those with the same image, text and group become one.
 
-    Only samples with target sentences are joined, no conversations. The key and the target are those of the first, the
+    Only samples with target sentences are joined, not conversations. The key and the target are those of the first, the
     references those of all, in order.
     """
     later = _repetitions(samples)

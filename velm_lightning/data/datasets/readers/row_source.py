@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import cached_property
 
-from velm_lightning.io.files import TableRow
+from velm_lightning.io.record_files import TableRow
 
 
 class RowSource:

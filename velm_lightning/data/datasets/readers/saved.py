@@ -8,7 +8,8 @@ from typing import Any
 
 from velm_lightning.data.datasets.readers import arrow
 from velm_lightning.data.datasets.readers.reading import Reader, Reading
-from velm_lightning.io.files import TableRow, inside, read_json
+from velm_lightning.io.files import inside
+from velm_lightning.io.record_files import TableRow, read_json
 from velm_lightning.types import InputError
 
 _LIST, _SPLITS = "state.json", "dataset_dict.json"

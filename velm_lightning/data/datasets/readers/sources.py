@@ -35,11 +35,11 @@ def sources_of(
     if path is None:
         return {split: [] if file is None else _located(file, root, cache_dir) for split, file in named.items()}
     if is_hub_name(path) and not (root / path).exists():
-        found = hub_tables(str(path))
+        tables = hub_tables(str(path))
     else:
         places = _located(path, root, cache_dir)
-        found = splits_of(places[0]) if len(places) == 1 else {"train": places}
-    return {split: found.get(split, []) for split in named}
+        tables = splits_of(places[0]) if len(places) == 1 else {"train": places}
+    return {split: tables.get(split, []) for split in named}
 
 
 def _located(name: str | Path, root: Path, cache_dir: Path) -> list[Path]:
@@ -69,8 +69,8 @@ def image_folders(sources: Mapping[str, Sequence[Path]], split: str, outer: Path
         The folder of its first file, then ``outer``, then the folder of the first file of any split.
     """
     first = [*sources[split], *(source for files in sources.values() for source in files)]
-    own, any_split = (file if file.is_dir() else file.parent for file in (first[0], first[len(sources[split])]))
-    return list(dict.fromkeys([own, *([outer] if outer is not None and outer.is_dir() else []), any_split]))
+    of_split, any_split = (file if file.is_dir() else file.parent for file in (first[0], first[len(sources[split])]))
+    return list(dict.fromkeys([of_split, *([outer] if outer is not None and outer.is_dir() else []), any_split]))
 
 
 def folder_with(name: str | None, folders: Sequence[Path], absolute: bool) -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from velm_lightning.data.datasets.readers.reading import Reader, Reading
-from velm_lightning.io.files import TableRow, read_rows
+from velm_lightning.io.record_files import TableRow, read_rows
 
 
 def recognises(path: Path) -> bool:

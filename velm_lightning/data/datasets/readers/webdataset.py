@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from velm_lightning.data.datasets.readers.reading import Reader, Reading, starts_with
 from velm_lightning.data.images.folder import SUFFIXES
-from velm_lightning.io.files import TableRow, clean_text, fault, show
+from velm_lightning.io.files import clean_text, fault, show
+from velm_lightning.io.record_files import TableRow
 from velm_lightning.types import FilePart, InputError
 
 _TEXTS = {"txt": "caption", "text": "caption", "caption": "caption", "cls": "label"}
