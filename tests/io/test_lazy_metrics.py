@@ -77,3 +77,15 @@ def test_a_missing_package_changes_nothing(package, monkeypatch):
     monkeypatch.setattr(package, "_NAME", "no_such_package")
     package.postpone_metrics()
     assert "no_such_package" not in sys.modules
+
+
+def test_a_release_that_moved_the_base_class_is_loaded_whole(package, tmp_path):
+    folder = tmp_path / "metricslike"
+    (folder / "metric.py").rename(folder / "moved.py")
+    for file in folder.glob("*.py"):
+        file.write_text(file.read_text().replace("metricslike.metric", "metricslike.moved"))
+    package.postpone_metrics()
+    import metricslike
+    from metricslike import Metric
+
+    assert issubclass(metricslike.Recall, Metric)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec
 from types import ModuleType
@@ -33,9 +34,10 @@ class _WithoutMetrics(ModuleType):
 
     def __getattr__(self, name: str) -> Any:
         if name in _BASE:
-            import_module(f"{_NAME}.utilities")  # which the module of the base class imports in a circle
-            return getattr(import_module(f"{_NAME}.{_BASE[name]}"), name)
-        if name.startswith("__") and name != "__all__":  # looked up by tools in every module
+            with suppress(ImportError, AttributeError):  # another release may have moved it
+                import_module(f"{_NAME}.utilities")  # which the module of the base class imports in a circle
+                return getattr(import_module(f"{_NAME}.{_BASE[name]}"), name)
+        if name.startswith("__") and name not in ("__all__", "__version__"):  # looked up by tools in every module
             raise AttributeError(f"module {_NAME!r} has no attribute {name!r}")
         self.__class__ = ModuleType  # type: ignore[assignment]
         loader = self.__spec__.loader if self.__spec__ else None
