@@ -6,11 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
 
-from velm_lightning.io.atomic import remove_parts, replacing, write_atomic
+from velm_lightning.io.atomic import remove_parts, replacing, write_atomic, write_output
 from velm_lightning.tracking.checkpoint_files import (
     AtomicCheckpointIO,
     newest_usable,
@@ -44,6 +45,26 @@ def test_a_writer_that_is_killed_leaves_the_old_file(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2, "the old file and a part of the new one"
     remove_parts(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_a_link_that_the_user_names_stays_one(tmp_path):
+    link = tmp_path / "link.csv"
+    link.symlink_to(tmp_path / "page.csv")
+    for text in ("new", "newer"):
+        write_output(link, text)
+        assert link.is_symlink()
+        assert (tmp_path / "page.csv").read_text() == text
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_pipe_that_the_user_names_gets_the_text(tmp_path):
+    reader, writer = os.pipe()
+    write_output(Path(f"/dev/fd/{writer}"), "text")
+    os.close(writer)
+    with open(reader) as file:
+        assert file.read() == "text"
+    with pytest.raises(InputError, match=f"{tmp_path} cannot be written: Is a directory: free some space"):
+        write_output(tmp_path, "text")
 
 
 # A disk that is full

@@ -8,7 +8,7 @@ from glob import glob
 from pathlib import Path
 
 from velm_lightning.errors import InputError
-from velm_lightning.io.atomic import write_atomic
+from velm_lightning.io.atomic import write_output
 from velm_lightning.io.console import echo
 from velm_lightning.io.paths import user_path
 
@@ -30,7 +30,7 @@ def main(words: Sequence[str]) -> int:
     print_tables(comparison, Console())
     for path, make in ((options.markdown, markdown), (options.csv, table_of_runs), (options.latex, latex)):
         if path:
-            write_atomic(path, make(comparison))
+            write_output(path, make(comparison))
     if options.report:
         from velm_lightning.compare.views.report import send
 
@@ -43,7 +43,7 @@ def main(words: Sequence[str]) -> int:
     if options.html:
         from velm_lightning.compare.page import page
 
-        write_atomic(options.html, page(comparison, options.title, options.html.parent))
+        write_output(options.html, page(comparison, options.title, options.html.parent))
         echo(f"dashboard: {options.html}")
     return 0
 

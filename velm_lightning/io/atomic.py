@@ -50,6 +50,21 @@ def write_atomic(path: Path, content: str | bytes) -> None:
         file.write(content.encode("utf-8") if isinstance(content, str) else content)
 
 
+def write_output(path: Path, text: str) -> None:
+    """Write a file that the user names: as ``write_atomic``, but a link or a device such as ``/dev/stdout`` is not replaced.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    if path.is_file() or not path.exists():
+        write_atomic(Path(os.path.realpath(path)), text)
+        return
+    try:
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        raise refusal(path, error) from error
+
+
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder that becomes ``path`` when the block ends, unless another process has created it.
