@@ -6,6 +6,7 @@ import py_compile
 import sys
 from importlib.util import cache_from_source
 from multiprocessing import get_context
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ from velm_lightning.errors import InputError
 from velm_lightning.io.allow import user_list
 from velm_lightning.io.allow.allowlist import how_to_allow, network_allowed, permissions, require_network
 from velm_lightning.io.allow.resolve import RefusedError, resolve
-from velm_lightning.io.allow.user_list import add, list_file, read_list, remove
+from velm_lightning.io.allow.user_list import add, entry_for, list_file, read_list, remove
 
 CODE = "from pathlib import Path\nPath('mark').touch()\nclass Mine:\n    class Inner: pass\ndef make(): pass\n"
 
@@ -261,6 +262,37 @@ def test_compiled_code_of_others_is_not_used(project):
     assert not hasattr(resolve("my_part.Mine"), "harm")
     forget(project)
     assert not hasattr(resolve("my_part.Mine", ["my_part"]), "harm")
+
+
+def test_compiled_code_without_a_source_is_a_change(project):
+    package = project / "my_package"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    cache = Path(cache_from_source(str(package / "__init__.py")))
+    add("my_package")
+    py_compile.compile(str(package / "__init__.py"), str(cache))
+    assert entry_for("my_package.extra.Mine"), "the compiled copy of a source is not imported"
+    py_compile.compile(str(project / "my_part.py"), str(package / "extra.pyc"))
+    with pytest.raises(InputError, match="no longer as you allowed it"):
+        resolve("my_package.extra.Mine")
+
+
+@pytest.mark.parametrize("cache", ["/dev/null", "relative", None])
+def test_a_user_without_a_home_allows_by_option(project, monkeypatch, cache):
+    """The home is missing or /dev/null; a relative folder could be a stranger's."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/dev/null")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    if cache:
+        monkeypatch.setenv("XDG_CACHE_HOME", cache)
+    monkeypatch.setattr(Path, "home", _no_home)
+    with pytest.raises(RefusedError, match="is code outside the allowed packages"):
+        resolve("my_part.Mine")
+    assert resolve("my_part.Mine", ["my_part"]).__name__ == "Mine"
+    assert not (project / "relative").exists()
+
+
+def _no_home():
+    raise RuntimeError("Could not determine home directory.")
 
 
 def test_a_file_that_moves_within_a_package_is_a_change(project):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib import invalidate_caches
-from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
+from importlib.machinery import BYTECODE_SUFFIXES, EXTENSION_SUFFIXES, ModuleSpec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +20,8 @@ from velm_lightning.io.atomic import make_folder, refusal, write_atomic
 
 Files = tuple[tuple[str, str, int, int], ...]
 """Path, path within the package, size and time of each file."""
-_SUFFIXES = (".py", *EXTENSION_SUFFIXES)
+_IMPORTED = (*BYTECODE_SUFFIXES, *EXTENSION_SUFFIXES)
+"""What follows the name of a module in other files than sources that Python imports, also if there is no source."""
 
 
 class Allowed(NamedTuple):
@@ -55,7 +56,7 @@ def read_list() -> list[Allowed]:
             raise ValueError("it is not a regular file")
         entries = json.loads(path.read_bytes())
         return [Allowed(**{key: str(entry[key]) for key in Allowed._fields}) for entry in entries]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # the latter if the home folder is /dev/null
         return []
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
@@ -160,8 +161,7 @@ def appended(folder: Path | None) -> Iterator[None]:
     added = None if folder is None or str(folder) in sys.path else str(folder)
     compiled = sys.pycache_prefix
     if folder is not None:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-        sys.pycache_prefix = str(cache / "velm_lightning" / "bytecode")
+        sys.pycache_prefix = _bytecode_folder()
     if added is not None:
         sys.path.append(added)
         invalidate_caches()
@@ -173,8 +173,18 @@ def appended(folder: Path | None) -> Iterator[None]:
             sys.path.remove(added)
 
 
+def _bytecode_folder() -> str:
+    """Return the user's folder for compiled files; for a user without a home, a place that cannot have any."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    try:
+        folder = folder if folder.is_absolute() else Path.home() / ".cache"
+    except RuntimeError:
+        return os.devnull
+    return str(folder / "velm_lightning" / "bytecode")
+
+
 def _files(spec: ModuleSpec) -> Files:
-    """Return the Python files and extensions of a module or package, with their sizes and times."""
+    """Return the files of code of a module or package, with their sizes and times."""
     folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
     paths = [(path, path.relative_to(folder).as_posix()) for folder in folders for path in _code_in(folder)]
     if not folders and spec.origin and spec.has_location:
@@ -189,11 +199,13 @@ def _code_in(folder: Path) -> Iterator[Path]:
     Raises:
         InputError: It holds a link to a folder, which Python's import would follow.
     """
-    for path in folder.rglob("*"):
-        if path.is_symlink() and path.is_dir():
-            raise InputError(f"{path} is a link to a folder, whose files could change unseen: copy the folder instead")
-        if path.name.endswith(_SUFFIXES):
-            yield path
+    for place, folders, files in os.walk(folder):
+        if link := next((name for name in folders if os.path.islink(os.path.join(place, name))), None):
+            raise InputError(
+                f"{os.path.join(place, link)} is a link to a folder, whose files could change unseen: copy the folder, "
+                "or move the link out of the package"
+            )
+        yield from (Path(place, name) for name in files if name.endswith(".py") or name[name.find(".") :] in _IMPORTED)
 
 
 @lru_cache(maxsize=32)
