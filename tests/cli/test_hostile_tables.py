@@ -10,6 +10,7 @@ from PIL import Image
 
 from velm_lightning.cli.commands import main
 from velm_lightning.cli.start.weights import Weights
+from velm_lightning.io.console import printable
 from velm_lightning.io.yaml_files import read_yaml
 
 ROWS = [(f"{number}.png", f"a long caption of thing number {number}") for number in range(6)]
@@ -79,13 +80,15 @@ def test_cells_that_look_like_deep_lists_are_texts(capsys):
     assert (code, "task: classification" in said) == (0, True)
 
 
-@pytest.mark.parametrize("name", ["a\nmodel: b #.jsonl", "$(touch owned).jsonl", "two words.jsonl", "-x.jsonl"])
+@pytest.mark.parametrize(
+    "name", ["a\nmodel: b #.jsonl", "$(touch owned).jsonl", "two words.jsonl", "-x.jsonl", "a\x07.jsonl"]
+)
 def test_the_name_of_a_table_is_neither_yaml_nor_shell(capsys, name):
     code, said, config = init(capsys, lines(), f"./{name}")
     assert code == 0
     assert list(config) == ["data", "model", "trainer", "early_stopping", "tracking"]
     command = said.partition("next:\n")[2].rpartition("  velm fit")[0]
-    assert shlex.split(command) == ["velm", "data", "check", name.replace(".jsonl", ".yaml")]
+    assert shlex.split(command) == ["velm", "data", "check", printable(name.replace(".jsonl", ".yaml"))]
 
 
 def test_a_table_whose_experiment_is_no_folder_is_refused(capsys):
@@ -109,6 +112,13 @@ def test_names_that_lead_elsewhere_are_said_with_the_option(capsys, photos, tmp_
     assert "is an absolute file name" in said
     assert "or write `absolute_names: true` next to `images` if you trust the table" in said
     assert "absolute_names" not in config["data"]["dataset"]["init_args"]
+
+
+@pytest.mark.parametrize("name", ["", "../x.png", "x" * 300])
+def test_names_that_no_option_accepts_are_said_without_one(capsys, name):
+    _, said, _ = init(capsys, lines(rows=[*ROWS, (name, "a caption of nothing")]), "mine.jsonl", "--images", "photos")
+    assert f"images: '{name[:20]}" in said
+    assert "next to `images`" not in said
 
 
 def test_names_of_other_programs_are_found(capsys):

@@ -12,7 +12,7 @@ from velm_lightning.cli.start.starting import find_start
 from velm_lightning.cli.start.tasks import TASKS
 from velm_lightning.cli.start.weights import find_weights
 from velm_lightning.errors import InputError
-from velm_lightning.io.console import command, echo
+from velm_lightning.io.console import command, echo, printable
 from velm_lightning.io.paths import is_folder_name, user_path
 
 
@@ -48,7 +48,7 @@ def _write(target: Path, config: dict[str, object], comments: Sequence[str]) -> 
     from velm_lightning.io.atomic import write_atomic
     from velm_lightning.io.yaml_files import dump_yaml
 
-    head = "".join(f"# {line}\n" for comment in comments for line in comment.splitlines())
+    head = "".join(f"# {printable(line)}\n" for comment in comments for line in comment.splitlines())
     write_atomic(target, head + dump_yaml(config))
 
 

@@ -31,13 +31,22 @@ def file_of(folder: Path, name: str) -> Path | None:
 
 
 def outside(folder: Path, name: str) -> str:
-    """Return why a name leads out of the folder, and the option that allows it; empty if it does not."""
+    """Return why ``velm fit`` refuses a name, and the option that accepts it, if any; empty if it does not."""
     try:
         inside(folder, name)
     except InputError as error:
-        option = "links: follow" if "by a link" in str(error) else "absolute_names: true"
-        return f"{error}, or write `{option}` next to `images` if you trust the table"
+        if _is_inside(folder, name, follow=True):
+            return f"{error}, or write `links: follow` next to `images` if you trust the table"
+        if _is_inside(folder, name, absolute=True):
+            return f"{error}, or write `absolute_names: true` next to `images` if you trust the table"
+        return str(error)
     return ""
+
+
+def _is_inside(folder: Path, name: str, **options: bool) -> bool:
+    with suppress(InputError):
+        return bool(inside(folder, name, **options))
+    return False
 
 
 def shorter_side(files: Sequence[Path]) -> int:
