@@ -122,7 +122,7 @@ def test_the_record_is_kept_in_run_json(tmp_path):
     assert Run(run.folder).record == written
 
 
-ODD = [("scores", []), ("data", 3), ("starts", {}), ("minutes", "x"), ("id", 1), ("checkpoint", None), ("timed", "")]
+ODD = [("scores", []), ("data", 3), ("starts", {}), ("minutes", "x"), ("id", 1), ("checkpoint", 2), ("timed", "")]
 
 
 @pytest.mark.parametrize(("name", "value"), ODD)
@@ -130,6 +130,12 @@ def test_a_record_of_other_types_is_refused_by_name(tmp_path, name, value):
     (tmp_path / "run.json").write_text(json.dumps({name: value}))
     with pytest.raises(InputError, match=rf"run\.json: {name} is .*, no \w+: fix it, or remove the run"):
         Run(tmp_path)
+
+
+def test_a_field_that_is_null_is_none(tmp_path):
+    """As ``data`` is in imported predictions, if the run that they are imported like has none."""
+    (tmp_path / "run.json").write_text('{"data": null, "signature": null}')
+    assert Run(tmp_path).record == {"signature": None}
 
 
 def test_a_record_that_is_a_pipe_is_refused(tmp_path):

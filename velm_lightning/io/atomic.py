@@ -51,7 +51,7 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 
 def write_output(path: Path, text: str) -> None:
-    """Write a file that the user names: as ``write_atomic``, but a link or a device such as ``/dev/stdout`` is not replaced.
+    """Write a file that the user names: as ``write_atomic``, but never replace a link or a device like ``/dev/stdout``.
 
     Raises:
         InputError: The file cannot be written.

@@ -37,7 +37,7 @@ _FIELDS: dict[str, tuple[tuple[type, ...], str]] = {
     "text": ((str,), "checkpoint experiment id status"),
     "number": ((int, float), "minutes"),
 }
-"""The types of the fields of a record that are read again, for the file may be damaged or a stranger's."""
+"""The types of fields that are read again, for the file may be damaged or a stranger's; null stands for no field."""
 
 LAUNCHED = "VELM_RUN_ID"
 """Environment variable with the id of the process that launched this rank, and the folder of its run."""
@@ -283,7 +283,9 @@ def _record(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is not the record of a run (a JSON object): fix it, or remove the run")
     for kind, (types, names) in _FIELDS.items():
         for name in names.split():
-            if name in record and not isinstance(record[name], types):
+            if record.get(name) is None:
+                record.pop(name, None)
+            elif not isinstance(record[name], types):
                 raise InputError(f"{path}: {name} is {show(record[name])}, no {kind}: fix it, or remove the run")
     return record
 
