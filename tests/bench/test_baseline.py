@@ -9,7 +9,7 @@ from helpers import tiny, tiny_bert
 from helpers.pictures import smooth
 
 from velm_lightning.bench.baseline.classifier import Classifier
-from velm_lightning.bench.baseline.command import with_pairs
+from velm_lightning.bench.baseline.command import scores_of, with_pairs
 from velm_lightning.bench.baseline.features import Extractor, Features
 from velm_lightning.bench.baseline.towers import Towers
 from velm_lightning.cli.start.weights import Weights
@@ -130,6 +130,13 @@ def test_a_run_on_other_data_is_refused(posts, here, capsys):
     (posts / "posts.csv").write_text("".join(lines[:-1]))
     assert here("bench", "baseline", "posts.csv", *MODELS, "--run", "latest") == 2
     assert "was trained on other data or for another task" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["[", "[]", '{"scores": []}', '{"scores": {"test": 3}}', '{"data": 3}'])
+def test_a_run_whose_record_is_damaged_is_named(tmp_path, content):
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(InputError, match=r"run\.json"):
+        scores_of(str(tmp_path), "test", None)
 
 
 def test_captions_become_pairs(tmp_path):

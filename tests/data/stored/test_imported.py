@@ -123,7 +123,7 @@ def test_a_sample_cannot_name_a_file_elsewhere(table, tmp_path):
 
 def test_the_command_imports_and_the_result_is_named_by_its_path(table, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert command.main(["data", "import", "table.csv", "--to", "stored"]) == 0
-    assert "velm fit vqa --data stored" in capsys.readouterr().out
-    assert command.main(["data", "check", "stored"]) == 0
+    assert command.main(["data", "import", "table.csv", "--to", "stored data"]) == 0
+    assert "velm fit vqa --data 'stored data'" in capsys.readouterr().out
+    assert command.main(["data", "check", "stored data"]) == 0
     assert "no problems" in capsys.readouterr().out

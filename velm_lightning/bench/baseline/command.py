@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,6 +16,9 @@ from velm_lightning.bench.machine import device_name
 from velm_lightning.bench.result import Cell, Result
 from velm_lightning.data import MultimodalData
 from velm_lightning.data.datasets.caption_pairs import CaptionPairs
+from velm_lightning.io.console import command
+from velm_lightning.io.files import interpreting
+from velm_lightning.tracking.run import Run
 from velm_lightning.tracking.run_names import find_run
 from velm_lightning.types import SPLITS, InputError, Sample
 
@@ -26,7 +28,7 @@ def run(options: argparse.Namespace) -> list[Result]:
     data = with_pairs(options.load_data(options.data, options.images, options.val, options.test))
     samples = {name: data.samples(name) for name in SPLITS if data.has(name)}
     split = "test" if "test" in samples else "val"
-    runs = [_scores_of(name, split, data) for name in options.runs]
+    runs = [scores_of(name, split, data) for name in options.runs]
     before = _clocks()
     weights = None if options.weights == "none" else options.weights
     extractor = Extractor(options.text_model, options.image_model, weights)
@@ -72,17 +74,20 @@ def _model(samples: Mapping[str, Sequence[Sample]], features: Mapping[str, Featu
     return Classifier(samples, features, num)
 
 
-def _scores_of(name: str, split: str, data: MultimodalData) -> tuple[str, dict[str, float]]:
+def scores_of(name: str, split: str, data: MultimodalData) -> tuple[str, dict[str, float]]:
     """Return the name of a run, and its scores and minutes.
 
     Raises:
-        InputError: The run does not exist, was not evaluated on the split, or was trained on other data.
+        InputError: The run does not exist, was not evaluated on the split, or was trained on other data; or its record
+            cannot be read.
     """
     folder = find_run(name)
-    record: dict[str, Any] = json.loads((folder / "run.json").read_text("utf-8"))
-    scores = record.get("scores", {}).get(split)
+    record = Run(folder).record
+    with interpreting(folder / "run.json", "the record of a run"):
+        figures: Mapping[str, Any] = record.get("scores", {}).get(split, {})
+        scores = {figure: value for figure, value in figures.items() if isinstance(value, int | float)}
     if not scores:
-        raise InputError(f"{folder} has no scores on {split}: run `velm test {folder}` first")
+        raise InputError(f"{folder} has no scores on {split}: run `{command('velm', 'test', folder)}` first")
     other = [part for part, mark in record.get("data", {}).items() if mark != data.fingerprint(part)]
     if other:
         raise InputError(

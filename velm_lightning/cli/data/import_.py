@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from velm_lightning.cli.start.hints import no_file
 from velm_lightning.errors import InputError
-from velm_lightning.io.console import echo
+from velm_lightning.io.console import command, echo
 from velm_lightning.io.paths import stands_for_files, user_path
 
 
@@ -29,5 +29,6 @@ def main(words: Sequence[str]) -> int:
 
     counts = import_dataset(data_of(options.data, others).dataset, options.to)
     echo(", ".join(f"{name}: {count:,} samples" for name, count in counts.items() if count))
-    echo(f"wrote {options.to}; next:\n  velm data check {options.to}\n  velm fit vqa --data {options.to}")
+    check, fit = command("velm", "data", "check", options.to), command("velm", "fit", "vqa", "--data", options.to)
+    echo(f"wrote {options.to}; next:\n  {check}\n  {fit}")
     return 0
