@@ -136,7 +136,8 @@ SENTENCES = {  # the first words of a sentence
     "An entry of `velm allow`": """
         io/allow/test_resolve: a_changed_file_is_asked_for_again the_list_holds_from_other_folders_for_its_own
         io/allow/test_resolve: a_package_changes_with_any_of_its_files a_file_that_moves_within_a_package_is_a_change
-        io/allow/test_resolve: a_package_with_a_linked_folder_is_refused""",
+        io/allow/test_resolve: a_package_with_a_linked_folder_is_refused
+        io/allow/test_resolve: compiled_code_without_a_source_is_a_change""",
     "Compiled files": "io/allow/test_resolve: compiled_code_of_others_is_not_used",
     "No file of a project": "io/allow/test_resolve: files_of_a_project_allow_nothing",
     "The working directory is searched last": """
@@ -163,14 +164,14 @@ SENTENCES = {  # the first words of a sentence
     "Values of other types": """
         importing/test_hostile_imports: any_change_of_a_value_is_imported_or_refused
         data/test_hostile_data: a_stored_sample_of_other_types_is_refused""",
-    "Links in a run folder": """
+    "Nothing is written through": """
         cli/test_other_data: an_evaluation_writes_nothing_where_a_link_leads
         cli/test_runs: runs_that_links_lead_to_are_never_removed""",
     "Texts of files are printed": """
         io/test_terminal: a_hostile_text_is_shown_as_it_is_written what_is_printed_without_a_table_controls_nothing
         io/test_terminal: the_package_prints_by_no_other_function all_printing_goes_through_this_module""",
-    "Their names are quoted": "cli/test_hostile_tables: the_name_of_a_table_is_neither_yaml_nor_shell",
-    "In reports they are": """
+    "Names of files are quoted": "cli/test_hostile_tables: the_name_of_a_table_is_neither_yaml_nor_shell",
+    "In reports, texts and names": """
         compare/test_browser: hostile_texts_are_texts
         compare/test_page: the_data_are_compressed_and_cannot_end_their_script the_page_loads_nothing_from_elsewhere
         compare/test_downloads: only_addresses_of_servers_are_links
