@@ -50,6 +50,17 @@ def test_a_run_that_a_process_uses_is_running_and_never_removed(runs, capsys):
     assert sorted(path.name for path in runs.glob("*/*")) == ["good-1", "lost-2"]
 
 
+def test_a_running_run_of_another_version_is_never_removed(runs, capsys):
+    """Its record may have fields of other types."""
+    run = Run(runs / "vqa" / "lost-2")
+    assert run.claim()
+    (run.folder / "run.json").write_text('{"status": "running", "groups": []}')
+    assert main(["runs", "--prune", "--yes"]) == 0
+    run.release()
+    assert run.folder.is_dir()
+    assert "removed 1 runs" in capsys.readouterr().out
+
+
 def test_unfinished_runs_are_removed_only_after_a_confirmation(runs, capsys, monkeypatch):
     assert main(["runs", "--prune"]) == 2
     assert "2 runs would be removed: add --yes to confirm" in capsys.readouterr().err

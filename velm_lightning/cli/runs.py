@@ -13,8 +13,9 @@ from velm_lightning.errors import InputError
 from velm_lightning.io.console import echo
 from velm_lightning.io.files import clean_text
 from velm_lightning.io.paths import user_path
+from velm_lightning.tracking.run import in_use
 from velm_lightning.tracking.run_names import run_folders
-from velm_lightning.tracking.run_status import RunStatus, in_use, status_of
+from velm_lightning.tracking.run_status import RunStatus, status_of
 
 UNFINISHED = ("died", "failed", "interrupted", "pruned")
 """The statuses of runs that ``--prune`` removes."""

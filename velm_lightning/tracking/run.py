@@ -153,14 +153,9 @@ class Run:
         """
         if sys.platform == "win32":
             return True
-        descriptor = os.open(self.folder, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
+        descriptor = _locked(self.folder, shared)
+        if descriptor is None:
             return False
-        except OSError:  # some network file systems have no locks
-            pass
         self._claim = descriptor
         return True
 
@@ -263,6 +258,31 @@ def _close_all() -> None:
 
 if sys.platform != "win32":
     os.register_at_fork(after_in_child=_close_all)
+
+
+def in_use(folder: Path) -> bool:
+    """Return whether a process holds the lock of a run, whatever its record holds."""
+    if sys.platform == "win32":
+        return False
+    descriptor = _locked(folder, shared=True)
+    if descriptor is not None:
+        os.close(descriptor)
+    return descriptor is None
+
+
+if sys.platform != "win32":
+
+    def _locked(folder: Path, shared: bool) -> int | None:
+        """Lock a folder; return the descriptor that holds the lock, or None if another process has it."""
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except OSError:  # some network file systems have no locks
+            pass
+        return descriptor
 
 
 def _is_text(file: Path, text: str) -> bool:

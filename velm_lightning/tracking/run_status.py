@@ -6,9 +6,8 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from velm_lightning.errors import InputError
 from velm_lightning.io.plain import LARGEST
-from velm_lightning.tracking.run import Run
+from velm_lightning.tracking.run import in_use
 from velm_lightning.tracking.run_names import read_record
 
 
@@ -46,15 +45,3 @@ def _score(record: dict[str, Any]) -> str:
         if isinstance(value, int | float) and not abs(value) > LARGEST:
             return f"{split} {value:.4f}"
     return ""
-
-
-def in_use(folder: Path) -> bool:
-    """Return whether a process holds the lock of a run."""
-    try:
-        run = Run(folder)
-    except InputError:
-        return False
-    if not run.claim(shared=True):
-        return True
-    run.release()
-    return False
