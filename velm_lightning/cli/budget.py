@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from velm_lightning.cli.start.hints import no_file
 from velm_lightning.errors import InputError
-from velm_lightning.io.atomic import write_atomic
+from velm_lightning.io.atomic import write_output
 from velm_lightning.io.console import echo
 from velm_lightning.io.paths import user_path
 
@@ -36,7 +36,7 @@ def main(words: Sequence[str]) -> int:
     }
     show(matches, options.by, target)
     if options.json:
-        write_atomic(options.json, json.dumps(_plain(matches, options.by, target), indent=2) + "\n")
+        write_output(options.json, json.dumps(_plain(matches, options.by, target), indent=2) + "\n")
     _check(matches, options.by, target, tolerance)
     return 0
 

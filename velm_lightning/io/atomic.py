@@ -50,17 +50,17 @@ def write_atomic(path: Path, content: str | bytes) -> None:
         file.write(content.encode("utf-8") if isinstance(content, str) else content)
 
 
-def write_output(path: Path, text: str) -> None:
-    """Write a file that the user names: as ``write_atomic``, but never replace a link or a device like ``/dev/stdout``.
+def write_output(path: Path, content: str) -> None:
+    """Write a file that the user named: as ``write_atomic``, but where a link leads and into a pipe or device.
 
     Raises:
         InputError: The file cannot be written.
     """
     if path.is_file() or not path.exists():
-        write_atomic(Path(os.path.realpath(path)), text)
+        write_atomic(Path(os.path.realpath(path)) if path.is_symlink() else path, content)
         return
     try:
-        path.write_text(text, "utf-8")
+        path.write_text(content, "utf-8")  # ``/dev/stdout``, which must not be replaced
     except OSError as error:
         raise refusal(path, error) from error
 
