@@ -553,6 +553,16 @@ def test_a_model_that_uses_the_mean_reads_the_mean(folder, encoder):
     assert means.dtype == torch.float32
     assert torch.equal(means, tokens.float().mean(1, keepdim=True))
     assert features._mean(3) is features._mean(3)
+    assert not pickle.loads(pickle.dumps(features))._means  # loader processes compute their own
     assert features.fetch([]).shape == (0, 1, encoder.dim)
     features.as_mean = False
     assert torch.equal(features.fetch([3, 0, 3]), tokens)
+
+
+def test_the_means_that_a_process_keeps_are_bounded(folder, encoder, monkeypatch):
+    monkeypatch.setattr("velm_lightning.data.features.store._MOST", 2 * 4 * encoder.dim)
+    features = store(folder, files(folder), encoder)
+    features.as_mean = True
+    means = features.fetch(range(COUNT))
+    assert len(features._means) == 2
+    assert torch.equal(means, features.fetch(range(COUNT)))

@@ -24,6 +24,7 @@ _log = logging.getLogger(__name__)
 
 _CHECKED = 2  # cached images that are encoded again to detect changed code
 _NEAR = 0.05  # relative difference allowed between devices and library versions
+_MOST = 2**29  # bytes of means that a process keeps
 
 
 class FeatureStore:
@@ -41,8 +42,8 @@ class FeatureStore:
 
     Attributes:
         key: Key of the encoder; the tokens are stale if ``encoder_key`` returns another.
-        as_mean: Whether ``fetch`` returns the mean of the tokens of an image as its only token. Means are computed once
-            and kept in memory.
+        as_mean: Whether ``fetch`` returns the mean of the tokens of an image as its only token. Each process keeps the
+            means that it has computed, at most 512 MiB.
         folder: Folder of the encoder's shards.
         num_images: Number of distinct images.
         num_computed: Number of images whose features were computed.
@@ -89,9 +90,11 @@ class FeatureStore:
         return self._shards[shard][row]
 
     def _mean(self, image: int) -> Tensor:
-        if image not in self._means:
-            self._means[image] = self._tokens(image).float().mean(0, keepdim=True)
-        return self._means[image]
+        if (mean := self._means.get(image)) is None:
+            mean = self._tokens(image).float().mean(0, keepdim=True)
+            if (len(self._means) + 1) * mean.nbytes <= _MOST:
+                self._means[image] = mean
+        return mean
 
     def _places_of(self, sources: Sources, extraction: Extraction, progress: bool) -> dict[bytes, tuple[int, int]]:
         """Return the file number and row of every image, after computing the missing ones."""
@@ -148,8 +151,8 @@ class FeatureStore:
             )
 
     def __getstate__(self) -> dict[str, Any]:
-        """Exclude the mapped files, which the other process maps itself."""
-        return self.__dict__ | {"_shards": None}
+        """Exclude the mapped files and the means, which the other process maps and computes itself."""
+        return self.__dict__ | {"_shards": None, "_means": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
