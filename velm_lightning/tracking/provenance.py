@@ -1,4 +1,4 @@
-"""What a run was made with: the classes and arguments of its model, the versions of packages, and the commit."""
+"""The origin of a run: the classes and arguments of its model, the versions of packages, and the commit."""
 
 from __future__ import annotations
 
