@@ -31,6 +31,17 @@ def test_the_mean_connector_skips_invalid_tokens():
     torch.testing.assert_close(token.embeddings[0, 0], connector.map(image.embeddings[0, :2].mean(0)))
 
 
+def test_a_connector_with_another_forward_may_use_more_than_the_mean():
+    class Longer(MeanConnector):
+        pass
+
+    class Largest(MeanConnector):
+        def forward(self, image):
+            return super().forward(image.with_embeddings(image.embeddings.amax(1, keepdim=True)))
+
+    assert (Longer.uses_mean, Largest.uses_mean) == (True, False)
+
+
 def test_dropout_does_not_average_out_in_the_mean_connector():
     """On 400 single tokens it does: two passes through the linear connector have nearly the same mean."""
     image = Tokens.of_image(torch.randn(1, 1, IMAGE_DIM).expand(1, 400, IMAGE_DIM))

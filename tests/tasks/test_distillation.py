@@ -6,9 +6,10 @@ from helpers import tiny
 from torch.nn import functional as F
 
 from velm_lightning.checkpoints import checkpoint
+from velm_lightning.encoders import MeanConnector
 from velm_lightning.fusion import Fusion, InteractiveFusion, LateFusion
 from velm_lightning.io.configurable import to_config
-from velm_lightning.tasks import Classification, Distillation, Generation
+from velm_lightning.tasks import Classification, Distillation, Generation, Mixture
 from velm_lightning.training import Optimization
 from velm_lightning.types import InputError
 
@@ -124,6 +125,23 @@ def test_features_of_another_encoder_are_refused(teach, batch):
     features = batch._replace(image=torch.zeros(batch.size, 16, 12))
     with pytest.raises(InputError, match="task.teacher has another image encoder"):
         made.task.loss(made, features)
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_the_teacher_gets_all_tokens_of_cached_features(teach, mixed):
+    """A student that uses only their mean would otherwise give its teacher the mean as the only token."""
+    parts = {"connector": MeanConnector(), "image_encoder": tiny.cnn()}
+    task = Distillation(Classification(), teach()[0])
+    task = Mixture({"answers": task}) if mixed else task
+    assert tiny.fusion(LateFusion, **parts).uses_image_mean
+    assert not tiny.fusion(LateFusion, task=task, **parts | {"connector": MeanConnector()}).uses_image_mean
+
+
+def test_a_teacher_of_the_mean_gets_means(teach):
+    path, _ = teach(connector=MeanConnector())
+    assert not student(path).uses_image_mean
+    task = Distillation(Classification(), path)
+    assert tiny.fusion(LateFusion, task=task, connector=MeanConnector()).uses_image_mean
 
 
 def test_a_teacher_must_be_named_and_weights_be_in_range(tmp_path):

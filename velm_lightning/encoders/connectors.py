@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -20,10 +20,16 @@ class Connector(Configurable, Buildable, ABC):
 
     Attributes:
         uses_mean: whether the result depends only on the mean of the image tokens, so that cached features need not be
-            read as a whole in every step.
+            read as a whole in every step. A subclass with a ``forward`` of its own states it again.
     """
 
     uses_mean: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Do not inherit ``uses_mean`` together with another ``forward``."""
+        super().__init_subclass__(**kwargs)
+        if "forward" in cls.__dict__ and "uses_mean" not in cls.__dict__:
+            cls.uses_mean = False
 
     @abstractmethod
     def build(self, image_dim: int, dim: int) -> None:

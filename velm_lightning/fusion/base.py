@@ -26,6 +26,9 @@ from velm_lightning.training.module import TrainingModule
 from velm_lightning.training.optimization import Optimization
 from velm_lightning.types import Batch, ImageTransform, InputError, TextInput, Tokens
 
+_IMAGE_PATH = ("encode_image", "encode_images", "forward")
+"""Methods of a fusion that give images to the image encoder; one that replaces them may use its tokens otherwise."""
+
 
 class FusionParts(TypedDict):
     """The arguments of ``Fusion``, which a subclass accepts and passes on as ``**parts: Unpack[FusionParts]``.
@@ -135,10 +138,11 @@ class Fusion(Inference, TrainingModule):
 
     @property
     def uses_image_mean(self) -> bool:
-        """Whether nothing but the mean of the image encoder's tokens is used, so that means can be cached instead."""
-        unchanged = type(self).encode_image is Fusion.encode_image
-        unchanged &= type(self.image_encoder).forward is ImageEncoder.forward
-        return unchanged and bool(getattr(self.connector, "uses_mean", False))
+        """Whether model and task use only the mean of the image encoder's tokens, so that means can be cached."""
+        inherited = all(getattr(type(self), name) is getattr(Fusion, name) for name in _IMAGE_PATH)
+        inherited &= type(self.image_encoder).forward is ImageEncoder.forward
+        uses_mean = bool(getattr(self.connector, "uses_mean", False))
+        return inherited and uses_mean and not self.task.needs_image_tokens
 
     @abstractmethod
     def fuse(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:

@@ -31,6 +31,11 @@ class Task(Configurable, Buildable, ABC):
     def loss(self, model: FusionProtocol, batch: Batch) -> Tensor:
         """Return the scalar training loss of a batch."""
 
+    @property
+    def needs_image_tokens(self) -> bool:
+        """Whether the loss needs all tokens of an image even if the model uses only their mean; by default False."""
+        return False
+
     def num_items(self, batch: Batch) -> int | Tensor:
         """Return the number of items that ``loss`` is a mean over; by default the samples of the batch.
 

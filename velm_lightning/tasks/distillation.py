@@ -102,6 +102,12 @@ class Distillation(Task):
         total = total + self.soft * self.temperature**2 * divergence
         return total if self.map is None else total + self.hidden * F.mse_loss(self.map(states), teacher_states)
 
+    @property
+    @override
+    def needs_image_tokens(self) -> bool:
+        """Whether the teacher, which gets the batch of the student, uses more than the mean of the image tokens."""
+        return any(not teacher.uses_image_mean for teacher in self._teacher)
+
     @override
     def num_items(self, batch: Batch) -> int | Tensor:
         """Return the number of items of the task's own loss."""

@@ -79,6 +79,11 @@ class Mixture(Task):
         """Return the weighted sum of the tasks' losses."""
         return torch.stack([self.weights[name] * part.loss(model, batch) for name, part in self.named_tasks()]).sum()
 
+    @property
+    @override
+    def needs_image_tokens(self) -> bool:
+        return any(part.needs_image_tokens for _, part in self.named_tasks())
+
     @override
     def forward_once(self, model: FusionProtocol, batch: Batch) -> None:
         """Run the model once per task."""
