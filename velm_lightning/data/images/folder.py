@@ -80,9 +80,9 @@ _VIRTUAL = {"proc", "sysfs", "devtmpfs", "devpts", "cgroup", "cgroup2", "debugfs
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    virtual = set(_virtual_folders())
+    virtual, start = set(_virtual_folders()), os.path.realpath(folder)  # the mounts have no links in their paths
     for place, folders, names in os.walk(folder):
-        real = os.path.realpath(place)  # the mounts have no links in their paths
+        real = os.path.normpath(os.path.join(start, os.path.relpath(place, folder)))
         folders[:] = [name for name in folders if os.path.join(real, name) not in virtual]
         yield from (Path(place, name) for name in names)
 
