@@ -93,6 +93,14 @@ def test_a_student_is_rebuilt_without_its_teacher(teach, kind, tmp_path):
     assert to_config(again) == to_config(made)
 
 
+def test_questions_and_constant_answers_are_those_of_the_task(teach, batch, monkeypatch):
+    made = student(teach()[0])
+    monkeypatch.setattr(Classification, "as_question", lambda _, batch: batch.first(1))
+    monkeypatch.setattr(Classification, "constant_metrics", lambda *_: {"score": 0.25})
+    assert made.task.as_question(batch).size == 1
+    assert made.task.constant_metrics([], "yes") == {"score": 0.25}
+
+
 def test_in_evaluation_it_is_the_task(teach, batch):
     made = student(teach()[0]).eval()
     assert made.task.loss(made, batch) == made.task.task.loss(made, batch)

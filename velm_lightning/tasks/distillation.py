@@ -153,6 +153,14 @@ class Distillation(Task):
         return self.task.producible(texts, vocabulary)
 
     @override
+    def constant_metrics(self, rows: Sequence[Prediction], answer: str) -> dict[str, float]:
+        return self.task.constant_metrics(rows, answer)
+
+    @override
+    def as_question(self, batch: Batch) -> Batch:
+        return self.task.as_question(batch)
+
+    @override
     def top_answers(self, model: FusionProtocol, batch: Batch, count: int) -> list[list[tuple[str, float]]]:
         return self.task.top_answers(model, batch, count)
 
