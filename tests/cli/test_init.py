@@ -85,6 +85,13 @@ def test_columns_propose_the_task(photos, made, task, columns):
     assert (proposal.rows, proposal.pictures, proposal.side, proposal.images) == (24, 24, 120, photos / "photos")
 
 
+def test_a_first_row_may_leave_out_what_others_have(photos):
+    rows = [{"image": f"{n}.png", "answer": COLOURS[n % 4], "question": f"which colour has {n}?"} for n in range(24)]
+    del rows[0]["question"]
+    (photos / "mine.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    assert propose(photos / "mine.jsonl").columns == {"image": "image", "text": "question", "answers": "answer"}
+
+
 def test_columns_of_other_names_are_recognised_by_what_they_hold(photos):
     rows = [(f"{n}.png", f"this is a long sentence about thing {n}", COLOURS[n % 4]) for n in range(24)]
     proposal = propose(table(photos / "mine.csv", ["a", "b", "c"], rows))

@@ -108,12 +108,14 @@ def check_columns(file: Path, proposal: Proposal) -> None:
 
 
 def _rows(file: Path) -> list[dict[str, Any]]:
+    """Return the rows, all with the columns of all rows, for a row of JSON may leave out what it does not have."""
     if not file.is_file():
         raise InputError(no_file(file))
     rows = [row.values for row in read_rows(file)]
     if not rows:
         raise InputError(f"{file}: holds no rows: give a file with one row per sample")
-    return rows
+    names = dict.fromkeys(name for row in rows for name in row)
+    return [{name: row.get(name) for name in names} for row in rows]
 
 
 def _answers(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> Counter[str]:
