@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from velm_lightning.inspection.explain import Maps
+from velm_lightning.inspection.fonts import drawing, families
 from velm_lightning.inspection.heat_overlay import attention_heat, evidence_heat, overlay
-from velm_lightning.io.fonts import drawing, families
 
 
 def draw(path: Path, image: Tensor, title: str, maps: Maps) -> None:

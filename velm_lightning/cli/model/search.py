@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from velm_lightning.errors import InputError
+from velm_lightning.inspection.fonts import drawing, families
 from velm_lightning.io.console import echo
-from velm_lightning.io.fonts import drawing, families
 from velm_lightning.io.paths import user_path
 from velm_lightning.tracking.run_names import find_checkpoint
 

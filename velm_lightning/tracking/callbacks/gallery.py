@@ -20,10 +20,10 @@ from matplotlib.figure import Figure
 
 from velm_lightning.fusion import Fusion
 from velm_lightning.inspection.explain import Maps, explain
+from velm_lightning.inspection.fonts import drawing, families
 from velm_lightning.inspection.heat_overlay import Heat, heat_of, in_log_odds, map_record, overlay
 from velm_lightning.io.atomic import write_atomic
 from velm_lightning.io.console import echo, span
-from velm_lightning.io.fonts import drawing, families
 from velm_lightning.tasks.protocol import ImageProducer
 from velm_lightning.tracking.callbacks.side_figures import side_figure
 from velm_lightning.tracking.callbacks.thumbnails import COUNT, spread

@@ -3,8 +3,8 @@
 import pytest
 from matplotlib import font_manager
 
-from velm_lightning.io import fonts
-from velm_lightning.io.fonts import DEFAULT, families
+from velm_lightning.inspection import fonts
+from velm_lightning.inspection.fonts import DEFAULT, families
 
 STIX = font_manager.findfont("STIXGeneral")  # comes with matplotlib
 
