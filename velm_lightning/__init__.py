@@ -153,9 +153,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version
+        from velm_lightning.io.packaged import installed_version
 
-        return version("velm-lightning")
+        return installed_version("velm_lightning")
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from velm_lightning.io.lazy_metrics import postpone_metrics

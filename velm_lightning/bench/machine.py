@@ -7,10 +7,11 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
+
+from velm_lightning.io.packaged import installed_version
 
 PACKAGES = ("velm-lightning", "torch", "lightning", "transformers")
 
@@ -35,7 +36,7 @@ def machine() -> dict[str, str]:
         memory = torch.cuda.get_device_properties(0).total_memory
         properties |= {"memory": f"{memory / 2**30:.0f} GiB", "driver": _driver(), "cuda": str(torch.version.cuda)}
     properties |= {"system": platform.system(), "python": platform.python_version()}
-    return properties | {name: _version(name) for name in PACKAGES}
+    return properties | {name: installed_version(name) for name in PACKAGES}
 
 
 def describe(properties: dict[str, str]) -> str:
@@ -85,10 +86,3 @@ def _driver() -> str:
         return subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout.split()[0]
     except (OSError, subprocess.SubprocessError, IndexError):
         return "unknown"
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"

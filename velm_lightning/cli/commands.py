@@ -69,7 +69,9 @@ def _run(words: list[str]) -> int:
         echo(usage())
         return 0 if words else 2
     if words[0] in ("-V", "--version"):
-        echo(f"velm_lightning {_version()}")
+        from velm_lightning.io.packaged import installed_version
+
+        echo(f"velm_lightning {installed_version('velm_lightning')}")
         return 0
     # Threads that wait spin for some microseconds, then sleep: without spinning, small layers run at half speed on two
     # cores; with the runtime's own spinning, anything else on the machine costs several times the speed.
@@ -124,12 +126,6 @@ def _started(words: list[str]) -> list[str] | None:
     if "--help-all" in words:
         return [command, "--help"]
     return complete(words)
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("velm_lightning")
 
 
 def _with_packaged_configs(words: Sequence[str]) -> list[str]:

@@ -6,10 +6,10 @@ After sacrebleu's signatures (Post 2018): ``name|scorer:…|tok:…|…|split:�
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import re
 from collections.abc import Iterable, Mapping
 
+from velm_lightning.io.packaged import installed_version
 from velm_lightning.types import InputError
 
 _CAPTION = {"scorer": "coco-caption-1.2-equal", "tok": "ptb-3.4.1"}
@@ -54,7 +54,7 @@ def signature_of(figure: str, *, split: str, **settings: str) -> str:
         if "|" in value:
             raise InputError(f"{name}: {value!r} contains '|', which separates the fields")
     parts = [f"{name}:{value}" for name, value in fields.items()]
-    return "|".join((figure, *parts, f"split:{split}", f"velm:{_version()}"))
+    return "|".join((figure, *parts, f"split:{split}", f"velm:{installed_version('velm_lightning')}"))
 
 
 def split_fingerprint(samples: Iterable[tuple[str, Iterable[str]]]) -> str:
@@ -71,10 +71,3 @@ def _known(figure: str) -> Mapping[str, str]:
     """Return the fields of a figure, empty if it is unknown."""
     ranked = re.fullmatch(r"R@\d+|median rank", figure)
     return FIELDS.get("R@k" if ranked else figure.partition("(")[0], {})
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("velm-lightning")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"

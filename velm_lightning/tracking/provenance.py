@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from importlib.metadata import version
 from typing import Any
 
 from velm_lightning.io.configurable import to_config
+from velm_lightning.io.packaged import installed_version
 
 
 def summary_of(model: Any) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def summary_of(model: Any) -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that affect a result."""
     names = ("velm_lightning", "lightning", "torch", "torchvision", "transformers", "tokenizers", "numpy", "wandb")
-    return {"python": platform.python_version()} | {name: version(name) for name in names}
+    return {"python": platform.python_version()} | {name: installed_version(name) for name in names}
 
 
 def git_revision() -> str | None:
