@@ -1,7 +1,6 @@
 """A checkpoint is self-contained, executes no code when it is read, and is refused by name if it cannot be read."""
 
 import pickle
-import sys
 import zipfile
 
 import pytest
@@ -197,7 +196,7 @@ def repeated(depth):
         (lambda part: part["text_encoder"]["init_args"].update(dim=10**5), "needs more than .* bytes"),
         (lambda part: part["text_encoder"]["init_args"].update(depth=10**9), "has more than .* layers"),
         (lambda part: part["text_encoder"]["init_args"].update(dim="8"), "its model cannot be built"),
-        (lambda part: part["text_encoder"]["init_args"].update(dim=nested(3_000)), "is nested more than 100 deep"),
+        (lambda part: part["text_encoder"]["init_args"].update(dim=nested(300)), "is nested more than 100 deep"),
         (lambda part: part["text_encoder"]["init_args"].update(dim=repeated(30)), "holds more than 2,000,000 values"),
         (lambda part: part["text_encoder"]["init_args"].update(dim=torch.zeros(2)), "not described by plain values"),
         (lambda part: part["text_encoder"].update(init_args=3), "its model cannot be built"),
@@ -222,14 +221,8 @@ def repeated(depth):
 )
 def test_a_description_that_builds_nothing_is_refused(content, tmp_path, spoil, named):
     spoil(content["velm"]["model"]["init_args"])
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(50_000)  # to write the nested one
-    try:
-        path = saved(content, tmp_path)
-    finally:
-        sys.setrecursionlimit(limit)
     with pytest.raises(InputError, match=named) as refused:
-        Fusion.load_from_checkpoint(path)
+        Fusion.load_from_checkpoint(saved(content, tmp_path))
     assert "\n" not in str(refused.value)
 
 
