@@ -6,7 +6,7 @@ import re
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from difflib import get_close_matches
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Union, get_args, get_origin
 
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
@@ -31,6 +31,7 @@ class Parser(NullParser):
 
     @override
     def parse_args(self, *args: Any, **kwargs: Any) -> Any:
+        self._read_integers_first()
         with config_guard.outermost():
             config = super().parse_args(*args, **kwargs)
             config_guard.check_addresses(config)
@@ -38,10 +39,25 @@ class Parser(NullParser):
 
     @override
     def parse_object(self, *args: Any, **kwargs: Any) -> Any:
+        self._read_integers_first()
         with config_guard.outermost():
             config = super().parse_object(*args, **kwargs)
             config_guard.check_addresses(config)
         return config
+
+    def _read_integers_first(self) -> None:
+        """Read ``1`` as an integer if an argument is an integer or a float: one batch, not all of them.
+
+        The order of ``Optional[Union[int, float]]`` is not certain: ``typing`` returns ``Union[float, int, None]`` if a
+        library that was imported earlier has made that one, as both are equal.
+        """
+        for action in self._actions:
+            hint = getattr(action, "_typehint", None)
+            kinds = [*get_args(hint)] if get_origin(hint) is Union else []
+            if {int, float} <= {*kinds} and kinds.index(float) < kinds.index(int):
+                kinds.remove(int)
+                kinds.insert(kinds.index(float), int)
+                action._typehint = Union[tuple(kinds)]  # type: ignore[attr-defined] # noqa: UP007
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise an ``InputError`` of one line, with the new name of a renamed key or the nearest valid spelling."""
