@@ -84,12 +84,12 @@ def _run(words: list[str]) -> int:
     from velm_lightning.io.lazy_metrics import postpone_metrics
 
     log_to_console()
-    postpone_metrics()
     try:
         with named_by_system(), permissions(words) as rest:
             completed = _started(rest)
             if completed is None:
                 return 0
+            postpone_metrics()
             module, _ = COMMANDS.get(completed[0], COMMANDS["fit"])  # options may stand before the trainer's command
             return int(import_module(module).main(_with_packaged_configs(completed)) or 0)
     except InputError as error:

@@ -70,6 +70,14 @@ def text_of(path: Path, most: int = MAX_UNPACKED) -> str:
     return checked_size(path, most).read_text("utf-8")
 
 
+def holds_text(path: Path, text: str) -> bool:
+    """Return whether a record or config holds exactly a text; False if it cannot be read."""
+    try:
+        return text_of(path, MOST_RECORD) == text
+    except (OSError, ValueError):
+        return False
+
+
 def checked_size(path: Path, most: int = MAX_UNPACKED) -> Path:
     """Return the path of a file, which must be a regular one and not too large; see ``text_of``."""
     if path.exists() and not path.is_file():

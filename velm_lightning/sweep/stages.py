@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from velm_lightning.errors import InputError
 from velm_lightning.io.atomic import write_atomic
 from velm_lightning.io.console import echo
-from velm_lightning.io.plain import MOST_RECORD, text_of
+from velm_lightning.io.plain import MOST_RECORD, holds_text, text_of
 from velm_lightning.sweep.spec import VELM, Config, Spec, flattened
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def with_budgets(spec: Spec, folder: Path) -> Spec:
     asked = {"by": spec.match.by, "tolerance": spec.match.tolerance, "arms": points}
     asked_file, found_file = place / "asked.json", place / "found.json"
     text = json.dumps(asked, sort_keys=True)
-    settings = _read(found_file, points) if _is_text(asked_file, text) else None
+    settings = _read(found_file, points) if holds_text(asked_file, text) else None
     if settings is None:
         found_file.unlink(missing_ok=True)
         _ask(spec, words, place / "arms.json", found_file)
@@ -72,13 +72,6 @@ def _read(found_file: Path, marks: Iterable[str]) -> dict[str, Config] | None:
         return {mark: dict(matches[label(mark)]["settings"]) for mark in marks}
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
-
-
-def _is_text(file: Path, text: str) -> bool:
-    try:
-        return text_of(file, MOST_RECORD) == text
-    except (OSError, ValueError):
-        return False
 
 
 def _ask(spec: Spec, words: Mapping[str, list[str]], arms_file: Path, found_file: Path) -> None:

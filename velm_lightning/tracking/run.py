@@ -19,7 +19,7 @@ from velm_lightning.errors import InputError
 from velm_lightning.io.atomic import write_atomic
 from velm_lightning.io.files import show
 from velm_lightning.io.paths import is_folder_name
-from velm_lightning.io.plain import MOST_RECORD, text_of
+from velm_lightning.io.plain import MOST_RECORD, holds_text, text_of
 from velm_lightning.tracking import watcher
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class Run:
             except InputError:
                 continue  # a damaged record is not a run to resume
             file = run.folder / "config.yaml"
-            same = _is_text(file, config)
+            same = holds_text(file, config)
             if same and run.record.get("status") != "finished" and run.claim(shared=True):
                 run.release()
                 return run
@@ -283,13 +283,6 @@ if sys.platform != "win32":
         except OSError:  # some network file systems have no locks
             pass
         return descriptor
-
-
-def _is_text(file: Path, text: str) -> bool:
-    try:
-        return text_of(file, MOST_RECORD) == text
-    except (OSError, ValueError):
-        return False
 
 
 def _record(path: Path) -> dict[str, Any]:

@@ -40,9 +40,9 @@ def data_of(config: Path, options: Sequence[str] = ()) -> MultimodalData:
         start = parser.parse_object({"data": files})
         return _built(parser, parser.parse_args(list(options), namespace=start) if options else start)
     content = read_yaml(config)
-    section: Any = content if isinstance(content, dict) and "dataset" in content else None
-    if section is None and isinstance(content, dict):
-        section = content.get("data")
+    section: Any = None
+    if isinstance(content, dict):
+        section = content if "dataset" in content else content.get("data")
     if not isinstance(section, dict | str):
         raise InputError(
             f"config {config} has no `data` section: name a config as for `velm fit`, or a file of conf/data"
