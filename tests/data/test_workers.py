@@ -1,11 +1,16 @@
-"""Loader processes end when their parent says so, not when a signal reaches all processes of a job."""
+"""Loader processes share their parent's samples, and end when it says so, not at a signal to all processes of a job."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 
+import pytest
+
+import velm_lightning as velm
 from velm_lightning.data import workers
+from velm_lightning.types import ImageTransform
 
 WORKER = f"""
 import runpy, sys
@@ -30,3 +35,18 @@ def test_a_worker_ends_when_its_parent_says_so():
         worker.stdout.readline()
         os.kill(worker.pid, signal.SIGTERM)
         assert worker.wait() == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can always share the memory of a process")
+def test_workers_share_the_samples_where_new_processes_do_not_by_default():
+    data = velm.MultimodalData(velm.ShapeScenes(train=8, val=4, test=4, size=16), batch_size=4, num_workers=1)
+    data.transform = ImageTransform(16)
+    data.setup("fit")
+    default = multiprocessing.get_start_method()
+    multiprocessing.set_start_method("forkserver", force=True)  # the default of Python 3.14
+    try:
+        loader = data.train_dataloader()
+        loader.dataset.unpicklable = lambda: None
+        assert sum(len(batch.image) for batch in loader) == len(data.samples("train"))
+    finally:
+        multiprocessing.set_start_method(default, force=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -20,6 +21,9 @@ from velm_lightning.io.seeding import stable_number
 from velm_lightning.types import Batch, InputError
 
 _log = logging.getLogger(__name__)
+
+_START_METHOD = "fork" if sys.platform == "linux" else None
+"""How loader processes are started: with ``fork`` they share the samples in memory and import nothing again."""
 
 
 class Loader(DataLoader[Batch]):
@@ -51,6 +55,7 @@ def loader_of(
         collate_fn=_unchanged,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=num_workers > 0,
+        multiprocessing_context=_START_METHOD if num_workers else None,
         worker_init_fn=leave_signals_to_parent,
         generator=torch.Generator().manual_seed(seed),
     )
