@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 from lightning import Trainer
 
 from velm_lightning.checkpoints.checkpoint import differences
-from velm_lightning.io.files import interpreting
 from velm_lightning.metrics.signature import split_fingerprint
 from velm_lightning.tracking.run import Run
 from velm_lightning.types import Prediction
@@ -80,7 +79,7 @@ def own_conditions(run: Run, split: str, now: Conditions, complete: bool = True)
     """
     record = run.record
     seed = record.get("seed", now.seed)
-    with interpreting(run.folder / "run.json", "the record of a run"):
+    with run.interpreting():
         if stored := record.get("evaluations", {}).get(split):
             return Conditions(**stored)._replace(seed=seed)
         if "data" not in record:  # nothing was trained here: the first evaluation is the run's own

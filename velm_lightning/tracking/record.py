@@ -15,7 +15,6 @@ from lightning.pytorch.callbacks import Callback
 
 from velm_lightning.inspection.cost import Flops, sample_flops
 from velm_lightning.io.atomic import make_folder, remove_parts
-from velm_lightning.io.files import interpreting
 from velm_lightning.metrics.sanity import diversity
 from velm_lightning.metrics.signature import split_fingerprint
 from velm_lightning.tasks.protocol import HasExtraMetrics
@@ -76,7 +75,7 @@ class RunRecord(Callback):
             flops = sample_flops(model, data.split("train"))  # on all processes, because a model may gather
         if not trainer.is_global_zero:
             return
-        with interpreting(self.run.folder / "run.json", "the record of a run"):
+        with self.run.interpreting():
             self.cost.start(self.run.record)
         self.run.update(
             status="running",

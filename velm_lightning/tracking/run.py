@@ -9,7 +9,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from math import isnan
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from velm_lightning.errors import InputError
 from velm_lightning.io.atomic import write_atomic
-from velm_lightning.io.files import show
+from velm_lightning.io.files import interpreting, show
 from velm_lightning.io.paths import is_folder_name
 from velm_lightning.io.plain import MOST_RECORD, holds_text, text_of
 from velm_lightning.tracking import watcher
@@ -212,6 +212,10 @@ class Run:
     def best(self) -> Path:
         """The checkpoint that was evaluated: the one with the best validation score, or else the last."""
         return self.folder / "checkpoints" / Path(str(self.record.get("checkpoint", "best.ckpt"))).name
+
+    def interpreting(self) -> AbstractContextManager[None]:
+        """Return a context in which values of other types than those that a run writes are reported as input errors."""
+        return interpreting(self.folder / "run.json", "the record of a run")
 
     def __repr__(self) -> str:
         scores = ", ".join(f"{split} {values['score']:.4f}" for split, values in self.scores.items())

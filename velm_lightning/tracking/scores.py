@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from velm_lightning.io.files import interpreting
 from velm_lightning.io.terminal import Console, Table, Text
 from velm_lightning.tasks.floors import label, not_beaten
 from velm_lightning.tasks.rows import WITHOUT_REFERENCES
@@ -24,7 +23,7 @@ def print_scores(run: Run, names: Iterable[str] = (), console: Console | None = 
     record, names = run.record, {"val", "test", *names}
     splits = sorted(names & record.get("scores", {}).keys(), key=lambda split: (not split.startswith("val"), split))
     console = console or Console()
-    with interpreting(run.folder / "run.json", "the record of a run"):
+    with run.interpreting():
         table, lines = _table(run, splits), [*map(Text, (*_notes(record, splits), *record.get("limits", ())))]
     console.print(Text(f"{run.ident} · {record.get('signature') or ''}"), soft_wrap=True)
     console.print(table)

@@ -17,7 +17,6 @@ from velm_lightning.bench.result import Cell, Result
 from velm_lightning.data import MultimodalData
 from velm_lightning.data.datasets.caption_pairs import CaptionPairs
 from velm_lightning.io.console import command
-from velm_lightning.io.files import interpreting
 from velm_lightning.tracking.run import Run
 from velm_lightning.tracking.run_names import find_run
 from velm_lightning.types import SPLITS, InputError, Sample
@@ -82,8 +81,9 @@ def scores_of(name: str, split: str, data: MultimodalData) -> tuple[str, dict[st
             cannot be read.
     """
     folder = find_run(name)
-    record = Run(folder).record
-    with interpreting(folder / "run.json", "the record of a run"):
+    run = Run(folder)
+    record = run.record
+    with run.interpreting():
         figures: Mapping[str, Any] = record.get("scores", {}).get(split, {})
         scores = {figure: value for figure, value in figures.items() if isinstance(value, int | float)}
     if not scores:
