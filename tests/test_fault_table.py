@@ -80,6 +80,7 @@ ROWS = {  # the first cell of a row
         nn/test_size_limit: too_many_weights_are_refused_before_they_are_initialised too_many_layers_are_refused
         nn/test_size_limit: the_memory_of_the_machine_is_a_limit
         checkpoints/test_checkpoint: a_description_that_builds_nothing_is_refused""",
+    "a number of loader processes above 512": "data/test_module: numbers_that_make_no_sense_are_refused",
     "a pipe or device instead of a file, of an image, or of a record": """
         io/test_endless_files: devices_and_pipes_of_others_are_refused
         cli/test_hints: a_pipe_instead_of_a_file_is_not_opened
