@@ -91,9 +91,7 @@ def with_a_hole(path, size=2**42):
 
 def test_a_checkpoint_larger_than_the_memory_is_not_read(tmp_path):
     path = with_a_hole(tmp_path / "model.ckpt")
-    with pytest.raises(
-        InputError, match=r"model\.ckpt holds 4,398,046,511,104 bytes, more than three quarters"
-    ):
+    with pytest.raises(InputError, match=r"model\.ckpt holds 4,398,046,511,104 bytes, more than three quarters"):
         checkpoint.read(path)
     assert newest_usable(tmp_path) is None
 
