@@ -20,10 +20,12 @@ ROWS = {  # the first cell of a row
         tracking/test_resuming: another_length_is_refused_with_numbers a_stretched_schedule_follows_the_new_length
         tracking/test_resuming: a_continued_schedule_has_no_jump_and_resumes_again
         tracking/test_resuming: a_changed_rate_and_decay_take_effect_and_are_printed""",
-    "Ctrl-C or SIGTERM to any process": """
+    "Ctrl-C, SIGTERM, SIGHUP (a closed terminal) or SIGXCPU to any process": """
         tracking/test_processes: a_signal_to_one_process_stops_both_after_the_batch a_second_ctrl_c_ends_at_once
         tracking/test_processes: sigterm_to_a_run_with_loader_processes_interrupts_it
-        tracking/test_resume: a_run_stopped_by_a_signal_resumes_at_the_next_batch""",
+        tracking/test_resume: a_run_stopped_by_a_signal_resumes_at_the_next_batch
+        tracking/test_resume: a_closed_terminal_and_used_up_time_interrupt_a_run
+        tracking/test_leaving: output_to_a_closed_terminal_is_discarded""",
     "an error in one process, or its death": """
         tracking/test_processes: an_error_in_one_process_ends_both_and_is_printed both_processes_end_if_one_is_killed
         io/test_atomic: a_fault_while_writing_leaves_the_old_file""",
@@ -78,6 +80,7 @@ ROWS = {  # the first cell of a row
         nn/test_size_limit: too_many_weights_are_refused_before_they_are_initialised too_many_layers_are_refused
         nn/test_size_limit: the_memory_of_the_machine_is_a_limit
         checkpoints/test_checkpoint: a_description_that_builds_nothing_is_refused""",
+    "a number of loader processes above 512": "data/test_module: numbers_that_make_no_sense_are_refused",
     "a pipe or device instead of a file, of an image, or of a record": """
         io/test_endless_files: devices_and_pipes_of_others_are_refused
         cli/test_hints: a_pipe_instead_of_a_file_is_not_opened
@@ -152,6 +155,7 @@ SENTENCES = {  # the first words of a sentence
     "**Checkpoints** are read": """
         checkpoints/test_checkpoint: code_in_a_file_is_refused_and_does_not_run
         checkpoints/test_checkpoint: a_description_that_builds_nothing_is_refused""",
+    "One that holds more bytes": "checkpoints/test_archive: a_checkpoint_larger_than_the_memory_is_not_read",
     "A run that resumes removes": "io/test_atomic: only_checkpoints_of_the_own_folder_are_removed",
     "Arrow and Parquet tables": """
         data/test_hostile_data: a_damaged_arrow_table_is_refused a_damaged_archive_ends
@@ -179,7 +183,8 @@ SENTENCES = {  # the first words of a sentence
     "**Chat templates** of models": """
         text/test_chat_template: a_template_runs_no_code_and_reads_no_file
         text/test_chat_template: a_template_that_takes_too_much_ends_in_a_sentence""",
-    "On the command line, addresses": """
+    "A config names other configs": "cli/parsing/test_config_guard: no_config_is_looked_for_in_the_network",
+    "On the command line, other addresses": """
         cli/parsing/test_config_guard: addresses_need_the_word_of_the_command_line
         io/allow/test_resolve: the_network_is_closed_on_the_command_line_unless_it_is_allowed
         encoders/test_pretrained: a_hub_name_needs_the_word_of_the_command_line

@@ -1,6 +1,7 @@
 """A checkpoint whose bytes changed on a disk or on the way is refused; torch itself compares no checksum."""
 
 import random
+import struct
 import zipfile
 
 import pytest
@@ -71,6 +72,28 @@ def test_a_small_change_never_leads_to_other_weights(tmp_path):
             assert "\n" not in str(error)  # noqa: PT017
             refused += 1
     assert refused > 250
+
+
+def with_a_hole(path, size=2**42):
+    """An archive with a part of zeros that take no space."""
+    name, sizes = b"model/data/0", struct.pack("<HHQQ", 1, 16, size, size)
+    entry = struct.pack("<HHHHHIIIHH", 45, 0, 0, 0, 0, 0, 2**32 - 1, 2**32 - 1, len(name), len(sizes))
+    with path.open("wb") as file:
+        file.write(b"PK\3\4" + entry + name + sizes)
+        start = file.seek(size, 1)
+        file.write(b"PK\1\2" + struct.pack("<H", 45) + entry + bytes(14) + name + sizes)
+        length = file.tell() - start
+        file.write(b"PK\6\6" + struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, 1, 1, length, start))
+        file.write(b"PK\6\7" + struct.pack("<IQI", 0, start + length, 1))
+        file.write(b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, 1, 1, length, 2**32 - 1, 0))
+    return path
+
+
+def test_a_checkpoint_larger_than_the_memory_is_not_read(tmp_path):
+    path = with_a_hole(tmp_path / "model.ckpt")
+    with pytest.raises(InputError, match=r"model\.ckpt holds 4,398,046,511,104 bytes, more than three quarters"):
+        checkpoint.read(path)
+    assert newest_usable(tmp_path) is None
 
 
 def test_a_compressed_archive_is_refused_before_it_is_unpacked(tmp_path):

@@ -402,3 +402,11 @@ def test_what_a_nested_part_refuses_is_one_sentence(here, capsys):
     words = ["fit", "--config", CONF / "vqa.yaml", *FEW, *SMALL, "--tracking.wandb=off"]
     assert here(*words, "--model.init_args.task.init_args.focal=-1") == 2
     assert "velm: error: task.focal must be at least 0, got -1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 10**30])
+def test_a_seed_that_is_no_seed_is_one_line(here, capsys, seed):
+    assert here(*FIT, f"--seed_everything={seed}") == 2
+    message = capsys.readouterr().err
+    assert message.startswith(f"velm: error: seed_everything: {seed} is not in bounds")
+    assert message.count("\n") == 1

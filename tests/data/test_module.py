@@ -281,7 +281,9 @@ def test_splits_that_are_missing_are_reported():
 # Refusals
 
 
-@pytest.mark.parametrize("arguments", [{"batch_size": 0}, {"num_workers": -1}, {"target_lengths": [4, 0]}])
+@pytest.mark.parametrize(
+    "arguments", [{"batch_size": 0}, {"num_workers": -1}, {"num_workers": 10**6}, {"target_lengths": [4, 0]}]
+)
 def test_numbers_that_make_no_sense_are_refused(arguments):
     (name, value) = next(iter(arguments.items()))
     with pytest.raises(InputError, match=re.escape(f"data.{name}={value}")):

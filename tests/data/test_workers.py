@@ -13,7 +13,8 @@ from velm_lightning.data import workers
 from velm_lightning.types import ImageTransform
 
 WORKER = f"""
-import runpy, sys
+import runpy, signal, sys
+signal.signal(signal.SIGUSR1, lambda *_: sys.exit(1))  # as the parent, whose handlers a forked worker has
 runpy.run_path({workers.__file__!r})["leave_signals_to_parent"]()
 print("ready", flush=True)
 sys.stdin.read()
@@ -24,7 +25,7 @@ sys.exit(7)
 def test_a_worker_ignores_signals_that_its_parent_did_not_send():
     with subprocess.Popen([sys.executable, "-c", WORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
         worker.stdout.readline()
-        for name in ("TERM", "INT"):
+        for name in ("TERM", "INT", "HUP", "USR1"):
             subprocess.run(["kill", f"-{name}", str(worker.pid)], check=True)
         worker.stdin.close()
         assert worker.wait() == 7

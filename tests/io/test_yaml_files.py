@@ -30,10 +30,23 @@ def test_numbers_are_those_of_the_command_line(text, value):
         ("a: " + "1:" * 10**5 + "1", "f.yaml:1: is a number of more than 400 digits"),
         ("a: 1\nb:\n  c: 1\n  'c': 2\n", "f.yaml:4: c is given a second time, after line 3"),
         ("a: !!python/object/apply:os.system [x]", "f.yaml:1: not YAML at column 4"),
-        ("a: !!timestamp 2020-13-45", "f.yaml: not YAML (month must be"),
+        ("a: !!timestamp 2020-13-45", "f.yaml:1: '2020-13-45' is no timestamp (month must be"),
+        ("a: !!timestamp x", "f.yaml:1: 'x' is no timestamp"),
+        ("a: 1\nb: !!int ''", "f.yaml:2: '' is no int"),
+        ("a: !!float ''", "f.yaml:1: '' is no float"),
+        ("a: !!bool x", "f.yaml:1: 'x' is no bool"),
+        ("a: !!float 1" + ":1" * 190, "f.yaml:1: '1:1:1:"),
+        ("a: !!int '1" + ": 1" * 10**6 + "'", "f.yaml:1: is a number of more than 400 digits"),
+        ("a: 0x" + "f" * 10**6, "f.yaml:1: is a number of more than 400 digits"),
+        ("on: 1\ntrue: 2\n", "f.yaml:2: true is given a second time, after line 1"),
+        ("1: 1\n0x1: 2\n", "f.yaml:2: 0x1 is given a second time, after line 1"),
         ("a: \x00", "f.yaml: not YAML"),
     ],
-    ids=["aliases", "text", "list", "recursive", "deep", "deeper", "base 60", "twice", "python", "date", "control"],
+    ids=[
+        *("aliases", "text", "list", "recursive", "deep", "deeper", "base 60", "twice", "python", "date", "no date"),
+        *("no integer", "no number", "no truth value", "large base 60", "blanks in base 60", "hexadecimal"),
+        *("equal truth values", "equal numbers", "control"),
+    ],
 )
 def test_what_is_refused_is_one_sentence_with_its_line(text, told):
     with pytest.raises(InputError) as refused:

@@ -129,6 +129,15 @@ def test_every_arm_is_matched_once_and_keeps_its_width(tmp_path, asked):
     assert len(asked) == 2
 
 
+def test_budgets_are_not_written_where_a_link_leads(tmp_path, asked):
+    (tmp_path / "elsewhere").write_text("precious")
+    (tmp_path / "budget").mkdir()
+    for name in ("arm-0.json", "arms.json"):
+        (tmp_path / "budget" / name).symlink_to(tmp_path / "elsewhere")
+    with_budgets(matched(tmp_path), tmp_path)
+    assert (tmp_path / "elsewhere").read_text() == "precious"
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"arms": {"EarlyFusion join=0": 3}}', '{"arms": null}', "\xff"])
 @pytest.mark.parametrize("name", ["found.json", "asked.json"])
 def test_damaged_budgets_are_computed_again(tmp_path, asked, name, content):

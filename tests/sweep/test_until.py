@@ -113,6 +113,9 @@ def test_the_looks_of_a_sweep_cannot_be_changed(tmp_path):
     with pytest.raises(InputError, match="was started with other looks") as refused:
         keep_schedule(spec_of(tmp_path), tmp_path)
     assert len(str(refused.value)) < 500
+    os.truncate(tmp_path / "looks.json", 2**43)
+    with pytest.raises(InputError, match=r"looks\.json has 8,796,093,022,208 bytes, more than"):
+        keep_schedule(spec_of(tmp_path), tmp_path)
 
 
 def test_stages_have_the_seeds_that_they_add(tmp_path):

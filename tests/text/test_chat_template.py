@@ -95,6 +95,7 @@ TOO_MUCH = {
     "brackets": "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}",
     "lists": "{{ " + "[" * 100000 + "]" * 100000 + " }}",
     "no template": "{% for %}",
+    "half a character": r"{{ '\ud800' }}",
     "an unknown block": "{% nothing %}",
     "a refusal": "{{ raise_exception('only two roles') }}",
     "a loop": "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",

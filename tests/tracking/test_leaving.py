@@ -1,5 +1,7 @@
 """The exit code with which a process of a run leaves it."""
 
+import os
+
 import pytest
 
 from velm_lightning.tracking import shutdown
@@ -27,3 +29,24 @@ def test_only_the_launching_process_reports_the_end(monkeypatch, error, launched
     monkeypatch.setattr(shutdown, "end_now", lambda children, code: codes.append(code))
     shutdown.leave(error, trainer)
     assert codes == [code]
+
+
+def test_output_to_a_closed_terminal_is_discarded():
+    """Printing to it would end a run as failed before its checkpoint is written."""
+    kept = {descriptor: os.dup(descriptor) for descriptor in (1, 2)}
+    master, terminal = os.openpty()
+    try:
+        os.dup2(terminal, 1)
+        shutdown.discard_output_of_closed_terminal()
+        assert os.isatty(1)
+        os.close(master)
+        with pytest.raises(OSError, match="Input/output error"):
+            os.write(1, b"step 1")
+        shutdown.discard_output_of_closed_terminal()
+        os.write(1, b"step 2")
+        assert os.path.samestat(os.fstat(2), os.fstat(kept[2]))
+    finally:
+        os.close(terminal)
+        for descriptor, copy in kept.items():
+            os.dup2(copy, descriptor)
+            os.close(copy)

@@ -74,6 +74,19 @@ def test_a_run_stopped_by_a_signal_resumes_at_the_next_batch(whole, here, capsys
     same(left, whole)
 
 
+@pytest.mark.parametrize("name", ["HUP", "XCPU"])
+def test_a_closed_terminal_and_used_up_time_interrupt_a_run(here, monkeypatch, tmp_path, name):
+    signum = signal.Signals[f"SIG{name}"]
+    assert here(*WORDS, *fault("Signal", step=3, name=name)) == 128 + signum
+    assert (only_run(tmp_path).record["status"], only_run(tmp_path).record["steps"]) == ("interrupted", 4)
+    monkeypatch.setattr(faults, "HAPPENING", lambda: os.kill(os.getpid(), signum))
+    before = signal.signal(signum, signal.SIG_IGN)  # as nohup does
+    try:
+        assert here(*WORDS, "--trainer.max_steps=4", *fault("Happening", step=3)) == 0
+    finally:
+        signal.signal(signum, before)
+
+
 def test_a_signal_at_the_end_of_an_epoch_loses_no_work(whole, here, monkeypatch, tmp_path):
     """The signal arrives while an epoch writes its best checkpoint, which is its last action."""
     for step in (6, STEPS):

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -89,9 +90,9 @@ def test_several_processes_can_share_a_lock(tmp_path):
     third.release()
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "..", ".", "/tmp"])
+@pytest.mark.parametrize("name", ["", "a/b", "..", ".", "/tmp", "a\0b"])
 def test_an_experiment_is_one_folder_name(tmp_path, name):
-    with pytest.raises(InputError, match=f"tracking.experiment is {name!r}: give one folder name"):
+    with pytest.raises(InputError, match=re.escape(f"tracking.experiment is {name!r}: give one folder name")):
         Run.create(tmp_path, name, "x")
 
 

@@ -1,5 +1,7 @@
 """AdamW: the parameters that are decayed and the learning rate of each."""
 
+import math
+
 import pytest
 import torch
 from helpers import tiny
@@ -11,6 +13,7 @@ from velm_lightning.fusion import InteractiveFusion, LateFusion
 from velm_lightning.tasks import Drawing, Generation
 from velm_lightning.tasks.scene_judge import SceneJudge
 from velm_lightning.training import LinearDecay, Optimization
+from velm_lightning.types import InputError
 
 
 @pytest.fixture
@@ -199,3 +202,15 @@ def test_layers_have_the_same_rate_by_default():
     model = tiny.fusion(LateFusion, text_encoder=tiny.pretrained_text("bert"))
     model.text_encoder.pretrained = True
     assert set(rates(model, Optimization(learning_rate=1.0, pretrained_lr_scale=0.5)).values()) == {0.5, 1.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("learning_rate", value) for value in (-1.0, math.nan, math.inf)),
+        *(("weight_decay", -0.1), ("layer_decay", math.inf), ("pretrained_lr_scale", -1.0), ("betas", (0.9, 1.0))),
+    ],
+)
+def test_numbers_that_no_optimiser_takes_are_refused(name, value):
+    with pytest.raises(InputError, match=rf"optimization\.{name} must be .*at least 0"):
+        Optimization(**{name: value})

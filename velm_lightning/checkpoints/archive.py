@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+from velm_lightning.nn.size_limit import machine_memory
 from velm_lightning.types import InputError
 
 _BLOCK = 2**20
@@ -27,7 +28,7 @@ def check_archive(path: Path, weights: bool = True) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             parts = archive.infolist()
-            _check_sizes(path, parts)
+            _check_sizes(path, parts, weights)
             for part in parts:
                 if weights or "/data/" not in part.filename:
                     _read(archive, part)
@@ -42,13 +43,21 @@ def check_archive(path: Path, weights: bool = True) -> None:
         raise InputError(f"checkpoint {path} is cut off or not a checkpoint: {reason}") from error
 
 
-def _check_sizes(path: Path, parts: list[zipfile.ZipInfo]) -> None:
-    """Refuse an archive whose contents are larger than the file, so that reading it needs no more memory than that."""
+def _check_sizes(path: Path, parts: list[zipfile.ZipInfo], weights: bool) -> None:
+    """Refuse an archive whose contents are larger than the file, so that reading it needs no more memory than that.
+
+    A file with holes can claim more than any memory, and take no space.
+    """
     total, size = sum(part.file_size for part in parts), path.stat().st_size
     if total > size or any(part.compress_type != zipfile.ZIP_STORED for part in parts):
         raise InputError(
             f"checkpoint {path} is a compressed archive, {size:,} bytes that hold {total:,}: save it with torch.save, "
             "which does not compress"
+        )
+    if weights and total > (most := machine_memory()):
+        raise InputError(
+            f"checkpoint {path} holds {total:,} bytes, more than three quarters of this machine's memory ({most:,}): "
+            "use a smaller model, or a machine with more memory"
         )
 
 

@@ -70,6 +70,13 @@ class VelmCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Keep the config as given: a checkpoint's values would silently replace the user's."""
 
+    def _set_seed(self) -> None:
+        """Report a seed that numpy does not take as the input's fault."""
+        try:
+            super()._set_seed()
+        except ValueError as error:
+            raise InputError(f"seed_everything: {error}: choose another number") from error
+
     def before_instantiate_classes(self) -> None:
         """Give the data the tokeniser of a pretrained text encoder, the only one whose ids fit its embeddings."""
         config = self.config[self.subcommand] if self.subcommand else self.config

@@ -11,6 +11,9 @@ from torch import nn
 from velm_lightning.text.tokenizers import Tokenizing
 from velm_lightning.types import InputError
 
+MAX_WORKERS = 512
+"""Largest number of loader processes, about the cores of a large machine; a million would stop any system."""
+
 
 class DataSettings(TypedDict, total=False):
     """The arguments of ``MultimodalData`` except the dataset."""
@@ -49,6 +52,8 @@ def check_settings(
     """
     if batch_size < 1 or num_workers < 0:
         raise InputError(f"data.batch_size={batch_size} must be at least 1, data.num_workers={num_workers} at least 0")
+    if num_workers > MAX_WORKERS:
+        raise InputError(f"data.num_workers={num_workers} must be at most {MAX_WORKERS}: start about one per core")
     if any(length < 1 for length in target_lengths):
         raise InputError(f"data.target_lengths={list(target_lengths)}: every length must be at least 1")
     if cache_features and augment:

@@ -24,7 +24,7 @@ def user_path(text: str | Path) -> Path:
 
 def is_folder_name(text: str) -> bool:
     """Return whether a text names one folder, and not one elsewhere."""
-    return text not in ("", ".", "..") and Path(text).name == text
+    return text not in ("", ".", "..") and "\0" not in text and Path(text).name == text
 
 
 def expand_home() -> None:

@@ -14,7 +14,8 @@ from velm_lightning.io.files import read_text, show
 
 MAX_BYTES, MAX_NODES, MAX_DEPTH = 2**24, 100_000, 100
 """Limits on a file; an alias counts as all the nodes that it repeats, and 1,000 characters count as a node."""
-_LONG_NUMBER = re.compile(r"[-+]?[0-9][0-9_:.]{400,}")  # takes minutes in base 60
+_MOST_DIGITS = 400  # a number in base 60 takes a time that is quadratic in their number
+_TAG = "tag:yaml.org,2002:"
 _Plain: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _FLOAT = re.compile(
     r"""^(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?
@@ -74,7 +75,7 @@ def load_yaml(text: str, name: str = "") -> Any:
         column = f" at column {mark.column + 1}" if mark else ""
         reason = " ".join(str(getattr(error, "problem", None) or error).split())
         raise InputError(f"{place}: not YAML{column} ({reason}): correct it there") from error
-    except (ValueError, RecursionError) as error:  # a tagged date that does not exist
+    except (ValueError, RecursionError) as error:  # a control character
         raise InputError(f"{name or 'the text'}: not YAML ({error}): correct it there") from error
 
 
@@ -125,9 +126,6 @@ def _check(text: str) -> None:
             total += (size := 1 + len(event.value) // 1000)
             if event.anchor:
                 sizes[event.anchor] = size
-            quoted = event.implicit == (False, True)
-            if not quoted and _LONG_NUMBER.fullmatch(event.value):
-                raise _fault("is a number of more than 400 digits: shorten it", event.start_mark)
         if len(open_nodes) > MAX_DEPTH:
             raise _fault(f"is nested more than {MAX_DEPTH} deep: simplify it", event.start_mark)
         if total > MAX_NODES:
@@ -164,18 +162,29 @@ class Loader(_Plain):
     def flatten_mapping(self, node: Any) -> None:
         if id(node) not in self._checked:  # a mapping that others merge holds their keys, too, when it is seen again
             self._checked.add(id(node))
-            _check_keys(node)
+            self._check_keys(node)
         super().flatten_mapping(node)
 
+    @override
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        if node.tag in (f"{_TAG}int", f"{_TAG}float") and len(node.value) > _MOST_DIGITS:
+            raise _fault(f"is a number of more than {_MOST_DIGITS} digits: shorten it", node.start_mark)
+        try:
+            return super().construct_object(node, deep)
+        except (ArithmeticError, AttributeError, LookupError, ValueError) as error:  # as PyYAML reads `!!int ""`
+            kind = node.tag.removeprefix(_TAG)
+            raise _fault(f"{show(node.value)} is no {kind} ({error}): correct it there", node.start_mark) from error
 
-def _check_keys(node: Any) -> None:
-    lines: dict[Any, int] = {}
-    for key, _ in node.value:
-        if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-            if first := lines.get((key.tag, key.value)):
-                problem = f"{key.value} is given a second time, after line {first}: remove one of the two"
-                raise _fault(problem, key.start_mark)
-            lines[key.tag, key.value] = key.start_mark.line + 1
+    def _check_keys(self, node: Any) -> None:
+        """Refuse keys of the same value, such as ``on`` and ``true``, of which Python would keep one."""
+        lines: dict[Any, int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != f"{_TAG}merge":
+                value = key.value if key.tag == f"{_TAG}value" else self.construct_object(key)
+                if first := lines.get(value):
+                    problem = f"{key.value} is given a second time, after line {first}: remove one of the two"
+                    raise _fault(problem, key.start_mark)
+                lines[value] = key.start_mark.line + 1
 
 
 class _Dumper(yaml.SafeDumper):

@@ -49,7 +49,7 @@ def with_budgets(spec: Spec, folder: Path) -> Spec:
     words = {}
     for number, (mark, point) in enumerate(points.items()):
         args_file = place / f"arm-{number}.json"
-        args_file.write_text(json.dumps(flattened(point)), "utf-8")
+        write_atomic(args_file, json.dumps(flattened(point)))
         words[label(mark)] = spec.words(flattened(point), args_file)[len(VELM) + 1 :]  # after `velm fit`
     asked = {"by": spec.match.by, "tolerance": spec.match.tolerance, "arms": points}
     asked_file, found_file = place / "asked.json", place / "found.json"
@@ -78,7 +78,7 @@ def _ask(spec: Spec, words: Mapping[str, list[str]], arms_file: Path, found_file
     assert spec.match is not None
     if len(words) < len(arms(spec)):
         raise InputError(f"{spec.name}: match: two arms have the same name: {', '.join(words)}")
-    arms_file.write_text(json.dumps(words), "utf-8")
+    write_atomic(arms_file, json.dumps(words))
     command = [*VELM, "budget", "--arms", str(arms_file), "--by", spec.match.by]
     command += ["--tolerance", str(spec.match.tolerance), "--json", str(found_file)]
     if subprocess.run(command).returncode:

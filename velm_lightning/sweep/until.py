@@ -13,6 +13,7 @@ from pathlib import Path
 from velm_lightning.errors import InputError
 from velm_lightning.io.atomic import write_atomic
 from velm_lightning.io.files import show
+from velm_lightning.io.plain import MOST_RECORD, checked_size
 from velm_lightning.sweep.parameter import Parameter
 from velm_lightning.sweep.spec import Spec
 from velm_lightning.sweep.stages import arms
@@ -54,7 +55,7 @@ def keep_schedule(spec: Spec, folder: Path) -> None:
         InputError: If the sweep was started with another schedule.
     """
     path = folder / "looks.json"
-    if path.is_file() and (known := path.read_text("utf-8", "replace")) != spec.looks:
+    if path.is_file() and (known := checked_size(path, MOST_RECORD).read_text("utf-8", "replace")) != spec.looks:
         raise InputError(
             f"{spec.name}: was started with other looks ({path}: {show(known)}): restore --max-seeds, --looks and "
             "the seeds, or give it another `name`"

@@ -66,6 +66,8 @@ def answer(template: str, names: dict[str, Any], max_characters: int) -> dict[st
             left -= len(part)
             if left < 0:
                 return {"error": f"writes more than {max_characters:,} characters"}
+        text = "".join(parts)
+        text.encode()  # half of a surrogate pair is no character, and no tokeniser reads it
     except MemoryError:
         return {"error": f"needs more than {MAX_MEMORY >> 20} MiB of memory"}
     except RecursionError:
@@ -74,7 +76,7 @@ def answer(template: str, names: dict[str, Any], max_characters: int) -> dict[st
         return {"error": f"does what the sandbox forbids ({_short(error)})"}
     except Exception as error:  # a template can raise anything
         return {"error": f"fails ({_short(error)})"}
-    return {"text": "".join(parts)}
+    return {"text": text}
 
 
 def _short(error: Exception) -> str:

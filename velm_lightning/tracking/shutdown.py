@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from errno import EIO
 from functools import cache
 from types import FrameType
 from typing import Any, NoReturn
@@ -28,6 +29,9 @@ from velm_lightning.tracking.second_interrupt import SecondInterrupt
 from velm_lightning.tracking.slurm import requeue, requeue_signal
 from velm_lightning.types import InputError
 
+_ENDING = [signal.SIGTERM, signal.SIGINT]
+_IF_HEEDED = [getattr(signal, name) for name in ("SIGHUP", "SIGXCPU") if hasattr(signal, name)]
+"""Signals of a closed terminal and of a limit of CPU time, which a program such as ``nohup`` may have disabled."""
 GRACE = 30.0
 """Seconds that a process waits for others after it was asked to end, before it exits."""
 
@@ -45,7 +49,7 @@ class Interrupted(Exception):  # noqa: N818 - as KeyboardInterrupt, it is no err
 
 
 class Signals(Callback):
-    """Stops all processes of a run after the current batch when one of them receives SIGTERM or Ctrl-C.
+    """Stops all processes of a run after the current batch when one receives SIGTERM, SIGHUP, SIGXCPU or Ctrl-C.
 
     In training, the processes agree on the step after which they stop, and write ``last.ckpt``. Before the first batch,
     and on a second Ctrl-C, a run ends at once. The signal that SLURM sends before a preemption stops a run in the same
@@ -71,8 +75,8 @@ class Signals(Callback):
         self._children, self._patient = children_of(trainer), patient
         self._others = self._children or parent_of(trainer)
         if threading.current_thread() is threading.main_thread():
-            preempted = requeue_signal(trainer)
-            for signum in filter(None, (signal.SIGTERM, signal.SIGINT, preempted)):
+            heeded = [signum for signum in _IF_HEEDED if signal.getsignal(signum) is not signal.SIG_IGN]
+            for signum in filter(None, (*_ENDING, *heeded, requeue_signal(trainer))):
                 handler = signal.signal(signum, self._on_signal)
                 self._before.setdefault(signum, handler)
             if self.at_once is not None:
@@ -88,6 +92,7 @@ class Signals(Callback):
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
         if self.received is None:
             self.received = signum
+            discard_output_of_closed_terminal()
             for other in self._others:  # as SIGTERM, which never counts as a second Ctrl-C
                 with suppress(OSError):
                     os.kill(other, signal.SIGTERM)
@@ -258,6 +263,16 @@ def leave(error: BaseException, trainer: Trainer) -> NoReturn:
 def stop_message(error: Interrupted) -> str:
     """Return the message for a user whose run was stopped."""
     return f"velm: {error}; the same command with --resume auto continues it"
+
+
+def discard_output_of_closed_terminal() -> None:
+    """Let output go nowhere if its terminal has been closed: printing would fail before the run has stopped."""
+    for descriptor in (1, 2):
+        try:
+            os.write(descriptor, b"")
+        except OSError as error:
+            if error.errno == EIO:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 
 def end_now(others: list[int], code: int) -> NoReturn:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from velm_lightning.encoders.base import Encoder
+from velm_lightning.errors import InputError
 from velm_lightning.io.configurable import Configurable
 from velm_lightning.training.schedules import Cosine, Schedule
 
@@ -36,6 +37,9 @@ class Optimization(Configurable):
         layer_decay: factor of the learning rate from each layer of a pretrained encoder to the one below
             (discriminative fine-tuning, Howard & Ruder 2018; usually 0.65 to 0.95); 1 gives all layers the same rate.
 
+    Raises:
+        InputError: a number is negative or not finite, or an average would not end.
+
     Example:
         >>> import velm_lightning as velm
         >>> optimization = velm.Optimization(learning_rate=2e-3, weight_decay=0.1)
@@ -52,6 +56,12 @@ class Optimization(Configurable):
         betas: tuple[float, float] = (0.9, 0.98),
         layer_decay: float = 1.0,
     ) -> None:
+        numbers = {"learning_rate": learning_rate, "weight_decay": weight_decay, "layer_decay": layer_decay}
+        for name, value in (numbers | {"pretrained_lr_scale": pretrained_lr_scale}).items():
+            if not 0 <= value < math.inf:
+                raise InputError(f"optimization.{name} must be a finite number of at least 0, got {value}")
+        if not all(0 <= beta < 1 for beta in betas):
+            raise InputError(f"optimization.betas must be at least 0 and below 1, got {betas[0]} and {betas[1]}")
         self.learning_rate, self.weight_decay, self.layer_decay = learning_rate, weight_decay, layer_decay
         self.schedule = schedule or Cosine()
         self.pretrained_lr_scale, self.betas = pretrained_lr_scale, (betas[0], betas[1])

@@ -1,5 +1,6 @@
 """Text never runs code: whatever a config names is refused before its import, unless it is an allowed class."""
 
+import socket
 import sys
 from contextlib import suppress
 
@@ -91,6 +92,7 @@ def test_a_config_runs_no_code(harmful, parser, place, name):
         "trainer: {profiler: {class_path: torch.utils.benchmark.Timer, init_args: {stmt: x}}}",
         "trainer: {plugins: [{class_path: runpy.run_path, init_args: {path_name: harmful.py}}]}",
         "data: {tokenizer: pickle.loads}",
+        "data: {augment: [{class_path: torchmetrics.image.arniqa.ARNIQA}]}",  # which downloads its weights
     ],
 )
 def test_functions_and_foreign_classes_are_refused(harmful, parser, text):
@@ -189,7 +191,11 @@ def test_own_and_well_known_classes_need_no_word(parser):
 # Network addresses
 
 
-@pytest.mark.parametrize("address", ["https://example.org/x", "s3://bucket/x", "simplecache::https://example.org/x"])
+ADDRESSES = ["https://example.org/x", "s3://bucket/x", "simplecache::https://example.org/x", "s3://bucket/a b"]
+ADDRESSES += [" s3://bucket/x", "file::s3://bucket/x", "simplecache::s3://bucket/a b"]
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
 def test_addresses_need_the_word_of_the_command_line(harmful, parser, monkeypatch, address):
     words = ["--data.dataset=ShapeScenes", f"--trainer.default_root_dir={address}"]
     assert parser.parse_args(words).trainer.default_root_dir == address  # from Python
@@ -197,6 +203,16 @@ def test_addresses_need_the_word_of_the_command_line(harmful, parser, monkeypatc
     with pytest.raises(InputError, match="trainer.default_root_dir: .* is a network address, and nothing was opened"):
         parser.parse_args(words)
     assert parser.parse_args([*words[:1], "--trainer.default_root_dir=runs"]).trainer.default_root_dir == "runs"
+
+
+@pytest.mark.parametrize("place", ["model: {}", "data: {}", "data: {{dataset: {}}}", "trainer: {{callbacks: [{}]}}"])
+@pytest.mark.parametrize("address", ["https://example.org/x.yaml", "s3://bucket/x.yaml"])
+def test_no_config_is_looked_for_in_the_network(harmful, parser, monkeypatch, place, address):
+    asked = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *words, **_: asked.append(words) or [])
+    with pytest.raises(InputError):
+        parse(parser, place.format(address))
+    assert not asked
 
 
 def test_the_refusal_of_an_address_holds_the_whole_command(here, capsys, tmp_path):

@@ -36,7 +36,7 @@ try:
 except (ImportError, AttributeError) as error:
     raise InputError(f"this version of jsonargparse cannot be used safely ({error}): install 4.53") from error
 
-_ADDRESS = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]*(://|::)\S+")
+_ADDRESS = re.compile(r"\s*(?!file://)[A-Za-z][\w+.-]*(://.+|::\S+|::.*://.+)", re.DOTALL)
 _MARK = re.compile(r"\(refusal (\d+)\)")
 _refusals: list[InputError] = []
 _refused_files: dict[str, InputError] = {}  # jsonargparse takes the name of such a file for a class path next
@@ -61,6 +61,8 @@ class _FileText(str):
 def install() -> None:
     """Put the gate into jsonargparse, for all parsers of this process."""
     set_parsing_settings(import_path_denylist=["*"], instantiate_subclass_spec_in_any=False)
+    # Lightning lets a config name others by their addresses; jsonargparse would open one to see whether it exists.
+    set_parsing_settings(config_read_mode_urls_enabled=False, config_read_mode_fsspec_enabled=False)
     set_loader("yaml", _load, (yaml.YAMLError,))
     set_dumper("yaml", dump_yaml)
     _loaders_dumpers.yaml_default_loader = Loader

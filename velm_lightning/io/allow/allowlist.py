@@ -15,8 +15,8 @@ from pathlib import Path
 
 from velm_lightning.errors import InputError
 
-PACKAGES = ("velm_lightning", "lightning", "torch.nn", "torch.optim", "torchvision.transforms", "torchmetrics")
-"""Packages whose classes need no word: parts of models, data and trainers."""
+PACKAGES = ("velm_lightning", "lightning", "torch.nn", "torch.optim", "torchvision.transforms")
+"""Packages whose classes need no word: parts of models, data and trainers, none of which downloads anything."""
 NAMES, NETWORK = "VELM_ALLOW", "VELM_ALLOW_NETWORK"
 """Environment variables, which processes that a command starts inherit."""
 _command: list[str] = []
