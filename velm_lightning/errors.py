@@ -41,3 +41,19 @@ def expect(value: object, kind: type | tuple[type, ...], name: str, fix: str) ->
     if isinstance(value, type) and issubclass(value, kind):
         raise InputError(f"{name} is the class {value.__name__}: write {value.__name__}(…)")
     raise InputError(f"{name} is of type {type(value).__name__}: {fix}")
+
+
+def at_least(least: int, part: str, **sizes: int) -> None:
+    """Raise unless every size is at least ``least``.
+
+    Args:
+        least: The smallest size.
+        part: The part of a config that the sizes are arguments of, such as ``model``.
+        sizes: The sizes by the names of their arguments.
+
+    Raises:
+        InputError: A size is smaller.
+    """
+    for name, size in sizes.items():
+        if size < least:
+            raise InputError(f"{part}.{name} must be at least {least}, got {size}")

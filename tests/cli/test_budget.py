@@ -74,8 +74,23 @@ def test_the_table_states_what_was_changed(capsys):
         (["--tolerance", "0"], "--tolerance must be above 0 and at most 5%, got 0"),
         (["--tolerance", "some"], "--tolerance must be above 0 and at most 5%, got some"),
         ([], "velm budget matches several configs: name at least two"),
+        ([str(VQA)], "velm budget matches several configs: name at least two"),
+        (["--target", "0"], "--target must be at least 1, got 0"),
     ],
 )
 def test_wrong_options_are_named(words, message, capsys):
     assert main(["budget", str(VQA), *words]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"a": 3}', '{"a": ["--config", 3]}', "\udcff"])
+def test_a_file_of_arms_that_holds_none_is_named(content, tmp_path, capsys):
+    path = tmp_path / "arms.json"
+    path.write_bytes(content.encode("utf-8", "surrogateescape"))
+    assert main(["budget", "--arms", str(path)]) == 2
+    assert f"{path}: expected a JSON object with lists of the words of `velm fit`" in capsys.readouterr().err
+
+
+def test_a_missing_file_of_arms_is_named(tmp_path, capsys):
+    assert main(["budget", "--arms", str(tmp_path / "none.json")]) == 2
+    assert "none.json: cannot be read (No such file or directory)" in capsys.readouterr().err

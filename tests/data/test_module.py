@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -367,3 +368,9 @@ def test_a_batch_may_be_empty(with_bad_pictures, vocabulary):
 def test_kept_features_cannot_skip_images(with_bad_pictures):
     with pytest.raises(InputError, match=r"data\.on_bad_image=skip cannot be combined with data\.cache_features=true"):
         of(with_bad_pictures, on_bad_image="skip", cache_features=True)
+
+
+def test_paths_given_as_text_are_those_of_a_user(tmp_path):
+    made = of(tiny.many(4), cache_dir=str(tmp_path), vocabulary_from="~/a.ckpt")
+    assert (made.cache_dir, made.vocabulary_from) == (tmp_path, Path.home() / "a.ckpt")
+    assert tiny.fusion(init_from="~/a.ckpt").init_from == Path.home() / "a.ckpt"

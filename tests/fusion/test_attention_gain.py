@@ -4,7 +4,7 @@ import pytest
 import torch
 from helpers import tiny
 
-from velm_lightning.fusion import EarlyFusion, InteractiveFusion, InterleavedFusion
+from velm_lightning.fusion import EarlyFusion, InteractiveFusion, InterleavedFusion, MixtureOfTransformers
 from velm_lightning.io.configurable import build, to_config
 from velm_lightning.nn.attention import Attention
 from velm_lightning.types import InputError
@@ -27,6 +27,17 @@ def test_queries_and_keys_are_scaled_and_values_are_not(kind):
         assert torch.equal(after.query.weight, 2 * before.query.weight)
         assert torch.equal(after.key_value.weight[:width], 2 * before.key_value.weight[:width])
         assert torch.equal(after.key_value.weight[width:], before.key_value.weight[width:])
+
+
+def test_keys_of_the_image_in_a_layer_of_words_are_scaled():
+    torch.manual_seed(0)
+    plain = tiny.fusion(MixtureOfTransformers)
+    torch.manual_seed(0)
+    scaled = tiny.fusion(MixtureOfTransformers, attention_gain=2.0)
+    scaled.setup("fit")
+    before, after = (model.last_key_value.weight.chunk(2) for model in (plain, scaled))
+    assert torch.equal(after[0], 2 * before[0])
+    assert torch.equal(after[1], before[1])
 
 
 def test_a_second_training_of_a_model_is_not_scaled_again():

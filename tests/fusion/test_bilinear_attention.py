@@ -75,5 +75,5 @@ def test_invalid_image_tokens_change_nothing(merge):
 
 @pytest.mark.parametrize("given", [{"rank": 0}, {"glimpses": 0}])
 def test_sizes_below_one_are_refused(given):
-    with pytest.raises(InputError, match="merge.rank and merge.glimpses must be at least 1"):
+    with pytest.raises(InputError, match="must be at least 1, got 0"):
         BilinearAttention(**given)

@@ -2,13 +2,15 @@
 
 import pytest
 import torch
-from helpers import tiny
+from helpers import dialogues, tiny
 
 from velm_lightning.data.features.frozen import encoder_key
 from velm_lightning.encoders import Patches, VideoEncoder
 from velm_lightning.encoders.connectors import Resampler
 from velm_lightning.fusion import DeepStackFusion
 from velm_lightning.inspection.explain import explain
+from velm_lightning.nn.attention import record_attention
+from velm_lightning.tasks import Generation
 from velm_lightning.types import InputError
 
 CELLS = 4  # a picture of 16 pixels in patches of 8
@@ -88,6 +90,46 @@ def test_frames_of_a_clip_keep_their_depths(batch):
     for place, image in enumerate((batch.image, batch.image.flip(0))):
         alone = one.encode_image(image).embeddings.unflatten(1, (3, CELLS))
         torch.testing.assert_close(frames[:, :, place], alone, atol=1e-5, rtol=0.0)
+
+
+TWO = (dialogues.user(None, "is there", None, "a red circle ?"), dialogues.reply("blue stars"))
+
+
+@pytest.fixture
+def two_images():
+    """A model, and a sample with two images at their marks."""
+    model = made(task=Generation())
+    return model, dialogues.batch([dialogues.sample("a", TWO, (tiny.picture(0), tiny.picture(1)))], model.vocabulary)
+
+
+@torch.no_grad()
+def test_images_at_marks_keep_their_depths(two_images):
+    model, batch = two_images
+    depths = model.encode_images(batch).embeddings.split(2 * CELLS, dim=1)
+    alone = [model.encode_image(batch.image[:, place]).embeddings.split(CELLS, dim=1) for place in range(2)]
+    for depth, both in zip(depths, zip(*alone, strict=True), strict=True):
+        torch.testing.assert_close(depth, torch.cat(both, dim=1))
+
+
+@torch.no_grad()
+def test_attention_shown_is_that_to_the_last_image(two_images):
+    model, batch = two_images
+    with record_attention() as maps:
+        model(batch)
+    first = maps[-1][1].mean(1)[:, 2 * CELLS, CELLS : 2 * CELLS]  # of the first word, to the second image
+    shown = explain(model, batch, ["blue stars"]).attention.flatten(1)
+    torch.testing.assert_close(shown / shown.sum(), first / first.sum())
+
+
+@pytest.mark.parametrize(("dark", "seen"), [(0, True), (1, False)])
+def test_evidence_shown_is_that_of_the_last_image(two_images, dark, seen):
+    model, batch = two_images
+
+    def darken(module, inputs, tokens):
+        tokens.embeddings[dark] = 0.0
+
+    model.image_encoder.register_forward_hook(darken)
+    assert bool(explain(model, batch, ["blue stars"]).evidence.any()) == seen
 
 
 @torch.no_grad()

@@ -49,7 +49,9 @@ FUSIONS = {
     "early-join": lambda **parts: EarlyFusion(join=1, **parts),
     "early-leave": lambda **parts: EarlyFusion(leave=1, **parts),
     "deep-stack": lambda **parts: DeepStackFusion(**parts),
+    "deep-stack-join": lambda **parts: DeepStackFusion(join=1, **parts),
     "mixture": lambda **parts: MixtureOfTransformers(**parts),
+    "mixture-join": lambda **parts: MixtureOfTransformers(join=1, **parts),
     "interleaved": lambda **parts: InterleavedFusion(heads=2, **parts),
     "interleaved-plain": lambda **parts: InterleavedFusion(1, heads=2, gated=False, feed_forward=False, **parts),
     "late-concat": lambda **parts: LateFusion(merge=Concat(), **parts),
@@ -93,11 +95,12 @@ TASKS = {  # a task, and samples that suit it
     "masked": (MaskedLM, tiny.described),
     "mixture": (lambda: Mixture({"words": MaskedLM(), "pairs": Retrieval(width=6)}, {"pairs": 0.5}), tiny.described),
 }
-ACTS_IN_LAYERS = {"early-join", "early-leave", "interleaved", "interleaved-plain", "deep-stack", "mixture"}
+STACKS, MIXTURES = ("deep-stack", "deep-stack-join"), ("mixture", "mixture-join")
+ACTS_IN_LAYERS = {"early-join", "early-leave", "interleaved", "interleaved-plain", *STACKS, *MIXTURES}
 REFUSED = [  # fusions and encoders whose combination is an error that names it
     *itertools.product(ACTS_IN_LAYERS, ("lstm", "gru")),
-    *itertools.product(["deep-stack"], ("patches", "resnet")),
-    *itertools.product(["mixture"], ("bert", "gpt2", "llama")),
+    *itertools.product(STACKS, ("patches", "resnet")),
+    *itertools.product(MIXTURES, ("bert", "gpt2", "llama")),
 ]
 READS_BOTH_WAYS = {"transformer", "bert"}
 NEEDS_BOTH_WAYS = {"masked", "mixture"}

@@ -7,7 +7,9 @@ from helpers import tiny
 from PIL import Image
 
 import velm_lightning as velm
-from velm_lightning.fusion import EarlyFusion, ImageOnly, InteractiveFusion, LateFusion, TextOnly
+from velm_lightning.fusion import EarlyFusion, ImageOnly, InteractiveFusion, InterleavedFusion, LateFusion, TextOnly
+from velm_lightning.fusion.inference import without_images
+from velm_lightning.inspection.explain import explain
 from velm_lightning.tasks import Generation, Retrieval
 from velm_lightning.types import InputError
 
@@ -39,6 +41,15 @@ def test_without_an_image_no_content_of_one_is_seen(kind, task):
     assert mixed[1][0].text == alone[0].text
     assert mixed[1][0].probability == pytest.approx(alone[0].probability, rel=1e-3)
     assert np.isfinite(alone[0].probability)
+
+
+@pytest.mark.parametrize("kind", [EarlyFusion, InteractiveFusion, InterleavedFusion, ImageOnly])
+def test_maps_without_an_image_are_finite(kind, batch):
+    model = tiny.fusion(kind, **({} if issubclass(kind, EarlyFusion) else {"heads": 2}))
+    with without_images(model, torch.tensor([True, False, True])):
+        maps = explain(model, batch, ["yes"] * batch.size)
+    assert maps.attention.isfinite().all()
+    assert maps.evidence.isfinite().all()
 
 
 def test_an_answer_depends_on_its_image_and_not_on_its_batch():

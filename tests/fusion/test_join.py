@@ -7,7 +7,7 @@ import torch
 from helpers import tiny
 
 from velm_lightning.decoding import BeamSearch
-from velm_lightning.fusion import EarlyFusion, ImageOnly, InterleavedFusion
+from velm_lightning.fusion import DeepStackFusion, EarlyFusion, ImageOnly, InterleavedFusion, MixtureOfTransformers
 from velm_lightning.inspection.explain import explain
 from velm_lightning.nn.attention import record_attention
 from velm_lightning.tasks import Generation
@@ -180,6 +180,24 @@ def test_the_image_only_control_can_join_at_the_same_layer(batch):
     model = tiny.fusion(ImageOnly, text_encoder=TRUNKS["transformer"](), join=2).eval()
     assert list(model.joint_layers) == [2, 3]
     assert model._init_args["join"] == 2
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", [DeepStackFusion, MixtureOfTransformers])
+@pytest.mark.parametrize("causal", [False, True])
+def test_forms_of_early_fusion_join_and_leave_like_it(kind, causal, sentences):
+    text = tiny.transformer(depth=DEPTH, causal=causal)
+    model = tiny.fusion(kind, text_encoder=text, image_encoder=tiny.vit(depth=2), join=1, leave=3).eval()
+    image, words = model.encode_image(sentences.image), model.embed_text(sentences.words)
+    with record_attention() as maps:
+        model.fuse(image, words)
+    count, cells = words.embeddings.shape[1], model.grid[0] * model.grid[1]
+    to_image = [weights[:, :, -count:, :cells].transpose(1, 2)[sentences.mask] for _, weights in maps]
+    assert [bool((weights == 0).all()) for weights in to_image] == [True, False, False, True]
+    to_words = [weights[:, :, :cells, -count:].any() for _, weights in maps[: DEPTH - 1]]
+    assert to_words == [False, not causal, not causal]
+    shown, last = model.image_attention(maps, image, words)[:, :, :cells], maps[2][1][:, :, -count:, :cells].mean(1)
+    torch.testing.assert_close(shown / shown.sum(-1, keepdim=True), last / last.sum(-1, keepdim=True))
 
 
 @torch.no_grad()

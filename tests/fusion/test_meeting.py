@@ -31,6 +31,8 @@ CASES = [
     (BottleneckFusion, {"heads": 2}, ("bottleneck tokens", 1.0)),
     (DeepStackFusion, {}, ("joined attention, several depths of the image", 0.0)),
     (MixtureOfTransformers, {}, ("joined attention, weights per modality", 0.0)),
+    (DeepStackFusion, {"join": 1}, ("joined attention, several depths of the image", 0.25)),
+    (MixtureOfTransformers, {"join": 1, "leave": 2}, ("joined attention, left again, weights per modality", 0.25)),
     (LateFusion, {}, ("merge", AFTER)),
     (TextOnly, {}, None),
     (ImageOnly, {}, None),

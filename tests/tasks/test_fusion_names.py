@@ -6,11 +6,11 @@ from pathlib import Path
 from velm_lightning import fusion, tasks
 from velm_lightning.fusion import Fusion
 
-NAMES = {
-    name
-    for name, kind in vars(fusion).items()
-    if isinstance(kind, type) and issubclass(kind, Fusion) and kind is not Fusion
-}
+KINDS = [
+    kind for kind in vars(fusion).values() if isinstance(kind, type) and issubclass(kind, Fusion) and kind is not Fusion
+]
+NAMES = {kind.__name__ for kind in KINDS}
+OWN = {name for kind in KINDS for name in vars(kind) if name[0] != "_"} - {*dir(Fusion)}
 
 
 def names_in_code(path):
@@ -33,3 +33,9 @@ def test_no_file_of_tasks_names_a_fusion():
     assert {"EarlyFusion", "InterleavedFusion", "InteractiveFusion", "LateFusion", "TextOnly"} <= NAMES
     files = sorted(Path(tasks.__file__).parent.rglob("*.py"))
     assert {path.name: NAMES & set(names_in_code(path)) for path in files} == {path.name: set() for path in files}
+
+
+def test_no_file_of_tasks_uses_what_only_some_fusions_have():
+    assert "fuse_states" in OWN
+    files = sorted(Path(tasks.__file__).parent.rglob("*.py"))
+    assert {path.name: OWN & set(names_in_code(path)) for path in files} == {path.name: set() for path in files}

@@ -6,13 +6,16 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from velm_lightning.cli.start.hints import no_file
-from velm_lightning.errors import InputError
+from velm_lightning.errors import InputError, unreadable
+from velm_lightning.io.argument_types import fits
 from velm_lightning.io.atomic import write_output
 from velm_lightning.io.console import echo
 from velm_lightning.io.paths import user_path
+from velm_lightning.io.plain import MOST_RECORD, text_of
 
 if TYPE_CHECKING:
     from velm_lightning.inspection.budget import Match
@@ -22,6 +25,8 @@ def main(words: Sequence[str]) -> int:
     """Print the widths of every config and write them as JSON; the exit code is 2 if one is beyond 5 %."""
     options, others = _parser().parse_known_args(list(words)[1:])
     tolerance = share(options.tolerance)
+    if options.target is not None and options.target < 1:
+        raise InputError(f"--target must be at least 1, got {options.target}")
     arms = _arms(options, others)
 
     from velm_lightning.cli.features import parts
@@ -29,7 +34,7 @@ def main(words: Sequence[str]) -> int:
 
     built = {name: parts(arguments) for name, arguments in arms.items()}
     budgets = {name: budget_of(model, data, options.by) for name, (model, data) in built.items()}
-    target = options.target or max(budgets.values())
+    target = max(budgets.values()) if options.target is None else options.target
     matches = {
         name: match(model, partial(budget_of, data=data, by=options.by), target, tolerance)
         for name, (model, data) in built.items()
@@ -59,15 +64,32 @@ def share(text: str) -> float:
 def _arms(options: argparse.Namespace, others: list[str]) -> dict[str, list[str]]:
     """Return the words of ``velm fit`` of every model to match, by its name."""
     if options.arms:
-        arms: dict[str, list[str]] = json.loads(options.arms.read_text("utf-8"))
-        return arms
+        return _words_of(options.arms)
     for path in (*options.config, *filter(None, [options.base])):
         if not path.is_file():
             raise InputError(no_file(path))
-    if len(options.config) < 2 and not options.target:
+    if len({*options.config}) < 2 and options.target is None:
         raise InputError("velm budget matches several configs: name at least two, or one and its --target")
     base = ["--config", str(options.base)] if options.base else []
     return {str(path): [*base, "--config", str(path), *others] for path in options.config}
+
+
+def _words_of(path: Path) -> dict[str, list[str]]:
+    """Return the words of ``velm fit`` by name from a JSON file.
+
+    Raises:
+        InputError: the file cannot be read, or holds something else.
+    """
+    try:
+        arms = json.loads(text_of(path, MOST_RECORD))
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except (ValueError, RecursionError):
+        arms = None
+    if not arms or not fits(arms, dict[str, list[str]]):
+        raise InputError(f"--arms {path}: expected a JSON object with lists of the words of `velm fit` by name")
+    named: dict[str, list[str]] = arms
+    return named
 
 
 def show(matches: Mapping[str, Match], by: str, target: int) -> None:

@@ -29,6 +29,7 @@ from velm_lightning.data.settings import DataSettings, check_settings
 from velm_lightning.data.split import Split, loader_of
 from velm_lightning.data.vocabulary import vocabulary_of_samples
 from velm_lightning.io.configurable import RecordsArguments
+from velm_lightning.io.paths import user_path
 from velm_lightning.text.tokenizers import PretrainedTokenizer, Tokenizing, TrainedTokenizer
 from velm_lightning.text.vocabulary import Vocabulary
 from velm_lightning.types import Batch, Dataset, ImageTransform, InputError, Sample
@@ -109,10 +110,11 @@ class MultimodalData(RecordsArguments, LightningDataModule):
         self.on_long_conversation = on_long_conversation
         self.dataset, self.tokenizing = dataset, tokenizer or TrainedTokenizer()
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
-        self.image_cache, self.cache_dir, self.augment = image_cache, cache_dir, list(augment)
+        self.image_cache, self.augment = image_cache, list(augment)
+        self.cache_dir = None if cache_dir is None else user_path(cache_dir)
         self.num_answers, self.balance, self.max_length = num_answers, balance, max_length
         self.cache_features, self.incongruent, self.target_lengths = cache_features, incongruent, target_lengths
-        self.vocabulary_from = vocabulary_from
+        self.vocabulary_from = None if vocabulary_from is None else user_path(vocabulary_from)
         self.transform: ImageTransform | None = None
         self.encoder: FrozenEncoder | None = None
         self._as_mean = False

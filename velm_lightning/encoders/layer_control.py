@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+from typing_extensions import override
 
 from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.types import InputError, Tokens
@@ -51,6 +52,29 @@ class LayerControl:
         """
         output: Tensor = layer(states, mask, cache=cache)
         return output
+
+
+class AroundControl(LayerControl):
+    """A control that acts around another one; what a subclass does not override is left to the inner control.
+
+    Args:
+        inner: the control; None means one without changes.
+    """
+
+    def __init__(self, inner: LayerControl | None = None) -> None:
+        self.inner = inner or LayerControl()
+
+    @override
+    def before(self, index: int, states: Tensor) -> Tensor:
+        return self.inner.before(index, states)
+
+    @override
+    def visible(self, index: int, queries: Tokens, keys: Tokens) -> Tensor | None:
+        return self.inner.visible(index, queries, keys)
+
+    @override
+    def apply(self, index: int, layer: nn.Module, states: Tensor, mask: Tensor | None, cache: Cache | None) -> Tensor:
+        return self.inner.apply(index, layer, states, mask, cache)
 
 
 def no_layers(kind: str, problem: str = "") -> InputError:

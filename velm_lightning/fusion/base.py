@@ -137,6 +137,11 @@ class Fusion(Inference, TrainingModule):
         return None
 
     @property
+    def takes_cache(self) -> bool:
+        """Whether ``fuse`` accepts a cache, without which sentences are decoded by repeated passes over all words."""
+        return "cache" in inspect.signature(self.fuse).parameters
+
+    @property
     def uses_image_mean(self) -> bool:
         """Whether model and task use only the mean of the image encoder's tokens, so that means can be cached."""
         inherited = all(getattr(type(self), name) is getattr(Fusion, name) for name in _IMAGE_PATH)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from velm_lightning.fusion.base import FusionParts
-from velm_lightning.fusion.early import EarlyFusion
+from velm_lightning.fusion.early import EarlyFusion, EarlyParts
 from velm_lightning.fusion.meeting import Meeting
 from velm_lightning.fusion.text_first import TextFirstFusion
 from velm_lightning.nn.kv_cache import Cache
@@ -58,7 +58,7 @@ class ImageOnly(EarlyFusion):
     words that follow them.
 
     Args:
-        parts: the arguments of ``Fusion``.
+        parts: the arguments of ``EarlyFusion``.
 
     Example:
         >>> import velm_lightning as velm
@@ -72,7 +72,7 @@ class ImageOnly(EarlyFusion):
     modalities = ("image",)
     masks_images = False
 
-    def __init__(self, **parts: Unpack[FusionParts]) -> None:
+    def __init__(self, **parts: Unpack[EarlyParts]) -> None:
         super().__init__(**parts)
         self.hidden = nn.Parameter(torch.randn(self.text_encoder.dim) * 0.02)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from copy import deepcopy
 from typing import Unpack, cast
 
@@ -11,13 +12,12 @@ from typing_extensions import override
 
 from velm_lightning.encoders import ImageEncoder
 from velm_lightning.encoders.connectors import Connector, LinearConnector
-from velm_lightning.encoders.layer_control import LayerControl
-from velm_lightning.fusion.base import FusionParts
-from velm_lightning.fusion.early import EarlyFusion, joint_attention
-from velm_lightning.fusion.meeting import JOINED, Meeting
+from velm_lightning.encoders.layer_control import AroundControl, LayerControl
+from velm_lightning.fusion.early import EarlyFusion, EarlyParts, joint_attention
+from velm_lightning.fusion.meeting import Meeting
 from velm_lightning.nn.attention import AttentionMaps
 from velm_lightning.nn.kv_cache import Cache
-from velm_lightning.types import InputError, Tokens
+from velm_lightning.types import Batch, InputError, Tokens
 
 
 class DeepStackFusion(EarlyFusion):
@@ -29,7 +29,7 @@ class DeepStackFusion(EarlyFusion):
 
     Args:
         levels: number of earlier layers of the image encoder that are used.
-        parts: the arguments of ``Fusion``.
+        parts: the arguments of ``EarlyFusion``.
 
     Raises:
         InputError: the image encoder or the trunk has fewer than ``levels + 1`` layers, or none that can be used.
@@ -46,14 +46,15 @@ class DeepStackFusion(EarlyFusion):
 
     masks_images = False
 
-    def __init__(self, levels: int = 1, **parts: Unpack[FusionParts]) -> None:
+    def __init__(self, levels: int = 1, **parts: Unpack[EarlyParts]) -> None:
         super().__init__(**parts)
         depth = len(self.text_encoder.open_layers())
         if not 1 <= levels < depth:
             raise InputError(
                 f"model.levels must be 1 to {depth - 1}, one less than the layers of the trunk, got {levels}"
             )
-        self.levels, self._meeting = levels, Meeting(f"{JOINED}, several depths of the image", 0.0)
+        kind, place = self._meeting
+        self.levels, self._meeting = levels, Meeting(f"{kind}, several depths of the image", place)
         encoder = cast(ImageEncoder, self.image_encoder)
         encoder.open_depths(levels)
         connectors = [self.connector]
@@ -64,33 +65,48 @@ class DeepStackFusion(EarlyFusion):
         self.connector = _Connectors(connectors, encoder.grid[0] * encoder.grid[1])
 
     @override
+    def encode_images(self, batch: Batch) -> Tokens:
+        tokens, images = super().encode_images(batch), batch.image_places.shape[1]
+        return tokens if images < 2 else _by_depth(tokens, images, self.levels + 1)
+
+    @override
     def _encode(
         self, tokens: Tokens, cache: Cache | None, count: int | None = None, order: Tensor | None = None
     ) -> Tokens:
         if count is None:
-            return self.text_encoder.trunk(tokens, cache)
+            return super()._encode(tokens, cache)
         cells = count // (self.levels + 1)
         earlier = tokens.embeddings[:, : count - cells].reshape(len(tokens.mask), self.levels, cells, -1)
         rest = tokens.slice(count - cells)
-        return self.text_encoder.trunk(rest, cache, _AddedLevels(earlier))
+        return self.text_encoder.trunk(rest, cache, _AddedLevels(earlier, self._masking(rest, cache, cells)))
 
     @override
     def image_attention(self, maps: AttentionMaps, image: Tokens, text: Tokens) -> Tensor | None:
-        """Select the last self-attention of the trunk, (B, N, M); the tokens of a place share its weight equally."""
+        """Select the last self-attention of the trunk that is not masked: (B, N, M), in the order of the encoder.
+
+        The tokens of a place share its weight equally.
+        """
         levels = self.levels + 1
         last = image.slice(0, image.mask.shape[1] // levels)
-        weights = joint_attention(maps, last, text)
-        return None if weights is None else weights.repeat(1, 1, levels) / levels
+        weights = joint_attention(self._joint_maps(maps), last, text)
+        if weights is None:
+            return None
+        # A resampler's tokens are no places of an image; any order of them will do.
+        cells = math.gcd(weights.shape[2], cast(_Connectors, self.connector).cells)
+        by_image = weights.reshape(*weights.shape[:2], -1, 1, cells).expand(-1, -1, -1, levels, -1)
+        return by_image.flatten(2) / levels
 
 
-class _AddedLevels(LayerControl):
+class _AddedLevels(AroundControl):
     """Adds one level to the image tokens before each layer but the first.
 
     Args:
         levels: (B, L, M, D), the first for the second layer.
+        inner: the control that limits where image and words attend to each other.
     """
 
-    def __init__(self, levels: Tensor) -> None:
+    def __init__(self, levels: Tensor, inner: LayerControl | None) -> None:
+        super().__init__(inner)
         self.levels = levels
 
     @override
@@ -118,7 +134,18 @@ class _Connectors(nn.Module):
     def forward(self, image: Tokens) -> Tokens:
         """Map tokens (B, T * (L + 1) * M, image_dim), depth by depth within a frame, to (B, (L + 1) * M', dim)."""
         parts = [*self.earlier, self.last]
-        shape = (len(image.mask), -1, len(parts), self.cells)
-        fields = (field.reshape(*shape, *field.shape[2:]).transpose(1, 2).flatten(2, 3) for field in image[:3])
-        depths = (Tokens(*each) for each in zip(*(field.unbind(1) for field in fields), strict=True))
-        return Tokens.cat([cast(Connector, part)(tokens) for part, tokens in zip(parts, depths, strict=True)])
+        frames = image.mask.shape[1] // (len(parts) * self.cells)
+        tokens = _by_depth(image, frames, len(parts))
+        each = frames * self.cells
+        depths = (tokens.slice(start, start + each) for start in range(0, len(parts) * each, each))
+        return Tokens.cat([cast(Connector, part)(depth) for part, depth in zip(parts, depths, strict=True)])
+
+
+def _by_depth(tokens: Tokens, count: int, depths: int) -> Tokens:
+    """Return the tokens of ``count`` images or frames, each depth by depth, in the order of their depths."""
+    shape = (len(tokens.mask), count, depths, -1)
+    fields = (
+        None if field is None else field.reshape(*shape, *field.shape[2:]).transpose(1, 2).flatten(1, 3)
+        for field in tokens
+    )
+    return Tokens(*fields)  # type: ignore[arg-type]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import NotRequired, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,13 @@ from velm_lightning.fusion.meeting import JOINED, Meeting
 from velm_lightning.nn.attention import AttentionMaps
 from velm_lightning.nn.kv_cache import Cache, cached
 from velm_lightning.types import InputError, Tokens
+
+
+class EarlyParts(FusionParts):
+    """The arguments of ``EarlyFusion``, which a subclass accepts and passes on as ``**parts: Unpack[EarlyParts]``."""
+
+    join: NotRequired[int]
+    leave: NotRequired[int | None]
 
 
 class EarlyFusion(Fusion):
@@ -105,11 +112,20 @@ class EarlyFusion(Fusion):
             count: number of image tokens; None means that they are cached.
             order: (B, N) places of the tokens before they were reordered, the image first; None means the same.
         """
-        if self.joint_layers is None:
+        control = self._masking(tokens, cache, count, order)
+        if control is None:  # a trunk without layers need not accept one
             return self.text_encoder.trunk(tokens, cache)
+        return self.text_encoder.trunk(tokens, cache, control)
+
+    def _masking(
+        self, tokens: Tokens, cache: Cache | None, count: int | None, order: Tensor | None = None
+    ) -> LayerControl | None:
+        """Return the control that limits where image and words attend to each other, or None; as ``_encode``."""
+        if self.joint_layers is None:
+            return None
         place = torch.arange(tokens.mask.shape[1], device=tokens.mask.device) if order is None else order
         (image,) = cached(cache, self, lambda: (tokens.mask & (place < (count or 0)),))
-        return self.text_encoder.trunk(tokens, cache, _JointLayers(self.joint_layers, image, count is not None))
+        return _JointLayers(self.joint_layers, image, count is not None)
 
     def _scaled(self, image: Tokens) -> Tokens:
         return image.with_embeddings(image.embeddings * self.text_encoder.scale)
@@ -117,13 +133,18 @@ class EarlyFusion(Fusion):
     @override
     def image_attention(self, maps: AttentionMaps, image: Tokens, text: Tokens) -> Tensor | None:
         """Select the last self-attention of the trunk, from words to image tokens, that is not masked: (B, N, M)."""
-        if self._last_joint:
-            inside = set(self._last_joint[0].modules())
-            maps = [(owner, weights) for owner, weights in maps if owner in inside]
+        maps = self._joint_maps(maps)
         if image.places is not None:
             back = _reading_order(image.places, text).argsort(1)  # from the reading order
             maps = [(owner, _reordered(weights, back)) for owner, weights in maps]
         return joint_attention(maps, image, text)
+
+    def _joint_maps(self, maps: AttentionMaps) -> AttentionMaps:
+        """Return the maps of the last layer in which image and words attend to each other, or all if all do."""
+        if not self._last_joint:
+            return maps
+        inside = set(self._last_joint[0].modules())
+        return [(owner, weights) for owner, weights in maps if owner in inside]
 
 
 class _JointLayers(LayerControl):

@@ -7,6 +7,7 @@ from typing import Unpack, cast
 from torch import Tensor, nn
 from typing_extensions import override
 
+from velm_lightning.errors import at_least
 from velm_lightning.fusion.base import FusionParts
 from velm_lightning.fusion.meeting import CROSS, Meeting
 from velm_lightning.fusion.text_first import TextFirstFusion
@@ -30,6 +31,9 @@ class InteractiveFusion(TextFirstFusion):
         gated: whether cross-attention passes through a tanh gate that starts at 0.
         parts: the arguments of ``Fusion``.
 
+    Raises:
+        InputError: ``depth`` is less than 1, or ``heads`` does not divide the text width.
+
     Example:
         >>> import velm_lightning as velm
         >>> data = velm.MultimodalData(velm.ShapeScenes(train=8, val=4, test=4, size=16))
@@ -51,6 +55,7 @@ class InteractiveFusion(TextFirstFusion):
         **parts: Unpack[FusionParts],
     ) -> None:
         super().__init__(**parts)
+        at_least(1, "model", depth=depth)
         dim = self.text_encoder.dim
         layers = [Block(dim, heads, dropout, cross=True, gated=gated) for _ in range(depth)]
         self.text_layers = nn.ModuleList(layers)

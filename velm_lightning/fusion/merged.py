@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from velm_lightning.errors import at_least
 from velm_lightning.fusion.base import FusionParts
 from velm_lightning.fusion.early import joint_attention
 from velm_lightning.fusion.meeting import JOINED, Meeting
@@ -29,6 +30,9 @@ class MergedFusion(TextFirstFusion):
         dropout: dropout in these layers.
         parts: the arguments of ``Fusion``.
 
+    Raises:
+        InputError: ``depth`` is less than 1, or ``heads`` does not divide the text width.
+
     Example:
         >>> import velm_lightning as velm
         >>> data = velm.MultimodalData(velm.ShapeScenes(train=8, val=4, test=4, size=16))
@@ -42,6 +46,7 @@ class MergedFusion(TextFirstFusion):
 
     def __init__(self, depth: int = 2, heads: int = 4, dropout: float = 0.1, **parts: Unpack[FusionParts]) -> None:
         super().__init__(**parts)
+        at_least(1, "model", depth=depth)
         dim = self.text_encoder.dim
         self.modality = nn.Parameter(torch.randn(2, dim) * 0.02)
         self.layers = nn.ModuleList(Block(dim, heads, dropout) for _ in range(depth))

@@ -8,12 +8,11 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from velm_lightning.encoders.layer_control import LayerControl
+from velm_lightning.encoders.layer_control import AroundControl, LayerControl
 from velm_lightning.encoders.text.transformer import TransformerTextEncoder
-from velm_lightning.fusion.base import FusionParts
-from velm_lightning.fusion.early import EarlyFusion
-from velm_lightning.fusion.meeting import JOINED, Meeting
-from velm_lightning.nn.attention import AttentionMaps, Block
+from velm_lightning.fusion.early import EarlyFusion, EarlyParts
+from velm_lightning.fusion.meeting import Meeting
+from velm_lightning.nn.attention import AttentionMaps, Block, KeyValue
 from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.types import InputError, Tokens
 
@@ -25,7 +24,7 @@ class MixtureOfTransformers(EarlyFusion):
     ``EarlyFusion``. A step costs the FLOPs of early fusion, with about twice the parameters of the trunk.
 
     Args:
-        parts: the arguments of ``Fusion``; the text encoder is a ``TransformerTextEncoder``.
+        parts: the arguments of ``EarlyFusion``; the text encoder is a ``TransformerTextEncoder``.
 
     Raises:
         InputError: the text encoder is another one.
@@ -42,37 +41,45 @@ class MixtureOfTransformers(EarlyFusion):
 
     masks_images = False
 
-    def __init__(self, **parts: Unpack[FusionParts]) -> None:
+    def __init__(self, **parts: Unpack[EarlyParts]) -> None:
         super().__init__(**parts)
         if not isinstance(self.text_encoder, TransformerTextEncoder):
             raise InputError(
                 f"MixtureOfTransformers adds image layers to the layers of a TransformerTextEncoder, got a "
                 f"{type(self.text_encoder).__name__}: choose that text encoder, or EarlyFusion"
             )
-        self._meeting = Meeting(f"{JOINED}, weights per modality", 0.0)
+        kind, place = self._meeting
+        self._meeting = Meeting(f"{kind}, weights per modality", place)
         dim, *earlier = self.text_encoder.dim, *list(self.text_encoder.layers)[:-1]
         self.image_layers = nn.ModuleList(cast(Block, layer).like() for layer in earlier)
         # Nothing attends to what the last layer would make of the image tokens.
-        self.last_norm, self.last_key_value = nn.LayerNorm(dim), nn.Linear(dim, 2 * dim)
+        self.last_norm, self.last_key_value = nn.LayerNorm(dim), KeyValue(dim)
 
     @override
     def _encode(
         self, tokens: Tokens, cache: Cache | None, count: int | None = None, order: Tensor | None = None
     ) -> Tokens:
-        return self.text_encoder.trunk(tokens, cache, _SeparateWeights(self, count or 0))
+        return self.text_encoder.trunk(
+            tokens, cache, _SeparateWeights(self, count or 0, self._masking(tokens, cache, count))
+        )
 
     @override
     def image_attention(self, maps: AttentionMaps, image: Tokens, text: Tokens) -> Tensor | None:
-        """Select the attention of the last layer from words to image tokens: (B, N, M), averaged over its heads."""
-        last = self.text_encoder.open_layers()[-1].self_attention
+        """Select the last attention from words to image tokens that is not masked: (B, N, M), averaged over its heads.
+
+        In the last layer of the trunk only words are queries.
+        """
+        words, layers = text.embeddings.shape[1], self._last_joint or self.text_encoder.open_layers()
+        last = cast(Block, layers[-1]).self_attention
         weights = next(weights for module, weights in reversed(maps) if module is last)
-        return weights[..., : image.embeddings.shape[1]].mean(1)
+        return weights[:, :, -words:, : image.embeddings.shape[1]].mean(1)
 
 
-class _SeparateWeights(LayerControl):
-    """Applies the layers of the image to the first ``count`` tokens."""
+class _SeparateWeights(AroundControl):
+    """Applies the layers of the image to the first ``count`` tokens, under the mask of ``inner``."""
 
-    def __init__(self, model: MixtureOfTransformers, count: int) -> None:
+    def __init__(self, model: MixtureOfTransformers, count: int, inner: LayerControl | None) -> None:
+        super().__init__(inner)
         self.model, self.count = model, count
 
     @override

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import abstractmethod
 
 from torch import Tensor
@@ -21,6 +22,11 @@ class TextFirstFusion(Fusion):
     @abstractmethod
     def fuse_states(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:
         """Combine the image tokens (B, M, D) with the states (B, N, D) of the trunk; otherwise as ``fuse``."""
+
+    @property
+    @override
+    def takes_cache(self) -> bool:
+        return super().takes_cache and "cache" in inspect.signature(self.fuse_states).parameters
 
     @override
     def fuse(self, image: Tokens | None, text: Tokens, cache: Cache | None = None) -> Tokens:

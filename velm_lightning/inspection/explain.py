@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,26 +28,19 @@ class Maps(NamedTuple):
     evidence: Tensor | None
 
 
-class _WithImageTokens:
-    """A model with given image tokens, so that gradients can be computed with respect to them."""
+@contextmanager
+def _with_image_tokens(model: Fusion, image: Tokens) -> Iterator[None]:
+    """Let a model use given tokens of its image encoder, so that gradients can be computed with respect to them."""
 
-    def __init__(self, model: Fusion, image: Tokens) -> None:
-        self.model, self.image = model, image
-
-    def __call__(self, batch: Batch) -> Tokens:
-        return self.model.fuse(self.encode_images(batch), self.model.embed_text(batch.words))
-
-    def encode_images(self, batch: Batch) -> Tokens:
-        """Return the given tokens with the blocks and places of the batch."""
-        return type(self.model).encode_images(self, batch)  # type: ignore[arg-type]
-
-    def encode_image(self, image: Tensor) -> Tokens:
-        """Return the given tokens after the connector; ``image`` is ignored."""
-        tokens: Tokens = self.model.connector(self.image)
+    def encode_image(_: Tensor) -> Tokens:
+        tokens: Tokens = model.connector(image)
         return tokens
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.model, name)
+    setattr(model, "encode_image", encode_image)  # noqa: B010 - hides the method
+    try:
+        yield
+    finally:
+        delattr(model, "encode_image")
 
 
 def explain(model: Fusion, batch: Batch, answers: Sequence[str]) -> Maps:
@@ -69,7 +63,8 @@ def explain(model: Fusion, batch: Batch, answers: Sequence[str]) -> Maps:
     if image.embeddings.shape[1]:
         with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):  # its RNNs have no backward in eval mode
             leaf = cells.embeddings.detach().requires_grad_()
-            evidence_sum = model.task.evidence(_WithImageTokens(model, cells.with_embeddings(leaf)), batch, answers)
+            with _with_image_tokens(model, cells.with_embeddings(leaf)):
+                evidence_sum = model.task.evidence(model, batch, answers)
             (gradient,) = torch.autograd.grad(evidence_sum, leaf, allow_unused=True)
         evidence = None if gradient is None else (leaf.detach() * gradient).sum(-1).relu()
     if attention is not None and attention.numel() != cells.mask.numel():
@@ -79,8 +74,7 @@ def explain(model: Fusion, batch: Batch, answers: Sequence[str]) -> Maps:
 
 
 def _on_grid(values: Tensor, batch: Batch, grid: tuple[int, int]) -> Tensor:
-    """Return the values of the image tokens on their grid (B, h, w)."""
-    frames = values.reshape(batch.size, -1, *grid)
-    if not batch.image_places.shape[1]:
-        return frames.mean(1)
-    return frames[torch.arange(batch.size, device=frames.device), batch.last_images]
+    """Return the values of the image tokens on their grid (B, h, w), as the mean over frames and depths."""
+    images = batch.image_places.shape[1]
+    maps = values.reshape(batch.size, max(1, images), -1, *grid).mean(2)
+    return maps[torch.arange(batch.size, device=maps.device), batch.last_images] if images else maps[:, 0]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from velm_lightning.data import MultimodalData
-from velm_lightning.encoders.layer_control import LayerControl
+from velm_lightning.encoders.layer_control import AroundControl, LayerControl
 from velm_lightning.fusion import Fusion
 from velm_lightning.inspection.probe import Prober, prober_of
 from velm_lightning.nn.attention import without_cross_attention
@@ -186,12 +186,12 @@ class _Knocked:
                 return trunk(tokens, cache, control)
             here = tokens.embeddings.shape[1] - self.words
             count = here if cache is None else self.cached.setdefault(cache, here)
-            return trunk(tokens, cache, _Closed(self, control or LayerControl(), count, here))
+            return trunk(tokens, cache, _Closed(self, control, count, here))
 
         return controlled
 
 
-class _Closed(LayerControl):
+class _Closed(AroundControl):
     """Closes the attention from words to image tokens in some layers, on top of the control of the fusion.
 
     Args:
@@ -201,8 +201,9 @@ class _Closed(LayerControl):
         here: number of image tokens among the queries; 0 if they are cached.
     """
 
-    def __init__(self, knocked: _Knocked, inner: LayerControl, count: int, here: int) -> None:
-        self.knocked, self.inner, self.count, self.here = knocked, inner, count, here
+    def __init__(self, knocked: _Knocked, inner: LayerControl | None, count: int, here: int) -> None:
+        super().__init__(inner)
+        self.knocked, self.count, self.here = knocked, count, here
         self.open: Tensor | None = None
 
     @override
@@ -229,7 +230,3 @@ class _Closed(LayerControl):
             self.open = ~(words[:, :, None] & image[:, None, :])
         self.knocked.acted = True
         return self.open if inner is None else inner & self.open
-
-    @override
-    def apply(self, index: int, layer: nn.Module, states: Tensor, mask: Tensor | None, cache: Cache | None) -> Tensor:
-        return self.inner.apply(index, layer, states, mask, cache)

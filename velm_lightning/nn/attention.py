@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from velm_lightning.errors import InputError
 from velm_lightning.nn.kv_cache import Cache, stored_in
-from velm_lightning.types import InputError, Tokens
+from velm_lightning.types import Tokens
 
 AttentionMaps = list[tuple[nn.Module, Tensor]]
 """Attention modules in the order of their calls, each with its weights (B, heads, N, M)."""
@@ -92,6 +93,13 @@ def narrowed(mask: Tensor | None, visible: Tensor | None, states: Tensor) -> Ten
     return mask.masked_fill(~visible[:, None], float("-inf"))
 
 
+class KeyValue(nn.Linear):
+    """The linear map of tokens (..., D) to their concatenated keys and values (..., 2 D)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim, 2 * dim)
+
+
 class Attention(nn.Module):
     """Multi-head scaled dot-product attention (Vaswani et al. 2017), as self-attention or cross-attention.
 
@@ -105,10 +113,10 @@ class Attention(nn.Module):
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
-        if dim % heads:
+        if heads < 1 or dim % heads:
             raise InputError(f"heads={heads} does not divide dim={dim}: choose a divisor")
         self.heads = heads
-        self.query, self.key_value, self.out = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim), nn.Linear(dim, dim)
+        self.query, self.key_value, self.out = nn.Linear(dim, dim), KeyValue(dim), nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, mask: Tensor | None = None, cache: Cache | None = None) -> Tensor:
         """Apply self-attention to ``x`` (B, N, D), and to the cached tokens, under ``mask`` (B, 1, N, M)."""
@@ -205,7 +213,10 @@ def _weights(query: Tensor, key: Tensor, mask: Tensor | None, logits: Logits = P
         products = logits.softcap * (products / logits.softcap).tanh()
     if mask is not None:  # the smallest number instead of -inf: rows without a visible key stay finite
         smallest = torch.finfo(products.dtype).min
-        products = products.masked_fill(~mask, smallest) if mask.dtype == torch.bool else products + mask
+        if mask.dtype == torch.bool:
+            products = products.masked_fill(~mask, smallest)
+        else:
+            products = (products + mask).clamp(min=smallest)
     if logits.sinks is None:
         return products.softmax(-1)
     sinks = logits.sinks.to(products.dtype).view(1, -1, 1, 1).expand(*products.shape[:3], 1)
@@ -218,7 +229,8 @@ def scale_attention(model: nn.Module, gain: float) -> None:
     for module in model.modules():
         if isinstance(module, Attention):
             module.query.weight *= gain
-            module.key_value.weight[: len(module.query.weight)] *= gain
+        elif isinstance(module, KeyValue):
+            module.weight[: module.in_features] *= gain
 
 
 class FeedForward(nn.Sequential):

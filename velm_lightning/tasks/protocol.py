@@ -14,6 +14,11 @@ from velm_lightning.types import Batch, TextInput, Tokens
 class FusionProtocol(Protocol):
     """The part of a fusion that tasks use."""
 
+    @property
+    def takes_cache(self) -> bool:
+        """Whether sentences can be decoded with a cache."""
+        ...
+
     def __call__(self, batch: Batch) -> Tokens:
         """Return the fused states (B, N, D) of a batch at the positions of ``batch.ids``."""
         ...

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Callable
 from functools import cache
@@ -132,16 +131,10 @@ def steps_of(
     max_new_tokens: int,
 ) -> CachedSteps:
     """Return steps with the cache, or without it if the fusion does not take one; arguments as ``CachedSteps``."""
-    if takes_cache(model):
+    if model.takes_cache:
         return CachedSteps(model, batch, logits, max_new_tokens)
     warn_uncached(type(model).__name__)
     return UncachedSteps(model, batch, logits, max_new_tokens)
-
-
-def takes_cache(model: FusionProtocol) -> bool:
-    """Return whether ``fuse``, and the ``fuse_states`` that it may call, accept a cache."""
-    methods = (getattr(model, name, None) for name in ("fuse", "fuse_states"))
-    return all("cache" in inspect.signature(method).parameters for method in methods if method is not None)
 
 
 @cache

@@ -15,6 +15,7 @@ from typing_extensions import override
 from velm_lightning.checkpoints import checkpoint
 from velm_lightning.checkpoints.start_from import InitReport, start_from
 from velm_lightning.io.configurable import Configurable, rebuilding
+from velm_lightning.io.paths import user_path
 from velm_lightning.tasks.base import Task
 from velm_lightning.tasks.protocol import FusionProtocol
 from velm_lightning.tasks.rows import gather_rows
@@ -44,7 +45,8 @@ class TrainingModule(Configurable, LightningModule, ABC):
     def __init__(self, optimization: Optimization | None = None, init_from: Path | None = None) -> None:
         super().__init__()
         self.optimization = optimization or Optimization()
-        self.init_from = None if rebuilding() else init_from  # a rebuilt model gets its weights from its own checkpoint
+        # A rebuilt model gets its weights from its own checkpoint.
+        self.init_from = None if rebuilding() or init_from is None else user_path(init_from)
         self.init_report: InitReport | None = None
         self.rows: list[Prediction] = []
         self.step_mean = StepMean()

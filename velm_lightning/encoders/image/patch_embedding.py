@@ -12,6 +12,7 @@ from typing_extensions import override
 from velm_lightning.encoders.base import ImageEncoder
 from velm_lightning.encoders.image.geometry import Size, on_grid, transform_of
 from velm_lightning.encoders.image.patches import cut
+from velm_lightning.errors import at_least
 from velm_lightning.types import ImageTransform
 
 
@@ -28,7 +29,7 @@ class PatchEmbedding(ImageEncoder):
         transform: changes of fields of ``ImageTransform``, such as ``{"resize": "pad"}``.
 
     Raises:
-        InputError: ``patch`` does not divide ``size``.
+        InputError: ``patch`` does not divide ``size``, or ``dim`` is less than 1.
 
     Example:
         >>> PatchEmbedding(size=32, patch=8, dim=16)(torch.zeros(2, 3, 32, 32).byte()).embeddings.shape
@@ -39,6 +40,7 @@ class PatchEmbedding(ImageEncoder):
         self, size: Size = 64, patch: int = 8, dim: int = 128, transform: Mapping[str, Any] | None = None
     ) -> None:
         fault = f"image_encoder.patch must divide image_encoder.size ({size}), got {patch}"
+        at_least(1, "image_encoder", dim=dim)
         fitted, grid = on_grid(transform_of(ImageTransform(64), size, transform), patch, fault)
         super().__init__(fitted)
         self.dim, self.grid, self.patch = dim, grid, patch

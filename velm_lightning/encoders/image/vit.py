@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from velm_lightning.encoders.base import ImageEncoder, evenly_spaced
 from velm_lightning.encoders.image.geometry import Size, on_grid, transform_of
+from velm_lightning.errors import at_least
 from velm_lightning.nn.attention import Block
 from velm_lightning.types import ImageTransform
 
@@ -28,7 +29,7 @@ class SmallViT(ImageEncoder):
         transform: changes of fields of ``ImageTransform``, such as ``{"resize": "pad"}``.
 
     Raises:
-        InputError: ``patch`` does not divide ``size``, or ``heads`` does not divide ``dim``.
+        InputError: ``patch`` does not divide ``size``, ``heads`` does not divide ``dim``, or a size is less than 1.
 
     Example:
         >>> import velm_lightning as velm
@@ -47,6 +48,7 @@ class SmallViT(ImageEncoder):
         transform: Mapping[str, Any] | None = None,
     ) -> None:
         fault = f"image_encoder.patch must divide image_encoder.size ({size}), got {patch}"
+        at_least(1, "image_encoder", dim=dim, depth=depth)
         fitted, grid = on_grid(transform_of(ImageTransform(64), size, transform), patch, fault)
         super().__init__(fitted)
         self.dim, self.grid = dim, grid

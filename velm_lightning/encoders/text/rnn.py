@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.encoders.layer_control import LayerControl
+from velm_lightning.errors import at_least
 from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.text.vocabulary import Vocabulary
 from velm_lightning.types import TextInput, Tokens
@@ -27,6 +28,9 @@ class RNNTextEncoder(TextEncoder):
         cell: ``lstm`` or ``gru``.
         dropout: dropout on embeddings and between layers.
 
+    Raises:
+        InputError: ``dim`` or ``depth`` is less than 1.
+
     Example:
         >>> import velm_lightning as velm
         >>> velm.RNNTextEncoder(dim=32, cell="gru").causal
@@ -39,6 +43,7 @@ class RNNTextEncoder(TextEncoder):
         self, dim: int = 128, depth: int = 1, cell: Literal["lstm", "gru"] = "lstm", dropout: float = 0.1
     ) -> None:
         super().__init__()
+        at_least(1, "text_encoder", dim=dim, depth=depth)
         self.dim = dim
         self.drop = nn.Dropout(dropout)
         self.is_lstm = cell == "lstm"

@@ -11,10 +11,11 @@ from typing_extensions import override
 
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.encoders.layer_control import LayerControl
+from velm_lightning.errors import InputError, at_least
 from velm_lightning.nn.attention import Block, attention_mask, narrowed
 from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.text.vocabulary import Vocabulary
-from velm_lightning.types import InputError, TextInput, Tokens
+from velm_lightning.types import TextInput, Tokens
 
 
 class TransformerTextEncoder(TextEncoder):
@@ -30,7 +31,7 @@ class TransformerTextEncoder(TextEncoder):
         feed_forward: width of the inner layer of each feed-forward network; by default ``4 * dim``.
 
     Raises:
-        InputError: ``feed_forward`` is less than 1, or ``heads`` does not divide ``dim``.
+        InputError: a size is less than 1, or ``heads`` does not divide ``dim``.
 
     Example:
         >>> import velm_lightning as velm
@@ -50,8 +51,9 @@ class TransformerTextEncoder(TextEncoder):
         feed_forward: int | None = None,
     ) -> None:
         super().__init__()
-        if feed_forward is not None and feed_forward < 1:
-            raise InputError(f"text_encoder.feed_forward must be at least 1, got {feed_forward}")
+        at_least(1, "text_encoder", dim=dim, depth=depth, max_positions=max_positions)
+        if feed_forward is not None:
+            at_least(1, "text_encoder", feed_forward=feed_forward)
         self.dim, self.causal = dim, causal
         self.position = nn.Parameter(torch.randn(max_positions, dim) * 0.5)
         self.drop = nn.Dropout(dropout)

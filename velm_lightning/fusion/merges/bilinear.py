@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
+from velm_lightning.errors import InputError, at_least
 from velm_lightning.fusion.merges.base import Merge
-from velm_lightning.types import InputError
 
 
 class LowRankBilinear(Merge):
@@ -16,10 +16,14 @@ class LowRankBilinear(Merge):
 
     Args:
         rank: number of factors of the bilinear form.
+
+    Raises:
+        InputError: ``rank`` is less than 1.
     """
 
     def __init__(self, rank: int = 256) -> None:
         super().__init__()
+        at_least(1, "merge", rank=rank)
         self.rank = rank
 
     @override
@@ -38,10 +42,14 @@ class TensorFusion(Merge):
 
     Args:
         size: width to which each vector is reduced; their outer product has (size + 1)² entries.
+
+    Raises:
+        InputError: ``size`` is less than 1.
     """
 
     def __init__(self, size: int = 32) -> None:
         super().__init__()
+        at_least(1, "merge", size=size)
         self.size = size
 
     @override
@@ -62,10 +70,14 @@ class Mutan(Merge):
     Args:
         size: width to which each vector is reduced, and width of the core's output.
         rank: rank of each slice of the core.
+
+    Raises:
+        InputError: ``size`` or ``rank`` is less than 1.
     """
 
     def __init__(self, size: int = 128, rank: int = 5) -> None:
         super().__init__()
+        at_least(1, "merge", size=size, rank=rank)
         self.size, self.rank = size, rank
 
     @override
@@ -88,10 +100,14 @@ class FactorizedBilinear(Merge):
     Args:
         factors: number of factors per output.
         dropout: dropout on the products.
+
+    Raises:
+        InputError: ``factors`` is less than 1.
     """
 
     def __init__(self, factors: int = 5, dropout: float = 0.1) -> None:
         super().__init__()
+        at_least(1, "merge", factors=factors)
         self.factors, self.drop = factors, nn.Dropout(dropout)
 
     @override
@@ -113,12 +129,13 @@ class BlockTerm(Merge):
         rank: rank of the bilinear form of a chunk.
 
     Raises:
-        InputError: ``chunks`` does not divide ``size``.
+        InputError: an argument is less than 1, or ``chunks`` does not divide ``size``.
     """
 
     def __init__(self, size: int = 160, chunks: int = 10, rank: int = 5) -> None:
         super().__init__()
-        if chunks < 1 or size % chunks:
+        at_least(1, "merge", size=size, chunks=chunks, rank=rank)
+        if size % chunks:
             raise InputError(f"merge.chunks must divide merge.size ({size}), got {chunks}")
         self.size, self.chunks, self.rank = size, chunks, rank
 

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from velm_lightning.errors import at_least
 from velm_lightning.fusion.merges.base import Merge
 from velm_lightning.nn.attention import Logits, attention_mask, read_heads
 from velm_lightning.nn.kv_cache import Cache, cached
-from velm_lightning.types import InputError, Tokens
+from velm_lightning.types import Tokens
 
 
 class BilinearAttention(Merge):
@@ -32,8 +33,7 @@ class BilinearAttention(Merge):
 
     def __init__(self, rank: int = 128, glimpses: int = 2) -> None:
         super().__init__()
-        if rank < 1 or glimpses < 1:
-            raise InputError(f"merge.rank and merge.glimpses must be at least 1, got {rank} and {glimpses}")
+        at_least(1, "merge", rank=rank, glimpses=glimpses)
         self.rank, self.glimpses = rank, glimpses
 
     @override
