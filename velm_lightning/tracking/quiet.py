@@ -18,7 +18,7 @@ QUIET = (
 )
 SILENT = re.compile(
     r"(GPU|TPU|HPU) available|.*litlogger|Restor(ing|ed) (all )?states|Loaded model weights|Seed set to|"
-    r"Loading `\w+` to estimate|`Trainer\.fit` stopped: `max_(epochs|steps)|.*anonymous"
+    r"Loading `\w+` to estimate|`Trainer\.fit` stopped: `max_(epochs|steps)|.*anonymous|`Trainer\(\w+=1\.0\)` was"
 )
 """Messages of Lightning's loggers that are not printed."""
 
