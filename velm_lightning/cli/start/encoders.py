@@ -21,7 +21,8 @@ def image_encoder(proposal: Proposal, weights: Weights) -> tuple[Part, str]:
     widths = [32, 64, 128, 128, 128][: 5 if size > 96 else 4 if size > 48 else 3]
     note = (
         f"images: a small CNN from scratch at {size} px, because torchvision's weights cannot be had here: on a few "
-        f"thousand photos it hardly learns what they show; with {how_image()}, `velm init` proposes a pretrained encoder"
+        f"thousand photos it hardly learns what they show; with {how_image()}, `velm init` proposes a pretrained "
+        "encoder"
     )
     return part("SmallCNN", size=size, widths=widths), note
 
