@@ -14,8 +14,7 @@ from velm_lightning.cli.start.hints import no_file
 from velm_lightning.cli.start.pictures import file_of, refused, shorter_side, spread
 from velm_lightning.cli.start.tasks import TASKS
 from velm_lightning.errors import InputError
-from velm_lightning.io.answers import as_text, given_answers
-from velm_lightning.io.record_files import read_rows
+from velm_lightning.io.record_files import as_text, given_answers, read_rows
 
 _NAMES = {
     "image": r"(image|img|photo|picture|file|filename)(_?(file|name|path|file_name))?s?|path",

@@ -15,9 +15,8 @@ from typing import Any, TypedDict, cast
 from velm_lightning.data.datasets.image_names import Locate
 from velm_lightning.data.datasets.readers.column_names import choose_columns, list_of, suggestion
 from velm_lightning.data.datasets.readers.row_source import RowSource
-from velm_lightning.io.answers import as_text, given_answers
 from velm_lightning.io.files import show
-from velm_lightning.io.record_files import TableRow
+from velm_lightning.io.record_files import TableRow, as_text, given_answers
 from velm_lightning.types import Image, InputError, Sample, Source
 
 
