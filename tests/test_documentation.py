@@ -29,6 +29,7 @@ SHELL = {  # the other commands of the pages, and what runs them
     r"python -m venv \S+|\. \.venv/bin/activate": ".ci/run",
     r"pytest( -n 2| -m \w+| -o \S+)*|mkdocs build --strict|\.ci/run": ".ci/run",
     r"pytest test_my_fusion\.py": "tests/cli/test_new.py",
+    r"pip install pytest": ".ci/run",
     r"pre-commit install": "by hand",
     r"cut -d, .*metrics\.csv": "by hand, with the rule of identical losses",
     r'eval "\$\(velm completion bash\)"': "tests/cli/test_completion.py",

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import pytest
 import torch
@@ -63,6 +64,33 @@ def test_a_run_ends_with_its_figures_and_its_folder(ran):
 def test_a_run_says_nothing_alarming(ran):
     assert "Traceback" not in ran.err
     assert "Warning" not in ran.err
+
+
+def test_a_run_repeats_no_messages_of_libraries(ran):
+    noise = ("litlogger", "available:", "Restor", "anonymous", "Seed set", "`Trainer", "Loaded model", "FLOPs 0")
+    assert [word for word in noise if word in ran.out + ran.err] == []
+
+
+def test_every_epoch_is_one_line_in_a_file(ran):
+    """The output of the command is no terminal."""
+    lines = [line for line in ran.out.splitlines() if line.startswith("epoch ")]
+    assert [re.match(r"epoch (\d)/2  step \d+  loss [\d.]+  val/score [\d.]+ ", line)[1] for line in lines] == [
+        "1",
+        "2",
+    ]
+    assert " (best)  " in lines[0]
+    assert "\r" not in ran.out
+
+
+def test_a_run_ends_with_the_commands_to_run_next(ran):
+    *_, title, ask, probe, compare = ran.out.splitlines()
+    run = ran.folder.relative_to(ran.folder.parents[2])
+    assert title == "next:"
+    assert [ask, probe, compare] == [
+        *(f"  velm ask {run} --random", f"  velm probe {run}"),
+        f"  velm compare {run.parent}",
+    ]
+    assert f"best checkpoint: {run}/checkpoints/best.ckpt\ngallery: {run}/gallery/test.png\n" in ran.out
 
 
 def test_the_folder_holds_what_it_should(ran):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import yaml
 from helpers.pictures import smooth
 
+import velm_lightning as velm
 from velm_lightning.cli.commands import main
 from velm_lightning.cli.start import budget as budgets
 from velm_lightning.cli.start import weights as sources
@@ -275,6 +277,8 @@ def test_an_existing_config_is_not_replaced(photos, capsys):
     (photos / "mine.yaml").write_text("mine: true\n")
     assert main(["init", "mine.csv"]) == 2
     assert "mine.yaml exists: add --force" in capsys.readouterr().err
+    assert main(["init", "mine.tsv"]) == 2
+    assert "mine.tsv: cannot be read: there is no such file; did you mean mine.csv?" in capsys.readouterr().err
     assert (photos / "mine.yaml").read_text() == "mine: true\n"
 
 
@@ -282,3 +286,62 @@ def test_a_table_without_pictures_is_refused_by_its_first_value(photos):
     (photos / "mine.jsonl").write_text(json.dumps({"image": "lost.png", "answer": "a"}) + "\n")
     with pytest.raises(InputError, match=r"\('image' begins with 'lost\.png'\): give --images"):
         propose(photos / "mine.jsonl")
+    with pytest.raises(InputError, match=r"files in \S+photos \('image' .*\): correct the names, or give the folder"):
+        propose(photos / "mine.jsonl", photos / "photos")
+
+
+def test_a_table_that_names_no_images_is_refused_by_its_columns(photos):
+    table(photos / "bare.csv", ["question", "answer"], [(f"what is thing {n}?", COLOURS[n % 4]) for n in range(24)])
+    with pytest.raises(InputError, match=r"bare\.csv: no column of question, answer names images: add one"):
+        propose(photos / "bare.csv")
+
+
+def test_missing_images_are_said_with_an_example(photos, capsys):
+    labels(photos / "mine.csv")
+    for number in (3, 5):
+        (photos / "photos" / f"{number}.png").unlink()
+    assert main(["init", "mine.csv", "--images", "photos"]) == 0
+    assert (
+        "images: 2 of 24 names that were looked at, such as '3.png', are no files in photos" in capsys.readouterr().out
+    )
+
+
+@pytest.mark.parametrize(
+    ("answers", "count", "most"),
+    [
+        ([True, False, "false"], 2, "false"),
+        ([1, 1.0, 2], 2, "1"),
+        ([[{"answer": "a cup", "answer_confidence": "yes"}], "a cup", "tea"], 2, "a cup"),
+        ([{"cup": 1.0, "tea": 0.3}, "cup", "tea "], 2, "cup"),
+    ],
+)
+def test_answers_are_counted_as_training_reads_them(photos, answers, count, most):
+    rows = [{"image": f"{n}.png", "text": f"what is {n}?", "answer": answers[n % 3]} for n in range(24)]
+    (photos / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    proposed = propose(photos / "mine.jsonl").answers
+    read = Counter(answer for sample in velm.JSONLines(photos, "mine.jsonl").split("train") for answer in sample.target)
+    assert set(proposed) == set(read)
+    assert (len(proposed), proposed.most_common(1)[0][0]) == (count, most)
+
+
+@pytest.mark.parametrize(
+    ("offline", "allowed", "told"),
+    [
+        ("0", False, "with --allow-network, or mobilenet"),
+        ("1", True, "with HF_HUB_OFFLINE=0, or mobilenet"),
+        ("0", True, "with a connection to https://download.pytorch.org, which failed, or mobilenet"),
+    ],
+)
+def test_what_keeps_weights_away_is_said(photos, monkeypatch, capsys, offline, allowed, told):
+    """An option that was given is not asked for again."""
+    labels(photos / "mine.csv")
+    monkeypatch.setattr("velm_lightning.cli.init.find_weights", find_weights)
+    monkeypatch.setenv("TORCH_HOME", str(photos / "torch"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", offline)
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    assert main(["init", "mine.csv", *(["--allow-network"] if allowed else [])]) == 0
+    assert told in capsys.readouterr().out
+
+
+def refuse(*_, **__):
+    raise OSError("there is no network")

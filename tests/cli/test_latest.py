@@ -73,6 +73,7 @@ def test_other_pictures_are_predicted_without_the_training_file(project, out):
     told = out("predict", "latest", "--images", "new", "--text", "what colour ?", "--tracking.wandb=off")
     file = project.folder / told.splitlines()[-1].removeprefix("predictions: ")
     rows = [json.loads(line) for line in file.read_text().splitlines()]
+    assert told.splitlines()[-3:-1] == [f"  {row['key']}: {row['prediction']!r}" for row in rows]
     assert [(row["key"], row["file"], row["prompt"]) for row in rows] == [
         ("a.png", "new/a.png", "what colour ?"),
         ("deep/b.png", "new/deep/b.png", "what colour ?"),
@@ -93,3 +94,15 @@ def test_a_finished_run_says_what_to_do_next(project):
     lines = next_steps(Run(project.run))
     assert lines[0] == f"best checkpoint: {project.run / 'checkpoints/best.ckpt'}"
     assert [line.split()[1] for line in lines[-3:]] == ["ask", "probe", "compare"]
+
+
+def test_a_run_without_a_test_split_names_what_val_left(tmp_path):
+    from velm_lightning.cli.fit import next_steps
+    from velm_lightning.tracking import Run
+
+    for file in ("gallery/val.png", "run.json"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text('{"scores": {"val": {"score": 0.5}}}')
+    lines = next_steps(Run(tmp_path))
+    assert lines[0] == f"gallery: {tmp_path / 'gallery/val.png'}"
+    assert lines[2].endswith("--random --split val")

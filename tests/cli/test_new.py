@@ -49,6 +49,14 @@ def test_no_file_is_overwritten(kind, tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "test_film_thing.py").exists()
 
 
+@pytest.mark.parametrize(("found", "command"), [(True, "pytest"), (None, "pip install pytest && pytest")])
+def test_the_command_of_the_test_installs_what_it_needs(tmp_path, monkeypatch, capsys, found, command):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("velm_lightning.cli.new.find_spec", lambda name: found)
+    assert main(["new", "fusion", "Mine"]) == 0
+    assert f"test it: {command} test_mine.py\n" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_every_template_passes_its_own_test(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -58,7 +58,7 @@ def test_a_running_run_of_another_version_is_never_removed(runs, capsys):
     assert main(["runs", "--prune", "--yes"]) == 0
     run.release()
     assert run.folder.is_dir()
-    assert "removed 1 runs" in capsys.readouterr().out
+    assert "removed 1 run\n" in capsys.readouterr().out
 
 
 def test_unfinished_runs_are_removed_only_after_a_confirmation(runs, capsys, monkeypatch):
@@ -110,7 +110,7 @@ def test_a_run_that_cannot_be_removed_is_named(runs, capsys, monkeypatch):
 def test_a_run_that_was_resumed_meanwhile_is_not_counted(runs, capsys, monkeypatch):
     monkeypatch.setattr("velm_lightning.cli.runs.in_use", lambda folder: folder.name == "bad-3")
     assert main(["runs", "--prune", "--yes"]) == 0
-    assert "removed 1 runs" in capsys.readouterr().out
+    assert "removed 1 run\n" in capsys.readouterr().out
 
 
 def test_a_run_is_one_line_whatever_its_name_and_status(runs, capsys):

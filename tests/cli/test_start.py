@@ -3,6 +3,7 @@
 import inspect
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 from PIL import Image
@@ -71,6 +72,16 @@ def test_every_trainer_command_has_one_screen(capsys):
         assert max(map(len, lines)) <= 80
         assert len(screen.examples) == 3
     assert len(SCREENS["fit"].options) >= 20
+
+
+@pytest.mark.parametrize("words", [[], *([name] for name in COMMANDS), *(["bench", name] for name in OPTIONS)])
+def test_help_reads_at_80_columns(capsys, monkeypatch, words):
+    monkeypatch.setenv("COLUMNS", "80")
+    with suppress(SystemExit):  # of argparse
+        main([*words, "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines
+    assert [line for line in lines if len(line) > 80] == []
 
 
 def test_the_defaults_of_the_screens_are_the_parsers(monkeypatch):

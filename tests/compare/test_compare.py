@@ -54,6 +54,26 @@ def test_settings_that_differ_within_a_fusion_are_in_its_name(tmp_path):
     assert names == {"LateFusion · lr=0.001", "LateFusion · lr=0.0003", "EarlyFusion"}
 
 
+def encoder(kind, **arguments):
+    return {"class_path": f"velm_lightning.encoders.{kind}", "init_args": arguments}
+
+
+def test_arguments_of_a_part_are_named_only_if_its_class_is_not_enough(tmp_path):
+    """The config of a pretrained model, which has dozens of values, follows from its name."""
+    small, large = ({"hidden_size": size, "vocab_size": 100 * size} for size in (8, 16))
+    encoders = [encoder("RNN", dim=8, depth=2), encoder("HF", name="small", config=small, trainable=0)]
+    for text_encoder in encoders:
+        run(tmp_path, model__init_args__text_encoder=text_encoder)
+    names = {result.method.name for result in compared(tmp_path).results}
+    assert names == {"LateFusion · text_encoder=RNN", "LateFusion · text_encoder=HF"}
+    run(tmp_path, model__init_args__text_encoder=encoder("HF", name="large", config=large, trainable=0))
+    run(tmp_path, model__init_args__text_encoder=encoder("RNN", dim=16, depth=2))
+    assert {result.method.name for result in compared(tmp_path).results} == {
+        *("LateFusion · text_encoder=RNN · dim=8", "LateFusion · text_encoder=RNN · dim=16"),
+        *("LateFusion · text_encoder=HF · name=small", "LateFusion · text_encoder=HF · name=large"),
+    }
+
+
 def test_runs_that_start_from_seeds_of_one_method_are_one_method(tmp_path):
     for seed in range(2):
         for start in (None, "early", "late"):

@@ -41,6 +41,10 @@ def test_without_an_image_no_content_of_one_is_seen(kind, task):
     assert mixed[1][0].text == alone[0].text
     assert mixed[1][0].probability == pytest.approx(alone[0].probability, rel=1e-3)
     assert np.isfinite(alone[0].probability)
+    (black,) = model.predict([np.zeros((16, 16, 3), np.uint8)], "what colour ?")
+    same = black[0].probability == pytest.approx(alone[0].probability, rel=1e-6)
+    if task == "classification":  # a short sentence of an untrained model may have the same probability
+        assert same == ("image" not in kind.modalities), "no image is not a black one"
 
 
 @pytest.mark.parametrize("kind", [EarlyFusion, InteractiveFusion, InterleavedFusion, ImageOnly])

@@ -78,7 +78,8 @@ def features(parser: argparse.ArgumentParser) -> None:
 def statistics(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``velm bench statistics``."""
     parser.add_argument("--draws", type=int, default=20_000, help="comparisons per cell (20000)")
-    parser.add_argument("--tables", nargs="*", choices=TABLES, default=list(TABLES), help="all by default")
+    tables = f"all by default: {', '.join(TABLES)}"
+    parser.add_argument("--tables", nargs="*", choices=TABLES, default=list(TABLES), metavar="NAME", help=tables)
 
 
 def baseline(parser: argparse.ArgumentParser) -> None:

@@ -78,7 +78,7 @@ def _parser(named: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "velm bench", description="Measure speed, as ratios within one run, and error rates."
     )
-    benches = parser.add_subparsers(dest="bench", required=True)
+    benches = parser.add_subparsers(dest="bench", metavar="BENCH", required=True)
     for name, summary in BENCHES.items():
         description = _docstring(name) if name in named else None
         bench = benches.add_parser(name, help=summary, description=description)

@@ -146,7 +146,8 @@ def _unit(by: str) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "velm budget",
-        usage="velm budget CONFIG… [--base CONFIG] [--by parameters|flops] [--tolerance 2%%] [options of velm fit]",
+        usage="velm budget CONFIG… [--base CONFIG] [--by parameters|flops]\n"
+        "                   [--tolerance 2%%] [options of velm fit]",
         description="Find widths with which several configs have the same number of trained parameters, or the same "
         "FLOPs of a training step. The depth of the text trunk stays; the width of its feed-forward networks is "
         "changed first, then that of the whole trunk. The target is the largest budget of the configs.",

@@ -24,7 +24,7 @@ COMMANDS = {
     "search": ("velm_lightning.cli.model.search", "find the images in a folder that match a text"),
     "data": ("velm_lightning.cli.data", "check your data, show a sample of it, or write it as shards"),
     "features": ("velm_lightning.cli.features", "run a frozen image encoder once over all images"),
-    "score": ("velm_lightning.cli.score", "score a file of captions from any system, as the COCO evaluation does"),
+    "score": ("velm_lightning.cli.score", "score captions of any system as the COCO evaluation does"),
     "sweep": ("velm_lightning.cli.sweep", "search fusions, seeds and settings with a sweep file"),
     "compare": ("velm_lightning.cli.compare", "compare finished runs: statistics, tables, a dashboard"),
     "power": ("velm_lightning.cli.power", "compute how many seeds and images tell two methods apart"),
@@ -143,7 +143,7 @@ def usage() -> str:
     """Return the list of commands."""
     lines = [f"  {name:<12}{description}" for name, (_, description) in COMMANDS.items()]
     notes = [
-        "Run `velm COMMAND --help` for the options. Every command takes --allow NAME, a module whose classes its files",
-        "may name, and --allow-network.",
+        "Run `velm COMMAND --help` for the options. Every command takes --allow NAME, a",
+        "module whose classes its files may name, and --allow-network.",
     ]
     return "\n".join(["usage: velm COMMAND …", "", *lines, "", *notes])

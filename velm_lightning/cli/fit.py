@@ -29,6 +29,7 @@ from velm_lightning.data import MultimodalData, PretrainedTokenizer, TrainedToke
 from velm_lightning.fusion import Fusion
 from velm_lightning.io.allow.resolve import resolve
 from velm_lightning.io.console import command, echo
+from velm_lightning.io.files import show
 from velm_lightning.io.paths import expand_home, user_path
 from velm_lightning.nn.size_limit import machine_memory, size_limit
 from velm_lightning.tracking.callbacks.data_summary import DataSummary
@@ -229,8 +230,10 @@ class VelmCLI(LightningCLI):
         self._show()
 
     def after_predict(self) -> None:
-        """Print the path of the predictions."""
+        """Print the first predictions and the path of all."""
         if self.trainer.is_global_zero:
+            for row in self.record.predicted[:_SHOWN]:
+                echo(f"  {row.key}: {show(row.prediction)}")
             echo(f"predictions: {self.record.predictions}")
 
     def _show(self) -> None:
@@ -241,11 +244,15 @@ class VelmCLI(LightningCLI):
                 echo("\n".join(next_steps(self.run)))
 
 
+_SHOWN = 5
+"""Number of predictions that ``velm predict`` prints; the others are in the file."""
+
+
 def next_steps(run: Run) -> list[str]:
     """Return lines with the files that a finished run has left, and three commands to go on with."""
-    kept = {"best checkpoint": "checkpoints/best.ckpt", "gallery": "gallery/test.png"}
-    lines = [f"{name}: {run.folder / file}" for name, file in kept.items() if (run.folder / file).is_file()]
     split = "test" if "test" in run.record.get("scores", {}) else "val"
+    kept = {"best checkpoint": "checkpoints/best.ckpt", "gallery": f"gallery/{split}.png"}
+    lines = [f"{name}: {run.folder / file}" for name, file in kept.items() if (run.folder / file).is_file()]
     sample = ["--random"] if split == "test" else ["--random", "--split", split]
     commands = [["ask", run.folder, *sample], ["probe", run.folder], ["compare", run.folder.parent]]
     return [*lines, "next:", *(f"  {command('velm', *words)}" for words in commands)]

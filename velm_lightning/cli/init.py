@@ -20,7 +20,7 @@ def main(words: Sequence[str]) -> int:
     """Write a config for a table, and print what it holds and the next commands; the exit code is 0."""
     options = _parser().parse_args(list(words)[1:])
     target: Path = options.out or Path(f"{options.file.stem}.yaml")
-    if target.exists() and not options.force:
+    if options.file.exists() and target.exists() and not options.force:
         raise InputError(f"{target} exists: add --force to replace it, or name another file with --out")
     if not is_folder_name(target.stem):
         raise InputError(f"{target}: the experiment would be named {target.stem!r}: name another file with --out")

@@ -7,6 +7,7 @@ import keyword
 import re
 from collections.abc import Sequence
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 
 from velm_lightning.errors import InputError
@@ -72,6 +73,7 @@ def main(words: Sequence[str]) -> int:
         echo(f"wrote {path}")
     module, _ = names(options.name)
     data = "--data" if options.kind == "dataset" else "--config"
-    echo(f"test it: pytest test_{module}.py")
+    install = "" if find_spec("pytest") else "pip install pytest && "
+    echo(f"test it: {install}pytest test_{module}.py")
     echo(f"use it:  velm fit --config conf/vqa.yaml {data} {module}.yaml --allow {module}")
     return 0

@@ -84,14 +84,18 @@ def _prune(rows: Sequence[RunStatus], confirmed: bool) -> int:
     _print(rows)
     if not confirmed:
         if not sys.stdin.isatty():
-            raise InputError(f"{len(rows)} runs would be removed: add --yes to confirm")
-        answer = input(f"remove these {len(rows)} runs with their checkpoints? [y/N] ")
+            raise InputError(f"{_count(rows)} would be removed: add --yes to confirm")
+        answer = input(f"remove {_count(rows)} with their checkpoints? [y/N] ")
         if answer.strip().lower() not in ("y", "yes"):
             echo("nothing was removed")
             return 0
     removed = [row.folder for row in rows if _remove(row.folder)]
-    echo(f"removed {len(removed)} runs")
+    echo(f"removed {_count(removed)}")
     return 0
+
+
+def _count(runs: Sequence[object]) -> str:
+    return f"{len(runs)} run{'s' * (len(runs) != 1)}"
 
 
 def _remove(folder: Path) -> bool:

@@ -125,13 +125,34 @@ def _names(firsts: Sequence[RunFolder], chosen: Mapping[int, Settings], differin
         settings = chosen[id(run)]
         same = [other for other in firsts if other.fusion == run.fusion]
         apart = [key for key in differing if differ(chosen[id(other)].get(key) for other in same)]
+        named = _naming(apart, run, same, chosen)
         words = [
-            f"{name}={format_setting(settings[key])}" for key, name in short_names(apart).items() if key in settings
+            f"{name}={format_setting(settings[key])}"
+            for key, name in short_names(apart).items()
+            if key in named and key in settings
         ]
         if differ(other.data for other in same):
             words.append(f"data={data_mark(run)}")
         names[id(run)] = " · ".join([run.fusion, *words])
     return names
+
+
+def _naming(
+    apart: Sequence[str], run: RunFolder, same: Sequence[RunFolder], chosen: Mapping[int, Settings]
+) -> set[str]:
+    """Return the keys that a name needs: arguments of a part only if they tell it from methods with the same class."""
+    chief = [key for key in apart if not any(_follows(key, other) for other in apart)]
+    own = [chosen[id(run)].get(key) for key in chief]
+    peers = [other for other in same if [chosen[id(other)].get(key) for key in chief] == own]
+    rest = [key for key in apart if key not in chief and differ(chosen[id(peer)].get(key) for peer in peers)]
+    return {*chief, *(_naming(rest, run, peers, chosen) if rest else ())}
+
+
+def _follows(key: str, other: str) -> bool:
+    """Return whether a key is an argument of a part whose class ``other`` is, or the size of weights that it names."""
+    part, _, last = other.rpartition(".")
+    follower = {"class_path": f"{part}.init_args.", "name": f"{part}.config."}.get(last)
+    return follower is not None and key.startswith(follower)
 
 
 def data_mark(run: RunFolder) -> str:

@@ -105,7 +105,7 @@ def name_of(title: str, now: Conditions, own: Conditions, file: Path | None = No
 def _labels(now: Conditions, own: Conditions, file: Path | None) -> Iterator[tuple[str, str]]:
     if now.data != own.data:
         label = now.data[:8] if file is None else f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', file.stem)}-{now.data[:8]}"
-        yield label, "other data" if own.data else "a split that the run had no data of"
+        yield label, "other data" if own.data else "new data"
     elif now.samples != own.samples:
         yield f"part-{now.samples}", "other samples of the split"
     if now.checkpoint != own.checkpoint:

@@ -156,8 +156,29 @@ def test_a_dataset_of_tensors_is_checked_too():
 
 def test_no_samples_at_all_and_files_that_are_not_there(tmp_path):
     report = check_dataset(VQAv2(tmp_path), progress=False)
-    assert [problem.kind for problem in report.problems] == ["rows", "rows", "splits"]
+    assert [problem.kind for problem in report.problems] == ["rows", "rows"]
     assert "v2_mscoco_train2014_annotations.json: cannot be read" in report.problems[0].message
+
+
+def test_a_dataset_without_samples_is_a_problem():
+    class Empty(Dataset):
+        def split(self, name):
+            return []
+
+    assert check_dataset(Empty(), progress=False).problems == [
+        ("splits", "Empty has no samples in any split: see its arguments")
+    ]
+
+
+def test_a_wrong_column_is_one_problem(tmp_path):
+    """That no rows can be read follows from it."""
+    (tmp_path / "train.jsonl").write_text('{"image": "a.jpg", "text": "a", "answer": "b"}\n')
+    report = check_dataset(JSONLines(tmp_path, "train.jsonl", columns={"answers": "anwser"}), progress=False)
+    (problem,) = report.problems
+    assert problem.message.endswith(
+        "train.jsonl:1: no column 'anwser' (columns.answers, did you mean 'answer'?) in 'image, text, answer': "
+        "correct the names"
+    )
 
 
 @pytest.fixture

@@ -287,7 +287,7 @@ def test_duplicate_keys_are_refused_with_both_lines(tmp_path):
         ({"columns": {"txt": "a"}}, "columns.txt is not one of image, text, target, answers, group, key; did you mean"),
         (
             {"columns": {"text": "question", "image": "imge"}},
-            "train.jsonl:1: no column 'imge'; did you mean 'image'? (columns.image), "
+            "train.jsonl:1: no column 'imge' (columns.image, did you mean 'image'?), "
             "no column 'question' (columns.text) in 'image, text, answers': correct the names",
         ),
         ({"columns": {"target": "text", "answers": "answers"}}, "both target and answers"),

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from PIL import Image
 
 from velm_lightning.io.console import span
@@ -85,6 +85,16 @@ def test_no_estimate_follows_the_line_of_an_epoch(capsys):
     assert len(capsys.readouterr().out.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("waited", "told"), [(3, "stopped early: 3 evaluations brought no better val/score\n"), (2, "")]
+)
+def test_the_reason_of_an_early_end_is_said(capsys, waited, told):
+    trainer, stop = Trainer(), EarlyStopping("val/score", patience=3)
+    trainer.early_stopping_callbacks, stop.wait_count = [stop], waited
+    EpochLines(TrainLog()).on_train_end(trainer, None)
+    assert capsys.readouterr().out == told
+
+
 def test_a_time_span_is_short():
     assert [span(seconds) for seconds in (5, 150, 5400)] == ["5 s", "2.5 min", "1.5 h"]
 
@@ -106,6 +116,8 @@ def test_the_sizes_of_pictures_are_said_as_stored_and_as_used(tmp_path):
         ("TPU available: False, using: 0 TPU cores", False),
         ("Restoring states from the checkpoint path at x.ckpt", False),
         ("💡 Tip: try installing [litlogger](x)", False),
+        ("`Trainer(val_check_interval=1.0)` was configured so validation will run at the end of the epoch.", False),
+        ("`Trainer(limit_train_batches=1)` was configured so 1 batch per epoch will be used.", True),
         ("Saving latest checkpoint...", True),
     ],
 )

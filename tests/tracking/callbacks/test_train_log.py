@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import Callback
 
 from velm_lightning.data import MultimodalData
 from velm_lightning.tracking.callbacks import train_log
-from velm_lightning.tracking.callbacks.train_log import TrainLog
+from velm_lightning.tracking.callbacks.train_log import Progress, TrainLog
 from velm_lightning.tracking.metrics_file import MetricsFile
 from velm_lightning.tracking.record import RunRecord
 from velm_lightning.tracking.run import Run
@@ -93,3 +93,11 @@ def test_the_record_holds_the_mean_loss_of_the_last_epoch(tmp_path, monkeypatch)
 def test_a_run_shorter_than_a_window_has_no_throughput(tmp_path, monkeypatch):
     _, record = fit(tmp_path, monkeypatch, max_epochs=1, log_every_n_steps=50)
     assert record["samples_per_second"] is None
+
+
+@pytest.mark.parametrize(("most", "title"), [(3, "Epoch 1/3"), (-1, "Epoch 1"), (None, "Epoch 1")])
+def test_the_bar_counts_epochs_as_the_lines_do(most, title):
+    """From 1; a run of so many steps has no last epoch."""
+    progress = Progress(TrainLog())
+    progress._trainer = SimpleNamespace(max_epochs=most)
+    assert progress._get_train_description(0).rstrip() == title

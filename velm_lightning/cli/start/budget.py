@@ -48,8 +48,8 @@ def budget(samples: int, contrastive: bool) -> Budget:
     batches = max(1, math.ceil(samples / size))
     steps = max(1, round(STEPS * math.sqrt(batches)))
     every = steps / _EVALUATIONS
-    if every >= batches:
-        interval: dict[str, Any] = {"check_val_every_n_epoch": round(every / batches)}
+    if (parts := round(batches / every)) > 1:
+        interval: dict[str, Any] = {"val_check_interval": round(1 / parts, 4)}
     else:
-        interval = {"val_check_interval": round(1 / max(1, round(batches / every)), 4)}
+        interval = {"check_val_every_n_epoch": max(1, round(every / batches))}
     return Budget(size, steps, steps / batches, interval)

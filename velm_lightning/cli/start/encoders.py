@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from velm_lightning.cli.start.proposal import Proposal
 from velm_lightning.cli.start.tasks import TASKS, Part, part
-from velm_lightning.cli.start.weights import HOW_IMAGE, HOW_TEXT, Weights
+from velm_lightning.cli.start.weights import Weights, how_image, how_text
 from velm_lightning.io.packaged import MINILM
 
 SIDE = 224
@@ -21,7 +21,8 @@ def image_encoder(proposal: Proposal, weights: Weights) -> tuple[Part, str]:
     widths = [32, 64, 128, 128, 128][: 5 if size > 96 else 4 if size > 48 else 3]
     note = (
         f"images: a small CNN from scratch at {size} px, because torchvision's weights cannot be had here: on a few "
-        f"thousand photos it hardly learns what they show; with {HOW_IMAGE}, `velm init` proposes a pretrained encoder"
+        f"thousand photos it hardly learns what they show; with {how_image()}, `velm init` proposes a pretrained "
+        "encoder"
     )
     return part("SmallCNN", size=size, widths=widths), note
 
@@ -36,7 +37,7 @@ def text_encoder(proposal: Proposal, weights: Weights) -> tuple[Part, list[str]]
         note = "texts: MiniLM, a pretrained sentence encoder, frozen; each text is encoded once and kept in memory"
         return frozen, [note]
     note = (
-        f"texts: an LSTM from scratch, because MiniLM's weights cannot be had here; with {HOW_TEXT}, `velm init` "
+        f"texts: an LSTM from scratch, because MiniLM's weights cannot be had here; with {how_text()}, `velm init` "
         "proposes a pretrained encoder, which needs fewer samples"
     )
     return scratch, [note]

@@ -59,7 +59,7 @@ def similar_file(path: Path, others: Iterable[str] = ()) -> str | None:
     names = [*files, *packaged(), *others]
     stem = str(path.with_suffix(""))
     same = [name for name in names if re.sub(r"\.(ya?ml|jsonl?|csv|tsv)$", "", name) == stem]
-    near = same or get_close_matches(str(path), names, 1, 0.75)
+    near = get_close_matches(str(path), same or names, 1, 0 if same else 0.75)
     return near[0] if near else None
 
 

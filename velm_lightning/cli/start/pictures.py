@@ -30,8 +30,18 @@ def file_of(folder: Path, name: str) -> Path | None:
     return None
 
 
-def outside(folder: Path, name: str) -> str:
-    """Return why ``velm fit`` refuses a name, and the option that accepts it, if any; empty if it does not."""
+def refused(folder: Path, names: Sequence[str]) -> str:
+    """Return why ``velm fit`` refuses names of images, and the fix; empty if it does not."""
+    if reason := next((reason for name in names if (reason := _outside(folder, name))), ""):
+        return reason
+    if missing := [name for name in names if file_of(folder, name) is None]:
+        share = f"{len(missing)} of {len(names)} names that were looked at"
+        return f"{share}, such as {missing[0]!r}, are no files in {folder}; `velm data check` lists all of them"
+    return ""
+
+
+def _outside(folder: Path, name: str) -> str:
+    """Return why a name leads out of the folder, and the option that accepts it, if any; empty if it does not."""
     try:
         inside(folder, name)
     except InputError as error:

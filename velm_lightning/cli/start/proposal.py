@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from velm_lightning.cli.start.hints import no_file
-from velm_lightning.cli.start.pictures import file_of, outside, shorter_side, spread
+from velm_lightning.cli.start.pictures import file_of, refused, shorter_side, spread
 from velm_lightning.cli.start.tasks import TASKS
 from velm_lightning.errors import InputError
-from velm_lightning.io.record_files import read_rows
+from velm_lightning.io.record_files import as_text, given_answers, read_rows
 
 _NAMES = {
     "image": r"(image|img|photo|picture|file|filename)(_?(file|name|path|file_name))?s?|path",
@@ -24,6 +24,7 @@ _NAMES = {
     "group": r"group|(question|answer)_?type|topic",
     "key": r"key|id|question_?id|sample_?id|uid",
 }
+_IMAGE_FILE = re.compile(r"\.(jpe?g|png|gif|webp|bmp|tiff?|p[gp]m|hei[cf])$", re.IGNORECASE)
 
 
 class Proposal(NamedTuple):
@@ -37,7 +38,7 @@ class Proposal(NamedTuple):
         pictures: Number of different pictures.
         side: Shorter side of the middle picture in pixels.
         answers: How often each answer occurs; empty for sentences.
-        outside: Why ``velm fit`` refuses the names of images unless an option allows them; empty if it does not.
+        refused: Why ``velm fit`` refuses names of images, and the fix; empty if it does not.
     """
 
     columns: dict[str, str]
@@ -47,7 +48,7 @@ class Proposal(NamedTuple):
     pictures: int
     side: int
     answers: Counter[str]
-    outside: str = ""
+    refused: str = ""
 
     @property
     def skew(self) -> float:
@@ -86,7 +87,7 @@ def propose(file: Path, images: Path | None = None, task: str | None = None) -> 
         pictures=len(names),
         side=shorter_side([path for name in looked if (path := file_of(folder, name))]),
         answers=_answers(rows, columns) if TASKS[proposed].learned == "answers" else Counter(),
-        outside=next((reason for name in looked if (reason := outside(folder, name))), ""),
+        refused=refused(folder, looked),
     )
 
 
@@ -120,8 +121,8 @@ def _rows(file: Path) -> list[dict[str, Any]]:
 
 def _answers(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> Counter[str]:
     """Count how often each answer occurs."""
-    given = (answer for row in rows for answer in _listed(row.get(columns["answers"])))
-    return Counter(str(answer) for answer in given if answer not in (None, ""))
+    given = (answer for row in rows for answer in given_answers(_cell(row.get(columns["answers"]))))
+    return Counter(text for text in map(as_text, given) if text)
 
 
 def _generated(columns: Mapping[str, str]) -> str:
@@ -150,13 +151,21 @@ def _image_column(file: Path, rows: Sequence[Mapping[str, Any]], images: Path | 
             if share and (best is None or (share, _named("image", name)) > best[:2]):
                 best = share, _named("image", name), name, folder
     if best is None:
-        where = images or f"{file.parent} and its folders"
-        column = next((name for name in rows[0] if _named("image", name)), next(iter(rows[0])))
-        example = str(rows[0].get(column))[:60]
-        raise InputError(
-            f"{file}: no column names files in {where} ({column!r} begins with {example!r}): give --images"
-        )
+        raise _no_images(file, rows[0], images)
     return best[2], best[3]
+
+
+def _no_images(file: Path, row: Mapping[str, Any], images: Path | None) -> InputError:
+    """Return the refusal of a table in which no column names files, by the first value of the likeliest column."""
+    where = images or f"{file.parent} and its folders"
+    values = {name: str(_first(value)) for name, value in row.items()}
+    likely = [name for name in values if _named("image", name)]
+    likely += [name for name in values if _IMAGE_FILE.search(values[name])]
+    if not likely:
+        return InputError(f"{file}: no column of {', '.join(row)} names images: add one with the names of their files")
+    name, value = likely[0], values[likely[0]][:60]
+    fix = "correct the names, or give the folder to which they are relative" if images else "give --images"
+    return InputError(f"{file}: no column names files in {where} ({name!r} begins with {value!r}): {fix}")
 
 
 def _other_columns(rows: Sequence[Mapping[str, Any]], image: str) -> dict[str, str]:
@@ -168,7 +177,7 @@ def _other_columns(rows: Sequence[Mapping[str, Any]], image: str) -> dict[str, s
         if match is not None and (part != "key" or _unique(rows, match)):
             parts[part] = match
             free.remove(match)
-    values = {name: [str(row.get(name) or "") for row in rows] for name in free}
+    values = {name: [as_text(row.get(name)) for row in rows] for name in free}
     for name in sorted(free, key=lambda name: not _few(values[name])):  # labels first: sentences next to them are texts
         part = "answers" if _few(values[name]) else "text" if parts.keys() & {"answers", "target"} else "target"
         if part not in parts and not (part == "answers" and "target" in parts) and len(set(values[name])) > 1:
@@ -193,13 +202,14 @@ def _unique(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
     return len(set(values)) == len(values) and "" not in values
 
 
-def _listed(value: Any) -> list[Any]:
-    """Return the items of a list, also of one that is written in a cell."""
+def _cell(value: Any) -> Any:
+    """Return a value, or the list that is written in a cell."""
     if isinstance(value, str) and value.startswith("["):
         with suppress(ValueError, RecursionError):
-            value = json.loads(value)
-    return list(value) if isinstance(value, list | dict) else [value]
+            return json.loads(value)
+    return value
 
 
 def _first(value: Any) -> Any:
-    return next(iter(_listed(value)), None)
+    value = _cell(value)
+    return next(iter(value), None) if isinstance(value, list | dict) else value

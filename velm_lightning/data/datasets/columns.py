@@ -15,8 +15,8 @@ from typing import Any, TypedDict, cast
 from velm_lightning.data.datasets.image_names import Locate
 from velm_lightning.data.datasets.readers.column_names import choose_columns, list_of, suggestion
 from velm_lightning.data.datasets.readers.row_source import RowSource
-from velm_lightning.io.files import clean_text, show
-from velm_lightning.io.record_files import TableRow
+from velm_lightning.io.files import show
+from velm_lightning.io.record_files import TableRow, as_text, given_answers
 from velm_lightning.types import Image, InputError, Sample, Source
 
 
@@ -169,9 +169,7 @@ def sentence(value: Any, name: str | None, row: TableRow, empty: bool = False) -
     """
     if isinstance(value, bool | list | dict) or value in (math.inf, -math.inf):
         raise InputError(f"{row.where}: {name} is {show(value)}: write a text")
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-        value = int(value)
-    text = "" if value is None or value != value else clean_text(str(value))
+    text = as_text(value)
     if not text and not empty:
         why = "" if isinstance(value, str) else " (null or NaN)"
         raise InputError(f"{row.where}: {name} is empty{why}: write a text or remove the row")
@@ -205,13 +203,11 @@ def soft_weights(answers: Sequence[str]) -> dict[str, float]:
 
 def _answers(label: Any, row: TableRow) -> tuple[dict[str, float], tuple[str, ...]]:
     """Return answers with weights, and all answers in order."""
-    answers = label if isinstance(label, list | dict) else [label]
-    if isinstance(answers, list) and all(isinstance(answer, dict) and "answer" in answer for answer in answers):
-        answers = [answer["answer"] for answer in answers]  # of VQA and VizWiz, with the annotators' confidence
+    answers = given_answers(label)
     if not answers:
         raise InputError(f"{row.where}: the answers are empty: give one or more")
     words = tuple(
-        sentence(str(answer).lower() if isinstance(answer, bool) else answer, "an answer", row) for answer in answers
+        sentence(as_text(answer) if isinstance(answer, bool) else answer, "an answer", row) for answer in answers
     )
     if isinstance(answers, list):
         return soft_weights(words), words

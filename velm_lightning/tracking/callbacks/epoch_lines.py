@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
 from velm_lightning.io.console import span
 from velm_lightning.tracking.callbacks.train_log import TrainLog
@@ -55,6 +55,12 @@ class EpochLines(Callback):
         if trainer.is_global_zero:
             _log.info(self._line(trainer))
         self._estimated, self._evaluated = True, False  # the line has an estimate
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print the reason if early stopping has ended the training."""
+        for stop in trainer.early_stopping_callbacks:
+            if trainer.is_global_zero and isinstance(stop, EarlyStopping) and stop.wait_count >= stop.patience:
+                _log.info("stopped early: %s evaluations brought no better %s", stop.wait_count, stop.monitor)
 
     def _line(self, trainer: Trainer) -> str:
         of = f"/{trainer.max_epochs}" if trainer.max_epochs and trainer.max_epochs > 0 else ""

@@ -183,6 +183,12 @@ class Progress(RichProgressBar):
             items["loss"] = round(self.train_log.loss, 4)
         return items
 
+    @override
+    def _get_train_description(self, current_epoch: int) -> str:
+        most = self.trainer.max_epochs  # epochs are counted from 1, as by EpochLines; Lightning counts from 0
+        title = f"Epoch {current_epoch + 1}{f'/{most}' if most and most > 0 else ''}"
+        return title.ljust(len(self.validation_description))  # a shorter one would flicker
+
 
 def logged_step(trainer: Trainer) -> int:
     """Return the step that Lightning uses for its own log entries."""

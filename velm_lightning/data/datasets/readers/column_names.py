@@ -53,7 +53,7 @@ def choose_columns(
     names |= _in_capitals([part for part in names if names[part] is None and part not in columns], names, free)
     _choose_label(names, columns, where)
     missing = [
-        f"{name!r}{suggestion(difflib.get_close_matches(name, map(str, known), 1))} (columns.{part})"
+        f"{name!r} (columns.{part}{_meant(difflib.get_close_matches(name, map(str, known), 1))})"
         for part, name in names.items()
         if name is not None and name not in known and (part == "group" or part not in optional)
     ]
@@ -97,6 +97,10 @@ def _choose_label(names: dict[str, str | None], columns: Mapping[str, str | None
 def list_of(names: Iterable[str]) -> str:
     """Return the names of columns, shortened, for a message."""
     return show(", ".join(map(str, names)))
+
+
+def _meant(near: Sequence[str]) -> str:
+    return f", did you mean {near[0]!r}?" if near else ""
 
 
 def suggestion(near: Sequence[str]) -> str:
