@@ -74,6 +74,13 @@ def test_arguments_of_a_part_are_named_only_if_its_class_is_not_enough(tmp_path)
     }
 
 
+def test_classes_of_one_name_in_two_modules_are_told_apart_by_arguments(tmp_path):
+    for module, dim in (("first", 8), ("second", 16)):
+        run(tmp_path, model__init_args__text_encoder=encoder(f"{module}.Own", dim=dim))
+    names = {result.method.name for result in compared(tmp_path).results}
+    assert names == {"LateFusion · text_encoder=Own · dim=8", "LateFusion · text_encoder=Own · dim=16"}
+
+
 def test_runs_that_start_from_seeds_of_one_method_are_one_method(tmp_path):
     for seed in range(2):
         for start in (None, "early", "late"):

@@ -142,8 +142,8 @@ def _naming(
 ) -> set[str]:
     """Return the keys that a name needs: arguments of a part only if they tell it from methods with the same class."""
     chief = [key for key in apart if not any(_follows(key, other) for other in apart)]
-    own = [chosen[id(run)].get(key) for key in chief]
-    peers = [other for other in same if [chosen[id(other)].get(key) for key in chief] == own]
+    texts = {id(other): [format_setting(chosen[id(other)].get(key)) for key in chief] for other in same}
+    peers = [other for other in same if texts[id(other)] == texts[id(run)]]  # classes of two modules read the same
     rest = [key for key in apart if key not in chief and differ(chosen[id(peer)].get(key) for peer in peers)]
     return {*chief, *(_naming(rest, run, peers, chosen) if rest else ())}
 
