@@ -95,6 +95,15 @@ def test_the_reason_of_an_early_end_is_said(capsys, waited, told):
     assert capsys.readouterr().out == told
 
 
+def test_a_run_that_took_all_its_steps_was_not_stopped_early(capsys):
+    """Its last evaluation can be the one that uses up the patience."""
+    trainer, stop = Trainer(), EarlyStopping("val/score", patience=3)
+    trainer.early_stopping_callbacks, stop.wait_count = [stop], 3
+    trainer.global_step = trainer.estimated_stepping_batches
+    EpochLines(TrainLog()).on_train_end(trainer, None)
+    assert capsys.readouterr().out == ""
+
+
 def test_a_time_span_is_short():
     assert [span(seconds) for seconds in (5, 150, 5400)] == ["5 s", "2.5 min", "1.5 h"]
 

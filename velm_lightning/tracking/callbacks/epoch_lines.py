@@ -58,8 +58,10 @@ class EpochLines(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the reason if early stopping has ended the training."""
+        if not trainer.is_global_zero or trainer.global_step >= trainer.estimated_stepping_batches:
+            return
         for stop in trainer.early_stopping_callbacks:
-            if trainer.is_global_zero and isinstance(stop, EarlyStopping) and stop.wait_count >= stop.patience:
+            if isinstance(stop, EarlyStopping) and stop.wait_count >= stop.patience:
                 _log.info("stopped early: %s evaluations brought no better %s", stop.wait_count, stop.monitor)
 
     def _line(self, trainer: Trainer) -> str:
