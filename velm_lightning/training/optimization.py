@@ -38,7 +38,7 @@ class Optimization(Configurable):
             (discriminative fine-tuning, Howard & Ruder 2018; usually 0.65 to 0.95); 1 gives all layers the same rate.
 
     Raises:
-        InputError: a number is negative or not finite, or an average would not end.
+        InputError: a rate, decay or factor is negative or not finite, or one of ``betas`` is not in [0, 1).
 
     Example:
         >>> import velm_lightning as velm
