@@ -38,6 +38,11 @@ def test_numbers_are_those_of_the_command_line(text, value):
         ("a: !!float 1" + ":1" * 190, "f.yaml:1: '1:1:1:"),
         ("a: !!int '1" + ": 1" * 10**6 + "'", "f.yaml:1: is a number of more than 400 digits"),
         ("a: 0x" + "f" * 10**6, "f.yaml:1: is a number of more than 400 digits"),
+        ("a: !!int {=: '1" + ":1" * 10**5 + "'}", "f.yaml:1: is a number of more than 400 digits"),
+        ("a: !!timestamp {=: x}", "f.yaml:1: [(ScalarNode"),
+        ("a: 1\n? !!map x\n: 1", "f.yaml:2: not YAML at column 3 (expected a mapping node"),
+        ("a: 1\n? !!set x\n: 1", "f.yaml:2: not YAML at column 3 (expected a mapping node"),
+        ("a: 1\n? !!seq x\n: 1", "f.yaml:2: not YAML at column 3 (expected a sequence node"),
         ("on: 1\ntrue: 2\n", "f.yaml:2: true is given a second time, after line 1"),
         ("1: 1\n0x1: 2\n", "f.yaml:2: 0x1 is given a second time, after line 1"),
         ("a: \x00", "f.yaml: not YAML"),
@@ -45,6 +50,7 @@ def test_numbers_are_those_of_the_command_line(text, value):
     ids=[
         *("aliases", "text", "list", "recursive", "deep", "deeper", "base 60", "twice", "python", "date", "no date"),
         *("no integer", "no number", "no truth value", "large base 60", "blanks in base 60", "hexadecimal"),
+        *("value of a mapping", "date of a mapping", "mapping as key", "set as key", "list as key"),
         *("equal truth values", "equal numbers", "control"),
     ],
 )

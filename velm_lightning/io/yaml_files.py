@@ -167,20 +167,25 @@ class Loader(_Plain):
 
     @override
     def construct_object(self, node: Any, deep: bool = False) -> Any:
-        if node.tag in (f"{_TAG}int", f"{_TAG}float") and len(node.value) > _MOST_DIGITS:
-            raise _fault(f"is a number of more than {_MOST_DIGITS} digits: shorten it", node.start_mark)
         try:
             return super().construct_object(node, deep)
-        except (ArithmeticError, AttributeError, LookupError, ValueError) as error:  # as PyYAML reads `!!int ""`
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:  # from `!!int ""`
             kind = node.tag.removeprefix(_TAG)
             raise _fault(f"{show(node.value)} is no {kind} ({error}): correct it there", node.start_mark) from error
+
+    @override
+    def construct_scalar(self, node: Any) -> Any:
+        text = super().construct_scalar(node)
+        if node.tag in (f"{_TAG}int", f"{_TAG}float") and len(text) > _MOST_DIGITS:
+            raise _fault(f"is a number of more than {_MOST_DIGITS} digits: shorten it", node.start_mark)
+        return text
 
     def _check_keys(self, node: Any) -> None:
         """Refuse keys of the same value, such as ``on`` and ``true``, of which Python would keep one."""
         lines: dict[Any, int] = {}
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.tag != f"{_TAG}merge":
-                value = key.value if key.tag == f"{_TAG}value" else self.construct_object(key)
+                value = key.value if key.tag == f"{_TAG}value" else self.construct_object(key, deep=True)
                 if first := lines.get(value):
                     problem = f"{key.value} is given a second time, after line {first}: remove one of the two"
                     raise _fault(problem, key.start_mark)
