@@ -20,16 +20,19 @@ def predicted(folder, task, samples):
     torch.manual_seed(0)
     data = MultimodalData(samples, batch_size=2)
     run = Run.create(folder, "predict", "tiny")
+    record = RunRecord(run, TrainLog())
     trainer = Trainer(
         accelerator="cpu",
         logger=False,
-        callbacks=RunRecord(run, TrainLog()),
+        callbacks=record,
         default_root_dir=folder,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
     trainer.predict(tiny.fusion(vocabulary=data.vocabulary, task=task), data, return_predictions=False)
-    return [json.loads(line) for line in (run.folder / "predictions" / "predict.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (run.folder / "predictions" / "predict.jsonl").read_text().splitlines()]
+    assert [row.prediction for row in record.predicted] == [row["prediction"] for row in rows]  # which are printed
+    return rows
 
 
 def test_predictions_of_retrieval_hold_ranks(tmp_path):

@@ -194,7 +194,7 @@ class RunRecord(Callback):
 
     def on_predict_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Write the predictions of all ranks after the task has aggregated them, as retrieval needs for its ranks."""
-        rows = pl_module.gather_predictions(self.predicted)
+        rows = self.predicted = pl_module.gather_predictions(self.predicted)
         if trainer.is_global_zero:
             data: Any = getattr(trainer, "datamodule", None)
             name = self._name(trainer, pl_module, data.predicted, rows)
