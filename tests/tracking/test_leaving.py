@@ -1,6 +1,7 @@
 """The exit code with which a process of a run leaves it."""
 
 import os
+import signal
 
 import pytest
 
@@ -50,3 +51,14 @@ def test_output_to_a_closed_terminal_is_discarded():
         for descriptor, copy in kept.items():
             os.dup2(copy, descriptor)
             os.close(copy)
+
+
+def test_a_terminal_may_close_after_ctrl_c(monkeypatch):
+    """A run that Ctrl-C has stopped still finishes its batch, and prints."""
+    discarded = []
+    monkeypatch.setattr(shutdown, "discard_output_of_closed_terminal", lambda: discarded.append(True))
+    signals = shutdown.Signals(None, at_once=lambda: None)
+    signals.received = signal.SIGINT
+    signals._on_signal(signal.SIGHUP, None)
+    assert discarded
+    assert signals.received == signal.SIGINT

@@ -90,9 +90,9 @@ class Signals(Callback):
         self._before = {}
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
+        discard_output_of_closed_terminal()
         if self.received is None:
             self.received = signum
-            discard_output_of_closed_terminal()
             for other in self._others:  # as SIGTERM, which never counts as a second Ctrl-C
                 with suppress(OSError):
                     os.kill(other, signal.SIGTERM)
