@@ -38,16 +38,30 @@ def test_a_worker_ends_when_its_parent_says_so():
         assert worker.wait() == 0
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can always share the memory of a process")
-def test_workers_share_the_samples_where_new_processes_do_not_by_default():
+@pytest.fixture
+def start_with():
+    default = multiprocessing.get_start_method()
+    yield lambda method: multiprocessing.set_start_method(method, force=True)
+    multiprocessing.set_start_method(default, force=True)
+
+
+@pytest.fixture
+def data():
     data = velm.MultimodalData(velm.ShapeScenes(train=8, val=4, test=4, size=16), batch_size=4, num_workers=1)
     data.transform = ImageTransform(16)
     data.setup("fit")
-    default = multiprocessing.get_start_method()
-    multiprocessing.set_start_method("forkserver", force=True)  # the default of Python 3.14
-    try:
-        loader = data.train_dataloader()
-        loader.dataset.unpicklable = lambda: None
-        assert sum(len(batch.image) for batch in loader) == len(data.samples("train"))
-    finally:
-        multiprocessing.set_start_method(default, force=True)
+    return data
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can always share the memory of a process")
+def test_workers_share_the_samples_where_new_processes_do_not_by_default(start_with, data):
+    start_with("forkserver")  # the default of Python 3.14
+    loader = data.train_dataloader()
+    loader.dataset.unpicklable = lambda: None
+    assert sum(len(batch.image) for batch in loader) == len(data.samples("train"))
+
+
+def test_a_program_that_has_chosen_spawn_keeps_it(start_with, data):
+    """As one must whose dataset does not survive a fork."""
+    start_with("spawn")
+    assert data.train_dataloader().multiprocessing_context is None

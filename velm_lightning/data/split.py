@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -21,9 +22,6 @@ from velm_lightning.io.seeding import stable_number
 from velm_lightning.types import Batch, InputError
 
 _log = logging.getLogger(__name__)
-
-_START_METHOD = "fork" if sys.platform == "linux" else None
-"""How loader processes are started: with ``fork`` they share the samples in memory and import nothing again."""
 
 
 class Loader(DataLoader[Batch]):
@@ -55,10 +53,19 @@ def loader_of(
         collate_fn=_unchanged,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=num_workers > 0,
-        multiprocessing_context=_START_METHOD if num_workers else None,
+        multiprocessing_context=_start_method() if num_workers else None,
         worker_init_fn=leave_signals_to_parent,
         generator=torch.Generator().manual_seed(seed),
     )
+
+
+def _start_method() -> str | None:
+    """Return how loader processes are started: with ``fork`` they share the samples in memory and import nothing again.
+
+    None means the method of the program, such as ``spawn``, which is never the default on Linux.
+    """
+    chosen = multiprocessing.get_start_method(allow_none=True) == "spawn"
+    return "fork" if sys.platform == "linux" and not chosen else None
 
 
 def _unchanged(batch: Any) -> Any:
