@@ -301,9 +301,9 @@ def test_missing_images_are_said_with_an_example(photos, capsys):
     for number in (3, 5):
         (photos / "photos" / f"{number}.png").unlink()
     assert main(["init", "mine.csv", "--images", "photos"]) == 0
-    assert (
-        "images: 2 of 24 names that were looked at, such as '3.png', are no files in photos" in capsys.readouterr().out
-    )
+    told = capsys.readouterr().out
+    assert "images: 2 of 24 names that were looked at, such as '3.png', are no files in photos" in told
+    assert "`velm data check --all` lists all of them" in told
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def refused(folder: Path, names: Sequence[str]) -> str:
         return reason
     if missing := [name for name in names if file_of(folder, name) is None]:
         share = f"{len(missing)} of {len(names)} names that were looked at"
-        return f"{share}, such as {missing[0]!r}, are no files in {folder}; `velm data check` lists all of them"
+        return f"{share}, such as {missing[0]!r}, are no files in {folder}; `velm data check --all` lists all of them"
     return ""
 
 
