@@ -191,7 +191,7 @@ def repeated(depth):
 @pytest.mark.parametrize(
     ("spoil", "named"),
     [
-        (lambda part: part["text_encoder"]["init_args"].update(dim=-8), "its model cannot be built"),
+        (lambda part: part["text_encoder"]["init_args"].update(dim=-8), "text_encoder.dim must be at least 1, got -8"),
         (lambda part: part["text_encoder"]["init_args"].update(dim=2**62), "its model cannot be built"),
         (lambda part: part["text_encoder"]["init_args"].update(dim=10**5), "needs more than .* bytes"),
         (lambda part: part["text_encoder"]["init_args"].update(depth=10**9), "has more than .* layers"),

@@ -15,9 +15,12 @@ def messages():
     handler = logging.Handler()
     handler.emit = records.append
     logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.INFO)
     logger.addHandler(handler)
     yield records
     logger.removeHandler(handler)
+    logger.setLevel(level)
 
 
 def about(setting, value, messages):
