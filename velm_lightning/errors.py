@@ -43,17 +43,17 @@ def expect(value: object, kind: type | tuple[type, ...], name: str, fix: str) ->
     raise InputError(f"{name} is of type {type(value).__name__}: {fix}")
 
 
-def at_least(least: int, part: str, **sizes: int) -> None:
+def at_least(least: int, part: str = "", **sizes: int | None) -> None:
     """Raise unless every size is at least ``least``.
 
     Args:
         least: The smallest size.
-        part: The part of a config that the sizes are arguments of, such as ``model``.
-        sizes: The sizes by the names of their arguments.
+        part: The part of a config that the sizes are arguments of, such as ``model``; empty for names without a part.
+        sizes: The sizes by the names of their arguments; one that is not set is None, and is not checked.
 
     Raises:
         InputError: A size is smaller.
     """
     for name, size in sizes.items():
-        if size < least:
-            raise InputError(f"{part}.{name} must be at least {least}, got {size}")
+        if size is not None and size < least:
+            raise InputError(f"{part}{'.' if part else ''}{name} must be at least {least}, got {size}")

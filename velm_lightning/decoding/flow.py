@@ -8,9 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from velm_lightning.errors import at_least
 from velm_lightning.io.configurable import Configurable
 from velm_lightning.io.seeding import stable_generator
-from velm_lightning.types import InputError
 
 Velocity = Callable[[Tensor, Tensor], Tensor]
 """Maps samples (B, …) and times (B,), 0 for noise and 1 for data, to velocities (B, …)."""
@@ -31,8 +31,7 @@ class Flow(Configurable):
     """
 
     def __init__(self, steps: int = 12, guidance: float = 2.0, method: Literal["euler", "midpoint"] = "euler") -> None:
-        if steps < 1:
-            raise InputError(f"flow.steps must be at least 1, got {steps}")
+        at_least(1, "flow", steps=steps)
         self.steps, self.guidance, self.method = steps, guidance, method
 
     def __call__(self, conditional: Velocity, unconditional: Velocity, noise: Tensor) -> Tensor:

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from velm_lightning.data.synthetic.shape_scenes import at_least
 from velm_lightning.data.synthetic.shapes.render import render
 from velm_lightning.data.synthetic.shapes.scene import (
     COLOURS,
@@ -24,6 +23,7 @@ from velm_lightning.data.synthetic.shapes.scene import (
     generator,
     pick,
 )
+from velm_lightning.errors import at_least
 from velm_lightning.types import SPLITS, Dataset, InputError, Sample
 
 _SCENE, _RENDERING, _LANGUAGE = range(3)
@@ -59,11 +59,10 @@ class ShapeClips(Dataset):
     ) -> None:
         self.clips_in = {"train": train, "val": val, "test": test}
         self.frames, self.size, self.seed = frames, size, seed
-        for key, value in self.clips_in.items():
-            at_least(key, value, 0)
-        at_least("frames", frames, 2)
-        at_least("size", size, 16)
-        at_least("seed", seed, 0)
+        at_least(0, train=train, val=val, test=test)
+        at_least(2, frames=frames)
+        at_least(16, size=size)
+        at_least(0, seed=seed)
         self._images: dict[str, Tensor] = {}
         self._samples: dict[str, list[Sample]] = {}
 

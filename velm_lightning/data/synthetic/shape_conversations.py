@@ -10,9 +10,10 @@ from typing_extensions import override
 
 from velm_lightning.data.datasets.conversation_samples import samples_of
 from velm_lightning.data.datasets.messages import Conversation
-from velm_lightning.data.synthetic.shape_scenes import Scenes, at_least
+from velm_lightning.data.synthetic.shape_scenes import Scenes
 from velm_lightning.data.synthetic.shapes.dialogues import Exchange, exchanges_about
 from velm_lightning.data.synthetic.shapes.scene import MOST, Scene
+from velm_lightning.errors import at_least
 from velm_lightning.types import Sample, Turn
 
 
@@ -46,7 +47,7 @@ class ShapeConversations(Scenes):
         most: int = MOST,
     ) -> None:
         super().__init__(train, val, test, size, seed, most)
-        at_least("conversations_per_scene", conversations_per_scene, 1)
+        at_least(1, conversations_per_scene=conversations_per_scene)
         self.conversations_per_scene = conversations_per_scene
 
     @override

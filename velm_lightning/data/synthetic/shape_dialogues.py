@@ -8,9 +8,10 @@ import numpy as np
 from torch import Tensor
 from typing_extensions import override
 
-from velm_lightning.data.synthetic.shape_scenes import Scenes, at_least
+from velm_lightning.data.synthetic.shape_scenes import Scenes
 from velm_lightning.data.synthetic.shapes.dialogues import exchanges_about
 from velm_lightning.data.synthetic.shapes.scene import MOST, Scene
+from velm_lightning.errors import at_least
 from velm_lightning.types import Sample
 
 
@@ -36,7 +37,7 @@ class ShapeDialogues(Scenes):
         most: int = MOST,
     ) -> None:
         super().__init__(train, val, test, size, seed, most)
-        at_least("dialogues_per_scene", dialogues_per_scene, 1)
+        at_least(1, dialogues_per_scene=dialogues_per_scene)
         self.dialogues_per_scene = dialogues_per_scene
 
     @override

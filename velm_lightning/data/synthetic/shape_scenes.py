@@ -19,6 +19,7 @@ from velm_lightning.data.synthetic.shapes.german import sentences
 from velm_lightning.data.synthetic.shapes.questions import ask, state
 from velm_lightning.data.synthetic.shapes.render import render
 from velm_lightning.data.synthetic.shapes.scene import FEWEST, MOST, Scene, draw, generator
+from velm_lightning.errors import at_least
 from velm_lightning.types import SPLITS, Dataset, InputError, Sample
 
 _SCENE, _RENDERING, _LANGUAGE = range(3)
@@ -41,10 +42,10 @@ class Scenes(Dataset):
     ) -> None:
         self.scenes_in = {"train": train, "val": val, "test": test}
         self.size, self.seed, self.most = size, seed, most
-        for key, value in self.scenes_in.items():
-            at_least(key, value, 0 if key != "train" else 1)
-        at_least("size", size, 16)
-        at_least("seed", seed, 0)
+        at_least(1, train=train)
+        at_least(0, val=val, test=test)
+        at_least(16, size=size)
+        at_least(0, seed=seed)
         if not FEWEST <= most <= MOST:
             raise InputError(f"most must be from {FEWEST} to {MOST}, got {most}")
         self._images: dict[str, Tensor] = {}
@@ -117,7 +118,7 @@ class ShapeScenes(Scenes):
         seed: int = 0,
     ) -> None:
         super().__init__(train, val, test, size, seed)
-        at_least("questions_per_scene", questions_per_scene, 1)
+        at_least(1, questions_per_scene=questions_per_scene)
         self.questions_per_scene = questions_per_scene
 
     @override
@@ -170,7 +171,7 @@ class ShapeStatements(Scenes):
         most: int = MOST,
     ) -> None:
         super().__init__(train, val, test, size, seed, most)
-        at_least("statements_per_scene", statements_per_scene, 1)
+        at_least(1, statements_per_scene=statements_per_scene)
         self.statements_per_scene = statements_per_scene
 
     @override
@@ -196,13 +197,3 @@ class ShapeTranslations(Scenes):
     ) -> Iterator[Sample]:
         for place, (english, german, group) in enumerate(sentences(scene, rng)):
             yield Sample(f"{key}-{place}", image, english, german, (german,), group)
-
-
-def at_least(key: str, value: int, least: int) -> None:
-    """Check that a number is at least ``least``.
-
-    Raises:
-        InputError: The number is too small; the message names its key.
-    """
-    if value < least:
-        raise InputError(f"{key} must be at least {least}, got {value}")

@@ -51,9 +51,7 @@ class TransformerTextEncoder(TextEncoder):
         feed_forward: int | None = None,
     ) -> None:
         super().__init__()
-        at_least(1, "text_encoder", dim=dim, depth=depth, max_positions=max_positions)
-        if feed_forward is not None:
-            at_least(1, "text_encoder", feed_forward=feed_forward)
+        at_least(1, "text_encoder", dim=dim, depth=depth, max_positions=max_positions, feed_forward=feed_forward)
         self.dim, self.causal = dim, causal
         self.position = nn.Parameter(torch.randn(max_positions, dim) * 0.5)
         self.drop = nn.Dropout(dropout)
