@@ -272,7 +272,8 @@ def discard_output_of_closed_terminal() -> None:
             os.write(descriptor, b"")
         except OSError as error:
             if error.errno == EIO:
-                os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+                with open(os.devnull, "wb") as nowhere:
+                    os.dup2(nowhere.fileno(), descriptor)
 
 
 def end_now(others: list[int], code: int) -> NoReturn:

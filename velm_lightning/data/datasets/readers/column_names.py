@@ -53,7 +53,7 @@ def choose_columns(
     names |= _in_capitals([part for part in names if names[part] is None and part not in columns], names, free)
     _choose_label(names, columns, where)
     missing = [
-        f"{name!r} (columns.{part}{_meant(difflib.get_close_matches(name, map(str, known), 1))})"
+        f"{name!r} (columns.{part}{suggestion(difflib.get_close_matches(name, map(str, known), 1), ', ')})"
         for part, name in names.items()
         if name is not None and name not in known and (part == "group" or part not in optional)
     ]
@@ -99,10 +99,6 @@ def list_of(names: Iterable[str]) -> str:
     return show(", ".join(map(str, names)))
 
 
-def _meant(near: Sequence[str]) -> str:
-    return f", did you mean {near[0]!r}?" if near else ""
-
-
-def suggestion(near: Sequence[str]) -> str:
-    """Return a hint with the most similar valid name, for the end of a message."""
-    return f"; did you mean {near[0]!r}?" if near else ""
+def suggestion(near: Sequence[str], joint: str = "; ") -> str:
+    """Return a hint with the most similar valid name, for the end of a message or, after a comma, within it."""
+    return f"{joint}did you mean {near[0]!r}?" if near else ""
