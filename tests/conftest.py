@@ -25,9 +25,9 @@ settings.load_profile("repeatable")
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch, tmp_path_factory):
-    """Isolate the random state, run id and cache of each test, and hide the user's logins."""
+    """Isolate the random state, run id and cache of each test, and hide the user's logins and weights."""
     torch.manual_seed(0)
-    for name in ("VELM_RUN_ID", "VELM_ALLOW_NETWORK", "WANDB_API_KEY", "WANDB_MODE"):
+    for name in ("VELM_RUN_ID", "VELM_ALLOW_NETWORK", "WANDB_API_KEY", "WANDB_MODE", "TORCH_HOME"):
         monkeypatch.setenv(name, "")  # recorded, so that monkeypatch removes values that the test sets
         monkeypatch.delenv(name)
     monkeypatch.setenv("NETRC", os.devnull)

@@ -177,7 +177,7 @@ def test_the_last_predictions_are_those_of_the_newest_run_per_fusion(runs):
 def server(runs):
     training(runs)
     with BoardServer(Board([runs.parent]), 0) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
         yield server
         server.shutdown()
 

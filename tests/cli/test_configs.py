@@ -166,7 +166,7 @@ def test_class_path_names_the_schedule(words, tmp_path):
     """A class of the package by its name, one outside of it by its path; on the command line, too."""
     schedule = "{class_path: helpers.restarts.CosineRestarts, init_args: {warmup_ratio: 0.1, cycles: 3}}"
     (tmp_path / "restarts.yaml").write_text(f"model: {{init_args: {{optimization: {{schedule: {schedule}}}}}}}\n")
-    allowed = "--allow=helpers", "--config", VQA, "--config", tmp_path / "restarts.yaml"
+    allowed = "--allow=helpers", "--config", VQA, *FEW, "--config", tmp_path / "restarts.yaml"
     made = words(*allowed, "--model.init_args.optimization.learning_rate=1e-3").model.optimization
     assert (type(made.schedule).__name__, made.schedule.warmup_ratio, made.schedule.cycles) == (
         "CosineRestarts",
@@ -175,7 +175,7 @@ def test_class_path_names_the_schedule(words, tmp_path):
     )
     assert made.learning_rate == 1e-3
     key = "--model.init_args.optimization.schedule"
-    made = words("--config", VQA, f"{key}=LinearDecay", f"{key}.init_args.warmup_ratio=0.2").model.optimization
+    made = words("--config", VQA, *FEW, f"{key}=LinearDecay", f"{key}.init_args.warmup_ratio=0.2").model.optimization
     assert (type(made.schedule).__name__, made.schedule.warmup_ratio) == ("LinearDecay", 0.2)
 
 

@@ -254,5 +254,5 @@ def test_debug_prints_the_traceback_before_the_sentence(here, capsys, monkeypatc
 
 
 def test_distillation_without_a_teacher_is_one_sentence(refused):
-    line = refused("fit", "--config", CONF / "distill.yaml", "--tracking.wandb=off")
+    line = refused("fit", "--config", CONF / "distill.yaml", *FEW, "--tracking.wandb=off")
     assert line == "task.teacher is not set: name the checkpoint of a trained model"

@@ -87,10 +87,9 @@ def test_help_reads_at_80_columns(capsys, monkeypatch, words):
 def test_the_defaults_of_the_screens_are_the_parsers(monkeypatch):
     from helpers.command_line import CONF, prepared
 
-    command_line = prepared(monkeypatch, "fit", "--config", CONF / "vqa.yaml", build=False)
     optimization = inspect.signature(Optimization).parameters
     for name, screen in SCREENS.items():
-        parser = command_line._parser(name)
+        parser = prepared(monkeypatch, name, "--config", CONF / "vqa.yaml", build=False)._parser(name)
         for key, default, _ in screen.options:
             _, _, rest = key.partition(".init_args.")
             if rest:  # of a class, which has no default of its own in the parser

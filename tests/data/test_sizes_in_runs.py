@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import python_runs, tiny
-from helpers.command_line import CONF, prepared
+from helpers.command_line import CONF, FEW, prepared
 from lightning.pytorch.callbacks import Callback
 from PIL import Image
 
@@ -109,12 +109,12 @@ def test_the_command_line_sets_size_transform_and_tiles(monkeypatch):
     wide = ["size=[32,96]", "transform.resize=pad", "transform.depth=percentile"]
     chosen = [f"--model.init_args.image_encoder.init_args.{argument}" for argument in wide]
     chosen = [word for words in chosen for word in words.split("=")]
-    cli = prepared(monkeypatch, "fit", "--config", CONF / "vqa.yaml", *chosen)
+    cli = prepared(monkeypatch, "fit", "--config", CONF / "vqa.yaml", *FEW, *chosen)
     assert cli.model.transform[:2] == ((32, 96), "pad")
     assert cli.model.transform.depth == "percentile"
     tiled = CONF / "encoders/tiled_vit.yaml"
     cli = prepared(
-        monkeypatch, "fit", "--config", CONF / "vqa.yaml", "--model.init_args.image_encoder", tiled,
+        monkeypatch, "fit", "--config", CONF / "vqa.yaml", *FEW, "--model.init_args.image_encoder", tiled,
         "--model.init_args.image_encoder.init_args.tiles", 2,
     )  # fmt: skip
     assert cli.model.grid == (3 * 6, 6)

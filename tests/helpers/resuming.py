@@ -17,7 +17,8 @@ WORDS = [
     *("--model.init_args.dropout=0.3", "--model.init_args.task.init_args.dropout=0.3"),
     "--data.augment=[{class_path: torchvision.transforms.v2.RandomHorizontalFlip}]",
     *("--data.batch_size=4", "--trainer.max_epochs=3", "--trainer.log_every_n_steps=1", "--trainer.accelerator=cpu"),
-    *("--tracking.wandb=off", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"),
+    *("--tracking.wandb=off", "--tracking.pictures=1"),
+    *("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"),
 ]
 
 

@@ -106,7 +106,7 @@ class WandbServer:
         self.http.daemon_threads = True
         self.http.handle_error = lambda request, address: None  # a client that has disconnected
         self.url = f"http://127.0.0.1:{self.http.server_port}"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        threading.Thread(target=self.http.serve_forever, args=[0.02], daemon=True).start()
 
     def close(self):
         self.http.shutdown()

@@ -59,8 +59,13 @@ def going_on(left):
 
 @pytest.mark.parametrize(
     ("place", "step", "stopped_at"),
-    [("train", 3, 4), ("train", 5, 6), ("validation", 6, 6), ("train", 17, 18), ("validation", 18, 18)],
-    ids=["after a batch", "before an evaluation", "within one", "before the last one", "within the last one"],
+    [
+        pytest.param("train", 3, 4, id="after a batch"),
+        pytest.param("train", 5, 6, id="before an evaluation", marks=pytest.mark.slow),
+        pytest.param("validation", 6, 6, id="within one"),
+        pytest.param("train", 17, 18, id="before the last one", marks=pytest.mark.slow),
+        pytest.param("validation", 18, 18, id="within the last one", marks=pytest.mark.slow),
+    ],
 )
 def test_a_run_stopped_by_a_signal_resumes_at_the_next_batch(whole, here, capsys, tmp_path, place, step, stopped_at):
     words = fault("Signal", step=step, name="TERM", place=place)
@@ -74,7 +79,7 @@ def test_a_run_stopped_by_a_signal_resumes_at_the_next_batch(whole, here, capsys
     same(left, whole)
 
 
-@pytest.mark.parametrize("name", ["HUP", "XCPU"])
+@pytest.mark.parametrize("name", ["HUP", pytest.param("XCPU", marks=pytest.mark.slow)])
 def test_a_closed_terminal_and_used_up_time_interrupt_a_run(here, monkeypatch, tmp_path, name):
     signum = signal.Signals[f"SIG{name}"]
     assert here(*WORDS, *fault("Signal", step=3, name=name)) == 128 + signum

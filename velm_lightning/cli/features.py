@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 def parts(arguments: Sequence[str]) -> tuple[Fusion, MultimodalData]:
     """Build model and data from the arguments of ``velm fit``, without trainer and run folder."""
     from velm_lightning.cli.fit import VelmCLI
-    from velm_lightning.cli.parsing.parser import Parser
-    from velm_lightning.data import MultimodalData
-    from velm_lightning.fusion import Fusion
     from velm_lightning.nn.size_limit import machine_memory, size_limit
     from velm_lightning.tracking.quiet import QUIET
 
@@ -42,16 +39,7 @@ def parts(arguments: Sequence[str]) -> tuple[Fusion, MultimodalData]:
 
     for message in (*QUIET, "LightningCLI's args parameter"):
         warnings.filterwarnings("ignore", message=message)
-    built: Any = Parts(
-        Fusion,
-        MultimodalData,
-        subclass_mode_model=True,
-        save_config_callback=None,
-        parser_class=Parser,
-        seed_everything_default=0,
-        auto_configure_optimizers=False,
-        args=["fit", *arguments],
-    )
+    built: Any = Parts(save_config_callback=None, args=["fit", *arguments])
     return built.model, built.datamodule
 
 

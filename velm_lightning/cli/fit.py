@@ -57,6 +57,17 @@ class VelmCLI(LightningCLI):
 
     run: Run
 
+    def __init__(self, *, args: list[str], **settings: Any) -> None:
+        self._words = args
+        settings |= {"subclass_mode_model": True, "seed_everything_default": 0, "auto_configure_optimizers": False}
+        super().__init__(Fusion, MultimodalData, parser_class=Parser, args=args, **settings)
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        """Leave the parsers of other commands empty: to fill all four takes longer than to parse."""
+        if subcommand in self._words:
+            return super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        return self.init_parser(**kwargs)
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add tracking, checkpoints and early stopping, and link data, model and seed."""
         expand_home()
@@ -286,9 +297,6 @@ def main(arguments: Sequence[str]) -> int:
 
 def _start(arguments: Sequence[str]) -> None:
     VelmCLI(
-        Fusion,
-        MultimodalData,
-        subclass_mode_model=True,
         save_config_callback=SaveConfig,
         trainer_defaults={
             "use_distributed_sampler": False,  # the data module's own samplers place every rank
@@ -297,8 +305,5 @@ def _start(arguments: Sequence[str]) -> None:
             "enable_autolog_hparams": False,  # the config goes to W&B once, as it was written
             "enable_model_summary": False,  # RunRecord prints a line; the table needs more than 80 columns
         },
-        seed_everything_default=0,
-        auto_configure_optimizers=False,
-        parser_class=Parser,
         args=list(arguments),
     )
