@@ -94,6 +94,14 @@ def test_a_first_row_may_leave_out_what_others_have(photos):
     assert propose(photos / "mine.jsonl").columns == {"image": "image", "text": "question", "answers": "answer"}
 
 
+@pytest.mark.parametrize("written", [str, json.dumps], ids=["Python", "JSON"])
+def test_lists_in_cells_are_read_as_the_training_reads_them(photos, written):
+    rows = [(written([f"{n}.png", "0.png"]), f"what is {n}?", written(["a cat", "a dog"])) for n in range(24)]
+    proposal = propose(table(photos / "mine.csv", ["image", "question", "answers"], rows))
+    assert proposal.columns == {"image": "image", "text": "question", "answers": "answers"}
+    assert (proposal.pictures, proposal.answers) == (24, {"a cat": 24, "a dog": 24})
+
+
 def test_columns_of_other_names_are_recognised_by_what_they_hold(photos):
     rows = [(f"{n}.png", f"this is a long sentence about thing {n}", COLOURS[n % 4]) for n in range(24)]
     proposal = propose(table(photos / "mine.csv", ["a", "b", "c"], rows))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -166,6 +168,24 @@ def as_text(value: Any) -> str:
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         value = int(value)
     return "" if value is None or value != value else clean_text(str(value))
+
+
+def literal(text: str, name: str, row: TableRow) -> Any:
+    """Return the list or record in the cell of a table, in Python or JSON syntax, else the cell itself.
+
+    Raises:
+        InputError: The cell begins like a list or record of strings, but cannot be parsed.
+    """
+    begins = re.match(r"\s*(\[\s*\{?|\{)\s*[\"']", text)
+    if not begins and not re.fullmatch(r"\s*\[[-\d\s.,]*\]\s*", text):
+        return text
+    for read in (json.loads, ast.literal_eval):
+        with suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            if read is json.loads or not re.search(r"[\"']\s+[\"']", text):  # numpy's, which is one string to Python
+                return read(text.strip())
+    if not begins:
+        return text
+    raise InputError(f'{row.where}: {name} is {show(text)}, which is no list: write it as JSON, ["…", "…"]')
 
 
 def given_answers(label: Any) -> list[Any] | dict[Any, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ from velm_lightning.cli.start.hints import no_file
 from velm_lightning.cli.start.pictures import file_of, refused, shorter_side, spread
 from velm_lightning.cli.start.tasks import TASKS
 from velm_lightning.errors import InputError
-from velm_lightning.io.record_files import as_text, given_answers, read_rows
+from velm_lightning.io.record_files import TableRow, as_text, given_answers, literal, read_rows
 
 _NAMES = {
     "image": r"(image|img|photo|picture|file|filename)(_?(file|name|path|file_name))?s?|path",
@@ -112,16 +111,27 @@ def _rows(file: Path) -> list[dict[str, Any]]:
     """Return the rows, all with the columns of all rows, for a row of JSON may leave out what it does not have."""
     if not file.is_file():
         raise InputError(no_file(file))
-    rows = [row.values for row in read_rows(file)]
+    rows = [_values(row) for row in read_rows(file)]
     if not rows:
         raise InputError(f"{file}: holds no rows: give a file with one row per sample")
     names = dict.fromkeys(name for row in rows for name in row)
     return [{name: row.get(name) for name in names} for row in rows]
 
 
+def _values(row: TableRow) -> dict[str, Any]:
+    """Return the values of a row, with the lists that are written in the cells of a table."""
+    return {name: _cell(value, name, row) for name, value in row.values.items()} if row.written else row.values
+
+
+def _cell(text: str, name: str, row: TableRow) -> Any:
+    with suppress(InputError):  # of a column that is no list for the training either
+        return literal(text, name, row)
+    return text
+
+
 def _answers(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> Counter[str]:
     """Count how often each answer occurs."""
-    given = (answer for row in rows for answer in given_answers(_cell(row.get(columns["answers"]))))
+    given = (answer for row in rows for answer in given_answers(row.get(columns["answers"])))
     return Counter(text for text in map(as_text, given) if text)
 
 
@@ -202,14 +212,5 @@ def _unique(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
     return len(set(values)) == len(values) and "" not in values
 
 
-def _cell(value: Any) -> Any:
-    """Return a value, or the list that is written in a cell."""
-    if isinstance(value, str) and value.startswith("["):
-        with suppress(ValueError, RecursionError):
-            return json.loads(value)
-    return value
-
-
 def _first(value: Any) -> Any:
-    value = _cell(value)
     return next(iter(value), None) if isinstance(value, list | dict) else value

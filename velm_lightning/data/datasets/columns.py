@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import difflib
-import json
 import math
 import re
 from collections import Counter
@@ -16,7 +14,7 @@ from velm_lightning.data.datasets.image_names import Locate
 from velm_lightning.data.datasets.readers.column_names import choose_columns, list_of, suggestion
 from velm_lightning.data.datasets.readers.row_source import RowSource
 from velm_lightning.io.files import show
-from velm_lightning.io.record_files import TableRow, as_text, given_answers
+from velm_lightning.io.record_files import TableRow, as_text, given_answers, literal
 from velm_lightning.types import Image, InputError, Sample, Source
 
 
@@ -174,24 +172,6 @@ def sentence(value: Any, name: str | None, row: TableRow, empty: bool = False) -
         why = "" if isinstance(value, str) else " (null or NaN)"
         raise InputError(f"{row.where}: {name} is empty{why}: write a text or remove the row")
     return text
-
-
-def literal(text: str, name: str, row: TableRow) -> Any:
-    """Return the list or record in the cell of a table, in Python or JSON syntax, else the cell itself.
-
-    Raises:
-        InputError: The cell begins like a list or record of strings, but cannot be parsed.
-    """
-    begins = re.match(r"\s*(\[\s*\{?|\{)\s*[\"']", text)
-    if not begins and not re.fullmatch(r"\s*\[[-\d\s.,]*\]\s*", text):
-        return text
-    for read in (json.loads, ast.literal_eval):
-        with suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-            if read is json.loads or not re.search(r"[\"']\s+[\"']", text):  # numpy's, which is one string to Python
-                return read(text.strip())
-    if not begins:
-        return text
-    raise InputError(f'{row.where}: {name} is {show(text)}, which is no list: write it as JSON, ["…", "…"]')
 
 
 def soft_weights(answers: Sequence[str]) -> dict[str, float]:

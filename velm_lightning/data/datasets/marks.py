@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from velm_lightning.data.datasets.columns import literal
 from velm_lightning.data.datasets.readers.column_names import IMAGE_NAMES
 from velm_lightning.data.images.folder import SUFFIXES
 from velm_lightning.io.files import show
-from velm_lightning.io.record_files import TableRow
+from velm_lightning.io.record_files import TableRow, literal
 from velm_lightning.types import FilePart, InputError, Turn
 
 MARK = "<image>"

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 from unicodedata import normalize
 
-from velm_lightning.data.datasets.columns import literal
 from velm_lightning.data.datasets.image_names import Locate, located_image
 from velm_lightning.data.datasets.marks import (
     MARK,
@@ -16,7 +15,7 @@ from velm_lightning.data.datasets.marks import (
     images_at_marks,
 )
 from velm_lightning.io.files import show
-from velm_lightning.io.record_files import TableRow
+from velm_lightning.io.record_files import TableRow, literal
 from velm_lightning.types import InputError, Source, Turn
 
 TURNS = ("messages", "conversations", "texts")
