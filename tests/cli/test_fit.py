@@ -306,9 +306,20 @@ def test_without_a_config_what_is_missing_is_named(here, capsys):
     assert "velm: error: model must be given" in message
 
 
-def test_what_lightning_refuses_is_one_line_too(here, capsys, tmp_path):
-    words = [*FIT, "--trainer.enable_checkpointing=false", f"--tracking.runs={tmp_path}"]
-    assert "enable_checkpointing=False" in refused(here, capsys, *words)
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("trainer.enable_checkpointing=false", "enable_checkpointing=False"),
+        ("trainer.val_check_interval=9", "must be less than or equal to the number of the training batches"),
+        ("early_stopping.monitor=val/nothing", "Early stopping conditioned on metric `val/nothing` which is not"),
+    ],
+)
+def test_what_lightning_refuses_is_one_line_too(here, capsys, tmp_path, option, told):
+    assert told in refused(here, capsys, *FIT, f"--{option}", f"--tracking.runs={tmp_path}")
+
+
+def test_a_negative_number_of_images_is_refused(here, capsys):
+    assert "tracking.pictures must be at least 0, got -1" in refused(here, capsys, *FIT, "--tracking.pictures=-1")
 
 
 def test_a_missing_config_is_named(here, capsys):

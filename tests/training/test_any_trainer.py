@@ -86,3 +86,33 @@ def test_an_error_in_training_marks_the_run_as_failed(tmp_path, monkeypatch):
     with pytest.warns(UserWarning, match="FLOPs were not counted"), pytest.raises(ZeroDivisionError):
         quietly(python_runs.trainer(tmp_path, callbacks=[recorder]).fit, model, data)
     assert json.loads((recorder.run.folder / "run.json").read_text())["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("accumulate_grad_batches", 0, "must be at least 1, got 0"),
+        ("accumulate_grad_batches", -2, "must be at least 1, got -2"),
+        ("accumulate_grad_batches", 10**30, "must be at most 2147483647"),
+        ("check_val_every_n_epoch", 0, "must be at least 1, got 0"),
+        ("val_check_interval", 0, "must be at least 1, got 0"),
+        ("log_every_n_steps", -1, "must be at least 0, got -1"),
+        ("gradient_clip_val", -1.0, "must be at least 0, got -1.0"),
+        ("gradient_clip_val", float("nan"), "must be at least 0, got nan"),
+    ],
+)
+def test_an_argument_that_no_training_can_have_is_refused(tmp_path, name, value, told):
+    """Lightning accepts them: some divide by zero, and a negative norm would reverse the gradients."""
+    with pytest.raises(velm.InputError, match=f"trainer.{name} {told}"):
+        fitted(tmp_path, **{name: value})
+
+
+def test_zero_log_steps_mean_no_log(tmp_path):
+    fitted(tmp_path, log_every_n_steps=0, callbacks=[velm.RunRecorder("plain", tmp_path / "runs")])
+    assert "train/loss" not in (tmp_path / "metrics.csv").read_text()
+
+
+@pytest.mark.parametrize("name", ["pictures", "thumbnails"])
+def test_negative_numbers_of_images_are_refused(name):
+    with pytest.raises(velm.InputError, match=f"{name} must be at least 0, got -1"):
+        velm.RunRecorder(**{name: -1})

@@ -24,7 +24,7 @@ import velm_lightning.training  # noqa: F401 - imported, their classes can be na
 from velm_lightning.cli.parsing.parser import Parser
 from velm_lightning.cli.parsing.run_options import DEFAULTS, add_run_options
 from velm_lightning.cli.parsing.saved_config import SaveConfig, config_text
-from velm_lightning.cli.start.faults import one_sentence
+from velm_lightning.cli.start.faults import one_sentence, refused_by_lightning
 from velm_lightning.data import MultimodalData, PretrainedTokenizer, TrainedTokenizer
 from velm_lightning.fusion import Fusion
 from velm_lightning.io.allow.resolve import resolve
@@ -290,7 +290,9 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         echo("velm: stopped by SIGINT", file=sys.stderr)
         return 130
-    except MisconfigurationException as error:
+    except (MisconfigurationException, ValueError, RuntimeError) as error:
+        if isinstance(error, InputError) or not refused_by_lightning(error):
+            raise
         raise InputError(" ".join(str(error).split())) from error
     return 0
 

@@ -14,6 +14,7 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from velm_lightning.errors import at_least
 from velm_lightning.io.atomic import make_folder
 from velm_lightning.io.wandb_service import check_settings_file, end_service, logged_in, own_temporary_folders
 from velm_lightning.tracking.run import Run
@@ -79,6 +80,7 @@ class Tracking:
         pictures: int = 32,
         thumbnails: int = 200,
     ) -> None:
+        at_least(0, "tracking", pictures=pictures, thumbnails=thumbnails)
         self.experiment, self.runs = experiment, runs
         self.wandb = {True: "auto", False: "disabled"}[wandb] if isinstance(wandb, bool) else wandb
         self.project, self.entity, self.tags, self.group = project, entity, tags, group

@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from velm_lightning.checkpoints import checkpoint
 from velm_lightning.checkpoints.start_from import InitReport, start_from
+from velm_lightning.errors import at_least
 from velm_lightning.io.configurable import Configurable, rebuilding
 from velm_lightning.io.paths import user_path
 from velm_lightning.tasks.base import Task
@@ -21,7 +22,7 @@ from velm_lightning.tasks.protocol import FusionProtocol
 from velm_lightning.tasks.rows import gather_rows
 from velm_lightning.training.optimization import Optimization
 from velm_lightning.training.step_mean import StepMean
-from velm_lightning.types import Batch, Prediction
+from velm_lightning.types import Batch, InputError, Prediction
 
 
 class TrainingModule(Configurable, LightningModule, ABC):
@@ -145,7 +146,13 @@ class TrainingModule(Configurable, LightningModule, ABC):
     # Optimisation.
 
     def setup(self, stage: str) -> None:
-        """Prepare the task with the training samples, before callbacks measure the cost of its loss."""
+        """Prepare the task with the training samples, before callbacks measure the cost of its loss.
+
+        Raises:
+            InputError: An argument of the trainer has a value that Lightning accepts and no training can have.
+        """
+        if stage == "fit" and self._trainer is not None:
+            _check_arguments(self._trainer)
         data: Any = getattr(self._trainer, "datamodule", None)
         if stage == "fit" and data is not None:
             self.task.prepare(data.samples("train"))
@@ -208,6 +215,29 @@ class TrainingModule(Configurable, LightningModule, ABC):
             InputError: the file is missing, truncated, not a checkpoint of this package, or holds another class.
         """
         return checkpoint.load(Path(checkpoint_path), cls, map_location, allow)
+
+
+_LARGEST = 2**31 - 1
+
+
+def _check_arguments(trainer: Any) -> None:
+    """Raise ``InputError`` if a trainer divides by zero, or its gradients get another sign or too large a factor."""
+    interval = trainer.val_check_interval
+    at_least(
+        1,
+        "trainer",
+        accumulate_grad_batches=trainer.accumulate_grad_batches,
+        check_val_every_n_epoch=trainer.check_val_every_n_epoch,
+        val_check_interval=interval if isinstance(interval, int) else None,
+    )
+    at_least(0, "trainer", log_every_n_steps=trainer.log_every_n_steps)
+    if trainer.accumulate_grad_batches > _LARGEST:
+        raise InputError(
+            f"trainer.accumulate_grad_batches must be at most {_LARGEST}, got {trainer.accumulate_grad_batches}"
+        )
+    clip = trainer.gradient_clip_val
+    if clip is not None and not clip >= 0:  # also not a number
+        raise InputError(f"trainer.gradient_clip_val must be at least 0, got {clip}")
 
 
 def _logged_by_a_callback(trainer: Any, flag: str) -> bool:

@@ -56,6 +56,12 @@ def named_by_system() -> Iterator[None]:
         raise InputError(f"{place}{error.strerror}: {fix}") from error
 
 
+def refused_by_lightning(error: BaseException) -> bool:
+    """Return whether Lightning itself has raised an exception, because of its arguments or their combination."""
+    frames = [frame for frame, _ in _frames(error)]
+    return bool(frames) and str(frames[-1].f_globals.get("__name__")).startswith("lightning.")
+
+
 def sentence_of(error: BaseException) -> str:
     """Return why a part could not be built: an input error's own words, a missing package, or class and reason."""
     causes = list(_chain(error))

@@ -83,7 +83,8 @@ class TrainLog(Callback):
             return
         self._step = trainer.global_step
         self._add(pl_module)
-        if self._step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if every and self._step % every == 0:  # 0 means never
             self._log(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

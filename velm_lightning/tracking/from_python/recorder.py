@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from typing_extensions import override
 
 from velm_lightning.data import MultimodalData
+from velm_lightning.errors import at_least
 from velm_lightning.fusion import Fusion
 from velm_lightning.io.argument_types import checked
 from velm_lightning.io.atomic import write_atomic
@@ -71,6 +72,7 @@ class RunRecorder(Callback):
         thumbnails: int = 200,
         resume_schedule: Choice | None = None,
     ) -> None:
+        at_least(0, pictures=pictures, thumbnails=thumbnails)
         self.experiment, self.runs = experiment, Path(runs)
         self.pictures, self.thumbnails, self.resume_schedule = pictures, thumbnails, resume_schedule
         self.run: Run | None = None
