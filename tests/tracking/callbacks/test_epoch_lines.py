@@ -1,6 +1,7 @@
 """A line per epoch says loss, score, the best so far and the time; sizes of pictures are one line; noise is silent."""
 
 import logging
+import math
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ class Trainer:
     """What the callback reads of a trainer."""
 
     is_global_zero, max_epochs, current_epoch, global_step = True, 3, 0, 0
-    estimated_stepping_batches = 30
+    estimated_stepping_batches, early_stopping_callbacks = 30, ()
 
     def __init__(self, mode="max"):
         self.checkpoint_callback = ModelCheckpoint(monitor="val/score", mode=mode)
@@ -93,6 +94,28 @@ def test_the_reason_of_an_early_end_is_said(capsys, waited, told):
     trainer.early_stopping_callbacks, stop.wait_count = [stop], waited
     EpochLines(TrainLog()).on_train_end(trainer, None)
     assert capsys.readouterr().out == told
+
+
+@pytest.mark.parametrize(
+    ("settings", "score", "told"),
+    [
+        ({"mode": "max", "stopping_threshold": 0.5}, 0.75, "val/score has reached the stopping threshold 0.5"),
+        ({"mode": "max", "divergence_threshold": 0.5}, 0.25, "val/score is beyond the divergence threshold 0.5"),
+        ({}, math.nan, "val/score is not finite"),
+    ],
+)
+def test_thresholds_are_reasons_of_an_early_end_too(capsys, settings, score, told):
+    """A resumed run does not repeat the reason of an earlier end."""
+    trainer, stop = Trainer(), EarlyStopping("val/score", **settings)
+    trainer.early_stopping_callbacks = [stop]
+    first, resumed = EpochLines(TrainLog()), EpochLines(TrainLog())
+    first.on_train_start(trainer, None)
+    _, stop.stopping_reason_message = stop._evaluate_stopping_criteria(torch.tensor(score))
+    first.on_train_end(trainer, None)
+    assert capsys.readouterr().out == f"stopped early: {told}\n"
+    resumed.on_train_start(trainer, None)
+    resumed.on_train_end(trainer, None)
+    assert capsys.readouterr().out == ""
 
 
 def test_a_run_that_took_all_its_steps_was_not_stopped_early(capsys):

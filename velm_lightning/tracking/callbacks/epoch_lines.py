@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
 from velm_lightning.io.console import span
 from velm_lightning.tracking.callbacks.train_log import TrainLog
@@ -30,9 +32,11 @@ class EpochLines(Callback):
         self.train_log, self.first = log, first
         self._started, self._step, self._estimated, self._evaluated = 0.0, 0, False, False
         self._best: float | None = None
+        self._earlier: list[str | None] = []  # messages of early stopping
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock; a resumed run continues from its best score."""
+        """Start the clock; a resumed run continues from its best score, with the reasons of earlier stops."""
+        self._earlier = [getattr(stop, "stopping_reason_message", None) for stop in trainer.early_stopping_callbacks]
         self._started, self._step = time.monotonic(), trainer.global_step
         best = getattr(trainer.checkpoint_callback, "best_model_score", None)
         self._best = None if best is None else float(best)
@@ -61,8 +65,8 @@ class EpochLines(Callback):
         if not trainer.is_global_zero or trainer.global_step >= trainer.estimated_stepping_batches:
             return
         for stop in trainer.early_stopping_callbacks:
-            if isinstance(stop, EarlyStopping) and stop.wait_count >= stop.patience:
-                _log.info("stopped early: %s evaluations brought no better %s", stop.wait_count, stop.monitor)
+            if isinstance(stop, EarlyStopping) and (why := _reason(stop, self._earlier)):
+                _log.info("stopped early: %s", why)
 
     def _line(self, trainer: Trainer) -> str:
         of = f"/{trainer.max_epochs}" if trainer.max_epochs and trainer.max_epochs > 0 else ""
@@ -85,3 +89,18 @@ class EpochLines(Callback):
         if not done or not math.isfinite(steps):
             return None
         return max(0.0, (time.monotonic() - self._started) / done * (steps - trainer.global_step))
+
+
+def _reason(stop: EarlyStopping, earlier: Sequence[str | None]) -> str | None:
+    """Return why early stopping has ended the training; None if it has not, or only before the run was resumed."""
+    if stop.wait_count >= stop.patience:
+        return f"{stop.wait_count} evaluations brought no better {stop.monitor}"
+    if stop.stopping_reason_message in earlier:
+        return None
+    reasons = {
+        EarlyStoppingReason.STOPPING_THRESHOLD: f"has reached the stopping threshold {stop.stopping_threshold}",
+        EarlyStoppingReason.DIVERGENCE_THRESHOLD: f"is beyond the divergence threshold {stop.divergence_threshold}",
+        EarlyStoppingReason.NON_FINITE_METRIC: "is not finite",
+    }
+    why = reasons.get(stop.stopping_reason)
+    return why and f"{stop.monitor} {why}"
