@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 
 class InputError(ValueError):
     """Invalid input from the user; the message names the file, line or key, the value and the fix.
@@ -57,3 +59,37 @@ def at_least(least: int, part: str = "", **sizes: int | None) -> None:
     for name, size in sizes.items():
         if size is not None and size < least:
             raise InputError(f"{part}{'.' if part else ''}{name} must be at least {least}, got {size}")
+
+
+def within(low: float, high: float, part: str = "", **values: float | None) -> None:
+    """Raise unless every value is a finite number from ``low`` to ``high``, both included.
+
+    Args:
+        low: The smallest value; it and ``high`` may be infinite.
+        high: The largest value.
+        part: As for ``at_least``.
+        values: The values by the names of their arguments; None is not checked.
+
+    Raises:
+        InputError: A value is outside, infinite or not a number.
+    """
+    for name, value in values.items():
+        if value is not None and not (low <= value <= high and -math.inf < value < math.inf):
+            least = f" of at least {low:g}" if low > -math.inf else ""
+            limits = f"from {low:g} to {high:g}" if high < math.inf else f"a finite number{least}"
+            raise InputError(f"{part}{'.' if part else ''}{name} must be {limits}, got {value}")
+
+
+def positive(part: str = "", **values: float | None) -> None:
+    """Raise unless every value is a finite number above 0.
+
+    Args:
+        part: As for ``at_least``.
+        values: The values by the names of their arguments; None is not checked.
+
+    Raises:
+        InputError: A value is 0 or less, infinite or not a number.
+    """
+    for name, value in values.items():
+        if value is not None and not 0 < value < math.inf:
+            raise InputError(f"{part}{'.' if part else ''}{name} must be a finite number above 0, got {value}")

@@ -349,7 +349,7 @@ def test_a_class_of_another_kind_is_no_fusion(here, capsys):
 
 
 def test_a_value_that_makes_no_sense_is_named(here, capsys):
-    assert "data.batch_size=0" in refused(here, capsys, *FIT, "--data.batch_size=0")
+    assert "data.batch_size must be at least 1, got 0" in refused(here, capsys, *FIT, "--data.batch_size=0")
 
 
 def test_a_wrong_command_is_named(here, capsys):
@@ -440,7 +440,7 @@ def test_what_a_run_owes_to_image_and_text_is_kept_with_it(ran, here, capsys):
 def test_what_a_nested_part_refuses_is_one_sentence(here, capsys):
     words = ["fit", "--config", CONF / "vqa.yaml", *FEW, *SMALL, "--tracking.wandb=off"]
     assert here(*words, "--model.init_args.task.init_args.focal=-1") == 2
-    assert "velm: error: task.focal must be at least 0, got -1" in capsys.readouterr().err
+    assert "velm: error: task.focal must be a finite number of at least 0, got -1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32, 10**30])

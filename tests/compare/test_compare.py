@@ -346,7 +346,7 @@ def test_energy_and_price_follow_from_device_minutes(tmp_path):
     costs = compare(runs).results[0].costs
     assert costs["kwh"] == pytest.approx(0.3)
     assert costs["price"] == pytest.approx(4.5)
-    with pytest.raises(InputError, match="--watts must be above 0, got 0"):
+    with pytest.raises(InputError, match="--watts must be above 0 and at most 1e.06, got 0"):
         estimate(runs, watts=0, price=None)
 
 

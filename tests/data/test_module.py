@@ -1,6 +1,5 @@
 """The data module: batches, vocabulary, and order and augmentation that workers, ranks and fusions do not change."""
 
-import re
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -283,12 +282,14 @@ def test_splits_that_are_missing_are_reported():
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"batch_size": 0}, {"num_workers": -1}, {"num_workers": 10**6}, {"target_lengths": [4, 0]}]
+    ("name", "value"),
+    [("batch_size", 0), ("num_workers", -1), ("num_workers", 10**6), ("target_lengths", [4, 0])]
+    + [("max_length", 0), ("max_length", -1), ("num_answers", -1), ("max_pixels", 0), ("balance", -1.0), ("seed", -1)],
 )
-def test_numbers_that_make_no_sense_are_refused(arguments):
-    (name, value) = next(iter(arguments.items()))
-    with pytest.raises(InputError, match=re.escape(f"data.{name}={value}")):
-        data(**arguments)
+def test_numbers_that_make_no_sense_are_refused(name, value):
+    """A negative ``max_length`` took the last tokens of every text, a negative ``num_answers`` the rarest answers."""
+    with pytest.raises(InputError, match=rf"data\.{name}.*must be .*"):
+        data(**{name: value})
 
 
 @pytest.mark.parametrize("mode", ["memory", "disk", "disabled"])

@@ -67,5 +67,5 @@ def test_with_a_gain_of_2_logits_initially_vary_by_16_9():
 
 
 def test_a_gain_of_0_is_refused():
-    with pytest.raises(InputError, match="attention_gain must be above 0, got 0"):
+    with pytest.raises(InputError, match="attention_gain must be a finite number above 0, got 0"):
         tiny.fusion(EarlyFusion, attention_gain=0.0)

@@ -142,7 +142,7 @@ def test_a_certain_right_answer_has_no_focal_slope(kind):
 
 
 def test_a_negative_focal_exponent_is_refused():
-    with pytest.raises(InputError, match=r"task\.focal must be at least 0, got -1\.0"):
+    with pytest.raises(InputError, match=r"task\.focal must be a finite number of at least 0, got -1\.0"):
         Classification(focal=-1.0)
 
 

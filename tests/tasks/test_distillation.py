@@ -157,5 +157,5 @@ def test_a_teacher_must_be_named_and_weights_be_in_range(tmp_path):
         student(None)
     with pytest.raises(InputError, match="does not exist"):
         student(tmp_path / "none.ckpt")
-    with pytest.raises(InputError, match="task.soft=2 between 0 and 1"):
+    with pytest.raises(InputError, match="task.soft must be from 0 to 1, got 2"):
         Distillation(Classification(), tmp_path, soft=2)

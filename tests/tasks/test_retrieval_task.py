@@ -331,7 +331,7 @@ def test_a_row_of_another_task_is_refused():
     "wrong", [{"temperature": 0}, {"matching": 0}, {"negatives": 0}, {"fold": 0}, {"text_dropout": 1}, {"width": 0}]
 )
 def test_arguments_out_of_range_are_refused(wrong):
-    with pytest.raises(InputError, match=f"task.{next(iter(wrong))}="):
+    with pytest.raises(InputError, match=f"task.{next(iter(wrong))} must be "):
         Retrieval(**wrong)
 
 

@@ -64,7 +64,7 @@ def test_no_warm_up_starts_at_the_peak():
 
 @pytest.mark.parametrize("ratio", [-0.1, 1.5])
 def test_a_warm_up_beyond_the_run_is_refused(ratio):
-    with pytest.raises(InputError, match=f"warmup_ratio must be between 0 and 1, got {ratio}"):
+    with pytest.raises(InputError, match=f"warmup_ratio must be from 0 to 1, got {ratio}"):
         LinearDecay(warmup_ratio=ratio)
 
 

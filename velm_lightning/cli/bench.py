@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import math
 import shlex
 from collections.abc import Sequence
 from importlib import import_module
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from velm_lightning.data import MultimodalData
 
 from velm_lightning.bench.options import OPTIONS
-from velm_lightning.errors import InputError
+from velm_lightning.errors import at_least, within
 from velm_lightning.io.console import echo
 
 BENCHES = {
@@ -57,8 +58,12 @@ def load_data(file: Path, images: Path | None, val: Path | None, test: Path | No
 def main(words: Sequence[str]) -> int:
     """Run one benchmark, print its tables and the command that repeats them; only its module is imported."""
     options = _parser(words[1:2]).parse_args(list(words)[1:])
-    if getattr(options, "turns", 1) < 1:
-        raise InputError(f"--turns must be at least 1, got {options.turns}")
+    for name, value in vars(options).items():
+        option = {f"--{name.replace('_', '-')}": value}
+        if type(value) is int:
+            at_least(1, **option)
+        elif type(value) is float:
+            within(0, math.inf, **option)
     options.load_data = load_data  # benchmarks do not import commands
     options.command = shlex.join(["velm", "bench", *list(words)[1:]])
     results = import_module(f"velm_lightning.bench.{options.bench}").run(options)

@@ -48,6 +48,9 @@ def modality_reliance(method: Method, split: str) -> dict[str, ModalityReliance]
     }
 
 
+_MOST = 1e6
+
+
 def estimate(runs: Sequence[RunFolder], watts: float | None, price: float | None) -> None:
     """Add the energy and the price of the runs to their records, computed from the minutes of their devices.
 
@@ -57,13 +60,14 @@ def estimate(runs: Sequence[RunFolder], watts: float | None, price: float | None
         price: the price of an hour of a device; None adds no price.
 
     Raises:
-        InputError: If ``watts`` or ``price`` is not above 0.
+        InputError: If ``watts`` or ``price`` is not above 0, or is above a million.
     """
     for key, option, per_hour in (("kwh", "watts", watts and watts / 1000), ("price", "price", price)):
         if per_hour is None:
             continue
-        if per_hour <= 0:
-            raise InputError(f"--{option} must be above 0, got {watts if option == 'watts' else price:g}")
+        if not 0 < per_hour <= _MOST:
+            given = watts if option == "watts" else price
+            raise InputError(f"--{option} must be above 0 and at most {_MOST:g}, got {given:g}")
         for run in runs:
             run.record[key] = run.cost("device_minutes") / 60 * per_hour
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +29,7 @@ from velm_lightning.data.samplers import EvaluationSampler, TrainSampler
 from velm_lightning.data.settings import DataSettings, check_settings
 from velm_lightning.data.split import Split, loader_of
 from velm_lightning.data.vocabulary import vocabulary_of_samples
+from velm_lightning.errors import at_least, within
 from velm_lightning.io.configurable import RecordsArguments
 from velm_lightning.io.paths import user_path
 from velm_lightning.text.tokenizers import PretrainedTokenizer, Tokenizing, TrainedTokenizer
@@ -105,7 +107,10 @@ class MultimodalData(RecordsArguments, LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        check_settings(batch_size, num_workers, target_lengths, cache_features, augment, on_bad_image)
+        at_least(1, "data", batch_size=batch_size, max_length=max_length, max_pixels=max_pixels)
+        at_least(0, "data", num_workers=num_workers, num_answers=num_answers, seed=seed)
+        within(0, math.inf, "data", balance=balance)
+        check_settings(num_workers, target_lengths, cache_features, augment, on_bad_image)
         self.on_bad_image, self.max_pixels = on_bad_image, max_pixels
         self.on_long_conversation = on_long_conversation
         self.dataset, self.tokenizing = dataset, tokenizer or TrainedTokenizer()

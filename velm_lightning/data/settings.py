@@ -38,7 +38,6 @@ class DataSettings(TypedDict, total=False):
 
 
 def check_settings(
-    batch_size: int,
     num_workers: int,
     target_lengths: Sequence[int],
     cache_features: bool,
@@ -50,8 +49,6 @@ def check_settings(
     Raises:
         InputError: One is out of its range, or two exclude each other; the message names them.
     """
-    if batch_size < 1 or num_workers < 0:
-        raise InputError(f"data.batch_size={batch_size} must be at least 1, data.num_workers={num_workers} at least 0")
     if num_workers > MAX_WORKERS:
         raise InputError(f"data.num_workers={num_workers} must be at most {MAX_WORKERS}: start about one per core")
     if any(length < 1 for length in target_lengths):

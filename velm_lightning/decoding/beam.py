@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -12,6 +13,7 @@ from velm_lightning.decoding._beams import NONE, Finished, Grown, Live, pick
 from velm_lightning.decoding._top import log_total, top_k
 from velm_lightning.decoding.base import Decoding, Hypothesis, Steps, check, hypotheses
 from velm_lightning.decoding.rules import Rules
+from velm_lightning.errors import within
 
 
 class BeamSearch(Decoding):
@@ -51,6 +53,7 @@ class BeamSearch(Decoding):
     ) -> None:
         super().__init__(max_length, min_length, no_repeat_ngram)
         check(beams >= 1, f"beams must be at least 1, got {beams}")
+        within(-math.inf, math.inf, length_penalty=length_penalty)
         stops = (True, False, "never")
         check(early_stopping in stops, f"early_stopping must be true, false or 'never', got {early_stopping!r}")
         self.beams, self.length_penalty, self.early_stopping = beams, length_penalty, early_stopping

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from velm_lightning.errors import at_least
+from velm_lightning.errors import at_least, within
 from velm_lightning.io.configurable import Configurable
 from velm_lightning.io.seeding import stable_generator
 
@@ -27,11 +28,12 @@ class Flow(Configurable):
             evaluates the velocity at time 1, at which that of a model that predicts data is undefined.
 
     Raises:
-        InputError: ``steps`` is below 1.
+        InputError: ``steps`` is below 1, or ``guidance`` is not finite.
     """
 
     def __init__(self, steps: int = 12, guidance: float = 2.0, method: Literal["euler", "midpoint"] = "euler") -> None:
         at_least(1, "flow", steps=steps)
+        within(-math.inf, math.inf, "flow", guidance=guidance)
         self.steps, self.guidance, self.method = steps, guidance, method
 
     def __call__(self, conditional: Velocity, unconditional: Velocity, noise: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from typing import NamedTuple
 
@@ -132,7 +133,8 @@ class Sampling(StepwiseDecoding):
     ) -> None:
         super().__init__(max_length, min_length, no_repeat_ngram)
         check(count >= 1, f"count must be at least 1, got {count}")
-        check(temperature > 0, f"temperature must be above 0, got {temperature}: use Greedy for the limit at 0")
+        good = 0 < temperature < math.inf
+        check(good, f"temperature must be a finite number above 0, got {temperature}: use Greedy for the limit at 0")
         check(top_k >= 0, f"top_k must be at least 0, got {top_k}: 0 samples from all tokens")
         check(0 < top_p <= 1, f"top_p must be in (0, 1], got {top_p}: 1 samples from all tokens")
         self.count, self.temperature, self.top_k, self.top_p = count, temperature, top_k, top_p

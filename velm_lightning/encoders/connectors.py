@@ -9,10 +9,11 @@ import torch
 from torch import nn
 from typing_extensions import override
 
+from velm_lightning.errors import at_least, within
 from velm_lightning.io.configurable import Configurable
 from velm_lightning.nn.attention import Block, attention_mask
 from velm_lightning.nn.buildable import Buildable
-from velm_lightning.types import InputError, Tokens
+from velm_lightning.types import Tokens
 
 
 class Connector(Configurable, Buildable, ABC):
@@ -46,10 +47,14 @@ class LinearConnector(Connector):
     Args:
         dropout: dropout on the image encoder's features, against overfitting to training images. All tokens of an
             image lose the same entries (Tompson et al. 2015), because other tokens would make up for them.
+
+    Raises:
+        InputError: ``dropout`` is not between 0 and 1.
     """
 
     def __init__(self, dropout: float = 0.0) -> None:
         super().__init__()
+        within(0, 1, "connector", dropout=dropout)
         self.drop = nn.Dropout1d(dropout)
 
     @override
@@ -70,12 +75,16 @@ class MeanConnector(Connector):
 
     Args:
         dropout: dropout on the mean of the image encoder's features, against overfitting to training images.
+
+    Raises:
+        InputError: ``dropout`` is not between 0 and 1.
     """
 
     uses_mean = True
 
     def __init__(self, dropout: float = 0.0) -> None:
         super().__init__()
+        within(0, 1, "connector", dropout=dropout)
         self.dropout = dropout
 
     @override
@@ -96,10 +105,15 @@ class MLPConnector(Connector):
     Args:
         hidden: width of the hidden layer; by default twice the text encoder's.
         dropout: dropout after the hidden layer.
+
+    Raises:
+        InputError: ``hidden`` is less than 1, or ``dropout`` is not between 0 and 1.
     """
 
     def __init__(self, hidden: int | None = None, dropout: float = 0.0) -> None:
         super().__init__()
+        at_least(1, "connector", hidden=hidden)
+        within(0, 1, "connector", dropout=dropout)
         self.hidden, self.dropout = hidden, dropout
 
     @override
@@ -128,15 +142,15 @@ class Resampler(Connector):
         dropout: dropout in the layers.
 
     Raises:
-        InputError: ``count`` or ``depth`` is less than 1.
+        InputError: A size is less than 1, or ``dropout`` is not between 0 and 1.
     """
 
     def __init__(
         self, count: int = 10, depth: int = 2, heads: int = 4, dim: int | None = None, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        if count < 1 or depth < 1:
-            raise InputError(f"connector.count and connector.depth must be at least 1, got {count} and {depth}")
+        at_least(1, "connector", count=count, depth=depth, heads=heads, dim=dim)
+        within(0, 1, "connector", dropout=dropout)
         self.count, self.depth, self.heads, self.width, self.dropout = count, depth, heads, dim, dropout
 
     @override

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from velm_lightning.errors import at_least, positive
 from velm_lightning.io.configurable import Configurable
 from velm_lightning.types import InputError
 
@@ -18,9 +19,14 @@ class LoRA(Configurable):
         rank: rank of each adapter, i.e. of the product of its two matrices.
         alpha: scale of the adapters: the product is multiplied by ``alpha / rank``.
         targets: name suffixes of the layers to adapt; ``all-linear`` means every linear layer.
+
+    Raises:
+        InputError: ``rank`` is less than 1, or ``alpha`` is not a finite number above 0.
     """
 
     def __init__(self, rank: int = 8, alpha: float = 16.0, targets: str | list[str] = "all-linear") -> None:
+        at_least(1, "text_encoder.lora", rank=rank)
+        positive("text_encoder.lora", alpha=alpha)
         self.rank, self.alpha, self.targets = rank, alpha, targets
 
     def adapt(self, network: nn.Module) -> None:

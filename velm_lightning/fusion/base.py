@@ -14,6 +14,7 @@ from typing_extensions import override
 from velm_lightning.encoders import ImageEncoder, TextEncoder
 from velm_lightning.encoders.connectors import Connector, LinearConnector
 from velm_lightning.encoders.own_tokenizer import with_own_tokenizer
+from velm_lightning.errors import positive
 from velm_lightning.fusion.inference import Inference
 from velm_lightning.fusion.meeting import Meeting
 from velm_lightning.io.argument_types import checked
@@ -100,8 +101,7 @@ class Fusion(Inference, TrainingModule):
         attention_gain: float = 1.0,
     ) -> None:
         super().__init__(optimization, init_from)
-        if attention_gain <= 0:
-            raise InputError(f"model.attention_gain must be above 0, got {attention_gain}")
+        positive("model", attention_gain=attention_gain)
         self._gain_to_apply = 1.0 if rebuilding() else attention_gain
         vocabulary = with_own_tokenizer(vocabulary, text_encoder)
         self.vocabulary = self._init_args["vocabulary"] = vocabulary

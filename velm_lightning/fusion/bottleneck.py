@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from typing_extensions import override
 
+from velm_lightning.errors import within
 from velm_lightning.fusion.base import FusionParts
 from velm_lightning.fusion.meeting import Meeting
 from velm_lightning.fusion.text_first import TextFirstFusion
@@ -31,7 +32,7 @@ class BottleneckFusion(TextFirstFusion):
         parts: the arguments of ``Fusion``.
 
     Raises:
-        InputError: ``count`` is less than 1, or ``depth`` less than 2.
+        InputError: ``count`` is less than 1, ``depth`` less than 2, or ``dropout`` is not between 0 and 1.
 
     Example:
         >>> import velm_lightning as velm
@@ -48,6 +49,7 @@ class BottleneckFusion(TextFirstFusion):
         super().__init__(**parts)
         if count < 1 or depth < 2:
             raise InputError(f"model.count must be at least 1 and model.depth at least 2, got {count} and {depth}")
+        within(0, 1, "model", dropout=dropout)
         dim = self.text_encoder.dim
         self.bottleneck = nn.Parameter(torch.randn(count, dim) * 0.02)
         self.text_layers = nn.ModuleList(Block(dim, heads, dropout) for _ in range(depth))

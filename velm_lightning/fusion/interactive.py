@@ -7,7 +7,7 @@ from typing import Unpack, cast
 from torch import Tensor, nn
 from typing_extensions import override
 
-from velm_lightning.errors import at_least
+from velm_lightning.errors import at_least, within
 from velm_lightning.fusion.base import FusionParts
 from velm_lightning.fusion.meeting import CROSS, Meeting
 from velm_lightning.fusion.text_first import TextFirstFusion
@@ -32,7 +32,8 @@ class InteractiveFusion(TextFirstFusion):
         parts: the arguments of ``Fusion``.
 
     Raises:
-        InputError: ``depth`` is less than 1, or ``heads`` does not divide the text width.
+        InputError: ``depth`` is less than 1, ``heads`` does not divide the text width, or ``dropout`` is not between 0
+            and 1.
 
     Example:
         >>> import velm_lightning as velm
@@ -56,6 +57,7 @@ class InteractiveFusion(TextFirstFusion):
     ) -> None:
         super().__init__(**parts)
         at_least(1, "model", depth=depth)
+        within(0, 1, "model", dropout=dropout)
         dim = self.text_encoder.dim
         layers = [Block(dim, heads, dropout, cross=True, gated=gated) for _ in range(depth)]
         self.text_layers = nn.ModuleList(layers)

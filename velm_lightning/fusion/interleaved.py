@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from velm_lightning.encoders.layer_control import LayerControl
+from velm_lightning.errors import within
 from velm_lightning.fusion.base import Fusion, FusionParts
 from velm_lightning.fusion.meeting import CROSS, Meeting
 from velm_lightning.nn.attention import Attention, AttentionMaps, FeedForward, attention_mask
@@ -35,7 +36,8 @@ class InterleavedFusion(Fusion):
         parts: the arguments of ``Fusion``.
 
     Raises:
-        InputError: the trunk has no layers, or not those that ``first``, ``every`` and ``last`` name.
+        InputError: the trunk has no layers, or not those that ``first``, ``every`` and ``last`` name, or ``dropout`` is
+            not between 0 and 1.
 
     Example:
         >>> import velm_lightning as velm
@@ -67,6 +69,7 @@ class InterleavedFusion(Fusion):
                 f"model.first and model.last must be layers of the trunk, 0 to {depth - 1}, in this order, and "
                 f"model.every at least 1, got {first}, {last} and {every}"
             )
+        within(0, 1, "model", dropout=dropout)
         self.positions = range(first, end + 1, every)
         self._meeting = Meeting(CROSS if (every, end) == (1, depth - 1) else f"{CROSS} in some layers", first / depth)
         dim = self.text_encoder.dim

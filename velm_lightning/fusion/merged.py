@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from velm_lightning.errors import at_least
+from velm_lightning.errors import at_least, within
 from velm_lightning.fusion.base import FusionParts
 from velm_lightning.fusion.early import joint_attention
 from velm_lightning.fusion.meeting import JOINED, Meeting
@@ -31,7 +31,8 @@ class MergedFusion(TextFirstFusion):
         parts: the arguments of ``Fusion``.
 
     Raises:
-        InputError: ``depth`` is less than 1, or ``heads`` does not divide the text width.
+        InputError: ``depth`` is less than 1, ``heads`` does not divide the text width, or ``dropout`` is not between 0
+            and 1.
 
     Example:
         >>> import velm_lightning as velm
@@ -47,6 +48,7 @@ class MergedFusion(TextFirstFusion):
     def __init__(self, depth: int = 2, heads: int = 4, dropout: float = 0.1, **parts: Unpack[FusionParts]) -> None:
         super().__init__(**parts)
         at_least(1, "model", depth=depth)
+        within(0, 1, "model", dropout=dropout)
         dim = self.text_encoder.dim
         self.modality = nn.Parameter(torch.randn(2, dim) * 0.02)
         self.layers = nn.ModuleList(Block(dim, heads, dropout) for _ in range(depth))

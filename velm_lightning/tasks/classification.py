@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from velm_lightning.encoders.base import TextEncoder
+from velm_lightning.errors import within
 from velm_lightning.metrics.classification import macro_f1
 from velm_lightning.tasks.base import HeadTask
 from velm_lightning.tasks.consistency import TableMetric
@@ -40,7 +41,7 @@ class Classification(HeadTask):
         extra: additional metrics of the whole table, such as ``Consistency``.
 
     Raises:
-        InputError: ``focal`` is negative.
+        InputError: ``balance`` or ``focal`` is negative or not finite, or ``dropout`` is not between 0 and 1.
 
     Example:
         >>> import velm_lightning as velm
@@ -63,8 +64,8 @@ class Classification(HeadTask):
         extra: Sequence[TableMetric] = (),
     ) -> None:
         super().__init__()
-        if focal < 0:
-            raise InputError(f"task.focal must be at least 0, got {focal}: 0 is plain cross-entropy")
+        within(0, math.inf, "task", balance=balance, focal=focal)
+        within(0, 1, "task", dropout=dropout)
         self.kind, self.balance, self.focal, self.dropout = loss, balance, focal, dropout
         self.scorer, self.extra = scorer or Exact(), tuple(extra)
 

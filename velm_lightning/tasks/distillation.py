@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +14,7 @@ from typing_extensions import override
 
 from velm_lightning.checkpoints import checkpoint
 from velm_lightning.encoders.base import TextEncoder
+from velm_lightning.errors import at_least, positive, within
 from velm_lightning.io.configurable import Configurable, rebuilding, to_config
 from velm_lightning.tasks.base import HeadTask, Task
 from velm_lightning.tasks.floors import Floors
@@ -51,11 +53,10 @@ class Distillation(Task):
         width: int | None = None,
     ) -> None:
         super().__init__()
-        if temperature <= 0 or not 0 <= soft <= 1 or hidden < 0:
-            raise InputError(
-                f"task.temperature={temperature} must be above 0, task.soft={soft} between 0 and 1, "
-                f"and task.hidden={hidden} not negative"
-            )
+        positive("task", temperature=temperature)
+        within(0, 1, "task", soft=soft)
+        within(0, math.inf, "task", hidden=hidden)
+        at_least(1, "task", width=width)
         self.task, self.path, self.width = task, teacher, width
         self.temperature, self.soft, self.hidden = temperature, soft, hidden
         self._teacher: list[Any] = []  # a list hides it from the parameters and the checkpoint

@@ -12,6 +12,7 @@ from typing_extensions import override
 from velm_lightning.decoding.flow import Flow, between, keyed_noise, keyed_times
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.encoders.image.patches import cut, join
+from velm_lightning.errors import at_least, within
 from velm_lightning.metrics.signature import signature_of
 from velm_lightning.nn.attention import Block, attention_mask
 from velm_lightning.tasks.base import Task
@@ -64,10 +65,11 @@ class Drawing(Task):
         centre: float = -0.8,
     ) -> None:
         super().__init__()
-        if size % patch or not 0 <= caption_dropout <= 1:
-            raise InputError(
-                f"task.patch={patch} must divide task.size={size}, and task.caption_dropout={caption_dropout} be in 0…1"
-            )
+        at_least(1, "task", size=size, patch=patch, depth=depth)
+        within(0, 1, "task", caption_dropout=caption_dropout)
+        within(-math.inf, math.inf, "task", centre=centre)
+        if size % patch:
+            raise InputError(f"task.patch={patch} must divide task.size={size}")
         self.judge, self.flow, self.size, self.patch = judge, flow or Flow(), size, patch
         self.depth, self.caption_dropout, self.centre = depth, caption_dropout, centre
         self.distance = math.nan

@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from velm_lightning.decoding import Decoding, Greedy, Hypothesis
 from velm_lightning.encoders.base import TextEncoder
+from velm_lightning.errors import within
 from velm_lightning.tasks.base import HeadTask
 from velm_lightning.tasks.heads import pretrained_head, tied_head
 from velm_lightning.tasks.protocol import FusionProtocol
@@ -34,6 +35,9 @@ class Generation(HeadTask):
         head: ``tied``: a new layer and a vocabulary head that shares the word embedding (Press & Wolf 2017);
             ``pretrained``: the head of the pretrained causal language model, without a new layer.
 
+    Raises:
+        InputError: ``label_smoothing`` or ``dropout`` is not between 0 and 1.
+
     Example:
         >>> import velm_lightning as velm
         >>> data = velm.MultimodalData(velm.ShapeCaptions(train=8, val=4, test=4, size=16))
@@ -52,6 +56,7 @@ class Generation(HeadTask):
         head: Literal["tied", "pretrained"] = "tied",
     ) -> None:
         super().__init__()
+        within(0, 1, "task", label_smoothing=label_smoothing, dropout=dropout)
         self.kind = head
         self.label_smoothing, self.drop = label_smoothing, nn.Dropout(dropout)
         self.decoding, self.scorer = decoding or Greedy(), scorer or Captions()

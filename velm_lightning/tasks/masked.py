@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from typing_extensions import override
 
 from velm_lightning.encoders.base import TextEncoder
+from velm_lightning.errors import within
 from velm_lightning.io.seeding import stable_generator
 from velm_lightning.metrics.signature import signature_of
 from velm_lightning.tasks.base import Task
@@ -49,13 +50,14 @@ class MaskedLM(Task):
         dropout: dropout probability before the head.
 
     Raises:
-        InputError: ``share`` is out of its range.
+        InputError: ``share`` or ``dropout`` is out of its range.
     """
 
     def __init__(self, share: float = 0.15, dropout: float = 0.0) -> None:
         super().__init__()
         if not 0 < share <= 1:
             raise InputError(f"task.share={share} must be above 0 and at most 1")
+        within(0, 1, "task", dropout=dropout)
         self.share, self.drop = share, nn.Dropout(dropout)
         self._words = 0
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from velm_lightning.encoders.base import TextEncoder
+from velm_lightning.errors import at_least, positive
 from velm_lightning.io.seeding import stable_number
 from velm_lightning.metrics.retrieval import recall_of_folds
 from velm_lightning.metrics.signature import signature_of
@@ -81,18 +82,11 @@ class Retrieval(Task):
         text_dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        for name, value in (("temperature", temperature), ("matching", matching)):
-            if value <= 0:
-                raise InputError(f"task.{name}={value} must be above 0")
-        if negatives < 1 or shortlist < 0 or (fold is not None and fold < 1):
-            raise InputError(
-                f"task.negatives={negatives} and task.fold={fold} must be at least 1, "
-                f"task.shortlist={shortlist} at least 0"
-            )
-        if not 0 <= text_dropout < 1 or (width is not None and width < 1):
-            raise InputError(
-                f"task.text_dropout={text_dropout} must be from 0 to below 1, task.width={width} at least 1"
-            )
+        positive("task", temperature=temperature, matching=matching)
+        at_least(1, "task", negatives=negatives, fold=fold, width=width)
+        at_least(0, "task", shortlist=shortlist)
+        if not 0 <= text_dropout < 1:
+            raise InputError(f"task.text_dropout must be from 0 to below 1, got {text_dropout}")
         self.width, self.contrast, self.temperature, self.matching = width, contrast, temperature, matching
         self.negatives, self.shortlist, self.fold = negatives, shortlist, fold
         self.drop_text = nn.Dropout(text_dropout)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from typing_extensions import override
 
+from velm_lightning.errors import at_least
 from velm_lightning.io import hub
 from velm_lightning.io.configurable import RecordsArguments
 from velm_lightning.text.vocabulary import SPECIALS, coverage, train_tokenizer
@@ -51,6 +52,7 @@ class TrainedTokenizer(Tokenizing):
         min_count: int = 1,
         lowercase: bool = False,
     ) -> None:
+        at_least(1, "data.tokenizer", size=size, min_count=min_count)
         self.kind, self.size, self.min_count, self.lowercase = kind, size, min_count, lowercase
 
     @override

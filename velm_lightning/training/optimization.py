@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from velm_lightning.encoders.base import Encoder
-from velm_lightning.errors import InputError
+from velm_lightning.errors import InputError, within
 from velm_lightning.io.configurable import Configurable
 from velm_lightning.training.schedules import Cosine, Schedule
 
@@ -56,10 +56,8 @@ class Optimization(Configurable):
         betas: tuple[float, float] = (0.9, 0.98),
         layer_decay: float = 1.0,
     ) -> None:
-        numbers = {"learning_rate": learning_rate, "weight_decay": weight_decay, "layer_decay": layer_decay}
-        for name, value in (numbers | {"pretrained_lr_scale": pretrained_lr_scale}).items():
-            if not 0 <= value < math.inf:
-                raise InputError(f"optimization.{name} must be a finite number of at least 0, got {value}")
+        within(0, math.inf, "optimization", learning_rate=learning_rate, weight_decay=weight_decay)
+        within(0, math.inf, "optimization", layer_decay=layer_decay, pretrained_lr_scale=pretrained_lr_scale)
         if not all(0 <= beta < 1 for beta in betas):
             raise InputError(f"optimization.betas must be at least 0 and below 1, got {betas[0]} and {betas[1]}")
         self.learning_rate, self.weight_decay, self.layer_decay = learning_rate, weight_decay, layer_decay

@@ -113,7 +113,7 @@ def _meant(word: str, parser: ArgumentParser) -> Iterator[str]:
     known = options | classes | {option.rpartition(".")[2] for option in options}
     head, dot, rest = word.partition(".")
     whole, start = get_close_matches(word, known, 1, 0.8), get_close_matches(head, known, 1, 0.8) if dot else []
-    if whole or start:
+    if whole or (start and start[0] != head):
         yield f"did you mean {whole[0] if whole else f'{start[0]}.{rest}'!r} instead of {word!r}?"
 
 

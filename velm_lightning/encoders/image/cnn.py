@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from velm_lightning.encoders.base import ImageEncoder, evenly_spaced
 from velm_lightning.encoders.image.geometry import Size, on_grid, transform_of
+from velm_lightning.errors import at_least
 from velm_lightning.types import ImageTransform
 
 
@@ -39,7 +40,7 @@ class SmallCNN(ImageEncoder):
         transform: changes of fields of ``ImageTransform``, such as ``{"resize": "pad"}``.
 
     Raises:
-        InputError: ``size`` is not a multiple of ``2 ** len(widths)``.
+        InputError: ``size`` is not a multiple of ``2 ** len(widths)``, or a width is less than 1.
 
     Example:
         >>> import velm_lightning as velm
@@ -54,6 +55,7 @@ class SmallCNN(ImageEncoder):
         dim: int = 128,
         transform: Mapping[str, Any] | None = None,
     ) -> None:
+        at_least(1, "image_encoder", dim=dim, widths=min(widths, default=0))
         cell = 2 ** len(widths)
         fault = f"image_encoder.size must be a multiple of {cell} for {len(widths)} stages, got {size}"
         fitted, grid = on_grid(transform_of(ImageTransform(64), size, transform), cell, fault)

@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from velm_lightning.encoders.image.cnn import SmallCNN, stages
 from velm_lightning.encoders.image.geometry import Size
+from velm_lightning.errors import at_least
 from velm_lightning.types import InputError, Tokens
 
 
@@ -25,6 +26,9 @@ class FrameStack(SmallCNN):
         widths: channels of each stage; every stage halves the resolution.
         dim: width of a token.
         transform: changes of fields of ``ImageTransform``, such as ``{"resize": "pad"}``.
+
+    Raises:
+        InputError: A size is less than 1, or ``size`` does not fit the stages.
     """
 
     def __init__(
@@ -36,6 +40,7 @@ class FrameStack(SmallCNN):
         transform: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(size, widths, dim, transform)
+        at_least(1, "image_encoder", frames=frames)
         self.frames, self.stages = frames, stages(3 * frames, widths)
 
     @override

@@ -8,6 +8,7 @@ from typing_extensions import override
 
 from velm_lightning.encoders.base import ImageEncoder
 from velm_lightning.encoders.image.outer import OuterEncoder
+from velm_lightning.errors import at_least
 from velm_lightning.types import InputError, Tokens
 
 
@@ -20,10 +21,14 @@ class VideoEncoder(OuterEncoder):
     Args:
         encoder: encodes one frame.
         frames: maximum number of frames per clip.
+
+    Raises:
+        InputError: ``frames`` is less than 1.
     """
 
     def __init__(self, encoder: ImageEncoder, frames: int = 16) -> None:
         super().__init__(encoder.transform)
+        at_least(1, "image_encoder", frames=frames)
         self.encoder, self.dim, self.grid = encoder, encoder.dim, encoder.grid
         self.time = nn.Parameter(torch.randn(frames, encoder.dim) * 0.02)
 

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from velm_lightning.encoders.base import ImageEncoder, evenly_spaced
 from velm_lightning.encoders.image.geometry import Size, on_grid, transform_of
-from velm_lightning.errors import at_least
+from velm_lightning.errors import at_least, within
 from velm_lightning.nn.attention import Block
 from velm_lightning.types import ImageTransform
 
@@ -29,7 +29,8 @@ class SmallViT(ImageEncoder):
         transform: changes of fields of ``ImageTransform``, such as ``{"resize": "pad"}``.
 
     Raises:
-        InputError: ``patch`` does not divide ``size``, ``heads`` does not divide ``dim``, or a size is less than 1.
+        InputError: ``patch`` does not divide ``size``, ``heads`` does not divide ``dim``, a size is less than 1, or
+            ``dropout`` is not between 0 and 1.
 
     Example:
         >>> import velm_lightning as velm
@@ -49,6 +50,7 @@ class SmallViT(ImageEncoder):
     ) -> None:
         fault = f"image_encoder.patch must divide image_encoder.size ({size}), got {patch}"
         at_least(1, "image_encoder", dim=dim, depth=depth)
+        within(0, 1, "image_encoder", dropout=dropout)
         fitted, grid = on_grid(transform_of(ImageTransform(64), size, transform), patch, fault)
         super().__init__(fitted)
         self.dim, self.grid = dim, grid

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.encoders.layer_control import LayerControl
-from velm_lightning.errors import at_least
+from velm_lightning.errors import at_least, within
 from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.text.vocabulary import Vocabulary
 from velm_lightning.types import TextInput, Tokens
@@ -29,7 +29,7 @@ class RNNTextEncoder(TextEncoder):
         dropout: dropout on embeddings and between layers.
 
     Raises:
-        InputError: ``dim`` or ``depth`` is less than 1.
+        InputError: ``dim`` or ``depth`` is less than 1, or ``dropout`` is not between 0 and 1.
 
     Example:
         >>> import velm_lightning as velm
@@ -44,6 +44,7 @@ class RNNTextEncoder(TextEncoder):
     ) -> None:
         super().__init__()
         at_least(1, "text_encoder", dim=dim, depth=depth)
+        within(0, 1, "text_encoder", dropout=dropout)
         self.dim = dim
         self.drop = nn.Dropout(dropout)
         self.is_lstm = cell == "lstm"

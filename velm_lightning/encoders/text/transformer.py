@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from velm_lightning.encoders.base import TextEncoder
 from velm_lightning.encoders.layer_control import LayerControl
-from velm_lightning.errors import InputError, at_least
+from velm_lightning.errors import InputError, at_least, within
 from velm_lightning.nn.attention import Block, attention_mask, narrowed
 from velm_lightning.nn.kv_cache import Cache
 from velm_lightning.text.vocabulary import Vocabulary
@@ -31,7 +31,7 @@ class TransformerTextEncoder(TextEncoder):
         feed_forward: width of the inner layer of each feed-forward network; by default ``4 * dim``.
 
     Raises:
-        InputError: a size is less than 1, or ``heads`` does not divide ``dim``.
+        InputError: a size is less than 1, ``heads`` does not divide ``dim``, or ``dropout`` is not between 0 and 1.
 
     Example:
         >>> import velm_lightning as velm
@@ -52,6 +52,7 @@ class TransformerTextEncoder(TextEncoder):
     ) -> None:
         super().__init__()
         at_least(1, "text_encoder", dim=dim, depth=depth, max_positions=max_positions, feed_forward=feed_forward)
+        within(0, 1, "text_encoder", dropout=dropout)
         self.dim, self.causal = dim, causal
         self.position = nn.Parameter(torch.randn(max_positions, dim) * 0.5)
         self.drop = nn.Dropout(dropout)

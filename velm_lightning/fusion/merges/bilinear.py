@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
-from velm_lightning.errors import InputError, at_least
+from velm_lightning.errors import InputError, at_least, within
 from velm_lightning.fusion.merges.base import Merge
 
 
@@ -102,12 +102,13 @@ class FactorizedBilinear(Merge):
         dropout: dropout on the products.
 
     Raises:
-        InputError: ``factors`` is less than 1.
+        InputError: ``factors`` is less than 1, or ``dropout`` is not between 0 and 1.
     """
 
     def __init__(self, factors: int = 5, dropout: float = 0.1) -> None:
         super().__init__()
         at_least(1, "merge", factors=factors)
+        within(0, 1, "merge", dropout=dropout)
         self.factors, self.drop = factors, nn.Dropout(dropout)
 
     @override

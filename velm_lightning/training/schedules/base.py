@@ -7,8 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
+from velm_lightning.errors import within
 from velm_lightning.io.configurable import Configurable, to_config
-from velm_lightning.types import InputError
 
 
 class Schedule(Configurable, ABC):
@@ -30,8 +30,7 @@ class Schedule(Configurable, ABC):
     """
 
     def __init__(self, warmup_ratio: float = 0.05) -> None:
-        if not 0 <= warmup_ratio <= 1:
-            raise InputError(f"optimization.schedule: warmup_ratio must be between 0 and 1, got {warmup_ratio}")
+        within(0, 1, "optimization.schedule", warmup_ratio=warmup_ratio)
         self.warmup_ratio = warmup_ratio
 
     @abstractmethod

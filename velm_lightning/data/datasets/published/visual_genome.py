@@ -48,7 +48,7 @@ class VisualGenome(FileDataset):
     ) -> None:
         super().__init__(user_path(root) / images, **options)
         self.root, self.content, self.shares = user_path(root), content, {"val": val, "test": test}
-        if val < 0 or test < 0 or val + test >= 1:
+        if not (val >= 0 and test >= 0 and val + test < 1):  # also not a number
             raise InputError(f"val={val} and test={test} must be at least 0, and below 1 together")
 
     @override
