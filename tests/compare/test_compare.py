@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import shutil
 import time
@@ -346,8 +347,11 @@ def test_energy_and_price_follow_from_device_minutes(tmp_path):
     costs = compare(runs).results[0].costs
     assert costs["kwh"] == pytest.approx(0.3)
     assert costs["price"] == pytest.approx(4.5)
-    with pytest.raises(InputError, match="--watts must be above 0 and at most 1e.06, got 0"):
-        estimate(runs, watts=0, price=None)
+    for wrong in (0, -1, math.nan, math.inf, 1e300):
+        with pytest.raises(InputError, match="--watts must be above 0 and at most 1e.06, got "):
+            estimate(runs, watts=wrong, price=None)
+        with pytest.raises(InputError, match="--price must be above 0 and at most 1e.06, got "):
+            estimate(runs, watts=None, price=wrong)
 
 
 # Outputs

@@ -62,14 +62,13 @@ def estimate(runs: Sequence[RunFolder], watts: float | None, price: float | None
     Raises:
         InputError: If ``watts`` or ``price`` is not above 0, or is above a million.
     """
-    for key, option, per_hour in (("kwh", "watts", watts and watts / 1000), ("price", "price", price)):
-        if per_hour is None:
+    for key, option, given, per_hour in (("kwh", "watts", watts, 0.001), ("price", "price", price, 1.0)):
+        if given is None:
             continue
-        if not 0 < per_hour <= _MOST:
-            given = watts if option == "watts" else price
+        if not 0 < given <= _MOST:
             raise InputError(f"--{option} must be above 0 and at most {_MOST:g}, got {given:g}")
         for run in runs:
-            run.record[key] = run.cost("device_minutes") / 60 * per_hour
+            run.record[key] = run.cost("device_minutes") / 60 * given * per_hour
 
 
 def _average(values: Sequence[float]) -> float:
