@@ -11,13 +11,16 @@ import velm_lightning as velm
 from velm_lightning import data, decoding, encoders, fusion, tasks, training
 from velm_lightning.fusion import merges
 from velm_lightning.io.configurable import Configurable
+from velm_lightning.tasks.scene_judge import SceneJudge
 from velm_lightning.types import Dataset
 
 MODULES = velm, data, decoding, encoders, fusion, merges, tasks, training
-NEGATIVE = {"BeamSearch.length_penalty", "Flow.guidance"}  # meaningful below 0
+NEGATIVE = {"BeamSearch.length_penalty", "Drawing.centre", "Flow.guidance"}  # meaningful below 0
 NEEDED = {
+    "dataset": tiny.Samples,
     "encoder": tiny.cnn,
     "image_encoder": tiny.cnn,
+    "judge": SceneJudge,
     "task": tasks.Classification,
     "text_encoder": tiny.transformer,
     "vocabulary": tiny.vocabulary,
@@ -65,6 +68,8 @@ def test_classes_are_found():
         "EarlyFusion",
         "SmallCNN",
         "Resampler",
+        "CaptionPairs",
+        "Drawing",
         "Generation",
         "BeamSearch",
         "TensorFusion",

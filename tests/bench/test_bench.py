@@ -50,6 +50,13 @@ def test_a_benchmark_without_turns_is_refused(name, here, capsys):
     assert "--turns must be at least 1, got 0" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("seed", ["-1", str(2**32)])
+def test_a_seed_that_no_generator_takes_is_refused(seed, here, capsys):
+    with pytest.raises(SystemExit):
+        here("bench", "baseline", "data.csv", f"--seeds={seed}")
+    assert f"a seed must be from 0 to 2**32 - 1, got {seed}" in capsys.readouterr().err
+
+
 def test_every_benchmark_is_tested():
     assert {*SMALL, "baseline"} == set(BENCHES)  # baseline: test_baseline.py, with data
 

@@ -53,7 +53,8 @@ def test_unusable_models_and_options_are_refused(here, path, tmp_path, capsys):
     for words, message in (
         ((answers,), "the checkpoint's task is Classification, expected Drawing"),
         ((path, "--count", "0"), "--count must be at least 1, got 0"),
-        ((path, "--steps", "0"), "flow.steps must be at least 1, got 0"),
+        ((path, "--steps", "0"), "--steps must be at least 1, got 0"),
+        ((path, "--guidance", "nan"), "--guidance must be a finite number, got nan"),
         ((tmp_path / "none.ckpt",), "does not exist"),
     ):
         assert here("draw", *words, "--text", "a red circle", "--out", out) == 2

@@ -11,6 +11,7 @@ from helpers import tiny
 from helpers.command_line import CONF, FEW, SMALL, velm
 from helpers.payload import Payload
 from helpers.pictures import smooth
+from helpers.resuming import fault
 from PIL import Image
 
 from velm_lightning.cli.commands import COMMANDS, main
@@ -316,6 +317,12 @@ def test_without_a_config_what_is_missing_is_named(here, capsys):
 )
 def test_what_lightning_refuses_is_one_line_too(here, capsys, tmp_path, option, told):
     assert told in refused(here, capsys, *FIT, f"--{option}", f"--tracking.runs={tmp_path}")
+
+
+def test_what_lightning_refuses_in_the_code_of_a_user_keeps_its_traceback(here, tmp_path):
+    with pytest.raises(ValueError, match=r"self.log\(twice, .*single element") as caught:
+        here(*FIT, *fault("WrongLog", step=1), "--allow=helpers", f"--tracking.runs={tmp_path}")
+    assert any(entry.name == "happen" for entry in caught.traceback)
 
 
 def test_a_negative_number_of_images_is_refused(here, capsys):

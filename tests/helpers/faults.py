@@ -68,6 +68,13 @@ class Crash(Fault):
         raise ArithmeticError("a mistake in user code")
 
 
+class WrongLog(Fault):
+    """A call of Lightning in the code of a user that Lightning refuses."""
+
+    def happen(self, trainer):
+        trainer.lightning_module.log("twice", torch.zeros(2))
+
+
 class Poison(Fault):
     """A loss that is NaN."""
 

@@ -131,6 +131,8 @@ def test_early_termination_by_first_or_by_last_iteration(tmp_path):
     assert spec(tmp_path, words, early_terminate={"type": "hyperband", "min_iter": 3}).early == (3, 3)
     sweep = spec(tmp_path, words, early_terminate={"type": "hyperband", "max_iter": 27, "s": 2, "eta": 3})
     assert sweep.early == (3, 3)
+    sweep = spec(tmp_path, words, early_terminate={"type": "hyperband", "max_iter": 9, "s": 10**9})
+    assert sweep.early == (1, 3)
 
 
 # Commands
@@ -251,6 +253,14 @@ def test_the_command_velm_runs_this_package(tmp_path):
         ({"x": {"min": 0, "max": 1000, "distribution": "log_uniform"}}, {}, "1000 is an exponent of e"),
         ({"x": {"distribution": "gamma", "min": 0, "max": 1}}, {}, "distribution: 'gamma' is not one of"),
         ({"x": {"values": [1, 2], "probabilities": [0.5, 0.6]}}, {}, "must be one number per value and sum to 1"),
+        ({"x": {"values": [1, 2], "probabilities": ["0.5", "0.5"]}}, {}, "must be one number per value and sum to 1"),
+        ({"x": {"min": math.nan, "max": 1.0}}, {}, "parameters.x.min must be a finite number, got nan"),
+        ({"x": {"min": 0.0, "max": math.inf}}, {}, "parameters.x.max must be a finite number, got inf"),
+        ({"x": {"mu": 0, "sigma": -1}}, {}, "parameters.x.sigma must be a finite number above 0, got -1"),
+        ({"x": {"min": 0, "max": 1, "q": -1, "distribution": "q_uniform"}}, {}, "parameters.x.q must be .* at least 0"),
+        ({"x": {"min": -1000, "max": 0, "distribution": "log_uniform"}}, {}, "min: -1000 is an exponent of e"),
+        ({"x": {"mu": 900, "sigma": 1, "distribution": "log_normal"}}, {}, "mu 900 and sigma 1 are exponents of e"),
+        ({"x": {"min": 1, "max": 10**12}}, {"method": "grid"}, "parameters.x: 1e.12 values are too many for a grid"),
         ({"x": {"values": []}}, {}, "must be a list of one or more"),
         ({"x": 3}, {}, "parameters.x: 3 needs `value`"),
         ({"x": {"min": 0.1, "max": 1}}, {"method": "grid"}, "parameters.x: a grid needs `values`, not a uniform"),
@@ -258,6 +268,16 @@ def test_the_command_velm_runs_this_package(tmp_path):
         ({"x": {"value": 1}}, {"run_cap": None}, "run_cap: is missing, and a random sweep would never end"),
         ({"x": {"value": 1}}, {"run_cap": 0}, "run_cap must be a whole number of at least 1, got 0"),
         ({"x": {"value": 1}}, {"early_terminate": {"type": "median"}}, "must be of `type: hyperband`"),
+        *(
+            ({"x": {"value": 1}}, {"early_terminate": {"type": "hyperband"} | wrong}, f"early_terminate.{message}")
+            for wrong, message in [
+                ({"min_iter": "x"}, "min_iter must be a whole number, got 'x'"),
+                ({"min_iter": math.nan}, "min_iter must be a whole number, got nan"),
+                ({"min_iter": 1, "eta": 1}, "eta must be at least 2, got 1"),
+                ({"max_iter": "9"}, "max_iter must be a whole number, got '9'"),
+                ({"max_iter": 9, "s": -1}, "s must be at least 0, got -1"),
+            ]
+        ),
         ({"x": {"value": 1}}, {"metric": {"goal": "up"}}, "metric: .* needs a `name`"),
         ({"x": {"value": 1}}, {"budget": 3}, "budget: is not a key of a sweep file"),
     ],

@@ -76,7 +76,8 @@ def test_the_headline_may_be_another_task(model, described):
     [
         ({"weights": {"word": 1.0}}, "names 'word': choose among words, pairs"),
         ({"headline": "none"}, "names 'none'"),
-        ({"weights": {"pairs": 0.0}}, "task.weights.pairs=0.0 must be above 0"),
+        ({"weights": {"pairs": 0.0}}, "task.weights.pairs must be a finite number above 0, got 0.0"),
+        ({"weights": {"pairs": math.nan}}, "task.weights.pairs must be a finite number above 0, got nan"),
     ],
 )
 def test_names_and_weights_are_checked(wrong, message):

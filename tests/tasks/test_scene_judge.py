@@ -100,6 +100,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
         SceneJudge(cache_dir=tmp_path / "file").describe(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
 
 
-def test_numbers_below_one_are_refused():
-    with pytest.raises(InputError, match=r"judge\.scenes=0"):
-        SceneJudge(scenes=0)
+@pytest.mark.parametrize("name", ["size", "scenes", "epochs"])
+def test_numbers_below_one_are_refused(name):
+    with pytest.raises(InputError, match=rf"judge\.{name} must be at least 1, got 0"):
+        SceneJudge(**{name: 0})

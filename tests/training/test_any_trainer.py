@@ -2,9 +2,11 @@
 
 import csv
 import json
+import math
 
 import pytest
 from helpers import python_runs
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import CSVLogger
 
 import velm_lightning as velm
@@ -105,6 +107,16 @@ def test_an_argument_that_no_training_can_have_is_refused(tmp_path, name, value,
     """Lightning accepts them: some divide by zero, and a negative norm would reverse the gradients."""
     with pytest.raises(velm.InputError, match=f"trainer.{name} {told}"):
         fitted(tmp_path, **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [("patience", -1, "must be at least 0, got -1"), ("min_delta", math.nan, "must be a finite number, got nan")],
+)
+def test_an_early_end_that_no_training_can_have_is_refused(tmp_path, name, value, told):
+    """Lightning accepts them: with NaN, no score is better than another."""
+    with pytest.raises(velm.InputError, match=f"early_stopping.{name} {told}"):
+        fitted(tmp_path, callbacks=[EarlyStopping("val/score", **{name: value})])
 
 
 def test_zero_log_steps_mean_no_log(tmp_path):

@@ -90,7 +90,7 @@ def baseline(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--test", type=user_path, metavar="FILE", help="test samples of a table")
     runs = "runs to compare with, on the same data"
     parser.add_argument("--run", dest="runs", nargs="+", default=[], metavar="RUN", help=runs)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="N", help="seeds of the training (0)")
+    parser.add_argument("--seeds", type=_seed, nargs="+", default=[0], metavar="N", help="seeds of the training (0)")
     parser.add_argument("--text-model", default=MINILM, metavar="NAME", help=f"hub name or folder ({MINILM})")
     parser.add_argument("--image-model", default="mobilenet_v2", metavar="NAME", help="of torchvision (mobilenet_v2)")
     parser.add_argument("--weights", default="IMAGENET1K_V1", help="of torchvision, or `none` (IMAGENET1K_V1)")
@@ -108,6 +108,13 @@ def gpu(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", type=_parts, default=list(GPU_PARTS), metavar="PARTS", help=f"of {every} (all)")
     parser.add_argument("--minutes", type=float, default=9.0, help="time limit (9); what does not fit is not run")
     parser.set_defaults(json=Path("velm_bench_gpu.json"))
+
+
+def _seed(text: str) -> int:
+    seed = int(text)
+    if not 0 <= seed < 2**32:
+        raise argparse.ArgumentTypeError(f"a seed must be from 0 to 2**32 - 1, got {seed}")
+    return seed
 
 
 def _parts(text: str) -> list[str]:

@@ -291,7 +291,7 @@ def main(arguments: Sequence[str]) -> int:
         echo("velm: stopped by SIGINT", file=sys.stderr)
         return 130
     except (MisconfigurationException, ValueError, RuntimeError) as error:
-        if isinstance(error, InputError) or not refused_by_lightning(error):
+        if not isinstance(error, MisconfigurationException) and not refused_by_lightning(error):
             raise
         raise InputError(" ".join(str(error).split())) from error
     return 0

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
-from velm_lightning.errors import InputError
+from velm_lightning.errors import InputError, positive, within
 
 _UNIT_EDGE = 1e-9
+_LARGEST_GRID, _LARGEST_EXPONENT = 1_000_000, 300
 _INSIDE = {"int_uniform", "uniform", "q_uniform"}
 _EXPONENTS = {"log_uniform", "q_log_uniform", "inv_log_uniform"}
 _LOGARITHMIC = {"log_uniform_values", "q_log_uniform_values", "inv_log_uniform_values"}
@@ -50,7 +51,7 @@ class Parameter:
         """Return all values, in order.
 
         Raises:
-            InputError: If the number of values is infinite.
+            InputError: If the number of values is infinite, or larger than a million.
         """
         if self.values:
             return self.values
@@ -58,6 +59,8 @@ class Parameter:
         if self.kind not in ("int_uniform", "q_uniform") or not step:
             raise InputError(f"parameters.{self.key}: a grid needs `values`, not a {self.kind} distribution")
         count = math.floor((self.high - self.low) / step + 1e-9) + 1
+        if count > _LARGEST_GRID:
+            raise InputError(f"parameters.{self.key}: {count:.3g} values are too many for a grid: use a larger q")
         return tuple(self.rounded(self.low + place * step) for place in range(count))
 
     def at(self, share: float) -> Any:
@@ -119,8 +122,7 @@ def _parameter(key: str, entry: Mapping[str, Any]) -> Parameter:
         numbers.setdefault("q", 1)
     elif "q" in numbers:
         raise InputError(f"parameters.{key}.q: a {kind} distribution is not rounded; use q_{kind}, or remove q")
-    if kind not in _NORMAL:
-        _check_bounds(key, kind, numbers)
+    (_check_normal if kind in _NORMAL else _check_bounds)(key, kind, numbers)
     names = {"min": "low", "max": "high"}
     return Parameter(key, kind, **{names.get(name, name): value for name, value in numbers.items()})  # type: ignore[arg-type]
 
@@ -131,7 +133,8 @@ def _choice(key: str, entry: Mapping[str, Any]) -> Parameter:
         raise InputError(f"parameters.{key}.values must be a list of one or more values, got {values!r}")
     if weights is None:
         return Parameter(key, "categorical", tuple(values))
-    if len(weights) != len(values) or min(weights) < 0 or not math.isclose(sum(weights), 1, abs_tol=1e-6):
+    numbers = isinstance(weights, list) and all(type(weight) in (int, float) and weight >= 0 for weight in weights)
+    if not numbers or len(weights) != len(values) or not math.isclose(sum(weights), 1, abs_tol=1e-6):
         raise InputError(f"parameters.{key}.probabilities must be one number per value and sum to 1, got {weights!r}")
     return Parameter(key, "categorical_w_probabilities", tuple(values), tuple(map(float, weights)))
 
@@ -157,6 +160,9 @@ def _number(key: str, name: str, value: Any) -> float:
                              + (" with a point: 1.0e-5" if "e" in value.lower() else ""))  # fmt: skip
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InputError(f"parameters.{key}.{name} must be a number, got {value!r}")
+    if name == "sigma":
+        positive(f"parameters.{key}", sigma=value)
+    within(0 if name == "q" else -math.inf, math.inf, f"parameters.{key}", **{name: value})
     return value
 
 
@@ -167,5 +173,15 @@ def _check_bounds(key: str, kind: str, numbers: Mapping[str, float]) -> None:
     if low > high or (kind in _LOGARITHMIC and low <= 0):
         rule = "0 < min <= max" if kind in _LOGARITHMIC else "min <= max"
         raise InputError(f"parameters.{key}: min {low} and max {high} of a {kind} distribution must be {rule}")
-    if kind in _EXPONENTS and high > 300:
-        raise InputError(f"parameters.{key}.max: {high} is an exponent of e in {kind}: use {kind}_values")
+    if kind in _EXPONENTS:
+        for name, value in (("min", low), ("max", high)):
+            if abs(value) > _LARGEST_EXPONENT:
+                raise InputError(f"parameters.{key}.{name}: {value} is an exponent of e in {kind}: use {kind}_values")
+
+
+def _check_normal(key: str, kind: str, numbers: Mapping[str, float]) -> None:
+    mean, deviation = numbers.get("mu", 0.0), numbers.get("sigma", 1.0)
+    if "log" in kind and abs(mean) + 6 * deviation > _LARGEST_EXPONENT:
+        raise InputError(
+            f"parameters.{key}: mu {mean} and sigma {deviation} are exponents of e in {kind}: give smaller ones"
+        )

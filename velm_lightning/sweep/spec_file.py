@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from velm_lightning.errors import InputError
+from velm_lightning.errors import InputError, at_least
 from velm_lightning.io.paths import is_folder_name
 from velm_lightning.io.yaml_files import read_yaml
 from velm_lightning.sweep.parameter import Parameter, parameters_of
@@ -114,11 +114,16 @@ def _early(settings: Any) -> Early | None:
         return None
     if not isinstance(settings, dict) or settings.get("type") != "hyperband":
         raise InputError(f"early_terminate: {settings!r} must be of `type: hyperband`")
-    factor = int(settings.get("eta", 3))
-    if factor < 2:
-        raise InputError(f"early_terminate.eta must be at least 2, got {factor}")
-    if "min_iter" in settings:
-        return Early(max(1, int(settings["min_iter"])), factor)
-    if "max_iter" not in settings:
+    given = {name: settings[name] for name in ("eta", "min_iter", "max_iter", "s") if name in settings}
+    for name, value in given.items():
+        if type(value) not in (int, float) or value % 1 != 0:  # also not a number
+            raise InputError(f"early_terminate.{name} must be a whole number, got {value!r}")
+        at_least({"eta": 2, "s": 0}.get(name, 1), "early_terminate", **{name: value})
+    numbers = {name: int(value) for name, value in given.items()}
+    factor = numbers.get("eta", 3)
+    if "min_iter" in numbers:
+        return Early(numbers["min_iter"], factor)
+    if "max_iter" not in numbers:
         raise InputError("early_terminate: has no evaluation to start at; give `min_iter`, or `max_iter` and `s`")
-    return Early(max(1, int(settings["max_iter"] / factor ** int(settings.get("s", 1)))), factor)
+    most = numbers["max_iter"]
+    return Early(max(1, most // factor ** min(numbers.get("s", 1), most.bit_length())), factor)

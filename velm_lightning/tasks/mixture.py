@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
@@ -32,7 +33,7 @@ class Mixture(Task):
         headline: the task whose score is the mixture's; by default the first.
 
     Raises:
-        InputError: there is no task, a weight is not above 0, or a name is unknown or not allowed.
+        InputError: there is no task, a weight is not a finite number above 0, or a name is unknown or not allowed.
     """
 
     def __init__(
@@ -47,8 +48,8 @@ class Mixture(Task):
         unknown = sorted({*weights, *([headline] if headline else [])} - set(tasks))
         if unknown:
             raise InputError(f"task.weights or task.headline names {unknown[0]!r}: choose among {', '.join(tasks)}")
-        if low := [name for name, weight in weights.items() if weight <= 0]:
-            raise InputError(f"task.weights.{low[0]}={weights[low[0]]} must be above 0: leave the task out instead")
+        if bad := [name for name, weight in weights.items() if not 0 < weight < math.inf]:
+            raise InputError(f"task.weights.{bad[0]} must be a finite number above 0, got {weights[bad[0]]}")
         self.parts = nn.ModuleDict(tasks)
         self.weights = {name: weights.get(name, 1.0) for name in tasks}
         self.headline = headline or next(iter(tasks))

@@ -22,6 +22,7 @@ from typing_extensions import override
 from velm_lightning.data.images.cache import default_folder
 from velm_lightning.data.synthetic.shape_scenes import ShapeScenes
 from velm_lightning.data.synthetic.shapes.scene import COLOURS, DIRECTIONS, GRID, PLACES, SHAPES, Scene, Thing
+from velm_lightning.errors import at_least
 from velm_lightning.tasks.judges import Descriptions, Judge
 from velm_lightning.types import InputError
 
@@ -45,13 +46,15 @@ class SceneJudge(Judge):
         epochs: number of training epochs.
         seed: seed of the weights, the order of the images, and the scenes.
         cache_dir: folder for the weights; by default a folder in the user's cache folder.
+
+    Raises:
+        InputError: ``size``, ``scenes`` or ``epochs`` is less than 1.
     """
 
     def __init__(
         self, size: int = 32, scenes: int = 2000, epochs: int = 4, seed: int = 0, cache_dir: Path | None = None
     ) -> None:
-        if min(scenes, epochs) < 1:
-            raise InputError(f"judge.scenes={scenes} and judge.epochs={epochs} must be at least 1")
+        at_least(1, "judge", size=size, scenes=scenes, epochs=epochs)
         self.size, self.scenes, self.epochs, self.seed, self.cache_dir = size, scenes, epochs, seed, cache_dir
 
     @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,12 +10,13 @@ from typing import Any, Self, cast
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor, nn
 from typing_extensions import override
 
 from velm_lightning.checkpoints import checkpoint
 from velm_lightning.checkpoints.start_from import InitReport, start_from
-from velm_lightning.errors import at_least
+from velm_lightning.errors import at_least, within
 from velm_lightning.io.configurable import Configurable, rebuilding
 from velm_lightning.io.paths import user_path
 from velm_lightning.tasks.base import Task
@@ -235,6 +237,10 @@ def _check_arguments(trainer: Any) -> None:
         raise InputError(
             f"trainer.accumulate_grad_batches must be at most {_LARGEST}, got {trainer.accumulate_grad_batches}"
         )
+    for stop in trainer.early_stopping_callbacks:
+        if isinstance(stop, EarlyStopping):
+            at_least(0, "early_stopping", patience=stop.patience)
+            within(-math.inf, math.inf, "early_stopping", min_delta=stop.min_delta)
     clip = trainer.gradient_clip_val
     if clip is not None and not clip >= 0:  # also not a number
         raise InputError(f"trainer.gradient_clip_val must be at least 0, got {clip}")

@@ -1,5 +1,6 @@
 """Generated posts: the sentiment depends on both face and words, and the classes are skewed."""
 
+import math
 from collections import Counter, defaultdict
 
 import numpy as np
@@ -86,7 +87,14 @@ def test_same_seed_same_posts_and_the_splits_differ(even):
     assert len(set.union(*pictures)) == 2400
 
 
-@pytest.mark.parametrize("given", [{"shares": (0.5, 0.5)}, {"shares": (0.5, 0.6, 0.1)}, {"size": 8}, {"train": -1}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        *({"shares": shares} for shares in [(0.5, 0.5), (0.5, 0.6, 0.1), (0.5, 0.5, math.nan)]),
+        {"size": 8},
+        {"train": -1},
+    ],
+)
 def test_numbers_that_cannot_be_are_refused(given):
     with pytest.raises(InputError, match=next(iter(given))):
         FacePosts(**given)

@@ -1,6 +1,7 @@
 """Image encoders whose images are not square."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -108,7 +109,14 @@ def test_clips_and_depths_have_images_of_any_size():
         ({"transform": {"depth": "fixed", "depth_range": [5, 5]}}, "depth_range must be"),
         ({"transform": {"depth_range": [0, 5]}}, "depth_range must be .* with depth: auto"),
         ({"transform": {"tiles": 4}}, "image_encoder.transform.tiles is set by the encoder TiledEncoder"),
+        ({"transform": {"depth": "fixed", "depth_range": [0, math.inf]}}, "depth_range must be 2 finite numbers"),
         ({"transform": {"crop_ratio": 0}}, "crop_ratio must be in 0…1, got 0"),
+        ({"transform": {"crop_ratio": "half"}}, "crop_ratio must be in 0…1, got half"),
+        ({"transform": {"mean": [0.5]}}, r"mean must be 3 finite numbers, got \[0.5\]"),
+        ({"transform": {"mean": [math.nan] * 3}}, "mean must be 3 finite numbers"),
+        ({"transform": {"mean": None}}, "mean must be 3 finite numbers, got None"),
+        ({"transform": {"std": "abc"}}, "std must be 3 finite numbers, got 'abc'"),
+        ({"transform": {"std": [0, 1, 1]}}, r"std must be above 0, got \[0, 1, 1\]"),
     ],
 )
 def test_what_is_not_allowed_is_named(arguments, message):

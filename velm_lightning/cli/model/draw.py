@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import io
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from velm_lightning.errors import InputError
+from velm_lightning.errors import InputError, at_least, within
 from velm_lightning.io.console import echo
 from velm_lightning.io.paths import user_path
 from velm_lightning.tracking.run_names import find_checkpoint
@@ -68,8 +69,8 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--steps", type=int, help="steps from noise to image; by default as in evaluation")
     parser.add_argument("--seed", type=int, default=0, help="seed of the noise (default 0)")
     options = parser.parse_args(list(words)[1:])
-    if options.count < 1:
-        raise InputError(f"--count must be at least 1, got {options.count}")
+    at_least(1, **{"--count": options.count, "--steps": options.steps})
+    within(-math.inf, math.inf, **{"--guidance": options.guidance})
     checkpoint = find_checkpoint(options.run)
     from velm_lightning.decoding import Flow
     from velm_lightning.fusion import Fusion

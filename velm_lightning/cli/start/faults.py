@@ -57,9 +57,16 @@ def named_by_system() -> Iterator[None]:
 
 
 def refused_by_lightning(error: BaseException) -> bool:
-    """Return whether Lightning itself has raised an exception, because of its arguments or their combination."""
-    frames = [frame for frame, _ in _frames(error)]
-    return bool(frames) and str(frames[-1].f_globals.get("__name__")).startswith("lightning.")
+    """Return whether Lightning has refused what a command has given to it.
+
+    An error of a user's module or callback needs its traceback, also if Lightning raises it, such as from ``self.log``;
+    so does an error of the device.
+    """
+    modules = [str(frame.f_globals.get("__name__")) for frame, _ in _frames(error)]
+    callers = [module for module in modules if not module.startswith("lightning.")]
+    if type(error) not in (ValueError, RuntimeError) or not callers:  # their subclasses are torch's and velm's
+        return False
+    return modules[-1].startswith("lightning.") and callers[-1].startswith("velm_lightning.")
 
 
 def sentence_of(error: BaseException) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from typing_extensions import override
 
+from velm_lightning.errors import at_least
 from velm_lightning.types import Dataset, Sample
 
 
@@ -15,9 +16,13 @@ class CaptionPairs(Dataset):
     Args:
         dataset: Captioning dataset. In evaluation, which has one sample per image, every reference becomes a sample.
         captions: Maximum number of captions per image in evaluation, e.g. 5 for COCO. None means all.
+
+    Raises:
+        InputError: ``captions`` is less than 1.
     """
 
     def __init__(self, dataset: Dataset, captions: int | None = None) -> None:
+        at_least(1, captions=captions)
         self.dataset, self.captions = dataset, captions
         self._splits: dict[str, Sequence[Sample]] = {}
 

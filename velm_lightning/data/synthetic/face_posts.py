@@ -53,7 +53,7 @@ class FacePosts(Dataset):
         size: int = 48,
         seed: int = 0,
     ) -> None:
-        if len(shares) != len(LABELS) or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+        if len(shares) != len(LABELS) or min(shares) < 0 or not abs(sum(shares) - 1) <= 1e-6:
             raise InputError(f"shares={list(shares)}: give three that sum to 1: of {', '.join(LABELS)}")
         if size < 16 or seed < 0 or min(train, val, test) < 0:
             raise InputError(f"size={size} must be at least 16, and seed={seed}, train, val and test at least 0")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from math import isqrt
+from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite, isqrt
+from numbers import Real
 from typing import Any, get_args, get_type_hints
 
 from velm_lightning.types import ImageTransform, InputError
 
 Size = int | Sequence[int]
 """The side of a square image in pixels, or height and width."""
+_LENGTHS = {"mean": 3, "std": 3, "depth_range": 2}
 
 
 def transform_of(base: ImageTransform, size: Size | None, changes: Mapping[str, Any] | None) -> ImageTransform:
@@ -32,8 +34,8 @@ def transform_of(base: ImageTransform, size: Size | None, changes: Mapping[str, 
         base = base._replace(size=_checked_size(size), resize="squash", crop_ratio=1.0)
     if "size" in changes:
         changes["size"] = _checked_size(changes["size"])
-    pairs = {name: tuple(changes[name]) for name in ("mean", "std", "depth_range") if changes.get(name) is not None}
-    return _checked(base._replace(**(changes | pairs)))
+    changed = base._replace(**changes)
+    return _checked(changed._replace(**{name: _numbers(name, getattr(changed, name)) for name in _LENGTHS}))
 
 
 def on_grid(transform: ImageTransform, patch: int, fault: str) -> tuple[ImageTransform, tuple[int, int]]:
@@ -72,6 +74,16 @@ def _checked_size(size: Any) -> int | tuple[int, int]:
     return sides[0] if sides[0] == sides[-1] else (sides[0], sides[1])
 
 
+def _numbers(name: str, given: Any) -> Any:
+    """Return the finite numbers of a field; None if the field may be None."""
+    if given is None and name == "depth_range":
+        return None
+    numbers = tuple(given) if isinstance(given, Iterable) else ()
+    if len(numbers) != _LENGTHS[name] or not all(isinstance(value, Real) and isfinite(value) for value in numbers):
+        raise InputError(f"image_encoder.transform.{name} must be {_LENGTHS[name]} finite numbers, got {given!r}")
+    return numbers
+
+
 def _checked(transform: ImageTransform) -> ImageTransform:
     """Return a transform whose choices are allowed."""
     hints = get_type_hints(ImageTransform)
@@ -87,6 +99,9 @@ def _checked(transform: ImageTransform) -> ImageTransform:
             "image_encoder.transform.depth_range must be [black, white] with depth: fixed, such as [0, 4095], and "
             f"null otherwise, got {transform.depth_range} with depth: {transform.depth}"
         )
-    if not 0 < transform.crop_ratio <= 1:
-        raise InputError(f"image_encoder.transform.crop_ratio must be in 0…1, got {transform.crop_ratio}")
+    if min(transform.std) <= 0:
+        raise InputError(f"image_encoder.transform.std must be above 0, got {list(transform.std)}")
+    ratio: Any = transform.crop_ratio
+    if not isinstance(ratio, Real) or not 0 < float(ratio) <= 1:
+        raise InputError(f"image_encoder.transform.crop_ratio must be in 0…1, got {ratio}")
     return transform
