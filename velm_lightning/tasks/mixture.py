@@ -48,8 +48,11 @@ class Mixture(Task):
         unknown = sorted({*weights, *([headline] if headline else [])} - set(tasks))
         if unknown:
             raise InputError(f"task.weights or task.headline names {unknown[0]!r}: choose among {', '.join(tasks)}")
-        if bad := [name for name, weight in weights.items() if not 0 < weight < math.inf]:
-            raise InputError(f"task.weights.{bad[0]} must be a finite number above 0, got {weights[bad[0]]}")
+        for name, weight in weights.items():
+            if not 0 < weight < math.inf:
+                raise InputError(
+                    f"task.weights.{name} must be a finite number above 0, got {weight}: leave out a task instead"
+                )
         self.parts = nn.ModuleDict(tasks)
         self.weights = {name: weights.get(name, 1.0) for name in tasks}
         self.headline = headline or next(iter(tasks))
