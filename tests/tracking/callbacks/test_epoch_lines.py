@@ -100,6 +100,11 @@ def test_the_reason_of_an_early_end_is_said(capsys, waited, told):
     ("settings", "score", "told"),
     [
         ({"mode": "max", "stopping_threshold": 0.5}, 0.75, "val/score has reached the stopping threshold 0.5"),
+        (
+            {"mode": "max", "stopping_threshold": 0.5, "patience": 0},
+            0.75,
+            "val/score has reached the stopping threshold 0.5",
+        ),
         ({"mode": "max", "divergence_threshold": 0.5}, 0.25, "val/score is beyond the divergence threshold 0.5"),
         ({}, math.nan, "val/score is not finite"),
     ],

@@ -93,7 +93,7 @@ class EpochLines(Callback):
 
 def _reason(stop: EarlyStopping, earlier: Sequence[str | None]) -> str | None:
     """Return why early stopping has ended the training; None if it has not, or only before the run was resumed."""
-    if stop.wait_count >= stop.patience:
+    if stop.wait_count >= max(1, stop.patience):
         return f"{stop.wait_count} evaluations brought no better {stop.monitor}"
     if stop.stopping_reason_message in earlier:
         return None
